@@ -1,0 +1,278 @@
+"""The contract for those who write a backend: what a queue takes, what it gives, what it can do.
+
+A backend keeps bytes. It knows neither events nor envelopes, imports only this module and `dawdle.errors`, and
+says in `Limits` what it can do, so that the rules decide from data and never from a backend's name.
+`dawdle.testing.contract` is the suite that every backend passes.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from math import inf
+from types import TracebackType
+from typing import Protocol, Self, TypeVar, runtime_checkable
+
+import msgspec
+
+from dawdle.errors import FaultKind
+
+__all__ = [
+    "Backend",
+    "Clock",
+    "Codec",
+    "Deadline",
+    "Delivery",
+    "Fault",
+    "Limits",
+    "Outgoing",
+    "Release",
+    "Renew",
+    "SystemClock",
+]
+
+
+E = TypeVar("E")
+
+
+class Clock(Protocol):
+    """Where time comes from, and the one way to wait for it. Handed in, so that a test can hold it."""
+
+    def now(self) -> float:
+        """Return the time of day in seconds since 1970 (UTC)."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary start; never goes back."""
+        ...
+
+    async def sleep_until(self, deadline: float) -> None:
+        """Return once `monotonic()` has reached `deadline`. May be cancelled."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock, and asyncio's own sleep."""
+
+    def now(self) -> float:
+        """Return the time of day in seconds since 1970 (UTC)."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary start; never goes back."""
+        return time.monotonic()
+
+    async def sleep_until(self, deadline: float) -> None:
+        """Return once `monotonic()` has reached `deadline`. May be cancelled."""
+        await asyncio.sleep(max(0.0, deadline - time.monotonic()))
+
+
+class Deadline:
+    """`async with Deadline(clock, at):` ends the block with `TimeoutError` when the clock reaches `at`.
+
+    It is `asyncio.timeout` for a clock that may be a test's: on the system clock it costs what that costs; on
+    any other a small task waits on the clock and pulls the trigger.
+    """
+
+    __slots__ = ("_at", "_clock", "_scope", "_timer")
+
+    def __init__(self, clock: Clock, at: float) -> None:
+        self._clock = clock
+        self._at = at
+        self._timer: asyncio.Task[None] | None = None
+        self._scope = asyncio.timeout(None)
+
+    async def __aenter__(self) -> Self:
+        if isinstance(self._clock, SystemClock):
+            left = self._at - self._clock.monotonic()
+            self._scope = asyncio.timeout(None if left == inf else max(left, 0.0))
+        await self._scope.__aenter__()
+        if self._at < inf and not isinstance(self._clock, SystemClock):
+            self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._scope.__aexit__(kind, error, trace)
+
+    def expired(self) -> bool:
+        """Whether the block was ended by this deadline."""
+        return self._scope.expired()
+
+    async def _expire(self) -> None:
+        await self._clock.sleep_until(self._at)
+        self._scope.reschedule(asyncio.get_running_loop().time())
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What a queue can do, in numbers. The rules read these and never ask which backend it is."""
+
+    max_batch: int
+    """Messages in one call of send, receive, ack, renew or release."""
+
+    max_body: int
+    """Bytes of one message's body."""
+
+    max_batch_bytes: int
+    """Bytes of all bodies in one send."""
+
+    max_delay: float = 0.0
+    """Seconds that a message may be sent ahead of its time; 0: this queue cannot delay, `inf`: any length."""
+
+    max_wait: float = 0.0
+    """Seconds that one receive may wait for a message."""
+
+    max_hold: float = inf
+    """Seconds that a message may be held, counted from its receive, however often its lease is renewed."""
+
+    lease: float | None = None
+    """Seconds that a received message stays hidden without a renewal; None: for as long as the connection."""
+
+    can_release_later: bool = False
+    """A release may name the seconds after which the message is visible again."""
+
+    ordered: bool = False
+    """Messages of one group are delivered one after another."""
+
+    durable: bool = True
+    """A stored message survives the end of the process that stored it."""
+
+    shared: bool = True
+    """Other processes may receive from the same queue."""
+
+    abandonable: bool = False
+    """A waiting receive may be cancelled, and no message goes to it afterwards."""
+
+    retention: float = inf
+    """Seconds after which the queue itself throws a message away."""
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """One message to be stored."""
+
+    body: bytes
+    delay: float = 0.0
+    """Seconds until it may be received, at most `Limits.max_delay`. Rounded up where a queue counts whole ones."""
+
+    group: str | None = None
+    """Ordered queues keep the order within a group; others may use it for fairness, or ignore it."""
+
+    dedup: str | None = None
+    """Two messages with the same one are stored once, where the queue can do that."""
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One received message."""
+
+    receipt: str
+    """What `ack`, `renew` and `release` want; new on every receive."""
+
+    key: str
+    """The same over all receives of one stored copy."""
+
+    body: bytes
+    receives: int = 1
+    """How often this copy has been received, this time included."""
+
+    stored_at: float | None = None
+    """By the queue's own clock, in epoch seconds; None where it has none."""
+
+    received_at: float | None = None
+    """By the queue's own clock, in epoch seconds, rounded down if at all; None where it has none."""
+
+    group: str | None = None
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One entry of a batch that the queue did not take; the answer's other entries are not concerned."""
+
+    kind: FaultKind
+    reason: str
+
+
+Release = tuple[str, float]
+"""A receipt, and the seconds after which its message may be received again."""
+
+Renew = Callable[[Sequence[str]], Awaitable[list[Fault | None]]]
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One queue. Opened by `async with`, used by one app in one event loop, from many tasks at once.
+
+    Every call that takes a batch takes at most `limits.max_batch` entries and returns one slot per entry: None
+    for yes, a `Fault` for no. A call that fails as a whole raises `BackendError`. A call whose answer is lost
+    may have been carried out.
+    """
+
+    @property
+    def limits(self) -> Limits:
+        """What this queue can do; known once it is open."""
+        ...
+
+    @property
+    def dead_letters(self) -> "Backend | None":
+        """The queue that keeps what was given up; None: there is none, and nothing is ever dropped."""
+        ...
+
+    @property
+    def delayed(self) -> "Backend | None":
+        """A second queue for delayed messages, received from as well; None: this one delays its own."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Open connections. Raises `ConfigurationError` for what cannot work, `BackendError` for the rest."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close connections; no call is under way any more."""
+        ...
+
+    async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        """Store messages, at most `limits.max_batch_bytes` together."""
+        ...
+
+    async def receive(self, limit: int, wait: float) -> list[Delivery]:
+        """Receive up to `limit` messages, waiting up to `wait` seconds for the first.
+
+        Cancelled: what it had claimed stays hidden until its lease ends, and is never lost.
+        """
+        ...
+
+    async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
+        """Delete received messages for good. An old receipt deletes nothing, and that is not a fault."""
+        ...
+
+    async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
+        """Hide received messages for a full lease from now. `lost` is the one answer that means lost."""
+        ...
+
+    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+        """Let received messages be received again in so many seconds, 0 = at once, by anyone."""
+        ...
+
+    def renewer(self) -> AbstractAsyncContextManager[Renew]:
+        """Return a context manager that yields a `renew` of its own, safe in another thread's event loop."""
+        ...
+
+
+class Codec(Protocol):
+    """How an event's data becomes bytes and comes back. A node reads every codec that it knows."""
+
+    @property
+    def content_type(self) -> str:
+        """The media type that travels with the data, such as `application/msgpack`."""
+        ...
+
+    def encode(self, event: object) -> bytes:
+        """Return the event's data. Raises `EventError` for what cannot travel."""
+        ...
+
+    def decode(self, data: bytes, kind: type[E]) -> E:
+        """Return the event. Raises `EventError` when the data is not one of that type."""
+        ...

@@ -1,0 +1,118 @@
+"""Every error that dawdle raises, and the two that a handler raises to steer its own retry.
+
+::
+
+    DawdleError
+    ├── ConfigurationError (ValueError)      what was written cannot work; raised before anything is stored
+    │   └── NoAppError (RuntimeError)        dawdle.signal() cannot tell which app is meant
+    ├── EventError (ValueError)              this event cannot be signaled, or this message cannot be read
+    │   ├── NotAnEventError (TypeError)      the value is of no type that can travel
+    │   └── EventTooLargeError               it is larger than the queue takes; .size and .limit in bytes
+    ├── SignalError                          the queue did not say that it stored it; .stored and .failed
+    ├── BackendError                         the queue cannot be reached or refuses; .retryable
+    ├── Reject                               a handler: never try again, dead-letter this now
+    └── RetryLater                           a handler: not yet, try again in .seconds
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+__all__ = [
+    "BackendError",
+    "ConfigurationError",
+    "DawdleError",
+    "EventError",
+    "EventTooLargeError",
+    "FaultKind",
+    "NoAppError",
+    "NotAnEventError",
+    "Reject",
+    "RetryLater",
+    "SignalError",
+]
+
+
+FaultKind = Literal["lost", "refused", "throttled", "denied", "missing", "unavailable"]
+"""What a queue answered instead of yes.
+
+`lost`: the receipt no longer holds its message. `refused`: this entry will never be taken. `throttled`: asked
+too often. `denied`: credentials or permission. `missing`: no such queue. `unavailable`: the network, the
+server, or anything else that may pass.
+"""
+
+
+class DawdleError(Exception):
+    """The root of all errors of dawdle."""
+
+
+class ConfigurationError(DawdleError, ValueError):
+    """What was written cannot work: an option, a handler, a name. Nothing was stored."""
+
+
+class NoAppError(ConfigurationError, RuntimeError):
+    """`dawdle.signal()` was called where no app is entered, or more than one is."""
+
+
+class EventError(DawdleError, ValueError):
+    """An event that cannot travel, or a message that cannot be read back as one."""
+
+
+class NotAnEventError(EventError, TypeError):
+    """The value is not a msgspec Struct, a dataclass, an attrs class or a pydantic model."""
+
+
+class EventTooLargeError(EventError):
+    """The event is larger than its queue takes. `size` and `limit` are in bytes."""
+
+    def __init__(self, message: str, *, size: int, limit: int) -> None:
+        super().__init__(message)
+        self.size = size
+        self.limit = limit
+
+
+class SignalError(DawdleError):
+    """The queue did not say that it stored every event.
+
+    `stored` holds the ids of the events that are known to be stored, in order. `failed` maps the id of each
+    other event to the error that came instead; such an event *may* have been stored all the same, when
+    the answer was what got lost.
+    """
+
+    def __init__(self, message: str, *, stored: Sequence[str], failed: Mapping[str, Exception]) -> None:
+        super().__init__(message)
+        self.stored = tuple(stored)
+        self.failed = dict(failed)
+
+
+class BackendError(DawdleError):
+    """A queue could not be reached, or refused: `kind` says which.
+
+    `retryable` says whether the same call can succeed later without anyone changing it.
+    """
+
+    def __init__(self, message: str, *, kind: FaultKind = "unavailable") -> None:
+        super().__init__(message)
+        self.kind: FaultKind = kind
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same call can succeed later without anyone changing it."""
+        return self.kind not in {"lost", "refused"}
+
+
+class Reject(DawdleError):  # noqa: N818 - a verdict that a handler raises, not a failure
+    """Raise it in a handler to dead-letter its event at once: `raise Reject("the account is closed")`."""
+
+
+class RetryLater(DawdleError):  # noqa: N818 - a verdict that a handler raises, not a failure
+    """Raise it in a handler that cannot act yet: `raise RetryLater(30)`.
+
+    The handler gets its event again after `seconds`; the attempt is not counted.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        seconds = float(seconds)
+        if not 0 <= seconds < float("inf"):
+            raise ConfigurationError(f"RetryLater takes 0 or more seconds, not {seconds}")
+        super().__init__(f"not before {seconds:g} s")
+        self.seconds = seconds
