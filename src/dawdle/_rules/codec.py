@@ -1,0 +1,214 @@
+"""How an event becomes the data of a message and comes back. A decoder is compiled once per type.
+
+What msgspec knows, it reads and writes itself; a pydantic model does it by its own methods, also inside a struct.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from math import isfinite
+from typing import Any, Final, Protocol, TypeVar, cast
+
+import msgspec
+
+from dawdle._rules.envelope import Envelope, write
+from dawdle.abc import Codec
+from dawdle.errors import EventError, EventTooLargeError
+from dawdle.events import kind_of
+
+__all__ = ["HEADROOM", "JSON", "MessagePack", "media_of", "open_event", "seal"]
+
+HEADROOM: Final = 4096
+"""Bytes below a queue's limit that `signal` leaves for what a forwarded copy adds."""
+
+E = TypeVar("E")
+
+
+class _Model(Protocol):
+    """The part of a pydantic model that we touch."""
+
+    def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, object]: ...
+    def model_dump_json(self, *, by_alias: bool) -> str: ...
+    @classmethod
+    def model_validate(cls, obj: object) -> object: ...
+    @classmethod
+    def model_validate_json(cls, json_data: bytes) -> object: ...
+
+
+def _dump(value: object) -> object:
+    """Encode what msgspec does not know: a pydantic model inside a struct."""
+    if kind_of(type(value)) == "pydantic":
+        return cast("_Model", value).model_dump(mode="json", by_alias=True)
+    raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
+
+
+def _load(kind: type, value: object) -> object:
+    """Decode what msgspec does not know: a pydantic model inside a struct."""
+    if kind_of(kind) == "pydantic":
+        return cast("_Model", kind).model_validate(value)
+    raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
+
+
+class JSON:
+    """The default codec: `application/json`, readable in every queue browser."""
+
+    content_type = "application/json"
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.json.Encoder(enc_hook=_dump)
+        self._decoders: dict[type, Callable[[bytes], Any]] = {}
+
+    def encode(self, event: object) -> bytes:
+        """Return the event as JSON. Raises `EventError` for NaN, infinity, lone surrogates and unknown types."""
+        try:
+            if kind_of(type(event)) == "pydantic":
+                data = cast("_Model", event).model_dump_json(by_alias=True).encode()
+            else:
+                data = self._encoder.encode(event)
+            if b"null" in data:  # what JSON makes of NaN, and of None
+                _refuse_endless(_plain(event), type(event).__qualname__)
+        except EventError:
+            raise
+        except Exception as error:
+            raise _unencodable(event, error) from error
+        return data
+
+    def decode(self, data: bytes, kind: type[E]) -> E:
+        """Return the event. Raises `EventError` when the data is not one of that type."""
+        decode = self._decoders.get(kind)
+        if decode is None:
+            if kind_of(kind) == "pydantic":
+                decode = cast("_Model", kind).model_validate_json
+            else:
+                decode = msgspec.json.Decoder(kind, dec_hook=_load).decode
+            self._decoders[kind] = decode
+        return _decoded(decode, data, kind)
+
+
+class MessagePack:
+    """MessagePack by msgspec: smaller for numbers and bytes; travels as base64."""
+
+    content_type = "application/msgpack"
+
+    def __init__(self) -> None:
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=_dump)
+        self._decoders: dict[type, Callable[[bytes], Any]] = {}
+
+    def encode(self, event: object) -> bytes:
+        """Return the event as MessagePack. Raises `EventError` for lone surrogates and unknown types."""
+        try:
+            return self._encoder.encode(event)
+        except Exception as error:
+            raise _unencodable(event, error) from error
+
+    def decode(self, data: bytes, kind: type[E]) -> E:
+        """Return the event. Raises `EventError` when the data is not one of that type."""
+        decode = self._decoders.get(kind)
+        if decode is None:
+            decode = self._decoders[kind] = msgspec.msgpack.Decoder(kind, dec_hook=_load).decode
+        return _decoded(decode, data, kind)
+
+
+def seal(
+    event: object,
+    *,
+    codec: Codec,
+    wire_name: str,
+    event_id: str,
+    source: str,
+    now: float,
+    headers: Mapping[str, str],
+    delay_ms: int,
+    cause: str | None,
+    max_body: int,
+) -> bytes:
+    """Return the body of an event's first copy.
+
+    Raises `EventError` for what cannot travel, `EventTooLargeError` for what leaves less than `HEADROOM` free.
+    """
+    data = codec.encode(event)
+    attributes: dict[str, object] = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": source,
+        "type": wire_name,
+        "time": datetime.fromtimestamp(now, UTC),
+        **headers,
+    }
+    if delay_ms:
+        attributes["dawdledelay"] = str(delay_ms)
+    if cause is not None:
+        attributes["dawdlecause"] = cause
+    if codec.content_type == JSON.content_type:
+        attributes["data"] = msgspec.Raw(data)
+    else:
+        attributes["datacontenttype"] = codec.content_type
+        attributes["data_base64"] = data
+    body = write(attributes)
+    if len(body) > max_body - HEADROOM:
+        raise EventTooLargeError(
+            f"this {type(event).__qualname__} makes a message of {len(body):,} bytes, and the queue takes {max_body - HEADROOM:,} "
+            f"({max_body:,} less {HEADROOM:,} for what a retry adds): keep what is large elsewhere and signal where it is",
+            size=len(body),
+            limit=max_body - HEADROOM,
+        )
+    return body
+
+
+def media_of(envelope: Envelope) -> str:
+    """Return the media type of an envelope's data without its parameters; every kind of JSON is JSON."""
+    if envelope.datacontenttype is None:
+        return JSON.content_type
+    media = envelope.datacontenttype.partition(";")[0].strip().lower()
+    return JSON.content_type if media.endswith("+json") else media
+
+
+def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -> E:
+    """Return the event in an envelope. Raises `EventError` when it is not one of that type."""
+    media = media_of(envelope)
+    codec = codecs.get(media)
+    if codec is None:
+        raise EventError(f"no codec here reads {media!r}; known: {', '.join(sorted(codecs))}")
+    if envelope.data_base64 is not None:
+        return codec.decode(envelope.data_base64, kind)
+    raw = bytes(envelope.data) or b"null"
+    if media == JSON.content_type:
+        return codec.decode(raw, kind)
+    try:
+        text = msgspec.json.decode(raw, type=str)
+    except msgspec.MsgspecError as error:
+        raise EventError(f"data of the type {media!r} travels as text or in data_base64: {error}") from error
+    return codec.decode(text.encode(), kind)
+
+
+def _decoded(decode: Callable[[bytes], E], data: bytes, kind: type[E]) -> E:
+    try:
+        return decode(data)
+    except Exception as error:
+        raise EventError(f"the data is not a {kind.__qualname__}: {error}") from error
+
+
+def _unencodable(event: object, error: Exception) -> EventError:
+    if isinstance(error, UnicodeError):
+        return EventError(f"this {type(event).__qualname__} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}")
+    return EventError(f"this {type(event).__qualname__} cannot be encoded: {error}")
+
+
+def _plain(event: object) -> object:
+    """Return an event as mappings, sequences and scalars, NaN as it is."""
+    if kind_of(type(event)) == "pydantic":
+        return cast("_Model", event).model_dump(mode="python", by_alias=True)
+    return cast("object", msgspec.to_builtins(event, enc_hook=_dump))
+
+
+def _refuse_endless(value: object, path: str) -> None:
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise EventError(f"{path} is {value}, which JSON cannot carry: send None, or a codec that can (dawdle.MessagePack())")
+    elif isinstance(value, Mapping):
+        for key, each in cast("Mapping[object, object]", value).items():
+            _refuse_endless(each, f"{path}.{key}")
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for index, each in enumerate(cast("list[object]", value)):
+            _refuse_endless(each, f"{path}[{index}]")
+    elif kind_of(type(value)) is not None:
+        _refuse_endless(_plain(value), path)

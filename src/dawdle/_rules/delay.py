@@ -1,0 +1,80 @@
+"""When a delayed event is due, and how far its next hop may take it. Seconds in, seconds out."""
+
+from datetime import UTC, datetime, timedelta
+from math import ceil, isfinite
+from typing import Final
+
+from dawdle.errors import ConfigurationError
+
+__all__ = ["delay_of", "due_of", "hop", "reach", "remaining", "to_ms"]
+
+LONGEST: Final = 1000 * 365.25 * 86400
+"""A delay must end in a year that a timestamp can name."""
+
+RESOLUTION: Final = 1e-6
+"""Seconds. Epoch seconds in a float are no finer than a quarter of this."""
+
+
+def delay_of(
+    delay: float | timedelta | None, at: datetime | None, now: float
+) -> float:
+    """Return what `signal(delay=…)` or `signal(at=…)` means in seconds, 0 for neither and for the past.
+
+    `now` is the signaling node's clock. Raises `ConfigurationError` for a negative, endless or NaN delay, a naive
+    datetime, and both at once.
+    """
+    if at is not None:
+        if delay is not None:
+            raise ConfigurationError("signal() takes delay= or at=, not both")
+        return _until(at, now)
+    if delay is None:
+        return 0.0
+    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise ConfigurationError(f"delay is in seconds or a timedelta, not {seconds!r}")
+    if not isfinite(seconds) or not 0 <= seconds <= LONGEST:
+        raise ConfigurationError(f"delay is 0 seconds or more, and at most {LONGEST:.0f} (1000 years), not {seconds!r}")
+    return float(seconds)
+
+
+def _until(at: object, now: float) -> float:
+    if not isinstance(at, datetime):
+        raise ConfigurationError(f"at is an aware datetime, not {at!r}")
+    if at.utcoffset() is None:
+        raise ConfigurationError(
+            f"at={at.isoformat()} has no time zone: "
+            f"write datetime(…, tzinfo=UTC), or at.astimezone() for local time"
+        )
+    return max(0.0, (at - datetime.fromtimestamp(now, UTC)).total_seconds())
+
+
+def to_ms(seconds: float) -> int:
+    """Return whole milliseconds, rounded up: what is never early stays never early."""
+    return ceil(round(seconds * 1000, 3))
+
+
+def due_of(due: float | None, delay_ms: int | None, stored_at: float) -> float | None:
+    """Return when an event is due by the queue's clock; None: at once.
+
+    Later copies carry `due`. The first one carries `delay_ms`, and it counts from when the queue stored it.
+    """
+    if due is not None:
+        return due
+    return None if delay_ms is None else stored_at + delay_ms / 1000
+
+
+def remaining(due: float | None, now: float) -> float:
+    """Return the seconds until `due`, 0 when it is over; both by the queue's clock."""
+    if due is None or due - now <= RESOLUTION:
+        return 0.0
+    return due - now
+
+
+def reach(max_delay: float, retention: float) -> float:
+    """Return the longest hop that a queue allows: nothing is kept for more than half of its retention."""
+    return min(max_delay, retention / 2)
+
+
+def hop(seconds: float, reach: float) -> float:
+    """Return the delay of the next copy of an event that must wait `seconds`."""
+    return min(seconds, reach)

@@ -1,0 +1,125 @@
+"""What travels: a CloudEvent in structured JSON, opened, and rewritten for its next copy.
+
+Reading goes through a struct, so that what dawdle needs is checked and typed. Writing goes through a mapping of raw
+values, so that attributes which nobody here knows survive every forward to the byte. The data stays raw until
+its type is known.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from math import ceil
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from dawdle.errors import ConfigurationError, EventError
+
+__all__ = ["ERROR_BYTES", "Envelope", "check_headers", "clip", "headers_of", "moment", "open_envelope", "rewrite", "seconds", "write"]
+
+ERROR_BYTES: Final = 1024
+"""An error travels in a dead letter, cut to this many bytes."""
+
+_HEADER: Final = re.compile(r"[a-z0-9]{1,20}")
+_CORE: Final = frozenset({"specversion", "id", "source", "type", "time", "datacontenttype", "data"})
+_NONCHARACTERS: Final = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
+_LAST_MS: Final = 253_402_300_799_000
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+_Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """The attributes of one message that dawdle reads. Times are RFC 3339; `seconds` turns them into epoch."""
+
+    specversion: Literal["1.0"]
+    id: _Text
+    source: _Text
+    type: _Text
+    time: datetime | None = None
+    datacontenttype: str | None = None
+    data: msgspec.Raw = msgspec.Raw()
+    data_base64: bytes | None = None
+    delay_ms: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}$")] | None = msgspec.field(default=None, name="dawdledelay")
+    due: datetime | None = msgspec.field(default=None, name="dawdledue")
+    attempt: _Count = msgspec.field(default=1, name="dawdleattempt")
+    owed: _Text | None = msgspec.field(default=None, name="dawdleowed")
+    since: datetime | None = msgspec.field(default=None, name="dawdlesince")
+    trial: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = msgspec.field(default=0, name="dawdletrial")
+    cause: str | None = msgspec.field(default=None, name="dawdlecause")
+    error: str | None = msgspec.field(default=None, name="dawdleerror")
+
+
+_reader = msgspec.json.Decoder(Envelope)
+_attributes = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_encode = msgspec.json.Encoder().encode
+
+
+def open_envelope(body: bytes) -> Envelope:
+    """Return the envelope of a message's body. Raises `EventError` when it is not a CloudEvent 1.0 in JSON."""
+    try:
+        return _reader.decode(body)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise EventError(f"not a CloudEvent 1.0 in JSON: {error}") from error
+
+
+def write(attributes: Mapping[str, object]) -> bytes:
+    """Return the body of a message with these attributes; a value of `msgspec.Raw` is taken as it is.
+
+    Raises `EventError` for text that UTF-8 cannot carry. U+FFFE and U+FFFF, which SQS refuses, are escaped.
+    """
+    try:
+        body = _encode(attributes)
+    except UnicodeEncodeError as error:
+        raise EventError(f"text holds a lone surrogate, which UTF-8 cannot carry: {error}") from error
+    for raw, escaped in _NONCHARACTERS:
+        if raw in body:
+            body = body.replace(raw, escaped)
+    return body
+
+
+def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:
+    """Return a copy's body: `changes` by attribute name, None removes one; all else survives to the byte."""
+    attributes: dict[str, object] = {**_attributes.decode(body)}
+    for name, value in changes.items():
+        if value is None:
+            attributes.pop(name, None)
+        else:
+            attributes[name] = value
+    return write(attributes)
+
+
+def headers_of(body: bytes) -> dict[str, str]:
+    """Return every attribute that is neither CloudEvents' core nor dawdle's own; what is not text, as its JSON."""
+    headers: dict[str, str] = {}
+    for name, raw in _attributes.decode(body).items():
+        if name not in _CORE and name != "data_base64" and not name.startswith("dawdle"):
+            value: object = msgspec.json.decode(raw)
+            headers[name] = value if isinstance(value, str) else bytes(raw).decode()
+    return headers
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise `ConfigurationError` for a header that cannot travel as an attribute of a CloudEvent."""
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise ConfigurationError(f"a header's name is 1 to 20 of a-z and 0-9, not {name!r}")
+        if name in _CORE or name.startswith("dawdle"):
+            raise ConfigurationError(f"the header {name!r} is taken: it is an attribute that dawdle writes itself")
+        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            raise ConfigurationError(f"the header {name!r} is text, not {value!r}")
+
+
+def seconds(time: datetime) -> float:
+    """Return a timestamp in epoch seconds; one without an offset counts as UTC."""
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
+
+
+def moment(epoch: float) -> str:
+    """Return epoch seconds as an RFC 3339 timestamp, rounded up to the millisecond."""
+    whole, ms = divmod(min(ceil(round(epoch * 1000, 3)), _LAST_MS), 1000)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+
+
+def clip(text: str, limit: int = ERROR_BYTES) -> str:
+    """Return `text` cut to `limit` bytes of UTF-8, whole characters only; what UTF-8 cannot carry becomes `?`."""
+    return text.encode(errors="replace")[:limit].decode(errors="ignore")

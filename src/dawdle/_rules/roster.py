@@ -1,0 +1,144 @@
+"""Which handlers an app has, which of them an event goes to, and which type a name on the wire means.
+
+A roster is a registry seen by one app: plus what only that app registered, less what it unregistered.
+"""
+
+from collections.abc import Sequence
+
+from dawdle._rules.handler import Function, Handler
+from dawdle._rules.registry import HandlerOptions, Registry, name_taken
+from dawdle.errors import ConfigurationError
+from dawdle.events import declared_as, kind_of, name_taken as wire_name_taken, require_event_type, same_place, wire_name
+
+__all__ = ["Roster"]
+
+
+class Roster:
+    """The handlers of one app. Every question is answered from a cache that a change of any registry empties."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._shared = registry
+        self._own = Registry()
+        self._hidden: set[str] = set()
+        self._signaled: dict[str, type] = {}
+        self._seen = -1
+        self._named: dict[str, Handler] = {}
+        self._all: tuple[Handler, ...] = ()
+        self._matching: dict[type, tuple[Handler, ...]] = {}
+        self._kinds: dict[str, type] = {}
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """Every handler, in the order of registration."""
+        self._refresh()
+        return self._all
+
+    def register(self, function: Function, kinds: Sequence[type], options: HandlerOptions) -> Handler:
+        """Add a handler to this app only."""
+        made = self._own.add(function, kinds, options, every=False)
+        known = next((handler for handler in self._shared if handler.name == made.name), None)
+        if known is not None and made.name not in self._hidden and not made.is_again(known):
+            self._own.remove(made.name)
+            raise name_taken(known, made)
+        return made
+
+    def unregister(self, function: Function) -> None:
+        """Take a function's handlers from this app only. Raises `ConfigurationError` if it has none here."""
+        found = [handler for handler in self.handlers if handler.function == function]
+        if not found:
+            names = ", ".join(handler.name for handler in self.handlers) or "none"
+            raise ConfigurationError(f"{function!r} is not a handler of this app; its handlers: {names}")
+        own = {handler.name for handler in self._own}
+        for handler in found:
+            if handler.name in own:
+                self._own.remove(handler.name)
+            if any(handler.name == each.name for each in self._shared):
+                self._hidden.add(handler.name)
+        self._seen = -1
+
+    def matching(self, kind: type) -> tuple[Handler, ...]:
+        """Return the handlers that want events of exactly this class."""
+        self._refresh()
+        found = self._matching.get(kind)
+        if found is None:
+            found = self._matching[kind] = tuple(handler for handler in self._all if handler.matches(kind))
+        return found
+
+    def named(self, name: str) -> Handler | None:
+        """Return the handler that goes, or once went, by this name."""
+        self._refresh()
+        return self._named.get(name)
+
+    def learn(self, kind: type) -> str:
+        """Return the wire name of a type that is being signaled, and know the type from now on.
+
+        Raises `NotAnEventError` for what is none, `ConfigurationError` when the name means another type here.
+        """
+        name = wire_name(kind)
+        if self._signaled.get(name) is kind and self._seen == self._version():
+            return name
+        require_event_type(kind)
+        other = self.kind_named(name)
+        if other is not None and not same_place(other, kind):
+            raise wire_name_taken(name, other, kind)
+        self._signaled[name] = kind
+        self._kinds.pop(name, None)
+        return name
+
+    def kind_named(self, name: str) -> type | None:
+        """Return the type that a name on the wire means here: declared, handled, signaled, or a subclass of a handled one.
+
+        None when there is no such type. Raises `ConfigurationError` when there are two.
+        """
+        self._refresh()
+        found = self._kinds.get(name)
+        if found is None:
+            found = declared_as(name) or self._handled(name) or self._signaled.get(name)
+            if found is not None:
+                self._kinds[name] = found
+        return found
+
+    def _handled(self, name: str) -> type | None:
+        bases = dict.fromkeys(kind for handler in self._all for kind in handler.types)
+        found: type | None = None
+        for kind in _with_subclasses(bases):
+            if kind_of(kind) is not None and wire_name(kind) == name:
+                if found is not None and not same_place(found, kind):
+                    raise wire_name_taken(name, found, kind)
+                found = kind if found is None or kind in bases else found
+        return found
+
+    def _version(self) -> int:
+        return self._shared.version() + self._own.version()
+
+    def _refresh(self) -> None:
+        version = self._version()
+        if version == self._seen:
+            return
+        handlers: dict[str, Handler] = {}
+        for handler in (*(each for each in self._shared if each.name not in self._hidden), *self._own):
+            known = handlers.get(handler.name)
+            if known is not None and not handler.is_again(known):
+                raise name_taken(known, handler)
+            same = known is not None and known.function == handler.function
+            handlers[handler.name] = known.merged(handler) if known is not None and same else handler
+        named = dict(handlers)
+        for handler in handlers.values():
+            for alias in handler.options.aliases:
+                named.setdefault(alias, handler)
+        self._all, self._named = tuple(handlers.values()), named
+        self._matching.clear()
+        self._kinds.clear()
+        self._seen = version
+
+
+def _with_subclasses(bases: dict[type, None]) -> list[type]:
+    """Return the bases and every imported subclass of one."""
+    found: dict[type, None] = {}
+    todo = list(bases)
+    while todo:
+        kind = todo.pop()
+        if kind not in found:
+            found[kind] = None
+            todo.extend(type.__subclasses__(kind))
+    return list(found)

@@ -1,0 +1,229 @@
+"""The embedded queue: in this process, with the semantics of a queue and not of a list. Keeps bytes."""
+
+import asyncio
+import heapq
+import itertools
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from math import inf
+from types import TracebackType
+from typing import Self
+
+from dawdle.abc import Clock, Deadline, Delivery, Fault, Limits, Outgoing, Release, Renew, SystemClock
+from dawdle.errors import ConfigurationError
+
+__all__ = ["Memory"]
+
+_log = logging.getLogger(__name__)
+
+
+class _Message:
+    __slots__ = ("body", "due", "group", "key", "receives", "stored_at")
+
+    def __init__(self, key: str, outgoing: Outgoing, stored_at: float, due: float) -> None:
+        self.key = key
+        self.body = outgoing.body
+        self.group = outgoing.group
+        self.stored_at = stored_at
+        self.receives = 0
+        self.due = due
+        """When it is visible, or its lease ends; by the clock's `monotonic()`."""
+
+
+class Memory:
+    """A queue in memory: leases, receive counts, delays, dead letters, redelivery. It ends with its process.
+
+    - `lease`: seconds that a received message stays hidden without a renewal.
+    - `max_body`: bytes; the default is that of SQS, so that what works here works there.
+    - `max_delay`: seconds; without a limit as a rule, 900 to try what a delay does on SQS.
+    - `max_batch`: messages in one call.
+    - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`.
+
+    Use one in one event loop. `messages()` looks inside.
+    """
+
+    def __init__(
+        self,
+        *,
+        lease: float = 60.0,
+        max_body: int = 1_048_576,
+        max_delay: float = inf,
+        max_batch: int = 100,
+        clock: Clock | None = None,
+    ) -> None:
+        if not lease > 0 or max_delay < 0 or max_batch < 1 or max_body < 1:
+            raise ConfigurationError(
+                f"Memory takes a lease over 0 s, a max_delay of 0 s or more, and a max_batch and a max_body of 1 or "
+                f"more, not {lease=}, {max_delay=}, {max_batch=}, {max_body=}"
+            )
+        self.limits = Limits(
+            max_batch=max_batch,
+            max_body=max_body,
+            max_batch_bytes=max_body * max_batch,
+            max_delay=max_delay,
+            max_wait=20.0,
+            lease=lease,
+            can_release_later=True,
+            durable=False,
+            shared=False,
+            abandonable=True,
+        )
+        self._clock: Clock = clock or SystemClock()
+        self._numbers = itertools.count(1)
+        self._ready: deque[_Message] = deque()
+        self._later: list[tuple[float, int, _Message]] = []
+        # One lease for all, so the order of insertion is the order of expiry; a renewal inserts anew.
+        self._held: dict[str, _Message] = {}
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._dead: Memory | None = None
+
+    @property
+    def dead_letters(self) -> "Memory":
+        """A queue of the same kind that keeps what was given up."""
+        if self._dead is None:
+            limits = self.limits
+            self._dead = Memory(
+                lease=limits.lease or 60.0, max_body=limits.max_body, max_batch=limits.max_batch, clock=self._clock
+            )
+        return self._dead
+
+    @property
+    def delayed(self) -> None:
+        """None: this queue delays its own messages."""
+        return
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        left = len(self.messages())
+        if left:
+            _log.warning("%d messages are left in memory and end with the process; a durable queue keeps them", left)
+
+    def messages(self) -> list[bytes]:
+        """Return the bodies of all that is stored: ready, in hand, delayed. Nothing is received by it."""
+        delayed = (message for _, _, message in sorted(self._later))
+        return [message.body for message in (*self._ready, *self._held.values(), *delayed)]
+
+    async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        """Store messages; one that is too large or delayed for too long is refused alone."""
+        return [self._store(outgoing) for outgoing in batch]
+
+    async def receive(self, limit: int, wait: float) -> list[Delivery]:
+        """Receive up to `limit` messages, waiting up to `wait` seconds for the first. Loses none when cancelled."""
+        until = self._clock.monotonic() + wait
+        while not (got := self._claim(limit)) and self._clock.monotonic() < until:
+            await self._change(min(until, self._next_change()))
+        return got
+
+    async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
+        """Delete received messages; an old receipt deletes nothing."""
+        for receipt in receipts:
+            self._held.pop(receipt, None)
+        return [None] * len(receipts)
+
+    async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
+        """Hide received messages for a full lease from now."""
+        return [self._renew(receipt) for receipt in receipts]
+
+    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+        """Let messages be received again in so many seconds."""
+        return [self._release(receipt, seconds) for receipt, seconds in batch]
+
+    @asynccontextmanager
+    async def renewer(self) -> AsyncIterator[Renew]:
+        """Yield `renew` itself: it only moves entries of a dict, which is safe in any thread."""
+        yield self.renew
+
+    def _store(self, outgoing: Outgoing) -> Fault | None:
+        if len(outgoing.body) > self.limits.max_body:
+            return Fault("refused", f"{len(outgoing.body):,} bytes, and {self.limits.max_body:,} is the most")
+        if not 0 <= outgoing.delay <= self.limits.max_delay:
+            return Fault("refused", f"a delay of {outgoing.delay} s, and {self.limits.max_delay} is the most")
+        number = next(self._numbers)
+        message = _Message(f"m{number}", outgoing, self._clock.now(), self._clock.monotonic() + outgoing.delay)
+        if outgoing.delay > 0:
+            heapq.heappush(self._later, (message.due, number, message))
+        else:
+            self._ready.append(message)
+        self._wake()
+        return None
+
+    def _claim(self, limit: int) -> list[Delivery]:
+        now = self._clock.monotonic()
+        self._ripen(now)
+        return [self._hand_out(self._ready.popleft(), now) for _ in range(min(limit, len(self._ready)))]
+
+    def _ripen(self, now: float) -> None:
+        """Make visible what was delayed until now and what was held for too long."""
+        while self._later and self._later[0][0] <= now:
+            self._ready.append(heapq.heappop(self._later)[2])
+        for receipt, message in list(itertools.takewhile(lambda held: held[1].due <= now, self._held.items())):
+            del self._held[receipt]
+            self._ready.append(message)
+
+    def _hand_out(self, message: _Message, now: float) -> Delivery:
+        message.receives += 1
+        message.due = now + (self.limits.lease or inf)
+        receipt = f"{message.key}.{message.receives}"
+        self._held[receipt] = message
+        return Delivery(
+            receipt=receipt,
+            key=message.key,
+            body=message.body,
+            receives=message.receives,
+            stored_at=message.stored_at,
+            received_at=self._clock.now(),
+            group=message.group,
+        )
+
+    def _renew(self, receipt: str) -> Fault | None:
+        message = self._held.pop(receipt, None)
+        if message is None:
+            return Fault("lost", "the lease is over, and another receive may have the message")
+        message.due = self._clock.monotonic() + (self.limits.lease or inf)
+        self._held[receipt] = message
+        return None
+
+    def _release(self, receipt: str, seconds: float) -> Fault | None:
+        message = self._held.pop(receipt, None)
+        if message is None:
+            return Fault("lost", "the lease is over, and another receive may have the message")
+        message.due = self._clock.monotonic() + seconds
+        if seconds > 0:
+            heapq.heappush(self._later, (message.due, next(self._numbers), message))
+        else:
+            self._ready.appendleft(message)
+        self._wake()
+        return None
+
+    def _next_change(self) -> float:
+        """Return when time alone makes a message visible."""
+        held = next(iter(self._held.values()), None)
+        return min(self._later[0][0] if self._later else inf, inf if held is None else held.due)
+
+    async def _change(self, until: float) -> None:
+        """Wait until something was stored or released, or until a moment of the clock."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            async with Deadline(self._clock, until):
+                await waiter
+        except TimeoutError:
+            pass
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake()  # it was meant for us, and another receive must have it
+            raise
+
+    def _wake(self) -> None:
+        """Wake one receive. It claims by itself when it runs, so what it is told can still be taken by another."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
