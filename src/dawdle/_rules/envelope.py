@@ -15,7 +15,7 @@ import msgspec
 
 from dawdle.errors import ConfigurationError, EventError
 
-__all__ = ["ERROR_BYTES", "Envelope", "check_headers", "clip", "headers_of", "moment", "open_envelope", "rewrite", "seconds", "write"]
+__all__ = ["ERROR_BYTES", "Envelope", "aware", "check_headers", "clip", "headers_of", "moment", "open_envelope", "rewrite", "seconds", "write"]
 
 ERROR_BYTES: Final = 1024
 """An error travels in a dead letter, cut to this many bytes."""
@@ -109,9 +109,14 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise ConfigurationError(f"the header {name!r} is text, not {value!r}")
 
 
+def aware(time: datetime) -> datetime:
+    """Return a timestamp with its offset; one without counts as UTC."""
+    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
 def seconds(time: datetime) -> float:
-    """Return a timestamp in epoch seconds; one without an offset counts as UTC."""
-    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()
+    """Return a timestamp in epoch seconds."""
+    return aware(time).timestamp()
 
 
 def moment(epoch: float) -> str:

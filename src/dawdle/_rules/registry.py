@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from weakref import WeakSet
 
 from dawdle._rules.handler import Function, Handler, Options, read_handler
 from dawdle._rules.retry import Retry
 from dawdle.errors import ConfigurationError
 
-__all__ = ["Decorator", "HandlerOptions", "Registry"]
+__all__ = ["Decorator", "HandlerOptions", "Observer", "Registry", "name_taken"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -41,6 +42,14 @@ class Decorator(Protocol[E]):
         ...
 
 
+class Observer(Protocol):
+    """Somebody who wants to know that a registry changed: a registry that includes it, or an app."""
+
+    def changed(self) -> None:
+        """Take note; called in the thread that made the change."""
+        ...
+
+
 class Registry:
     """A set of handlers. Read live: a handler added later is found by every app that uses the registry.
 
@@ -50,7 +59,9 @@ class Registry:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._included: list[Registry] = []
-        self._changes = 0
+        self._observers: WeakSet[Observer] = WeakSet()
+        self.version = 0
+        """Grows with every change, here or in an included registry."""
 
     @overload
     def on_event(self, /, **options: Unpack[HandlerOptions]) -> Decorator[object]: ...
@@ -124,7 +135,7 @@ class Registry:
             if known.function is made.function:
                 made = known.merged(made)
         self._handlers[made.name] = made
-        self._changes += 1
+        self.changed()
         return made
 
     def include(self, other: "Registry") -> None:
@@ -141,23 +152,31 @@ class Registry:
                 raise name_taken(known, handler)
         if not any(each is other for each in self._included):
             self._included.append(other)
-            self._changes += 1
+            other.observe(self)
+            self.changed()
 
     def clear(self) -> None:
         """Forget every handler and every included registry. Events in flight for them become unclaimed."""
-        self._handlers.clear()
-        # What was included keeps counting towards `version()`, which therefore never goes back.
-        self._changes += 1 + sum(each.version() for each in self._included)
+        for other in self._included:
+            other._observers.discard(self)
         self._included.clear()
+        self._handlers.clear()
+        self.changed()
 
     def remove(self, name: str) -> None:
         """Forget one handler of this registry's own."""
         del self._handlers[name]
-        self._changes += 1
+        self.changed()
 
-    def version(self) -> int:
-        """Return a number that grows with every change, here or in an included registry."""
-        return self._changes + sum(each.version() for each in self._included)
+    def observe(self, observer: "Observer") -> None:
+        """Call the observer's `changed()` after every change, for as long as somebody else holds it."""
+        self._observers.add(observer)
+
+    def changed(self) -> None:
+        """Count a change and tell who observes."""
+        self.version += 1
+        for observer in list(self._observers):
+            observer.changed()
 
     def __iter__(self) -> Iterator[Handler]:
         for each in self._with_included():

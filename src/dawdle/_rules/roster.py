@@ -6,7 +6,7 @@ A roster is a registry seen by one app: plus what only that app registered, less
 from collections.abc import Sequence
 
 from dawdle._rules.handler import Function, Handler
-from dawdle._rules.registry import HandlerOptions, Registry, name_taken
+from dawdle._rules.registry import HandlerOptions, Observer, Registry, name_taken
 from dawdle.errors import ConfigurationError
 from dawdle.events import declared_as, kind_of, name_taken as wire_name_taken, require_event_type, same_place, wire_name
 
@@ -26,6 +26,11 @@ class Roster:
         self._all: tuple[Handler, ...] = ()
         self._matching: dict[type, tuple[Handler, ...]] = {}
         self._kinds: dict[str, type] = {}
+
+    def observe(self, observer: Observer) -> None:
+        """Call the observer's `changed()` after every change, for as long as somebody else holds it."""
+        self._shared.observe(observer)
+        self._own.observe(observer)
 
     @property
     def handlers(self) -> tuple[Handler, ...]:
@@ -109,7 +114,7 @@ class Roster:
         return found
 
     def _version(self) -> int:
-        return self._shared.version() + self._own.version()
+        return self._shared.version + self._own.version
 
     def _refresh(self) -> None:
         version = self._version()

@@ -156,12 +156,16 @@ def settle(
     now: float,
     terms: Terms,
     roll: Callable[[], float],
+    held: bool = True,
 ) -> Settlement:
-    """Return what becomes of a message whose handlers ran. `now` by the queue's clock; `roll` in [0, 1)."""
+    """Return what becomes of a message whose handlers ran. `now` by the queue's clock; `roll` in [0, 1).
+
+    `held` is False for an event that was handled past the queue: no message is there to be released.
+    """
     unfinished = [result for result in results if not isinstance(result.outcome, Done)]
     if not unfinished:
         return Ack()
-    if all(isinstance(result.outcome, Interrupted) for result in results):
+    if held and all(isinstance(result.outcome, Interrupted) for result in results):
         return Release(0.0)
     copies = tuple(_copy_for(body, envelope, result, now, terms, roll) for result in unfinished)
     return Forward(copies, otherwise=min(_backoff_for(result, envelope, roll) for result in unfinished))

@@ -39,6 +39,7 @@ class Memory:
     - `max_body`: bytes; the default is that of SQS, so that what works here works there.
     - `max_delay`: seconds; without a limit as a rule, 900 to try what a delay does on SQS.
     - `max_batch`: messages in one call.
+    - `dead_letters`: whether there is a queue of the same kind for what was given up.
     - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`.
 
     Use one in one event loop. `messages()` looks inside.
@@ -51,6 +52,7 @@ class Memory:
         max_body: int = 1_048_576,
         max_delay: float = inf,
         max_batch: int = 100,
+        dead_letters: bool = True,
         clock: Clock | None = None,
     ) -> None:
         if not lease > 0 or max_delay < 0 or max_batch < 1 or max_body < 1:
@@ -78,15 +80,14 @@ class Memory:
         self._held: dict[str, _Message] = {}
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._dead: Memory | None = None
+        if dead_letters:
+            self._dead = Memory(
+                lease=lease, max_body=max_body, max_batch=max_batch, dead_letters=False, clock=self._clock
+            )
 
     @property
-    def dead_letters(self) -> "Memory":
-        """A queue of the same kind that keeps what was given up."""
-        if self._dead is None:
-            limits = self.limits
-            self._dead = Memory(
-                lease=limits.lease or 60.0, max_body=limits.max_body, max_batch=limits.max_batch, clock=self._clock
-            )
+    def dead_letters(self) -> "Memory | None":
+        """The queue that keeps what was given up."""
         return self._dead
 
     @property
@@ -202,9 +203,10 @@ class Memory:
         return None
 
     def _next_change(self) -> float:
-        """Return when time alone makes a message visible."""
+        """Return when time alone may make a message visible: one that is delayed, held, or held from now on."""
         held = next(iter(self._held.values()), None)
-        return min(self._later[0][0] if self._later else inf, inf if held is None else held.due)
+        soonest = self._clock.monotonic() + (self.limits.lease or inf) if held is None else held.due
+        return min(soonest, self._later[0][0] if self._later else inf)
 
     async def _change(self, until: float) -> None:
         """Wait until something was stored or released, or until a moment of the clock."""
@@ -214,7 +216,8 @@ class Memory:
             async with Deadline(self._clock, until):
                 await waiter
         except TimeoutError:
-            pass
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
                 self._wake()  # it was meant for us, and another receive must have it

@@ -1,0 +1,342 @@
+"""Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Final, Self, Unpack
+
+from dawdle._app import current as _current
+from dawdle._app.environment import backend_from_environment, start_listener_from_environment
+from dawdle._app.options import Headers, Lifespan, Settings
+from dawdle._app.worker import work_until_signal
+from dawdle._flow.house import House, Plan
+from dawdle._flow.inside import inside
+from dawdle._flow.queue import Queue
+from dawdle._flow.watch import Watch
+from dawdle._rules.codec import JSON, seal
+from dawdle._rules.delay import delay_of, hop, to_ms
+from dawdle._rules.envelope import open_envelope
+from dawdle._rules.registry import HandlerOptions, Registry
+from dawdle._rules.retry import Retry
+from dawdle._rules.roster import Roster
+from dawdle.abc import Backend, Clock, Codec, Outgoing, SystemClock
+from dawdle.errors import BackendError, ConfigurationError, SignalError
+from dawdle.hooks import Hook, Signaled
+
+__all__ = ["Dawdle", "default_registry"]
+
+default_registry: Final = Registry()
+
+_DEFAULT: Final = "default"
+_ID: Final = re.compile(r"[!-~]{1,128}")
+
+
+class Dawdle:
+    """An app: a queue, the handlers that it runs, and everything in between.
+
+    `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
+    entered in one task and left in another, and entered again after it was left.
+
+    - `backend`: the queue; without it what `DAWDLE_BACKEND` says, and else `Memory()`.
+    - `registry`: the handlers; without it those of `dawdle.on_event`.
+    - `start_listener`: whether to handle events; without it what `DAWDLE_START_LISTENER` says, and else true. An
+      app without any handler does not receive.
+    - `concurrency`: how many messages may be in hand at once.
+    - `retry`: of handlers that have none of their own.
+    - `grace`: seconds that leaving waits for what is in hand. Then handlers are cancelled, what they have not
+      finished goes back to the queue, and at most 3 s more are spent on that.
+    - `unclaimed`: seconds after which an event that no node has a handler for is dead-lettered.
+    - `source`: the `source` attribute of the CloudEvents that are sent.
+    - `headers`: text attributes of every event, or a function that returns them at each signal.
+    - `codec`: how the data of events is written; JSON without it.
+    - `hooks`: functions that are told each of the moments in `dawdle.hooks`.
+    - `lifespan`: a function of the app that returns an async context manager; it is entered after the queue was opened
+      and left after the last handler has ended, and what it yields is `Context.state(…)`.
+    - `clock`: where time comes from, such as `dawdle.testing.ManualClock()`.
+
+    Raises `ConfigurationError` for what cannot work.
+    """
+
+    def __init__(
+        self,
+        backend: Backend | None = None,
+        *,
+        registry: Registry | None = None,
+        start_listener: bool | None = None,
+        concurrency: int = 100,
+        retry: Retry | None = None,
+        grace: float = 25.0,
+        unclaimed: float = 86400.0,
+        source: str = "dawdle",
+        headers: Headers | None = None,
+        codec: Codec | None = None,
+        hooks: Sequence[Hook] = (),
+        lifespan: Lifespan | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        clock = clock or SystemClock()
+        self._settings = Settings(
+            backend=backend_from_environment(clock) if backend is None else backend,
+            clock=clock,
+            registry=default_registry if registry is None else registry,
+            start_listener=start_listener_from_environment() if start_listener is None else start_listener,
+            concurrency=concurrency,
+            retry=retry or Retry(),
+            grace=grace,
+            unclaimed=unclaimed,
+            source=source,
+            headers={} if headers is None else headers,
+            codec=codec or JSON(),
+            hooks=hooks,
+            lifespan=lifespan,
+        )
+        self._roster = Roster(self._settings.registry)
+        self._watch = Watch(hooks)
+        self._house: House | None = None
+        self._entered = False
+
+    def __repr__(self) -> str:
+        state = "entered" if self._entered else "not entered"
+        return f"<Dawdle on {type(self._settings.backend).__name__} at {id(self):#x}, {state}>"
+
+    async def __aenter__(self) -> Self:
+        if self._entered:
+            raise ConfigurationError(f"{self!r} is entered already: leave it first, or make another")
+        self._check_queues()
+        self._entered = True
+        settings = self._settings
+        try:
+            self._house = house = House(
+                Plan(
+                    app=self,
+                    backends={_DEFAULT: settings.backend},
+                    clock=settings.clock,
+                    codecs=settings.codecs,
+                    watch=self._watch,
+                    roster=self._roster,
+                    retry=settings.retry,
+                    concurrency=settings.concurrency,
+                    unclaimed=settings.unclaimed,
+                    lifespan=lambda: settings.lifespan_of(self),
+                )
+            )
+            await house.enter()
+        except BaseException:
+            self._entered = False
+            raise
+        _current.entered(self)
+        if settings.start_listener:
+            await house.start_listener()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        house = self._running()
+        try:
+            await house.leave(self._settings.grace)
+        finally:
+            self._entered = False
+            _current.left(self)
+
+    def run(self) -> None:
+        """Be a worker's whole main: enter, work until SIGTERM or SIGINT, leave. Not async.
+
+        Raises what the app died of. A second signal ends the grace.
+        """
+        work_until_signal(self)
+
+    async def signal(
+        self,
+        event: object,
+        *,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        direct: bool = False,
+        id: str | None = None,  # noqa: A002 - the word that CloudEvents has for it
+        group: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        queue: str | None = None,
+    ) -> str:
+        """Signal an event and return its id when the queue has stored it.
+
+        - `delay`: seconds or a timedelta until it is handled, of any length; `at`: an aware datetime instead.
+        - `direct`: start the matching handlers here and now, past the queue, and return when they have started; one
+          that fails goes to the queue and is retried there. With no handler here the event goes to the queue.
+        - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space.
+        - `group`: keeps order on queues that have one, and is a fair share on others.
+        - `headers`: text attributes, named `[a-z0-9]{1,20}`.
+        - `queue`: the name of the queue to store it in.
+
+        Raises `ConfigurationError`, `NotAnEventError`, `EventError` or `EventTooLargeError` before anything is stored,
+        and `SignalError` when the queue did not say that it stored the event. Cancelled, the event may be stored.
+        """
+        house, line = self._running(), self._queue(queue)
+        seconds = self._delay(delay, at)
+        if direct and (delay is not None or at is not None):
+            raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
+        event_id = _checked(id) or _new_id()
+        body = self._seal(event, event_id, line, seconds, headers)
+        if direct:
+            handlers = self._roster.matching(type(event))
+            if handlers:
+                wait = inside.get() is None
+                await house.run_past(line, handlers, open_envelope(body), body, event, wait=wait)
+                return event_id
+        try:
+            await self._send(line, body, seconds, event, event_id, group)
+        except BackendError as error:
+            raise SignalError(
+                f"the queue did not say that it stored event {event_id}; it may have: {error}",
+                stored=(),
+                failed={event_id: error},
+            ) from error
+        return event_id
+
+    async def signal_many(
+        self,
+        events: Sequence[object],
+        *,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        group: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        queue: str | None = None,
+    ) -> list[str]:
+        """Signal events in as few requests as the queue allows, and return their ids in order.
+
+        The options are those of `signal`, for all of them. One that cannot travel raises before any is stored;
+        `SignalError` says which events are stored and which are not known to be.
+        """
+        self._running()
+        line, seconds = self._queue(queue), self._delay(delay, at)
+        ids = [_new_id() for _ in events]
+        bodies = [self._seal(event, each, line, seconds, headers) for event, each in zip(events, ids, strict=True)]
+        answers = await asyncio.gather(
+            *(
+                self._send(line, body, seconds, event, event_id, group)
+                for body, event, event_id in zip(bodies, events, ids, strict=True)
+            ),
+            return_exceptions=True,
+        )
+        failed = {each: answer for each, answer in zip(ids, answers, strict=True) if isinstance(answer, Exception)}
+        if failed:
+            first = next(iter(failed.values()))
+            raise SignalError(
+                f"the queue did not say that it stored {len(failed)} of {len(ids)} events; it may have: {first}",
+                stored=[each for each in ids if each not in failed],
+                failed=failed,
+            ) from first
+        return ids
+
+    def register(self, handler: Callable[..., object], *types: type, **options: Unpack[HandlerOptions]) -> None:
+        """Add a handler to this app only: a function, a bound method, anything that is called with an event.
+
+        The options are those of `on_event`; without `types` they come from the first parameter's annotation.
+        """
+        made = self._roster.register(handler, types, options)
+        if self._entered and made.options.queue is not None:
+            self._queue(made.options.queue)
+
+    def unregister(self, handler: Callable[..., object]) -> None:
+        """Take a handler from this app only, wherever it was registered. Raises `ConfigurationError` if it is none."""
+        self._roster.unregister(handler)
+
+    def handler_count(self, kind: type | None = None) -> int:
+        """Return how many handlers there are, or how many want events of a type."""
+        return len(self._roster.handlers if kind is None else self._roster.matching(kind))
+
+    async def start_listener(self) -> None:
+        """Begin to handle events; does nothing where that is so already."""
+        await self._running().start_listener()
+
+    async def stop_listener(self) -> None:
+        """Receive no more, and return when what is in hand is settled, after `grace` at the latest.
+
+        Called by one of this app's own handlers it returns at once, since it would wait for its caller.
+        """
+        house = self._running()
+        where = inside.get()
+        if where is not None and where.app is self:
+            house.begin_stop()
+        else:
+            await house.stop_listener(self._settings.grace)
+
+    async def idle(self) -> None:
+        """Return when nothing that is due is left to do: exactly in memory, else nothing in hand and an empty receive."""
+        await self._running().idle()
+
+    async def ended(self) -> None:
+        """Return when the app has died or been left."""
+        await self._running().ended()
+
+    def hurry(self) -> None:
+        """End the grace of a leaving that is under way."""
+        if self._house is not None:
+            self._house.hurry()
+
+    def handlers_in_threads(self) -> list[str]:
+        """Return the names of the `def` handlers whose threads run, also after the app was left."""
+        return [] if self._house is None else self._house.handlers_in_threads()
+
+    def _running(self) -> House:
+        house = self._house
+        if house is None or not self._entered:
+            raise ConfigurationError(f"{self!r}: write `async with app:` around what uses it")
+        if house.error is not None:
+            raise house.error
+        return house
+
+    def _queue(self, name: str | None) -> Queue:
+        queues = self._running().queues
+        try:
+            return queues[name or _DEFAULT]
+        except KeyError:
+            raise ConfigurationError(f"there is no queue {name!r}; this app has {', '.join(queues)}") from None
+
+    def _check_queues(self) -> None:
+        for handler in self._roster.handlers:
+            if handler.options.queue not in {None, _DEFAULT}:
+                raise ConfigurationError(
+                    f"handler {handler.name} runs on the queue {handler.options.queue!r}, and this app has {_DEFAULT}"
+                )
+
+    def _delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
+        return delay_of(delay, at, self._settings.clock.now())
+
+    def _seal(
+        self, event: object, event_id: str, queue: Queue, delay: float, headers: Mapping[str, str] | None
+    ) -> bytes:
+        settings, where = self._settings, inside.get()
+        return seal(
+            event,
+            codec=settings.codec,
+            wire_name=self._roster.learn(type(event)),
+            event_id=event_id,
+            source=settings.source,
+            now=settings.clock.now(),
+            headers=settings.all_headers(headers),
+            delay_ms=to_ms(delay),
+            cause=None if where is None else where.event_id,
+            max_body=queue.limits.max_body,
+        )
+
+    async def _send(
+        self, queue: Queue, body: bytes, delay: float, event: object, event_id: str, group: str | None
+    ) -> None:
+        await queue.send(Outgoing(body, hop(delay, queue.terms.reach), group, event_id))
+        if self._watch:
+            self._watch(Signaled(queue.name, event_id, self._roster.learn(type(event)), delay))
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _checked(event_id: str | None) -> str | None:
+    if event_id is not None and not (isinstance(event_id, str) and _ID.fullmatch(event_id)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {event_id!r}")
+    return event_id

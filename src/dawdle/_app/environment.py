@@ -1,0 +1,45 @@
+"""What the environment says where the code says nothing. The one room that reads it."""
+
+import os
+from importlib import import_module
+
+from dawdle.abc import Backend, Clock
+from dawdle.backends.memory import Memory
+from dawdle.errors import ConfigurationError
+
+__all__ = ["backend_from_environment", "start_listener_from_environment"]
+
+_YES = {"1", "true", "yes", "on"}
+_NO = {"0", "false", "no", "off"}
+
+
+def backend_from_environment(clock: Clock) -> Backend:
+    """Return the backend that `DAWDLE_BACKEND` names: `memory` (the default), `local`, or a dotted name."""
+    name = os.environ.get("DAWDLE_BACKEND", "").strip() or "memory"
+    if name in {"memory", "local"}:
+        return Memory(clock=clock)
+    module_name, _, attribute = name.rpartition(".")
+    if not module_name:
+        raise ConfigurationError(
+            f"DAWDLE_BACKEND={name!r} is no backend: write memory (or local, the same), or the dotted name of a class "
+            f"that is one, such as shop.queues.OrdersQueue"
+        )
+    try:
+        made: object = getattr(import_module(module_name), attribute)()
+    except Exception as error:
+        raise ConfigurationError(f"DAWDLE_BACKEND={name!r} cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(made, Backend):
+        raise ConfigurationError(f"DAWDLE_BACKEND={name!r} gives {made!r}, which is not a dawdle.abc.Backend")
+    return made
+
+
+def start_listener_from_environment() -> bool:
+    """Return what `DAWDLE_START_LISTENER` says; true if it says nothing."""
+    text = os.environ.get("DAWDLE_START_LISTENER", "").strip().lower()
+    if text in _YES or not text:
+        return True
+    if text in _NO:
+        return False
+    raise ConfigurationError(
+        f"DAWDLE_START_LISTENER={text!r} is neither yes nor no: write one of {', '.join(sorted(_YES | _NO))}"
+    )

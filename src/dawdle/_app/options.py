@@ -1,0 +1,85 @@
+"""What `Dawdle(…)` was given, checked: a mistake is told where it was written, before anything runs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from dawdle._rules.codec import JSON, MessagePack
+from dawdle._rules.envelope import check_headers
+from dawdle._rules.registry import Registry
+from dawdle._rules.retry import Retry
+from dawdle.abc import Backend, Clock, Codec
+from dawdle.errors import ConfigurationError
+from dawdle.hooks import Hook
+
+if TYPE_CHECKING:
+    from dawdle._app.app import Dawdle
+
+__all__ = ["Headers", "Lifespan", "Settings"]
+
+Lifespan = Callable[["Dawdle"], AbstractAsyncContextManager[object]]
+Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options of one app."""
+
+    backend: Backend
+    clock: Clock
+    registry: Registry
+    start_listener: bool
+    concurrency: int
+    retry: Retry
+    grace: float
+    unclaimed: float
+    source: str
+    headers: Headers
+    codec: Codec
+    hooks: Sequence[Hook]
+    lifespan: Lifespan | None
+
+    def __post_init__(self) -> None:
+        _require(isinstance(self.backend, Backend), f"backend is a dawdle.abc.Backend, not {self.backend!r}")
+        _require(isinstance(self.registry, Registry), f"registry is a dawdle.Registry, not {self.registry!r}")
+        _require(isinstance(self.retry, Retry), f"retry is a dawdle.Retry(…), not {self.retry!r}")
+        _require(
+            isinstance(self.concurrency, int) and self.concurrency >= 1,
+            f"concurrency is how many messages may be in hand, 1 or more, not {self.concurrency!r}",
+        )
+        for name in ("grace", "unclaimed"):
+            value: object = getattr(self, name)
+            good = isinstance(value, (int, float)) and isfinite(value) and value >= 0
+            _require(good, f"{name} is in seconds, 0 or more, not {value!r}")
+        _require(bool(self.source) and isinstance(self.source, str), f"source is text, not {self.source!r}")
+        _require(all(map(callable, self.hooks)), f"hooks are functions that take a moment, not {self.hooks!r}")
+        _require(self.lifespan is None or callable(self.lifespan), f"lifespan is a function that takes the app and "
+                 f"returns an async context manager, not {self.lifespan!r}")
+        if isinstance(self.headers, Mapping):
+            check_headers(self.headers)
+        else:
+            _require(callable(self.headers), f"headers is a mapping or a function that returns one, not {self.headers!r}")
+
+    @property
+    def codecs(self) -> dict[str, Codec]:
+        """Every codec that this app can read, by media type."""
+        return {each.content_type: each for each in (JSON(), MessagePack(), self.codec)}
+
+    def all_headers(self, given: Mapping[str, str] | None) -> Mapping[str, str]:
+        """Return the app's own headers and those of one signal, which win. Raises `ConfigurationError`."""
+        own = self.headers if isinstance(self.headers, Mapping) else self.headers()
+        both = {**own, **given} if given else own
+        if both:
+            check_headers(both)
+        return both
+
+    def lifespan_of(self, app: "Dawdle") -> AbstractAsyncContextManager[object]:
+        """Return the context that the app lives in."""
+        return nullcontext() if self.lifespan is None else self.lifespan(app)
+
+
+def _require(good: bool, otherwise: str) -> None:
+    if not good:
+        raise ConfigurationError(otherwise)

@@ -1,0 +1,130 @@
+"""Group commit: concurrent callers share requests on their own. Knows entries and answers, no queue.
+
+Idle, an entry leaves at once. While a call is in flight the next entries gather, and leave together when it is back;
+a second flight starts beside the first only with a full batch. So there is no timer and no setting.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Final, Generic, TypeVar
+
+from dawdle._rules.packer import pack
+from dawdle.errors import BackendError
+
+__all__ = ["Batcher", "Spawn"]
+
+Entry = TypeVar("Entry")
+Answer = TypeVar("Answer")
+Spawn = Callable[[Coroutine[object, object, None]], object]
+
+FLIGHTS: Final = 8
+"""Calls of one kind to one queue at the same time."""
+
+
+class Batcher(Generic[Entry, Answer]):
+    """Carries entries in batches, and each entry's own answer back to who submitted it."""
+
+    def __init__(
+        self,
+        carry: Callable[[list[Entry]], Awaitable[list[Answer]]],
+        *,
+        spawn: Spawn,
+        max_count: int,
+        max_bytes: int = 0,
+        size: Callable[[Entry], int] | None = None,
+    ) -> None:
+        self._carry = carry
+        self._spawn = spawn
+        self._max_count = max_count
+        self._max_bytes = max_bytes
+        self._size = size or (lambda _: 0)
+        self._waiting: deque[tuple[Entry, asyncio.Future[Answer]]] = deque()
+        self._flights = 0
+        self._boarding = 0
+        self._idle: list[asyncio.Future[None]] = []
+        self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything was submitted and is not answered."""
+        return self._flights > 0
+
+    def submit(self, entry: Entry) -> "asyncio.Future[Answer]":
+        """Take an entry and return the future of its answer.
+
+        A whole call that fails gives its error to each of its entries. Cancelling the future changes nothing for
+        the batch, nor for the entry: it is on its way. Raises `BackendError` once the batcher is closed.
+        """
+        if self._closed:
+            raise BackendError("the app is being left: its queue takes nothing any more")
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, future))
+        if self._flights == 0 or (
+            self._flights < FLIGHTS and len(self._waiting) >= self._max_count * (self._boarding + 1)
+        ):
+            self._flights += 1
+            self._boarding += 1
+            self._spawn(self._fly())
+        return future
+
+    async def idle(self) -> None:
+        """Return once everything that was submitted is answered."""
+        while self.busy and not self._closed:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._idle.append(waiter)
+            await waiter
+
+    def close(self) -> None:
+        """Take nothing any more, and tell whoever still waits that no answer will come."""
+        self._closed = True
+        self._abandon([])
+        self._land()
+
+    async def _fly(self) -> None:
+        self._boarding -= 1
+        try:
+            while self._waiting:
+                await self._carry_batch(self._board())
+        finally:
+            self._flights -= 1
+            if not self._flights:
+                self._land()
+
+    def _board(self) -> "list[tuple[Entry, asyncio.Future[Answer]]]":
+        sizes = [self._size(entry) for entry, _ in list(self._waiting)[: self._max_count + 1]] if self._max_bytes else None
+        if sizes is None:
+            count = min(len(self._waiting), self._max_count)
+        else:
+            count = pack(sizes, self._max_count, self._max_bytes)
+        return [self._waiting.popleft() for _ in range(count)]
+
+    async def _carry_batch(self, batch: "list[tuple[Entry, asyncio.Future[Answer]]]") -> None:
+        try:
+            answers = await self._carry([entry for entry, _ in batch])
+            if len(answers) != len(batch):
+                raise BackendError(f"the queue answered {len(answers)} of {len(batch)} entries")  # noqa: TRY301 - a backend's mistake is its callers' error
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is its callers'
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+        except BaseException:
+            self._abandon(batch)
+            raise
+        else:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)
+
+    def _abandon(self, batch: "list[tuple[Entry, asyncio.Future[Answer]]]") -> None:
+        """Tell callers, those that wait for the next flight too, that nobody will answer any more."""
+        for _, future in (*batch, *self._waiting):
+            if not future.done():
+                future.set_exception(BackendError("stopped before the queue answered; it may have been carried out"))
+        self._waiting.clear()
+
+    def _land(self) -> None:
+        for waiter in self._idle:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._idle.clear()

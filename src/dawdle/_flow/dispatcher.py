@@ -1,0 +1,261 @@
+"""Runs all handlers of one event, each on its own: a failure is an outcome, and cancels nobody.
+
+One handler alone runs in the carrier's own task; several run in a group. A handler is the only thing here that is ever
+cancelled by a stop, a deadline or a lost lease; its carrier goes on and settles.
+"""
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from anyio import CapacityLimiter, to_thread
+
+from dawdle._flow.hands import Hand
+from dawdle._flow.inside import Inside, inside
+from dawdle._flow.slots import Slots
+from dawdle._flow.watch import Watch
+from dawdle._rules.context import Context
+from dawdle._rules.envelope import Envelope, aware
+from dawdle._rules.handler import Handler
+from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Outcome, Rejected
+from dawdle._rules.retry import Retry
+from dawdle._rules.verdict import Result
+from dawdle.abc import Clock, Deadline
+from dawdle.errors import Reject, RetryLater
+from dawdle.hooks import HandlerFinished, HandlerStarted
+
+__all__ = ["Dispatcher", "Work"]
+
+_log = logging.getLogger(__name__)
+
+CROWDED_AFTER = 1.0
+"""Seconds that an event waits in hand for one handler's own concurrency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One event, decoded, and the hand that holds it."""
+
+    event: object
+    envelope: Envelope
+    body: bytes
+    hand: Hand
+
+
+class Dispatcher:
+    """Runs handlers."""
+
+    def __init__(
+        self, *, app: object, clock: Clock, watch: Watch, retry: Retry, threads: int, state: Callable[[], object]
+    ) -> None:
+        self._app = app
+        self._clock = clock
+        self._watch = watch
+        self._retry = retry
+        self._threads = threads
+        self._limiter: CapacityLimiter | None = None
+        self._state = state
+        self._room: dict[str, Slots] = {}
+        self._threads_of: list[str] = []
+
+    def in_threads(self) -> list[str]:
+        """Return the names of the `def` handlers whose threads run."""
+        return list(self._threads_of)
+
+    async def run(self, handlers: Sequence[Handler], work: Work) -> list[Result]:
+        """Run all handlers concurrently and return each one's result, in their order."""
+        if len(handlers) == 1:
+            return [await self._run(handlers[0], work)]
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._run(handler, work), name=f"dawdle: {handler.name}") for handler in handlers]
+        return [task.result() for task in tasks]
+
+    async def _run(self, handler: Handler, work: Work) -> Result:
+        retry = handler.options.retry or self._retry
+        room = self._room_of(handler)
+        if room is not None and not await self._enter(room, work):
+            return Result(handler.name, retry, Interrupted() if work.hand.interrupted else Crowded())
+        try:
+            outcome = await self._watched(handler, work, retry)
+        finally:
+            if room is not None:
+                room.give()
+        return Result(handler.name, retry, outcome)
+
+    def _room_of(self, handler: Handler) -> Slots | None:
+        """Return the handler's own slots; None while it has no concurrency of its own."""
+        concurrency = handler.options.concurrency
+        if concurrency is None:
+            return None
+        room = self._room.get(handler.name)
+        if room is None or room.total != concurrency:
+            room = self._room[handler.name] = Slots(concurrency, self._clock)
+        return room
+
+    async def _enter(self, room: Slots, work: Work) -> bool:
+        """Take a slot of a handler's own; False when there is none in time, or a stop ends the wait."""
+        task = _this_task()
+        work.hand.begin(task, in_thread=False)
+        try:
+            async with Deadline(self._clock, self._clock.monotonic() + CROWDED_AFTER):
+                await room.take(1)
+        except TimeoutError:
+            return False
+        except asyncio.CancelledError:
+            if not _interrupted(work.hand, task):
+                raise
+            return False
+        finally:
+            work.hand.end(task)
+        return True
+
+    async def _watched(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
+        """Call the handler and tell the hooks and the log."""
+        envelope, queue = work.envelope, work.hand.queue.name
+        facts = (queue, envelope.id, envelope.type, handler.name, envelope.attempt)
+        if self._watch:
+            self._watch(HandlerStarted(*facts))
+        started = self._clock.monotonic()
+        outcome: Outcome = Interrupted()
+        if not work.hand.interrupted:
+            outcome = await self._call(handler, work, retry)
+            await _absorb(work.hand, _this_task())
+        elapsed = self._clock.monotonic() - started
+        if not handler.is_async and handler.options.timeout is not None and elapsed > handler.options.timeout:
+            _log.warning(
+                "handler %s ran for %.3g s in its thread, over its timeout of %g s; a thread cannot be ended, and what "
+                "it returned counts: make it async def, or raise the timeout",
+                handler.name, elapsed, handler.options.timeout,
+            )
+        if self._watch:
+            error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
+            self._watch(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
+        return outcome
+
+    async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
+        """Call the handler and return what came of it. Only a real cancellation of this task gets out."""
+        task = _this_task()
+        hand = work.hand
+        arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
+        token = inside.set(Inside(self._app, work.envelope.id))
+        hand.begin(task, in_thread=not handler.is_async)
+        try:
+            if not handler.is_async:
+                await self._in_thread(handler, arguments)
+            elif handler.options.timeout is None:
+                await handler.function(*arguments)  # type: ignore[misc]  # is_async says that it is a coroutine function
+            else:
+                await self._within(handler, arguments, handler.options.timeout)
+        except asyncio.CancelledError as error:
+            if _interrupted(hand, task):
+                return Interrupted()
+            if task.cancelling():
+                raise
+            return self._failed(handler, work, retry, error)
+        except Reject as reason:
+            _log.warning("handler %s rejected %s %s", handler.name, work.envelope.type, work.envelope.id)
+            return Rejected(f"Reject: {reason}")
+        except RetryLater as later:
+            return Later(later.seconds)
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - SystemExit of one handler must not end its siblings
+            return self._failed(handler, work, retry, error)
+        finally:
+            hand.end(task)
+            inside.reset(token)
+        return Done()
+
+    async def _within(self, handler: Handler, arguments: tuple[object, ...], timeout: float) -> None:
+        deadline = Deadline(self._clock, self._clock.monotonic() + timeout)
+        try:
+            async with deadline:
+                await handler.function(*arguments)  # type: ignore[misc]  # is_async says that it is a coroutine function
+        except TimeoutError as error:
+            if deadline.expired():
+                raise TimeoutError(f"it ran longer than its timeout of {timeout:g} s") from error
+            raise
+
+    async def _in_thread(self, handler: Handler, arguments: tuple[object, ...]) -> None:
+        """Run a `def` handler in a thread of our own limiter; what it returns may still be awaited."""
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(self._threads)
+
+        def call() -> object:
+            self._threads_of.append(handler.name)
+            try:
+                return handler.function(*arguments)
+            finally:
+                self._threads_of.remove(handler.name)
+
+        result = await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
+        if inspect.isawaitable(result):
+            await result
+
+    def _context(self, handler: Handler, work: Work, retry: Retry) -> Context:
+        envelope = work.envelope
+        return Context(
+            event_id=envelope.id,
+            event_type=envelope.type,
+            handler=handler.name,
+            queue=work.hand.queue.name,
+            attempt=envelope.attempt,
+            max_attempts=retry.max_attempts,
+            signaled_at=None if envelope.time is None else aware(envelope.time),
+            body=work.body,
+            state=self._state(),
+        )
+
+    def _failed(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Failed:
+        _log.warning(
+            "handler %s failed on %s %s, attempt %d of %d",
+            handler.name, work.envelope.type, work.envelope.id, work.envelope.attempt, retry.max_attempts,
+            exc_info=error,
+        )
+        return Failed(_told(error))
+
+
+_OUTCOMES = {
+    Done: "done",
+    Failed: "failed",
+    Rejected: "rejected",
+    Later: "later",
+    Crowded: "crowded",
+    Interrupted: "interrupted",
+}
+
+
+def _told(error: BaseException) -> str:
+    """Return an error's type and message, whatever its `__str__` does."""
+    try:
+        text = str(error)
+    except Exception as second:  # noqa: BLE001 - it is the user's code
+        text = f"(its message cannot be shown: {type(second).__name__})"
+    return f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
+
+
+def _this_task() -> "asyncio.Task[object]":
+    task = asyncio.current_task()
+    assert task is not None, "a handler runs in a task"
+    return task
+
+
+def _interrupted(hand: Hand, task: "asyncio.Task[object]") -> bool:
+    """Whether a cancellation was ours; if so, the task is as if it had not been cancelled."""
+    if not hand.interrupted or not task.cancelling():
+        return False
+    task.uncancel()
+    return True
+
+
+async def _absorb(hand: Hand, task: "asyncio.Task[object]") -> None:
+    """Take back a cancellation of ours that the handler never felt, swallowed, or turned into another error."""
+    if hand.interrupted and task.cancelling():
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            pass
+        while task.cancelling():
+            task.uncancel()

@@ -1,0 +1,311 @@
+"""The nest of groups in which everything runs, and the one task that owns it.
+
+    backends ⊃ house (batchers, keepers) ⊃ lifespan ⊃ work (carriers, listener) ⊃ polls (receivers)
+
+Nesting is the stop order. Entering starts the owner and leaving stops and awaits it, so an app may be entered in one
+task and left in another. If anything here dies, the owner dies with it, and everybody who waits is told.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextvars import copy_context
+from dataclasses import dataclass
+
+from dawdle._flow.carrier import Carrier
+from dawdle._flow.dispatcher import Dispatcher
+from dawdle._flow.hands import Hand, Hands
+from dawdle._flow.inside import inside
+from dawdle._flow.keeper import Keeper
+from dawdle._flow.listener import FLUSH, Listener
+from dawdle._flow.queue import Queue
+from dawdle._flow.receiver import Receiver
+from dawdle._flow.settler import Settler
+from dawdle._flow.slots import Slots
+from dawdle._flow.watch import Watch
+from dawdle._rules.envelope import Envelope
+from dawdle._rules.handler import Handler
+from dawdle._rules.retry import Retry
+from dawdle._rules.roster import Roster
+from dawdle.abc import Backend, Clock, Codec, Deadline
+from dawdle.errors import BackendError, ConfigurationError
+
+__all__ = ["House", "Plan"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a house is built from."""
+
+    app: object
+    backends: Mapping[str, Backend]
+    clock: Clock
+    codecs: Mapping[str, Codec]
+    watch: Watch
+    roster: Roster
+    retry: Retry
+    concurrency: int
+    unclaimed: float
+    lifespan: Callable[[], AbstractAsyncContextManager[object]]
+
+
+class House:
+    """Everything of one app that runs, from entering to leaving."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._hands = Hands()
+        self._slots = Slots(plan.concurrency, plan.clock)
+        self._closing = asyncio.Event()
+        self._grace = 0.0
+        self._state: object = None
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._context = copy_context()
+        self._context.run(inside.set, None)
+        self._owner: asyncio.Task[None] | None = None
+        self._carriers: set[asyncio.Task[None]] = set()
+        self.queues: dict[str, Queue] = {}
+        self._listener: Listener
+        self._dispatcher: Dispatcher
+        self._carrier: Carrier
+        self._work: asyncio.TaskGroup
+
+    @property
+    def open(self) -> bool:
+        """Whether events can be signaled."""
+        return self._ready.done() and self._owner is not None and not self._owner.done()
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the owner died of; None while it lives."""
+        if self._owner is None or not self._owner.done() or self._owner.cancelled():
+            return None
+        return _single(self._owner.exception())
+
+    async def enter(self) -> None:
+        """Build everything and return when it runs. Raises what opening a backend or the lifespan raised."""
+        self._owner = self._loop.create_task(self._own(), name="dawdle: owner", context=self._context)
+        try:
+            await asyncio.wait([self._owner, self._ready], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._owner.cancel()
+            await _settled(self._owner)
+            raise
+        if self._owner.done():
+            self._ready.cancel()
+            await self._owner_result()
+
+    async def leave(self, grace: float) -> None:
+        """Stop everything, in at most `grace` seconds and a flush; a cancellation of this call ends the grace.
+
+        Raises what the owner died of, if it did.
+        """
+        assert self._owner is not None, "it was entered"
+        self._grace = grace
+        self._closing.set()
+        cancelled: asyncio.CancelledError | None = None
+        while not self._owner.done():
+            try:
+                await asyncio.wait([self._owner])
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self.hurry()
+        await self._owner_result()
+        if cancelled is not None:
+            raise cancelled
+
+    def hurry(self) -> None:
+        """End the grace now."""
+        self._listener.hurry.set()
+
+    def changed(self) -> None:
+        """Take note of a handler that was registered, from any thread."""
+        if self._plan.roster.handlers:
+            self._loop.call_soon_threadsafe(self._listener.want)
+
+    async def start_listener(self) -> None:
+        """Begin to receive, as soon as there is a handler."""
+        await self._listener.start()
+
+    async def stop_listener(self, grace: float) -> None:
+        """Receive no more, and return when nothing is in hand."""
+        await self._listener.stop(grace)
+
+    def begin_stop(self) -> None:
+        """Receive no more, and do not wait for what is in hand."""
+        self._listener.begin_stop()
+
+    async def ended(self) -> None:
+        """Return when everything here is over."""
+        assert self._owner is not None, "it was entered"
+        await asyncio.wait([self._owner])
+
+    def handlers_in_threads(self) -> list[str]:
+        """Return the names of the `def` handlers whose threads run."""
+        return self._dispatcher.in_threads()
+
+    async def idle(self) -> None:
+        """Return when nothing that is due is left."""
+        while True:
+            for queue in self.queues.values():
+                await queue.flush()
+            await self._listener.idle()
+            if not any(queue.busy for queue in self.queues.values()) and not len(self._hands):
+                return
+
+    async def run_past(
+        self, queue: Queue, handlers: tuple[Handler, ...], envelope: Envelope, body: bytes, event: object, *, wait: bool
+    ) -> None:
+        """Start handlers of an event that is in no queue, each with a slot, and return when they have started.
+
+        Without `wait` they start also when no slot is free.
+        """
+        for handler in handlers:
+            if wait:
+                await self._slots.take(1)
+            else:
+                self._slots.force()
+            hand = Hand(queue, None, self._plan.clock)
+            self._hands.add(hand)
+            carrying = self._carrier.carry_past(hand, handler, envelope, body, event)
+            self._start_carrier(carrying, context=self._context.copy())
+        await asyncio.sleep(0)
+
+    async def _owner_result(self) -> None:
+        assert self._owner is not None, "it was entered"
+        if self._owner.cancelled():
+            raise BackendError("the app's own task was cancelled from outside, and everything in it with it")
+        error = self.error
+        if error is not None:
+            raise error
+
+    async def _own(self) -> None:
+        plan = self._plan
+        async with AsyncExitStack() as stack:
+            for name, backend in plan.backends.items():
+                await _open(stack, name, backend)
+            stack.callback(self._close_queues)
+            async with asyncio.TaskGroup() as house:
+                self._build(house)
+                async with plan.lifespan() as self._state:
+                    async with asyncio.TaskGroup() as self._work:
+                        plan.roster.observe(self)
+                        self.changed()
+                        self._ready.set_result(None)
+                        await self._closing.wait()
+                        await self._listener.stop(self._grace)
+                        for carrier in self._carriers:
+                            carrier.cancel()
+                await self._flush()
+                for keeper in self._keepers:
+                    keeper.cancel()
+
+    def _build(self, house: asyncio.TaskGroup) -> None:
+        """Put the parts together; what runs for as long as the house is started in its group."""
+        plan = self._plan
+
+        def spawn(flight: Coroutine[object, object, None]) -> None:
+            house.create_task(flight, name="dawdle: flight", context=self._context)
+
+        self.queues = {
+            name: Queue(name, backend, spawn, plan.unclaimed) for name, backend in plan.backends.items()
+        }
+        self._dispatcher = Dispatcher(
+            app=plan.app,
+            clock=plan.clock,
+            watch=plan.watch,
+            retry=plan.retry,
+            threads=plan.concurrency,
+            state=lambda: self._state,
+        )
+        self._carrier = Carrier(
+            clock=plan.clock,
+            codecs=plan.codecs,
+            roster=plan.roster,
+            dispatcher=self._dispatcher,
+            settler=Settler(clock=plan.clock, watch=plan.watch),
+            slots=self._slots,
+            hands=self._hands,
+        )
+        self._keepers: list[asyncio.Task[None]] = []
+        receivers = [
+            self._receiver(each, house)
+            for queue in self.queues.values()
+            for each in (queue, queue.delayed)
+            if each is not None
+        ]
+        self._listener = Listener(receivers, hands=self._hands, clock=plan.clock, start=self._start_in_work)
+
+    def _receiver(self, queue: Queue, house: asyncio.TaskGroup) -> Receiver:
+        plan = self._plan
+        keeper = None
+        if queue.limits.lease is not None:
+            keeper = Keeper(queue, plan.clock, plan.watch)
+            self._keepers.append(house.create_task(keeper.run(), name=f"dawdle: keeper of {queue.name}"))
+        return Receiver(
+            queue,
+            clock=plan.clock,
+            watch=plan.watch,
+            slots=self._slots,
+            hands=self._hands,
+            carrier=self._carrier,
+            keeper=keeper,
+            start_carrier=self._start_carrier,
+        )
+
+    def _start_in_work(self, coroutine: Coroutine[object, object, None], *, name: str) -> asyncio.Task[None]:
+        return self._work.create_task(coroutine, name=name, context=self._context.copy())
+
+    def _start_carrier(self, coroutine: Coroutine[object, object, None], context: object = None) -> None:
+        task = self._work.create_task(coroutine, name="dawdle: carrier", context=context)  # type: ignore[arg-type]
+        self._carriers.add(task)
+        task.add_done_callback(self._carriers.discard)
+
+    async def _flush(self) -> None:
+        """Let every call that was asked for be answered, for as long as a flush may take."""
+        try:
+            async with Deadline(self._plan.clock, self._plan.clock.monotonic() + FLUSH):
+                for queue in self.queues.values():
+                    await queue.flush()
+        except TimeoutError:
+            _log.warning("a queue has not answered for %g s and is left; what it was asked for may be done", FLUSH)
+
+    def _close_queues(self) -> None:
+        for queue in self.queues.values():
+            queue.close()
+
+
+async def _open(stack: AsyncExitStack, name: str, backend: Backend) -> None:
+    """Open a backend and the queues behind it. Raises `ConfigurationError` for one that cannot make a message wait."""
+    await stack.enter_async_context(backend)
+    for behind in (backend.delayed, backend.dead_letters):
+        if behind is not None:
+            await stack.enter_async_context(behind)
+    limits = backend.limits
+    if not limits.max_delay > 0 and not limits.can_release_later and backend.delayed is None:
+        raise ConfigurationError(
+            f"the queue {name!r} can neither delay a message nor release one for later, so no retry could wait: "
+            f"give it a second queue that can (delayed)"
+        )
+
+
+async def _settled(task: "asyncio.Task[None]") -> None:
+    """Wait for a task to end, however often we are cancelled meanwhile; what it ended with is not asked."""
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.cancel()
+    if not task.cancelled():
+        task.exception()
+
+
+def _single(error: BaseException | None) -> BaseException | None:
+    """Return the one error in a group of one, however deep."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

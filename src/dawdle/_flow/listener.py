@@ -1,0 +1,102 @@
+"""Listening: which receivers run, and the order in which they, the work and the wait for it end."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from dawdle._flow.hands import Hands
+from dawdle._flow.receiver import Receiver
+from dawdle.abc import Clock
+
+__all__ = ["Listener"]
+
+FLUSH = 3.0
+"""Seconds for what is left to do when the grace is over: settle what was cut off, answer who waits."""
+
+
+class Listener:
+    """Starts and stops receiving, in any order and as often as one likes."""
+
+    def __init__(
+        self, receivers: Sequence[Receiver], *, hands: Hands, clock: Clock, start: Callable[..., asyncio.Task[None]]
+    ) -> None:
+        self._receivers = receivers
+        self._hands = hands
+        self._clock = clock
+        self._start = start
+        self._wanted = asyncio.Event()
+        self._polls: asyncio.Task[None] | None = None
+        self._ending = False
+        self.hurry = asyncio.Event()
+        """Set: the grace is over now."""
+
+    @property
+    def listening(self) -> bool:
+        """Whether receives are made, or will be as soon as there is a handler."""
+        return self._polls is not None and not self._polls.done()
+
+    def want(self) -> None:
+        """There is a handler: from now on it makes sense to receive."""
+        self._wanted.set()
+
+    async def start(self) -> None:
+        """Begin to receive; a stop that is under way comes to its end first."""
+        while self.listening and self._ending:
+            await asyncio.wait([self._polls])  # type: ignore[list-item]  # listening says that it is there
+        if not self.listening:
+            self._ending = False
+            self._polls = self._start(self._run(), name="dawdle: listener")
+
+    def begin_stop(self) -> None:
+        """Receive no more, and do not wait for what is in hand."""
+        self._ending = True
+        for receiver in self._receivers:
+            receiver.stop()
+        if self._polls is not None and not self._wanted.is_set():
+            self._polls.cancel()
+
+    async def stop(self, grace: float) -> None:
+        """Receive no more, and return when nothing is in hand, `grace` seconds and a flush from now at the latest."""
+        deadline = self._clock.monotonic() + grace
+        self.begin_stop()
+        if await self._quiet(deadline, hurry=True):
+            return
+        for receiver in self._receivers:
+            receiver.abandon()
+        for hand in self._hands:
+            hand.interrupt()
+        await self._quiet(self._clock.monotonic() + FLUSH, hurry=False)
+
+    async def idle(self) -> None:
+        """Return when nothing that is due is left: nothing in hand, and a receive that came back empty after that."""
+        while True:
+            await self._hands.empty()
+            if not self.listening or not self._wanted.is_set():
+                return
+            found = [await receiver.receive_now() for receiver in self._receivers]
+            if not any(found) and not len(self._hands):
+                return
+
+    async def _run(self) -> None:
+        await self._wanted.wait()
+        async with asyncio.TaskGroup() as polls:
+            for receiver in self._receivers:
+                polls.create_task(receiver.run(), name="dawdle: receiver")
+
+    async def _quiet(self, deadline: float, *, hurry: bool) -> bool:
+        """Wait until no receive is open and nothing in hand; False if the deadline or a hurry came first."""
+        quiet = asyncio.create_task(self._at_rest(), name="dawdle: wait for work in hand")
+        ends = [asyncio.create_task(self._clock.sleep_until(deadline), name="dawdle: grace")]
+        if hurry:
+            ends.append(asyncio.create_task(self.hurry.wait(), name="dawdle: a second signal"))  # type: ignore[arg-type]  # its result is not asked for
+        try:
+            await asyncio.wait([quiet, *ends], return_when=asyncio.FIRST_COMPLETED)
+            return quiet.done()
+        finally:
+            for task in (quiet, *ends):
+                task.cancel()
+            await asyncio.gather(quiet, *ends, return_exceptions=True)
+
+    async def _at_rest(self) -> None:
+        if self._polls is not None:
+            await asyncio.wait([self._polls])
+        await self._hands.empty()

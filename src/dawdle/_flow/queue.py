@@ -1,0 +1,89 @@
+"""One queue as the flow uses it: a backend, its batchers, and the queues behind it. Decides nothing."""
+
+from dawdle._flow.batcher import Batcher, Spawn
+from dawdle._rules.delay import reach
+from dawdle._rules.verdict import Terms
+from dawdle.abc import Backend, Fault, Outgoing, Release
+from dawdle.errors import BackendError
+
+__all__ = ["Queue"]
+
+
+class Queue:
+    """A named backend whose calls are shared by all that send, ack and release at the same time."""
+
+    def __init__(
+        self, name: str, backend: Backend, spawn: Spawn, unclaimed: float, *, home: "Queue | None" = None
+    ) -> None:
+        self.name = name
+        self.backend = backend
+        self.limits = limits = backend.limits
+        self.home = home or self
+        """Where copies of its messages go: itself, or the queue that it stands behind."""
+        self.delayed = self.dead = None
+        if home is None:
+            self.delayed = self._behind(backend.delayed, spawn, unclaimed)
+            self.dead = self._behind(backend.dead_letters, spawn, unclaimed)
+        waits = limits if self.delayed is None else self.delayed.limits
+        self.terms = Terms(
+            reach=reach(waits.max_delay, waits.retention),
+            keeps_dead=self.dead is not None,
+            shared=limits.shared,
+            unclaimed=unclaimed,
+        )
+        self._send: Batcher[Outgoing, Fault | None] = Batcher(
+            backend.send,
+            spawn=spawn,
+            max_count=limits.max_batch,
+            max_bytes=limits.max_batch_bytes,
+            size=_size,
+        )
+        self._ack: Batcher[str, Fault | None] = Batcher(backend.ack, spawn=spawn, max_count=limits.max_batch)
+        self._release: Batcher[Release, Fault | None] = Batcher(
+            backend.release, spawn=spawn, max_count=limits.max_batch
+        )
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call to it, or to a queue behind it, is unanswered."""
+        behind = any(queue.busy for queue in (self.delayed, self.dead) if queue is not None)
+        return behind or self._send.busy or self._ack.busy or self._release.busy
+
+    async def send(self, outgoing: Outgoing) -> None:
+        """Store one message, where delayed ones go if it is delayed. Raises `BackendError` when it is not stored."""
+        queue = self.delayed if outgoing.delay > 0 and self.delayed is not None else self
+        _raise(await queue._send.submit(outgoing))
+
+    async def ack(self, receipt: str) -> None:
+        """Delete one received message. Raises `BackendError` when it may still be there."""
+        _raise(await self._ack.submit(receipt))
+
+    async def release(self, receipt: str, seconds: float) -> None:
+        """Let one received message be received again. Raises `BackendError` when that is not sure."""
+        _raise(await self._release.submit((receipt, seconds)))
+
+    async def flush(self) -> None:
+        """Return once every call that was asked for is answered."""
+        for queue in (self, self.delayed, self.dead):
+            if queue is not None:
+                for batcher in (queue._send, queue._ack, queue._release):
+                    await batcher.idle()
+
+    def _behind(self, backend: Backend | None, spawn: Spawn, unclaimed: float) -> "Queue | None":
+        return None if backend is None else Queue(self.name, backend, spawn, unclaimed, home=self)
+
+    def close(self) -> None:
+        """Take nothing any more; whoever still waits is told."""
+        for queue in (self, self.delayed, self.dead):
+            if queue is not None:
+                for batcher in (queue._send, queue._ack, queue._release):
+                    batcher.close()
+
+
+def _size(outgoing: Outgoing) -> int:
+    return len(outgoing.body)
+
+
+def _raise(fault: Fault | None) -> None:
+    if fault is not None:
+        raise BackendError(f"the queue answered {fault.kind}: {fault.reason}", kind=fault.kind)

@@ -1,0 +1,145 @@
+"""Receives: asks for what there is room for and starts a carrier for each message. It cannot die."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine
+from typing import Final
+
+from dawdle._flow.carrier import Carrier
+from dawdle._flow.hands import Hand, Hands
+from dawdle._flow.keeper import Keeper
+from dawdle._flow.queue import Queue
+from dawdle._flow.slots import Slots
+from dawdle._flow.watch import Watch
+from dawdle.abc import Clock, Delivery
+from dawdle.errors import BackendError
+from dawdle.hooks import Received, ReceiveFailed
+
+__all__ = ["Receiver"]
+
+_log = logging.getLogger(__name__)
+
+WAIT: Final = 20.0
+"""Seconds of a long poll, where the queue allows that many."""
+
+SHORTEST_PAUSE: Final = 0.1
+LONGEST_PAUSE: Final = 30.0
+"""Seconds between two receives that fail; doubled each time, and up to half of it left to chance."""
+
+
+class Receiver:
+    """The receives of one queue: one while it is empty, more while they come back full."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        *,
+        clock: Clock,
+        watch: Watch,
+        slots: Slots,
+        hands: Hands,
+        carrier: Carrier,
+        keeper: Keeper | None,
+        start_carrier: Callable[[Coroutine[object, object, None]], object],
+    ) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._watch = watch
+        self._slots = slots
+        self._hands = hands
+        self._carrier = carrier
+        self._keeper = keeper
+        self._start_carrier = start_carrier
+        self._tasks: dict[asyncio.Task[None], bool] = {}
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Receive until stopped; returns when the last open poll is back."""
+        self._stopping = False
+        async with asyncio.TaskGroup() as group:
+            self._start(group, first=True)
+
+    def stop(self) -> None:
+        """Start no receive any more. One that waits is ended where that loses nothing, and left to finish elsewhere."""
+        self._stopping = True
+        for task, polling in self._tasks.items():
+            if not polling or self._queue.limits.abandonable:
+                task.cancel()
+
+    def abandon(self) -> None:
+        """End the receives that `stop` left; what they would have brought is visible when its lease ends."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def receive_now(self) -> int:
+        """Receive one message if one is due, without waiting, and start its carrier; return how many that was."""
+        self._slots.force()  # nothing is in hand, so whoever has the slots only waits for messages, as we do
+        try:
+            deliveries = await self._queue.backend.receive(1, 0)
+        except BaseException:
+            self._slots.give()
+            raise
+        return self._accept(deliveries, 1)
+
+    def _start(self, group: asyncio.TaskGroup, *, first: bool) -> None:
+        task = group.create_task(self._receive(group, first=first), name=f"dawdle: receive from {self._queue.name}")
+        self._tasks[task] = False
+        task.add_done_callback(lambda ended: self._tasks.pop(ended))
+
+    async def _receive(self, group: asyncio.TaskGroup, *, first: bool) -> None:
+        limits = self._queue.limits
+        most = -(-self._slots.total // limits.max_batch)
+        pause = SHORTEST_PAUSE
+        while not self._stopping:
+            room = await self._slots.take(limits.max_batch)
+            try:
+                deliveries = await self._poll(room, min(WAIT, limits.max_wait))
+            except BaseException as error:
+                self._slots.give(room)
+                if not isinstance(error, Exception):
+                    raise
+                await self._fail(error, pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            pause = SHORTEST_PAUSE
+            self._accept(deliveries, room)
+            if len(deliveries) == room and not self._stopping and len(self._tasks) < most:
+                self._start(group, first=False)
+            if not deliveries and not first:
+                return
+
+    async def _poll(self, room: int, wait: float) -> list[Delivery]:
+        task = asyncio.current_task()
+        assert task is not None, "a receive runs in a task"
+        self._tasks[task] = True
+        try:
+            return await self._queue.backend.receive(room, wait)
+        finally:
+            self._tasks[task] = False
+
+    def _accept(self, deliveries: list[Delivery], room: int) -> int:
+        """Start a carrier for each message, give back the slots that nothing came for, and return how many started."""
+        if self._watch:
+            self._watch(Received(self._queue.name, len(deliveries)))
+        started = 0
+        for delivery in deliveries:
+            if self._hands.adopt(self._queue, delivery) is not None:
+                continue
+            hand = Hand(self._queue, delivery, self._clock)
+            hand.interrupted = self._stopping  # then no handler starts, and the message is given back
+            self._hands.add(hand)
+            if self._keeper is not None:
+                self._keeper.hold(hand)
+            self._start_carrier(self._carrier.carry(hand, delivery, self._keeper))
+            started += 1
+        self._slots.give(room - started)
+        return started
+
+    async def _fail(self, error: Exception, pause: float) -> None:
+        pause *= 1 - random.random() / 2
+        told = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
+        _log.warning("receiving from %s failed, the next try is in %.2g s: %s", self._queue.name, pause, told)
+        if self._watch:
+            self._watch(ReceiveFailed(self._queue.name, told, pause))
+        await self._clock.sleep_until(self._clock.monotonic() + pause)

@@ -1,0 +1,114 @@
+"""Carries a verdict out: stores what must be kept, and only then lets go of the message. Decides nothing."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from typing import assert_never
+
+from dawdle._flow.hands import Hand
+from dawdle._flow.watch import Watch
+from dawdle._rules.envelope import Envelope
+from dawdle._rules.verdict import Ack, Copy, Forward, Release, Settlement
+from dawdle.abc import Clock, Outgoing
+from dawdle.errors import BackendError
+from dawdle.hooks import DeadLettered, Forwarded, Settled
+
+__all__ = ["Settler"]
+
+_log = logging.getLogger(__name__)
+
+LONGEST_PAUSE = 30.0
+"""Seconds between two tries to store what no queue holds yet."""
+
+
+class Settler:
+    """Settles messages. Send before ack: a crash between the two doubles a message and never loses one."""
+
+    def __init__(self, *, clock: Clock, watch: Watch) -> None:
+        self._clock = clock
+        self._watch = watch
+
+    async def settle(self, hand: Hand, envelope: Envelope | None, settlement: Settlement) -> None:
+        """Carry one verdict out. A queue that does not answer changes nothing but the time: the message comes back."""
+        try:
+            match settlement:
+                case Ack():
+                    if settlement.reason is not None:
+                        _log.warning("acknowledged unhandled: %s", settlement.reason)
+                    await self._ack(hand)
+                case Release():
+                    await self._release(hand, settlement.seconds)
+                case Forward():
+                    await self._forward(hand, envelope, settlement)
+                case _:
+                    assert_never(settlement)
+        except BackendError as error:
+            _log.warning("a message of %s could not be settled and comes back when its lease ends: %s", hand.queue.name, error)
+            self._settled(hand, "kept")
+
+    async def _ack(self, hand: Hand) -> None:
+        if hand.delivery is not None:
+            await hand.queue.ack(hand.receipt)
+            self._settled(hand, "acked")
+
+    async def _release(self, hand: Hand, seconds: float) -> None:
+        if hand.delivery is not None:
+            await hand.queue.release(hand.receipt, seconds)
+            self._settled(hand, "released")
+
+    async def _forward(self, hand: Hand, envelope: Envelope | None, forward: Forward) -> None:
+        """Store all copies, then ack; if one cannot be stored, the message itself comes back."""
+        unstored = await self._store(hand, forward.copies)
+        pause = 0.1
+        while unstored and hand.delivery is None:  # nothing else holds these
+            pause = min(pause * 2, LONGEST_PAUSE)
+            await self._clock.sleep_until(self._clock.monotonic() + pause * random.random())
+            unstored = await self._store(hand, unstored)
+        if unstored:
+            await self._release(hand, forward.otherwise)
+            return
+        for copy in forward.copies:
+            self._tell(hand, envelope, copy)
+        await self._ack(hand)
+
+    async def _store(self, hand: Hand, copies: Sequence[Copy]) -> list[Copy]:
+        """Store copies, all at once, and return those that the queue did not say it stored."""
+        answers = await asyncio.gather(*(self._store_one(hand, copy) for copy in copies))
+        return [copy for copy, stored in zip(copies, answers, strict=True) if not stored]
+
+    async def _store_one(self, hand: Hand, copy: Copy) -> bool:
+        queue = hand.home.dead if copy.is_letter else hand.home
+        assert queue is not None, "the rules write letters only where there is a queue for them"
+        group = None if hand.delivery is None else hand.delivery.group
+        try:
+            await queue.send(Outgoing(copy.body, copy.delay, group))
+        except BackendError as error:
+            where = "the dead-letter queue of " if copy.is_letter else ""
+            _log.warning("a copy could not be stored in %s%s, and is tried again: %s", where, hand.queue.name, error)
+            return False
+        return True
+
+    def _settled(self, hand: Hand, verdict: str) -> None:
+        if self._watch:
+            self._watch(Settled(hand.queue.name, verdict, self._clock.monotonic() - hand.since))  # type: ignore[arg-type]
+
+    def _tell(self, hand: Hand, envelope: Envelope | None, copy: Copy) -> None:
+        """Log and report a copy that is stored."""
+        event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
+        what = f"{event_type} {event_id}" if envelope is not None else "a message"
+        if copy.handler is not None:
+            what = f"{what} for {copy.handler}"
+        if copy.why == "dead":
+            _log.error("dead-lettered %s; the letter says why", what)
+        elif copy.why == "kept":
+            _log.error("cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s",
+                       what, hand.queue.name, copy.delay)
+        elif copy.why == "unclaimed":
+            _log.warning("unclaimed: %s; left to another node, back in %.3g s: %s", what, copy.delay, copy.reason)
+        if not self._watch:
+            return
+        if copy.why == "dead":
+            self._watch(DeadLettered(hand.queue.name, event_id, event_type, copy.handler, copy.reason or ""))
+        else:
+            self._watch(Forwarded(hand.queue.name, event_id, event_type, copy.handler, copy.why, copy.delay))

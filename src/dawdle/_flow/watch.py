@@ -1,0 +1,27 @@
+"""Tells the hooks. A hook that raises is logged, and nothing else happens because of it."""
+
+import logging
+from collections.abc import Sequence
+
+from dawdle.hooks import Hook, Moment
+
+__all__ = ["Watch"]
+
+_log = logging.getLogger(__name__)
+
+
+class Watch:
+    """The hooks of one app. False while there are none, so that nobody makes facts for nobody."""
+
+    def __init__(self, hooks: Sequence[Hook]) -> None:
+        self._hooks = tuple(hooks)
+
+    def __bool__(self) -> bool:
+        return bool(self._hooks)
+
+    def __call__(self, moment: Moment) -> None:
+        for hook in self._hooks:
+            try:
+                hook(moment)
+            except Exception:
+                _log.exception("the hook %r raised on %s; nothing else changes", hook, type(moment).__name__)
