@@ -89,16 +89,16 @@ def wire_name(kind: type) -> str:
     return kind.__qualname__ if declaration is None else declaration.name
 
 
-def kind_of(kind: type) -> Kind | None:
+def kind_of(kind: type[object]) -> Kind | None:
     """Return how a class is an event, None if it is none. Imports neither attrs nor pydantic."""
     if issubclass(kind, msgspec.Struct):
         return "struct"
     if hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_validate_json"):
         return "pydantic"
-    if dataclasses.is_dataclass(kind):
-        return "dataclass"
     if hasattr(kind, "__attrs_attrs__"):
         return "attrs"
+    if dataclasses.is_dataclass(kind):
+        return "dataclass"
     return None
 
 

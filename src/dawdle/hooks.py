@@ -24,6 +24,10 @@ __all__ = [
 ]
 
 
+OutcomeName = Literal["done", "failed", "rejected", "later", "crowded", "interrupted"]
+VerdictName = Literal["acked", "released", "kept"]
+
+
 class Signaled(msgspec.Struct, frozen=True):
     """The queue has stored an event."""
 
@@ -66,7 +70,7 @@ class HandlerFinished(msgspec.Struct, frozen=True):
     event_type: str
     handler: str
     attempt: int
-    outcome: Literal["done", "failed", "rejected", "later", "crowded", "interrupted"]
+    outcome: OutcomeName
     error: str | None
     seconds: float
 
@@ -96,7 +100,7 @@ class Settled(msgspec.Struct, frozen=True):
     """A message left our hands. `kept`: its settling failed, and it comes back when its lease ends."""
 
     queue: str
-    verdict: Literal["acked", "released", "kept"]
+    verdict: VerdictName
     seconds: float
 
 

@@ -266,7 +266,10 @@ class Dawdle:
             await house.stop_listener(self._settings.grace)
 
     async def idle(self) -> None:
-        """Return when nothing that is due is left to do: exactly in memory, else nothing in hand and an empty receive."""
+        """Return when nothing that is due is left to do.
+
+        In memory that is exact; elsewhere it means that nothing was in hand and a receive then came back empty.
+        """
         await self._running().idle()
 
     async def ended(self) -> None:
@@ -337,6 +340,6 @@ def _new_id() -> str:
 
 
 def _checked(event_id: str | None) -> str | None:
-    if event_id is not None and not (isinstance(event_id, str) and _ID.fullmatch(event_id)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+    if event_id is not None and not (isinstance(event_id, str) and _ID.fullmatch(event_id)):
         raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {event_id!r}")
     return event_id

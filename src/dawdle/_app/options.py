@@ -55,12 +55,17 @@ class Settings:
             _require(good, f"{name} is in seconds, 0 or more, not {value!r}")
         _require(bool(self.source) and isinstance(self.source, str), f"source is text, not {self.source!r}")
         _require(all(map(callable, self.hooks)), f"hooks are functions that take a moment, not {self.hooks!r}")
-        _require(self.lifespan is None or callable(self.lifespan), f"lifespan is a function that takes the app and "
-                 f"returns an async context manager, not {self.lifespan!r}")
-        if isinstance(self.headers, Mapping):
-            check_headers(self.headers)
-        else:
-            _require(callable(self.headers), f"headers is a mapping or a function that returns one, not {self.headers!r}")
+        _require(
+            self.lifespan is None or callable(self.lifespan),
+            f"lifespan is a function that takes the app and returns an async context manager, not {self.lifespan!r}",
+        )
+        headers = self.headers
+        _require(
+            isinstance(headers, Mapping) or callable(headers),
+            f"headers is a mapping or a function that returns one, not {headers!r}",
+        )
+        if not callable(headers):
+            check_headers(headers)
 
     @property
     def codecs(self) -> dict[str, Codec]:
@@ -69,7 +74,7 @@ class Settings:
 
     def all_headers(self, given: Mapping[str, str] | None) -> Mapping[str, str]:
         """Return the app's own headers and those of one signal, which win. Raises `ConfigurationError`."""
-        own = self.headers if isinstance(self.headers, Mapping) else self.headers()
+        own = self.headers() if callable(self.headers) else self.headers
         both = {**own, **given} if given else own
         if both:
             check_headers(both)

@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ async def _work(app: "Dawdle") -> None:
 
 
 @contextmanager
-def _on_signal(ask: Callable[[], None]) -> Iterator[None]:
+def _on_signal(ask: Callable[[], None]) -> Generator[None]:
     """Call `ask` in the event loop on each signal; also where a loop has no `add_signal_handler` (Windows)."""
     loop = asyncio.get_running_loop()
 
@@ -79,10 +79,8 @@ def _on_signal(ask: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            try:
+            with suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
-            except NotImplementedError:
-                pass
             signal.signal(number, handler)
 
 

@@ -5,6 +5,7 @@ a second flight starts beside the first only with a full batch. So there is no t
 """
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final, Generic, TypeVar
@@ -38,7 +39,7 @@ class Batcher(Generic[Entry, Answer]):
         self._spawn = spawn
         self._max_count = max_count
         self._max_bytes = max_bytes
-        self._size = size or (lambda _: 0)
+        self._size = size
         self._waiting: deque[tuple[Entry, asyncio.Future[Answer]]] = deque()
         self._flights = 0
         self._boarding = 0
@@ -92,11 +93,10 @@ class Batcher(Generic[Entry, Answer]):
                 self._land()
 
     def _board(self) -> "list[tuple[Entry, asyncio.Future[Answer]]]":
-        sizes = [self._size(entry) for entry, _ in list(self._waiting)[: self._max_count + 1]] if self._max_bytes else None
-        if sizes is None:
-            count = min(len(self._waiting), self._max_count)
-        else:
-            count = pack(sizes, self._max_count, self._max_bytes)
+        count = min(len(self._waiting), self._max_count)
+        if self._size is not None:
+            sizes = [self._size(entry) for entry, _ in itertools.islice(self._waiting, count)]
+            count = pack(sizes, count, self._max_bytes)
         return [self._waiting.popleft() for _ in range(count)]
 
     async def _carry_batch(self, batch: "list[tuple[Entry, asyncio.Future[Answer]]]") -> None:

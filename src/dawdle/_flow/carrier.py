@@ -79,7 +79,7 @@ class Carrier:
             return None, undecodable(delivery.body, delivery.key, str(error), hand.now(self._clock), hand.home.terms)
         try:
             return envelope, await self._work(hand, delivery, envelope)
-        except Exception:
+        except Exception:  # noqa: BLE001 - a mistake of ours must not end the app, nor lose the message
             _log.exception("could not carry %s %s; it comes back in %g s", envelope.type, envelope.id, AFTER_A_MISTAKE)
             return envelope, Release(AFTER_A_MISTAKE if hand.queue.limits.can_release_later else 0.0)
 

@@ -5,10 +5,12 @@ cancelled by a stop, a deadline or a lost lease; its carrier goes on and settles
 """
 
 import asyncio
+import contextlib
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from anyio import CapacityLimiter, to_thread
 
@@ -24,7 +26,7 @@ from dawdle._rules.retry import Retry
 from dawdle._rules.verdict import Result
 from dawdle.abc import Clock, Deadline
 from dawdle.errors import Reject, RetryLater
-from dawdle.hooks import HandlerFinished, HandlerStarted
+from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
 
 __all__ = ["Dispatcher", "Work"]
 
@@ -69,7 +71,9 @@ class Dispatcher:
         if len(handlers) == 1:
             return [await self._run(handlers[0], work)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._run(handler, work), name=f"dawdle: {handler.name}") for handler in handlers]
+            tasks = [
+                group.create_task(self._run(handler, work), name=f"dawdle: {handler.name}") for handler in handlers
+            ]
         return [task.result() for task in tasks]
 
     async def _run(self, handler: Handler, work: Work) -> Result:
@@ -127,7 +131,9 @@ class Dispatcher:
             _log.warning(
                 "handler %s ran for %.3g s in its thread, over its timeout of %g s; a thread cannot be ended, and what "
                 "it returned counts: make it async def, or raise the timeout",
-                handler.name, elapsed, handler.options.timeout,
+                handler.name,
+                elapsed,
+                handler.options.timeout,
             )
         if self._watch:
             error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
@@ -211,13 +217,17 @@ class Dispatcher:
     def _failed(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Failed:
         _log.warning(
             "handler %s failed on %s %s, attempt %d of %d",
-            handler.name, work.envelope.type, work.envelope.id, work.envelope.attempt, retry.max_attempts,
+            handler.name,
+            work.envelope.type,
+            work.envelope.id,
+            work.envelope.attempt,
+            retry.max_attempts,
             exc_info=error,
         )
         return Failed(_told(error))
 
 
-_OUTCOMES = {
+_OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
     Done: "done",
     Failed: "failed",
     Rejected: "rejected",
@@ -253,9 +263,7 @@ def _interrupted(hand: Hand, task: "asyncio.Task[object]") -> bool:
 async def _absorb(hand: Hand, task: "asyncio.Task[object]") -> None:
     """Take back a cancellation of ours that the handler never felt, swallowed, or turned into another error."""
     if hand.interrupted and task.cancelling():
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            pass
         while task.cancelling():
             task.uncancel()

@@ -10,8 +10,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from dataclasses import dataclass
+from typing import cast
 
 from dawdle._flow.carrier import Carrier
 from dawdle._flow.dispatcher import Dispatcher
@@ -191,15 +192,14 @@ class House:
             stack.callback(self._close_queues)
             async with asyncio.TaskGroup() as house:
                 self._build(house)
-                async with plan.lifespan() as self._state:
-                    async with asyncio.TaskGroup() as self._work:
-                        plan.roster.observe(self)
-                        self.changed()
-                        self._ready.set_result(None)
-                        await self._closing.wait()
-                        await self._listener.stop(self._grace)
-                        for carrier in self._carriers:
-                            carrier.cancel()
+                async with plan.lifespan() as self._state, asyncio.TaskGroup() as self._work:
+                    plan.roster.observe(self)
+                    self.changed()
+                    self._ready.set_result(None)
+                    await self._closing.wait()
+                    await self._listener.stop(self._grace)
+                    for carrier in self._carriers:
+                        carrier.cancel()
                 await self._flush()
                 for keeper in self._keepers:
                     keeper.cancel()
@@ -211,9 +211,7 @@ class House:
         def spawn(flight: Coroutine[object, object, None]) -> None:
             house.create_task(flight, name="dawdle: flight", context=self._context)
 
-        self.queues = {
-            name: Queue(name, backend, spawn, plan.unclaimed) for name, backend in plan.backends.items()
-        }
+        self.queues = {name: Queue(name, backend, spawn, plan.unclaimed) for name, backend in plan.backends.items()}
         self._dispatcher = Dispatcher(
             app=plan.app,
             clock=plan.clock,
@@ -260,8 +258,8 @@ class House:
     def _start_in_work(self, coroutine: Coroutine[object, object, None], *, name: str) -> asyncio.Task[None]:
         return self._work.create_task(coroutine, name=name, context=self._context.copy())
 
-    def _start_carrier(self, coroutine: Coroutine[object, object, None], context: object = None) -> None:
-        task = self._work.create_task(coroutine, name="dawdle: carrier", context=context)  # type: ignore[arg-type]
+    def _start_carrier(self, coroutine: Coroutine[object, object, None], context: Context | None = None) -> None:
+        task = self._work.create_task(coroutine, name="dawdle: carrier", context=context)
         self._carriers.add(task)
         task.add_done_callback(self._carriers.discard)
 
@@ -306,6 +304,7 @@ async def _settled(task: "asyncio.Task[None]") -> None:
 
 def _single(error: BaseException | None) -> BaseException | None:
     """Return the one error in a group of one, however deep."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return _single(group.exceptions[0]) if len(group.exceptions) == 1 else group

@@ -92,7 +92,8 @@ class Keeper:
         _log.warning(
             "a message of %s is not ours any more after %.3g s in hand; its handlers are cancelled, and it runs again "
             "where it is now: a longer lease helps if renewals came too late",
-            self._queue.name, held,
+            self._queue.name,
+            held,
         )
         if self._watch:
             self._watch(LeaseLost(self._queue.name, held))

@@ -40,8 +40,8 @@ class Listener:
 
     async def start(self) -> None:
         """Begin to receive; a stop that is under way comes to its end first."""
-        while self.listening and self._ending:
-            await asyncio.wait([self._polls])  # type: ignore[list-item]  # listening says that it is there
+        while self._polls is not None and not self._polls.done() and self._ending:
+            await asyncio.wait([self._polls])
         if not self.listening:
             self._ending = False
             self._polls = self._start(self._run(), name="dawdle: listener")
@@ -85,9 +85,11 @@ class Listener:
     async def _quiet(self, deadline: float, *, hurry: bool) -> bool:
         """Wait until no receive is open and nothing in hand; False if the deadline or a hurry came first."""
         quiet = asyncio.create_task(self._at_rest(), name="dawdle: wait for work in hand")
-        ends = [asyncio.create_task(self._clock.sleep_until(deadline), name="dawdle: grace")]
+        ends: list[asyncio.Task[object]] = [
+            asyncio.create_task(self._clock.sleep_until(deadline), name="dawdle: grace")
+        ]
         if hurry:
-            ends.append(asyncio.create_task(self.hurry.wait(), name="dawdle: a second signal"))  # type: ignore[arg-type]  # its result is not asked for
+            ends.append(asyncio.create_task(self.hurry.wait(), name="dawdle: a second signal"))
         try:
             await asyncio.wait([quiet, *ends], return_when=asyncio.FIRST_COMPLETED)
             return quiet.done()

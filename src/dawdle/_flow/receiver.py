@@ -85,7 +85,7 @@ class Receiver:
     def _start(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         task = group.create_task(self._receive(group, first=first), name=f"dawdle: receive from {self._queue.name}")
         self._tasks[task] = False
-        task.add_done_callback(lambda ended: self._tasks.pop(ended))
+        task.add_done_callback(self._tasks.pop)
 
     async def _receive(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         limits = self._queue.limits

@@ -12,7 +12,7 @@ from dawdle._rules.envelope import Envelope
 from dawdle._rules.verdict import Ack, Copy, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
 from dawdle.errors import BackendError
-from dawdle.hooks import DeadLettered, Forwarded, Settled
+from dawdle.hooks import DeadLettered, Forwarded, Settled, VerdictName
 
 __all__ = ["Settler"]
 
@@ -44,7 +44,9 @@ class Settler:
                 case _:
                     assert_never(settlement)
         except BackendError as error:
-            _log.warning("a message of %s could not be settled and comes back when its lease ends: %s", hand.queue.name, error)
+            _log.warning(
+                "a message of %s could not be settled and comes back when its lease ends: %s", hand.queue.name, error
+            )
             self._settled(hand, "kept")
 
     async def _ack(self, hand: Hand) -> None:
@@ -89,9 +91,9 @@ class Settler:
             return False
         return True
 
-    def _settled(self, hand: Hand, verdict: str) -> None:
+    def _settled(self, hand: Hand, verdict: VerdictName) -> None:
         if self._watch:
-            self._watch(Settled(hand.queue.name, verdict, self._clock.monotonic() - hand.since))  # type: ignore[arg-type]
+            self._watch(Settled(hand.queue.name, verdict, self._clock.monotonic() - hand.since))
 
     def _tell(self, hand: Hand, envelope: Envelope | None, copy: Copy) -> None:
         """Log and report a copy that is stored."""
@@ -102,8 +104,12 @@ class Settler:
         if copy.why == "dead":
             _log.error("dead-lettered %s; the letter says why", what)
         elif copy.why == "kept":
-            _log.error("cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s",
-                       what, hand.queue.name, copy.delay)
+            _log.error(
+                "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s",
+                what,
+                hand.queue.name,
+                copy.delay,
+            )
         elif copy.why == "unclaimed":
             _log.warning("unclaimed: %s; left to another node, back in %.3g s: %s", what, copy.delay, copy.reason)
         if not self._watch:

@@ -23,5 +23,5 @@ class Watch:
         for hook in self._hooks:
             try:
                 hook(moment)
-            except Exception:
+            except Exception:  # noqa: BLE001 - it is the user's code
                 _log.exception("the hook %r raised on %s; nothing else changes", hook, type(moment).__name__)

@@ -74,10 +74,10 @@ class JSON:
 
     def decode(self, data: bytes, kind: type[E]) -> E:
         """Return the event. Raises `EventError` when the data is not one of that type."""
-        decode = self._decoders.get(kind)
+        decode: Callable[[bytes], E] | None = self._decoders.get(kind)
         if decode is None:
             if kind_of(kind) == "pydantic":
-                decode = cast("_Model", kind).model_validate_json
+                decode = cast("Callable[[bytes], E]", cast("_Model", kind).model_validate_json)
             else:
                 decode = msgspec.json.Decoder(kind, dec_hook=_load).decode
             self._decoders[kind] = decode
@@ -146,8 +146,9 @@ def seal(
     body = write(attributes)
     if len(body) > max_body - HEADROOM:
         raise EventTooLargeError(
-            f"this {type(event).__qualname__} makes a message of {len(body):,} bytes, and the queue takes {max_body - HEADROOM:,} "
-            f"({max_body:,} less {HEADROOM:,} for what a retry adds): keep what is large elsewhere and signal where it is",
+            f"this {type(event).__qualname__} makes a message of {len(body):,} bytes, and the queue takes "
+            f"{max_body - HEADROOM:,} ({max_body:,} less {HEADROOM:,} for what a retry adds): keep what is large "
+            f"elsewhere, and signal where it is",
             size=len(body),
             limit=max_body - HEADROOM,
         )
@@ -189,7 +190,9 @@ def _decoded(decode: Callable[[bytes], E], data: bytes, kind: type[E]) -> E:
 
 def _unencodable(event: object, error: Exception) -> EventError:
     if isinstance(error, UnicodeError):
-        return EventError(f"this {type(event).__qualname__} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}")
+        return EventError(
+            f"this {type(event).__qualname__} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}"
+        )
     return EventError(f"this {type(event).__qualname__} cannot be encoded: {error}")
 
 
@@ -203,7 +206,9 @@ def _plain(event: object) -> object:
 def _refuse_endless(value: object, path: str) -> None:
     if isinstance(value, float):
         if not isfinite(value):
-            raise EventError(f"{path} is {value}, which JSON cannot carry: send None, or a codec that can (dawdle.MessagePack())")
+            raise EventError(
+                f"{path} is {value}, which JSON cannot carry: send None, or a codec that can (dawdle.MessagePack())"
+            )
     elif isinstance(value, Mapping):
         for key, each in cast("Mapping[object, object]", value).items():
             _refuse_endless(each, f"{path}.{key}")

@@ -31,7 +31,7 @@ class Context:
     signaled_at: datetime | None
     """When the event was signaled, aware, by the signaling node's clock; None if a foreign event does not say."""
 
-    def __init__(  # noqa: D107
+    def __init__(
         self,
         *,
         event_id: str,

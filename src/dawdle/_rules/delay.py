@@ -15,9 +15,7 @@ RESOLUTION: Final = 1e-6
 """Seconds. Epoch seconds in a float are no finer than a quarter of this."""
 
 
-def delay_of(
-    delay: float | timedelta | None, at: datetime | None, now: float
-) -> float:
+def delay_of(delay: float | timedelta | None, at: datetime | None, now: float) -> float:
     """Return what `signal(delay=…)` or `signal(at=…)` means in seconds, 0 for neither and for the past.
 
     `now` is the signaling node's clock. Raises `ConfigurationError` for a negative, endless or NaN delay, a naive
@@ -42,8 +40,7 @@ def _until(at: object, now: float) -> float:
         raise ConfigurationError(f"at is an aware datetime, not {at!r}")
     if at.utcoffset() is None:
         raise ConfigurationError(
-            f"at={at.isoformat()} has no time zone: "
-            f"write datetime(…, tzinfo=UTC), or at.astimezone() for local time"
+            f"at={at.isoformat()} has no time zone: write datetime(…, tzinfo=UTC), or at.astimezone() for local time"
         )
     return max(0.0, (at - datetime.fromtimestamp(now, UTC)).total_seconds())
 

@@ -15,7 +15,19 @@ import msgspec
 
 from dawdle.errors import ConfigurationError, EventError
 
-__all__ = ["ERROR_BYTES", "Envelope", "aware", "check_headers", "clip", "headers_of", "moment", "open_envelope", "rewrite", "seconds", "write"]
+__all__ = [
+    "ERROR_BYTES",
+    "Envelope",
+    "aware",
+    "check_headers",
+    "clip",
+    "headers_of",
+    "moment",
+    "open_envelope",
+    "rewrite",
+    "seconds",
+    "write",
+]
 
 ERROR_BYTES: Final = 1024
 """An error travels in a dead letter, cut to this many bytes."""
@@ -39,7 +51,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     datacontenttype: str | None = None
     data: msgspec.Raw = msgspec.Raw()
     data_base64: bytes | None = None
-    delay_ms: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}$")] | None = msgspec.field(default=None, name="dawdledelay")
+    delay_ms: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}$")] | None = msgspec.field(
+        default=None, name="dawdledelay"
+    )
     due: datetime | None = msgspec.field(default=None, name="dawdledue")
     attempt: _Count = msgspec.field(default=1, name="dawdleattempt")
     owed: _Text | None = msgspec.field(default=None, name="dawdleowed")
@@ -101,11 +115,11 @@ def headers_of(body: bytes) -> dict[str, str]:
 def check_headers(headers: Mapping[str, str]) -> None:
     """Raise `ConfigurationError` for a header that cannot travel as an attribute of a CloudEvent."""
     for name, value in headers.items():
-        if not isinstance(name, str) or not _HEADER.fullmatch(name):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        if not isinstance(name, str) or not _HEADER.fullmatch(name):
             raise ConfigurationError(f"a header's name is 1 to 20 of a-z and 0-9, not {name!r}")
         if name in _CORE or name.startswith("dawdle"):
             raise ConfigurationError(f"the header {name!r} is taken: it is an attribute that dawdle writes itself")
-        if not isinstance(value, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        if not isinstance(value, str):
             raise ConfigurationError(f"the header {name!r} is text, not {value!r}")
 
 

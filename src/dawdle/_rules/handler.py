@@ -36,13 +36,15 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.aliases):
-            if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-                raise ConfigurationError(f"a handler's name is 1 to 200 of letters, digits, '_', '.', ':', '-', not {name!r}")
-        if self.retry is not None and not isinstance(self.retry, Retry):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+            if name is not None and not (isinstance(name, str) and _NAME.fullmatch(name)):
+                raise ConfigurationError(
+                    f"a handler's name is 1 to 200 of letters, digits, '_', '.', ':', '-', not {name!r}"
+                )
+        if self.retry is not None and not isinstance(self.retry, Retry):
             raise ConfigurationError(f"retry is a dawdle.Retry(…), not {self.retry!r}")
-        if self.timeout is not None and not 0 < self.timeout:
+        if self.timeout is not None and not self.timeout > 0:
             raise ConfigurationError(f"timeout is more than 0 seconds, not {self.timeout!r}")
-        if self.concurrency is not None and (not isinstance(self.concurrency, int) or self.concurrency < 1):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        if self.concurrency is not None and (not isinstance(self.concurrency, int) or self.concurrency < 1):
             raise ConfigurationError(f"concurrency is a whole number of 1 or more, not {self.concurrency!r}")
 
 
@@ -113,7 +115,9 @@ def _parameters(function: Function, called: str, names: Mapping[str, object]) ->
     """Return the first parameter's annotation, and whether there is a second that must be given."""
     parameters = list(inspect.signature(function).parameters.values())
     positional = [
-        each for each in parameters if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL}
+        each
+        for each in parameters
+        if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL}
     ]
     if not positional:
         raise ConfigurationError(f"handler {called} takes no parameter: its first one gets the event")
@@ -136,10 +140,14 @@ def _parameters(function: Function, called: str, names: Mapping[str, object]) ->
 
 
 def _require_context(annotation: object, name: str, called: str) -> None:
-    if isinstance(annotation, type) and annotation is not inspect.Parameter.empty and not issubclass(Context, annotation):
+    if (
+        isinstance(annotation, type)
+        and annotation is not inspect.Parameter.empty
+        and not issubclass(Context, annotation)
+    ):
         raise ConfigurationError(
-            f"handler {called}: its second parameter {name} gets the dawdle.Context, and is annotated {annotation.__qualname__}; "
-            f"give it a default if it is yours"
+            f"handler {called}: its second parameter {name} gets the dawdle.Context, and is annotated "
+            f"{annotation.__qualname__}; give it a default if it is yours"
         )
 
 
@@ -158,9 +166,13 @@ def _resolve(annotation: object, function: Function, names: Mapping[str, object]
 def _annotated(annotation: object, called: str) -> tuple[type, ...]:
     how = f"write @on_event(SomeEvent) on {called}, or @on_event() for every event"
     if annotation is inspect.Parameter.empty:
-        raise ConfigurationError(f"handler {called} does not say which events it takes: annotate its first parameter, or {how}")
+        raise ConfigurationError(
+            f"handler {called} does not say which events it takes: annotate its first parameter, or {how}"
+        )
     if isinstance(annotation, str):
-        raise ConfigurationError(f"handler {called}: its annotation {annotation!r} names nothing that is known where it is defined: {how}")
+        raise ConfigurationError(
+            f"handler {called}: its annotation {annotation!r} names nothing that is known where it is defined: {how}"
+        )
     if annotation in _EVERY:
         return ()
     kinds = tuple(kind for kind in _members(annotation) if kind is not type(None))
@@ -195,7 +207,9 @@ def _default_name(function: Function, called: str) -> str:
         raise ConfigurationError(f"handler {called} has no name of its own: give it one with name=")
     name = f"{place[0]}.{place[1]}".replace(".<locals>", "").replace("<lambda>", "lambda")
     if not _NAME.fullmatch(name):
-        raise ConfigurationError(f"handler {called} cannot go by {name!r}: give it a name of 1 to 200 letters with name=")
+        raise ConfigurationError(
+            f"handler {called} cannot go by {name!r}: give it a name of 1 to 200 letters with name="
+        )
     return name
 
 

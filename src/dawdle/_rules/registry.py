@@ -83,7 +83,14 @@ class Registry:
     ) -> Decorator[A | B | C | D | E]: ...
     @overload
     def on_event(
-        self, a: type[A], b: type[B], c: type[C], d: type[D], e: type[E], f: type[F], /,
+        self,
+        a: type[A],
+        b: type[B],
+        c: type[C],
+        d: type[D],
+        e: type[E],
+        f: type[F],
+        /,
         **options: Unpack[HandlerOptions],
     ) -> Decorator[A | B | C | D | E | F]: ...
     @overload
@@ -108,7 +115,9 @@ class Registry:
         Raises `ConfigurationError` for another function under a taken name, and for what cannot be a handler.
         """
         if len(kinds) == 1 and not isinstance(kinds[0], type) and callable(kinds[0]):
-            self.add(kinds[0], (), options, every=False, names=sys._getframe(1).f_locals)  # noqa: SLF001 - a quoted annotation may name a local class
+            # A quoted annotation may name a class of the function in which the handler is defined.
+            names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
+            self.add(kinds[0], (), options, every=False, names=names)
             return kinds[0]
 
         def register(handler: H) -> H:
@@ -187,7 +196,7 @@ class Registry:
 
     def _with_included(self) -> "list[Registry]":
         found: list[Registry] = []
-        todo = [self]
+        todo: list[Registry] = [self]
         while todo:
             each = todo.pop()
             if not any(each is known for known in found):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dawdle._rules.handler import Function, Handler
 from dawdle._rules.registry import HandlerOptions, Observer, Registry, name_taken
 from dawdle.errors import ConfigurationError
-from dawdle.events import declared_as, kind_of, name_taken as wire_name_taken, require_event_type, same_place, wire_name
+from dawdle.events import declared_as, kind_of, require_event_type, same_place, wire_name
+from dawdle.events import name_taken as wire_name_taken
 
 __all__ = ["Roster"]
 
@@ -91,9 +92,10 @@ class Roster:
         return name
 
     def kind_named(self, name: str) -> type | None:
-        """Return the type that a name on the wire means here: declared, handled, signaled, or a subclass of a handled one.
+        """Return the type that a name on the wire means here.
 
-        None when there is no such type. Raises `ConfigurationError` when there are two.
+        It is declared, handled, a subclass of a handled one, or was signaled here. None when there is no such type.
+        Raises `ConfigurationError` when there are two.
         """
         self._refresh()
         found = self._kinds.get(name)

@@ -28,7 +28,21 @@ from dawdle.abc import Codec
 from dawdle.errors import ConfigurationError
 from dawdle.events import declaration_of
 
-__all__ = ["UNDECODABLE", "Ack", "Copy", "Forward", "Release", "Result", "Run", "Settlement", "Terms", "admit", "settle", "undecodable", "unreadable"]
+__all__ = [
+    "UNDECODABLE",
+    "Ack",
+    "Copy",
+    "Forward",
+    "Release",
+    "Result",
+    "Run",
+    "Settlement",
+    "Terms",
+    "admit",
+    "settle",
+    "undecodable",
+    "unreadable",
+]
 
 UNDECODABLE: Final = "dawdle.undecodable"
 """The type of a dead letter that holds, as `data_base64`, a body which is no CloudEvent."""
@@ -95,7 +109,7 @@ class Forward(msgspec.Struct, frozen=True):
 class Run(msgspec.Struct, frozen=True):
     """Decode the event as `kind` and run these handlers, all of them."""
 
-    kind: type
+    kind: type[object]
     handlers: tuple[Handler, ...]
 
 
@@ -174,7 +188,7 @@ def settle(
 def undecodable(body: bytes, key: str, reason: str, now: float, terms: Terms) -> Settlement:
     """Return what becomes of a body that is no CloudEvent: a dead letter that holds it, or the body again, later."""
     if not terms.keeps_dead:
-        return _again(body, None, reason, now, terms)
+        return _again(body, None, reason, terms)
     letter = write(
         {
             "specversion": "1.0",
@@ -217,13 +231,13 @@ def _unclaimed(body: bytes, envelope: Envelope, reason: str, now: float, terms: 
 
 def _give_up(body: bytes, owed: str | None, reason: str, now: float, terms: Terms) -> Settlement:
     if not terms.keeps_dead:
-        return _again(body, owed, reason, now, terms)
+        return _again(body, owed, reason, terms)
     changes = {"dawdleerror": clip(reason)}
     letter = _copy(body, 0.0, now, terms, why="dead", handler=owed, reason=reason, changes=changes)
     return Forward((letter,), otherwise=LONGEST_BACKOFF)
 
 
-def _again(body: bytes, owed: str | None, reason: str, now: float, terms: Terms) -> Settlement:
+def _again(body: bytes, owed: str | None, reason: str, terms: Terms) -> Settlement:
     """Return the verdict where there is no dead-letter queue: the same body, at the longest back-off, for ever."""
     if terms.reach <= 0:
         return Release(LONGEST_BACKOFF)
@@ -236,20 +250,23 @@ def _copy_for(
 ) -> Copy:
     """Return the copy that keeps one unfinished handler's claim on the event."""
     name, outcome, attempt = result.handler, result.outcome, envelope.attempt
+    delay: float
+    why: Why
+    error: str | None = None
     match outcome:
         case Failed() if attempt < result.retry.max_attempts:
             delay, why, error = result.retry.backoff(attempt, roll()), "retry", outcome.error
             attempt += 1
         case Failed() | Rejected():
-            delay, why, error = (0.0, "dead", outcome.error)
+            delay, why, error = 0.0, "dead", outcome.error
             if not terms.keeps_dead:
                 delay, why = max(result.retry.max_delay, result.retry.initial), "kept"
         case Later():
-            delay, why, error = outcome.seconds, "later", None
+            delay, why = outcome.seconds, "later"
         case Crowded():
-            delay, why, error = _crowded(envelope, now), "crowded", None
+            delay, why = _crowded(envelope, now), "crowded"
         case Interrupted():
-            delay, why, error = 0.0, "interrupted", None
+            delay, why = 0.0, "interrupted"
         case Done():
             raise AssertionError("a handler that is done is owed nothing")
         case _:
@@ -284,7 +301,4 @@ def _copy(
     first = hop(delay, terms.reach)
     gone: dict[str, object] = {"dawdledelay": None, "dawdledue": None, "dawdletrial": None, "dawdlesince": None}
     due = {"dawdledue": moment(now + delay)} if delay > first else {}
-    return Copy(
-        body=rewrite(body, {**gone, **due, **changes}), delay=first, why=why, handler=handler, reason=reason
-    )
-
+    return Copy(body=rewrite(body, {**gone, **due, **changes}), delay=first, why=why, handler=handler, reason=reason)

@@ -5,7 +5,7 @@ import heapq
 import itertools
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from types import TracebackType
@@ -136,7 +136,7 @@ class Memory:
         return [self._release(receipt, seconds) for receipt, seconds in batch]
 
     @asynccontextmanager
-    async def renewer(self) -> AsyncIterator[Renew]:
+    async def renewer(self) -> AsyncGenerator[Renew]:
         """Yield `renew` itself: it only moves entries of a dict, which is safe in any thread."""
         yield self.renew
 

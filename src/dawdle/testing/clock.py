@@ -72,7 +72,7 @@ class ManualClock:
                 await asyncio.sleep(0)
             return
         await asyncio.sleep(0)
-        while ready:
+        while ready:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0)
 
 
