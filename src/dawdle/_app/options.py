@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
 from math import isfinite
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from dawdle._rules.codec import JSON, MessagePack
 from dawdle._rules.envelope import check_headers
@@ -23,8 +24,7 @@ Lifespan = Callable[["Dawdle"], AbstractAsyncContextManager[object]]
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one app."""
 
     backend: Backend
@@ -59,13 +59,10 @@ class Settings:
             self.lifespan is None or callable(self.lifespan),
             f"lifespan is a function that takes the app and returns an async context manager, not {self.lifespan!r}",
         )
-        headers = self.headers
-        _require(
-            isinstance(headers, Mapping) or callable(headers),
-            f"headers is a mapping or a function that returns one, not {headers!r}",
-        )
-        if not callable(headers):
-            check_headers(headers)
+        if not callable(self.headers):
+            good = isinstance(self.headers, Mapping)
+            _require(good, f"headers is a mapping or a function that returns one, not {self.headers!r}")
+            check_headers(self.headers)
 
     @property
     def codecs(self) -> dict[str, Codec]:

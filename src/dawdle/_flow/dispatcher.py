@@ -9,10 +9,9 @@ import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from anyio import CapacityLimiter, to_thread
+import msgspec
 
 from dawdle._flow.hands import Hand
 from dawdle._flow.inside import Inside, inside
@@ -30,14 +29,16 @@ from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
 
 __all__ = ["Dispatcher", "Work"]
 
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
 _log = logging.getLogger(__name__)
 
 CROWDED_AFTER = 1.0
 """Seconds that an event waits in hand for one handler's own concurrency."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """One event, decoded, and the hand that holds it."""
 
     event: object
@@ -186,6 +187,8 @@ class Dispatcher:
 
     async def _in_thread(self, handler: Handler, arguments: tuple[object, ...]) -> None:
         """Run a `def` handler in a thread of our own limiter; what it returns may still be awaited."""
+        from anyio import CapacityLimiter, to_thread  # noqa: PLC0415 - who has no such handler need not load it
+
         if self._limiter is None:
             self._limiter = CapacityLimiter(self._threads)
 

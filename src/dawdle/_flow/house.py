@@ -11,8 +11,9 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from typing import cast
+
+import msgspec
 
 from dawdle._flow.carrier import Carrier
 from dawdle._flow.dispatcher import Dispatcher
@@ -37,8 +38,7 @@ __all__ = ["House", "Plan"]
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a house is built from."""
 
     app: object

@@ -20,9 +20,6 @@ __all__ = ["Receiver"]
 
 _log = logging.getLogger(__name__)
 
-WAIT: Final = 20.0
-"""Seconds of a long poll, where the queue allows that many."""
-
 SHORTEST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two receives that fail; doubled each time, and up to half of it left to chance."""
@@ -94,7 +91,7 @@ class Receiver:
         while not self._stopping:
             room = await self._slots.take(limits.max_batch)
             try:
-                deliveries = await self._poll(room, min(WAIT, limits.max_wait))
+                deliveries = await self._poll(room, limits.max_wait)
             except BaseException as error:
                 self._slots.give(room)
                 if not isinstance(error, Exception):

@@ -5,9 +5,9 @@ import re
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import PurePath
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
+
+import msgspec
 
 from dawdle._rules.context import Context
 from dawdle._rules.retry import Retry
@@ -22,8 +22,7 @@ _MOST_PARAMETERS: Final = 2
 Function = Callable[..., object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What `on_event` and `register` take besides types; see `Registry.on_event`."""
 
     name: str | None = None
@@ -48,8 +47,7 @@ class Options:
             raise ConfigurationError(f"concurrency is a whole number of 1 or more, not {self.concurrency!r}")
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
+class Handler(msgspec.Struct, frozen=True):
     """A function that wants events."""
 
     function: Function
@@ -69,7 +67,7 @@ class Handler:
     def merged(self, other: "Handler") -> "Handler":
         """Return this handler, wanting the other's types as well: two `on_event` on one function."""
         both = (*self.types, *(kind for kind in other.types if kind not in self.types))
-        return replace(self, types=both if self.types and other.types else ())
+        return msgspec.structs.replace(self, types=both if self.types and other.types else ())
 
     def is_again(self, other: "Handler") -> bool:
         """Whether the other is the same function, defined once more: a reload, or a function that ran twice."""
@@ -228,7 +226,7 @@ def _place(function: Function) -> tuple[str, str] | None:
         if spec is not None:
             module = spec.name.removesuffix(".__main__")
         elif path is not None:
-            module = PurePath(path).stem
+            module = path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
     return module, qualname
 
 

@@ -65,7 +65,7 @@ class Memory:
             max_body=max_body,
             max_batch_bytes=max_body * max_batch,
             max_delay=max_delay,
-            max_wait=20.0,
+            max_wait=inf,
             lease=lease,
             can_release_later=True,
             durable=False,
@@ -103,7 +103,7 @@ class Memory:
     ) -> None:
         left = len(self.messages())
         if left:
-            _log.warning("%d messages are left in memory and end with the process; a durable queue keeps them", left)
+            _log.warning("messages left in memory that end with the process: %d; a durable queue keeps them", left)
 
     def messages(self) -> list[bytes]:
         """Return the bodies of all that is stored: ready, in hand, delayed. Nothing is received by it."""
@@ -157,6 +157,9 @@ class Memory:
     def _claim(self, limit: int) -> list[Delivery]:
         now = self._clock.monotonic()
         self._ripen(now)
+        if not self._ready:
+            return []
+        self._wake()  # from now on a receive that waits must watch when these leases end
         return [self._hand_out(self._ready.popleft(), now) for _ in range(min(limit, len(self._ready)))]
 
     def _ripen(self, now: float) -> None:
@@ -183,6 +186,7 @@ class Memory:
         )
 
     def _renew(self, receipt: str) -> Fault | None:
+        self._ripen(self._clock.monotonic())
         message = self._held.pop(receipt, None)
         if message is None:
             return Fault("lost", "the lease is over, and another receive may have the message")
@@ -191,6 +195,7 @@ class Memory:
         return None
 
     def _release(self, receipt: str, seconds: float) -> Fault | None:
+        self._ripen(self._clock.monotonic())
         message = self._held.pop(receipt, None)
         if message is None:
             return Fault("lost", "the lease is over, and another receive may have the message")
@@ -203,10 +208,9 @@ class Memory:
         return None
 
     def _next_change(self) -> float:
-        """Return when time alone may make a message visible: one that is delayed, held, or held from now on."""
+        """Return when time alone makes a message visible."""
         held = next(iter(self._held.values()), None)
-        soonest = self._clock.monotonic() + (self.limits.lease or inf) if held is None else held.due
-        return min(soonest, self._later[0][0] if self._later else inf)
+        return min(inf if held is None else held.due, self._later[0][0] if self._later else inf)
 
     async def _change(self, until: float) -> None:
         """Wait until something was stored or released, or until a moment of the clock."""
@@ -219,8 +223,7 @@ class Memory:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():
-                self._wake()  # it was meant for us, and another receive must have it
+            self._wake()  # another receive must have what was meant for us, and watch the time that we watched
             raise
 
     def _wake(self) -> None:

@@ -1,0 +1,65 @@
+"""A thousand orders over HTTP, and what became of them. Run it: python -m shop.demo."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+import time
+
+import dawdle
+import uvicorn
+from dawdle.backends.memory import Memory
+
+from shop import handlers
+from shop.app import make_shop
+from shop.figures import Figures
+
+PATIENCE = 60
+"""Seconds that the handlers have when the last order is placed."""
+
+
+async def place_orders(url: str, count: int) -> set[str]:
+    """Run the client and return the ids of the events that the shop says it has stored."""
+    client = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "shop.client", url, str(count), stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await client.communicate()
+    if client.returncode:
+        raise SystemExit("the client failed, and says above why")
+    return set(printed.decode().split())
+
+
+async def demo(orders: int) -> bool:
+    """Serve the shop, place orders, wait until all is done, print the figures; return whether they are flawless."""
+    figures = Figures(orders)
+    shop = make_shop(dawdle.Dawdle(Memory(), hooks=[figures.watch]))
+    server = uvicorn.Server(uvicorn.Config(shop, log_level="warning"))
+    with socket.socket(proto=socket.IPPROTO_TCP) as door:  # unnamed, asyncio would leave Nagle's delay on
+        door.bind(("127.0.0.1", 0))
+        door.listen()
+        serving = asyncio.create_task(server.serve(sockets=[door]))
+        began = time.perf_counter()
+        figures.signaled["OrderPlaced"] |= await place_orders(f"http://127.0.0.1:{door.getsockname()[1]}", orders)
+        placed = time.perf_counter() - began
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(figures.all_done.wait(), PATIENCE)
+        took = time.perf_counter() - began
+        server.should_exit = True
+        await serving
+    print(f"{orders:,} orders over HTTP in {placed:.1f} s, all that they lead to in {took:.1f} s\n")
+    print(figures.table(handlers.waits))
+    return figures.flawless
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--orders", type=int, default=1000, metavar="N", help="how many; 1000 without it")
+    options.add_argument("--memory", action="store_true", help="queue in memory, as it is without it")
+    logging.getLogger("dawdle").setLevel(logging.ERROR)  # two thousand failures are meant, and each would be told
+    sys.exit(not asyncio.run(demo(options.parse_args().orders)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""Delays of any length, by the queue's clock, whatever the node's says."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from tests.app.events import Placed
+
+from dawdle.backends.memory import Memory
+from dawdle.hooks import Forwarded
+
+pytestmark = pytest.mark.anyio
+
+DAY = 86400.0
+
+
+@pytest.mark.parametrize("skew", [0, 600, -600])
+@pytest.mark.parametrize("delay", [0.5, 3, 900, 901, 40 * 60, DAY, 30 * DAY])
+async def test_a_delayed_event_runs_once_not_early_and_at_most_two_seconds_late(make_app, registry, clock, skew, delay):
+    ran = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        ran.append(clock.monotonic())
+
+    async with make_app(Memory(clock=clock, max_delay=900), clock=clock.skewed(skew)) as app:
+        await clock.advance(12.345)
+        start = clock.monotonic()
+        await app.signal(Placed(), delay=delay)
+        await clock.advance(delay + 900)
+    assert len(ran) == 1
+    assert 0 <= round(ran[0] - (start + delay), 6) <= 2  # epoch seconds in a float are no finer
+
+
+async def test_a_day_takes_as_many_hops_as_the_queue_needs(running, registry, clock, moments):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    async with running() as app:
+        await app.signal(Placed(), delay=timedelta(days=1))
+        await clock.advance(DAY)
+        await app.idle()
+    assert len([moment for moment in moments if isinstance(moment, Forwarded)]) == DAY / 900 - 1
+
+
+async def test_a_node_whose_clock_steps_in_mid_delay_changes_nothing(running, registry, clock):
+    ran = []
+
+    class Stepping:
+        step = 0.0
+        monotonic, sleep_until = clock.monotonic, clock.sleep_until
+
+        def now(self):
+            return clock.now() + self.step
+
+    node = Stepping()
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        ran.append(clock.monotonic())
+
+    async with running(clock=node) as app:
+        await app.signal(Placed(), delay=7200)
+        for step in (3600.0, -3600.0, 10**6, 0.0):
+            node.step = step
+            await clock.advance(1500)
+        assert ran == []
+        await clock.advance(1202)
+    assert len(ran) == 1
+    assert 7200 <= ran[0] <= 7202
+
+
+async def test_at_is_a_delay_by_the_signaling_nodes_clock(running, registry, clock):
+    ran = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        ran.append((event.number, clock.monotonic()))
+
+    async with running() as app:
+        now = datetime.fromtimestamp(clock.now(), UTC)
+        await app.signal(Placed(1), at=now + timedelta(hours=1))
+        await app.signal(Placed(2), at=(now + timedelta(minutes=1)).astimezone(timezone(timedelta(hours=9))))
+        await app.signal(Placed(3), at=now - timedelta(days=1))
+        await clock.advance(4000)
+    assert [number for number, _ in ran] == [3, 2, 1]
+    assert [at for _, at in ran] == pytest.approx([0, 60, 3600], abs=0.01)
+
+
+async def test_a_retry_beyond_the_queues_limit_hops_too(running, registry, clock):
+    from dawdle import Retry
+
+    ran = []
+
+    @registry.on_event(Placed, retry=Retry(initial=5000, max_delay=5000, jitter=0, max_attempts=2))
+    async def handler(event):
+        ran.append(clock.monotonic())
+        if len(ran) == 1:
+            raise ValueError
+
+    async with running() as app:
+        await app.signal(Placed(), delay=100)
+        await clock.advance(10_000)
+    assert len(ran) == 2
+    assert 5100 <= ran[1] <= 5102
+

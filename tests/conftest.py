@@ -1,0 +1,33 @@
+"""What all tests share: asyncio as the backend of anyio, a clock to hold, and no task left behind."""
+
+import asyncio
+
+import pytest
+
+from dawdle.testing import ManualClock
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture(autouse=True)
+def environment_says_nothing(monkeypatch):
+    for name in ("DAWDLE_BACKEND", "DAWDLE_START_LISTENER"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+async def no_task_is_left():
+    before = asyncio.all_tasks()
+    yield
+    for _ in range(10):
+        await asyncio.sleep(0)
+    left = {task for task in asyncio.all_tasks() - before if not task.done()}
+    assert not {task for task in left if "TestRunner" not in repr(task.get_coro())}

@@ -1,0 +1,169 @@
+"""Group commit: at once when idle, together while a call is in flight, each with an answer of its own."""
+
+import asyncio
+
+import pytest
+
+from dawdle._flow.batcher import FLIGHTS, Batcher
+from dawdle.errors import BackendError
+
+pytestmark = pytest.mark.anyio
+
+
+class Queue:
+    """Takes batches when the test lets it."""
+
+    def __init__(self):
+        self.batches = []
+        self.flying = 0
+        self.most = 0
+        self.gate = asyncio.Event()
+
+    async def __call__(self, batch):
+        self.batches.append(batch)
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        try:
+            await self.gate.wait()
+        finally:
+            self.flying -= 1
+        return [f"answer to {entry}" for entry in batch]
+
+
+@pytest.fixture
+async def queue():
+    return Queue()
+
+
+def batcher_of(group, carry, max_count=10, **limits):
+    return Batcher(carry, spawn=group.create_task, max_count=max_count, **limits)
+
+
+async def test_an_idle_batcher_sends_at_once_and_what_comes_meanwhile_leaves_together(queue):
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        first = batcher.submit("a")
+        await asyncio.sleep(0)
+        later = [batcher.submit(entry) for entry in "bcd"]
+        await asyncio.sleep(0)
+        assert queue.batches == [["a"]]
+        queue.gate.set()
+        assert await first == "answer to a"
+        assert await asyncio.gather(*later) == ["answer to b", "answer to c", "answer to d"]
+    assert queue.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_what_is_submitted_in_one_turn_leaves_in_one_batch(queue):
+    queue.gate.set()
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        await asyncio.gather(*(batcher.submit(number) for number in range(10)))
+    assert len(queue.batches) == 1
+
+
+async def test_a_second_flight_starts_only_with_a_full_batch_and_never_more_than_eight(queue):
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        futures = [batcher.submit(0)]
+        await asyncio.sleep(0)
+        futures += [batcher.submit(number) for number in range(9)]
+        await asyncio.sleep(0)
+        assert queue.flying == 1
+        futures += [batcher.submit(9)]
+        await asyncio.sleep(0)
+        assert queue.flying == 2
+        futures += [batcher.submit(number) for number in range(500)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert queue.flying == FLIGHTS
+        queue.gate.set()
+        await asyncio.gather(*futures)
+    assert queue.most == FLIGHTS
+    assert sum(len(batch) for batch in queue.batches) == 511
+    assert max(len(batch) for batch in queue.batches) == 10
+
+
+async def test_a_batch_never_holds_more_bytes_than_allowed(queue):
+    queue.gate.set()
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue, max_bytes=10, size=len)
+        await asyncio.gather(*(batcher.submit(entry) for entry in ["aaaa", "bbbb", "cccc", "d" * 11, "e"]))
+    assert queue.batches == [["aaaa", "bbbb"], ["cccc"], ["d" * 11], ["e"]]
+
+
+async def test_cancelling_a_caller_never_cancels_its_batch(queue):
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        futures = [batcher.submit(entry) for entry in "ab"]
+        await asyncio.sleep(0)
+        futures[0].cancel()
+        queue.gate.set()
+        assert await futures[1] == "answer to b"
+    assert queue.batches == [["a", "b"]]
+
+
+async def test_a_call_that_fails_gives_its_error_to_its_own_entries_only():
+    failing = True
+
+    async def carry(batch):
+        await asyncio.sleep(0)
+        if failing:
+            raise BackendError("down")
+        return batch
+
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, carry)
+        for future in [batcher.submit(entry) for entry in "ab"]:
+            with pytest.raises(BackendError, match="down"):
+                await future
+        failing = False
+        assert await batcher.submit("c") == "c"
+
+
+async def test_an_answer_too_few_is_an_error_and_hangs_nobody():
+    async def carry(batch):
+        return batch[1:]
+
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, carry)
+        with pytest.raises(BackendError, match="answered 0 of 1"):
+            await batcher.submit("a")
+
+
+async def test_a_flight_that_is_cancelled_tells_all_who_wait(queue):
+    tasks = []
+    batcher = Batcher(queue, spawn=lambda flight: tasks.append(asyncio.create_task(flight)), max_count=1)
+    futures = [batcher.submit(entry) for entry in "abc"]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    for future in futures:
+        with pytest.raises(BackendError, match="stopped before the queue answered"):
+            await future
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_closed_batcher_takes_nothing_and_leaves_nobody_waiting(queue):
+    tasks = []
+    batcher = Batcher(queue, spawn=lambda flight: tasks.append(asyncio.create_task(flight)), max_count=1)
+    waiting = batcher.submit("a")
+    batcher.close()
+    with pytest.raises(BackendError, match="stopped before"):
+        await waiting
+    with pytest.raises(BackendError, match="being left"):
+        batcher.submit("b")
+    queue.gate.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_idle_returns_when_all_is_answered(queue):
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        future = batcher.submit("a")
+        idle = group.create_task(batcher.idle())
+        await asyncio.sleep(0)
+        assert not idle.done()
+        queue.gate.set()
+        await idle
+        assert future.done()
+        assert not batcher.busy

@@ -1,0 +1,88 @@
+"""Slots: taken in batches, never more than there are, first come first served."""
+
+import asyncio
+
+import pytest
+
+from dawdle._flow.slots import Slots
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_batch_is_granted_at_once_while_there_is_room(clock):
+    slots = Slots(10, clock)
+    assert await slots.take(4) == 4
+    assert await slots.take(6) == 6
+    assert slots.free == 0
+
+
+async def test_nobody_gets_more_than_there_are(clock):
+    slots = Slots(3, clock)
+    assert await slots.take(10) == 3
+
+
+async def test_a_taker_waits_for_a_whole_batch_and_then_makes_do_with_less(clock):
+    slots = Slots(10, clock)
+    await slots.take(8)
+    waiting = asyncio.create_task(slots.take(5))
+    await clock.advance(0.01)
+    assert not waiting.done()
+    await clock.advance(0.01)
+    assert await waiting == 2
+
+
+async def test_a_taker_gets_the_whole_batch_when_there_is_room_in_time(clock):
+    slots = Slots(10, clock)
+    await slots.take(8)
+    waiting = asyncio.create_task(slots.take(5))
+    await clock.advance(0.01)
+    slots.give(3)
+    assert await waiting == 5
+
+
+async def test_with_no_room_at_all_a_taker_waits_for_the_first_slot(clock):
+    slots = Slots(2, clock)
+    await slots.take(2)
+    waiting = asyncio.create_task(slots.take(2))
+    await clock.advance(5)
+    assert not waiting.done()
+    slots.give()
+    assert await waiting == 1
+
+
+async def test_who_came_first_is_served_first(clock):
+    slots = Slots(2, clock)
+    await slots.take(2)
+    first, second = (asyncio.create_task(slots.take(1)) for _ in range(2))
+    await clock.advance(1)
+    slots.give()
+    await clock.advance(0)
+    assert first.done()
+    assert not second.done()
+    slots.give()
+    assert await second == 1
+
+
+@pytest.mark.parametrize("moment", [0, 0.01, 0.02, 1])
+async def test_a_cancelled_taker_has_taken_nothing(clock, moment):
+    slots = Slots(5, clock)
+    await slots.take(4)
+    waiting = asyncio.create_task(slots.take(5))
+    await clock.advance(0)
+    slots.force()
+    await clock.advance(moment)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    slots.give(5)
+    assert slots.free == 5
+
+
+async def test_a_taker_cancelled_just_after_it_was_granted_gives_back(clock):
+    slots = Slots(5, clock)
+    await slots.take(5)
+    waiting = asyncio.create_task(slots.take(2))
+    await clock.advance(1)
+    slots.give(5)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert slots.free == 5

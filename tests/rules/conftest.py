@@ -1,0 +1,6 @@
+"""Rules are tested by properties first: values in, value out, so each example costs microseconds."""
+
+from hypothesis import settings
+
+settings.register_profile("rules", deadline=None, max_examples=200, print_blob=True)
+settings.load_profile("rules")

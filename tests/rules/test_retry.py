@@ -1,0 +1,88 @@
+"""A back-off grows, has an end, and is spread by no more than its jitter."""
+
+from math import inf, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dawdle._rules.retry import Retry
+from dawdle.errors import ConfigurationError
+
+durations = st.floats(0, 1e9)
+retries = st.builds(
+    Retry,
+    max_attempts=st.integers(1, 10**6),
+    initial=durations,
+    factor=st.floats(1, 1e6),
+    max_delay=durations,
+    jitter=st.floats(0, 1),
+)
+attempts = st.integers(1, 40) | st.integers(1, 2**31 - 1)
+rolls = st.floats(0, 1, exclude_max=True)
+
+
+@given(retries, attempts, rolls)
+def test_a_backoff_is_never_negative_never_above_its_limit_and_jitter_only_shortens_it(retry, attempt, roll):
+    full = retry.backoff(attempt, 0.0)
+    wait = retry.backoff(attempt, roll)
+    assert 0 <= wait <= full <= retry.max_delay
+    assert wait >= full * (1 - retry.jitter) * 0.999999
+
+
+@given(retries, st.integers(1, 10**6), st.integers(1, 10**6))
+def test_a_later_attempt_never_waits_less(retry, one, other):
+    first, second = sorted((one, other))
+    assert retry.backoff(first, 0.0) <= retry.backoff(second, 0.0)
+
+
+@given(
+    st.floats(0.001, 1000), st.floats(1, 10), st.integers(1, 20), st.floats(0, 1e9), rolls, st.floats(0, 1)
+)
+def test_a_backoff_is_the_first_wait_grown_by_the_factor_once_for_each_attempt_before(
+    initial, factor, attempt, max_delay, roll, jitter
+):
+    retry = Retry(initial=initial, factor=factor, max_delay=max_delay, jitter=jitter)
+    grown = initial
+    for _ in range(attempt - 1):
+        grown *= factor
+    assert retry.backoff(attempt, roll) == pytest.approx(min(grown, max_delay) * (1 - jitter * roll))
+
+
+def test_the_default_waits_5_10_20_40_seconds_and_never_over_15_minutes():
+    retry = Retry()
+    assert [retry.backoff(attempt, 0.0) for attempt in (1, 2, 3, 4)] == [5, 10, 20, 40]
+    assert retry.backoff(5, 1.0) == 40
+    assert retry.backoff(2**31 - 1, 0.0) == 900
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="an overflow of the factor's power counts as endless, also times 0")
+def test_a_retry_that_starts_at_once_stays_at_once():
+    assert Retry(initial=0).backoff(2000, 0.0) == 0
+
+
+@given(st.data())
+def test_a_number_outside_its_range_is_refused_with_its_name_and_value(data):
+    name, value = data.draw(
+        st.one_of(
+            st.tuples(st.just("max_attempts"), st.integers(max_value=0) | st.floats()),
+            st.tuples(st.sampled_from(["initial", "max_delay"]), st.floats(max_value=-1e-9)),
+            st.tuples(st.just("factor"), st.floats(max_value=0.999999)),
+            st.tuples(st.just("jitter"), st.floats(max_value=-1e-9) | st.floats(min_value=1.000001)),
+            st.tuples(
+                st.sampled_from(["max_attempts", "initial", "factor", "max_delay", "jitter"]),
+                st.sampled_from([nan, inf, -inf, "3", None, True, [1], 1j]),
+            ),
+        )
+    )
+    with pytest.raises(ConfigurationError) as caught:
+        Retry(**{name: value})
+    assert f"Retry({name}=…)" in str(caught.value)
+    assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["max_attempts", "initial", "max_delay"])
+@pytest.mark.xfail(raises=OverflowError, reason="isfinite() of an int that no float can hold")
+def test_a_number_that_no_float_can_hold_is_refused(name):
+    with pytest.raises(ConfigurationError):
+        Retry(**{name: 10**400})
