@@ -135,9 +135,10 @@ class Dawdle:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        house = self._running()
+        if self._house is None or not self._entered:
+            raise ConfigurationError(f"{self!r} cannot be left")
         try:
-            await house.leave(self._settings.grace)
+            await self._house.leave(self._settings.grace)
         finally:
             self._entered = False
             _current.left(self)
@@ -281,9 +282,9 @@ class Dawdle:
         if self._house is not None:
             self._house.hurry()
 
-    def handlers_in_threads(self) -> list[str]:
-        """Return the names of the `def` handlers whose threads run, also after the app was left."""
-        return [] if self._house is None else self._house.handlers_in_threads()
+    def handlers_that_run(self) -> list[str]:
+        """Return the names of the handlers that run now; after leaving, those that nothing could end."""
+        return [] if self._house is None else self._house.handlers_that_run()
 
     def _running(self) -> House:
         house = self._house

@@ -24,22 +24,23 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def work_until_signal(app: "Dawdle") -> None:
     """Enter the app, work until SIGTERM or SIGINT or until it dies, leave it; a second signal ends the grace.
 
-    Raises what the app died of. The thread of a `def` handler cannot be ended, and one that does not return would
-    hold the process for ever: when everything else is over, the process ends without it.
+    Raises what the app died of. The thread of a `def` handler cannot be ended, nor can a handler that swallows every
+    cancellation, and each would hold the process for ever: when all else is over, the process ends without them.
     """
-    died: BaseException | None = None
-    try:
-        asyncio.run(_work(app))
-    except BaseException as error:  # noqa: BLE001 - raised again below, unless the process must end here
-        died = error
-    held = app.handlers_in_threads()
-    if held:
-        _end_without(held, died)
-    if died is not None:
-        raise died
+    asyncio.run(_work(app))
 
 
 async def _work(app: "Dawdle") -> None:
+    """Work, and see to it that a handler which nothing can end does not hold the process either."""
+    try:
+        await _work_until_asked(app)
+    except BaseException as died:
+        _end_without(app.handlers_that_run(), died)
+        raise
+    _end_without(app.handlers_that_run(), None)
+
+
+async def _work_until_asked(app: "Dawdle") -> None:
     asked = asyncio.Event()
 
     def ask() -> None:
@@ -85,8 +86,10 @@ def _on_signal(ask: Callable[[], None]) -> Generator[None]:
 
 
 def _end_without(held: Sequence[str], died: BaseException | None) -> None:
-    """End the process now, although threads run."""
-    _log.error("ending the process while %s still runs in a thread; its event runs again elsewhere", ", ".join(held))
+    """End the process now if handlers still run: neither asyncio nor the interpreter would end before they do."""
+    if not held:
+        return
+    _log.error("ending the process while %s still runs; its event runs again elsewhere", ", ".join(held))
     if died is not None:
         traceback.print_exception(died)
     logging.shutdown()

@@ -52,12 +52,13 @@ class Carrier:
         try:
             envelope, settlement = await self._decide(hand, delivery)
             if keeper is not None:
-                await keeper.drop(hand)
+                keeper.drop(hand)
+                await keeper.rest(hand)
             if not hand.lost:
                 await self._settler.settle(hand, envelope, settlement)
         finally:
             if keeper is not None:
-                await keeper.drop(hand)
+                keeper.drop(hand)
             self._hands.remove(hand)
             self._slots.give()
 

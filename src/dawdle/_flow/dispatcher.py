@@ -61,11 +61,11 @@ class Dispatcher:
         self._limiter: CapacityLimiter | None = None
         self._state = state
         self._room: dict[str, Slots] = {}
-        self._threads_of: list[str] = []
+        self._running: list[str] = []
 
-    def in_threads(self) -> list[str]:
-        """Return the names of the `def` handlers whose threads run."""
-        return list(self._threads_of)
+    def running(self) -> list[str]:
+        """Return the names of the handlers that run, in tasks and in threads."""
+        return list(self._running)
 
     async def run(self, handlers: Sequence[Handler], work: Work) -> list[Result]:
         """Run all handlers concurrently and return each one's result, in their order."""
@@ -149,12 +149,10 @@ class Dispatcher:
         token = inside.set(Inside(self._app, work.envelope.id))
         hand.begin(task, in_thread=not handler.is_async)
         try:
-            if not handler.is_async:
-                await self._in_thread(handler, arguments)
-            elif handler.options.timeout is None:
-                await handler.function(*arguments)  # type: ignore[misc]  # is_async says that it is a coroutine function
+            if handler.is_async:
+                await self._in_task(handler, arguments)
             else:
-                await self._within(handler, arguments, handler.options.timeout)
+                await self._in_thread(handler, arguments)
         except asyncio.CancelledError as error:
             if _interrupted(hand, task):
                 return Interrupted()
@@ -175,15 +173,24 @@ class Dispatcher:
             inside.reset(token)
         return Done()
 
-    async def _within(self, handler: Handler, arguments: tuple[object, ...], timeout: float) -> None:
-        deadline = Deadline(self._clock, self._clock.monotonic() + timeout)
+    async def _in_task(self, handler: Handler, arguments: tuple[object, ...]) -> None:
+        """Run an `async def` handler here, for no longer than its timeout."""
+        timeout = handler.options.timeout
+        self._running.append(handler.name)
         try:
-            async with deadline:
+            if timeout is None:
                 await handler.function(*arguments)  # type: ignore[misc]  # is_async says that it is a coroutine function
-        except TimeoutError as error:
-            if deadline.expired():
-                raise TimeoutError(f"it ran longer than its timeout of {timeout:g} s") from error
-            raise
+                return
+            deadline = Deadline(self._clock, self._clock.monotonic() + timeout)
+            try:
+                async with deadline:
+                    await handler.function(*arguments)  # type: ignore[misc]  # is_async says that it is a coroutine function
+            except TimeoutError as error:
+                if deadline.expired():
+                    raise TimeoutError(f"it ran longer than its timeout of {timeout:g} s") from error
+                raise
+        finally:
+            self._running.remove(handler.name)
 
     async def _in_thread(self, handler: Handler, arguments: tuple[object, ...]) -> None:
         """Run a `def` handler in a thread of our own limiter; what it returns may still be awaited."""
@@ -193,11 +200,11 @@ class Dispatcher:
             self._limiter = CapacityLimiter(self._threads)
 
         def call() -> object:
-            self._threads_of.append(handler.name)
+            self._running.append(handler.name)  # here, and not where we wait: the thread may run for longer
             try:
                 return handler.function(*arguments)
             finally:
-                self._threads_of.remove(handler.name)
+                self._running.remove(handler.name)
 
         result = await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
         if inspect.isawaitable(result):

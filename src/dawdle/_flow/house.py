@@ -35,6 +35,9 @@ from dawdle.errors import BackendError, ConfigurationError
 
 __all__ = ["House", "Plan"]
 
+CANCELLATIONS = 100
+"""How often a handler is cancelled that ignores it, until the app is left without it."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -65,6 +68,7 @@ class House:
         self._state: object = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._stuck: asyncio.Future[None] = self._loop.create_future()
         self._context = copy_context()
         self._context.run(inside.set, None)
         self._owner: asyncio.Task[None] | None = None
@@ -109,13 +113,16 @@ class House:
         self._grace = grace
         self._closing.set()
         cancelled: asyncio.CancelledError | None = None
-        while not self._owner.done():
+        while not self._owner.done() and not self._stuck.done():
             try:
-                await asyncio.wait([self._owner])
+                await asyncio.wait([self._owner, self._stuck], return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError as error:
                 cancelled = error
                 self.hurry()
-        await self._owner_result()
+        if self._owner.done():
+            await self._owner_result()
+        else:
+            _log.error("left although %s ignores its cancellation", ", ".join(self.handlers_that_run()))
         if cancelled is not None:
             raise cancelled
 
@@ -145,9 +152,9 @@ class House:
         assert self._owner is not None, "it was entered"
         await asyncio.wait([self._owner])
 
-    def handlers_in_threads(self) -> list[str]:
-        """Return the names of the `def` handlers whose threads run."""
-        return self._dispatcher.in_threads()
+    def handlers_that_run(self) -> list[str]:
+        """Return the names of the handlers that run now; after leaving, those that nothing could end."""
+        return self._dispatcher.running()
 
     async def idle(self) -> None:
         """Return when nothing that is due is left."""
@@ -198,8 +205,7 @@ class House:
                     self._ready.set_result(None)
                     await self._closing.wait()
                     await self._listener.stop(self._grace)
-                    for carrier in self._carriers:
-                        carrier.cancel()
+                    await self._end_carriers()
                 await self._flush()
                 for keeper in self._keepers:
                     keeper.cancel()
@@ -262,6 +268,17 @@ class House:
         task = self._work.create_task(coroutine, name="dawdle: carrier", context=context)
         self._carriers.add(task)
         task.add_done_callback(self._carriers.discard)
+
+    async def _end_carriers(self) -> None:
+        """Cancel what did not end in grace and flush, again and again for a while: some code swallows cancellations."""
+        for _ in range(CANCELLATIONS):
+            if not self._carriers:
+                return
+            for carrier in self._carriers:
+                carrier.cancel()
+            await asyncio.wait(self._carriers, timeout=0.01)
+        if self._carriers:
+            self._stuck.set_result(None)
 
     async def _flush(self) -> None:
         """Let every call that was asked for be answered, for as long as a flush may take."""

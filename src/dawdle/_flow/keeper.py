@@ -36,15 +36,17 @@ class Keeper:
             self._leases.hold(key, self._clock.monotonic())
             self._held.set()
 
-    async def drop(self, hand: Hand) -> None:
-        """Keep a message no longer, and return when no renewal of it is on its way any more."""
+    def drop(self, hand: Hand) -> None:
+        """Keep a message no longer."""
         if hand.delivery is not None:
-            key = hand.delivery.key
-            self._hands.pop(key, None)
-            self._leases.drop(key)
-            under_way = self._renewing.get(key)
-            if under_way is not None:
-                await asyncio.wait([under_way])
+            self._hands.pop(hand.delivery.key, None)
+            self._leases.drop(hand.delivery.key)
+
+    async def rest(self, hand: Hand) -> None:
+        """Return when no renewal of a message that was dropped is on its way any more."""
+        under_way = None if hand.delivery is None else self._renewing.get(hand.delivery.key)
+        if under_way is not None:
+            await asyncio.wait([under_way])
 
     async def run(self) -> None:
         """Renew until cancelled."""

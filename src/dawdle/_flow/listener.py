@@ -44,6 +44,8 @@ class Listener:
             await asyncio.wait([self._polls])
         if not self.listening:
             self._ending = False
+            for receiver in self._receivers:
+                receiver.allow()
             self._polls = self._start(self._run(), name="dawdle: listener")
 
     def begin_stop(self) -> None:

@@ -53,9 +53,12 @@ class Receiver:
 
     async def run(self) -> None:
         """Receive until stopped; returns when the last open poll is back."""
-        self._stopping = False
         async with asyncio.TaskGroup() as group:
             self._start(group, first=True)
+
+    def allow(self) -> None:
+        """Take back a stop: the next run receives."""
+        self._stopping = False
 
     def stop(self) -> None:
         """Start no receive any more. One that waits is ended where that loses nothing, and left to finish elsewhere."""

@@ -1,0 +1,129 @@
+"""direct=True: here and now, past the queue; only what fails goes there."""
+
+import asyncio
+
+import msgspec
+import pytest
+from tests.app.events import Placed
+
+from dawdle import Context, Retry
+from dawdle.backends.memory import Memory
+from dawdle.errors import BackendError
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_direct_starts_the_handlers_and_returns_when_they_have_started(running, registry, queue, clock):
+    story = []
+
+    @registry.on_event(Placed)
+    async def first(event):
+        story.append("first started")
+        await clock.sleep_until(5)
+        story.append("first done")
+
+    @registry.on_event(Placed)
+    async def second(event):
+        story.append("second started")
+
+    async with running(start_listener=False) as app:
+        await app.signal(Placed(), direct=True)
+        assert sorted(story) == ["first started", "second started"]
+        assert queue.messages() == []
+        await clock.advance(5)
+    assert story[-1] == "first done"
+
+
+async def test_a_direct_handler_that_fails_is_forwarded_owing_just_itself(running, registry, queue, clock):
+    runs = []
+
+    @registry.on_event(Placed, name="good")
+    async def good(event):
+        runs.append("good")
+
+    @registry.on_event(Placed, name="bad", retry=Retry(initial=10, jitter=0))
+    async def bad(event, ctx: Context):
+        runs.append(("bad", ctx.attempt, clock.monotonic()))
+        if ctx.attempt == 1:
+            raise ValueError
+
+    async with running() as app:
+        event_id = await app.signal(Placed(3), direct=True)
+        await app.idle()
+        (copy,) = [msgspec.json.decode(body) for body in queue.messages()]
+        assert (copy["id"], copy["dawdleowed"], copy["dawdleattempt"]) == (event_id, "bad", 2)
+        await clock.advance(10)
+        await app.idle()
+    assert runs == ["good", ("bad", 1, 0.0), ("bad", 2, 10.0)]
+    assert queue.messages() == []
+
+
+async def test_a_direct_event_cut_by_a_stop_is_forwarded_whole(make_app, registry, queue, clock):
+    @registry.on_event(Placed, name="slow")
+    async def slow(event):
+        await clock.sleep_until(10**9)
+
+    async with make_app(grace=0) as app:
+        await app.signal(Placed(), direct=True)
+        await clock.advance(1)
+    (copy,) = [msgspec.json.decode(body) for body in queue.messages()]
+    assert (copy["dawdleowed"], copy["dawdleattempt"]) == ("slow", 1)
+
+
+async def test_a_direct_event_without_a_handler_here_goes_to_the_queue(running, queue):
+    async with running() as app:
+        await app.signal(Placed(), direct=True)
+        assert len(queue.messages()) == 1
+
+
+async def test_a_direct_failure_is_tried_until_the_queue_stores_it(running, registry, clock):
+    class Down(Memory):
+        failures = 5
+
+        async def send(self, batch):
+            if self.failures:
+                self.failures -= 1
+                raise BackendError("down")
+            return await super().send(batch)
+
+    @registry.on_event(Placed)
+    async def bad(event):
+        raise ValueError
+
+    queue = Down(clock=clock)
+    async with running(queue) as app:
+        await app.signal(Placed(), direct=True)
+        await clock.advance(60)
+        await app.idle()
+        assert queue.failures == 0
+
+
+async def test_direct_takes_a_slot_for_each_handler_and_waits_for_one(running, registry, clock):
+    @registry.on_event(Placed)
+    async def slow(event):
+        await clock.sleep_until(clock.monotonic() + 10)
+
+    async with running(concurrency=1, start_listener=False) as app:
+        await app.signal(Placed(), direct=True)
+        second = asyncio.create_task(app.signal(Placed(), direct=True))
+        await clock.advance(5)
+        assert not second.done()
+        await clock.advance(6)
+        assert second.done()
+        await clock.advance(10)
+
+
+async def test_direct_inside_a_handler_does_not_wait_for_the_slot_that_its_caller_holds(running, registry, clock):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def outer(event):
+        if event.number == 0:
+            await app.signal(Placed(1), direct=True)
+        seen.append(event.number)
+
+    async with running(concurrency=1) as app:
+        await app.signal(Placed(0))
+        await clock.advance(0)
+        await app.idle()
+    assert sorted(seen) == [0, 1]

@@ -1,0 +1,260 @@
+"""Signaling: what is promised when it returns, what is refused before anything is stored."""
+
+import asyncio
+import math
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from tests.app.events import Cancelled, Placed
+
+import dawdle
+from dawdle import ConfigurationError, Context, EventError, EventTooLargeError, NoAppError, NotAnEventError, SignalError
+from dawdle.abc import Fault
+from dawdle.backends.memory import Memory
+from dawdle.errors import BackendError
+from dawdle.hooks import Signaled
+
+pytestmark = pytest.mark.anyio
+
+
+class Anything(msgspec.Struct):
+    value: object
+
+
+@pytest.mark.parametrize(
+    ("event", "options", "error", "match"),
+    [
+        ({"number": 1}, {}, NotAnEventError, "dict is not an event type"),
+        ("text", {}, NotAnEventError, "str is not an event type"),
+        (Placed, {}, NotAnEventError, "is not an event type"),
+        (Anything(math.nan), {}, EventError, r"Anything\.value is nan"),
+        (Anything([1.0, {"a": math.inf}]), {}, EventError, r"Anything\.value\[1\]\.a is inf"),
+        (Anything("\ud800"), {}, EventError, "lone surrogate"),
+        (Anything(object()), {}, EventError, "cannot be encoded: a object cannot be encoded"),
+        (Anything("x" * 1_048_576), {}, EventTooLargeError, r"1,048,\d{3} bytes, and the queue takes 1,044,480"),
+        (Placed(), {"delay": -1}, ConfigurationError, "delay is 0 seconds or more.*not -1"),
+        (Placed(), {"delay": math.nan}, ConfigurationError, "not nan"),
+        (Placed(), {"delay": math.inf}, ConfigurationError, "not inf"),
+        (Placed(), {"delay": timedelta(seconds=-5)}, ConfigurationError, "not -5"),
+        (Placed(), {"delay": "5"}, ConfigurationError, "seconds or a timedelta, not '5'"),
+        (Placed(), {"delay": True}, ConfigurationError, "not True"),
+        (Placed(), {"at": datetime(2030, 1, 1)}, ConfigurationError, "has no time zone"),  # noqa: DTZ001
+        (Placed(), {"at": 17.0}, ConfigurationError, "an aware datetime, not 17.0"),
+        (Placed(), {"at": datetime(2030, 1, 1, tzinfo=UTC), "delay": 1}, ConfigurationError, "not both"),
+        (Placed(), {"direct": True, "delay": 1}, ConfigurationError, "neither delay= nor at="),
+        (Placed(), {"queue": "video"}, ConfigurationError, "there is no queue 'video'; this app has default"),
+        (Placed(), {"headers": {"Trace-Id": "x"}}, ConfigurationError, "a header's name is 1 to 20 of a-z and 0-9"),
+        (Placed(), {"headers": {"id": "x"}}, ConfigurationError, "'id' is taken"),
+        (Placed(), {"headers": {"dawdleowed": "x"}}, ConfigurationError, "'dawdleowed' is taken"),
+        (Placed(), {"headers": {"tenant": 7}}, ConfigurationError, "is text, not 7"),
+        (Placed(), {"headers": {"tenant": "\udfff"}}, EventError, "lone surrogate"),
+        (Placed(), {"id": "a b"}, ConfigurationError, "without a space, not 'a b'"),
+        (Placed(), {"id": ""}, ConfigurationError, "id is 1 to 128"),
+    ],
+)
+async def test_bad_input_is_an_error_before_anything_is_stored(running, queue, event, options, error, match):
+    async with running() as app:
+        with pytest.raises(error, match=match):
+            await app.signal(event, **options)
+        if set(options) <= {"delay", "at", "headers", "queue"}:
+            with pytest.raises(error, match=match):
+                await app.signal_many([Placed(), event], **options)
+    assert queue.messages() == []
+
+
+async def test_too_large_carries_both_numbers(running):
+    async with running() as app:
+        with pytest.raises(EventTooLargeError) as caught:
+            await app.signal(Anything("x" * 1_048_576))
+    assert caught.value.limit == 1_048_576 - 4096
+    assert caught.value.size > 1_048_576
+
+
+async def test_signal_returns_the_id_that_the_handler_sees_with_headers_and_time(running, registry, clock):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event, ctx: Context):
+        seen.append(ctx)
+
+    async with running(source="shop", headers={"tenant": "one", "region": "eu"}) as app:
+        event_id = await app.signal(Placed(), headers={"tenant": "two", "traceparent": "00-1-2-01"})
+        await app.idle()
+    (ctx,) = seen
+    assert ctx.event_id == event_id
+    assert ctx.headers == {"tenant": "two", "region": "eu", "traceparent": "00-1-2-01"}
+    assert (ctx.event_type, ctx.queue, ctx.attempt, ctx.max_attempts) == ("Placed", "default", 1, 5)
+    assert ctx.signaled_at == datetime.fromtimestamp(clock.now(), UTC)
+
+
+async def test_headers_may_be_a_function_that_is_asked_at_each_signal(running, queue):
+    numbers = iter(range(10))
+    async with running(headers=lambda: {"number": str(next(numbers))}) as app:
+        await app.signal_many([Placed(), Placed()])
+    assert [msgspec.json.decode(body)["number"] for body in queue.messages()] == ["0", "1"]
+
+
+async def test_what_travels_is_a_cloud_event(running, queue, clock):
+    async with running(source="https://shop.example") as app:
+        await app.signal(Placed(7), id="order-7", delay=1.5)
+    (body,) = queue.messages()
+    assert msgspec.json.decode(body) == {
+        "specversion": "1.0",
+        "id": "order-7",
+        "source": "https://shop.example",
+        "type": "Placed",
+        "time": datetime.fromtimestamp(clock.now(), UTC).isoformat().replace("+00:00", "Z"),
+        "dawdledelay": "1500",
+        "data": {"number": 7},
+    }
+
+
+async def test_an_event_signaled_by_a_handler_names_its_cause(running, registry, queue):
+    @registry.on_event(Placed)
+    async def handler(event):
+        await dawdle.signal(Cancelled())
+
+    async with running() as app:
+        cause = await app.signal(Placed())
+        await app.stop_listener()
+        await app.idle()
+    bodies = [msgspec.json.decode(body) for body in queue.messages()]
+    assert [body.get("dawdlecause") for body in bodies if body["type"] == "Cancelled"] in ([cause], [])
+    assert any(body["type"] in {"Cancelled", "Placed"} for body in bodies)
+
+
+async def test_signal_many_returns_the_ids_in_order_in_few_calls(running, queue, monkeypatch, moments):
+    batches = []
+    send = Memory.send
+
+    async def counted(self, batch):
+        batches.append(len(batch))
+        return await send(self, batch)
+
+    monkeypatch.setattr(Memory, "send", counted)
+    async with running() as app:
+        ids = await app.signal_many([Placed(number) for number in range(250)])
+        assert await app.signal_many([]) == []
+    assert batches == [100, 100, 50]
+    assert [msgspec.json.decode(body)["id"] for body in queue.messages()] == ids
+    assert [moment.event_id for moment in moments if isinstance(moment, Signaled)] == ids
+
+
+class Refusing(Memory):
+    """Refuses every event with an odd number."""
+
+    async def send(self, batch):
+        odd = [msgspec.json.decode(each.body)["data"]["number"] % 2 for each in batch]
+        await super().send([each for each, refused in zip(batch, odd, strict=True) if not refused])
+        return [Fault("unavailable", "try again") if refused else None for refused in odd]
+
+
+async def test_each_signal_of_a_batch_gets_its_own_answer(running, clock):
+    async with running(Refusing(clock=clock)) as app:
+        answers = await asyncio.gather(*(app.signal(Placed(number)) for number in range(6)), return_exceptions=True)
+    assert [isinstance(answer, str) for answer in answers] == [True, False] * 3
+    error = answers[1]
+    assert isinstance(error, SignalError)
+    assert len(error.failed) == 1
+    assert "it may have" in str(error)
+
+
+async def test_signal_many_tells_what_is_stored_and_what_failed(running, clock):
+    queue = Refusing(clock=clock)
+    async with running(queue) as app:
+        with pytest.raises(SignalError, match="3 of 6 events") as caught:
+            await app.signal_many([Placed(number) for number in range(6)])
+    stored = [msgspec.json.decode(body)["id"] for body in queue.messages()]
+    assert list(caught.value.stored) == stored
+    assert len(caught.value.failed) == 3
+    assert all(isinstance(error, BackendError) for error in caught.value.failed.values())
+
+
+async def test_cancelling_a_signal_does_not_cancel_the_others_in_its_batch(running, queue, monkeypatch):
+    gate = asyncio.Event()
+    send = Memory.send
+
+    async def slow(self, batch):
+        await gate.wait()
+        return await send(self, batch)
+
+    monkeypatch.setattr(Memory, "send", slow)
+    async with running() as app:
+        signals = [asyncio.create_task(app.signal(Placed(number))) for number in range(3)]
+        await asyncio.sleep(0.01)
+        signals[1].cancel()
+        gate.set()
+        answers = await asyncio.gather(*signals, return_exceptions=True)
+    assert [type(answer).__name__ for answer in answers] == ["str", "CancelledError", "str"]
+    assert len(queue.messages()) == 3
+
+
+async def test_without_an_app_signal_says_what_to_write():
+    with pytest.raises(NoAppError, match="write `async with dawdle.Dawdle"):
+        await dawdle.signal(Placed())
+    with pytest.raises(NoAppError, match="write `async with dawdle.Dawdle"):
+        dawdle.current()
+
+
+async def test_outside_an_event_loop_current_says_so():
+    with pytest.raises(NoAppError, match="no event loop runs here"):
+        await asyncio.to_thread(dawdle.current)
+
+
+async def test_with_two_apps_signal_names_both_and_each_means_itself_in_its_handlers(running, registry, clock):
+    seen = []
+
+    async def first(event: Placed):
+        seen.append(("first", dawdle.current()))
+
+    async def second(event: Placed):
+        seen.append(("second", dawdle.current()))
+
+    async with running(Memory(clock=clock)) as one, running(Memory(clock=clock)) as two:
+        one.register(first)
+        two.register(second)
+        with pytest.raises(NoAppError) as caught:
+            await dawdle.signal(Placed())
+        assert repr(one) in str(caught.value)
+        assert repr(two) in str(caught.value)
+        await one.signal(Placed())
+        await two.signal(Placed())
+        await one.idle()
+        await two.idle()
+    assert seen == [("first", one), ("second", two)]
+
+
+async def test_apps_may_be_left_in_any_order(make_app, clock):
+    one, two = make_app(Memory(clock=clock)), make_app(Memory(clock=clock))
+    await one.__aenter__()
+    await two.__aenter__()
+    await one.__aexit__(None, None, None)
+    assert dawdle.current() is two
+    await two.__aexit__(None, None, None)
+    with pytest.raises(NoAppError):
+        dawdle.current()
+
+
+async def test_a_web_requests_context_need_not_descend_from_the_lifespans(running, queue):
+    import contextvars
+
+    async with running() as app:
+        fresh = contextvars.Context()
+        await asyncio.create_task(dawdle.signal(Placed()), context=fresh)
+        assert await asyncio.create_task(dawdle.signal_many([Placed()]), context=fresh)
+        assert len(queue.messages()) == 2
+        assert dawdle.current() is app
+
+
+async def test_a_wire_name_that_another_type_has_here_is_an_error(running, registry):
+    namespace = type("Elsewhere", (), {})
+    other = msgspec.defstruct("Placed", [("text", str)], module="billing.events")
+    assert namespace
+
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    async with running() as app:
+        with pytest.raises(ConfigurationError, match=r"two event types are named 'Placed'.*billing\.events\.Placed"):
+            await app.signal(other("x"))
