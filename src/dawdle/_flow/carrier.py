@@ -95,6 +95,7 @@ class Carrier:
             stored_at=_stored_at(delivery, envelope, hand),
             now=hand.now(self._clock),
             terms=terms,
+            roll=random.random,
         )
         if not isinstance(verdict, Run):
             return verdict

@@ -15,6 +15,7 @@ from typing import cast
 
 import msgspec
 
+from dawdle._flow.batcher import Spawn
 from dawdle._flow.carrier import Carrier
 from dawdle._flow.dispatcher import Dispatcher
 from dawdle._flow.hands import Hand, Hands
@@ -73,6 +74,7 @@ class House:
         self._context.run(inside.set, None)
         self._owner: asyncio.Task[None] | None = None
         self._carriers: set[asyncio.Task[None]] = set()
+        self._background: set[asyncio.Task[None]] = set()
         self.queues: dict[str, Queue] = {}
         self._listener: Listener
         self._dispatcher: Dispatcher
@@ -207,15 +209,17 @@ class House:
                     await self._listener.stop(self._grace)
                     await self._end_carriers()
                 await self._flush()
-                for keeper in self._keepers:
-                    keeper.cancel()
+                for task in self._background:
+                    task.cancel()
 
     def _build(self, house: asyncio.TaskGroup) -> None:
         """Put the parts together; what runs for as long as the house is started in its group."""
         plan = self._plan
 
-        def spawn(flight: Coroutine[object, object, None]) -> None:
-            house.create_task(flight, name="dawdle: flight", context=self._context)
+        def spawn(coroutine: Coroutine[object, object, None]) -> None:
+            task = house.create_task(coroutine, name="dawdle: flight or keeper", context=self._context)
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
 
         self.queues = {name: Queue(name, backend, spawn, plan.unclaimed) for name, backend in plan.backends.items()}
         self._dispatcher = Dispatcher(
@@ -235,21 +239,20 @@ class House:
             slots=self._slots,
             hands=self._hands,
         )
-        self._keepers: list[asyncio.Task[None]] = []
         receivers = [
-            self._receiver(each, house)
+            self._receiver(each, spawn)
             for queue in self.queues.values()
             for each in (queue, queue.delayed)
             if each is not None
         ]
         self._listener = Listener(receivers, hands=self._hands, clock=plan.clock, start=self._start_in_work)
 
-    def _receiver(self, queue: Queue, house: asyncio.TaskGroup) -> Receiver:
+    def _receiver(self, queue: Queue, spawn: Spawn) -> Receiver:
         plan = self._plan
         keeper = None
         if queue.limits.lease is not None:
             keeper = Keeper(queue, plan.clock, plan.watch)
-            self._keepers.append(house.create_task(keeper.run(), name=f"dawdle: keeper of {queue.name}"))
+            spawn(keeper.run())
         return Receiver(
             queue,
             clock=plan.clock,

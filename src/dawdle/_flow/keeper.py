@@ -74,14 +74,23 @@ class Keeper:
             faults = await renew([hand.receipt for hand in hands])
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
             _log.warning("%d leases of %s were not renewed; tried again: %s", len(hands), self._queue.name, error)
+            self._fail(hands)
             return
         finally:
             for key in keys:
                 del self._renewing[key]
             done.set_result(None)
-        for hand, fault in zip(hands, faults, strict=True):
-            if fault is not None and fault.kind == "lost" and self._is_kept(hand):
+        refused = [(hand, fault) for hand, fault in zip(hands, faults, strict=True) if fault and self._is_kept(hand)]
+        for hand, fault in refused:
+            if fault.kind == "lost":
                 self._lose(hand)
+            else:
+                self._fail([hand])
+
+    def _fail(self, hands: Sequence[Hand]) -> None:
+        for hand in hands:
+            if hand.delivery is not None:
+                self._leases.failed(hand.delivery.key, self._clock.monotonic())
 
     def _is_kept(self, hand: Hand) -> bool:
         return hand.delivery is not None and self._hands.get(hand.delivery.key) is hand

@@ -58,15 +58,14 @@ class Listener:
 
     async def stop(self, grace: float) -> None:
         """Receive no more, and return when nothing is in hand, `grace` seconds and a flush from now at the latest."""
-        deadline = self._clock.monotonic() + grace
         self.begin_stop()
-        if await self._quiet(deadline, hurry=True):
+        if await self._quiet(grace, hurry=True):
             return
         for receiver in self._receivers:
             receiver.abandon()
         for hand in self._hands:
             hand.interrupt()
-        await self._quiet(self._clock.monotonic() + FLUSH, hurry=False)
+        await self._quiet(FLUSH, hurry=False)
 
     async def idle(self) -> None:
         """Return when nothing that is due is left: nothing in hand, and a receive that came back empty after that."""
@@ -84,8 +83,12 @@ class Listener:
             for receiver in self._receivers:
                 polls.create_task(receiver.run(), name="dawdle: receiver")
 
-    async def _quiet(self, deadline: float, *, hurry: bool) -> bool:
-        """Wait until no receive is open and nothing in hand; False if the deadline or a hurry came first."""
+    async def _quiet(self, patience: float, *, hurry: bool) -> bool:
+        """Wait until no receive is open and nothing in hand; False if the patience was over or a hurry came first.
+
+        It is over by our clock or by the machine's, whichever is first: who holds a clock still must not hang a stop.
+        """
+        deadline = self._clock.monotonic() + patience
         quiet = asyncio.create_task(self._at_rest(), name="dawdle: wait for work in hand")
         ends: list[asyncio.Task[object]] = [
             asyncio.create_task(self._clock.sleep_until(deadline), name="dawdle: grace")
@@ -93,7 +96,7 @@ class Listener:
         if hurry:
             ends.append(asyncio.create_task(self.hurry.wait(), name="dawdle: a second signal"))
         try:
-            await asyncio.wait([quiet, *ends], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([quiet, *ends], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             return quiet.done()
         finally:
             for task in (quiet, *ends):

@@ -133,8 +133,12 @@ def admit(
     stored_at: float,
     now: float,
     terms: Terms,
+    roll: Callable[[], float],
 ) -> Run | Settlement:
-    """Return which handlers run, or what becomes of the message without any. Times are by the queue's clock."""
+    """Return which handlers run, or what becomes of the message without any.
+
+    Times are by the queue's clock; `roll` in [0, 1).
+    """
     delay_ms = None if envelope.delay_ms is None else int(envelope.delay_ms)
     due = due_of(None if envelope.due is None else seconds(envelope.due), delay_ms, stored_at)
     left = remaining(due, now)
@@ -143,22 +147,22 @@ def admit(
     try:
         kind = roster.kind_named(envelope.type)
     except ConfigurationError as error:
-        return _unclaimed(body, envelope, f"{error}", now, terms)
+        return _unclaimed(body, envelope, f"{error}", now, terms, roll)
     if kind is None:
-        return _unclaimed(body, envelope, f"no node knows an event type {envelope.type!r}", now, terms)
+        return _unclaimed(body, envelope, f"no node knows an event type {envelope.type!r}", now, terms, roll)
     if media_of(envelope) not in codecs:
-        return _unclaimed(body, envelope, f"no node has a codec for {media_of(envelope)!r}", now, terms)
+        return _unclaimed(body, envelope, f"no node has a codec for {media_of(envelope)!r}", now, terms, roll)
     if envelope.owed is not None:
         owed = roster.named(envelope.owed)
         if owed is None:
-            return _unclaimed(body, envelope, f"no node has the handler {envelope.owed!r}", now, terms)
+            return _unclaimed(body, envelope, f"no node has the handler {envelope.owed!r}", now, terms, roll)
         return Run(kind, (owed,))
     handlers = roster.matching(kind)
     if not handlers:
         declared = declaration_of(kind)
         if declared is not None and declared.unclaimed == "drop":
             return Ack(f"no handler for {envelope.type!r}, and its type says drop")
-        return _unclaimed(body, envelope, f"no node has a handler for {envelope.type!r}", now, terms)
+        return _unclaimed(body, envelope, f"no node has a handler for {envelope.type!r}", now, terms, roll)
     return Run(kind, handlers)
 
 
@@ -217,14 +221,17 @@ def _wait(body: bytes, left: float, now: float, terms: Terms) -> Settlement:
     return Forward((copy,), otherwise=min(left, LONGEST_BACKOFF))
 
 
-def _unclaimed(body: bytes, envelope: Envelope, reason: str, now: float, terms: Terms) -> Settlement:
+def _unclaimed(
+    body: bytes, envelope: Envelope, reason: str, now: float, terms: Terms, roll: Callable[[], float]
+) -> Settlement:
     if not terms.shared:
         return Ack(reason)
     since = now if envelope.since is None else seconds(envelope.since)
     age = max(0.0, now - since)
     if age >= terms.unclaimed:
         return _give_up(body, envelope.owed, f"{reason}, for {terms.unclaimed:g} s", now, terms)
-    delay = min(max(1.0, age), LONGEST_BACKOFF)
+    # Up to half is left to chance, or the same node might get it every time.
+    delay = min(max(1.0, age), LONGEST_BACKOFF) * (1.0 - roll() / 2)
     copy = _copy(body, delay, now, terms, why="unclaimed", reason=reason, changes={"dawdlesince": moment(since)})
     return Forward((copy,), otherwise=delay)
 

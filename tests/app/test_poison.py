@@ -1,0 +1,258 @@
+"""What cannot be read, or is not for this node: kept for another node, or dead-lettered with the reason."""
+
+import asyncio
+
+import msgspec
+import pytest
+from tests.app.events import Placed
+
+import dawdle
+from dawdle import Context, Retry
+from dawdle.abc import Limits, Outgoing
+from dawdle.backends.memory import Memory
+from dawdle.hooks import DeadLettered, Forwarded
+
+pytestmark = pytest.mark.anyio
+
+
+class Shared(Memory):
+    """A queue that other nodes receive from as well."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.limits: Limits = msgspec.structs.replace(self.limits, shared=True, max_delay=900)
+
+
+def foreign(**attributes):
+    return msgspec.json.encode({"specversion": "1.0", "id": "f-1", "source": "/elsewhere", "type": "Placed", **attributes})
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "not a CloudEvent 1.0 in JSON"),
+        (b"\xff\x00garbage", "not a CloudEvent 1.0 in JSON"),
+        (b'{"hello": "world"}', "missing required field `specversion`"),
+        (b"[" * 100_000, "not a CloudEvent 1.0 in JSON"),
+        (foreign(specversion="0.3"), "specversion"),
+        (foreign(dawdleattempt="many"), "dawdleattempt"),
+        (foreign(time="yesterday"), "time"),
+    ],
+)
+async def test_a_body_that_is_no_event_is_dead_lettered_whole_with_the_reason(running, registry, queue, letters, body, reason):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    async with running() as app:
+        await queue.send([Outgoing(body)])
+        await app.idle()
+        await app.signal(Placed())
+        await app.idle()
+    (letter,) = letters()
+    assert letter["type"] == "dawdle.undecodable"
+    assert reason in letter["dawdleerror"]
+    import base64
+
+    assert base64.b64decode(letter["data_base64"]) == body
+    assert queue.messages() == []
+
+
+async def test_data_of_the_wrong_type_is_dead_lettered_with_the_reason_and_the_good_run(running, registry, queue, letters):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event)
+
+    async with running() as app:
+        await queue.send([Outgoing(foreign(data={"number": "seven"})), Outgoing(foreign(data={"number": 8}))])
+        await app.idle()
+    assert seen == [Placed(8)]
+    (letter,) = letters()
+    assert letter["data"] == {"number": "seven"}
+    assert "the data is not a Placed: Expected `int`, got `str` - at `$.number`" in letter["dawdleerror"]
+
+
+async def test_an_undecodable_body_without_a_dead_letter_queue_is_kept(running, registry, clock):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    queue = Memory(clock=clock, dead_letters=False)
+    async with running(queue) as app:
+        await queue.send([Outgoing(b"garbage")])
+        await clock.advance(5000)
+        assert queue.messages() == [b"garbage"]
+        await app.idle()
+
+
+async def test_a_foreign_event_is_handled_with_its_attributes_as_headers(running, registry, queue):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event, ctx: Context):
+        seen.append((event, ctx.headers, ctx.signaled_at))
+
+    async with running() as app:
+        await queue.send([Outgoing(foreign(data={"number": 7}, subject="orders/7", sequence=12, datacontenttype="application/json"))])
+        await app.idle()
+    assert seen == [(Placed(7), {"subject": "orders/7", "sequence": "12"}, None)]
+
+
+async def test_unknown_attributes_survive_a_retry(running, registry, queue, clock):
+    @registry.on_event(Placed, name="fails")
+    async def fails(event):
+        raise ValueError
+
+    extra = {"tracestate": "a=1", "sampled": True, "hops": 3}
+    async with running() as app:
+        await queue.send([Outgoing(foreign(data={"number": 7}, **extra))])
+        await app.idle()
+        (copy,) = [msgspec.json.decode(body) for body in queue.messages()]
+    assert {name: copy[name] for name in extra} == extra
+
+
+async def test_memory_alone_acks_what_it_has_no_handler_for_with_a_warning(running, registry, queue, caplog):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    async with running() as app:
+        await queue.send([Outgoing(foreign(type="Unheard"))])
+        await app.idle()
+    assert queue.messages() == []
+    assert "acknowledged unhandled: no node knows an event type 'Unheard'" in caplog.text
+
+
+async def test_an_event_that_this_node_does_not_know_is_handled_by_another(running, registry, clock):
+    seen = []
+    queue = Shared(clock=clock)
+    new = dawdle.Registry()
+
+    @registry.on_event(Placed)
+    async def old_handler(event): ...
+
+    News = msgspec.defstruct("News", [("number", int)])
+
+    @new.on_event(News)
+    async def new_handler(event):
+        seen.append((event.number, clock.monotonic()))
+
+    async with running(queue, concurrency=5):
+        await queue.send([Outgoing(foreign(type="News", data={"number": number})) for number in range(20)])
+        await clock.advance(100)
+        assert len(queue.messages()) == 20
+        async with running(queue, registry=new):
+            await clock.advance(5000)
+            assert sorted(number for number, _ in seen) == list(range(20))
+            assert queue.messages() == []
+
+
+async def test_an_unclaimed_event_comes_back_ever_more_rarely_and_is_given_up_after_its_time(
+    running, registry, clock, moments
+):
+    queue = Shared(clock=clock)
+
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    async with running(queue, unclaimed=86400):
+        await queue.send([Outgoing(foreign(type="Unheard"))])
+        await clock.advance(86400 + 901)
+    delays = [moment.delay for moment in moments if isinstance(moment, Forwarded)]
+    assert 0.5 <= delays[0] <= 1.0
+    assert 450 <= min(delays[-50:]) <= max(delays[-50:]) <= 900
+    assert len(delays) < 240
+    (given_up,) = [moment for moment in moments if isinstance(moment, DeadLettered)]
+    assert given_up.reason == "no node knows an event type 'Unheard', for 86400 s"
+    assert queue.messages() == []
+
+
+async def test_a_retry_for_a_handler_that_this_node_lacks_waits_for_one_that_has_it(running, registry, clock):
+    runs = []
+    queue = Shared(clock=clock)
+    other = dawdle.Registry()
+
+    @registry.on_event(Placed, name="same")
+    async def handler(event): ...
+
+    @other.on_event(Placed, name="renamed", aliases=("gone",))
+    async def owed(event, ctx: Context):
+        runs.append((ctx.handler, ctx.attempt))
+
+    async with running(queue):
+        await queue.send([Outgoing(foreign(data={"number": 1}, dawdleowed="gone", dawdleattempt=3))])
+        await clock.advance(10)
+        async with running(queue, registry=other):
+            await clock.advance(100)
+    assert runs == [("renamed", 3)]
+
+
+async def test_an_event_that_says_drop_is_acked_where_nobody_wants_it(running, registry, clock):
+    @dawdle.event("test.heartbeat", unclaimed="drop")
+    class Heartbeat(msgspec.Struct): ...
+
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    queue = Shared(clock=clock)
+    async with running(queue) as app:
+        await app.signal(Heartbeat())
+        await app.idle()
+        assert queue.messages() == []
+
+
+async def test_a_codec_that_this_node_lacks_leaves_the_event_to_another(running, registry, clock):
+    queue = Shared(clock=clock)
+
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    async with running(queue):
+        await queue.send([Outgoing(foreign(datacontenttype="application/avro", data_base64="AAAA"))])
+        await clock.advance(5)
+        assert len(queue.messages()) == 1
+        assert queue.dead_letters.messages() == []
+
+
+async def test_messagepack_travels_and_every_node_reads_it(running, registry, queue):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event)
+
+    async with running(codec=dawdle.MessagePack()) as app:
+        await app.signal(Placed(7))
+        (body,) = queue.messages()
+        assert msgspec.json.decode(body)["datacontenttype"] == "application/msgpack"
+        await app.idle()
+    async with running() as app:
+        await queue.send([Outgoing(body)])
+        await app.idle()
+    assert seen == [Placed(7), Placed(7)]
+
+
+async def test_a_handler_that_raises_an_error_without_a_readable_message_is_still_settled(running, registry, letters):
+    class Unreadable(Exception):
+        def __str__(self):
+            raise ZeroDivisionError
+
+    @registry.on_event(Placed, retry=Retry(max_attempts=1))
+    async def handler(event):
+        raise Unreadable
+
+    async with running() as app:
+        await app.signal(Placed())
+        await app.idle()
+    assert letters()[0]["dawdleerror"].endswith("Unreadable: (its message cannot be shown: ZeroDivisionError)")
+
+
+async def test_an_endless_error_message_is_cut(running, registry, letters):
+    @registry.on_event(Placed, retry=Retry(max_attempts=1))
+    async def handler(event):
+        raise ValueError("ü" * 10**6)
+
+    async with running() as app:
+        await app.signal(Placed())
+        await app.idle()
+    assert 1000 < len(letters()[0]["dawdleerror"].encode()) <= 1024
+    await asyncio.sleep(0)

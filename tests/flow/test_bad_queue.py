@@ -1,0 +1,265 @@
+"""A queue that fails, answers late or forgets: nothing is lost, nothing stops."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from dawdle import Dawdle, Registry, Retry
+from dawdle.abc import Fault
+from dawdle.backends.memory import Memory
+from dawdle.errors import BackendError
+from dawdle.hooks import LeaseLost, ReceiveFailed, Settled
+
+pytestmark = pytest.mark.anyio
+
+
+class Placed(msgspec.Struct, frozen=True):
+    number: int = 0
+
+
+class Flawed(Memory):
+    """Raises or answers what the test says, per operation: `flaws["ack"] = [BackendError("x"), None, Fault(…)]`."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.flaws = {}
+        self.calls = []
+
+    async def _flawed(self, name, batch):
+        self.calls.append(name)
+        flaw = self.flaws[name].pop(0) if self.flaws.get(name) else None
+        if isinstance(flaw, Exception):
+            raise flaw
+        if isinstance(flaw, Fault):
+            return [flaw] * len(batch)
+        return await getattr(super(), name)(batch)
+
+    async def send(self, batch):
+        return await self._flawed("send", batch)
+
+    async def ack(self, batch):
+        return await self._flawed("ack", batch)
+
+    async def renew(self, batch):
+        return await self._flawed("renew", batch)
+
+    async def release(self, batch):
+        return await self._flawed("release", batch)
+
+    async def receive(self, limit, wait):
+        self.calls.append("receive")
+        if self.flaws.get("receive"):
+            raise self.flaws["receive"].pop(0)
+        return await super().receive(limit, wait)
+
+
+@pytest.fixture
+def registry():
+    return Registry()
+
+
+@pytest.fixture
+def moments():
+    return []
+
+
+@pytest.fixture
+def queue(clock):
+    return Flawed(clock=clock, lease=30)
+
+
+@pytest.fixture
+def app(queue, registry, clock, moments):
+    return Dawdle(queue, registry=registry, clock=clock, hooks=[moments.append], grace=1)
+
+
+async def test_a_receive_that_fails_is_tried_again_ever_more_rarely_and_never_gives_up(app, queue, registry, clock, moments):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event)
+
+    queue.flaws["receive"] = [BackendError("down")] * 12 + [ValueError("a bug"), OSError("network")]
+    async with app:
+        await app.signal(Placed())
+        await clock.advance(0)
+        assert seen == []
+        await clock.advance(400)
+        assert seen == [Placed()]
+    pauses = [moment.pause for moment in moments if isinstance(moment, ReceiveFailed)]
+    assert len(pauses) == 14
+    for number, pause in enumerate(pauses):
+        longest = min(30, 0.1 * 2**number)
+        assert longest / 2 <= pause <= longest
+
+
+async def test_copies_that_are_not_stored_leave_the_original_released_for_the_backoff(app, queue, registry, clock):
+    runs = []
+
+    @registry.on_event(Placed, retry=Retry(initial=10, jitter=0))
+    async def bad(event):
+        runs.append(clock.monotonic())
+        if len(runs) == 1:
+            raise ValueError
+
+    async with app:
+        await app.signal(Placed())
+        queue.flaws["send"] = [BackendError("down")]
+        await clock.advance(9)
+        assert len(runs) == 1
+        assert len(queue.messages()) == 1
+        await clock.advance(2)
+    assert runs == [0.0, 10.0]
+    assert queue.messages() == []
+
+
+async def test_an_ack_comes_only_after_every_copy_is_stored(app, queue, registry, clock):
+    @registry.on_event(Placed)
+    async def bad(event):
+        raise ValueError
+
+    async with app:
+        await app.signal(Placed())
+        await app.idle()
+    assert [call for call in queue.calls if call != "receive"] == ["send", "send", "ack"]
+
+
+async def test_a_message_whose_settling_fails_altogether_comes_back_when_its_lease_ends(app, queue, registry, clock, moments):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        runs.append(clock.monotonic())
+
+    async with app:
+        await app.signal(Placed())
+        queue.flaws["ack"] = [BackendError("down")] * 50
+        await clock.advance(1)
+        queue.flaws["ack"] = []
+        await clock.advance(60)
+    assert runs[0] == 0.0
+    assert queue.messages() == []
+    assert any(isinstance(moment, Settled) and moment.verdict == "acked" for moment in moments)
+
+
+async def test_a_slow_handler_keeps_its_lease_for_as_long_as_it_runs(app, queue, registry, clock):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def slow(event):
+        runs.append(clock.monotonic())
+        await clock.sleep_until(clock.monotonic() + 300)
+
+    async with app:
+        await app.signal(Placed())
+        await clock.advance(310)
+        await app.idle()
+    assert runs == [0.0]
+    assert queue.calls.count("renew") == 29
+
+
+async def test_no_renewal_is_made_for_what_is_settled(app, queue, registry, clock):
+    @registry.on_event(Placed)
+    async def quick(event): ...
+
+    async with app:
+        await app.signal_many([Placed(number) for number in range(100)])
+        await clock.advance(1000)
+    assert "renew" not in queue.calls
+
+
+async def test_renewals_that_fail_are_tried_again_before_the_lease_ends(app, queue, registry, clock):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def slow(event):
+        runs.append(clock.monotonic())
+        await clock.sleep_until(clock.monotonic() + 100)
+
+    queue.flaws["renew"] = [BackendError("down"), OSError("network"), None, BackendError("down"), Fault("throttled", "slow")]
+    async with app:
+        await app.signal(Placed())
+        await clock.advance(120)
+    assert runs == [0.0]
+    assert queue.messages() == []
+
+
+async def test_a_lost_lease_cancels_the_handlers_and_neither_sends_nor_acks(app, queue, registry, clock, moments, caplog):
+    story = []
+
+    @registry.on_event(Placed)
+    async def slow(event):
+        story.append("started")
+        if len(story) > 1:
+            return
+        try:
+            await clock.sleep_until(clock.monotonic() + 1000)
+        except asyncio.CancelledError:
+            story.append(("cancelled", clock.monotonic()))
+            raise
+
+    queue.flaws["renew"] = [Fault("lost", "gone")]
+    async with app:
+        await app.signal(Placed())
+        await clock.advance(11)
+        assert story == ["started", ("cancelled", 10.0)]
+        assert [call for call in queue.calls if call in {"send", "ack", "release"}] == ["send"]
+        await clock.advance(30)
+        assert story[2:] == ["started"]
+    assert len([moment for moment in moments if isinstance(moment, LeaseLost)]) == 1
+    assert "is not ours any more" in caplog.text
+
+
+async def test_a_message_that_comes_again_while_in_hand_starts_nothing_and_its_newer_receipt_is_acked(
+    app, queue, registry, clock
+):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def slow(event):
+        runs.append(clock.monotonic())
+        await clock.sleep_until(clock.monotonic() + 50)
+
+    queue.flaws["renew"] = [BackendError("down")] * 4
+    async with app:
+        await app.signal(Placed())
+        await clock.advance(60)
+        await app.idle()
+    assert runs == [0.0]
+    assert queue.messages() == []
+
+
+async def test_a_release_that_fails_at_a_stop_is_said_and_the_app_is_left(app, queue, registry, clock, caplog):
+    @registry.on_event(Placed)
+    async def slow(event):
+        await clock.sleep_until(10**9)
+
+    await app.__aenter__()
+    await app.signal(Placed())
+    await clock.advance(0)
+    queue.flaws["release"] = [BackendError("down")]
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(20)
+    await leaving
+    assert "comes back when its lease ends" in caplog.text
+    assert len(queue.messages()) == 1
+
+
+async def test_a_queue_that_never_answers_does_not_hold_a_stop(app, queue, registry, clock, caplog):
+    async def never(batch):
+        await asyncio.Event().wait()
+
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    await app.__aenter__()
+    await app.signal(Placed())
+    queue.ack = never
+    app._house.queues["default"]._ack._carry = never
+    await clock.advance(1)
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(30)
+    assert leaving.done()
+    await leaving
