@@ -1,0 +1,99 @@
+"""What the environment says, and that an argument in code wins over it."""
+
+import pytest
+from tests.app.events import Placed
+
+from dawdle import ConfigurationError, Dawdle, Registry
+from dawdle.backends.memory import Memory
+
+pytestmark = pytest.mark.anyio
+
+
+class Mine(Memory):
+    """A backend that is found by its dotted name."""
+
+
+NOT_A_BACKEND = dict
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("", Memory), ("memory", Memory), ("local", Memory), (" memory ", Memory), (f"{__name__}.Mine", Mine)]
+)
+async def test_dawdle_backend_names_the_backend(monkeypatch, name, kind):
+    monkeypatch.setenv("DAWDLE_BACKEND", name)
+    assert type(Dawdle()._settings.backend) is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [
+        ("redis", "DAWDLE_BACKEND='redis' is no backend: write memory"),
+        ("no.such.Module", "cannot be made: ModuleNotFoundError"),
+        (f"{__name__}.Nothing", "cannot be made: AttributeError"),
+        (f"{__name__}.NOT_A_BACKEND", "is not a dawdle.abc.Backend"),
+    ],
+)
+async def test_an_unknown_backend_is_an_error(monkeypatch, name, match):
+    monkeypatch.setenv("DAWDLE_BACKEND", name)
+    with pytest.raises(ConfigurationError, match=match):
+        Dawdle()
+    Dawdle(Memory())
+
+
+@pytest.mark.parametrize(("text", "listens"), [("", True), ("1", True), ("Yes", True), ("0", False), ("off", False)])
+async def test_dawdle_start_listener_says_whether_to_listen(monkeypatch, text, listens):
+    monkeypatch.setenv("DAWDLE_START_LISTENER", text)
+    registry, seen = Registry(), []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event)
+
+    async with Dawdle(registry=registry) as app:
+        await app.signal(Placed())
+        await app.idle()
+        assert bool(seen) is listens
+    async with Dawdle(registry=registry, start_listener=not listens) as app:
+        seen.clear()
+        await app.signal(Placed())
+        await app.idle()
+        assert bool(seen) is not listens
+
+
+async def test_a_start_listener_that_is_neither_yes_nor_no_is_an_error(monkeypatch):
+    monkeypatch.setenv("DAWDLE_START_LISTENER", "maybe")
+    with pytest.raises(ConfigurationError, match="'maybe' is neither yes nor no"):
+        Dawdle()
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"backend": "sqs"}, "backend is a dawdle.abc.Backend, not 'sqs'"),
+        ({"concurrency": 0}, "1 or more, not 0"),
+        ({"concurrency": 2.5}, "1 or more, not 2.5"),
+        ({"grace": -1}, "grace is in seconds, 0 or more, not -1"),
+        ({"grace": float("nan")}, "grace is in seconds"),
+        ({"unclaimed": "1d"}, "unclaimed is in seconds"),
+        ({"retry": 3}, r"retry is a dawdle.Retry\(…\), not 3"),
+        ({"registry": []}, r"registry is a dawdle.Registry, not \[\]"),
+        ({"hooks": ["x"]}, "hooks are functions"),
+        ({"headers": {"X": "y"}}, "a header's name"),
+        ({"headers": "x"}, "headers is a mapping"),
+        ({"lifespan": 3}, "lifespan is a function"),
+        ({"source": ""}, "source is text"),
+    ],
+)
+async def test_an_option_that_cannot_work_is_told_where_it_is_written(options, match):
+    with pytest.raises(ConfigurationError, match=match):
+        Dawdle(**options)
+
+
+async def test_a_handler_on_an_unknown_queue_is_an_error_at_the_start():
+    registry = Registry()
+
+    @registry.on_event(Placed, name="resize", queue="video")
+    async def handler(event): ...
+
+    with pytest.raises(ConfigurationError, match="handler resize runs on the queue 'video', and this app has default"):
+        await Dawdle(registry=registry).__aenter__()

@@ -1,0 +1,166 @@
+"""run() is a worker's whole main: real processes, real signals."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.anyio,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send SIGTERM to one process"),
+]
+
+WORKER = """
+import asyncio, time
+import dawdle, msgspec
+from dawdle.backends.memory import Memory
+
+class Placed(msgspec.Struct):
+    seconds: float
+
+queue = Memory()
+"""
+
+
+class Worker:
+    def __init__(self, path, body):
+        path.write_text(WORKER + textwrap.dedent(body))
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def ready(self):
+        assert self.process.stdout.readline() == "ready\n"
+
+    def end(self, *signals, pause=0.1):
+        started = time.monotonic()
+        for number in signals:
+            self.process.send_signal(number)
+            time.sleep(pause)
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out, err, time.monotonic() - started
+
+
+@pytest.fixture
+def worker(tmp_path):
+    workers = []
+
+    def start(body):
+        workers.append(Worker(tmp_path / "worker.py", body))
+        return workers[-1]
+
+    yield start
+    for each in workers:
+        if each.process.poll() is None:
+            each.process.kill()
+            each.process.communicate()
+
+
+SLEEPS = """
+from contextlib import asynccontextmanager
+
+@dawdle.on_event
+async def handler(event: Placed):
+    print("ready")
+    await asyncio.sleep(event.seconds)
+    print("done")
+
+@asynccontextmanager
+async def lifespan(app):
+    await app.signal(Placed({seconds}))
+    yield
+    print("left", len(queue._ready), len(queue._held))
+
+if __name__ == "__main__":
+    dawdle.Dawdle(queue, lifespan=lifespan, grace={grace}).run()
+    print("ended")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_a_worker_when_its_handlers_are_done(worker, number):
+    one = worker(SLEEPS.format(seconds=0.5, grace=10))
+    one.ready()
+    code, out, err, _ = one.end(number)
+    assert (code, out) == (0, "done\nleft 0 0\nended\n"), err
+
+
+async def test_at_the_end_of_the_grace_a_handler_is_cancelled_and_its_message_is_visible(worker):
+    one = worker(SLEEPS.format(seconds=60, grace=0.3))
+    one.ready()
+    code, out, err, took = one.end(signal.SIGTERM)
+    assert (code, out) == (0, "left 1 0\nended\n"), err
+    assert took < 5
+
+
+async def test_a_second_signal_ends_the_grace(worker):
+    one = worker(SLEEPS.format(seconds=60, grace=60))
+    one.ready()
+    code, out, err, took = one.end(signal.SIGTERM, signal.SIGINT)
+    assert (code, out) == (0, "left 1 0\nended\n"), err
+    assert took < 5
+
+
+async def test_a_hung_thread_does_not_hold_the_process(worker):
+    one = worker(
+        SLEEPS.format(seconds=60, grace=0.2)
+        .replace("async def handler", "def handler")
+        .replace("await asyncio.sleep", "time.sleep")
+    )
+    one.ready()
+    code, out, err, took = one.end(signal.SIGTERM)
+    assert (code, out) == (0, "left 1 0\n"), err
+    assert "ending the process while worker.handler still runs" in err
+    assert took < 5
+
+
+async def test_a_handler_that_swallows_every_cancellation_does_not_hold_the_process(worker):
+    one = worker(
+        SLEEPS.format(seconds=60, grace=0.2).replace(
+            "    await asyncio.sleep(event.seconds)\n",
+            "    while True:\n        try:\n            await asyncio.sleep(60)\n        except BaseException:\n            pass\n",
+        )
+    )
+    one.ready()
+    code, _, err, took = one.end(signal.SIGTERM)
+    assert code == 0, err
+    assert "left although worker.handler ignores its cancellation" in err
+    assert took < 10
+
+
+async def test_an_app_that_cannot_start_raises_from_run(worker):
+    one = worker(
+        """
+        class Broken(Memory):
+            async def __aenter__(self):
+                raise dawdle.BackendError("no route to host")
+        dawdle.Dawdle(Broken()).run()
+        """
+    )
+    _, err = one.process.communicate(timeout=20)
+    assert one.process.returncode == 1
+    assert "BackendError: no route to host" in err
+
+
+async def test_an_app_that_dies_raises_from_run(worker):
+    one = worker(
+        """
+        from contextlib import asynccontextmanager
+
+        @asynccontextmanager
+        async def lifespan(app):
+            async def die():
+                raise ZeroDivisionError("a bug in dawdle")
+            asyncio.get_running_loop().call_later(0.05, lambda: app._house._work.create_task(die()))
+            yield
+
+        dawdle.Dawdle(queue, lifespan=lifespan).run()
+        """
+    )
+    _, err = one.process.communicate(timeout=20)
+    assert one.process.returncode == 1
+    assert "ZeroDivisionError: a bug in dawdle" in err
