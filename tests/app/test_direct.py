@@ -127,3 +127,39 @@ async def test_direct_inside_a_handler_does_not_wait_for_the_slot_that_its_calle
         await clock.advance(0)
         await app.idle()
     assert sorted(seen) == [0, 1]
+
+
+async def test_direct_does_not_wait_for_slots_that_a_waiting_receive_has_taken(running, registry, clock):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event.number)
+
+    async with running(concurrency=1) as app:
+        await clock.advance(5)
+        await app.signal(Placed(1), direct=True)
+        await app.signal(Placed(2), direct=True)
+        await clock.advance(0)
+        assert seen == [1, 2]
+
+
+async def test_what_arrives_while_direct_events_fill_the_app_waits_for_its_turn(running, registry, clock):
+    now, most = 0, 0
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await clock.sleep_until(clock.monotonic() + 1)
+        now -= 1
+
+    async with running(concurrency=3) as app:
+        await clock.advance(1)
+        for number in range(3):
+            await app.signal(Placed(number), direct=True)
+        await app.signal_many([Placed(number) for number in range(10)])
+        await clock.advance(20)
+        await app.idle()
+    assert most == 3

@@ -507,3 +507,19 @@ async def test_an_interrupted_main_task_settles_what_is_in_hand(tmp_path):
         subprocess.run, [sys.executable, str(script)], capture_output=True, text=True, timeout=30, check=False
     )
     assert done.stdout == "interrupted 1 0\n", done.stderr
+
+
+async def test_a_handler_registered_after_its_apps_loop_has_ended_harms_nobody(registry):
+    app = Dawdle(registry=registry)
+
+    def live_and_end():
+        async def main():
+            async with app:
+                pass
+
+        asyncio.run(main())
+
+    await asyncio.to_thread(live_and_end)
+
+    @registry.on_event(Placed)
+    async def handler(event): ...

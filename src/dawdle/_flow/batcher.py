@@ -66,7 +66,13 @@ class Batcher(Generic[Entry, Answer]):
         ):
             self._flights += 1
             self._boarding += 1
-            self._spawn(self._fly())
+            try:
+                self._spawn(self._fly())
+            except BackendError:
+                self._flights -= 1
+                self._boarding -= 1
+                self._waiting.pop()
+                raise
         return future
 
     async def idle(self) -> None:

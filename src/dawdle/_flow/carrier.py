@@ -60,7 +60,7 @@ class Carrier:
             if keeper is not None:
                 keeper.drop(hand)
             self._hands.remove(hand)
-            self._slots.give()
+            self._slots.end()
 
     async def carry_past(self, hand: Hand, handler: Handler, envelope: Envelope, body: bytes, event: object) -> None:
         """Run one handler of an event that is in no queue; when this returns its slot is free."""
@@ -71,7 +71,7 @@ class Carrier:
             await self._settler.settle(hand, envelope, verdict)
         finally:
             self._hands.remove(hand)
-            self._slots.give()
+            self._slots.end()
 
     async def _decide(self, hand: Hand, delivery: Delivery) -> tuple[Envelope | None, Settlement]:
         try:

@@ -66,7 +66,7 @@ class Hands:
 
     def __init__(self) -> None:
         self._hands: dict[tuple[int, str], Hand] = {}
-        self._emptied: list[asyncio.Future[None]] = []
+        self._waiting: list[asyncio.Future[None]] = []
 
     def __len__(self) -> int:
         return len(self._hands)
@@ -88,15 +88,15 @@ class Hands:
     def remove(self, hand: Hand) -> None:
         """Let go."""
         del self._hands[hand.key]
-        if not self._hands:
-            for waiter in self._emptied:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._emptied.clear()
+        if self._waiting and not self._hands:
+            for emptied in self._waiting:
+                if not emptied.done():
+                    emptied.set_result(None)
+            self._waiting.clear()
 
     async def empty(self) -> None:
         """Return once nothing is in hand."""
         while self._hands:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._emptied.append(waiter)
-            await waiter
+            emptied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(emptied)
+            await emptied

@@ -65,6 +65,7 @@ class House:
         self._hands = Hands()
         self._slots = Slots(plan.concurrency, plan.clock)
         self._closing = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._grace = 0.0
         self._state: object = None
         self._loop = asyncio.get_running_loop()
@@ -130,11 +131,11 @@ class House:
 
     def hurry(self) -> None:
         """End the grace now."""
-        self._listener.hurry.set()
+        self._hurry.set()
 
     def changed(self) -> None:
         """Take note of a handler that was registered, from any thread."""
-        if self._plan.roster.handlers:
+        if self._owner is not None and not self._owner.done() and self._plan.roster.handlers:
             self._loop.call_soon_threadsafe(self._listener.want)
 
     async def start_listener(self) -> None:
@@ -172,13 +173,14 @@ class House:
     ) -> None:
         """Start handlers of an event that is in no queue, each with a slot, and return when they have started.
 
-        Without `wait` they start also when no slot is free.
+        Without `wait` they start also when as much is in hand as may be.
         """
         for handler in handlers:
             if wait:
-                await self._slots.take(1)
+                await self._slots.begin()
             else:
-                self._slots.force()
+                self._slots.begin_anyway()
+            self._slots.force()
             hand = Hand(queue, None, self._plan.clock)
             self._hands.add(hand)
             carrying = self._carrier.carry_past(hand, handler, envelope, body, event)
@@ -217,7 +219,11 @@ class House:
         plan = self._plan
 
         def spawn(coroutine: Coroutine[object, object, None]) -> None:
-            task = house.create_task(coroutine, name="dawdle: flight or keeper", context=self._context)
+            try:
+                task = house.create_task(coroutine, name="dawdle: flight or keeper", context=self._context)
+            except RuntimeError as error:  # the group is ending
+                coroutine.close()
+                raise BackendError("the app is ending: its queue takes nothing any more") from error
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
@@ -245,7 +251,9 @@ class House:
             for each in (queue, queue.delayed)
             if each is not None
         ]
-        self._listener = Listener(receivers, hands=self._hands, clock=plan.clock, start=self._start_in_work)
+        self._listener = Listener(
+            receivers, hands=self._hands, clock=plan.clock, start=self._start_in_work, hurry=self._hurry
+        )
 
     def _receiver(self, queue: Queue, spawn: Spawn) -> Receiver:
         plan = self._plan

@@ -17,7 +17,13 @@ class Listener:
     """Starts and stops receiving, in any order and as often as one likes."""
 
     def __init__(
-        self, receivers: Sequence[Receiver], *, hands: Hands, clock: Clock, start: Callable[..., asyncio.Task[None]]
+        self,
+        receivers: Sequence[Receiver],
+        *,
+        hands: Hands,
+        clock: Clock,
+        start: Callable[..., asyncio.Task[None]],
+        hurry: asyncio.Event,
     ) -> None:
         self._receivers = receivers
         self._hands = hands
@@ -26,8 +32,7 @@ class Listener:
         self._wanted = asyncio.Event()
         self._polls: asyncio.Task[None] | None = None
         self._ending = False
-        self.hurry = asyncio.Event()
-        """Set: the grace is over now."""
+        self._hurry = hurry
 
     @property
     def listening(self) -> bool:
@@ -94,7 +99,7 @@ class Listener:
             asyncio.create_task(self._clock.sleep_until(deadline), name="dawdle: grace")
         ]
         if hurry:
-            ends.append(asyncio.create_task(self.hurry.wait(), name="dawdle: a second signal"))
+            ends.append(asyncio.create_task(self._hurry.wait(), name="dawdle: a second signal"))
         try:
             await asyncio.wait([quiet, *ends], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
             return quiet.done()

@@ -80,7 +80,7 @@ class Receiver:
         except BaseException:
             self._slots.give()
             raise
-        return self._accept(deliveries, 1)
+        return await self._accept(deliveries, 1)
 
     def _start(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         task = group.create_task(self._receive(group, first=first), name=f"dawdle: receive from {self._queue.name}")
@@ -103,7 +103,7 @@ class Receiver:
                 pause = min(pause * 2, LONGEST_PAUSE)
                 continue
             pause = SHORTEST_PAUSE
-            self._accept(deliveries, room)
+            await self._accept(deliveries, room)
             if len(deliveries) == room and not self._stopping and len(self._tasks) < most:
                 self._start(group, first=False)
             if not deliveries and not first:
@@ -118,23 +118,35 @@ class Receiver:
         finally:
             self._tasks[task] = False
 
-    def _accept(self, deliveries: list[Delivery], room: int) -> int:
+    async def _accept(self, deliveries: list[Delivery], room: int) -> int:
         """Start a carrier for each message, give back the slots that nothing came for, and return how many started."""
         if self._watch:
             self._watch(Received(self._queue.name, len(deliveries)))
-        started = 0
-        for delivery in deliveries:
-            if self._hands.adopt(self._queue, delivery) is not None:
-                continue
-            hand = Hand(self._queue, delivery, self._clock)
-            hand.interrupted = self._stopping  # then no handler starts, and the message is given back
-            self._hands.add(hand)
-            if self._keeper is not None:
-                self._keeper.hold(hand)
+        taken = [each for delivery in deliveries if (each := self._take(delivery)) is not None]
+        self._slots.give(room - len(taken))
+        cancelled: asyncio.CancelledError | None = None
+        for hand, delivery in taken:
+            try:
+                await self._slots.begin()
+            except asyncio.CancelledError as error:
+                cancelled = error
+                self._slots.begin_anyway()
+            # When we are to stop no handler starts, and the message is given back.
+            hand.interrupted = hand.interrupted or self._stopping
             self._start_carrier(self._carrier.carry(hand, delivery, self._keeper))
-            started += 1
-        self._slots.give(room - started)
-        return started
+        if cancelled is not None:
+            raise cancelled
+        return len(taken)
+
+    def _take(self, delivery: Delivery) -> tuple[Hand, Delivery] | None:
+        """Take a message in hand; None if it is there already, and had only come again."""
+        if self._hands.adopt(self._queue, delivery) is not None:
+            return None
+        hand = Hand(self._queue, delivery, self._clock)
+        self._hands.add(hand)
+        if self._keeper is not None:
+            self._keeper.hold(hand)
+        return hand, delivery
 
     async def _fail(self, error: Exception, pause: float) -> None:
         pause *= 1 - random.random() / 2

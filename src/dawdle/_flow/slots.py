@@ -24,13 +24,19 @@ class _Claim:
 
 
 class Slots:
-    """A number of slots, taken in batches and given back one by one. First come, first served."""
+    """A number of slots, taken in batches and given back one by one. First come, first served.
+
+    They are taken ahead of the work, so that a receive asks only for what there is room for. Work that comes past
+    the queue takes its slot when it comes; if that was promised to a receive, what the receive brings waits.
+    """
 
     def __init__(self, total: int, clock: Clock) -> None:
         self.total = total
         self._free = total
         self._clock = clock
         self._claims: deque[_Claim] = deque()
+        self._working = 0
+        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def free(self) -> int:
@@ -62,14 +68,36 @@ class Slots:
             self._withdraw(claim)
             raise
 
-    def force(self) -> None:
-        """Take one slot whether or not there is one: for work that somebody with a slot is waiting for."""
-        self._free -= 1
-
     def give(self, count: int = 1) -> None:
-        """Give slots back."""
+        """Give slots back that no work came for."""
         self._free += count
         self._grant()
+
+    def force(self) -> None:
+        """Take one slot whether or not there is one: a receive that waits may have taken them all, and is not work."""
+        self._free -= 1
+
+    async def begin(self) -> None:
+        """Begin work in a slot that was taken, once less work is under way than there are slots."""
+        while self._working >= self.total:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+        self._working += 1
+
+    def begin_anyway(self) -> None:
+        """Begin work in a slot that was taken, however much is under way."""
+        self._working += 1
+
+    def end(self) -> None:
+        """End work, and give its slot back."""
+        self._working -= 1
+        self.give()
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     def _grant(self) -> None:
         while self._claims and self._free >= self._claims[0].least:

@@ -50,6 +50,9 @@ class ManualClock:
         until = self._elapsed + seconds
         await self._quiet()
         while self._sleepers and self._sleepers[0][0] <= until:
+            if self._sleepers[0][2].done():  # it was cancelled
+                heapq.heappop(self._sleepers)
+                continue
             moment = self._sleepers[0][0]
             self._elapsed = max(self._elapsed, moment)
             while self._sleepers and self._sleepers[0][0] <= self._elapsed:
