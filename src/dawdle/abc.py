@@ -210,17 +210,23 @@ class Backend(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """What this queue can do; known once it is open."""
+        """What this queue can do; known once it is open, and perhaps better once it is about to receive."""
         ...
 
     @property
     def dead_letters(self) -> "Backend | None":
-        """The queue that keeps what was given up; None: there is none, and nothing is ever dropped."""
+        """The queue that keeps what was given up; None: there is none, and nothing is ever dropped.
+
+        It is opened and closed with this one, by this one.
+        """
         ...
 
     @property
     def delayed(self) -> "Backend | None":
-        """A second queue for delayed messages, received from as well; None: this one delays its own."""
+        """A second queue for delayed messages, received from as well; None: this one delays its own.
+
+        It is opened and closed with this one, by this one.
+        """
         ...
 
     async def __aenter__(self) -> Self:
@@ -231,6 +237,10 @@ class Backend(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close connections; no call is under way any more."""
+        ...
+
+    async def about_to_receive(self) -> None:
+        """Look up what only an app that receives needs, such as the dead-letter queue; called before it receives."""
         ...
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:

@@ -306,11 +306,8 @@ class House:
 
 
 async def _open(stack: AsyncExitStack, name: str, backend: Backend) -> None:
-    """Open a backend and the queues behind it. Raises `ConfigurationError` for one that cannot make a message wait."""
+    """Open a backend. Raises `ConfigurationError` for one that cannot make a message wait."""
     await stack.enter_async_context(backend)
-    for behind in (backend.delayed, backend.dead_letters):
-        if behind is not None:
-            await stack.enter_async_context(behind)
     limits = backend.limits
     if not limits.max_delay > 0 and not limits.can_release_later and backend.delayed is None:
         raise ConfigurationError(

@@ -3,7 +3,7 @@
 from dawdle._flow.batcher import Batcher, Spawn
 from dawdle._rules.delay import reach
 from dawdle._rules.verdict import Terms
-from dawdle.abc import Backend, Fault, Outgoing, Release
+from dawdle.abc import Backend, Fault, Limits, Outgoing, Release
 from dawdle.errors import BackendError
 
 __all__ = ["Queue"]
@@ -17,20 +17,14 @@ class Queue:
     ) -> None:
         self.name = name
         self.backend = backend
-        self.limits = limits = backend.limits
         self.home = home or self
         """Where copies of its messages go: itself, or the queue that it stands behind."""
-        self.delayed = self.dead = None
-        if home is None:
-            self.delayed = self._behind(backend.delayed, spawn, unclaimed)
-            self.dead = self._behind(backend.dead_letters, spawn, unclaimed)
-        waits = limits if self.delayed is None else self.delayed.limits
-        self.terms = Terms(
-            reach=reach(waits.max_delay, waits.retention),
-            keeps_dead=self.dead is not None,
-            shared=limits.shared,
-            unclaimed=unclaimed,
-        )
+        self._spawn = spawn
+        self._unclaimed = unclaimed
+        self.delayed = self._behind(backend.delayed)
+        self.dead = self._behind(backend.dead_letters)
+        self.terms = self._terms()
+        limits = backend.limits
         self._send: Batcher[Outgoing, Fault | None] = Batcher(
             backend.send,
             spawn=spawn,
@@ -42,6 +36,18 @@ class Queue:
         self._release: Batcher[Release, Fault | None] = Batcher(
             backend.release, spawn=spawn, max_count=limits.max_batch
         )
+
+    @property
+    def limits(self) -> Limits:
+        """What the backend can do, as far as it knows by now."""
+        return self.backend.limits
+
+    async def about_to_receive(self) -> None:
+        """Let the backend look up what it needs to know, and take note of it."""
+        await self.backend.about_to_receive()
+        if self.dead is None:
+            self.dead = self._behind(self.backend.dead_letters)
+        self.terms = self._terms()
 
     @property
     def busy(self) -> bool:
@@ -69,8 +75,19 @@ class Queue:
                 for batcher in (queue._send, queue._ack, queue._release):
                     await batcher.idle()
 
-    def _behind(self, backend: Backend | None, spawn: Spawn, unclaimed: float) -> "Queue | None":
-        return None if backend is None else Queue(self.name, backend, spawn, unclaimed, home=self)
+    def _behind(self, backend: Backend | None) -> "Queue | None":
+        if backend is None or self.home is not self:
+            return None
+        return Queue(self.name, backend, self._spawn, self._unclaimed, home=self)
+
+    def _terms(self) -> Terms:
+        waits = self.limits if self.delayed is None else self.delayed.limits
+        return Terms(
+            reach=reach(waits.max_delay, waits.retention),
+            keeps_dead=self.dead is not None,
+            shared=self.limits.shared,
+            unclaimed=self._unclaimed,
+        )
 
     def close(self) -> None:
         """Take nothing any more; whoever still waits is told."""

@@ -67,11 +67,6 @@ class Receiver:
             if not polling or self._queue.limits.abandonable:
                 task.cancel()
 
-    def abandon(self) -> None:
-        """End the receives that `stop` left; what they would have brought is visible when its lease ends."""
-        for task in self._tasks:
-            task.cancel()
-
     async def receive_now(self) -> int:
         """Receive one message if one is due, without waiting, and start its carrier; return how many that was."""
         self._slots.force()  # nothing is in hand, so whoever has the slots only waits for messages, as we do
@@ -82,6 +77,18 @@ class Receiver:
             raise
         return await self._accept(deliveries, 1)
 
+    async def _prepare(self) -> None:
+        """Let the backend look up what it needs, for as long as that takes."""
+        pause = SHORTEST_PAUSE
+        while not self._stopping:
+            try:
+                await self._queue.home.about_to_receive()
+            except Exception as error:  # noqa: BLE001 - as with a receive: whatever it is, it may pass
+                await self._fail(error, pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+            else:
+                return
+
     def _start(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         task = group.create_task(self._receive(group, first=first), name=f"dawdle: receive from {self._queue.name}")
         self._tasks[task] = False
@@ -90,6 +97,8 @@ class Receiver:
     async def _receive(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         limits = self._queue.limits
         most = -(-self._slots.total // limits.max_batch)
+        if first:
+            await self._prepare()
         pause = SHORTEST_PAUSE
         while not self._stopping:
             room = await self._slots.take(limits.max_batch)

@@ -56,7 +56,8 @@ class Settler:
 
     async def _release(self, hand: Hand, seconds: float) -> None:
         if hand.delivery is not None:
-            await hand.queue.release(hand.receipt, seconds)
+            held = self._clock.monotonic() - hand.since
+            await hand.queue.release(hand.receipt, max(0.0, min(seconds, hand.queue.limits.max_hold - held)))
             self._settled(hand, "released")
 
     async def _forward(self, hand: Hand, envelope: Envelope | None, forward: Forward) -> None:

@@ -105,6 +105,9 @@ class Memory:
         if left:
             _log.warning("messages left in memory that end with the process: %d; a durable queue keeps them", left)
 
+    async def about_to_receive(self) -> None:
+        """Nothing is to be looked up."""
+
     def messages(self) -> list[bytes]:
         """Return the bodies of all that is stored: ready, in hand, delayed. Nothing is received by it."""
         delayed = (message for _, _, message in sorted(self._later))

@@ -42,8 +42,9 @@ class BackendContract:
 
     @asynccontextmanager
     async def queue(self) -> AsyncGenerator[Backend]:
-        """Yield an open, empty queue."""
+        """Yield an open, empty queue that is about to be received from."""
         async with self.opened() as backend:
+            await backend.about_to_receive()
             yield backend
 
     async def receive_all(self, backend: Backend, count: int) -> list[Delivery]:
@@ -316,11 +317,11 @@ class BackendContract:
         async with self.queue() as backend:
             if backend.dead_letters is None:
                 pytest.skip("has no dead-letter queue")
-            async with backend.dead_letters as dead:
-                assert await dead.send([Outgoing(b"given up")]) == [None]
-                (delivery,) = await self.receive_all(dead, 1)
-                assert delivery.body == b"given up"
-                assert await dead.ack([delivery.receipt]) == [None]
+            dead = backend.dead_letters
+            assert await dead.send([Outgoing(b"given up")]) == [None]
+            (delivery,) = await self.receive_all(dead, 1)
+            assert delivery.body == b"given up"
+            assert await dead.ack([delivery.receipt]) == [None]
             await self.nothing_to_receive(backend)
 
     async def send_all(self, backend: Backend, bodies: Sequence[bytes]) -> None:
