@@ -154,6 +154,8 @@ class Outgoing(msgspec.Struct, frozen=True):
     """One message to be stored."""
 
     body: bytes
+    """What travels; never empty, and UTF-8 as dawdle writes it."""
+
     delay: float = 0.0
     """Seconds until it may be received, at most `Limits.max_delay`. Rounded up where a queue counts whole ones."""
 
@@ -174,6 +176,8 @@ class Delivery(msgspec.Struct, frozen=True):
     """The same over all receives of one stored copy."""
 
     body: bytes
+    """What was sent, to the byte."""
+
     receives: int = 1
     """How often this copy has been received, this time included."""
 
@@ -184,19 +188,24 @@ class Delivery(msgspec.Struct, frozen=True):
     """By the queue's own clock, in epoch seconds, rounded down if at all; None where it has none."""
 
     group: str | None = None
+    """The group that it was sent in, where the queue tells."""
 
 
 class Fault(msgspec.Struct, frozen=True):
     """One entry of a batch that the queue did not take; the answer's other entries are not concerned."""
 
     kind: FaultKind
+    """What sort of no it is: `lost` is an answer about a receipt, `refused` about the entry itself."""
+
     reason: str
+    """What the queue said, without bodies, receipts and credentials."""
 
 
 Release = tuple[str, float]
 """A receipt, and the seconds after which its message may be received again."""
 
 Renew = Callable[[Sequence[str]], Awaitable[list[Fault | None]]]
+"""Hides received messages, given by receipt, for a full lease from now; one slot per entry, as all batches."""
 
 
 @runtime_checkable

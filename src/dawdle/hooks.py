@@ -122,4 +122,7 @@ Moment = (
     | Settled
     | LeaseLost
 )
+"""Any of the facts above."""
+
 Hook = Callable[[Moment], None]
+"""What `Dawdle(hooks=[…])` takes."""

@@ -523,3 +523,14 @@ async def test_a_handler_registered_after_its_apps_loop_has_ended_harms_nobody(r
 
     @registry.on_event(Placed)
     async def handler(event): ...
+
+
+async def test_leaving_right_after_entering_takes_no_time(make_app, registry):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    async with asyncio.timeout(5):
+        async with make_app(grace=1000):
+            pass
+        async with make_app(grace=1000, start_listener=False) as app:
+            await app.start_listener()

@@ -119,7 +119,7 @@ async def test_memory_alone_acks_what_it_has_no_handler_for_with_a_warning(runni
         await queue.send([Outgoing(foreign(type="Unheard"))])
         await app.idle()
     assert queue.messages() == []
-    assert "acknowledged unhandled: no node knows an event type 'Unheard'" in caplog.text
+    assert "dropped, since nobody else can have it: no node knows an event type 'Unheard'" in caplog.text
 
 
 async def test_an_event_that_this_node_does_not_know_is_handled_by_another(running, registry, clock):
@@ -136,7 +136,7 @@ async def test_an_event_that_this_node_does_not_know_is_handled_by_another(runni
     async def new_handler(event):
         seen.append((event.number, clock.monotonic()))
 
-    async with running(queue, concurrency=5):
+    async with running(queue):
         await queue.send([Outgoing(foreign(type="News", data={"number": number})) for number in range(20)])
         await clock.advance(100)
         assert len(queue.messages()) == 20
@@ -256,3 +256,41 @@ async def test_an_endless_error_message_is_cut(running, registry, letters):
         await app.idle()
     assert 1000 < len(letters()[0]["dawdleerror"].encode()) <= 1024
     await asyncio.sleep(0)
+
+
+async def test_idle_returns_after_events_that_nobody_wants(running, registry):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    Unwanted = msgspec.defstruct("Unwanted", [])
+    async with running() as app:
+        await app.signal(Placed())
+        await app.signal(Unwanted())
+        async with asyncio.timeout(5):
+            await app.idle()
+
+
+class Raising:
+    """A codec of the user's own, with a mistake in it."""
+
+    content_type = "application/x-mine"
+
+    def encode(self, event):
+        if event.number == 0:
+            raise KeyError("no such field")
+        return b"data"
+
+    def decode(self, data, kind):
+        raise TypeError("not that")
+
+
+async def test_a_codec_that_raises_is_an_event_error_at_signal_and_a_dead_letter_at_a_handler(running, registry, letters):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    async with running(codec=Raising()) as app:
+        with pytest.raises(dawdle.EventError, match="this Placed cannot be encoded: 'no such field'"):
+            await app.signal(Placed(0))
+        await app.signal(Placed(1))
+        await app.idle()
+    assert "the data is not a Placed: not that" in letters()[0]["dawdleerror"]

@@ -48,7 +48,8 @@ class Dawdle:
     - `retry`: of handlers that have none of their own.
     - `grace`: seconds that leaving waits for what is in hand. Then handlers are cancelled, what they have not
       finished goes back to the queue, and at most 3 s more are spent on that.
-    - `unclaimed`: seconds after which an event that no node has a handler for is dead-lettered.
+    - `unclaimed`: seconds after which an event that no node has a handler for is dead-lettered. In memory there is no
+      other node, and it is dropped at once, with a warning.
     - `source`: the `source` attribute of the CloudEvents that are sent.
     - `headers`: text attributes of every event, or a function that returns them at each signal.
     - `codec`: how the data of events is written; JSON without it.
@@ -165,10 +166,12 @@ class Dawdle:
         """Signal an event and return its id when the queue has stored it.
 
         - `delay`: seconds or a timedelta until it is handled, of any length; `at`: an aware datetime instead.
-        - `direct`: start the matching handlers here and now, past the queue, and return when they have started; one
-          that fails goes to the queue and is retried there. With no handler here the event goes to the queue.
-        - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space.
-        - `group`: keeps order on queues that have one, and is a fair share on others.
+        - `direct`: start the matching handlers here and now, past the queue, and return when they have started; each
+          waits for a slot, except when a handler signals. One that fails goes to the queue and is retried there. With
+          no handler here the event goes to the queue.
+        - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event, and
+          keeps nothing from running twice, except on queues that remove duplicates themselves.
+        - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair.
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
         - `queue`: the name of the queue to store it in.
 
@@ -209,8 +212,8 @@ class Dawdle:
     ) -> list[str]:
         """Signal events in as few requests as the queue allows, and return their ids in order.
 
-        The options are those of `signal`, for all of them. One that cannot travel raises before any is stored;
-        `SignalError` says which events are stored and which are not known to be.
+        The options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
+        before any is stored; `SignalError` says which events are stored and which are not known to be.
         """
         self._running()
         line, seconds = self._queue(queue), self._delay(delay, at)

@@ -11,8 +11,8 @@ __all__ = ["discover"]
 def discover(*packages: str) -> list[str]:
     """Import modules, and all modules below those that are packages; return their names in the order of import.
 
-    `dawdle.discover("shop.events")` is what a worker's main module says, so that every `@on_event` and `@event` in
-    there is known. `__main__` modules are left out. Raises `ConfigurationError` for a name that is no module; what a
+    Call `dawdle.discover("shop")` in a worker's main module, so that every `@on_event` and `@event` in there is known.
+    `__main__` modules are left out. Raises `ConfigurationError` for a name that is no module; what a
     module itself raises is not caught.
     """
     found: dict[str, None] = {}

@@ -35,7 +35,7 @@ class Settler:
             match settlement:
                 case Ack():
                     if settlement.reason is not None:
-                        _log.warning("acknowledged unhandled: %s", settlement.reason)
+                        _log.warning("dropped, since nobody else can have it: %s", settlement.reason)
                     await self._ack(hand)
                 case Release():
                     await self._release(hand, settlement.seconds)

@@ -125,7 +125,7 @@ def seal(
 
     Raises `EventError` for what cannot travel, `EventTooLargeError` for what leaves less than `HEADROOM` free.
     """
-    data = codec.encode(event)
+    data = _encoded(codec, event)
     attributes: dict[str, object] = {
         "specversion": "1.0",
         "id": event_id,
@@ -170,22 +170,46 @@ def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -
     if codec is None:
         raise EventError(f"no codec here reads {media!r}; known: {', '.join(sorted(codecs))}")
     if envelope.data_base64 is not None:
-        return codec.decode(envelope.data_base64, kind)
+        return _opened(codec, envelope.data_base64, kind)
     raw = bytes(envelope.data) or b"null"
     if media == JSON.content_type:
-        return codec.decode(raw, kind)
+        return _opened(codec, raw, kind)
     try:
         text = msgspec.json.decode(raw, type=str)
     except msgspec.MsgspecError as error:
         raise EventError(f"data of the type {media!r} travels as text or in data_base64: {error}") from error
-    return codec.decode(text.encode(), kind)
+    return _opened(codec, text.encode(), kind)
+
+
+def _encoded(codec: Codec, event: object) -> bytes:
+    """Encode by a codec that may be the user's own, and raise other errors than it was told to."""
+    try:
+        return codec.encode(event)
+    except EventError:
+        raise
+    except Exception as error:
+        raise _unencodable(event, error) from error
+
+
+def _opened(codec: Codec, data: bytes, kind: type[E]) -> E:
+    """Decode by a codec that may be the user's own, and raise other errors than it was told to."""
+    try:
+        return codec.decode(data, kind)
+    except EventError:
+        raise
+    except Exception as error:
+        raise _undecodable(kind, error) from error
 
 
 def _decoded(decode: Callable[[bytes], E], data: bytes, kind: type[E]) -> E:
     try:
         return decode(data)
     except Exception as error:
-        raise EventError(f"the data is not a {kind.__qualname__}: {error}") from error
+        raise _undecodable(kind, error) from error
+
+
+def _undecodable(kind: type[object], error: Exception) -> EventError:
+    return EventError(f"the data is not a {kind.__qualname__}: {error}")
 
 
 def _unencodable(event: object, error: Exception) -> EventError:

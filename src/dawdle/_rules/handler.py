@@ -226,7 +226,8 @@ def _place(function: Function) -> tuple[str, str] | None:
         if spec is not None:
             module = spec.name.removesuffix(".__main__")
         elif path is not None:
-            module = path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+            stem = path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+            module = stem if _NAME.fullmatch(stem) else "main"  # <stdin>, and the like
     return module, qualname
 
 

@@ -198,7 +198,7 @@ class Registry:
         found: list[Registry] = []
         todo: list[Registry] = [self]
         while todo:
-            each = todo.pop()
+            each = todo.pop(0)
             if not any(each is known for known in found):
                 found.append(each)
                 todo.extend(each._included)

@@ -140,7 +140,7 @@ class Memory:
 
     @asynccontextmanager
     async def renewer(self) -> AsyncGenerator[Renew]:
-        """Yield `renew` itself: it only moves entries of a dict, which is safe in any thread."""
+        """Yield `renew` itself."""
         yield self.renew
 
     def _store(self, outgoing: Outgoing) -> Fault | None:
@@ -225,6 +225,9 @@ class Memory:
         except TimeoutError:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
+            if self._waiters:  # who has waited for longer comes first
+                self._wake()
+                await asyncio.sleep(0)
         except asyncio.CancelledError:
             self._wake()  # another receive must have what was meant for us, and watch the time that we watched
             raise

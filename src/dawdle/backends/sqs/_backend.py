@@ -1,0 +1,244 @@
+"""SQS as a backend: one standard queue, its dead-letter queue, and perhaps a second one for what is delayed."""
+
+import json
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from math import ceil
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import msgspec
+
+from dawdle.abc import Delivery, Fault, Limits, Outgoing, Release, Renew
+from dawdle.backends.sqs._place import Place, from_environment
+from dawdle.errors import BackendError, ConfigurationError
+
+if TYPE_CHECKING:
+    from dawdle.backends.sqs._connection import Connection
+
+__all__ = ["SQS"]
+
+_log = logging.getLogger(__name__)
+
+# SQS developer guide, quotas, 2026.
+_MEBIBYTE: Final = 1_048_576
+_MAX_BATCH: Final = 10
+_MAX_DELAY: Final = 900
+_MAX_WAIT: Final = 20
+_MAX_VISIBILITY: Final = 43_200
+_DEFAULT_RETENTION: Final = 345_600.0
+_FEWEST_RECEIVES: Final = 50
+"""A redrive policy below this may take a message away that was only interrupted or released often."""
+
+
+class SQS:
+    """One standard queue of Amazon SQS. A queue URL suffices: nothing is listed or created.
+
+    - `queue_url`: without it `DAWDLE_SQS_QUEUE_URL`.
+    - `region`, `endpoint_url`: without them `DAWDLE_SQS_REGION` and `DAWDLE_SQS_ENDPOINT_URL`, then what the URL says,
+      then botocore's own chain, which also finds the credentials.
+    - `dead_letter_url`: without it `DAWDLE_SQS_DEAD_LETTER_URL`, then, in an app that receives, the queue's own redrive
+      policy.
+    - `delay_queue_url`: a second queue for delayed events, so that none of them counts towards this one's limits;
+      without it `DAWDLE_SQS_DELAY_QUEUE_URL`, then none.
+    - `wait`: seconds of a long poll, 0 to 20. `lease`: seconds that a received message is hidden without a renewal,
+      1 to 43,199.
+
+    Raises `ConfigurationError` for what cannot work.
+    """
+
+    def __init__(
+        self,
+        queue_url: str | None = None,
+        *,
+        region: str | None = None,
+        endpoint_url: str | None = None,
+        dead_letter_url: str | None = None,
+        delay_queue_url: str | None = None,
+        wait: int = 20,
+        lease: int = 60,
+    ) -> None:
+        url = queue_url or from_environment("QUEUE_URL")
+        if url is None:
+            raise ConfigurationError("SQS needs a queue: SQS(queue_url=…), or the environment's DAWDLE_SQS_QUEUE_URL")
+        if not 0 <= wait <= _MAX_WAIT or int(wait) != wait:
+            raise ConfigurationError(f"wait is a whole number of 0 to {_MAX_WAIT} seconds, not {wait!r}")
+        if not 1 <= lease < _MAX_VISIBILITY or int(lease) != lease:
+            raise ConfigurationError(f"lease is a whole number of 1 to {_MAX_VISIBILITY - 1} seconds, not {lease!r}")
+        self._place = Place.of(
+            url, region or from_environment("REGION"), endpoint_url or from_environment("ENDPOINT_URL")
+        )
+        self.limits = Limits(
+            max_batch=_MAX_BATCH,
+            max_body=_MEBIBYTE,
+            max_batch_bytes=_MEBIBYTE,
+            max_delay=_MAX_DELAY,
+            max_wait=wait,
+            max_hold=_MAX_VISIBILITY - lease - 1,
+            lease=lease,
+            can_release_later=True,
+            retention=_DEFAULT_RETENTION,
+        )
+        self._connection: Connection | None = None
+        self._dead = self._behind(dead_letter_url or from_environment("DEAD_LETTER_URL"))
+        self._delayed = self._behind(delay_queue_url or from_environment("DELAY_QUEUE_URL"))
+
+    def __repr__(self) -> str:
+        return f"<SQS {self._place.url}>"
+
+    @property
+    def dead_letters(self) -> "SQS | None":
+        """The queue that keeps what was given up; found from the redrive policy, if need be, before the first receive."""
+        return self._dead
+
+    @property
+    def delayed(self) -> "SQS | None":
+        """The second queue for delayed events, if there is one."""
+        return self._delayed
+
+    async def __aenter__(self) -> Self:
+        from dawdle.backends.sqs._connection import Connection  # noqa: PLC0415 - who has no SQS loads no AWS code
+
+        self._connection = await Connection(self._place, int(self.limits.max_wait)).open()
+        for behind in (self._dead, self._delayed):
+            if behind is not None:
+                behind._connection = self._connection
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        connection, self._connection = self._opened(), None
+        for behind in (self._dead, self._delayed):
+            if behind is not None:
+                behind._connection = None
+        await connection.close()
+
+    async def about_to_receive(self) -> None:
+        """Read the queue's attributes: how long it keeps messages, and where it puts what was received too often."""
+        wanted = ["RedrivePolicy", "MessageRetentionPeriod"]
+        try:
+            answer = await self._opened().call("get_queue_attributes", QueueUrl=self._place.url, AttributeNames=wanted)
+        except BackendError as error:
+            if error.kind != "denied":
+                raise
+            if self._dead is None:
+                _log.warning(
+                    "%s may not be read (%s), so its dead-letter queue is not known and nothing can be given up: set "
+                    "dead_letter_url, or allow sqs:GetQueueAttributes",
+                    self._place.url,
+                    error,
+                )
+            return
+        attributes: dict[str, str] = answer.get("Attributes", {})
+        retention = float(attributes.get("MessageRetentionPeriod", _DEFAULT_RETENTION))
+        self.limits = msgspec.structs.replace(self.limits, retention=retention)
+        self._read_policy(json.loads(attributes.get("RedrivePolicy", "{}")))
+
+    def _read_policy(self, policy: dict[str, Any]) -> None:
+        receives = int(policy.get("maxReceiveCount", _FEWEST_RECEIVES))
+        if receives < _FEWEST_RECEIVES:
+            _log.warning(
+                "the redrive policy of %s takes a message away after %d receives, and stops and releases count as "
+                "receives: set maxReceiveCount to %d or more",
+                self._place.url,
+                receives,
+                _FEWEST_RECEIVES,
+            )
+        arn = policy.get("deadLetterTargetArn")
+        if self._dead is None and arn is not None:
+            self._dead = self._behind(self._place.beside(arn))
+        elif self._dead is None:
+            _log.warning(
+                "%s has no dead-letter queue, so what cannot be handled is tried for ever: set dead_letter_url, or give "
+                "the queue a redrive policy",
+                self._place.url,
+            )
+
+    async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        """Store messages. One that is larger, or delayed for longer, than SQS takes is refused alone."""
+        from dawdle.backends.sqs._wire import sending  # noqa: PLC0415 - as above
+
+        refused = [self._refusal(outgoing) for outgoing in batch]
+        taken = [number for number, fault in enumerate(refused) if fault is None]
+        if taken:
+            entries = sending([batch[number] for number in taken])
+            answers = await self._opened().batch("send_message_batch", self._place.url, entries)
+            for number, fault in zip(taken, answers, strict=True):
+                refused[number] = fault
+        return refused
+
+    async def receive(self, limit: int, wait: float) -> list[Delivery]:
+        """Poll for up to `limit` messages, at most 10. An abandoned poll may hide one message for a lease."""
+        return await self._opened().receive(
+            QueueUrl=self._place.url,
+            MaxNumberOfMessages=min(limit, _MAX_BATCH),
+            WaitTimeSeconds=min(int(wait), _MAX_WAIT),
+            VisibilityTimeout=int(self.limits.lease or 0),
+        )
+
+    async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
+        """Delete received messages; a handle that SQS does not know any more deletes nothing."""
+        entries = [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
+        answers = await self._opened().batch("delete_message_batch", self._place.url, entries)
+        return [None if fault is not None and fault.kind == "lost" else fault for fault in answers]
+
+    async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
+        """Hide received messages for a full lease from now."""
+        return await self._set_visibility([(receipt, self.limits.lease or 0) for receipt in receipts])
+
+    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+        """Let received messages be received again in so many seconds, rounded up."""
+        return await self._set_visibility(batch)
+
+    @asynccontextmanager
+    async def renewer(self) -> AsyncGenerator[Renew]:
+        """Yield a `renew` with a connection of its own, in the event loop that asks for it."""
+        from dawdle.backends.sqs._connection import Connection  # noqa: PLC0415 - as above
+
+        connection = await Connection(self._place, int(self.limits.max_wait)).open()
+        try:
+            lease = self.limits.lease or 0
+
+            async def renew(receipts: Sequence[str]) -> list[Fault | None]:
+                entries = _visibility([(receipt, lease) for receipt in receipts])
+                return await connection.batch("change_message_visibility_batch", self._place.url, entries)
+
+            yield renew
+        finally:
+            await connection.close()
+
+    async def _set_visibility(self, batch: Sequence[Release]) -> list[Fault | None]:
+        entries = _visibility(batch)
+        return await self._opened().batch("change_message_visibility_batch", self._place.url, entries)
+
+    def _refusal(self, outgoing: Outgoing) -> Fault | None:
+        if len(outgoing.body) > _MEBIBYTE:
+            return Fault("refused", f"{len(outgoing.body):,} bytes, and {_MEBIBYTE:,} is the most")
+        if not 0 <= outgoing.delay <= _MAX_DELAY:
+            return Fault("refused", f"a delay of {outgoing.delay} s, and {_MAX_DELAY} is the most")
+        return None
+
+    def _behind(self, url: str | None) -> "SQS | None":
+        """Return a queue that stands behind this one and shares its connections."""
+        if url is None:
+            return None
+        behind = SQS.__new__(SQS)
+        behind._place = Place.of(url, self._place.region, self._place.endpoint)
+        behind.limits = self.limits
+        behind._connection = self._connection
+        behind._dead = behind._delayed = None
+        return behind
+
+    def _opened(self) -> "Connection":
+        if self._connection is None:
+            raise BackendError(f"{self!r} is not open", kind="refused")
+        return self._connection
+
+
+def _visibility(batch: Sequence[Release]) -> list[dict[str, Any]]:
+    return [
+        {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": ceil(seconds)}
+        for number, (receipt, seconds) in enumerate(batch)
+    ]

@@ -1,0 +1,59 @@
+"""Where a queue is: its URL, region and endpoint, from arguments and environment. Calls nothing."""
+
+import os
+import re
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import msgspec
+
+from dawdle.errors import ConfigurationError
+
+__all__ = ["Place", "from_environment"]
+
+_AWS_HOST: Final = re.compile(
+    r"(?:.*\.)?(?:sqs|queue)(?:-fips)?\.(?:(?P<region>[a-z0-9-]+)\.)?(?:vpce\.)?amazonaws\.com(?:\.cn)?$"
+)
+_LEGACY_HOST: Final = re.compile(r"(?P<region>[a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?$")
+_ARN: Final = re.compile(r"arn:[a-z0-9-]+:sqs:(?P<region>[a-z0-9-]*):(?P<account>[^:]+):(?P<name>[A-Za-z0-9_.-]+)$")
+
+
+def from_environment(name: str) -> str | None:
+    """Return an environment variable of ours, None if it is unset or empty."""
+    return os.environ.get(f"DAWDLE_SQS_{name}", "").strip() or None
+
+
+class Place(msgspec.Struct, frozen=True):
+    """One queue's URL, and how its server is reached; None: as botocore's own chain of settings says."""
+
+    url: str
+    region: str | None
+    endpoint: str | None
+
+    @classmethod
+    def of(cls, url: str, region: str | None, endpoint: str | None) -> Self:
+        """Return where a queue is. Raises `ConfigurationError` for a URL that is none, or of a FIFO queue."""
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.netloc or not parts.path.strip("/"):
+            raise ConfigurationError(
+                f"{url!r} is no queue URL: it looks like https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
+            )
+        if parts.path.endswith(".fifo"):
+            raise ConfigurationError(f"{url!r} is a FIFO queue, which dawdle cannot use yet: take a standard queue")
+        host = parts.hostname or ""
+        found = _LEGACY_HOST.match(host) or _AWS_HOST.match(host)
+        if endpoint is None and found is None and not any(map(os.environ.get, _ENDPOINTS)):
+            endpoint = f"{parts.scheme}://{parts.netloc}"
+        return cls(url, region or (found.group("region") if found else None), endpoint)
+
+    def beside(self, arn: str) -> str:
+        """Return the URL of the queue with this ARN, which is on the same server. Raises `ConfigurationError`."""
+        found = _ARN.match(arn)
+        if found is None:
+            raise ConfigurationError(f"{arn!r} is no ARN of a queue")
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}/{found.group('account')}/{found.group('name')}"
+
+
+_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
+"""What botocore reads by itself: where one is set, a queue URL of another server does not decide."""

@@ -1,0 +1,62 @@
+"""How SQS and we say the same: entries of a batch, received messages. Values in, values out."""
+
+from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
+from math import ceil
+from typing import Any
+
+from dawdle.abc import Delivery, Fault, Outgoing
+from dawdle.backends.sqs._errors import as_fault
+
+__all__ = ["answers_of", "deliveries_of", "sending"]
+
+Entry = dict[str, Any]
+SILENT = Fault("unavailable", "the answer does not mention it")
+
+
+def sending(batch: Sequence[Outgoing]) -> list[Entry]:
+    """Return the entries of a SendMessageBatch; delays are whole seconds there, and never rounded down."""
+    entries: list[Entry] = []
+    for number, outgoing in enumerate(batch):
+        entry: Entry = {"Id": str(number), "MessageBody": outgoing.body.decode()}
+        if outgoing.delay > 0:
+            entry["DelaySeconds"] = ceil(outgoing.delay)
+        if outgoing.group is not None:
+            entry["MessageGroupId"] = outgoing.group
+        entries.append(entry)
+    return entries
+
+
+def answers_of(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
+    """Return one slot per entry: a 200 may carry entries that failed, and one that is not mentioned is not sure."""
+    slots: list[Fault | None] = [SILENT] * count
+    for entry in answer.get("Successful", ()):
+        slots[int(entry["Id"])] = None
+    for entry in answer.get("Failed", ()):
+        slots[int(entry["Id"])] = as_fault(entry)
+    return slots
+
+
+def deliveries_of(answer: Mapping[str, Any]) -> list[Delivery]:
+    """Return what a ReceiveMessage brought."""
+    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    answered_at = parsedate_to_datetime(date).timestamp() if date else None
+    return [_delivery(message, answered_at) for message in answer.get("Messages", ())]
+
+
+def _delivery(message: Mapping[str, Any], answered_at: float | None) -> Delivery:
+    attributes: Mapping[str, str] = message.get("Attributes", {})
+    receives = int(attributes.get("ApproximateReceiveCount", "1"))
+    received_at = answered_at  # by the second, rounded down
+    if receives == 1 and "ApproximateFirstReceiveTimestamp" in attributes:
+        received_at = int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000
+    sent = attributes.get("SentTimestamp")
+    return Delivery(
+        receipt=message["ReceiptHandle"],
+        key=message["MessageId"],
+        body=message["Body"].encode(),
+        receives=receives,
+        stored_at=None if sent is None else int(sent) / 1000,
+        received_at=received_at,
+        group=attributes.get("MessageGroupId"),
+    )
