@@ -1,0 +1,168 @@
+"""README and docs, checked against the code: every Python block runs, prints what it is said to print, and names
+what exists.
+
+How a block is run follows from the page itself:
+
+- a block that begins with `# some/path.py` is a file of the page's folder, and the page's other blocks can import it;
+- one that begins with `# test_….py` is run by pytest; any other is run as a script, alone, in a new process;
+- a `text` block after a paragraph that ends with "prints:" is what the Python block before it prints, "prints, in some
+  order:" leaves the order of lines open, and `…` stands for anything within a line;
+- `<!-- not run: why -->` above a block leaves it out.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
+
+FENCE = re.compile(r"^```(?P<info>\S*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (?P<path>[\w/]+\.py)\n")
+NAME = re.compile(r"`(?:await |@)?(?P<name>(?:dawdle|app|ctx|registry)(?:\.\w+)+)")
+STAND_FOR = {"app": "dawdle.Dawdle", "ctx": "dawdle.Context", "registry": "dawdle.Registry"}
+"""What a name in the running text is one of."""
+
+ON_THE_WIRE = {"dawdle.undecodable"}
+"""Names that look like code, and are types of messages."""
+
+LONGEST = 30
+"""Seconds that a block may take."""
+
+
+@dataclass
+class Block:
+    """A fenced Python block, and what the page says that it prints."""
+
+    page: Path
+    line: int
+    text: str
+    run: bool
+    prints: str | None = None
+    in_order: bool = True
+    files: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def path(self) -> str:
+        named = FILE.match(self.text)
+        return named["path"] if named else "snippet.py"
+
+    @property
+    def is_module(self) -> bool:
+        return "/" in self.path
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks_of(page):
+    text = page.read_text(encoding="utf-8")
+    found = []
+    for fence in FENCE.finditer(text):
+        before = text[: fence.start()].rstrip()
+        if fence["info"] == "python":
+            line = text.count("\n", 0, fence.start()) + 1
+            found.append(Block(page, line, fence["text"], run=not before.splitlines()[-1].startswith("<!-- not run:")))
+        elif fence["info"] == "text" and before.endswith(("prints:", "prints, in some order:")):
+            found[-1].prints = fence["text"]
+            found[-1].in_order = before.endswith("prints:")
+    files = {block.path: block.text for block in found if FILE.match(block.text)}
+    for block in found:
+        block.files = files
+    return found
+
+
+BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+
+
+def command_for(block):
+    if Path(block.path).name.startswith("test_"):
+        return ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".", block.path]
+    return [block.path]
+
+
+def prints_as_said(printed, block):
+    said = block.prints.splitlines()
+    lines = printed.splitlines()
+    if not block.in_order:
+        said, lines = sorted(said), sorted(lines)
+    patterns = ["".join(re.escape(part) if part != "…" else ".*" for part in re.split("(…)", line)) for line in said]
+    return len(lines) == len(said) and all(map(re.fullmatch, patterns, lines))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [block for block in BLOCKS if block.run and not block.is_module], ids=str)
+def test_a_block_runs_as_printed(block, tmp_path):
+    for path, text in {**block.files, block.path: block.text}.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    said = {name: value for name, value in os.environ.items() if not name.startswith("DAWDLE_")}
+    ended = subprocess.run(
+        [sys.executable, "-X", "utf8", "-W", "error", *command_for(block)],
+        cwd=tmp_path,
+        env={**said, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=LONGEST,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "never retrieved" not in ended.stderr
+    assert "was destroyed" not in ended.stderr
+    if block.prints is not None:
+        assert prints_as_said(ended.stdout, block), f"it printed:\n{ended.stdout}\n{ended.stderr}"
+
+
+def test_every_page_was_found_and_few_blocks_are_left_out():
+    assert len(PAGES) > 15
+    assert len(BLOCKS) > 30
+    assert sum(not block.run for block in BLOCKS) <= 5
+
+
+def found(name):
+    """What a dotted name means, None if there is no such thing."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        try:
+            thing = import_module(".".join(parts[:length]))
+        except ModuleNotFoundError:
+            continue
+        for part in parts[length:]:
+            declared = getattr(thing, "__annotations__", {}).get(part)
+            thing = getattr(thing, part, declared)
+        return thing
+    return None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_name_of_dawdle_in_a_page_exists(page):
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    names = {match["name"] for match in NAME.finditer(prose)} - ON_THE_WIRE
+    assert not [name for name in names if found(re.sub(r"^\w+", lambda m: STAND_FOR.get(m[0], m[0]), name)) is None]
+
+
+@pytest.mark.parametrize("session", ["demo", "tests"])
+def test_the_readme_has_the_command_under_its_marker(session):
+    assert (
+        f"<!-- command: {session} -->\n```sh\n"
+        f"python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox -s {session}\n```\n"
+    ) in PAGES[0].read_text(encoding="utf-8")
+
+
+def test_the_readmes_quickstart_is_the_example():
+    example = (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8")
+    assert example.endswith(blocks_of(PAGES[0])[0].text)
+
+
+def test_the_index_begins_in_the_words_of_the_readme():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert index.startswith("```{include} ../README.md\n")
+    (end,) = re.findall(r"^:end-before: (.*)$", index, re.MULTILINE)
+    assert end in PAGES[0].read_text(encoding="utf-8")
