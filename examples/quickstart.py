@@ -2,8 +2,9 @@
 
 import asyncio
 
-import dawdle
 import msgspec
+
+import dawdle
 
 
 class OrderPlaced(msgspec.Struct, frozen=True):

@@ -1,13 +1,13 @@
-"""The web app: an order is stored as an event, and the answer goes out. Run it: uvicorn --factory shop.app:make_shop."""
+"""The web app: an order is stored as an event and the answer goes out. Run it: uvicorn --factory shop.app:make_shop."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-import dawdle
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
+import dawdle
 from shop.events import OrderPlaced, ReminderDue
 
 dawdle.discover("shop.handlers")

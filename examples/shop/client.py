@@ -5,11 +5,11 @@ import sys
 
 import httpx
 
-AT_ONCE = 20
+AT_ONCE = 10
 
 
 async def place_orders(url: str, count: int) -> None:
-    """Place orders, 50 at a time, and print the id of the event that each one became."""
+    """Place orders, ten at a time, and print the id of the event that each one became."""
     numbers = iter(range(count))
 
     async def customer(http: httpx.AsyncClient) -> None:

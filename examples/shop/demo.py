@@ -8,10 +8,10 @@ import socket
 import sys
 import time
 
-import dawdle
 import uvicorn
-from dawdle.backends.memory import Memory
 
+import dawdle
+from dawdle.backends.memory import Memory
 from shop import handlers
 from shop.app import make_shop
 from shop.figures import Figures

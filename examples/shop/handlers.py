@@ -4,7 +4,6 @@ import asyncio
 from datetime import UTC, datetime
 
 import dawdle
-
 from shop.events import OrderPlaced, ReminderDue
 
 waits: list[float] = []

@@ -1,0 +1,116 @@
+"""Everything that is run on this project: `nox` runs the tests and the checks, `nox -l` lists the rest.
+
+What follows `--` goes to the tool: `nox -s tests -- -k retry`, `nox -s demo -- --orders 100`.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.reuse_venv = "yes"
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+VERSIONS = nox.project.python_versions(PROJECT)
+OLDEST = VERSIONS[0]
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def is_here(version: str) -> bool:
+    """Whether a Python runs. That it is on the path is not enough: pyenv keeps a shim for each that is not active."""
+    command = shutil.which(f"python{version}")
+    if version == HERE or command is None:
+        return version == HERE
+    answer = subprocess.run([command, "--version"], capture_output=True, text=True, check=False)
+    return answer.stdout.startswith(f"Python {version}.")
+
+
+FOUND = [version for version in VERSIONS if is_here(version)]
+MISSING = [version for version in VERSIONS if version not in FOUND]
+if HERE not in VERSIONS and sys.version_info >= (3, 11):
+    FOUND.append(HERE)
+if not FOUND:
+    sys.exit(f"dawdle needs Python {OLDEST} or later; here are {HERE} and none of {', '.join(VERSIONS)}")
+USUAL = None if HERE in FOUND else FOUND[-1]
+"""The Python of sessions that need only one: that of nox, unless it is too old."""
+
+
+PYTEST = ("python", "-m", "pytest", "--timeout=120")
+"""Two minutes are for a test that hangs; none takes nearly as long."""
+
+
+def group(*names: str) -> tuple[str, ...]:
+    """Return what dependency groups hold. nox reads them, since pip does so only from version 25.1 on."""
+    return nox.project.dependency_groups(PROJECT, *names)
+
+
+@nox.session(python=FOUND)
+def tests(session: nox.Session) -> None:
+    """Run the tests on each Python that this machine has."""
+    if session.python == FOUND[0]:
+        for version in MISSING:
+            session.warn(f"python{version}: not on this machine, skipped")
+    session.install("-e", ".", *group("test"))
+    session.run(*PYTEST, *session.posargs)
+
+
+@nox.session(python=USUAL)
+def lint(session: nox.Session) -> None:
+    """Check style and format with ruff."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session(python=USUAL)
+def types(session: nox.Session) -> None:
+    """Check types with mypy and pyright, both strict."""
+    session.install("-e", ".", *group("test", "types"))
+    session.run("mypy")
+    session.run("pyright")
+    session.run(*PYTEST, "tests/typing")
+
+
+@nox.session(python=OLDEST if OLDEST in FOUND else USUAL)
+def lowest(session: nox.Session) -> None:
+    """Run the tests on the oldest Python with the oldest of each package that dawdle needs."""
+    if OLDEST not in FOUND:
+        session.skip(f"python{OLDEST}: not on this machine")
+    oldest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
+    session.install("-e", ".", *group("test"), *oldest)
+    session.run(*PYTEST, *session.posargs)
+
+
+@nox.session(python=USUAL)
+def wheel(session: nox.Session) -> None:
+    """Build the wheel and run the tests against it, installed as a user has it: `src` is not on the path."""
+    folder = Path(session.create_tmp())
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+    (built,) = folder.glob("dawdle-*.whl")
+    session.install(str(built), *group("test"))
+    session.install("--force-reinstall", "--no-deps", str(built))
+    where = str(session.run("python", "-c", "import dawdle; print(dawdle.__file__)", silent=True)).strip()
+    if "site-packages" not in Path(where).parts:
+        session.error(f"dawdle was imported from {where}, and not from the wheel")
+    session.run(*PYTEST, *session.posargs)
+
+
+@nox.session(python=USUAL)
+def demo(session: nox.Session) -> None:
+    """Place a thousand orders in the example shop, and count what became of them."""
+    session.install("-e", ".", *group("shop"))
+    session.chdir("examples")
+    session.run("python", "-m", "shop.demo", *session.posargs)
+
+
+@nox.session(python=USUAL)
+def docs(session: nox.Session) -> None:
+    """Build the docs; a warning or a dead reference is an error."""
+    session.install("-e", ".", *group("docs"))
+    session.run("sphinx-build", "-W", "-n", "--keep-going", *session.posargs, "docs", "docs/_build/html")
