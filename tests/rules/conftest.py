@@ -2,5 +2,5 @@
 
 from hypothesis import settings
 
-settings.register_profile("rules", deadline=None, max_examples=200, print_blob=True)
+settings.register_profile("rules", deadline=None, max_examples=100, print_blob=True)
 settings.load_profile("rules")

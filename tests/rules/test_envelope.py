@@ -25,13 +25,13 @@ from dawdle.errors import ConfigurationError, EventError
 CORE = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "orders.placed"}
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
-names = st.from_regex(r"[a-z0-9]{1,20}", fullmatch=True).filter(
+names = st.text("abcxyz059", min_size=1, max_size=20).filter(
     lambda name: not name.startswith("dawdle") and name not in {*CORE, "time", "datacontenttype", "data"}
 )
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | texts,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
-    max_leaves=8,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=4,
 )
 times = st.datetimes(min_value=datetime(1, 1, 3), max_value=datetime(9999, 12, 29))  # noqa: DTZ001 - some are naive
 own = st.fixed_dictionaries(
@@ -54,6 +54,7 @@ def body_of(attributes, style=None):
     return json.dumps(attributes, **(style or {})).encode()
 
 
+@pytest.mark.slow
 @given(st.dictionaries(names, values, max_size=5), values, own, pretty)
 def test_a_foreign_event_is_read_and_every_attribute_survives_a_forward_to_the_byte(unknown, data, ours, style):
     body = body_of({**unknown, **CORE, "data": data, **ours}, style)
@@ -61,9 +62,9 @@ def test_a_foreign_event_is_read_and_every_attribute_survives_a_forward_to_the_b
     copy = rewrite(body, {"dawdleattempt": 7, "dawdledelay": None, "dawdleowed": "bob"})
     after = msgspec.json.decode(copy, type=dict[str, msgspec.Raw])
     for name in (*unknown, *CORE, "data"):
-        assert b"".join(bytes(after[name]).split()) == b"".join(escaped(bytes(raws[name])).split())
-        assert json.loads(bytes(after[name])) == json.loads(bytes(raws[name]))
-    assert list(after)[: len(unknown)] == list(unknown), "and stays in its order"
+        assert bytes(after[name]) == escaped(bytes(raws[name]))
+    kept = [name for name in raws if name in after]
+    assert list(after)[: len(kept)] == kept, "and stays in its order"
     assert "dawdledelay" not in after
     envelope = open_envelope(copy)
     assert (envelope.id, envelope.type, envelope.attempt, envelope.owed) == ("e-1", "orders.placed", 7, "bob")
@@ -73,6 +74,7 @@ def escaped(raw):
     return raw.replace("\ufffe".encode(), b"\\ufffe").replace("\uffff".encode(), b"\\uffff")
 
 
+@pytest.mark.slow
 @given(st.dictionaries(names, values, max_size=5), own)
 def test_a_rewrite_without_changes_changes_nothing(unknown, ours):
     body = write({**CORE, **unknown, **ours})
@@ -103,6 +105,7 @@ def test_headers_come_back_as_they_were_given(headers):
     assert headers_of(write({**CORE, **headers, "time": "2026-01-01T00:00:00Z", "dawdleattempt": 2})) == headers
 
 
+@pytest.mark.slow
 @given(st.dictionaries(names, values.filter(lambda value: not isinstance(value, str)), max_size=5))
 def test_a_foreign_attribute_that_is_no_text_is_seen_as_its_json(unknown):
     headers = headers_of(body_of({**CORE, **unknown}))
@@ -137,7 +140,10 @@ def test_binary_data_travels_as_base64(data):
     assert open_envelope(rewrite(body, {"dawdleattempt": 2})).data_base64 == data
 
 
-@given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="replace")) | values.map(body_of))
+@pytest.mark.slow
+@given(
+    st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode(errors="replace")) | values.map(body_of)
+)
 def test_whatever_bytes_arrive_they_are_an_envelope_or_an_error_of_ours(body):
     with pytest.raises(EventError, match="not a CloudEvent"):
         open_envelope(body)

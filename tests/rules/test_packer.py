@@ -32,6 +32,7 @@ def test_batches_keep_every_entry_in_order_and_the_queues_limits(entries, max_co
 
 
 @given(sizes.filter(bool), st.integers(1, 12), st.integers(1, 100))
+@example([50, 50, 1], 10, 100)
 def test_a_batch_takes_as_many_as_fit(entries, max_count, max_bytes):
     count = pack(entries, max_count, max_bytes)
     if count < len(entries):

@@ -36,9 +36,7 @@ def test_a_later_attempt_never_waits_less(retry, one, other):
     assert retry.backoff(first, 0.0) <= retry.backoff(second, 0.0)
 
 
-@given(
-    st.floats(0.001, 1000), st.floats(1, 10), st.integers(1, 20), st.floats(0, 1e9), rolls, st.floats(0, 1)
-)
+@given(st.floats(0.001, 1000), st.floats(1, 10), st.integers(1, 20), st.floats(0, 1e9), rolls, st.floats(0, 1))
 def test_a_backoff_is_the_first_wait_grown_by_the_factor_once_for_each_attempt_before(
     initial, factor, attempt, max_delay, roll, jitter
 ):
@@ -61,6 +59,7 @@ def test_a_retry_that_starts_at_once_stays_at_once():
     assert Retry(initial=0).backoff(2000, 0.0) == 0
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_a_number_outside_its_range_is_refused_with_its_name_and_value(data):
     name, value = data.draw(

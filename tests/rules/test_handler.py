@@ -1,0 +1,509 @@
+"""What a handler takes is read from its types or its annotation; what cannot be called with an event is refused."""
+
+import functools
+import inspect
+import sys
+from math import inf, nan
+from typing import Annotated, Any, Optional, Protocol, Union, runtime_checkable
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dawdle import Context, Registry, Retry
+from dawdle.errors import ConfigurationError
+
+
+class A(msgspec.Struct):
+    pass
+
+
+class B(msgspec.Struct):
+    pass
+
+
+class C(msgspec.Struct):
+    pass
+
+
+class SubA(A):
+    pass
+
+
+class SubSubA(SubA):
+    pass
+
+
+KINDS = [A, B, C, SubA, SubSubA]
+kinds = st.lists(st.sampled_from(KINDS), min_size=1, max_size=6)
+
+
+def bare(function, **options):
+    """Return the handler that a bare `@on_event` makes."""
+    registry = Registry()
+    assert registry.on_event(function) is function
+    (handler,) = registry
+    return handler
+
+
+def told(function, *types, **options):
+    """Return the handler that `@on_event(…)` makes."""
+    registry = Registry()
+    assert registry.on_event(*types, **options)(function) is function
+    (handler,) = registry
+    return handler
+
+
+def refused(function, *types, **options):
+    """Return the message of the error that `@on_event(…)` makes, and see that nothing was registered."""
+    registry = Registry()
+    with pytest.raises(ConfigurationError) as caught:
+        registry.on_event(*types, **options)(function)
+    assert not list(registry)
+    return str(caught.value)
+
+
+async def anything(event):
+    pass
+
+
+# What it takes
+
+
+@pytest.mark.slow
+@given(kinds, st.lists(st.sampled_from(KINDS), max_size=3), st.sampled_from(KINDS))
+def test_a_handler_gets_instances_of_its_types_and_none_of_those_it_excludes(types, exclude, kind):
+    handler = told(anything, *types, exclude=exclude)
+    assert handler.matches(kind) == (issubclass(kind, tuple(types)) and not issubclass(kind, tuple(exclude)))
+    assert handler.types == tuple(dict.fromkeys(types))
+
+
+@given(st.lists(st.sampled_from(KINDS), max_size=3), st.sampled_from(KINDS))
+def test_a_handler_of_every_event_gets_all_but_what_it_excludes(exclude, kind):
+    for handler in (
+        told(anything, exclude=exclude),
+        told(anything, object, exclude=exclude),
+        told(anything, A, object, exclude=exclude),
+    ):
+        assert handler.types == ()
+        assert handler.matches(kind) == (not issubclass(kind, tuple(exclude)))
+
+
+@given(st.lists(st.sampled_from(KINDS), min_size=1, max_size=4), st.booleans())
+def test_a_bare_handler_takes_its_types_from_the_annotation_however_the_union_is_spelt(types, is_optional):
+    members = [*types, *([None] if is_optional else [])]
+    for annotation in (
+        Union[tuple(members)],  # noqa: UP007 - one of the spellings
+        functools.reduce(lambda left, right: left | right, members),
+        Annotated[Union[tuple(members)], "a note"],  # noqa: UP007
+        Union[Annotated[types[0], 1], Optional[Union[tuple(types)]]],  # noqa: UP007, UP045
+    ):
+
+        def handle(event):
+            pass
+
+        handle.__annotations__["event"] = annotation
+        found = bare(handle).types
+        assert set(found) == set(types), "in some order: equal unions share a cache"
+        assert len(found) == len(set(found))
+
+
+def test_a_bare_handler_of_object_or_any_gets_every_event():
+    def one(event: object): ...
+    def two(event: Any): ...
+    def three(event: "object"): ...
+    def four(event: "Any"): ...
+    def five(event: A | object): ...
+
+    for handle in (one, two, three, four, five):
+        assert bare(handle).types == ()
+
+
+def test_a_quoted_annotation_is_read_where_the_handler_is_defined():
+    class Local(msgspec.Struct):
+        pass
+
+    registry = Registry()
+
+    @registry.on_event
+    async def handle(event: "Local | A | None", ctx: "Context"): ...
+
+    (handler,) = registry
+    assert handler.types == (Local, A)
+    assert handler.takes_context
+
+
+def test_a_local_class_is_known_by_its_closure_as_well():
+    class Local(msgspec.Struct):
+        pass
+
+    async def handle(event: "Local"):
+        return Local
+
+    registry = Registry()
+    registry.add(handle, (), {}, every=False)
+    assert next(iter(registry)).types == (Local,)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="`type` aliases came with Python 3.12")
+def test_a_type_alias_is_read_as_what_it_stands_for():
+    names = {"A": A, "B": B, "__name__": __name__}
+    exec("type Both = A | B\ntype More = Both | None\ndef handle(event: More): ...", names)
+    assert bare(names["handle"]).types == (A, B)
+
+
+def test_a_base_class_takes_its_subclasses_but_is_no_event_itself():
+    class Base:
+        pass
+
+    class Event(Base, msgspec.Struct):
+        pass
+
+    assert told(anything, Base).matches(Event)
+    assert not told(anything, Base).matches(A)
+
+
+@pytest.mark.parametrize("annotation", [int, str, dict, list[A], "A[", "Unknown", 5, None, A | int, Annotated[int, 1]])
+def test_an_annotation_that_is_no_event_type_is_refused(annotation):
+    def handle(event): ...
+
+    handle.__annotations__["event"] = annotation
+    registry = Registry()
+    with pytest.raises(ConfigurationError, match="handle"):
+        registry.on_event(handle)
+    assert not list(registry)
+
+
+@pytest.mark.parametrize("kind", [int, str, dict, type(None), list])
+def test_a_builtin_is_no_event_type(kind):
+    assert "not an event type" in refused(anything, kind)
+    assert "not an event type" in refused(anything, A, exclude=[kind])
+
+
+@pytest.mark.parametrize("kind", ["A", 5, None, list[A], A()])
+def test_what_is_no_class_is_no_event_type(kind):
+    assert "not an event type" in refused(anything, A, kind)
+
+
+def test_a_bare_handler_without_an_annotation_is_told_what_to_write():
+    registry = Registry()
+    with pytest.raises(ConfigurationError, match=r"annotate its first parameter, or write @on_event\(SomeEvent\)"):
+        registry.on_event(anything)
+
+
+# How it is called
+
+
+def test_the_context_goes_to_a_second_parameter_that_must_be_given():  # noqa: C901 - a list of signatures
+    def one(event): ...
+    def two(event, ctx): ...
+    def annotated(event, ctx: Context): ...
+    def quoted(event, ctx: "Context"): ...
+    def optional(event, ctx: Context | None): ...
+    def wide(event, ctx: object): ...
+    def default(event, ctx=None): ...
+    def other_default(event, limit: int = 5): ...
+    def many(event, *rest, **more): ...
+    def all_of_them(*events): ...
+    def only_positional(event, ctx, /): ...
+    def named_default(event, *, verbose=False): ...
+    def no_need(event=None): ...
+
+    taking = [two, annotated, quoted, optional, wide, only_positional]
+    for handle in taking:
+        assert told(handle, A).takes_context, handle
+    for handle in (one, default, other_default, many, all_of_them, named_default, no_need):
+        assert not told(handle, A).takes_context, handle
+
+
+def test_a_handler_that_takes_nothing_is_refused():
+    def handle(): ...
+    def named(*, event): ...
+    def options(**options): ...
+
+    for each in (handle, named, options):
+        assert "takes no parameter: its first one gets the event" in refused(each, A)
+
+
+def test_a_handler_that_needs_more_than_it_gets_is_refused_by_name():
+    def three(event, ctx, database): ...
+    def named(event, *, database): ...
+    def both(event, ctx, one, *, two): ...
+
+    assert "three needs database, which nobody gives" in refused(three, A)
+    assert "named needs database, which nobody gives" in refused(named, A)
+    assert "both needs one, two, which nobody gives" in refused(both, A)
+
+
+def test_a_second_parameter_of_another_type_is_refused():
+    def handle(event, database: A): ...
+    def quoted(event, database: "A"): ...
+
+    for each in (handle, quoted):
+        message = refused(each, A)
+        assert "second parameter database gets the dawdle.Context" in message
+        assert "annotated A" in message
+
+
+def test_a_method_in_a_class_body_is_refused_and_told_to_register_the_bound_one():
+    registry = Registry()
+    with pytest.raises(ConfigurationError, match=r"method of a class.*app.register\(object.handle, …\)"):
+
+        class Service:
+            @registry.on_event(A)
+            async def handle(self, event): ...
+
+    assert not list(registry)
+
+
+def test_bound_methods_class_methods_static_methods_and_callables_are_handlers():
+    class Service:
+        async def bound(self, event: A): ...
+
+        @classmethod
+        async def of_class(cls, event: A, ctx: Context): ...
+
+        @staticmethod
+        async def static(event: A): ...
+
+        async def __call__(self, event: A, ctx: Context): ...
+
+    class Plain:
+        def __call__(self, event: A): ...
+
+    service = Service()
+    for handle, context, is_async, options in (
+        (service.bound, False, True, {}),
+        (Service.of_class, True, True, {}),
+        (Service.static, False, True, {}),
+        (service, True, True, {"name": "service"}),
+        (Plain(), False, False, {"name": "plain"}),
+    ):
+        handler = told(handle, A, **options)
+        assert (handler.takes_context, handler.is_async) == (context, is_async), handle
+        registry = Registry()
+        assert registry.add(handle, (), options, every=False).types == (A,)
+
+
+def test_a_partial_is_a_handler_by_what_is_left_of_its_parameters():
+    async def handle(database, event: A): ...
+    async def named(event: A, *, database): ...
+
+    for partial in (functools.partial(handle, 5), functools.partial(named, database=5)):
+        handler = told(partial, A, name="partial")
+        assert (handler.takes_context, handler.is_async) == (False, True)
+    assert "needs database" in refused(functools.partial(named), A, name="partial")
+
+
+def test_a_generator_is_refused():
+    def one(event):
+        yield
+
+    async def two(event):
+        yield
+
+    for each in (one, two, functools.partial(one)):
+        assert "must not be a generator" in refused(each, A, name="generator")
+
+
+@pytest.mark.parametrize("function", [5, None, "send", object()])
+def test_what_cannot_be_called_is_no_handler(function):
+    assert "a handler is a function" in refused(function, A)
+
+
+# What it is called by
+
+
+def test_the_name_is_module_and_qualname_unless_it_is_given():
+    def local(event): ...
+
+    assert told(anything, A).name == f"{__name__}.anything"
+    here = test_the_name_is_module_and_qualname_unless_it_is_given.__name__
+    assert told(local, A).name == f"{__name__}.{here}.local"
+    assert told(lambda event: None, A).name == f"{__name__}.{here}.lambda"
+    assert told(local, A, name="a.b:c-D_9").name == "a.b:c-D_9"
+
+
+def test_the_name_of_a_scripts_handler_is_its_files_stem(monkeypatch):
+    def handle(event): ...
+
+    handle.__module__, handle.__qualname__ = "__main__", "handle"
+    main = sys.modules["__main__"]
+    monkeypatch.setattr(main, "__spec__", None)
+    monkeypatch.setattr(main, "__file__", "/srv/shop/worker.py", raising=False)
+    assert told(handle, A).name == "worker.handle"
+
+
+def test_the_name_of_a_module_that_is_run_is_the_modules(monkeypatch):
+    def handle(event): ...
+
+    handle.__module__, handle.__qualname__ = "__main__", "handle"
+
+    class Spec:
+        name = "shop.worker"
+
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", Spec)
+    assert told(handle, A).name == "shop.worker.handle"
+    Spec.name = "shop.__main__"
+    assert told(handle, A).name == "shop.handle"
+
+
+def test_what_has_no_name_of_its_own_must_be_given_one():
+    class Service:
+        def __call__(self, event): ...
+
+    for function in (Service(), functools.partial(anything)):
+        assert "give it one with name=" in refused(function, A)
+        assert told(function, A, name="service").name == "service"
+
+
+def test_a_name_of_its_own_that_is_too_long_must_be_replaced():
+    def handle(event): ...
+
+    handle.__qualname__ = "h" * 200
+    assert "with name=" in refused(handle, A)
+
+
+@given(st.from_regex(r"[\w.:-]{1,200}", fullmatch=True))
+def test_a_name_of_letters_digits_and_joints_is_taken_also_as_an_alias(name):
+    handler = told(anything, A, name=name, aliases=[name])
+    assert (handler.name, handler.options.aliases) == (name, (name,))
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "x" * 201, "a\n", "\ud800", 5, b"x"])
+def test_a_name_of_anything_else_is_refused_also_as_an_alias(name):
+    assert "1 to 200 of letters" in refused(anything, A, name=name)
+    assert "1 to 200 of letters" in refused(anything, A, aliases=["fine", name])
+
+
+# Its options
+
+
+@given(
+    st.none() | st.integers(1, 10**6) | st.floats(0.001, 1e6) | st.just(inf),
+    st.none() | st.integers(1, 1000),
+    st.none() | st.just(Retry(max_attempts=2)),
+)
+def test_options_are_kept_as_they_were_given(timeout, concurrency, retry):
+    given_options = {"timeout": timeout, "concurrency": concurrency, "retry": retry, "queue": "video"}
+    options = told(anything, A, **given_options).options
+    assert {name: getattr(options, name) for name in given_options} == given_options
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"timeout": 0}, "timeout is more than 0 seconds, not 0"),
+        ({"timeout": -1.5}, "timeout is more than 0 seconds, not -1.5"),
+        ({"timeout": nan}, "timeout is more than 0 seconds, not nan"),
+        ({"concurrency": 0}, "concurrency is a whole number of 1 or more, not 0"),
+        ({"concurrency": 1.5}, "concurrency is a whole number of 1 or more, not 1.5"),
+        ({"concurrency": "4"}, "concurrency is a whole number of 1 or more, not '4'"),
+        ({"retry": 5}, "retry is a dawdle.Retry(…), not 5"),
+        ({"retry": Retry}, "retry is a dawdle.Retry(…), not"),
+        ({"aliases": "old.name"}, "aliases is a sequence of names"),
+        ({"retries": 3}, "no option retries; it has name, aliases, exclude, retry, timeout, concurrency, queue"),
+        ({"b": 1, "a": 2}, "no option a, b;"),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused(options, says):
+    assert says in refused(anything, A, **options)
+
+
+@pytest.mark.xfail(reason="such options reach a comparison or tuple() unchecked, or are kept")
+@pytest.mark.parametrize(
+    "options", [{"timeout": "5"}, {"timeout": [1]}, {"aliases": 5}, {"aliases": [None]}, {"exclude": 5}, {"queue": 5}]
+)
+def test_an_option_of_another_type_is_refused(options):
+    refused(anything, A, **options)
+
+
+def test_one_excluded_type_needs_no_brackets():
+    assert told(anything, exclude=A).options.exclude == (A,)
+
+
+# Mistakes that are not caught yet
+
+
+@runtime_checkable
+class WithId(Protocol):
+    order_id: str
+
+
+class NotForRuntime(Protocol):
+    def order(self) -> str: ...
+
+
+@pytest.mark.xfail(raises=TypeError, reason="issubclass() of such a protocol raises, for every event of the app")
+@pytest.mark.parametrize("protocol", [WithId, NotForRuntime])
+def test_a_protocol_that_cannot_be_asked_for_subclasses_is_refused(protocol):
+    registry = Registry()
+    try:
+        registry.on_event(protocol)(anything)
+    except ConfigurationError:
+        return
+    next(iter(registry)).matches(A)
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="Any is a class since Python 3.11, and nothing is a subclass of it")
+def test_any_among_the_types_is_every_event():
+    def annotated(event: Annotated[Any, 1]): ...
+    def union(event: Union[A, Any]): ...  # noqa: UP007 - the other spelling
+
+    for handler in (told(anything, Any), bare(annotated), bare(union)):
+        assert handler.matches(B)
+
+
+@pytest.mark.xfail(reason="NoneType is taken out of the union, and an empty one means every event")
+def test_none_alone_is_no_event_type():
+    def handle(event: type(None)): ...
+
+    with pytest.raises(ConfigurationError):
+        Registry().on_event(handle)
+
+
+@pytest.mark.xfail(reason="what is not callable counts as a type, and the method becomes a decorator")
+def test_a_bare_classmethod_object_is_refused_where_it_is_written():
+    registry = Registry()
+    with pytest.raises((ConfigurationError, TypeError)):
+
+        class Service:
+            @registry.on_event
+            @classmethod
+            async def handle(cls, event: A): ...
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="a staticmethod object is no coroutine function to inspect")
+def test_an_async_staticmethod_runs_in_the_event_loop():
+    registry = Registry()
+
+    class Service:
+        @registry.on_event(A)
+        @staticmethod
+        async def handle(event: A): ...
+
+    assert inspect.iscoroutinefunction(Service.handle)
+    assert next(iter(registry)).is_async
+
+
+@pytest.mark.xfail(reason="only functions are asked whether they yield")
+def test_a_callable_that_yields_is_refused():
+    class Service:
+        async def __call__(self, event):
+            yield
+
+    refused(Service(), A, name="service")
+
+
+@pytest.mark.xfail(raises=ValueError, reason="inspect.signature() raises for builtins, and it gets out")
+def test_a_builtin_without_a_signature_is_refused():
+    with pytest.raises(ConfigurationError):
+        Registry().on_event(A, name="min")(min)
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="list[A] is callable, so it counts as a bare handler")
+def test_a_generic_alias_among_the_types_is_refused_as_a_type():
+    with pytest.raises(Exception) as caught:
+        Registry().on_event(list[A])(anything)
+    assert isinstance(caught.value, ConfigurationError)

@@ -1,0 +1,304 @@
+"""A registry takes each handler once, under one name, and tells whoever includes it."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dawdle import Registry, Retry
+from dawdle.errors import ConfigurationError
+
+
+class A(msgspec.Struct):
+    pass
+
+
+class B(msgspec.Struct):
+    pass
+
+
+class C(msgspec.Struct):
+    pass
+
+
+KINDS = [A, B, C]
+
+
+def function(name="handle", module="shop.events"):
+    """Return a new function of this module and name, as a module that is loaded once more makes it."""
+
+    async def handle(event):
+        return object()
+
+    handle.__qualname__, handle.__module__ = name, module
+    return handle
+
+
+def names(registry):
+    return [handler.name for handler in registry]
+
+
+def types_of(registry):
+    return {handler.name: set(handler.types) for handler in registry}
+
+
+class Counting:
+    """Somebody who wants to know that a registry changed."""
+
+    def __init__(self):
+        self.changes = 0
+
+    def changed(self):
+        self.changes += 1
+
+
+@given(st.lists(st.lists(st.sampled_from(KINDS), max_size=3), min_size=1, max_size=5))
+def test_several_on_event_on_one_function_are_one_handler_of_all_their_types(declared):
+    registry, handle = Registry(), function()
+    for types in declared:
+        registry.on_event(*types)(handle)
+    (handler,) = registry
+    everything = not all(declared)
+    assert set(handler.types) == (set() if everything else {kind for types in declared for kind in types})
+    assert all(handler.matches(kind) for types in declared for kind in types)
+    assert len(set(handler.types)) == len(handler.types)
+
+
+@pytest.mark.slow
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(KINDS), st.integers(1, 9)), min_size=1, max_size=8))
+def test_a_function_that_is_defined_again_replaces_itself_with_its_types_and_options(steps):
+    registry, expected = Registry(), {}
+    for name, kind, attempts in steps:
+        again = function(name)
+        registry.on_event(kind, retry=Retry(max_attempts=attempts))(again)
+        expected[f"shop.events.{name}"] = (again, (kind,), attempts)
+    found = {each.name: (each.function, each.types, each.options.retry.max_attempts) for each in registry}
+    assert found == expected
+    assert list(found) == list(expected), "and keeps its place"
+
+
+def test_a_reloaded_function_under_two_on_event_gets_both_types_and_no_old_one():
+    registry = Registry()
+    registry.on_event(C)(function())
+    again = function()
+    registry.on_event(A)(registry.on_event(B)(again))
+    assert types_of(registry) == {"shop.events.handle": {A, B}}
+
+
+@pytest.mark.parametrize("other", [function("other"), function("handle", "shop.other"), lambda event: None])
+def test_another_function_under_a_taken_name_is_refused_and_the_first_one_stays(other):
+    registry, first = Registry(), function()
+    registry.on_event(A, name="audit")(first)
+    version = registry.version
+    with pytest.raises(ConfigurationError, match=r"the handler name 'audit' is taken.*another with name="):
+        registry.on_event(B, name="audit")(other)
+    assert types_of(registry) == {"audit": {A}}
+    assert next(iter(registry)).function is first
+    assert registry.version == version
+
+
+def test_methods_of_two_objects_need_two_names():
+    class Service:
+        async def handle(self, event): ...
+
+    registry, one, other = Registry(), Service(), Service()
+    registry.on_event(A)(one.handle)
+    registry.on_event(A)(one.handle)
+    assert len(names(registry)) == 1, "the same object's method is the same handler"
+    with pytest.raises(ConfigurationError, match="is taken"):
+        registry.on_event(A)(other.handle)
+    registry.on_event(A, name="other")(other.handle)
+    assert len(names(registry)) == 2
+
+
+def test_one_function_may_be_two_handlers_of_two_names():
+    registry, handle = Registry(), function()
+    registry.on_event(A, name="one")(handle)
+    registry.on_event(B, name="two")(handle)
+    assert types_of(registry) == {"one": {A}, "two": {B}}
+
+
+def test_what_is_refused_leaves_no_trace():
+    registry, counting = Registry(), Counting()
+    registry.observe(counting)
+    for wrong in ({"timeout": 0}, {"unheard": 1}, {"name": "a b"}):
+        with pytest.raises(ConfigurationError):
+            registry.on_event(A, **wrong)(function())
+    assert names(registry) == []
+    assert (registry.version, counting.changes) == (0, 0)
+
+
+def test_an_included_registry_is_read_live():
+    app, shop = Registry(), Registry()
+    app.include(shop)
+    assert names(app) == []
+    shop.on_event(A)(function("later"))
+    assert names(app) == ["shop.events.later"]
+    shop.remove("shop.events.later")
+    assert names(app) == []
+
+
+@pytest.mark.slow
+@given(
+    st.integers(2, 6).flatmap(
+        lambda size: st.tuples(
+            st.just(size),
+            st.lists(st.tuples(st.integers(0, size - 1), st.integers(0, size - 1)), max_size=12),
+        )
+    )
+)
+def test_registries_include_each_other_in_any_shape_but_a_circle(case):
+    size, edges = case
+    registries = [Registry() for _ in range(size)]
+    for number, registry in enumerate(registries):
+        registry.on_event(A)(function(f"h{number}"))
+    below = {number: {number} for number in range(size)}
+    includes = {number: set() for number in range(size)}
+
+    def reachable(start):
+        found, todo = set(), [start]
+        while todo:
+            each = todo.pop()
+            if each not in found:
+                found.add(each)
+                todo.extend(includes[each])
+        return found
+
+    for parent, child in edges:
+        if parent in reachable(child):
+            with pytest.raises(ConfigurationError, match="cannot include itself"):
+                registries[parent].include(registries[child])
+        else:
+            registries[parent].include(registries[child])
+            includes[parent].add(child)
+    for number, registry in enumerate(registries):
+        below = reachable(number)
+        found = names(registry)
+        assert sorted(found) == sorted(f"shop.events.h{each}" for each in below), "each once, whatever the way to it"
+        before = [each.version for each in registries]
+        registry.on_event(A)(function(f"h{number}"))
+        for other in range(size):
+            assert (registries[other].version > before[other]) == (number in reachable(other))
+
+
+def test_including_a_registry_that_has_a_taken_name_is_refused_and_includes_nothing():
+    app, shop = Registry(), Registry()
+    app.on_event(A, name="audit")(function("one"))
+    shop.on_event(B, name="audit")(function("two"))
+    shop.on_event(B, name="fine")(function("three"))
+    with pytest.raises(ConfigurationError, match="'audit' is taken"):
+        app.include(shop)
+    assert names(app) == ["audit"]
+
+
+def test_the_same_function_in_two_registries_is_no_conflict():
+    app, shop, handle = Registry(), Registry(), function()
+    app.on_event(A)(handle)
+    shop.on_event(A)(handle)
+    app.include(shop)
+
+
+def test_including_twice_is_including_once():
+    app, shop = Registry(), Registry()
+    shop.on_event(A)(function())
+    app.include(shop)
+    app.include(shop)
+    assert len(names(app)) == 1
+    version = app.version
+    shop.on_event(A)(function("other"))
+    assert app.version == version + 1
+
+
+def test_a_cleared_registry_has_nothing_and_hears_nothing_and_can_begin_again():
+    app, shop, counting = Registry(), Registry(), Counting()
+    app.include(shop)
+    app.on_event(A)(function("own"))
+    shop.on_event(A)(function("included"))
+    app.observe(counting)
+    app.clear()
+    assert names(app) == []
+    assert names(shop) == ["shop.events.included"], "what it included keeps its own"
+    assert counting.changes == 1
+    shop.on_event(A)(function("later"))
+    assert counting.changes == 1
+    app.include(shop)
+    app.on_event(B, name="own")(function("another"))
+    assert set(names(app)) == {"own", "shop.events.included", "shop.events.later"}
+
+
+def test_whoever_observes_hears_of_every_change_and_is_not_kept_alive():
+    app, shop, counting = Registry(), Registry(), Counting()
+    app.include(shop)
+    app.observe(counting)
+    app.on_event(A)(function("one"))
+    shop.on_event(A)(function("two"))
+    shop.remove("shop.events.two")
+    assert counting.changes == 3
+    del counting
+    app.on_event(A)(function("three"))
+    assert list(app._observers) == []
+
+
+def test_a_registry_shows_its_handlers():
+    registry = Registry()
+    assert repr(registry) == "<Registry of no handlers>"
+    registry.on_event(A, name="one")(function("one"))
+    registry.on_event(A, name="two")(function("two"))
+    assert repr(registry) == "<Registry of one, two>"
+
+
+def test_on_event_returns_the_function_as_it_was():
+    registry, handle = Registry(), function()
+    assert registry.on_event(A)(handle) is handle
+    assert registry.on_event(name="x")(handle) is handle
+    handle.__annotations__["event"] = A
+    assert registry.on_event(handle) is handle
+
+
+def test_handlers_are_in_the_order_in_which_their_registries_were_included():
+    app, first, second = Registry(), Registry(), Registry()
+    first.on_event(A, name="first")(function("one"))
+    second.on_event(A, name="second")(function("two"))
+    app.include(first)
+    app.include(second)
+    assert names(app) == ["first", "second"]
+
+
+# Mistakes that are not caught yet
+
+
+@pytest.mark.xfail(raises=AssertionError, reason="a bound method is a new object each time, and is compared by `is`")
+def test_two_on_event_on_one_bound_method_merge():
+    class Service:
+        async def handle(self, event): ...
+
+    registry, service = Registry(), Service()
+    registry.on_event(A)(service.handle)
+    registry.on_event(B)(service.handle)
+    assert [set(types) for types in types_of(registry).values()] == [{A, B}]
+
+
+@pytest.mark.xfail(
+    raises=AssertionError, reason="of two on_event on one function only the first one's options are kept"
+)
+@pytest.mark.parametrize("option", [{"retry": Retry(max_attempts=1)}, {"timeout": 5.0}, {"exclude": (C,)}])
+def test_an_option_of_a_second_on_event_on_one_function_is_not_lost(option):
+    registry, handle = Registry(), function()
+    registry.on_event(A)(handle)
+    try:
+        registry.on_event(B, **option)(handle)
+    except ConfigurationError:
+        return
+    (handler,) = registry
+    assert {name: getattr(handler.options, name) for name in option} == option
+
+
+@pytest.mark.xfail(reason="a name is looked up among a registry's own handlers, not the included ones")
+@pytest.mark.parametrize("late", ["app", "shop"])
+def test_a_name_that_an_included_registry_has_is_taken_also_after_the_include(late):
+    app, shop = Registry(), Registry()
+    app.include(shop)
+    first, second = (shop, app) if late == "app" else (app, shop)
+    first.on_event(A, name="audit")(function("one"))
+    with pytest.raises(ConfigurationError):
+        second.on_event(B, name="audit")(function("two"))

@@ -1,0 +1,291 @@
+"""An app sees its registry live, plus what it registered itself, less what it unregistered; a name means one type."""
+
+import gc
+
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from dawdle._rules.registry import Registry
+from dawdle._rules.roster import Roster
+from dawdle.errors import ConfigurationError, NotAnEventError
+from dawdle.events import event
+
+
+class A(msgspec.Struct):
+    pass
+
+
+class B(msgspec.Struct):
+    pass
+
+
+class SubA(A):
+    pass
+
+
+KINDS = [A, B, SubA]
+
+
+def function(name):
+    async def handle(event):
+        pass
+
+    handle.__qualname__, handle.__module__ = name, "shop.events"
+    return handle
+
+
+def made(name, module="shop.events", base=msgspec.Struct):
+    return msgspec.defstruct(name, [("a", int, 0)], bases=(base,), module=module)
+
+
+def names(handlers):
+    return {handler.name for handler in handlers}
+
+
+@pytest.fixture
+def registry():
+    return Registry()
+
+
+@pytest.fixture
+def roster(registry):
+    return Roster(registry)
+
+
+FUNCTIONS = {name: function(name) for name in "abcd"}
+
+
+class Registering(RuleBasedStateMachine):
+    """Two apps with one registry, against a model of three dicts from name to types."""
+
+    def __init__(self):
+        super().__init__()
+        self.registry = Registry()
+        self.included = Registry()
+        self.registry.include(self.included)
+        self.apps = [Roster(self.registry), Roster(self.registry)]
+        self.shared = {}
+        self.own = [{}, {}]
+        self.hidden = [set(), set()]
+
+    @rule(name=st.sampled_from("ab"), kind=st.sampled_from(KINDS))
+    def declare(self, name, kind):
+        self.registry.on_event(kind)(FUNCTIONS[name])
+        self.shared.setdefault(name, set()).add(kind)
+
+    @rule(name=st.just("c"), kind=st.sampled_from(KINDS))
+    def declare_in_the_included_one(self, name, kind):
+        self.included.on_event(kind)(FUNCTIONS[name])
+        self.shared.setdefault(name, set()).add(kind)
+
+    @rule(app=st.integers(0, 1), name=st.sampled_from("abcd"), kind=st.sampled_from(KINDS))
+    def register(self, app, name, kind):
+        self.apps[app].register(FUNCTIONS[name], (kind,), {})
+        self.own[app].setdefault(name, set()).add(kind)
+
+    @rule(app=st.integers(0, 1), name=st.sampled_from("abcd"))
+    def unregister(self, app, name):
+        if name in self.expected(app):
+            self.apps[app].unregister(FUNCTIONS[name])
+            self.own[app].pop(name, None)
+            if name in self.shared:
+                self.hidden[app].add(name)
+        else:
+            with pytest.raises(ConfigurationError, match="is not a handler of this app"):
+                self.apps[app].unregister(FUNCTIONS[name])
+
+    @rule()
+    def clear(self):
+        self.registry.clear()
+        self.registry.include(self.included)
+        self.shared.pop("a", None)
+        self.shared.pop("b", None)
+
+    def expected(self, app):
+        found = {name: set(types) for name, types in self.shared.items() if name not in self.hidden[app]}
+        for name, types in self.own[app].items():
+            found.setdefault(name, set()).update(types)
+        return found
+
+    @invariant()
+    def each_app_has_its_own_handlers(self):
+        for number, app in enumerate(self.apps):
+            expected = {f"shop.events.{name}": types for name, types in self.expected(number).items()}
+            assert {handler.name: set(handler.types) for handler in app.handlers} == expected
+            for kind in KINDS:
+                wanting = {name for name, types in expected.items() if issubclass(kind, tuple(types))}
+                assert names(app.matching(kind)) == wanting
+            for name in "abcd":
+                assert (app.named(f"shop.events.{name}") is not None) == (f"shop.events.{name}" in expected)
+
+
+TestRegistering = Registering.TestCase
+TestRegistering.pytestmark = [pytest.mark.slow]
+TestRegistering.settings = settings(max_examples=40, stateful_step_count=20, deadline=None)
+
+
+def test_a_bound_method_and_its_object_can_be_registered_and_unregistered(roster):
+    class Service:
+        async def handle(self, event: A): ...
+
+        async def __call__(self, event: A): ...
+
+    service = Service()
+    roster.register(service.handle, (), {})
+    roster.register(service, (), {"name": "service"})
+    assert len(roster.matching(A)) == 2
+    roster.unregister(service.handle)
+    assert names(roster.matching(A)) == {"service"}
+    with pytest.raises(ConfigurationError):
+        roster.unregister(Service().handle)
+    roster.unregister(service)
+    assert roster.handlers == ()
+
+
+def test_what_was_unregistered_can_be_registered_again(registry, roster):
+    handle = function("handle")
+    registry.on_event(A)(handle)
+    roster.unregister(handle)
+    assert roster.matching(A) == ()
+    roster.register(handle, (B,), {})
+    assert names(roster.matching(B)) == {"shop.events.handle"}
+    assert roster.matching(A) == ()
+
+
+def test_unregistering_takes_every_name_of_a_function(registry, roster):
+    handle = function("handle")
+    registry.on_event(A, name="one")(handle)
+    roster.register(handle, (A,), {"name": "two"})
+    roster.unregister(handle)
+    assert roster.handlers == ()
+
+
+def test_a_name_that_the_registry_has_is_taken_for_the_app_too(registry, roster):
+    registry.on_event(A, name="audit")(function("one"))
+    with pytest.raises(ConfigurationError, match="'audit' is taken"):
+        roster.register(function("two"), (A,), {"name": "audit"})
+    assert [handler.function.__qualname__ for handler in roster.handlers] == ["one"]
+    roster.unregister(next(iter(registry)).function)
+    roster.register(function("two"), (A,), {"name": "audit"})
+    assert [handler.function.__qualname__ for handler in roster.handlers] == ["two"]
+
+
+def test_a_handler_is_found_by_the_names_it_once_had_unless_another_has_one_now(registry, roster):
+    moved = function("moved")
+    registry.on_event(A, aliases=["old.place", "older.place"])(moved)
+    assert roster.named("old.place").function is moved
+    assert roster.named("older.place").function is moved
+    assert roster.named("unheard.of") is None
+    other = function("other")
+    registry.on_event(A, name="old.place")(other)
+    assert roster.named("old.place").function is other
+    assert roster.named("older.place").function is moved
+
+
+def test_handlers_are_in_the_order_of_registration(registry, roster):
+    for name in ("one", "two", "three"):
+        registry.on_event(A, name=name)(function(name))
+    roster.register(function("four"), (A,), {"name": "four"})
+    assert [handler.name for handler in roster.handlers] == ["one", "two", "three", "four"]
+    assert [handler.name for handler in roster.matching(A)] == ["one", "two", "three", "four"]
+
+
+# Which type a name means
+
+
+def test_a_type_is_known_once_it_is_declared_handled_or_signaled_and_not_before(registry, roster):
+    declared, handled, signaled = made("RosterDeclared"), made("RosterHandled"), made("RosterSignaled")
+    for name in ("roster.declared", "RosterHandled", "RosterSignaled"):
+        assert roster.kind_named(name) is None
+    event("roster.declared", aliases=["roster.once"])(declared)
+    registry.on_event(handled)(function("handle"))
+    assert roster.learn(signaled) == "RosterSignaled"
+    assert roster.kind_named("roster.declared") is declared
+    assert roster.kind_named("roster.once") is declared
+    assert roster.kind_named("RosterHandled") is handled
+    assert roster.kind_named("RosterSignaled") is signaled
+    assert roster.kind_named("RosterDeclared") is None, "a declared type has the declared name only"
+    assert roster.learn(declared) == "roster.declared"
+
+
+def test_a_subclass_of_a_handled_base_is_known_when_it_is_imported(registry, roster):
+    class Base:
+        pass
+
+    registry.on_event(Base)(function("handle"))
+    assert roster.kind_named("RosterImportedLater") is None
+    middle = made("RosterMiddle", base=type("Marked", (Base, msgspec.Struct), {}))
+    later = made("RosterImportedLater", base=middle)
+    assert roster.kind_named("RosterImportedLater") is later
+    assert roster.kind_named("RosterMiddle") is middle
+    assert roster.kind_named("Base") is None, "what cannot travel has no name"
+
+
+def test_a_handler_of_every_event_makes_no_type_known(registry, roster):
+    kept = made("RosterUnknown")
+    registry.on_event()(function("audit"))
+    assert roster.kind_named("RosterUnknown") is None
+    assert names(roster.matching(kept)) == {"shop.events.audit"}
+
+
+def test_two_types_under_one_name_are_an_error_where_they_are_signaled_and_where_they_arrive(registry, roster):
+    one, other = made("RosterTwin", "shop.a"), made("RosterTwin", "shop.b")
+    roster.learn(one)
+    with pytest.raises(ConfigurationError, match=r"'RosterTwin': shop.a.RosterTwin and shop.b.RosterTwin"):
+        roster.learn(other)
+    assert roster.kind_named("RosterTwin") is one
+    registry.on_event(one, other)(function("handle"))
+    fresh = Roster(registry)
+    with pytest.raises(ConfigurationError, match="two event types are named 'RosterTwin'"):
+        fresh.kind_named("RosterTwin")
+
+
+def test_a_name_that_is_declared_for_another_type_is_taken(roster):
+    event("RosterTaken")(made("RosterDeclaredUnder"))
+    with pytest.raises(ConfigurationError, match="two event types are named 'RosterTaken'"):
+        roster.learn(made("RosterTaken"))
+
+
+def test_a_type_that_is_defined_again_is_the_same_type_and_the_new_one_counts(registry, roster):
+    old = made("RosterReloaded")
+    registry.on_event(old)(function("handle"))
+    roster.learn(old)
+    assert roster.kind_named("RosterReloaded") is old
+    new = made("RosterReloaded")
+    registry.on_event(new)(function("handle"))
+    assert roster.learn(new) == "RosterReloaded"
+    assert roster.kind_named("RosterReloaded") is new
+    del old
+    gc.collect()
+
+
+@pytest.mark.parametrize("kind", [int, str, object, type("Plain", (), {}), dict])
+def test_what_is_no_event_cannot_be_signaled(kind, roster):
+    with pytest.raises(NotAnEventError, match="is not an event type"):
+        roster.learn(kind)
+
+
+def test_whoever_observes_a_roster_hears_of_the_registry_and_of_the_app(registry, roster):
+    class Counting:
+        changes = 0
+
+        def changed(self):
+            self.changes += 1
+
+    counting = Counting()
+    roster.observe(counting)
+    registry.on_event(A)(function("one"))
+    roster.register(function("two"), (A,), {})
+    assert counting.changes == 2
+    roster.unregister(next(iter(registry)).function)
+    assert len(roster.handlers) == 1
+
+
+@pytest.mark.xfail(reason="the first handler of two with one alias gets the retries, silently")
+def test_two_handlers_that_once_had_the_same_name_are_refused(registry, roster):
+    registry.on_event(A, aliases=["old.place"])(function("one"))
+    with pytest.raises(ConfigurationError, match=r"old\.place"):
+        registry.on_event(A, aliases=["old.place"])(function("two"))

@@ -1,0 +1,376 @@
+"""Whatever stands here is right, and passes mypy --strict and pyright strict. Checked, never run."""
+
+# pyright: strict
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar, assert_never, assert_type
+
+import msgspec
+
+import dawdle
+from dawdle import hooks
+from dawdle.abc import Backend, Clock, Codec, Delivery, Fault, Outgoing, SystemClock
+from dawdle.backends.memory import Memory
+from dawdle.testing import ManualClock
+
+T = TypeVar("T")
+
+
+class Base:
+    pass
+
+
+class A(Base, msgspec.Struct, frozen=True):
+    a: int = 0
+
+
+class B(msgspec.Struct):
+    pass
+
+
+@dataclass
+class C(Base):
+    c: str = ""
+
+
+class D(msgspec.Struct):
+    pass
+
+
+class E(msgspec.Struct):
+    pass
+
+
+class F(msgspec.Struct):
+    pass
+
+
+@dataclass
+class Database:
+    name: str
+
+
+# on_event, bare: the handler keeps its type, whatever it is
+
+
+@dawdle.on_event
+async def bare(event: A) -> int:
+    return event.a
+
+
+@dawdle.on_event
+async def bare_union(event: A | B | None, ctx: dawdle.Context) -> None: ...
+
+
+@dawdle.on_event
+def bare_sync(event: A, limit: int = 5) -> str:
+    return str(event)
+
+
+async def call_bare() -> None:
+    assert_type(await bare(A()), int)
+    assert_type(await bare(event=A()), int)
+    assert_type(bare_sync(A(), limit=3), str)
+
+
+kept: Callable[[A], Coroutine[Any, Any, int]] = bare
+
+
+# on_event, with no type to six
+
+
+@dawdle.on_event()
+async def every(event: object) -> None: ...
+
+
+@dawdle.on_event(A)
+async def of_one(event: A) -> int:
+    return event.a
+
+
+@dawdle.on_event(A, B)
+async def of_two(event: A | B) -> None: ...
+
+
+@dawdle.on_event(A, B, C)
+async def of_three(event: A | B | C, ctx: dawdle.Context) -> None: ...
+
+
+@dawdle.on_event(A, B, C, D)
+async def of_four(event: A | B | C | D) -> None: ...
+
+
+@dawdle.on_event(A, B, C, D, E)
+async def of_five(event: A | B | C | D | E) -> None: ...
+
+
+@dawdle.on_event(A, B, C, D, E, F)
+async def of_six(event: A | B | C | D | E | F) -> None: ...
+
+
+@dawdle.on_event(A, C)
+async def of_a_base(event: Base) -> None: ...
+
+
+@dawdle.on_event(Base)
+async def takes_subclasses(event: Base) -> None: ...
+
+
+@dawdle.on_event(A, B)
+async def of_anything(event: object, ctx: dawdle.Context) -> None: ...
+
+
+@dawdle.on_event(A, B)
+def sync(event: A | B, ctx: dawdle.Context) -> str:
+    return ctx.event_id
+
+
+@dawdle.on_event(A, B)
+async def of_more_than_it_asks_for(event: A | B | C) -> None: ...
+
+
+async def of_two_calls(event: A | B) -> None: ...
+
+
+dawdle.on_event(A)(of_two_calls)
+dawdle.on_event(B)(of_two_calls)
+
+
+@dawdle.on_event(
+    exclude=(A, B),
+    name="audit",
+    aliases=["once.audit"],
+    retry=dawdle.Retry(max_attempts=8),
+    timeout=30,
+    concurrency=4,
+    queue="video",
+)
+async def with_options(event: object) -> None: ...
+
+
+@dawdle.on_event(A, timeout=0.5, name="one")
+async def with_types_and_options(event: A, ctx: dawdle.Context) -> None: ...
+
+
+async def call_handlers(ctx: dawdle.Context) -> None:
+    assert_type(await of_one(A()), int)
+    assert_type(await of_two(B()), None)
+    assert_type(await of_three(C(), ctx), None)
+    assert_type(sync(A(), ctx), str)
+    await every(5)
+    await of_six(F())
+
+
+# Registries
+
+
+registry = dawdle.Registry()
+
+
+@registry.on_event
+async def in_registry(event: A) -> None: ...
+
+
+@registry.on_event(A, B, name="both")
+async def in_registry_both(event: A | B) -> None: ...
+
+
+def build(other: dawdle.Registry) -> None:
+    registry.include(other)
+    registry.clear()
+    dawdle.Dawdle(registry=registry)
+
+
+# Events
+
+
+@dawdle.event
+class Declared(msgspec.Struct):
+    a: int
+
+
+@dawdle.event("orders.placed", aliases=("order.placed",), unclaimed="drop")
+class Placed(msgspec.Struct):
+    order_id: str
+
+
+@dawdle.event(aliases=["once"])
+@dataclass
+class Cancelled:
+    order_id: str
+
+
+assert_type(Placed("o-1").order_id, str)
+assert_type(Declared(a=1), Declared)
+assert_type(Cancelled("o-1"), Cancelled)
+placed: type[Placed] = Placed
+
+
+# Signals
+
+
+async def signals(app: dawdle.Dawdle, events: list[A | B]) -> None:
+    assert_type(await dawdle.signal(A()), str)
+    assert_type(await app.signal(A(), delay=90), str)
+    await dawdle.signal(C(), delay=0.5, headers={"tenant": "t-1"}, id="e-1", group="g", queue="default")
+    await dawdle.signal(A(), delay=timedelta(hours=1))
+    await dawdle.signal(A(), at=datetime.now(UTC))
+    await dawdle.signal(A(), direct=True)
+    assert_type(await dawdle.signal_many(events), list[str])
+    assert_type(await app.signal_many((A(), B()), delay=5, group="g"), list[str])
+    assert_type(dawdle.current(), dawdle.Dawdle)
+    assert_type(dawdle.discover("shop.events", "shop.audit"), list[str])
+
+
+# Inside a handler
+
+
+async def handle(event: object, ctx: dawdle.Context) -> None:
+    assert_type(ctx.state(Database), Database)
+    assert_type(ctx.state(Database).name, str)
+    assert_type(ctx.event_id, str)
+    assert_type(ctx.event_type, str)
+    assert_type(ctx.handler, str)
+    assert_type(ctx.queue, str)
+    assert_type(ctx.attempt, int)
+    assert_type(ctx.max_attempts, int)
+    assert_type(ctx.signaled_at, datetime | None)
+    assert_type(ctx.headers, Mapping[str, str])
+    if ctx.attempt > 1:
+        raise dawdle.RetryLater(30)
+    raise dawdle.Reject("the account is closed")
+
+
+def errors(
+    too_large: dawdle.EventTooLargeError, failed: dawdle.SignalError, backend: dawdle.BackendError
+) -> ValueError | RuntimeError | TypeError:
+    assert_type(too_large.size, int)
+    assert_type(too_large.limit, int)
+    assert_type(failed.stored, tuple[str, ...])
+    assert_type(failed.failed, dict[str, Exception])
+    assert_type(backend.retryable, bool)
+    if failed.stored:
+        return dawdle.NoAppError("none")
+    if backend.retryable:
+        return dawdle.NotAnEventError("int")
+    return dawdle.ConfigurationError("wrong")
+
+
+dawdle.Retry()
+dawdle.Retry(8, 1, 1.5, 60, 0)
+dawdle.Retry(max_attempts=3, initial=0.1, factor=2, max_delay=900, jitter=0.5)
+
+
+# Apps
+
+
+@asynccontextmanager
+async def lifespan(app: dawdle.Dawdle) -> AsyncGenerator[Database, None]:
+    yield Database("main")
+
+
+@asynccontextmanager
+async def empty_lifespan(app: object) -> AsyncGenerator[None, None]:
+    yield
+
+
+def watch(moment: hooks.Moment) -> None:
+    match moment:
+        case hooks.Signaled(event_id=event_id) | hooks.HandlerStarted(event_id=event_id):
+            assert_type(event_id, str)
+        case hooks.HandlerFinished(outcome="failed", error=error):
+            assert_type(error, str | None)
+        case hooks.HandlerFinished() | hooks.Forwarded() | hooks.DeadLettered():
+            assert_type(moment.handler, str | None)
+        case hooks.Received() | hooks.ReceiveFailed() | hooks.Settled() | hooks.LeaseLost():
+            assert_type(moment.queue, str)
+        case _:
+            assert_never(moment)
+
+
+def watch_anything(moment: object) -> None: ...
+
+
+def tenant() -> dict[str, str]:
+    return {"tenant": "t-1"}
+
+
+class Plain:
+    """A codec of one's own."""
+
+    content_type = "text/plain"
+
+    def encode(self, event: object) -> bytes:
+        return repr(event).encode()
+
+    def decode(self, data: bytes, kind: type[T]) -> T:
+        return msgspec.convert(data.decode(), kind)
+
+
+class Service:
+    async def on_placed(self, event: Placed, ctx: dawdle.Context) -> None: ...
+
+    def __call__(self, event: object) -> None: ...
+
+
+async def apps(clock: Clock) -> None:
+    dawdle.Dawdle()
+    dawdle.Dawdle(Memory(clock=clock), clock=clock, lifespan=lifespan, hooks=[watch, watch_anything])
+    dawdle.Dawdle(
+        backend=Memory(),
+        start_listener=False,
+        concurrency=10,
+        retry=dawdle.Retry(),
+        grace=5,
+        unclaimed=60,
+        source="/shop",
+        headers={"tenant": "t-1"},
+        codec=dawdle.MessagePack(),
+        hooks=(watch,),
+        lifespan=empty_lifespan,
+    )
+    dawdle.Dawdle(codec=Plain(), headers=tenant)
+    service = Service()
+    async with dawdle.Dawdle() as app:
+        assert_type(app, dawdle.Dawdle)
+        app.register(of_one, A)
+        app.register(bare)
+        app.register(service.on_placed, Placed, name="placed", retry=dawdle.Retry(3), timeout=5)
+        app.register(service, A, B, name="service")
+        app.unregister(service.on_placed)
+        assert_type(app.handler_count(), int)
+        assert_type(app.handler_count(A), int)
+        await app.start_listener()
+        await app.stop_listener()
+        await app.idle()
+    run: Callable[[], None] = dawdle.Dawdle().run
+    run()
+
+
+# What is satisfied by what
+
+
+backend: Backend = Memory(lease=30, max_delay=900, dead_letters=False)
+behind: Backend | None = Memory().dead_letters
+json: Codec = dawdle.JSON()
+message_pack: Codec = dawdle.MessagePack()
+plain: Codec = Plain()
+held: Clock = ManualClock()
+skewed: Clock = ManualClock().skewed(600)
+system: Clock = SystemClock()
+
+
+async def backends(queue: Backend) -> None:
+    async with queue as opened:
+        assert_type(opened, Backend)
+        assert_type(await queue.send([Outgoing(b"x", delay=5)]), list[Fault | None])
+        assert_type(await queue.receive(10, 20.0), list[Delivery])
+        assert_type(await queue.ack(["r"]), list[Fault | None])
+        assert_type(await queue.release([("r", 5.0)]), list[Fault | None])
+        async with queue.renewer() as renew:
+            assert_type(await renew(["r"]), list[Fault | None])
+    assert_type(json.decode(b"{}", A), A)
+    assert_type(dawdle.JSON().decode(b"{}", A), A)

@@ -1,0 +1,235 @@
+"""Every line marked as an error is one under mypy --strict and under pyright strict, and no other line is."""
+
+# pyright: strict
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+import dawdle
+from dawdle import hooks
+from dawdle.abc import Backend, Clock, Codec
+from dawdle.backends.memory import Memory
+
+
+class A(msgspec.Struct):
+    a: int = 0
+
+
+class B(msgspec.Struct):
+    pass
+
+
+class SubA(A):
+    pass
+
+
+class C(msgspec.Struct):
+    pass
+
+
+class D(msgspec.Struct):
+    pass
+
+
+class E(msgspec.Struct):
+    pass
+
+
+class F(msgspec.Struct):
+    pass
+
+
+class G(msgspec.Struct):
+    pass
+
+
+async def takes_a(event: A) -> int:
+    return event.a
+
+
+async def takes_sub(event: SubA) -> None: ...
+async def takes_any_of_six(event: A | B | C | D | E | F) -> None: ...
+async def takes_ab(event: A | B, ctx: dawdle.Context) -> None: ...
+async def takes_object(event: object) -> None: ...
+async def takes_nothing() -> None: ...
+async def takes_named(*, event: A) -> None: ...
+
+
+# A handler that is not of its types
+
+dawdle.on_event(B)(takes_a)  # error
+dawdle.on_event(A, B)(takes_a)  # error
+dawdle.on_event(A, B, C)(takes_ab)  # error
+dawdle.on_event(A)(takes_sub)  # error
+dawdle.on_event()(takes_a)  # error
+dawdle.on_event(name="every")(takes_a)  # error
+dawdle.on_event(A)(takes_nothing)  # error
+dawdle.on_event(A)(takes_named)  # error
+dawdle.on_event(A)(5)  # error
+dawdle.on_event(A, B, C, D, E, F, G)(takes_object)  # error
+dawdle.on_event(A, B, C, D, E, G)(takes_any_of_six)  # error
+dawdle.Registry().on_event(B)(takes_a)  # error
+
+
+# What is no type, and no option
+
+dawdle.on_event(5)  # error
+dawdle.on_event("A")  # error
+dawdle.on_event(A, "B")  # error
+dawdle.on_event(A())  # error
+dawdle.on_event(takes_a, name="x")  # error
+dawdle.on_event(A, nam="x")  # error
+dawdle.on_event(A, name=5)  # error
+dawdle.on_event(A, aliases=5)  # error
+dawdle.on_event(A, retry=5)  # error
+dawdle.on_event(A, timeout="5")  # error
+dawdle.on_event(A, concurrency=1.5)  # error
+dawdle.on_event(A, exclude=[5])  # error
+dawdle.on_event(A, queue=5)  # error
+dawdle.on_event(A, retries=3)  # error
+
+
+# A decorated handler keeps its type
+
+decorated = dawdle.on_event(A)(takes_a)
+bare = dawdle.on_event(takes_a)
+both = dawdle.on_event(A, B)(takes_ab)
+
+
+async def calls(ctx: dawdle.Context) -> object:
+    await decorated(B())  # error
+    await decorated()  # error
+    await bare(B())  # error
+    await bare(A(), ctx)  # error
+    await both(A())  # error
+    await both(C(), ctx)  # error
+    one: str = await decorated(A())  # error
+    two: str = await bare(A())  # error
+    return one, two
+
+
+# Events
+
+dawdle.event(5)  # error
+dawdle.event("x", alias=("y",))  # error
+dawdle.event("x", aliases=5)  # error
+dawdle.event("x", unclaimed="ignore")  # error
+dawdle.event("x")(5)  # error
+
+
+# Signals
+
+
+async def signals(app: dawdle.Dawdle) -> object:
+    await dawdle.signal()  # error
+    await dawdle.signal(A(), 5)  # error
+    await dawdle.signal(A(), delay="5")  # error
+    await dawdle.signal(A(), at=5)  # error
+    await dawdle.signal(A(), at="2030-01-01")  # error
+    await dawdle.signal(A(), dely=5)  # error
+    await dawdle.signal(A(), direct="no")  # error
+    await dawdle.signal(A(), id=5)  # error
+    await dawdle.signal(A(), group=5)  # error
+    await dawdle.signal(A(), headers={"tenant": 5})  # error
+    await dawdle.signal(A(), headers="tenant")  # error
+    await dawdle.signal(A(), queue=5)  # error
+    await app.signal(A(), delay=[])  # error
+    await app.signal(A(), later=True)  # error
+    await dawdle.signal_many(A())  # error
+    await dawdle.signal_many([A()], direct=True)  # error
+    await app.signal_many([A()], id="e")  # error
+    one: int = await dawdle.signal(A())  # error
+    many: list[int] = await dawdle.signal_many([A()])  # error
+    dawdle.discover(5)  # error
+    return one, many
+
+
+# Inside a handler
+
+
+async def handle(event: object, ctx: dawdle.Context) -> object:
+    text: str = ctx.state(A)  # error
+    ctx.state("A")  # error
+    ctx.state(A).b  # error
+    ctx.state()  # error
+    ctx.attempts  # error
+    ctx.headers["x"] = "y"  # error
+    number: int = ctx.event_id  # error
+    if number:
+        raise dawdle.RetryLater("soon")  # error
+    return text
+
+
+dawdle.Retry(max_attempts="3")  # error
+dawdle.Retry(max_attempts=1.5)  # error
+dawdle.Retry(attempts=3)  # error
+dawdle.Retry(initial="1")  # error
+dawdle.Retry(1, 2, 3, 4, 0.5, 6)  # error
+dawdle.Retry().jitter = 0.1  # error
+
+
+# Apps
+
+
+@asynccontextmanager
+async def lifespan_of_text(app: str) -> AsyncGenerator[None, None]:
+    yield
+
+
+async def no_context_manager(app: dawdle.Dawdle) -> None: ...
+def watches_text(moment: str) -> None: ...
+def watches_signals(moment: hooks.Signaled) -> None: ...
+def watches(moment: hooks.Moment) -> None: ...
+
+
+class Incomplete:
+    async def send(self, batch: list[bytes]) -> None: ...
+
+
+class NoCodec:
+    def encode(self, event: object) -> bytes:
+        return b""
+
+
+class NoClock:
+    def now(self) -> float:
+        return 0.0
+
+
+def apps(app: dawdle.Dawdle) -> None:
+    dawdle.Dawdle("memory")  # error
+    dawdle.Dawdle(Memory(), 5)  # error
+    dawdle.Dawdle(Incomplete())  # error
+    dawdle.Dawdle(concurency=5)  # error
+    dawdle.Dawdle(concurrency="5")  # error
+    dawdle.Dawdle(retry=3)  # error
+    dawdle.Dawdle(grace="5")  # error
+    dawdle.Dawdle(start_listener="no")  # error
+    dawdle.Dawdle(registry=[takes_a])  # error
+    dawdle.Dawdle(headers={"tenant": 5})  # error
+    dawdle.Dawdle(codec="json")  # error
+    dawdle.Dawdle(codec=NoCodec())  # error
+    dawdle.Dawdle(clock=NoClock())  # error
+    dawdle.Dawdle(lifespan=lifespan_of_text)  # error
+    dawdle.Dawdle(lifespan=no_context_manager)  # error
+    dawdle.Dawdle(hooks=watches)  # error
+    dawdle.Dawdle(hooks=[watches_text])  # error
+    dawdle.Dawdle(hooks=[watches_signals])  # error
+    app.register(5)  # error
+    app.register(takes_a, 5)  # error
+    app.register(takes_a, A())  # error
+    app.register(takes_a, A, nam="x")  # error
+    app.register(takes_a, A, timeout="5")  # error
+    app.unregister("takes_a")  # error
+    app.handler_count("A")  # error
+    app.handler_count(A())  # error
+    dawdle.Registry().include([takes_a])  # error
+    Memory(lease="60")  # error
+    Memory(leases=60)  # error
+
+
+backend: Backend = Incomplete()  # error
+codec: Codec = NoCodec()  # error
+clock: Clock = NoClock()  # error
