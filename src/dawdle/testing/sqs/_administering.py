@@ -91,13 +91,13 @@ def create_queue(service: Service, request: CreateQueue, call: Call) -> UrlAnswe
     return UrlAnswer(service.url(queue))
 
 
-def get_queue_url(service: Service, request: GetQueueUrl, call: Call) -> UrlAnswer:
+def get_queue_url(service: Service, request: GetQueueUrl, _call: Call) -> UrlAnswer:
     """Return the URL of a queue by its name."""
     account = request.queue_owner_aws_account_id or service.account
     return UrlAnswer(service.url(service.find(f"/{account}/{request.queue_name}")))
 
 
-def list_queues(service: Service, request: ListQueues, call: Call) -> UrlsAnswer:
+def list_queues(service: Service, request: ListQueues, _call: Call) -> UrlsAnswer:
     """Return the URLs of all queues, or of those whose name starts so."""
     prefix = request.queue_name_prefix or ""
     names = sorted(name for name in service.queues if name.startswith(prefix))
@@ -105,9 +105,7 @@ def list_queues(service: Service, request: ListQueues, call: Call) -> UrlsAnswer
     return UrlsAnswer([service.url(service.queues[name]) for name in page] or None, token)
 
 
-def list_dead_letter_source_queues(
-    service: Service, request: ListDeadLetterSourceQueues, call: Call
-) -> SourcesAnswer:
+def list_dead_letter_source_queues(service: Service, request: ListDeadLetterSourceQueues, _call: Call) -> SourcesAnswer:
     """Return the URLs of the queues that send their dead letters to this one."""
     queue = service.find(request.queue_url)
     names = sorted(source.name for source in service.sources(queue))
@@ -195,19 +193,19 @@ def delete_queue(service: Service, request: OnQueue, call: Call) -> None:
     service.close(service.find(request.queue_url), call.moment)
 
 
-def tag_queue(service: Service, request: TagQueue, call: Call) -> None:
+def tag_queue(service: Service, request: TagQueue, _call: Call) -> None:
     """Set tags."""
     _tag(service.find(request.queue_url), request.tags)
 
 
-def untag_queue(service: Service, request: UntagQueue, call: Call) -> None:
+def untag_queue(service: Service, request: UntagQueue, _call: Call) -> None:
     """Remove tags."""
     queue = service.find(request.queue_url)
     for key in request.tag_keys:
         queue.tags.pop(key, None)
 
 
-def list_queue_tags(service: Service, request: OnQueue, call: Call) -> TagsAnswer:
+def list_queue_tags(service: Service, request: OnQueue, _call: Call) -> TagsAnswer:
     """Return all tags."""
     return TagsAnswer(service.find(request.queue_url).tags or None)
 

@@ -126,11 +126,7 @@ def _settings(fifo: bool, shown: dict[str, str], attributes: Mapping[str, str]) 
             shown.pop(name, None)
         else:
             shown[name] = value
-    if (
-        fifo
-        and shown["FifoThroughputLimit"] == "perMessageGroupId"
-        and shown["DeduplicationScope"] == "queue"
-    ):
+    if fifo and shown["FifoThroughputLimit"] == "perMessageGroupId" and shown["DeduplicationScope"] == "queue":
         raise _invalid("FifoThroughputLimit", "perMessageGroupId")
     return Settings(
         fifo=fifo,

@@ -37,9 +37,7 @@ def body(text: str) -> bytes:
 def attributes(values: Mapping[str, AttributeValue]) -> int:
     """Return how many bytes message attributes count for."""
     if len(values) > _MAX_ATTRIBUTES:
-        raise _bad(
-            f"Number of message attributes [{len(values)}] exceeds the allowed maximum [{_MAX_ATTRIBUTES}]."
-        )
+        raise _bad(f"Number of message attributes [{len(values)}] exceeds the allowed maximum [{_MAX_ATTRIBUTES}].")
     return sum(_attribute(name, value) for name, value in values.items())
 
 
@@ -55,14 +53,10 @@ def _attribute(name: str, value: AttributeValue) -> int:
     binary = kind[1] == "Binary"
     content = value.binary_value if binary else value.string_value
     if not content or (value.string_value if binary else value.binary_value) is not None:
-        raise _bad(
-            f"The message attribute '{name}' must contain non-empty message attribute value for its type."
-        )
+        raise _bad(f"The message attribute '{name}' must contain non-empty message attribute value for its type.")
     if isinstance(content, str):
         if _FORBIDDEN.search(content):
-            raise refuse(
-                "InvalidMessageContents", f"The attribute '{name}' has characters outside the allowed set."
-            )
+            raise refuse("InvalidMessageContents", f"The attribute '{name}' has characters outside the allowed set.")
         if kind[1] == "Number" and not _is_number(content):
             raise _bad(f"Can't cast the value of message (user) attribute '{name}' to a number.")
         content = content.encode()

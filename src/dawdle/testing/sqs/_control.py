@@ -94,6 +94,4 @@ def _shown(standing: Standing) -> RuleAnswer:
 
 
 def _reply(exchange: Exchange, status: str, answer: object) -> None:
-    exchange.answer(
-        f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n", msgspec.json.encode(answer) + b"\n"
-    )
+    exchange.answer(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n", msgspec.json.encode(answer) + b"\n")

@@ -1,4 +1,4 @@
-"""Every refusal that SQS can answer, with its two codes, its HTTP status and whose fault it is; no rule decides here."""
+"""Every refusal that SQS can answer: its codes, HTTP status and whose fault it is. When to refuse is decided elsewhere."""
 
 from typing import Final
 
@@ -16,9 +16,7 @@ class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failur
     see that one as `Error.Code`), `status` the HTTP status, `sender` whether it is the caller's fault.
     """
 
-    def __init__(
-        self, code: str, message: str, *, query_code: str, status: int, sender: bool, prefix: str
-    ) -> None:
+    def __init__(self, code: str, message: str, *, query_code: str, status: int, sender: bool, prefix: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message

@@ -28,8 +28,8 @@ FaultName = Literal[
 ]
 """What goes wrong.
 
-`delay`: the call is carried out `seconds` later. `reset`: the connection is cut, nothing was done. `silence`: no answer,
-nothing was done. `server_error`: HTTP `status`. `throttle`: `RequestThrottled` as 403. `expired_token`,
+`delay`: the call is carried out `seconds` later. `reset`: the connection is cut, nothing was done. `silence`: no
+answer, nothing was done. `server_error`: HTTP `status`. `throttle`: `RequestThrottled` as 403. `expired_token`,
 `access_denied`, `queue_missing`: that error. `entries_failed`: the `entries` (from 0) of a batch are `Failed`, the
 others carried out. `lost_answer`: carried out, then the connection is cut (or, `silent`, nothing comes). `twice`:
 what was received is received again, by the next receive or (`within`) in the same answer. `comes_back`: what was
@@ -239,17 +239,13 @@ class Faults:
                 continue
             instead = instead or fault in _INSTEAD
             striking.append(standing)
-            self.fired.append(
-                Fired(standing.number, fault, asked.operation, asked.queue, asked.number, asked.at)
-            )
+            self.fired.append(Fired(standing.number, fault, asked.operation, asked.queue, asked.number, asked.at))
         return striking
 
 
 def _check(rule: Rule) -> None:
     if rule.fault not in get_args(FaultName):
-        raise ConfigurationError(
-            f"no fault is called {rule.fault!r}; there are {', '.join(get_args(FaultName))}"
-        )
+        raise ConfigurationError(f"no fault is called {rule.fault!r}; there are {', '.join(get_args(FaultName))}")
     only = _ONLY.get(rule.fault)
     if only and rule.operation is not None and rule.operation not in only:
         raise ConfigurationError(

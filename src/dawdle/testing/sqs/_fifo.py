@@ -50,8 +50,7 @@ class Attempt(msgspec.Struct, frozen=True):
     def stands(self) -> bool:
         """Return whether none of the messages was deleted, received again or hidden for another time since."""
         return all(
-            m.state == "held" and m.receives == receives and m.until == until
-            for m, receives, until in self.messages
+            m.state == "held" and m.receives == receives and m.until == until for m, receives, until in self.messages
         )
 
 

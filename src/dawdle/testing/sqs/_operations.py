@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from dawdle.testing.sqs import _administering as administering
+from dawdle.testing.sqs import _moving as moving
 from dawdle.testing.sqs import _receiving as receiving
 from dawdle.testing.sqs import _sending as sending
 from dawdle.testing.sqs import _shapes as shapes
@@ -71,13 +72,14 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "ReceiveMessage": _operation(shapes.ReceiveMessage, receiving.receive_message),
     "DeleteMessage": _operation(shapes.DeleteMessage, receiving.delete_message),
     "DeleteMessageBatch": _operation(shapes.DeleteMessageBatch, receiving.delete_message_batch),
-    "ChangeMessageVisibility": _operation(
-        shapes.ChangeMessageVisibility, receiving.change_message_visibility
-    ),
+    "ChangeMessageVisibility": _operation(shapes.ChangeMessageVisibility, receiving.change_message_visibility),
     "ChangeMessageVisibilityBatch": _operation(
         shapes.ChangeMessageVisibilityBatch, receiving.change_message_visibility_batch
     ),
     "ListDeadLetterSourceQueues": _operation(
         shapes.ListDeadLetterSourceQueues, administering.list_dead_letter_source_queues
     ),
+    "StartMessageMoveTask": _operation(shapes.MoveTaskStart, moving.start_message_move_task),
+    "ListMessageMoveTasks": _operation(shapes.MoveTaskSource, moving.list_message_move_tasks),
+    "CancelMessageMoveTask": _operation(shapes.MoveTaskHandle, moving.cancel_message_move_task),
 }

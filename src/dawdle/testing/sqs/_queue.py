@@ -174,9 +174,7 @@ class Queue:
         if message is None or message.state != "held":
             raise refuse("MessageNotInflight", f"Message is not in flight: {handle}.")
         if not latest:
-            raise refuse(
-                "ReceiptHandleIsInvalid", "The message has been received again under another handle."
-            )
+            raise refuse("ReceiptHandleIsInvalid", "The message has been received again under another handle.")
         if at - message.received_at + timeout > MAX_HOLD:
             raise refuse(
                 "InvalidParameterValue",

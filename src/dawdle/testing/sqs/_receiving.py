@@ -129,9 +129,7 @@ class _Wanted:
         for message in messages:
             self.queue.twin(message, moment.at)
         if within and (room := self.limit - len(messages)):
-            return [
-                self._show(message) for message in self.queue.take(room, self.visibility, moment).messages
-            ]
+            return [self._show(message) for message in self.queue.take(room, self.visibility, moment).messages]
         return []
 
     def _again(self, moment: Moment) -> list[Message] | None:
@@ -214,18 +212,14 @@ def change_message_visibility(service: Service, request: ChangeMessageVisibility
     service.touch(queue, call.moment)
 
 
-def change_message_visibility_batch(
-    service: Service, request: ChangeMessageVisibilityBatch, call: Call
-) -> BatchAnswer:
+def change_message_visibility_batch(service: Service, request: ChangeMessageVisibilityBatch, call: Call) -> BatchAnswer:
     """Do so for up to ten messages."""
     queue = service.find(request.queue_url)
     queue.advance(call.moment.at)
     checks.batch(request.entries, "ChangeMessageVisibilityBatch")
 
     def step(entry: ChangeVisibilityEntry) -> EntryDone:
-        timeout = checks.number(
-            "VisibilityTimeout", entry.visibility_timeout, 0, MAX_HOLD, queue.settings.visibility
-        )
+        timeout = checks.number("VisibilityTimeout", entry.visibility_timeout, 0, MAX_HOLD, queue.settings.visibility)
         queue.change(entry.receipt_handle, timeout, call.moment.at)
         return EntryDone(entry.id)
 
@@ -235,7 +229,7 @@ def change_message_visibility_batch(
 
 
 _SYSTEM: Final[dict[str, Callable[[Message], str | None]]] = {
-    "SenderId": lambda message: SENDER,
+    "SenderId": lambda _: SENDER,
     "SentTimestamp": lambda message: str(message.sent_ms),
     "ApproximateReceiveCount": lambda message: str(message.receives),
     "ApproximateFirstReceiveTimestamp": lambda message: str(message.first_received_ms),

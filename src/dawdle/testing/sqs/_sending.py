@@ -69,9 +69,7 @@ def _store(service: Service, queue: Queue, message: Message, delay: int | None, 
         if message.dedup is not None:
             raise _not_of_this_type(message.dedup, "MessageDeduplicationId")
         message.id = service.new_id()
-        return queue.store(
-            message, checks.number("DelaySeconds", delay, 0, 900, queue.settings.delay), call.moment.at
-        )
+        return queue.store(message, checks.number("DelaySeconds", delay, 0, 900, queue.settings.delay), call.moment.at)
     if delay:
         raise _not_of_this_type(str(delay), "DelaySeconds")
     if message.group is None:

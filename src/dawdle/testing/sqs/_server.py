@@ -90,9 +90,7 @@ class SQSServer:
     def endpoint_url(self) -> str:
         """Where clients find this server, such as `http://127.0.0.1:40123`. Raises `ConfigurationError` until open."""
         if not self._service.endpoint_url:
-            raise ConfigurationError(
-                "the server has no address yet; open it with `async with SQSServer() as server:`"
-            )
+            raise ConfigurationError("the server has no address yet; open it with `async with SQSServer() as server:`")
         return self._service.endpoint_url
 
     @property

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,7 +13,7 @@ from dawdle.testing.sqs._faults import Asked, Faults, Trouble
 from dawdle.testing.sqs._message import Message, Moment
 from dawdle.testing.sqs._queue import Queue
 
-__all__ = ["Call", "Poll", "Service"]
+__all__ = ["IN_FLIGHT", "Call", "Move", "Poll", "Service"]
 
 IN_FLIGHT: Final = 120_000
 """Messages of one queue that may be held at once (SQS developer guide, quotas, 2026)."""
@@ -25,6 +25,22 @@ class Call(msgspec.Struct):
     asked: Asked
     moment: Moment
     trouble: Trouble
+
+
+class Move(msgspec.Struct, kw_only=True):
+    """One task that moves a dead-letter queue's messages elsewhere: RUNNING until it is one of the other three."""
+
+    handle: str
+    source: Queue
+    destination: Queue | None
+    """None: every message goes back to the queue that it came from."""
+
+    per_second: int | None
+    to_move: int
+    started_ms: int
+    status: Literal["RUNNING", "COMPLETED", "CANCELLED", "FAILED"] = "RUNNING"
+    moved: int = 0
+    failure: str | None = None
 
 
 class Poll:
@@ -62,6 +78,7 @@ class Service:
         self.endpoint_url = ""
         self.queues: dict[str, Queue] = {}
         self.deleted: dict[str, float] = {}
+        self.moves: list[Move] = []
         self._bits = bits
         self._polls: dict[Queue, deque[Poll]] = {}
         self._armed: dict[Queue, float] = {}
@@ -116,9 +133,7 @@ class Service:
     def dead_letter(self, queue: Queue, target: Queue, spent: Sequence[Message], moment: Moment) -> None:
         """Move messages that `queue` gave up to the dead-letter queue."""
         for message in spent:
-            letter = msgspec.structs.replace(
-                message, carried=message.receives, until=0.0, dead_letter_source=queue.arn
-            )
+            letter = msgspec.structs.replace(message, carried=message.receives, until=0.0, dead_letter_source=queue.arn)
             if target.ordering:
                 letter.dedup = letter.id
                 letter.sequence = target.ordering.next_sequence()

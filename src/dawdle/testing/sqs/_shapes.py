@@ -21,7 +21,6 @@ __all__ = [
     "MoveTaskSource",
     "MoveTaskStart",
     "OnQueue",
-    "Permission",
     "ReceiveMessage",
     "ReceivedMessage",
     "SendEntry",
@@ -82,12 +81,6 @@ class TagQueue(OnQueue):
 
 class UntagQueue(OnQueue):
     tag_keys: list[str]
-
-
-class Permission(OnQueue):
-    label: str
-    aws_account_ids: list[str] = msgspec.field(name="AWSAccountIds", default_factory=list[str])
-    actions: list[str] = msgspec.field(default_factory=list[str])
 
 
 class SendEntry(msgspec.Struct, rename="pascal", kw_only=True, gc=False):
