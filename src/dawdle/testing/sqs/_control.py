@@ -52,7 +52,7 @@ class Control:
             return False
         try:
             answer = self._answer(exchange.request.method, path.removeprefix(_ROOT), exchange.request.body)
-        except (ConfigurationError, msgspec.MsgspecError) as error:
+        except (ConfigurationError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             _reply(exchange, "400 Bad Request", Problem(str(error)))
         else:
             if answer is None:

@@ -1,4 +1,4 @@
-"""Every refusal that SQS can answer: its codes, HTTP status and whose fault it is. When to refuse is decided elsewhere."""
+"""Every refusal that SQS can answer: codes, HTTP status, whose fault it is. When to refuse is decided elsewhere."""
 
 from typing import Final
 

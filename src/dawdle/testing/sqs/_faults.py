@@ -36,6 +36,15 @@ what was received is received again, by the next receive or (`within`) in the sa
 deleted waits again `seconds` later. `skew`: the `Date` header is `seconds` ahead.
 """
 
+OPERATION_NAMES: Final = frozenset(
+    (
+        "CreateQueue GetQueueUrl ListQueues GetQueueAttributes SetQueueAttributes TagQueue UntagQueue ListQueueTags "
+        "PurgeQueue DeleteQueue SendMessage SendMessageBatch ReceiveMessage DeleteMessage DeleteMessageBatch "
+        "ChangeMessageVisibility ChangeMessageVisibilityBatch ListDeadLetterSourceQueues StartMessageMoveTask "
+        "ListMessageMoveTasks CancelMessageMoveTask"
+    ).split()
+)
+
 _BATCHES: Final = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})
 _ONLY: Final[dict[str, frozenset[str]]] = {
     "entries_failed": _BATCHES,
@@ -246,6 +255,8 @@ class Faults:
 def _check(rule: Rule) -> None:
     if rule.fault not in get_args(FaultName):
         raise ConfigurationError(f"no fault is called {rule.fault!r}; there are {', '.join(get_args(FaultName))}")
+    if rule.operation is not None and rule.operation not in OPERATION_NAMES:
+        raise ConfigurationError(f"this server has no operation {rule.operation!r}; SQS writes them like SendMessage")
     only = _ONLY.get(rule.fault)
     if only and rule.operation is not None and rule.operation not in only:
         raise ConfigurationError(

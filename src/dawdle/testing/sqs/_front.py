@@ -1,5 +1,6 @@
 """From a request to its answer: signature, operation, faults, errors. Decides nothing about queues."""
 
+import logging
 from collections import Counter
 from email.utils import formatdate
 from http import HTTPStatus
@@ -16,6 +17,8 @@ from dawdle.testing.sqs._receiving import Waits
 from dawdle.testing.sqs._service import Call, Service
 
 __all__ = ["Front"]
+
+_log = logging.getLogger(__name__)
 
 _TARGET: Final = "AmazonSQS."
 _CONTENT_TYPE: Final = "application/x-amz-json-1.0"
@@ -66,6 +69,10 @@ class Front:
             answer = self._carry_out(exchange, call)
         except Refusal as refusal:
             self._answer(exchange, call, refusal)
+            return
+        except Exception:
+            _log.exception("an error of the SQS server itself in %s; please report it", call.asked.operation)
+            self._answer(exchange, call, refuse("InternalFailure", "An error of this server; its log has more."))
             return
         if isinstance(answer, Waits):
             answer.park(lambda late: self._answer(exchange, call, late))

@@ -42,6 +42,9 @@ class Message(msgspec.Struct, kw_only=True, eq=False, gc=False):
     until: float = 0.0
     """Monotonic seconds at which a delayed or held message is waiting (again)."""
 
+    timer: int = -1
+    """Which entry of the queue's heap says so; older entries for this message are void."""
+
     receives: int = 0
     """Over all queues that this message has been in."""
 

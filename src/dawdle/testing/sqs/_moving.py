@@ -123,14 +123,15 @@ def _step(service: Service, move: Move, moment: Moment) -> None:
     if move.status != "RUNNING":
         return
     move.source.advance(moment.at)
-    for message in move.source.pull(min(move.per_second or _AT_ONCE, move.to_move - move.moved)):
-        target = move.destination or service.find_arn(message.dead_letter_source or "")
-        if target is None:
-            move.source.store(message, 0, moment.at, again=True)
-            move.status, move.failure = "FAILED", "CouldNotDetermineMessageSource"
-            return
-        _store_anew(service, target, message, moment)
-        move.moved += 1
+    for _ in range(min(move.per_second or _AT_ONCE, move.to_move - move.moved)):
+        for message in move.source.pull(1):
+            target = move.destination or service.find_arn(message.dead_letter_source or "")
+            if target is None:
+                move.source.store(message, 0, moment.at, again=True)
+                move.status, move.failure = "FAILED", "CouldNotDetermineMessageSource"
+                return
+            _store_anew(service, target, message, moment)
+            move.moved += 1
     if move.moved >= move.to_move or not move.source.deliverable():
         move.status = "COMPLETED"
     else:
@@ -146,6 +147,7 @@ def _store_anew(service: Service, target: Queue, message: Message, moment: Momen
         sent_ms=moment.ms,
         stored_at=moment.at,
         until=0.0,
+        timer=-1,
         receives=0,
         carried=0,
         first_received_ms=0,

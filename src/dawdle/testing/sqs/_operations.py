@@ -32,7 +32,7 @@ def target(body: bytes) -> str | None:
     """Return the name of the queue that a request is about, as far as it says so."""
     try:
         found = _target.decode(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     return found.queue_url.rpartition("/")[2] if found.queue_url else found.queue_name
 
@@ -49,7 +49,7 @@ def _operation(shape: type[R], act: Callable[[Service, R, Call], object]) -> Ope
                 name = reason.split("`")[1]
                 raise refuse("MissingParameter", f"The request must contain the parameter {name}.") from error
             raise refuse("SerializationException", reason) from error
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise refuse("SerializationException", str(error)) from error
         return act(service, request, call)
 

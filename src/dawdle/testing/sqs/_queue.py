@@ -76,8 +76,8 @@ class Queue:
         """Do what has fallen due by `at`: delays, visibility, retention."""
         timers = self._timers
         while timers and timers[0][0] <= at:
-            until, _, message = heapq.heappop(timers)
-            if message.until == until:
+            _, timer, message = heapq.heappop(timers)
+            if message.timer == timer:
                 self._wait(message)
         horizon = at - self.settings.retention
         ages = self._ages
@@ -89,7 +89,7 @@ class Queue:
     def next_due(self) -> float | None:
         """Return when the next delayed or held message will be waiting (monotonic seconds); None: never."""
         timers = self._timers
-        while timers and timers[0][2].until != timers[0][0]:
+        while timers and timers[0][2].timer != timers[0][1]:
             heapq.heappop(timers)
         return timers[0][0] if timers else None
 
@@ -200,13 +200,13 @@ class Queue:
 
     def twin(self, message: Message, at: float) -> Message:
         """Store a second copy of a message under the same id, as a server that missed its receive would have."""
-        copy = msgspec.structs.replace(message, until=0.0)
+        copy = msgspec.structs.replace(message, until=0.0, timer=-1)
         return self.store(copy, 0, at, again=True)
 
     def purge(self) -> None:
         """Delete every message, held and delayed ones too."""
         for message in self._stored.values():
-            message.state, message.until = "gone", -1.0
+            message.state, message.timer = "gone", -1
         self._stored.clear()
         self._timers.clear()
         self._ages.clear()
@@ -241,7 +241,7 @@ class Queue:
         self._schedule(message, moment.at + visibility)
 
     def _wait(self, message: Message) -> None:
-        message.until = 0.0
+        message.timer, message.until = -1, 0.0
         self.waiting += 1
         if message.state == "delayed":
             self.delayed -= 1
@@ -264,13 +264,12 @@ class Queue:
             case "held":
                 self.held -= 1
                 self._line.freed(message)
-        message.state = "gone"
-        message.until = -1.0
+        message.state, message.timer = "gone", -1
         del self._stored[message.key]
 
     def _schedule(self, message: Message, until: float) -> None:
-        message.until = until
-        heapq.heappush(self._timers, (until, next(self._serials), message))
+        message.until, message.timer = until, next(self._serials)
+        heapq.heappush(self._timers, (until, message.timer, message))
         if len(self._timers) > 2 * (self.delayed + self.held) + _SLACK:
-            self._timers = [timer for timer in self._timers if timer[2].until == timer[0]]
+            self._timers = [timer for timer in self._timers if timer[2].timer == timer[1]]
             heapq.heapify(self._timers)

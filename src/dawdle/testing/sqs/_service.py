@@ -133,7 +133,9 @@ class Service:
     def dead_letter(self, queue: Queue, target: Queue, spent: Sequence[Message], moment: Moment) -> None:
         """Move messages that `queue` gave up to the dead-letter queue."""
         for message in spent:
-            letter = msgspec.structs.replace(message, carried=message.receives, until=0.0, dead_letter_source=queue.arn)
+            letter = msgspec.structs.replace(
+                message, carried=message.receives, until=0.0, timer=-1, dead_letter_source=queue.arn
+            )
             if target.ordering:
                 letter.dedup = letter.id
                 letter.sequence = target.ordering.next_sequence()
