@@ -245,7 +245,7 @@ async def test_a_retrying_client_gets_past_faults_and_stores_twice_what_it_was_n
 
 
 def test_rules_know_every_operation_of_the_server():
-    assert OPERATION_NAMES == set(OPERATIONS)
+    assert set(OPERATIONS) == OPERATION_NAMES
 
 
 def asked(number, operation="SendMessage", queue="orders"):

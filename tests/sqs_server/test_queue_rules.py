@@ -76,15 +76,13 @@ class AgainstAPlainModel(RuleBasedStateMachine):
         body, receives, handle = data.draw(st.sampled_from(self.handles))
         self.queue.advance(self.at)
         held = self.visible_at.get(body, 0) > self.at
-        try:
+        if held and receives == self.receives[body]:
             self.queue.change(handle, timeout, self.at)
-        except Refusal as refusal:
-            assert refusal.code == ("ReceiptHandleIsInvalid" if held else "MessageNotInflight")
-            assert not held or receives != self.receives[body]
-        else:
-            assert held
-            assert receives == self.receives[body]
             self.visible_at[body] = self.at + timeout
+        else:
+            with pytest.raises(Refusal) as caught:
+                self.queue.change(handle, timeout, self.at)
+            assert caught.value.code == ("ReceiptHandleIsInvalid" if held else "MessageNotInflight")
 
     @rule(seconds=st.integers(0, 15))
     def pass_time(self, seconds):
@@ -241,7 +239,7 @@ def test_purging_takes_held_and_delayed_messages_too():
         ("MessageRetentionPeriod", "59"),
         ("ReceiveMessageWaitTimeSeconds", "21"),
         ("ReceiveMessageWaitTimeSeconds", "x"),
-        ("RedrivePolicy", "no json"),
+        ("Policy", "no json"),
         ("RedriveAllowPolicy", '{"redrivePermission":"some"}'),
         ("SqsManagedSseEnabled", "yes"),
     ],
@@ -250,6 +248,13 @@ def test_an_attribute_out_of_range_is_refused(name, value):
     with pytest.raises(Refusal) as caught:
         attributes.create("orders", {name: value})
     assert caught.value.code == "InvalidAttributeValue"
+
+
+@pytest.mark.parametrize("policy", ["no json", "{}", '{"deadLetterTargetArn":"arn","maxReceiveCount":"many"}'])
+def test_a_redrive_policy_that_says_too_little_is_refused(policy):
+    with pytest.raises(Refusal) as caught:
+        attributes.create("orders", {"RedrivePolicy": policy})
+    assert caught.value.code == "InvalidParameterValue"
 
 
 def test_an_unknown_attribute_is_refused():

@@ -185,18 +185,16 @@ def _check_nothing(_name: str, _value: str) -> None:
 
 
 def _redrive(value: str) -> Redrive:
-    text = _decode("RedrivePolicy", value, _RedriveText)
+    reason = "Redrive policy is not a valid JSON map with deadLetterTargetArn and maxReceiveCount."
     try:
+        text = msgspec.json.decode(value, type=_RedriveText)
         receives = int(text.max_receive_count)
-    except ValueError:
-        receives = 0
-    if not 1 <= receives <= 1_000:
-        raise refuse(
-            "InvalidParameterValue",
-            f"Value {value} for parameter RedrivePolicy is invalid. Reason: Invalid value for maxReceiveCount: "
-            f"{text.max_receive_count}, valid values are from 1 to 1000 both inclusive.",
-        )
-    return Redrive(text.dead_letter_target_arn, receives)
+        if 1 <= receives <= 1_000:
+            return Redrive(text.dead_letter_target_arn, receives)
+        reason = f"Invalid value for maxReceiveCount: {receives}, valid values are from 1 to 1000 both inclusive."
+    except (msgspec.MsgspecError, ValueError):
+        pass
+    raise refuse("InvalidParameterValue", f"Value {value} for parameter RedrivePolicy is invalid. Reason: {reason}")
 
 
 _T = TypeVar("_T")

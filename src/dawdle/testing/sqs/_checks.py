@@ -145,7 +145,7 @@ def number(name: str, value: int | None, lowest: int, highest: int, default: int
     if value is None:
         return default
     if not lowest <= value <= highest:
-        raise _bad(f"Must be between {lowest} and {highest}, if provided.", name, str(value))
+        raise _bad(f"Must be >= {lowest} and <= {highest}, if provided.", name, str(value))
     return value
 
 

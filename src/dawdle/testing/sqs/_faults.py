@@ -37,12 +37,29 @@ deleted waits again `seconds` later. `skew`: the `Date` header is `seconds` ahea
 """
 
 OPERATION_NAMES: Final = frozenset(
-    (
-        "CreateQueue GetQueueUrl ListQueues GetQueueAttributes SetQueueAttributes TagQueue UntagQueue ListQueueTags "
-        "PurgeQueue DeleteQueue SendMessage SendMessageBatch ReceiveMessage DeleteMessage DeleteMessageBatch "
-        "ChangeMessageVisibility ChangeMessageVisibilityBatch ListDeadLetterSourceQueues StartMessageMoveTask "
-        "ListMessageMoveTasks CancelMessageMoveTask"
-    ).split()
+    {
+        "CancelMessageMoveTask",
+        "ChangeMessageVisibility",
+        "ChangeMessageVisibilityBatch",
+        "CreateQueue",
+        "DeleteMessage",
+        "DeleteMessageBatch",
+        "DeleteQueue",
+        "GetQueueAttributes",
+        "GetQueueUrl",
+        "ListDeadLetterSourceQueues",
+        "ListMessageMoveTasks",
+        "ListQueueTags",
+        "ListQueues",
+        "PurgeQueue",
+        "ReceiveMessage",
+        "SendMessage",
+        "SendMessageBatch",
+        "SetQueueAttributes",
+        "StartMessageMoveTask",
+        "TagQueue",
+        "UntagQueue",
+    }
 )
 
 _BATCHES: Final = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})

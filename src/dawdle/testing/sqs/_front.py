@@ -64,13 +64,11 @@ class Front:
                 exchange.cut()
             return
         try:
-            if rule is not None:
-                raise _refusal(rule)
-            answer = self._carry_out(exchange, call)
+            answer = self._carry_out(exchange, call) if rule is None else _refusal(rule)
         except Refusal as refusal:
             self._answer(exchange, call, refusal)
             return
-        except Exception:
+        except Exception:  # noqa: BLE001 - one bad call must not end the others
             _log.exception("an error of the SQS server itself in %s; please report it", call.asked.operation)
             self._answer(exchange, call, refuse("InternalFailure", "An error of this server; its log has more."))
             return
