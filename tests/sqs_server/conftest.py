@@ -207,3 +207,8 @@ def ministack_client() -> Iterator[object]:
         client = botocore_client(url)
         yield client
         client.close()
+
+
+@pytest.fixture(scope="session")
+def venv_of() -> Callable[[str, str, str, str], Path]:
+    return venv_with

@@ -35,7 +35,7 @@ class Alarm:
     ) -> None:
         if self._runner is not None:
             self._runner.cancel()
-        await self._group.__aexit__(kind, error, trace)
+        await self._group.__aexit__(None, None, None)  # the body's own error goes on as it is, in no group
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         """Call `action()` once the clock's `monotonic()` has reached `when`. It must not raise."""

@@ -120,7 +120,8 @@ class SQSServer:
 
     def queue_url(self, name: str) -> str:
         """Return the URL of a queue. Raises `ConfigurationError` if there is none of this name, or no address yet."""
-        return self.queue(name).url
+        self.queue(name)
+        return self.endpoint_url + self._service.path(self._service.queues[name])
 
     def queue(self, name: str) -> QueueView:
         """Return a look into a queue. Raises `ConfigurationError` if there is none of this name."""

@@ -98,7 +98,11 @@ class Service:
 
     def url(self, queue: Queue) -> str:
         """Return the URL that clients name a queue by."""
-        return f"{self.endpoint_url}/{self.account}/{queue.name}"
+        return self.endpoint_url + self.path(queue)
+
+    def path(self, queue: Queue) -> str:
+        """Return what of its URL is the same wherever this server listens."""
+        return f"/{self.account}/{queue.name}"
 
     def arn(self, name: str) -> str:
         """Return the name that policies name a queue by."""
