@@ -130,3 +130,12 @@ async def test_an_error_of_the_server_itself_is_an_answer_and_a_log_entry(server
     status, _, answer = await raw.answer()
     assert (status, answer["__type"]) == (500, "com.amazonaws.sqs#InternalFailure")
     assert "PurgeQueue" in caplog.text
+
+
+async def test_a_request_that_is_too_long_is_refused_once(server, raw):
+    head = raw.request("AmazonSQS.ListQueues", b"").replace(b"Content-Length: 0", b"Content-Length: 20000000")
+    raw.writer.write(head)
+    for _ in range(20):
+        raw.writer.write(b" " * 1_000_000)
+    assert (await raw.reader.read()).startswith(b"HTTP/1.1 413 ")
+    assert not server.requests

@@ -1,6 +1,7 @@
 """Receives that wait: on a clock that the test holds, over real sockets."""
 
 import asyncio
+import json
 import time
 
 import pytest
@@ -134,6 +135,24 @@ async def test_a_full_queue_refuses_short_polls_and_is_quiet_to_long_ones(clock,
         await until(lambda: server.queue("orders").polls == 1)
         await clock.advance(10)
         assert await poll == ["a", "b", "c"]
+
+
+async def test_queues_that_dead_letter_into_each_other_serve_their_polls(server, client, clock, until):
+    server.create_queue("a", dead_letter="b", max_receives=1)
+    policy = json.dumps({"deadLetterTargetArn": server.queue("a").arn, "maxReceiveCount": 1})
+    await client.set_queue_attributes(QueueUrl=server.queue_url("b"), Attributes={"RedrivePolicy": policy})
+    await send(client, server, "round", "a")
+    assert await receive(client, server, "a", VisibilityTimeout=5) == ["round"]
+    polls = {}
+    for name in "ab":
+        polls[name] = asyncio.create_task(receive(client, server, name, WaitTimeSeconds=20, VisibilityTimeout=5))
+        await until(lambda name=name: server.queue(name).polls == 1)
+    await clock.advance(5)
+    assert await polls["b"] == ["round"]
+    await clock.advance(20)
+    assert await polls["a"] == []
+    assert await receive(client, server, "b") == []
+    assert await receive(client, server, "a") == ["round"]
 
 
 async def test_deleting_a_queue_ends_its_polls(server, client, until):

@@ -33,6 +33,7 @@ __all__ = [
     "purge_queue",
     "set_queue_attributes",
     "tag_queue",
+    "unsupported",
     "untag_queue",
 ]
 
@@ -208,6 +209,12 @@ def untag_queue(service: Service, request: UntagQueue, _call: Call) -> None:
 def list_queue_tags(service: Service, request: OnQueue, _call: Call) -> TagsAnswer:
     """Return all tags."""
     return TagsAnswer(service.find(request.queue_url).tags or None)
+
+
+def unsupported(service: Service, request: OnQueue, _call: Call) -> None:
+    """Refuse: everybody who signs may do everything here, so there are no permissions to add or remove."""
+    service.find(request.queue_url)
+    raise refuse("UnsupportedOperation", "This server to test against has no permissions; whoever signs may do all.")
 
 
 def _tag(queue: Queue, tags: dict[str, str]) -> None:

@@ -38,6 +38,7 @@ deleted waits again `seconds` later. `skew`: the `Date` header is `seconds` ahea
 
 OPERATION_NAMES: Final = frozenset(
     {
+        "AddPermission",
         "CancelMessageMoveTask",
         "ChangeMessageVisibility",
         "ChangeMessageVisibilityBatch",
@@ -53,6 +54,7 @@ OPERATION_NAMES: Final = frozenset(
         "ListQueues",
         "PurgeQueue",
         "ReceiveMessage",
+        "RemovePermission",
         "SendMessage",
         "SendMessageBatch",
         "SetQueueAttributes",

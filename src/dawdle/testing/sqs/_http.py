@@ -66,6 +66,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Exchange] = deque()
         self._busy = False
         self._draining = False
+        self._refused = False
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -103,13 +104,16 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
-        self._length += len(body)
-        if self._length > _MAX_BODY:
-            self._refuse("413 Content Too Large")
-        else:
+        self._length += len(body)  # read to its end in any case: closing on unread bytes would reset the answer away
+        if self._length <= _MAX_BODY:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._refused:
+            return
+        if self._length > _MAX_BODY:
+            self._refuse("413 Content Too Large")
+            return
         request = Request(
             self._parser.get_method().decode("ascii"),
             self._url.decode("latin-1"),
@@ -158,7 +162,8 @@ class Connection(asyncio.Protocol):
                 self._transport.resume_reading()
 
     def _refuse(self, status: str) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._refused:
             self._transport.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             self._transport.close()
+        self._refused = True
         self._waiting.clear()

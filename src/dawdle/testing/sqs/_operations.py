@@ -23,6 +23,7 @@ R = TypeVar("R")
 class _Target(msgspec.Struct, rename="pascal"):
     queue_url: str | None = None
     queue_name: str | None = None
+    source_arn: str | None = None
 
 
 _target: Final = msgspec.json.Decoder(_Target)
@@ -34,6 +35,8 @@ def target(body: bytes) -> str | None:
         found = _target.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+    if found.source_arn:
+        return found.source_arn.rpartition(":")[2]
     return found.queue_url.rpartition("/")[2] if found.queue_url else found.queue_name
 
 
@@ -82,4 +85,6 @@ OPERATIONS: Final[Mapping[str, Operation]] = {
     "StartMessageMoveTask": _operation(shapes.MoveTaskStart, moving.start_message_move_task),
     "ListMessageMoveTasks": _operation(shapes.MoveTaskSource, moving.list_message_move_tasks),
     "CancelMessageMoveTask": _operation(shapes.MoveTaskHandle, moving.cancel_message_move_task),
+    "AddPermission": _operation(shapes.OnQueue, administering.unsupported),
+    "RemovePermission": _operation(shapes.OnQueue, administering.unsupported),
 }

@@ -154,7 +154,11 @@ class Service:
         self._arm(poll.queue)
 
     def touch(self, queue: Queue, moment: Moment) -> None:
-        """Give what a queue has to the receives that wait for it, one message to each."""
+        """Give what a queue has to the receives that wait for it, the oldest first.
+
+        Serving one may dead-letter into a queue that dead-letters back into this one, so this may be entered again
+        while it runs: a poll in hand is in no list, and the list itself stays where it is.
+        """
         polls = self._polls.get(queue)
         if not polls:
             return
@@ -166,8 +170,6 @@ class Service:
                 polls.appendleft(poll)
         if polls:
             self._arm(queue)
-        else:
-            self._polls.pop(queue, None)
 
     def close(self, queue: Queue, moment: Moment) -> None:
         """Remove a queue; the receives that wait for it get nothing."""
