@@ -216,6 +216,16 @@ def test_one_message_that_stays_does_not_keep_the_memory_of_those_that_went():
     assert len(queue._ages) < 200
 
 
+def test_old_messages_that_come_and_go_leave_no_trace_either():
+    queue = queue_of()
+    send(queue, "stays", 100.0)
+    for number in range(10_000):
+        queue.store(Message(key=0, id="", body=str(number), md5="", sent_ms=0, stored_at=1.0), 0, 101.0, again=True)
+        queue.delete(queue.receipt(take(queue, 1, at=101.0)[0]))
+    assert bodies(take(queue, at=102.0)) == ["stays"]
+    assert len(queue._elders) < 200
+
+
 def test_purging_takes_held_and_delayed_messages_too():
     queue = queue_of()
     send(queue, "held")

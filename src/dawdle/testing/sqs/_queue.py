@@ -101,12 +101,7 @@ class Queue:
         """Take in a message; its key is given here. `again`: it does not queue up behind all the others."""
         message.key = next(self._keys)
         self._stored[message.key] = message
-        if self._ages and message.stored_at < self._ages[-1].stored_at:
-            heapq.heappush(self._elders, (message.stored_at, next(self._serials), message))
-        else:
-            self._ages.append(message)
-        if len(self._ages) > 2 * len(self._stored) + _SLACK:
-            self._ages = deque(old for old in self._ages if old.state != "gone")
+        self._note_age(message)
         if delay > 0:
             message.state = "delayed"
             self.delayed += 1
@@ -266,6 +261,19 @@ class Queue:
                 self._line.freed(message)
         message.state, message.timer = "gone", -1
         del self._stored[message.key]
+
+    def _note_age(self, message: Message) -> None:
+        """Keep the message where retention finds it: in a deque by age, or in a heap if an older one came later."""
+        if self._ages and message.stored_at < self._ages[-1].stored_at:
+            heapq.heappush(self._elders, (message.stored_at, next(self._serials), message))
+        else:
+            self._ages.append(message)
+        most = 2 * len(self._stored) + _SLACK
+        if len(self._ages) > most:
+            self._ages = deque(old for old in self._ages if old.state != "gone")
+        if len(self._elders) > most:
+            self._elders = [old for old in self._elders if old[2].state != "gone"]
+            heapq.heapify(self._elders)
 
     def _schedule(self, message: Message, until: float) -> None:
         message.until, message.timer = until, next(self._serials)
