@@ -1,0 +1,11 @@
+"""An SQS to test against: faithful, fast with a backlog, and able to lose an answer on purpose."""
+
+from dawdle.testing.sqs._faults import Asked as Asked
+from dawdle.testing.sqs._faults import FaultName as FaultName
+from dawdle.testing.sqs._faults import Faults as Faults
+from dawdle.testing.sqs._faults import Fired as Fired
+from dawdle.testing.sqs._faults import Rule as Rule
+from dawdle.testing.sqs._faults import Standing as Standing
+from dawdle.testing.sqs._server import SQSServer as SQSServer
+from dawdle.testing.sqs._view import MessageView as MessageView
+from dawdle.testing.sqs._view import QueueView as QueueView

@@ -1,0 +1,227 @@
+"""Queue attributes: which there are, what they may be, and the settings that the rules read from them."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+import msgspec
+
+from dawdle.testing.sqs._errors import Refusal, refuse
+
+__all__ = ["MAX_BYTES", "READ_ONLY", "Redrive", "Settings", "changed", "create", "known"]
+
+MAX_BYTES: Final = 1_048_576
+"""Bytes of one message and of one batch, attributes included (SQS developer guide, quotas, 2026)."""
+
+READ_ONLY: Final = (
+    "QueueArn",
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+    "CreatedTimestamp",
+    "LastModifiedTimestamp",
+)
+
+_NUMBERS: Final = {  # name: lowest, highest, default (SQS API reference, CreateQueue)
+    "DelaySeconds": (0, 900, "0"),
+    "MaximumMessageSize": (1_024, MAX_BYTES, str(MAX_BYTES)),
+    "MessageRetentionPeriod": (60, 1_209_600, "345600"),
+    "ReceiveMessageWaitTimeSeconds": (0, 20, "0"),
+    "VisibilityTimeout": (0, 43_200, "30"),
+    "KmsDataKeyReusePeriodSeconds": (60, 86_400, None),
+}
+_CHOICES: Final = {
+    "ContentBasedDeduplication": ("true", "false"),
+    "DeduplicationScope": ("queue", "messageGroup"),
+    "FifoThroughputLimit": ("perQueue", "perMessageGroupId"),
+    "SqsManagedSseEnabled": ("true", "false"),
+}
+_FIFO_ONLY: Final = ("ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit")
+_FIFO_DEFAULTS: Final = {
+    "FifoQueue": "true",
+    "ContentBasedDeduplication": "false",
+    "DeduplicationScope": "queue",
+    "FifoThroughputLimit": "perQueue",
+}
+_REMOVABLE: Final = ("Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId")
+
+
+class Redrive(msgspec.Struct, frozen=True, rename="camel"):
+    """To which queue a message goes that was received so often."""
+
+    dead_letter_target_arn: str
+    max_receive_count: int
+
+
+class _RedriveText(msgspec.Struct, frozen=True, rename="camel"):
+    dead_letter_target_arn: str
+    max_receive_count: int | str
+
+
+class RedriveAllow(msgspec.Struct, frozen=True, rename="camel"):
+    """Which queues may name this one as their dead-letter queue."""
+
+    redrive_permission: str = "allowAll"
+    source_queue_arns: list[str] = msgspec.field(default_factory=list[str])
+
+    def admits(self, source_arn: str) -> bool:
+        """Return whether the queue with this ARN may send its dead letters here."""
+        match self.redrive_permission:
+            case "denyAll":
+                return False
+            case "byQueue":
+                return source_arn in self.source_queue_arns
+            case _:
+                return True
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the rules read; `shown` are the attributes as they were written."""
+
+    fifo: bool
+    delay: int
+    max_bytes: int
+    retention: int
+    wait: int
+    visibility: int
+    content_dedup: bool
+    dedup_by_group: bool
+    redrive: Redrive | None
+    redrive_allow: RedriveAllow
+    shown: Mapping[str, str]
+
+
+def create(name: str, attributes: Mapping[str, str]) -> Settings:
+    """Return the settings of a new queue. Raises `Refusal` for a name or an attribute that cannot be."""
+    fifo = attributes.get("FifoQueue") == "true"
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,75}\.fifo" if fifo else r"[A-Za-z0-9_-]{1,80}", name):
+        raise refuse("InvalidParameterValue", _NAME_RULE[fifo])
+    if attributes.get("FifoQueue", "true") != "true":
+        raise _invalid("FifoQueue", attributes["FifoQueue"])
+    shown = {key: default for key, (_, _, default) in _NUMBERS.items() if default is not None}
+    shown["SqsManagedSseEnabled"] = "false" if attributes.get("KmsMasterKeyId") else "true"
+    if fifo:
+        shown.update(_FIFO_DEFAULTS)
+    return _settings(fifo, shown, attributes)
+
+
+def changed(settings: Settings, attributes: Mapping[str, str]) -> Settings:
+    """Return settings with these attributes set; an empty policy is removed. Raises `Refusal`."""
+    if "FifoQueue" in attributes and attributes["FifoQueue"] != settings.shown.get("FifoQueue"):
+        raise refuse("InvalidAttributeName", "You can specify the FifoQueue only during queue creation.")
+    return _settings(settings.fifo, dict(settings.shown), attributes)
+
+
+_NAME_RULE: Final = {
+    False: "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length",
+    True: "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, must end "
+    "with .fifo suffix and be 1 to 80 in length",
+}
+
+
+def _settings(fifo: bool, shown: dict[str, str], attributes: Mapping[str, str]) -> Settings:
+    for name, value in attributes.items():
+        _check(fifo, name, value)
+        if not value and name in _REMOVABLE:
+            shown.pop(name, None)
+        else:
+            shown[name] = value
+    if fifo and shown["FifoThroughputLimit"] == "perMessageGroupId" and shown["DeduplicationScope"] == "queue":
+        raise _invalid("FifoThroughputLimit", "perMessageGroupId")
+    return Settings(
+        fifo=fifo,
+        delay=int(shown["DelaySeconds"]),
+        max_bytes=int(shown["MaximumMessageSize"]),
+        retention=int(shown["MessageRetentionPeriod"]),
+        wait=int(shown["ReceiveMessageWaitTimeSeconds"]),
+        visibility=int(shown["VisibilityTimeout"]),
+        content_dedup=shown.get("ContentBasedDeduplication") == "true",
+        dedup_by_group=shown.get("DeduplicationScope") == "messageGroup",
+        redrive=_redrive(shown["RedrivePolicy"]) if "RedrivePolicy" in shown else None,
+        redrive_allow=_decode("RedriveAllowPolicy", shown.get("RedriveAllowPolicy", "{}"), RedriveAllow),
+        shown=shown,
+    )
+
+
+def _check(fifo: bool, name: str, value: str) -> None:
+    if name in READ_ONLY or name not in _CHECKS:
+        raise refuse("InvalidAttributeName", f"Unknown Attribute {name}.")
+    if name in _FIFO_ONLY and not fifo:
+        raise refuse("InvalidAttributeName", f"Unknown Attribute {name}.")
+    if value or name not in _REMOVABLE:
+        _CHECKS[name](name, value)
+
+
+def _check_number(name: str, value: str) -> None:
+    lowest, highest, _ = _NUMBERS[name]
+    if not re.fullmatch(r"[0-9]{1,9}", value) or not lowest <= int(value) <= highest:
+        raise _invalid(name, value)
+
+
+def _check_choice(name: str, value: str) -> None:
+    if value not in _CHOICES[name]:
+        raise _invalid(name, value)
+
+
+def _check_json(name: str, value: str) -> None:
+    _decode(name, value, dict[str, object])
+
+
+def _check_redrive(_name: str, value: str) -> None:
+    _redrive(value)
+
+
+def _check_redrive_allow(name: str, value: str) -> None:
+    allow = _decode(name, value, RedriveAllow)
+    by_queue = allow.redrive_permission == "byQueue"
+    if allow.redrive_permission not in {"allowAll", "denyAll", "byQueue"}:
+        raise _invalid(name, value)
+    if by_queue != bool(allow.source_queue_arns) or len(allow.source_queue_arns) > 10:
+        raise _invalid(name, value)
+
+
+def _check_nothing(_name: str, _value: str) -> None:
+    """Accept: the attribute changes nothing that can be seen from here (encryption, or fixed at creation)."""
+
+
+def _redrive(value: str) -> Redrive:
+    reason = "Redrive policy is not a valid JSON map with deadLetterTargetArn and maxReceiveCount."
+    try:
+        text = msgspec.json.decode(value, type=_RedriveText)
+        receives = int(text.max_receive_count)
+        if 1 <= receives <= 1_000:
+            return Redrive(text.dead_letter_target_arn, receives)
+        reason = f"Invalid value for maxReceiveCount: {receives}, valid values are from 1 to 1000 both inclusive."
+    except (msgspec.MsgspecError, ValueError):
+        pass
+    raise refuse("InvalidParameterValue", f"Value {value} for parameter RedrivePolicy is invalid. Reason: {reason}")
+
+
+_T = TypeVar("_T")
+
+
+def _decode(name: str, value: str, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(value, type=kind)
+    except msgspec.MsgspecError as error:
+        raise _invalid(name, value) from error
+
+
+def _invalid(name: str, value: str) -> Refusal:
+    return refuse("InvalidAttributeValue", f"Invalid value for the parameter {name}: {value!r}.")
+
+
+_CHECKS: Final[Mapping[str, Callable[[str, str], None]]] = {
+    **dict.fromkeys(_NUMBERS, _check_number),
+    **dict.fromkeys(_CHOICES, _check_choice),
+    "Policy": _check_json,
+    "RedrivePolicy": _check_redrive,
+    "RedriveAllowPolicy": _check_redrive_allow,
+    "FifoQueue": _check_nothing,
+    "KmsMasterKeyId": _check_nothing,
+}
+
+
+def known(name: str) -> bool:
+    """Return whether SQS has a queue attribute of this name."""
+    return name in READ_ONLY or name in _CHECKS

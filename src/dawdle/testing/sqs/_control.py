@@ -1,0 +1,97 @@
+"""The control address: faults and counts over HTTP, for tests in another process or language. Not signed."""
+
+from collections import Counter
+from typing import Final
+
+import msgspec
+
+from dawdle.errors import ConfigurationError
+from dawdle.testing.sqs._faults import Fired, Rule, Standing
+from dawdle.testing.sqs._http import Exchange
+from dawdle.testing.sqs._service import Service
+
+__all__ = ["Control"]
+
+_ROOT: Final = "/_control/"
+
+
+class RuleAnswer(msgspec.Struct):
+    id: int
+    rule: Rule
+    seen: int
+    fired: int
+
+
+class FaultsAnswer(msgspec.Struct):
+    rules: list[RuleAnswer]
+    fired: list[Fired]
+
+
+class QueueAnswer(msgspec.Struct):
+    url: str
+    visible: int
+    in_flight: int
+    delayed: int
+
+
+class Problem(msgspec.Struct):
+    error: str
+
+
+class Control:
+    """Answers `GET`, `POST` and `DELETE` on `/_control/faults`, and `GET` on `/_control/requests` and `…/queues`."""
+
+    def __init__(self, service: Service, requests: Counter[str]) -> None:
+        self._service = service
+        self._requests = requests
+
+    def handle(self, exchange: Exchange) -> bool:
+        """Answer the request if it is for here; return whether it was."""
+        path = exchange.request.path
+        if not path.startswith(_ROOT):
+            return False
+        try:
+            answer = self._answer(exchange.request.method, path.removeprefix(_ROOT), exchange.request.body)
+        except (ConfigurationError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            _reply(exchange, "400 Bad Request", Problem(str(error)))
+        else:
+            if answer is None:
+                _reply(exchange, "404 Not Found", Problem(f"nothing is at {exchange.request.method} {path}"))
+            else:
+                _reply(exchange, "200 OK", answer)
+        return True
+
+    def _answer(self, method: str, path: str, body: bytes) -> object | None:
+        faults = self._service.faults
+        match method, path.rstrip("/").split("/"):
+            case "GET", ["faults"]:
+                return FaultsAnswer([_shown(standing) for standing in faults.rules.values()], faults.fired)
+            case "POST", ["faults"]:
+                return _shown(faults.stand(msgspec.json.decode(body, type=Rule)))
+            case "DELETE", ["faults"]:
+                faults.clear()
+                return FaultsAnswer([], faults.fired)
+            case "DELETE", ["faults", number] if number.isdecimal() and int(number) in faults.rules:
+                return _shown(faults.rules.pop(int(number)))
+            case "GET", ["requests"]:
+                return dict(self._requests)
+            case "GET", ["queues"]:
+                return self._queues()
+            case _:
+                return None
+
+    def _queues(self) -> dict[str, QueueAnswer]:
+        at = self._service.moment().at
+        found: dict[str, QueueAnswer] = {}
+        for name, queue in self._service.queues.items():
+            queue.advance(at)
+            found[name] = QueueAnswer(self._service.url(queue), queue.waiting, queue.held, queue.delayed)
+        return found
+
+
+def _shown(standing: Standing) -> RuleAnswer:
+    return RuleAnswer(standing.number, standing.rule, standing.seen, standing.fired)
+
+
+def _reply(exchange: Exchange, status: str, answer: object) -> None:
+    exchange.answer(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n", msgspec.json.encode(answer) + b"\n")

@@ -1,0 +1,169 @@
+"""HTTP on one connection: bytes in, whole requests out, answers in the order of the requests. Knows no SQS."""
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from typing import Final, cast
+
+import msgspec
+
+from dawdle.errors import ConfigurationError
+
+try:
+    import httptools
+except ImportError as error:
+    raise ConfigurationError(
+        "dawdle.testing.sqs needs the package httptools; install it with: pip install 'dawdle[sqs-server]'"
+    ) from error
+
+__all__ = ["Connection", "Exchange", "Request"]
+
+_MAX_BODY: Final = 16 * 1024 * 1024
+"""Bytes. A batch of 1 MiB may be six times as long in JSON escapes."""
+
+_MAX_WAITING: Final = 32
+"""Requests that one connection may send ahead of their answers before it is not read from any more."""
+
+
+class Request(msgspec.Struct):
+    """One request, read whole."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Exchange:
+    """One request, and the one answer to it: `answer`, `cut` or nothing at all."""
+
+    __slots__ = ("_connection", "_keep", "request")
+
+    def __init__(self, connection: "Connection", request: Request, *, keep: bool) -> None:
+        self.request = request
+        self._connection = connection
+        self._keep = keep
+
+    def answer(self, head: str, body: bytes) -> None:
+        """Send the status line and headers (each ended by CRLF), and the body. May come after the client left."""
+        self._connection.send(head, body, keep=self._keep)
+
+    def cut(self) -> None:
+        """Reset the connection."""
+        self._connection.cut()
+
+
+class Connection(asyncio.Protocol):
+    """One client. Requests may be sent ahead; each is handled when the one before has its answer."""
+
+    def __init__(self, handle: Callable[[Exchange], None], connections: "set[Connection]") -> None:
+        self._handle = handle
+        self._connections = connections
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[Exchange] = deque()
+        self._busy = False
+        self._draining = False
+        self._refused = False
+        self._url = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._length = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._transport = None
+        self._waiting.clear()
+        self._connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._refuse("400 Bad Request")
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = {}
+        self._body = []
+        self._length = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        if self._transport is not None and self._headers.get("expect", "").lower() == "100-continue":
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        self._length += len(body)  # read to its end in any case: closing on unread bytes would reset the answer away
+        if self._length <= _MAX_BODY:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._refused:
+            return
+        if self._length > _MAX_BODY:
+            self._refuse("413 Content Too Large")
+            return
+        request = Request(
+            self._parser.get_method().decode("ascii"),
+            self._url.decode("latin-1"),
+            self._headers,
+            self._body[0] if len(self._body) == 1 else b"".join(self._body),
+        )
+        self._waiting.append(Exchange(self, request, keep=self._parser.should_keep_alive()))
+        self._proceed()
+
+    def send(self, head: str, body: bytes, *, keep: bool) -> None:
+        """Send the answer to the request in hand, and turn to the next one."""
+        self._busy = False
+        if self._transport is None:
+            return
+        end = "\r\n" if keep else "Connection: close\r\n\r\n"
+        self._transport.write(f"{head}Content-Length: {len(body)}\r\n{end}".encode("latin-1") + body)
+        if not keep:
+            self._transport.close()
+            self._waiting.clear()
+        self._proceed()
+
+    def cut(self) -> None:
+        """Reset the connection: the client sees an error, not an end."""
+        if self._transport is None:
+            return
+        raw = self._transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._transport.abort()
+
+    def _proceed(self) -> None:
+        """Handle what waits, one after another; an answer given at once does not recurse into here."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while self._waiting and not self._busy:
+                self._busy = True
+                self._handle(self._waiting.popleft())
+        finally:
+            self._draining = False
+        if self._transport is not None and not self._transport.is_closing():
+            if len(self._waiting) > _MAX_WAITING:
+                self._transport.pause_reading()
+            elif not self._transport.is_reading():
+                self._transport.resume_reading()
+
+    def _refuse(self, status: str) -> None:
+        if self._transport is not None and not self._refused:
+            self._transport.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+            self._transport.close()
+        self._refused = True
+        self._waiting.clear()

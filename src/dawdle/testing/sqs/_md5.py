@@ -1,0 +1,36 @@
+"""The MD5 digests that SQS answers, so that clients can check what arrived; nothing else is computed here."""
+
+import hashlib
+import struct
+from collections.abc import Mapping
+
+from dawdle.testing.sqs._shapes import AttributeValue
+
+__all__ = ["of_attributes", "of_body"]
+
+
+def of_body(body: bytes) -> str:
+    """Return the digest of a message's body (UTF-8), in hexadecimal."""
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
+
+
+def of_attributes(attributes: Mapping[str, AttributeValue]) -> str:
+    """Return the digest of message attributes (or system attributes), in hexadecimal.
+
+    SQS developer guide, "Calculating the MD5 message digest for message attributes": by name in ascending order;
+    name, type and value each after its length in four bytes; one byte between type and value says which kind it is.
+    """
+    digest = hashlib.md5(usedforsecurity=False)
+    for name in sorted(attributes):
+        value = attributes[name]
+        digest.update(_measured(name.encode()))
+        digest.update(_measured(value.data_type.encode()))
+        if value.string_value is not None:
+            digest.update(b"\x01" + _measured(value.string_value.encode()))
+        else:
+            digest.update(b"\x02" + _measured(value.binary_value or b""))
+    return digest.hexdigest()
+
+
+def _measured(part: bytes) -> bytes:
+    return struct.pack(">I", len(part)) + part

@@ -1,0 +1,82 @@
+"""One stored message, the moment of a call, and receipts; values only, nothing here changes a queue."""
+
+import binascii
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from dawdle.testing.sqs._shapes import AttributeValue
+
+__all__ = ["Message", "Moment", "Receipt", "State", "read_receipt", "write_receipt"]
+
+State = Literal["delayed", "waiting", "held", "gone"]
+"""Delayed → waiting ⇄ held → gone. `held` is what SQS calls in flight; from every state it may be gone."""
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """When a call happens, by both faces of the clock that was handed in."""
+
+    at: float
+    """Seconds by `monotonic()`: delays, visibility and polls are counted in these."""
+
+    ms: int
+    """Milliseconds since 1970 by `now()`: what answers show."""
+
+
+class Message(msgspec.Struct, kw_only=True, eq=False, gc=False):
+    """One stored copy of a message. A queue may hold a million: no reference cycles, nothing computed kept."""
+
+    key: int
+    """Number of this copy within its queue; receipts name it."""
+
+    id: str
+    body: str
+    md5: str
+    sent_ms: int
+    stored_at: float
+    """Monotonic seconds; retention counts from here."""
+
+    state: State = "waiting"
+    until: float = 0.0
+    """Monotonic seconds at which a delayed or held message is waiting (again)."""
+
+    timer: int = -1
+    """Which entry of the queue's heap says so; older entries for this message are void."""
+
+    receives: int = 0
+    """Over all queues that this message has been in."""
+
+    carried: int = 0
+    """How many of the receives happened in the queue that it came from."""
+
+    received_at: float = 0.0
+    first_received_ms: int = 0
+    attributes: Mapping[str, AttributeValue] | None = None
+    trace_header: str | None = None
+    group: str | None = None
+    dedup: str | None = None
+    sequence: str | None = None
+    dead_letter_source: str | None = None
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What a receipt handle says: which copy, and at which of its receives the handle was given out."""
+
+    key: int
+    receives: int
+
+
+def write_receipt(message: Message, seal: str) -> str:
+    """Return the handle for the latest receive; `seal` is the queue's own, so that no other queue takes it."""
+    return b64encode(f"{seal}:{message.key}:{message.receives}".encode()).decode()
+
+
+def read_receipt(handle: str, seal: str) -> Receipt | None:
+    """Return what the handle says; None if this queue never wrote it."""
+    try:
+        found, key, receives = b64decode(handle, validate=True).decode("ascii").split(":")
+        return Receipt(int(key), int(receives)) if found == seal else None
+    except (ValueError, binascii.Error):
+        return None

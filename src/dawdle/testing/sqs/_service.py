@@ -1,0 +1,204 @@
+"""What one account has in one region: its queues, the receives that wait, the move tasks. Knows no HTTP."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from dawdle.abc import Clock
+from dawdle.testing.sqs._alarm import Alarm
+from dawdle.testing.sqs._errors import refuse
+from dawdle.testing.sqs._faults import Asked, Faults, Trouble
+from dawdle.testing.sqs._message import Message, Moment
+from dawdle.testing.sqs._queue import Queue
+
+__all__ = ["IN_FLIGHT", "Call", "Move", "Poll", "Service"]
+
+IN_FLIGHT: Final = 120_000
+"""Messages of one queue that may be held at once (SQS developer guide, quotas, 2026)."""
+
+
+class Call(msgspec.Struct):
+    """One call while it is carried out."""
+
+    asked: Asked
+    moment: Moment
+    trouble: Trouble
+
+
+class Move(msgspec.Struct, kw_only=True):
+    """One task that moves a dead-letter queue's messages elsewhere: RUNNING until it is one of the other three."""
+
+    handle: str
+    source: Queue
+    destination: Queue | None
+    """None: every message goes back to the queue that it came from."""
+
+    per_second: int | None
+    to_move: int
+    started_ms: int
+    status: Literal["RUNNING", "COMPLETED", "CANCELLED", "FAILED"] = "RUNNING"
+    moved: int = 0
+    failure: str | None = None
+
+
+class Poll:
+    """A receive that waits: what it asked for, until when, and where the messages go."""
+
+    __slots__ = ("done", "queue", "serve", "until")
+
+    def __init__(self, queue: Queue, until: float, serve: Callable[[Moment, bool], bool]) -> None:
+        self.queue = queue
+        self.until = until
+        self.serve = serve
+        self.done = False
+
+
+class Service:
+    """The queues, and what happens to them by itself."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        alarm: Alarm,
+        faults: Faults,
+        bits: Callable[[int], int],
+        region: str,
+        account: str,
+        in_flight_limit: int = IN_FLIGHT,
+    ) -> None:
+        self.clock = clock
+        self.alarm = alarm
+        self.faults = faults
+        self.region = region
+        self.account = account
+        self.in_flight_limit = in_flight_limit
+        self.endpoint_url = ""
+        self.queues: dict[str, Queue] = {}
+        self.deleted: dict[str, float] = {}
+        self.moves: list[Move] = []
+        self._bits = bits
+        self._polls: dict[Queue, deque[Poll]] = {}
+        self._armed: dict[Queue, float] = {}
+
+    def moment(self) -> Moment:
+        """Return the present, by both faces of the clock."""
+        return Moment(self.clock.monotonic(), int(self.clock.now() * 1000))
+
+    def new_id(self) -> str:
+        """Return a random UUID."""
+        digits = f"{self._bits(128):032x}"
+        return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+    def new_seal(self) -> str:
+        """Return a short secret."""
+        return f"{self._bits(64):016x}"
+
+    def url(self, queue: Queue) -> str:
+        """Return the URL that clients name a queue by."""
+        return self.endpoint_url + self.path(queue)
+
+    def path(self, queue: Queue) -> str:
+        """Return what of its URL is the same wherever this server listens."""
+        return f"/{self.account}/{queue.name}"
+
+    def arn(self, name: str) -> str:
+        """Return the name that policies name a queue by."""
+        return f"arn:aws:sqs:{self.region}:{self.account}:{name}"
+
+    def find(self, url: str) -> Queue:
+        """Return the queue with this URL, by its last two parts; the host does not matter. Raises `Refusal`."""
+        rest, _, name = url.rpartition("/")
+        queue = self.queues.get(name)
+        if queue is None or rest.rpartition("/")[2] != self.account:
+            raise refuse("QueueDoesNotExist", "The specified queue does not exist.")
+        return queue
+
+    def find_arn(self, arn: str) -> Queue | None:
+        """Return the queue with this ARN, if there is one."""
+        queue = self.queues.get(arn.rpartition(":")[2])
+        return queue if queue is not None and queue.arn == arn else None
+
+    def sources(self, queue: Queue) -> list[Queue]:
+        """Return the queues whose dead-letter queue this is."""
+        return [
+            source
+            for source in self.queues.values()
+            if source.settings.redrive and source.settings.redrive.dead_letter_target_arn == queue.arn
+        ]
+
+    def dead_letter_target(self, queue: Queue) -> Queue | None:
+        """Return the queue for what was received too often; None: there is none, or it was deleted."""
+        redrive = queue.settings.redrive
+        return self.find_arn(redrive.dead_letter_target_arn) if redrive else None
+
+    def dead_letter(self, queue: Queue, target: Queue, spent: Sequence[Message], moment: Moment) -> None:
+        """Move messages that `queue` gave up to the dead-letter queue."""
+        for message in spent:
+            letter = msgspec.structs.replace(
+                message, carried=message.receives, until=0.0, timer=-1, dead_letter_source=queue.arn
+            )
+            if target.ordering:
+                letter.dedup = letter.id
+                letter.sequence = target.ordering.next_sequence()
+                letter.stored_at = moment.at
+            target.store(letter, 0, moment.at)
+        self.touch(target, moment)
+
+    def park(self, poll: Poll) -> None:
+        """Let a receive wait for messages, in the order in which they came."""
+        self._polls.setdefault(poll.queue, deque()).append(poll)
+        self.alarm.at(poll.until, lambda: self._expire(poll))
+        self._arm(poll.queue)
+
+    def touch(self, queue: Queue, moment: Moment) -> None:
+        """Give what a queue has to the receives that wait for it, the oldest first.
+
+        Serving one may dead-letter into a queue that dead-letters back into this one, so this may be entered again
+        while it runs: a poll in hand is in no list, and the list itself stays where it is.
+        """
+        polls = self._polls.get(queue)
+        if not polls:
+            return
+        queue.advance(moment.at)
+        while polls and queue.held < self.in_flight_limit and queue.deliverable():
+            poll = polls.popleft()
+            poll.done = poll.serve(moment, False)
+            if not poll.done:
+                polls.appendleft(poll)
+        if polls:
+            self._arm(queue)
+
+    def close(self, queue: Queue, moment: Moment) -> None:
+        """Remove a queue; the receives that wait for it get nothing."""
+        del self.queues[queue.name]
+        self.deleted[queue.name] = moment.at
+        queue.purge()
+        for poll in self._polls.pop(queue, ()):
+            poll.done = poll.serve(moment, True)
+
+    def waiting_polls(self, queue: Queue) -> int:
+        """Return how many receives wait for this queue, abandoned ones too."""
+        return len(self._polls.get(queue, ()))
+
+    def _arm(self, queue: Queue) -> None:
+        due = queue.next_due()
+        if due is not None and due < self._armed.get(queue, float("inf")):
+            self._armed[queue] = due
+            self.alarm.at(due, lambda: self._ring(queue, due))
+
+    def _ring(self, queue: Queue, due: float) -> None:
+        if self._armed.get(queue) == due:
+            del self._armed[queue]
+        self.touch(queue, self.moment())
+
+    def _expire(self, poll: Poll) -> None:
+        if poll.done:
+            return
+        moment = self.moment()
+        self.touch(poll.queue, moment)
+        if not poll.done:
+            self._polls[poll.queue].remove(poll)
+            poll.done = poll.serve(moment, True)

@@ -1,0 +1,90 @@
+"""What a test sees of a queue from inside; looking changes nothing."""
+
+import msgspec
+
+from dawdle.testing.sqs._message import State
+from dawdle.testing.sqs._queue import Queue
+from dawdle.testing.sqs._service import Service
+
+__all__ = ["MessageView", "QueueView"]
+
+
+class MessageView(msgspec.Struct, frozen=True):
+    """One stored message."""
+
+    id: str
+    body: str
+    state: State
+    receives: int
+    visible_in: float
+    """Seconds until it may be received; 0: now."""
+
+    group: str | None
+    dead_letter_source: str | None
+
+
+class QueueView:
+    """Counts and messages of one queue, exact and at this moment."""
+
+    def __init__(self, service: Service, queue: Queue) -> None:
+        self._service = service
+        self._queue = queue
+
+    @property
+    def name(self) -> str:
+        """The queue's name."""
+        return self._queue.name
+
+    @property
+    def url(self) -> str:
+        """The queue's URL."""
+        return self._service.url(self._queue)
+
+    @property
+    def arn(self) -> str:
+        """The queue's ARN."""
+        return self._queue.arn
+
+    @property
+    def visible(self) -> int:
+        """How many messages may be received now."""
+        return self._advanced().waiting
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages were received and are neither deleted nor visible again."""
+        return self._advanced().held
+
+    @property
+    def delayed(self) -> int:
+        """How many messages wait for their delay."""
+        return self._advanced().delayed
+
+    @property
+    def polls(self) -> int:
+        """How many receives wait for a message, abandoned ones too."""
+        return self._service.waiting_polls(self._queue)
+
+    def __len__(self) -> int:
+        """Return how many messages are stored, in whatever state."""
+        return len(self._advanced())
+
+    def messages(self) -> list[MessageView]:
+        """Return every stored message, in the order in which they were stored."""
+        now = self._service.moment().at
+        return [
+            MessageView(
+                message.id,
+                message.body,
+                message.state,
+                message.receives,
+                max(0.0, message.until - now),
+                message.group,
+                message.dead_letter_source,
+            )
+            for message in self._advanced().messages()
+        ]
+
+    def _advanced(self) -> Queue:
+        self._queue.advance(self._service.moment().at)
+        return self._queue

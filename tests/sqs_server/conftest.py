@@ -1,0 +1,214 @@
+"""A server on a clock that the test holds, and clients that talk to it."""
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+
+from dawdle.testing import ManualClock
+from dawdle.testing.sqs import SQSServer
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def server(clock: ManualClock) -> AsyncIterator[SQSServer]:
+    async with SQSServer(clock=clock, queues=("orders", "orders.fifo")) as server:
+        yield server
+
+
+def client_of(server: SQSServer, **config: object) -> AbstractAsyncContextManager:
+    return get_session().create_client(
+        "sqs",
+        endpoint_url=server.endpoint_url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=AioConfig(retries={"max_attempts": 0}, **config),
+    )
+
+
+@pytest.fixture
+async def client(server: SQSServer) -> AsyncIterator[object]:
+    """An aiobotocore client that does not retry."""
+    async with client_of(server, read_timeout=5) as client:
+        yield client
+
+
+@pytest.fixture
+def connect() -> Callable[..., AbstractAsyncContextManager]:
+    return client_of
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool]], object]:
+    """`await until(condition)`: sockets have no clock, so this one wait is real, and bounded."""
+
+    async def wait(condition: Callable[[], bool]) -> None:
+        for _ in range(2_000):
+            if condition():
+                return
+            await asyncio.sleep(0.001)
+        raise AssertionError("it did not happen within two seconds")
+
+    return wait
+
+
+class RawClient:
+    """One connection, byte by byte: what no AWS client would send."""
+
+    SIGNED = {
+        "Authorization": "AWS4-HMAC-SHA256 Credential=a/b/c/sqs/aws4_request, SignedHeaders=host, Signature=0",
+        "X-Amz-Date": "20260101T000000Z",
+    }
+
+    def __init__(self, reader, writer) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @staticmethod
+    def request(target, body=b"{}", headers=SIGNED, method="POST", path="/") -> bytes:
+        lines = [f"{method} {path} HTTP/1.1", "Host: x", f"Content-Length: {len(body)}"]
+        lines += [f"X-Amz-Target: {target}"] if target else []
+        lines += [f"{name}: {value}" for name, value in headers.items()]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+    def send(self, operation, **parameters) -> None:
+        self.writer.write(self.request(f"AmazonSQS.{operation}", json.dumps(parameters).encode()))
+
+    async def answer(self):
+        """Return status, headers (lower case) and the JSON body (or None)."""
+        head = (await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)).decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:-2])}
+        body = await self.reader.readexactly(int(headers["content-length"]))
+        return int(head[0].split()[1]), headers, json.loads(body) if body else None
+
+
+@pytest.fixture
+def dial() -> Callable[[SQSServer], AbstractAsyncContextManager[RawClient]]:
+    @asynccontextmanager
+    async def dial(server: SQSServer) -> AsyncIterator[RawClient]:
+        host, port = server.endpoint_url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        try:
+            yield RawClient(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    return dial
+
+
+@pytest.fixture
+async def raw(server: SQSServer, dial) -> AsyncIterator[RawClient]:
+    async with dial(server) as client:
+        yield client
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[str]:
+    """Run a server until the block ends; yields its URL once it accepts connections."""
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            for _ in range(300):
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                if process.poll() is not None:
+                    break
+                time.sleep(0.1)
+            else:
+                pytest.fail(f"{command[0]} does not answer on port {port}")
+            if process.poll() is not None:
+                said.seek(0)
+                pytest.fail(f"{command[0]} ended with {process.returncode}: {said.read().decode()[-2000:]}")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+
+
+def botocore_client(url: str) -> object:
+    from botocore.config import Config
+    from botocore.session import get_session
+
+    return get_session().create_client(
+        "sqs",
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"max_attempts": 0}, read_timeout=10, parameter_validation=True),
+    )
+
+
+def venv_with(package: str, variable: str, directory: str, command: str) -> Path:
+    """Return a command from a virtual environment of its own; skips, and says why, where it cannot be made."""
+    home = Path(os.environ.get(variable) or Path(__file__).parents[2] / ".nox" / directory)
+    found = home / "bin" / command
+    if not found.exists():
+        for step in ([sys.executable, "-m", "venv", home], [home / "bin" / "pip", "install", "--quiet", package]):
+            done = subprocess.run(step, capture_output=True, text=True, timeout=300, check=False)
+            if done.returncode:
+                pytest.skip(f"{package} cannot be installed into {home}: {done.stderr.strip()[-300:]}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def ours_client() -> Iterator[object]:
+    port = free_port()
+    with running([sys.executable, "-m", "dawdle.testing.sqs", "--port", str(port)], port, dict(os.environ)) as url:
+        client = botocore_client(url)
+        yield client
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def ministack_client() -> Iterator[object]:
+    command = venv_with("ministack==1.5.33", "DAWDLE_MINISTACK_VENV", "ministack", "ministack")
+    port = free_port()
+    environment = dict(os.environ) | {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "LOG_LEVEL": "ERROR",
+        "SERVICES": "sqs,sns,s3",
+    }
+    with running([str(command)], port, environment) as url:
+        client = botocore_client(url)
+        yield client
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def venv_of() -> Callable[[str, str, str, str], Path]:
+    return venv_with
