@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from dawdle.testing import ManualClock
+from tests.servers import ministack
 
 
 @pytest.fixture
@@ -31,3 +32,9 @@ async def no_task_is_left():
         await asyncio.sleep(0)
     left = {task for task in asyncio.all_tasks() - before if not task.done()}
     assert not {task for task in left if "TestRunner" not in repr(task.get_coro())}
+
+
+@pytest.fixture(scope="session")
+def ministack_url():
+    with ministack() as url:
+        yield url

@@ -24,6 +24,9 @@ class TestMemory(BackendContract):
         async with Memory(clock=self.clock, lease=10) as backend:
             yield backend
 
+    async def parked(self):
+        await asyncio.sleep(0)
+
     async def passes(self, seconds):
         await self.clock.advance(seconds)
 

@@ -3,18 +3,15 @@
 import asyncio
 import json
 import os
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
+from tests.servers import free_port, running, venv_with
 
 from dawdle.testing import ManualClock
 from dawdle.testing.sqs import SQSServer
@@ -125,39 +122,6 @@ async def raw(server: SQSServer, dial) -> AsyncIterator[RawClient]:
         yield client
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@contextmanager
-def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[str]:
-    """Run a server until the block ends; yields its URL once it accepts connections."""
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
-        try:
-            for _ in range(300):
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                    break
-                if process.poll() is not None:
-                    break
-                time.sleep(0.1)
-            else:
-                pytest.fail(f"{command[0]} does not answer on port {port}")
-            if process.poll() is not None:
-                said.seek(0)
-                pytest.fail(f"{command[0]} ended with {process.returncode}: {said.read().decode()[-2000:]}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
-
-
 def botocore_client(url: str) -> object:
     from botocore.config import Config
     from botocore.session import get_session
@@ -172,18 +136,6 @@ def botocore_client(url: str) -> object:
     )
 
 
-def venv_with(package: str, variable: str, directory: str, command: str) -> Path:
-    """Return a command from a virtual environment of its own; skips, and says why, where it cannot be made."""
-    home = Path(os.environ.get(variable) or Path(__file__).parents[2] / ".nox" / directory)
-    found = home / "bin" / command
-    if not found.exists():
-        for step in ([sys.executable, "-m", "venv", home], [home / "bin" / "pip", "install", "--quiet", package]):
-            done = subprocess.run(step, capture_output=True, text=True, timeout=300, check=False)
-            if done.returncode:
-                pytest.skip(f"{package} cannot be installed into {home}: {done.stderr.strip()[-300:]}")
-    return found
-
-
 @pytest.fixture(scope="session")
 def ours_client() -> Iterator[object]:
     port = free_port()
@@ -194,19 +146,10 @@ def ours_client() -> Iterator[object]:
 
 
 @pytest.fixture(scope="session")
-def ministack_client() -> Iterator[object]:
-    command = venv_with("ministack==1.5.33", "DAWDLE_MINISTACK_VENV", "ministack", "ministack")
-    port = free_port()
-    environment = dict(os.environ) | {
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "LOG_LEVEL": "ERROR",
-        "SERVICES": "sqs,sns,s3",
-    }
-    with running([str(command)], port, environment) as url:
-        client = botocore_client(url)
-        yield client
-        client.close()
+def ministack_client(ministack_url: str) -> Iterator[object]:
+    client = botocore_client(ministack_url)
+    yield client
+    client.close()
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ DIFFERS = {
 _names = itertools.count(1)
 
 
-@pytest.fixture(params=["ours", "ministack"])
+@pytest.fixture(params=["ours", pytest.param("ministack", marks=pytest.mark.witness)])
 def sqs(request):
     """A botocore client of the server."""
     client = request.getfixturevalue(f"{request.param}_client")

@@ -225,16 +225,21 @@ class Dispatcher:
         )
 
     def _failed(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Failed:
-        _log.warning(
-            "handler %s failed on %s %s, attempt %d of %d",
+        told, attempt = _told(error), work.envelope.attempt
+        last = attempt >= retry.max_attempts
+        # One line for what is tried again; the traceback with the last attempt, or with each at level DEBUG.
+        _log.log(
+            logging.ERROR if last else logging.WARNING,
+            "handler %s failed on %s %s, attempt %d of %d: %s",
             handler.name,
             work.envelope.type,
             work.envelope.id,
-            work.envelope.attempt,
+            attempt,
             retry.max_attempts,
-            exc_info=error,
+            told,
+            exc_info=error if last or _log.isEnabledFor(logging.DEBUG) else None,
         )
-        return Failed(_told(error))
+        return Failed(told)
 
 
 _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {

@@ -20,6 +20,9 @@ __all__ = ["Receiver"]
 
 _log = logging.getLogger(__name__)
 
+FEW: Final = 10
+"""Messages that a receive asks for at least, where the queue gives as many and there is room."""
+
 SHORTEST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two receives that fail; doubled each time, and up to half of it left to chance."""
@@ -96,12 +99,13 @@ class Receiver:
 
     async def _receive(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         limits = self._queue.limits
-        most = -(-self._slots.total // limits.max_batch)
+        want = min(limits.max_batch, max(FEW, self._slots.total // 10))
+        most = -(-self._slots.total // want)
         if first:
             await self._prepare()
         pause = SHORTEST_PAUSE
         while not self._stopping:
-            room = await self._slots.take(limits.max_batch)
+            room = await self._slots.take(want)
             try:
                 deliveries = await self._poll(room, limits.max_wait)
             except BaseException as error:

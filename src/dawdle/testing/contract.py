@@ -40,6 +40,10 @@ class BackendContract:
         """Let `seconds` pass by the queue's clock."""
         await asyncio.sleep(seconds)
 
+    async def parked(self) -> None:
+        """Return once a receive that was just started waits at the queue."""
+        await asyncio.sleep(0.1)
+
     @asynccontextmanager
     async def queue(self) -> AsyncGenerator[Backend]:
         """Yield an open, empty queue that is about to be received from."""
@@ -130,7 +134,7 @@ class BackendContract:
                 pytest.skip("no receive waits for as long as a lease")
             await backend.send([Outgoing(b"one")])
             waiting = asyncio.create_task(self.receive_second(backend))
-            await asyncio.sleep(0)
+            await self.parked()
             await self.passes(lease + self.slack)
             async with asyncio.timeout(self.patience):
                 assert [delivery.receives for delivery in await waiting] == [2]
@@ -227,7 +231,7 @@ class BackendContract:
             if backend.limits.max_wait <= 0:
                 pytest.skip("no receive waits")
             waiting = asyncio.create_task(backend.receive(1, backend.limits.max_wait))
-            await asyncio.sleep(0.01)
+            await self.parked()
             await backend.send([Outgoing(b"one")])
             async with asyncio.timeout(self.patience):
                 assert [delivery.body for delivery in await waiting] == [b"one"]
@@ -236,6 +240,7 @@ class BackendContract:
         async with self.queue() as backend:
             wait = min(1.0, backend.limits.max_wait)
             waiting = asyncio.create_task(backend.receive(1, wait))
+            await self.parked()
             await self.passes(wait + self.slack)
             async with asyncio.timeout(self.patience):
                 assert await waiting == []
@@ -262,7 +267,7 @@ class BackendContract:
     async def test_a_cancelled_receive_loses_nothing(self) -> None:
         async with self.queue() as backend:
             waiting = asyncio.create_task(backend.receive(1, backend.limits.max_wait))
-            await asyncio.sleep(0.01)
+            await self.parked()
             await backend.send([Outgoing(b"one")])
             waiting.cancel()
             kept = (await asyncio.gather(waiting, return_exceptions=True))[0]
@@ -277,7 +282,7 @@ class BackendContract:
             if not backend.limits.abandonable:
                 pytest.skip("an abandoned receive may swallow a message until its lease ends")
             waiting = asyncio.create_task(backend.receive(1, backend.limits.max_wait))
-            await asyncio.sleep(0.01)
+            await self.parked()
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)
             await backend.send([Outgoing(b"one")])

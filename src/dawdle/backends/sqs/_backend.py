@@ -89,7 +89,7 @@ class SQS:
 
     @property
     def dead_letters(self) -> "SQS | None":
-        """The queue that keeps what was given up; found from the redrive policy, if need be, before the first receive."""
+        """The queue that keeps what was given up; if need be it is found from the redrive policy, before receiving."""
         return self._dead
 
     @property
@@ -151,8 +151,8 @@ class SQS:
             self._dead = self._behind(self._place.beside(arn))
         elif self._dead is None:
             _log.warning(
-                "%s has no dead-letter queue, so what cannot be handled is tried for ever: set dead_letter_url, or give "
-                "the queue a redrive policy",
+                "%s has no dead-letter queue, so what cannot be handled is tried for ever: set dead_letter_url, or "
+                "give the queue a redrive policy",
                 self._place.url,
             )
 

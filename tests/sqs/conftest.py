@@ -1,0 +1,54 @@
+"""SQS queues of each test's own, on our server and on ministack."""
+
+import itertools
+
+import pytest
+from aiobotocore.session import get_session
+
+from dawdle.backends.sqs import SQS
+from dawdle.testing.sqs import SQSServer
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch):
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("QUEUE_URL", "ENDPOINT_URL", "REGION", "DEAD_LETTER_URL", "DELAY_QUEUE_URL"):
+        monkeypatch.delenv(f"DAWDLE_SQS_{name}", raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+
+
+@pytest.fixture
+async def server(clock):
+    async with SQSServer(clock=clock) as server:
+        server.create_queue("dead")
+        server.create_queue("orders", dead_letter="dead", max_receives=1000)
+        yield server
+
+
+@pytest.fixture
+def sqs(server):
+    return lambda **options: SQS(server.queue_url("orders"), **options)
+
+
+async def queue_pair(url):
+    """Create a queue and its dead-letter queue on a server, and return both URLs."""
+    number = next(NUMBERS)
+    async with get_session().create_client("sqs", endpoint_url=url, region_name="us-east-1") as client:
+        dead = (await client.create_queue(QueueName=f"dead-{number}"))["QueueUrl"]
+        answer = await client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+        arn = answer["Attributes"]["QueueArn"]
+        policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 1000}}'
+        made = await client.create_queue(QueueName=f"orders-{number}", Attributes={"RedrivePolicy": policy})
+        return made["QueueUrl"], dead
+
+
+@pytest.fixture
+def make_pair():
+    return queue_pair
