@@ -28,6 +28,7 @@ async def test_dawdle_backend_names_the_backend(monkeypatch, name, kind):
     ("name", "match"),
     [
         ("redis", "DAWDLE_BACKEND='redis' is no backend: write memory"),
+        ("sqs", "SQS needs a queue: .*DAWDLE_SQS_QUEUE_URL"),
         ("no.such.Module", "cannot be made: ModuleNotFoundError"),
         (f"{__name__}.Nothing", "cannot be made: AttributeError"),
         (f"{__name__}.NOT_A_BACKEND", "is not a dawdle.abc.Backend"),

@@ -14,14 +14,18 @@ _NO = {"0", "false", "no", "off"}
 
 
 def backend_from_environment(clock: Clock) -> Backend:
-    """Return the backend that `DAWDLE_BACKEND` names: `memory` (the default), `local`, or a dotted name."""
+    """Return the backend that `DAWDLE_BACKEND` names: `memory` (the default), `local`, `sqs`, or a dotted name."""
     name = os.environ.get("DAWDLE_BACKEND", "").strip() or "memory"
     if name in {"memory", "local"}:
         return Memory(clock=clock)
+    if name == "sqs":
+        from dawdle.backends.sqs import SQS  # noqa: PLC0415 - who does not use it need not load it
+
+        return SQS()
     module_name, _, attribute = name.rpartition(".")
     if not module_name:
         raise ConfigurationError(
-            f"DAWDLE_BACKEND={name!r} is no backend: write memory (or local, the same), or the dotted name of a class "
+            f"DAWDLE_BACKEND={name!r} is no backend: write memory (or local, the same), sqs, or the dotted name of a class "
             f"that is one, such as shop.queues.OrdersQueue"
         )
     try:

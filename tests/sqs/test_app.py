@@ -1,0 +1,206 @@
+"""The app on SQS: real sockets, a held clock where time is the point."""
+
+import asyncio
+from collections import Counter
+
+import msgspec
+import pytest
+
+from dawdle import Context, Dawdle, Registry, Retry
+from dawdle.backends.sqs import SQS
+from dawdle.hooks import Forwarded
+from dawdle.testing.sqs import SQSServer
+
+pytestmark = pytest.mark.anyio
+
+
+class Placed(msgspec.Struct, frozen=True):
+    number: int = 0
+
+
+async def settled(server, *apps):
+    """Return once every app waits for a message again, and none has one in hand."""
+    async with asyncio.timeout(10):
+        quiet = 0
+        while quiet < 3:
+            await asyncio.sleep(0.001)
+            at_rest = not any(len(app._house._hands) for app in apps)
+            quiet = quiet + 1 if at_rest and server.queue("orders").polls >= len(apps) else 0
+
+
+@pytest.mark.parametrize("skew", [0, 600, -600])
+async def test_forty_minutes_take_three_hops_and_are_not_early_and_at_most_two_seconds_late(server, sqs, clock, skew):
+    registry, ran, forwarded = Registry(), [], []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        ran.append(clock.monotonic())
+
+    def watch(moment):
+        if isinstance(moment, Forwarded):
+            forwarded.append(moment.why)
+
+    if skew:
+        server.faults.add("skew", seconds=-skew)
+    async with Dawdle(sqs(), registry=registry, clock=clock.skewed(skew), grace=0.1, hooks=[watch]) as app:
+        await settled(server, app)
+        await clock.advance(0.3)
+        start = clock.monotonic()
+        await app.signal(Placed(), delay=2400)
+        while clock.monotonic() < start + 2420:
+            near = min(abs(clock.monotonic() - start - hop) for hop in (900, 1800, 2400))
+            await clock.advance(0.5 if near < 22 else 20)
+            await settled(server, app)
+    assert len(ran) == 1
+    assert 0 <= ran[0] - start - 2400 <= 2
+    assert forwarded == ["delayed", "delayed"]
+
+
+async def test_only_the_handler_that_failed_is_retried_and_by_whichever_node_gets_it(server, sqs, clock):
+    runs = Counter()
+
+    def node(name):
+        registry = Registry()
+
+        @registry.on_event(Placed, name="good")
+        async def good(event):
+            runs["good", event.number] += 1
+
+        @registry.on_event(Placed, name="bad", retry=Retry(initial=1, jitter=0))
+        async def bad(event, ctx: Context):
+            runs["bad", event.number] += 1
+            runs[f"bad on {name}"] += 1
+            if ctx.attempt < 3:
+                raise ValueError
+
+        return Dawdle(sqs(), registry=registry, clock=clock, grace=0.1)
+
+    one, two = node("one"), node("two")
+    async with one, two:
+        await one.signal_many([Placed(number) for number in range(30)])
+        for _ in range(20):
+            await settled(server, one, two)
+            await clock.advance(0.5)
+        await settled(server, one, two)
+    assert {runs["good", number] for number in range(30)} == {1}
+    assert {runs["bad", number] for number in range(30)} == {3}
+    assert runs["bad on one"]
+    assert runs["bad on two"]
+    assert len(server.queue("orders")) == len(server.queue("dead")) == 0
+
+
+async def test_an_event_that_one_of_two_versions_lacks_is_handled_by_the_other(server, sqs, clock):
+    old, new, seen = Registry(), Registry(), []
+    News = msgspec.defstruct("News", [("number", int)])
+
+    @old.on_event(Placed)
+    async def old_handler(event): ...
+
+    @new.on_event(News)
+    async def new_handler(event):
+        seen.append(event.number)
+
+    async with Dawdle(sqs(), registry=old, clock=clock, grace=0.1) as one:
+        async with Dawdle(sqs(), registry=new, clock=clock, grace=0.1, start_listener=False) as signaler:
+            await signaler.signal_many([News(number) for number in range(20)])
+        for _ in range(10):
+            await settled(server, one)
+            await clock.advance(1)
+        assert seen == []
+        async with Dawdle(sqs(), registry=new, clock=clock, grace=0.1) as two:
+            async with asyncio.timeout(20):
+                while len(seen) < 20:
+                    await settled(server, one, two)
+                    await clock.advance(5)
+    assert sorted(seen) == list(range(20))
+    assert len(server.queue("dead")) == 0
+
+
+async def test_with_its_attempts_spent_a_handler_is_in_the_dead_letter_queue(server, sqs, clock):
+    registry = Registry()
+
+    @registry.on_event(Placed, name="bad", retry=Retry(max_attempts=1))
+    async def bad(event):
+        raise ValueError("no stock")
+
+    async with Dawdle(sqs(), registry=registry, clock=clock, grace=0.1) as app:
+        await app.signal(Placed(7))
+        await settled(server, app)
+        async with asyncio.timeout(5):
+            while not len(server.queue("dead")):
+                await asyncio.sleep(0.002)
+    (letter,) = [msgspec.json.decode(message.body) for message in server.queue("dead").messages()]
+    assert (letter["dawdleowed"], letter["dawdleerror"], letter["data"]) == ("bad", "ValueError: no stock", {"number": 7})
+
+
+async def test_a_second_queue_takes_what_is_delayed_and_is_received_from(server, sqs, clock):
+    server.create_queue("later")
+    registry, seen = Registry(), []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event.number)
+
+    queue = sqs(delay_queue_url=server.queue_url("later"))
+    async with Dawdle(queue, registry=registry, clock=clock, grace=0.1) as app:
+        await settled(server, app)
+        await app.signal(Placed(1), delay=30)
+        assert (len(server.queue("orders")), server.queue("later").delayed) == (0, 1)
+        for _ in range(32):
+            await clock.advance(1)
+            await settled(server, app)
+        async with asyncio.timeout(5):
+            while len(server.queue("later")):
+                await asyncio.sleep(0.002)
+    assert seen == [1]
+
+
+async def test_an_idle_app_makes_one_request_per_twenty_seconds(server, sqs, clock):
+    registry = Registry()
+
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    async with Dawdle(sqs(), registry=registry, clock=clock, grace=0.1) as app:
+        await app.signal_many([Placed(number) for number in range(300)])
+        for _ in range(3):
+            await settled(server, app)
+            await clock.advance(20)
+        await settled(server, app)
+        server.requests.clear()
+        for _ in range(30):
+            await clock.advance(20)
+            await settled(server, app)
+        assert server.requests == {"ReceiveMessage": 30}
+
+
+async def test_an_app_that_only_signals_needs_no_more_than_to_send(server, sqs):
+    async with Dawdle(sqs(), registry=Registry(), start_listener=False) as app:
+        await app.signal_many([Placed(number) for number in range(25)])
+    assert server.requests == {"SendMessageBatch": 3}
+
+
+@pytest.mark.slow
+async def test_at_saturation_an_event_costs_at_most_a_third_of_a_request(sqs):
+    async with SQSServer(queues=("orders",)) as server:
+        registry, count = Registry(), 0
+
+        @registry.on_event(Placed)
+        async def handler(event):
+            nonlocal count
+            count += 1
+
+        async with Dawdle(SQS(server.queue_url("orders")), registry=registry, grace=1) as app:
+
+            async def signaler():
+                for number in range(40):
+                    await app.signal(Placed(number))
+
+            async with asyncio.timeout(60):
+                await asyncio.gather(*(signaler() for _ in range(100)))
+                while count < 4000:
+                    await asyncio.sleep(0.01)
+                await app._house.queues["default"].flush()
+            total = sum(server.requests.values())
+    assert count == 4000
+    assert total / 4000 <= 0.35, server.requests
