@@ -30,10 +30,11 @@ __all__ = [
 ]
 
 ERROR_BYTES: Final = 1024
-"""An error travels in a dead letter, cut to this many bytes."""
+"""An error travels in a copy, cut to this many bytes; escaped in JSON they are at most twice as many."""
 
 _HEADER: Final = re.compile(r"[a-z0-9]{1,20}")
 _CORE: Final = frozenset({"specversion", "id", "source", "type", "time", "datacontenttype", "data"})
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _NONCHARACTERS: Final = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
 _LAST_MS: Final = 253_402_300_799_000
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -69,11 +70,28 @@ _encode = msgspec.json.Encoder().encode
 
 
 def open_envelope(body: bytes) -> Envelope:
-    """Return the envelope of a message's body. Raises `EventError` when it is not a CloudEvent 1.0 in JSON."""
+    """Return the envelope of a message's body. Raises `EventError` when it is not a CloudEvent 1.0 in JSON.
+
+    The whole body is UTF-8 without lone surrogates, also where nobody here reads it, so that it can be written
+    again. An attribute that is null counts as not there.
+    """
     try:
-        return _reader.decode(body)
+        if not body.isascii():
+            body.decode()  # the reader skips what it does not know, and does not look at its bytes
+        try:
+            return _reader.decode(body)
+        except msgspec.ValidationError:
+            if b"null" not in body:
+                raise
+            return _reader.decode(_without_nulls(body))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise EventError(f"not a CloudEvent 1.0 in JSON: {error}") from error
+
+
+def _without_nulls(body: bytes) -> bytes:
+    """Return a body without the attributes that are null; the data keeps its null."""
+    attributes = _attributes.decode(body).items()
+    return _encode({name: raw for name, raw in attributes if name == "data" or bytes(raw) != b"null"})
 
 
 def write(attributes: Mapping[str, object]) -> bytes:
@@ -103,12 +121,16 @@ def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:
 
 
 def headers_of(body: bytes) -> dict[str, str]:
-    """Return every attribute that is neither CloudEvents' core nor dawdle's own; what is not text, as its JSON."""
+    """Return every attribute that is neither CloudEvents' core nor dawdle's own; what is not text, as its JSON.
+
+    One that is null counts as not there.
+    """
     headers: dict[str, str] = {}
     for name, raw in _attributes.decode(body).items():
         if name not in _CORE and name != "data_base64" and not name.startswith("dawdle"):
             value: object = msgspec.json.decode(raw)
-            headers[name] = value if isinstance(value, str) else bytes(raw).decode()
+            if value is not None:
+                headers[name] = value if isinstance(value, str) else bytes(raw).decode()
     return headers
 
 
@@ -135,10 +157,15 @@ def seconds(time: datetime) -> float:
 
 def moment(epoch: float) -> str:
     """Return epoch seconds as an RFC 3339 timestamp, rounded up to the millisecond."""
-    whole, ms = divmod(min(ceil(round(epoch * 1000, 3)), _LAST_MS), 1000)
+    whole, ms = divmod(ceil(round(min(epoch * 1000, _LAST_MS), 3)), 1000)
     return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
 
 
 def clip(text: str, limit: int = ERROR_BYTES) -> str:
-    """Return `text` cut to `limit` bytes of UTF-8, whole characters only; what UTF-8 cannot carry becomes `?`."""
-    return text.encode(errors="replace")[:limit].decode(errors="ignore")
+    """Return `text` cut to `limit` bytes of UTF-8, whole characters only.
+
+    What UTF-8 cannot carry becomes `?`, and so do control characters other than tab, newline and return: SQS takes
+    none of them, and JSON makes six bytes of each.
+    """
+    cut = text[:limit].encode(errors="replace")[:limit].decode(errors="ignore")
+    return cut if cut.isprintable() else _UNPRINTABLE.sub("?", cut)
