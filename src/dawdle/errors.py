@@ -14,8 +14,9 @@
     └── RetryLater                           a handler: not yet, try again in .seconds
 """
 
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 __all__ = [
     "BackendError",
@@ -39,6 +40,10 @@ FaultKind = Literal["lost", "refused", "throttled", "denied", "missing", "unavai
 too often. `denied`: credentials or permission. `missing`: no such queue. `unavailable`: the network, the
 server, or anything else that may pass.
 """
+
+
+LONGEST_SHOWN: Final = 200
+"""Characters of a wrong value in a message."""
 
 
 class DawdleError(Exception):
@@ -107,12 +112,21 @@ class Reject(DawdleError):  # noqa: N818 - a verdict that a handler raises, not 
 class RetryLater(DawdleError):  # noqa: N818 - a verdict that a handler raises, not a failure
     """Raise it in a handler that cannot act yet: `raise RetryLater(30)`.
 
-    The handler gets its event again after `seconds`; the attempt is not counted.
+    The handler gets its event again after `seconds`; the attempt is not counted. Raises `ConfigurationError` for
+    what is no number of seconds, and the handler has failed then.
     """
 
     def __init__(self, seconds: float) -> None:
-        seconds = float(seconds)
-        if not 0 <= seconds < float("inf"):
-            raise ConfigurationError(f"RetryLater takes 0 or more seconds, not {seconds}")
-        super().__init__(f"not before {seconds:g} s")
-        self.seconds = seconds
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= sys.float_info.max:
+            raise ConfigurationError(f"RetryLater takes 0 or more seconds, not {shown(seconds)}")
+        self.seconds = float(seconds)
+        super().__init__(f"not before {self.seconds:g} s")
+
+
+def shown(value: object) -> str:
+    """Return a wrong value as an error's message shows it; an int of 5,000 digits, for one, cannot be printed."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - the error that is being told is another one
+        return f"a {type(value).__qualname__} that cannot be shown"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

@@ -1,10 +1,10 @@
 """When a delayed event is due, and how far its next hop may take it. Seconds in, seconds out."""
 
 from datetime import UTC, datetime, timedelta
-from math import ceil, isfinite
+from math import ceil
 from typing import Final
 
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, shown
 
 __all__ = ["delay_of", "due_of", "hop", "reach", "remaining", "to_ms"]
 
@@ -29,15 +29,17 @@ def delay_of(delay: float | timedelta | None, at: datetime | None, now: float) -
         return 0.0
     seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ConfigurationError(f"delay is in seconds or a timedelta, not {seconds!r}")
-    if not isfinite(seconds) or not 0 <= seconds <= LONGEST:
-        raise ConfigurationError(f"delay is 0 seconds or more, and at most {LONGEST:.0f} (1000 years), not {seconds!r}")
+        raise ConfigurationError(f"delay is in seconds or a timedelta, not {shown(seconds)}")
+    if not 0 <= seconds <= LONGEST:  # not so for NaN either
+        raise ConfigurationError(
+            f"delay is 0 seconds or more, and at most {LONGEST:.0f} (1000 years), not {shown(seconds)}"
+        )
     return float(seconds)
 
 
 def _until(at: object, now: float) -> float:
     if not isinstance(at, datetime):
-        raise ConfigurationError(f"at is an aware datetime, not {at!r}")
+        raise ConfigurationError(f"at is an aware datetime, not {shown(at)}")
     if at.utcoffset() is None:
         raise ConfigurationError(
             f"at={at.isoformat()} has no time zone: write datetime(…, tzinfo=UTC), or at.astimezone() for local time"
