@@ -39,7 +39,7 @@ ROSTER = roster_of_one()
 
 
 def terms_with(reach):
-    return Terms(reach=reach, keeps_dead=True, shared=True, unclaimed=60.0)
+    return Terms(reach=reach, keeps_dead=True, shared=True, unclaimed=60.0, max_body=1_048_576)
 
 
 def first_copy(delay):

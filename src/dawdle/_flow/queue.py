@@ -87,6 +87,7 @@ class Queue:
             keeps_dead=self.dead is not None,
             shared=self.limits.shared,
             unclaimed=self._unclaimed,
+            max_body=(self if self.dead is None else self.dead).limits.max_body,
         )
 
     def close(self) -> None:

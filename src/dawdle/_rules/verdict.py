@@ -13,22 +13,27 @@ verdict keeps that: an (event, handler) pair that is not done has a durable mess
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Literal, assert_never
+from typing import Final, assert_never
 
 import msgspec
 
 from dawdle._rules.codec import media_of
 from dawdle._rules.delay import due_of, hop, remaining
-from dawdle._rules.envelope import Envelope, clip, moment, rewrite, seconds, write
+from dawdle._rules.envelope import Envelope, clip, moment, rewrite, seconds
 from dawdle._rules.handler import Handler
+from dawdle._rules.letter import LONGEST_BACKOFF, UNDECODABLE, copy_of, give_up, undecodable, unreadable
 from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Outcome, Rejected
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
+from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Terms, Why
 from dawdle.abc import Codec
 from dawdle.errors import ConfigurationError
 from dawdle.events import declaration_of
 
 __all__ = [
+    "LONGEST_BACKOFF",
+    "LONGEST_CROWDED",
+    "SHORTEST_KEPT",
     "UNDECODABLE",
     "Ack",
     "Copy",
@@ -44,66 +49,11 @@ __all__ = [
     "unreadable",
 ]
 
-UNDECODABLE: Final = "dawdle.undecodable"
-"""The type of a dead letter that holds, as `data_base64`, a body which is no CloudEvent."""
-
-LONGEST_BACKOFF: Final = 900.0
-"""Seconds. What cannot be handled and cannot be given up is looked at this often."""
-
 LONGEST_CROWDED: Final = 60.0
 """Seconds. A handler whose own concurrency is taken gets its event again at least this often."""
 
-Why = Literal["retry", "later", "crowded", "interrupted", "delayed", "unclaimed", "dead", "kept"]
-
-
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """What the queue and the app allow."""
-
-    reach: float
-    """Seconds of the longest hop; 0: the queue cannot delay, and a message waits by being released later."""
-
-    keeps_dead: bool
-    """There is a dead-letter queue."""
-
-    shared: bool
-    """Another node may have what this one lacks."""
-
-    unclaimed: float
-    """Seconds after which an event that no node has a handler for is given up."""
-
-
-class Copy(msgspec.Struct, frozen=True, kw_only=True):
-    """A message to be stored before the one in hand is acked."""
-
-    body: bytes
-    delay: float
-    why: Why
-    handler: str | None = None
-    reason: str | None = None
-
-    @property
-    def is_letter(self) -> bool:
-        """Whether it goes to the dead-letter queue."""
-        return self.why == "dead"
-
-
-class Ack(msgspec.Struct, frozen=True):
-    """Nobody is owed anything any more. `reason`, when nobody ran: why nobody is."""
-
-    reason: str | None = None
-
-
-class Release(msgspec.Struct, frozen=True):
-    """The message itself comes back in so many seconds."""
-
-    seconds: float
-
-
-class Forward(msgspec.Struct, frozen=True):
-    """Store all copies, then ack. If that fails, the message itself comes back in `otherwise` seconds."""
-
-    copies: tuple[Copy, ...]
-    otherwise: float
+SHORTEST_KEPT: Final = 60.0
+"""Seconds. What has failed for good, and has no dead-letter queue to go to, is tried again no more often than this."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -111,9 +61,6 @@ class Run(msgspec.Struct, frozen=True):
 
     kind: type[object]
     handlers: tuple[Handler, ...]
-
-
-Settlement = Ack | Release | Forward
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -189,30 +136,6 @@ def settle(
     return Forward(copies, otherwise=min(_backoff_for(result, envelope, roll) for result in unfinished))
 
 
-def undecodable(body: bytes, key: str, reason: str, now: float, terms: Terms) -> Settlement:
-    """Return what becomes of a body that is no CloudEvent: a dead letter that holds it, or the body again, later."""
-    if not terms.keeps_dead:
-        return _again(body, None, reason, terms)
-    letter = write(
-        {
-            "specversion": "1.0",
-            "id": key,
-            "source": "dawdle",
-            "type": UNDECODABLE,
-            "time": moment(now),
-            "dawdleerror": clip(reason),
-            "datacontenttype": "application/octet-stream",
-            "data_base64": body,
-        }
-    )
-    return Forward((Copy(body=letter, delay=0.0, why="dead", reason=reason),), otherwise=LONGEST_BACKOFF)
-
-
-def unreadable(body: bytes, envelope: Envelope, reason: str, now: float, terms: Terms) -> Settlement:
-    """Return what becomes of an event whose data is not of its type."""
-    return _give_up(body, envelope.owed, reason, now, terms)
-
-
 def _wait(body: bytes, left: float, now: float, terms: Terms) -> Settlement:
     if terms.reach <= 0:
         return Release(left)
@@ -229,27 +152,11 @@ def _unclaimed(
     since = now if envelope.since is None else seconds(envelope.since)
     age = max(0.0, now - since)
     if age >= terms.unclaimed:
-        return _give_up(body, envelope.owed, f"{reason}, for {terms.unclaimed:g} s", now, terms)
+        return give_up(body, envelope, f"{reason}, for {terms.unclaimed:g} s", now, terms)
     # Up to half is left to chance, or the same node might get it every time.
     delay = min(max(1.0, age), LONGEST_BACKOFF) * (1.0 - roll() / 2)
-    copy = _copy(body, delay, now, terms, why="unclaimed", reason=reason, changes={"dawdlesince": moment(since)})
+    copy = copy_of(body, delay, now, terms, why="unclaimed", reason=reason, changes={"dawdlesince": moment(since)})
     return Forward((copy,), otherwise=delay)
-
-
-def _give_up(body: bytes, owed: str | None, reason: str, now: float, terms: Terms) -> Settlement:
-    if not terms.keeps_dead:
-        return _again(body, owed, reason, terms)
-    changes = {"dawdleerror": clip(reason)}
-    letter = _copy(body, 0.0, now, terms, why="dead", handler=owed, reason=reason, changes=changes)
-    return Forward((letter,), otherwise=LONGEST_BACKOFF)
-
-
-def _again(body: bytes, owed: str | None, reason: str, terms: Terms) -> Settlement:
-    """Return the verdict where there is no dead-letter queue: the same body, at the longest back-off, for ever."""
-    if terms.reach <= 0:
-        return Release(LONGEST_BACKOFF)
-    delay = hop(LONGEST_BACKOFF, terms.reach)
-    return Forward((Copy(body=body, delay=delay, why="kept", handler=owed, reason=reason),), otherwise=delay)
 
 
 def _copy_for(
@@ -267,7 +174,7 @@ def _copy_for(
         case Failed() | Rejected():
             delay, why, error = 0.0, "dead", outcome.error
             if not terms.keeps_dead:
-                delay, why = max(result.retry.max_delay, result.retry.initial), "kept"
+                delay, why = max(result.retry.max_delay, result.retry.initial, SHORTEST_KEPT), "kept"
         case Later():
             delay, why = outcome.seconds, "later"
         case Crowded():
@@ -281,7 +188,7 @@ def _copy_for(
     changes: dict[str, object] = {"dawdleowed": name, "dawdleattempt": attempt}
     if error is not None:
         changes["dawdleerror"] = clip(error)
-    return _copy(body, delay, now, terms, why=why, handler=name, reason=error, changes=changes)
+    return copy_of(body, delay, now, terms, why=why, handler=name, reason=error, changes=changes)
 
 
 def _backoff_for(result: Result, envelope: Envelope, roll: Callable[[], float]) -> float:
@@ -291,21 +198,3 @@ def _backoff_for(result: Result, envelope: Envelope, roll: Callable[[], float]) 
 def _crowded(envelope: Envelope, now: float) -> float:
     age = 0.0 if envelope.time is None else now - seconds(envelope.time)
     return min(max(1.0, age), LONGEST_CROWDED)
-
-
-def _copy(
-    body: bytes,
-    delay: float,
-    now: float,
-    terms: Terms,
-    *,
-    why: Why,
-    changes: Mapping[str, object],
-    handler: str | None = None,
-    reason: str | None = None,
-) -> Copy:
-    """Return a copy that waits `delay` seconds from now; what said how long this one had to wait is gone from it."""
-    first = hop(delay, terms.reach)
-    gone: dict[str, object] = {"dawdledelay": None, "dawdledue": None, "dawdletrial": None, "dawdlesince": None}
-    due = {"dawdledue": moment(now + delay)} if delay > first else {}
-    return Copy(body=rewrite(body, {**gone, **due, **changes}), delay=first, why=why, handler=handler, reason=reason)

@@ -1,0 +1,103 @@
+"""What becomes of a message that cannot be handled: a letter to the dead-letter queue, or the message again, later.
+
+And how a copy of a message is written, whichever verdict asks for one.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from dawdle._rules.delay import hop
+from dawdle._rules.envelope import Envelope, clip, moment, rewrite, seconds, write
+from dawdle._rules.settlement import Copy, Forward, Release, Settlement, Terms, Why
+
+__all__ = ["LONGEST_BACKOFF", "UNDECODABLE", "copy_of", "give_up", "undecodable", "unreadable"]
+
+UNDECODABLE: Final = "dawdle.undecodable"
+"""The type of a dead letter that holds, as `data_base64`, a body which is no CloudEvent."""
+
+LONGEST_BACKOFF: Final = 900.0
+"""Seconds. What cannot be handled and cannot be given up is looked at this often."""
+
+
+def undecodable(body: bytes, key: str, reason: str, now: float, terms: Terms) -> Settlement:
+    """Return what becomes of a body that is no CloudEvent: a dead letter that holds it, or the body again, later.
+
+    base64 makes a third more of it. What the dead-letter queue would not take is cut at the end, and the letter's
+    error begins with how much.
+    """
+    if not terms.keeps_dead:
+        delay = hop(LONGEST_BACKOFF, terms.reach)
+        if delay <= 0:
+            return Release(LONGEST_BACKOFF)
+        return Forward((Copy(body=body, delay=delay, why="kept", reason=reason),), otherwise=delay)
+    letter = _wrapped(body, key, reason, now)
+    if len(letter) > terms.max_body:
+        frame = len(letter) - _base64_length(len(body))
+        room = max(0, terms.max_body - frame - _LONGEST_CUT) // 4 * 3
+        reason = f"the last {len(body) - room} of its {len(body)} bytes are cut off here: {reason}"
+        letter = _wrapped(body[:room], key, reason, now)
+    return Forward((Copy(body=letter, delay=0.0, why="dead", reason=reason),), otherwise=LONGEST_BACKOFF)
+
+
+_LONGEST_CUT: Final = 100
+"""Bytes of what the error of a letter says about a body that is cut."""
+
+
+def _wrapped(body: bytes, key: str, reason: str, now: float) -> bytes:
+    return write(
+        {
+            "specversion": "1.0",
+            "id": key,
+            "source": "dawdle",
+            "type": UNDECODABLE,
+            "time": moment(now),
+            "dawdleerror": clip(reason),
+            "datacontenttype": "application/octet-stream",
+            "data_base64": body,
+        }
+    )
+
+
+def _base64_length(length: int) -> int:
+    return (length + 2) // 3 * 4
+
+
+def unreadable(body: bytes, envelope: Envelope, reason: str, now: float, terms: Terms) -> Settlement:
+    """Return what becomes of an event whose data is not of its type."""
+    return give_up(body, envelope, reason, now, terms)
+
+
+def give_up(body: bytes, envelope: Envelope, reason: str, now: float, terms: Terms) -> Settlement:
+    """Return what becomes of an event that no handler can be run for.
+
+    Without a dead-letter queue it is kept as it is, at the longest back-off, for ever; and since when nobody wants
+    it stays written, so that it is not offered around again.
+    """
+    owed = envelope.owed
+    if terms.keeps_dead:
+        changes: dict[str, object] = {"dawdleerror": clip(reason)}
+        letter = copy_of(body, 0.0, now, terms, why="dead", handler=owed, reason=reason, changes=changes)
+        return Forward((letter,), otherwise=LONGEST_BACKOFF)
+    if terms.reach <= 0:
+        return Release(LONGEST_BACKOFF)
+    since = {} if envelope.since is None else {"dawdlesince": moment(seconds(envelope.since))}
+    kept = copy_of(body, LONGEST_BACKOFF, now, terms, why="kept", handler=owed, reason=reason, changes=since)
+    return Forward((kept,), otherwise=LONGEST_BACKOFF)
+
+
+def copy_of(
+    body: bytes,
+    delay: float,
+    now: float,
+    terms: Terms,
+    *,
+    why: Why,
+    changes: Mapping[str, object],
+    handler: str | None = None,
+    reason: str | None = None,
+) -> Copy:
+    """Return a copy that waits `delay` seconds from now; what said how long this one had to wait is gone from it."""
+    first = hop(delay, terms.reach)
+    gone: dict[str, object] = {"dawdledelay": None, "dawdledue": None, "dawdletrial": None, "dawdlesince": None}
+    due = {"dawdledue": moment(now + delay)} if delay > first else {}
+    return Copy(body=rewrite(body, {**gone, **due, **changes}), delay=first, why=why, handler=handler, reason=reason)
