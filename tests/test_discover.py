@@ -45,7 +45,9 @@ def test_discover_imports_a_package_and_all_below_it():
         "shopping.handlers",
         "shopping.handlers.mail",
     ]
-    assert [handler.name for handler in sys.modules["shopping.handlers.mail"].registry] == ["shopping.handlers.mail.send"]
+    assert [handler.name for handler in sys.modules["shopping.handlers.mail"].registry] == [
+        "shopping.handlers.mail.send"
+    ]
 
 
 @pytest.mark.usefixtures("package")
@@ -58,7 +60,9 @@ def test_discover_takes_a_single_module_and_several_names():
 
 @pytest.mark.usefixtures("package")
 def test_a_name_that_is_no_module_is_an_error_that_says_so():
-    with pytest.raises(dawdle.ConfigurationError, match=r"discover\('shopping.evnts'\): there is no module 'shopping.evnts'"):
+    with pytest.raises(
+        dawdle.ConfigurationError, match=r"discover\('shopping.evnts'\): there is no module 'shopping.evnts'"
+    ):
         dawdle.discover("shopping.evnts")
 
 

@@ -72,5 +72,25 @@ def test_importing_dawdle_loads_no_aws_code_and_no_optional_package():
 
 
 def test_the_public_names_are_those_of_the_design():
-    names = {name for name in vars(dawdle) if not name.startswith("_")} - {"abc", "backends", "errors", "events", "hooks", "testing"}
-    assert names >= {"Context", "Dawdle", "Registry", "Reject", "Retry", "RetryLater", "current", "discover", "event", "on_event", "signal", "signal_many"}
+    names = {name for name in vars(dawdle) if not name.startswith("_")} - {
+        "abc",
+        "backends",
+        "errors",
+        "events",
+        "hooks",
+        "testing",
+    }
+    assert names >= {
+        "Context",
+        "Dawdle",
+        "Registry",
+        "Reject",
+        "Retry",
+        "RetryLater",
+        "current",
+        "discover",
+        "event",
+        "on_event",
+        "signal",
+        "signal_many",
+    }

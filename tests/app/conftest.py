@@ -11,7 +11,7 @@ from dawdle.backends.memory import Memory
 
 @pytest.fixture(autouse=True)
 async def leaves_no_task(no_task_is_left):
-    yield
+    return
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from tests.app.events import Placed
 
 from dawdle.backends.memory import Memory
 from dawdle.hooks import Forwarded
+from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
 
@@ -102,4 +102,3 @@ async def test_a_retry_beyond_the_queues_limit_hops_too(running, registry, clock
         await clock.advance(10_000)
     assert len(ran) == 2
     assert 5100 <= ran[1] <= 5102
-

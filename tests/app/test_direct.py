@@ -4,11 +4,11 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.app.events import Placed
 
 from dawdle import Context, Retry
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
+from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
 

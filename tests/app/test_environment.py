@@ -1,10 +1,10 @@
 """What the environment says, and that an argument in code wins over it."""
 
 import pytest
-from tests.app.events import Placed
 
 from dawdle import ConfigurationError, Dawdle, Registry
 from dawdle.backends.memory import Memory
+from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
 
@@ -17,7 +17,8 @@ NOT_A_BACKEND = dict
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("", Memory), ("memory", Memory), ("local", Memory), (" memory ", Memory), (f"{__name__}.Mine", Mine)]
+    ("name", "kind"),
+    [("", Memory), ("memory", Memory), ("local", Memory), (" memory ", Memory), (f"{__name__}.Mine", Mine)],
 )
 async def test_dawdle_backend_names_the_backend(monkeypatch, name, kind):
     monkeypatch.setenv("DAWDLE_BACKEND", name)

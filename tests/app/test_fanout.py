@@ -1,14 +1,15 @@
 """The heart: all handlers of an event run, and each one is settled on its own."""
 
 import asyncio
+import itertools
 from collections import Counter
 
 import msgspec
 import pytest
-from tests.app.events import Cancelled, Placed
 
 from dawdle import Context, Reject, Retry, RetryLater
 from dawdle.hooks import DeadLettered, Forwarded, HandlerFinished
+from tests.app.events import Cancelled, Placed
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +104,7 @@ async def test_jitter_only_shortens_a_wait_by_up_to_its_share(running, registry,
     async with running() as app:
         await app.signal(Placed())
         await clock.advance(3000)
-    waits = [after - before for before, after in zip(ran, ran[1:], strict=False)]
+    waits = [after - before for before, after in itertools.pairwise(ran)]
     assert len(waits) == 19
     assert all(50 <= wait <= 100 for wait in waits)
     assert max(waits) - min(waits) > 1
@@ -163,7 +164,8 @@ async def test_without_a_dead_letter_queue_a_failure_is_kept_and_tried_for_ever(
 
 
 @pytest.mark.parametrize(
-    "error", [asyncio.CancelledError(), SystemExit(3), ExceptionGroup("two", [ValueError(), TypeError()]), RecursionError()]
+    "error",
+    [asyncio.CancelledError(), SystemExit(3), ExceptionGroup("two", [ValueError(), TypeError()]), RecursionError()],
 )
 async def test_whatever_one_handler_raises_its_siblings_finish(running, registry, clock, letters, error):
     done = []

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import pytest
-from tests.app.events import Cancelled, Placed
 
 from dawdle import ConfigurationError, Context, Dawdle, Retry
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
+from tests.app.events import Cancelled, Placed
 
 pytestmark = pytest.mark.anyio
 

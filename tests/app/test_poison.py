@@ -4,13 +4,13 @@ import asyncio
 
 import msgspec
 import pytest
-from tests.app.events import Placed
 
 import dawdle
 from dawdle import Context, Retry
 from dawdle.abc import Limits, Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.hooks import DeadLettered, Forwarded
+from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,9 @@ class Shared(Memory):
 
 
 def foreign(**attributes):
-    return msgspec.json.encode({"specversion": "1.0", "id": "f-1", "source": "/elsewhere", "type": "Placed", **attributes})
+    return msgspec.json.encode(
+        {"specversion": "1.0", "id": "f-1", "source": "/elsewhere", "type": "Placed", **attributes}
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,7 +41,9 @@ def foreign(**attributes):
         (foreign(time="yesterday"), "time"),
     ],
 )
-async def test_a_body_that_is_no_event_is_dead_lettered_whole_with_the_reason(running, registry, queue, letters, body, reason):
+async def test_a_body_that_is_no_event_is_dead_lettered_whole_with_the_reason(
+    running, registry, queue, letters, body, reason
+):
     @registry.on_event(Placed)
     async def handler(event): ...
 
@@ -57,7 +61,9 @@ async def test_a_body_that_is_no_event_is_dead_lettered_whole_with_the_reason(ru
     assert queue.messages() == []
 
 
-async def test_data_of_the_wrong_type_is_dead_lettered_with_the_reason_and_the_good_run(running, registry, queue, letters):
+async def test_data_of_the_wrong_type_is_dead_lettered_with_the_reason_and_the_good_run(
+    running, registry, queue, letters
+):
     seen = []
 
     @registry.on_event(Placed)
@@ -93,7 +99,9 @@ async def test_a_foreign_event_is_handled_with_its_attributes_as_headers(running
         seen.append((event, ctx.headers, ctx.signaled_at))
 
     async with running() as app:
-        await queue.send([Outgoing(foreign(data={"number": 7}, subject="orders/7", sequence=12, datacontenttype="application/json"))])
+        await queue.send(
+            [Outgoing(foreign(data={"number": 7}, subject="orders/7", sequence=12, datacontenttype="application/json"))]
+        )
         await app.idle()
     assert seen == [(Placed(7), {"subject": "orders/7", "sequence": "12"}, None)]
 
@@ -284,7 +292,9 @@ class Raising:
         raise TypeError("not that")
 
 
-async def test_a_codec_that_raises_is_an_event_error_at_signal_and_a_dead_letter_at_a_handler(running, registry, letters):
+async def test_a_codec_that_raises_is_an_event_error_at_signal_and_a_dead_letter_at_a_handler(
+    running, registry, letters
+):
     @registry.on_event(Placed)
     async def handler(event): ...
 

@@ -122,7 +122,11 @@ async def test_a_handler_that_swallows_every_cancellation_does_not_hold_the_proc
     one = worker(
         SLEEPS.format(seconds=60, grace=0.2).replace(
             "    await asyncio.sleep(event.seconds)\n",
-            "    while True:\n        try:\n            await asyncio.sleep(60)\n        except BaseException:\n            pass\n",
+            "    while True:\n"
+            "        try:\n"
+            "            await asyncio.sleep(60)\n"
+            "        except BaseException:\n"
+            "            pass\n",
         )
     )
     one.ready()

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from tests.app.events import Cancelled, Placed
 
 import dawdle
 from dawdle import ConfigurationError, Context, EventError, EventTooLargeError, NoAppError, NotAnEventError, SignalError
@@ -14,6 +13,7 @@ from dawdle.abc import Fault
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.hooks import Signaled
+from tests.app.events import Cancelled, Placed
 
 pytestmark = pytest.mark.anyio
 

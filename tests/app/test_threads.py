@@ -5,11 +5,11 @@ import threading
 import time
 
 import pytest
-from tests.app.events import Placed
 
 from dawdle import Context, Dawdle, Registry, Retry
 from dawdle.backends.memory import Memory
 from dawdle.hooks import HandlerFinished
+from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,9 @@ async def test_a_def_handler_runs_in_a_thread_and_the_loop_goes_on(registry):
     async with Dawdle(registry=registry) as app:
         await app.signal(Placed())
         await until(lambda: where)
-        assert app.handlers_that_run() == [f"{__name__}.test_a_def_handler_runs_in_a_thread_and_the_loop_goes_on.blocks"]
+        assert app.handlers_that_run() == [
+            f"{__name__}.test_a_def_handler_runs_in_a_thread_and_the_loop_goes_on.blocks"
+        ]
         release.set()
         await app.idle()
         assert app.handlers_that_run() == []

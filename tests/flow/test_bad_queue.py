@@ -74,7 +74,9 @@ def app(queue, registry, clock, moments):
     return Dawdle(queue, registry=registry, clock=clock, hooks=[moments.append], grace=1)
 
 
-async def test_a_receive_that_fails_is_tried_again_ever_more_rarely_and_never_gives_up(app, queue, registry, clock, moments):
+async def test_a_receive_that_fails_is_tried_again_ever_more_rarely_and_never_gives_up(
+    app, queue, registry, clock, moments
+):
     seen = []
 
     @registry.on_event(Placed)
@@ -126,7 +128,9 @@ async def test_an_ack_comes_only_after_every_copy_is_stored(app, queue, registry
     assert [call for call in queue.calls if call != "receive"] == ["send", "send", "ack"]
 
 
-async def test_a_message_whose_settling_fails_altogether_comes_back_when_its_lease_ends(app, queue, registry, clock, moments):
+async def test_a_message_whose_settling_fails_altogether_comes_back_when_its_lease_ends(
+    app, queue, registry, clock, moments
+):
     runs = []
 
     @registry.on_event(Placed)
@@ -178,7 +182,13 @@ async def test_renewals_that_fail_are_tried_again_before_the_lease_ends(app, que
         runs.append(clock.monotonic())
         await clock.sleep_until(clock.monotonic() + 100)
 
-    queue.flaws["renew"] = [BackendError("down"), OSError("network"), None, BackendError("down"), Fault("throttled", "slow")]
+    queue.flaws["renew"] = [
+        BackendError("down"),
+        OSError("network"),
+        None,
+        BackendError("down"),
+        Fault("throttled", "slow"),
+    ]
     async with app:
         await app.signal(Placed())
         await clock.advance(120)
@@ -186,7 +196,9 @@ async def test_renewals_that_fail_are_tried_again_before_the_lease_ends(app, que
     assert queue.messages() == []
 
 
-async def test_a_lost_lease_cancels_the_handlers_and_neither_sends_nor_acks(app, queue, registry, clock, moments, caplog):
+async def test_a_lost_lease_cancels_the_handlers_and_neither_sends_nor_acks(
+    app, queue, registry, clock, moments, caplog
+):
     story = []
 
     @registry.on_event(Placed)

@@ -130,7 +130,11 @@ async def test_with_its_attempts_spent_a_handler_is_in_the_dead_letter_queue(ser
             while not len(server.queue("dead")):
                 await asyncio.sleep(0.002)
     (letter,) = [msgspec.json.decode(message.body) for message in server.queue("dead").messages()]
-    assert (letter["dawdleowed"], letter["dawdleerror"], letter["data"]) == ("bad", "ValueError: no stock", {"number": 7})
+    assert (letter["dawdleowed"], letter["dawdleerror"], letter["data"]) == (
+        "bad",
+        "ValueError: no stock",
+        {"number": 7},
+    )
 
 
 async def test_a_second_queue_takes_what_is_delayed_and_is_received_from(server, sqs, clock):

@@ -10,7 +10,6 @@ from dawdle.testing import ManualClock
 from dawdle.testing.contract import BackendContract
 from dawdle.testing.sqs import SQSServer
 
-
 # aiohttp would rather have a file for what is larger than a mebibyte; SQS takes no more than that.
 large_body = pytest.mark.filterwarnings("ignore:Sending a large body directly:ResourceWarning")
 

@@ -1,0 +1,20 @@
+"""A small one of the journey in kill.py; the large ones are run alone."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def figures_of(*arguments, timeout):
+    command = [sys.executable, "-m", "tests.journeys.kill", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+    return {line[:24].strip(): float(line[24:]) for line in done.stdout.splitlines()}
+
+
+@pytest.mark.slow
+def test_workers_that_are_killed_lose_nothing_and_run_again_only_what_was_in_hand():
+    figures = figures_of("--orders", "1500", timeout=100)
+    assert figures["kills"] >= 3
+    assert figures["lost"] == 0
