@@ -3,6 +3,7 @@
 What msgspec knows, it reads and writes itself; a pydantic model does it by its own methods, also inside a struct.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from math import isfinite
@@ -31,7 +32,7 @@ class _Model(Protocol):
     @classmethod
     def model_validate(cls, obj: object) -> object: ...
     @classmethod
-    def model_validate_json(cls, json_data: bytes) -> object: ...
+    def model_validate_json(cls, json_data: bytes | str) -> object: ...
 
 
 def _dump(value: object) -> object:
@@ -42,9 +43,17 @@ def _dump(value: object) -> object:
 
 
 def _load(kind: type, value: object) -> object:
-    """Decode what msgspec does not know: a pydantic model inside a struct."""
+    """Decode what msgspec does not know: a pydantic model inside a struct.
+
+    It was dumped in pydantic's JSON mode, so it is validated as JSON: else a strict model takes no text for a date.
+    """
     if kind_of(kind) == "pydantic":
-        return cast("_Model", kind).model_validate(value)
+        model = cast("_Model", kind)
+        try:
+            text = json.dumps(value)  # which carries NaN, as MessagePack does
+        except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
+            return model.model_validate(value)
+        return model.model_validate_json(text)
     raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
 
 
@@ -62,6 +71,8 @@ class JSON:
         try:
             if kind_of(type(event)) == "pydantic":
                 data = cast("_Model", event).model_dump_json(by_alias=True).encode()
+                if b"NaN" in data or b"Infinity" in data:  # as text, or as what is no JSON: the model's own choice
+                    _require_json(data, event)
             else:
                 data = self._encoder.encode(event)
             if b"null" in data:  # what JSON makes of NaN, and of None
@@ -164,16 +175,21 @@ def media_of(envelope: Envelope) -> str:
 
 
 def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -> E:
-    """Return the event in an envelope. Raises `EventError` when it is not one of that type."""
+    """Return the event in an envelope. Raises `EventError` when it is not one of that type.
+
+    Without data it is an empty object in JSON, and no bytes at all for another codec.
+    """
     media = media_of(envelope)
     codec = codecs.get(media)
     if codec is None:
         raise EventError(f"no codec here reads {media!r}; known: {', '.join(sorted(codecs))}")
     if envelope.data_base64 is not None:
         return _opened(codec, envelope.data_base64, kind)
-    raw = bytes(envelope.data) or b"null"
+    raw = bytes(envelope.data)
     if media == JSON.content_type:
-        return _opened(codec, raw, kind)
+        return _opened(codec, raw or b"{}", kind)
+    if not raw:
+        return _opened(codec, b"", kind)
     try:
         text = msgspec.json.decode(raw, type=str)
     except msgspec.MsgspecError as error:
@@ -225,6 +241,14 @@ def _plain(event: object) -> object:
     if kind_of(type(event)) == "pydantic":
         return cast("_Model", event).model_dump(mode="python", by_alias=True)
     return cast("object", msgspec.to_builtins(event, enc_hook=_dump))
+
+
+def _require_json(data: bytes, event: object) -> None:
+    try:
+        msgspec.json.decode(data)
+    except msgspec.MsgspecError:
+        _refuse_endless(_plain(event), type(event).__qualname__)
+        raise
 
 
 def _refuse_endless(value: object, path: str) -> None:
