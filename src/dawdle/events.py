@@ -1,13 +1,13 @@
 """What counts as an event, and the name under which its type travels. Knows no queue and no handler."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
-from dawdle.errors import ConfigurationError, NotAnEventError
+from dawdle.errors import ConfigurationError, NotAnEventError, shown
 
 __all__ = ["Declaration", "declaration_of", "declared_as", "event", "kind_of", "require_event_type", "wire_name"]
 
@@ -51,9 +51,11 @@ def event(
     if isinstance(name, type):
         return _declare(name, None, (), "retry")
     if name is not None and not isinstance(cast("object", name), str):
-        raise ConfigurationError(f"@event takes a wire name, not {name!r}: @dawdle.event('orders.placed')")
+        raise ConfigurationError(f"@event takes a wire name, not {shown(name)}: @dawdle.event('orders.placed')")
     if isinstance(aliases, str):
         raise ConfigurationError(f"aliases is a sequence of names: aliases=({aliases!r},)")
+    if not isinstance(cast("object", aliases), Iterable):
+        raise ConfigurationError(f"aliases is a sequence of names, such as aliases=('old.name',), not {shown(aliases)}")
     return lambda kind: _declare(kind, name, tuple(aliases), unclaimed)
 
 

@@ -190,10 +190,10 @@ def test_aliases_that_are_one_text_are_refused():
         event("new.name", aliases=[5])(made("Aliased"))
 
 
-@pytest.mark.xfail(raises=TypeError, reason="aliases that are no sequence reach tuple()")
-def test_aliases_that_are_no_sequence_are_refused():
-    with pytest.raises(ConfigurationError):
-        event("new.name", aliases=5)(made("Aliased"))
+@pytest.mark.parametrize("aliases", [5, None, object()], ids=type)
+def test_aliases_that_are_no_sequence_are_refused(aliases):
+    with pytest.raises(ConfigurationError, match="aliases is a sequence of names"):
+        event("new.name", aliases=aliases)
 
 
 def test_an_unknown_way_to_leave_it_unclaimed_is_refused():
