@@ -105,10 +105,11 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(python=USUAL)
 def demo(session: nox.Session) -> None:
-    """Place a thousand orders in the example shop, and count what became of them."""
-    session.install("-e", ".", *group("shop"))
+    """Place a thousand orders, kill a worker half way, and count what became of them; `--memory`: one process."""
+    session.install("-e", ".[sqs-server]", *group("shop"))
     session.chdir("examples")
-    session.run("python", "-m", "shop.demo", *session.posargs)
+    module = "shop.demo" if "--memory" in session.posargs else "orders.demo"
+    session.run("python", "-m", module, *session.posargs)
 
 
 @nox.session(python=USUAL)

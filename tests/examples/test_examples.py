@@ -51,6 +51,48 @@ def test_the_shop_does_everything_that_its_orders_lead_to_exactly_once():
     assert 0 < float(p50) <= float(p99)
 
 
+@pytest.mark.slow
+def test_no_order_is_lost_although_one_of_two_workers_is_killed_half_way():
+    ended = run("-m", "orders.demo", "--orders", "60")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("60 orders over HTTP in ")
+    assert row(ended.stdout, "signaled") == [60]
+    rows = {handler: row(ended.stdout, handler) for handler in ("send_receipt", "update_stats", "book_shipping")}
+    assert {handler: (handled, lost) for handler, (handled, _, _, lost) in rows.items()} == dict.fromkeys(rows, (60, 0))
+    # A run whose worker is killed before the message is deleted is run again, and its failure with it.
+    (_, receipts, _, _), (_, statistics, _, _), (_, shipments, again, _) = rows.values()
+    assert (receipts, statistics) == (0, 0)
+    assert 6 <= shipments <= 6 + again
+    (requests,) = re.findall(r"^requests per event: ([\d.]+) \(send [\d.]+, receive ", ended.stdout, re.MULTILINE)
+    assert 0 < float(requests) < 10
+    (p50, p99), _ = re.findall(r": p50 ([\d.,]+) ms, p99 ([\d.,]+) ms$", ended.stdout, re.MULTILINE)
+    assert 0 < float(p50.replace(",", "")) <= float(p99.replace(",", ""))
+
+
+def test_the_orders_demo_notices_what_was_lost_and_what_ran_twice(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from orders.figures import HANDLERS, Figures
+
+    figures = Figures()
+    figures.signaled |= {"a", "b"}
+    for handler in HANDLERS:
+        figures.note(b'{"handler":"%s","event_id":"a","attempt":1,"waited":0.5}\n' % handler.encode())
+    assert [figures.lost(handler) for handler in HANDLERS] == [1, 1, 1]
+    assert not figures.nothing_lost
+
+    for handler in HANDLERS:
+        figures.note(b'{"handler":"%s","event_id":"b","attempt":2,"waited":2.5}\n' % handler.encode())
+    assert figures.nothing_lost
+    assert figures.waits == [0.5] * 3
+
+    figures.note(b'{"handler":"send_receipt","event_id":"b","attempt":2,"waited":7.5}\n')
+    assert (figures.twice("send_receipt"), figures.twice("update_stats")) == (1, 0)
+    assert figures.nothing_lost
+    table = figures.table({"SendMessageBatch": 1, "ReceiveMessage": 3, "GetQueueAttributes": 9})
+    assert row(table, "send_receipt") == [2, 2, 1, 0]
+    assert "requests per event: 2.00 (send 0.50, receive 1.50, delete 0.00, visibility 0.00)" in table
+
+
 def test_the_shop_notices_what_was_lost_and_what_ran_twice(monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
     from shop.figures import WANTS, Figures

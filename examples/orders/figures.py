@@ -1,0 +1,94 @@
+"""What the demo counts: the orders that were answered, the lines that handlers wrote, the requests that SQS got."""
+
+import statistics
+from asyncio import StreamReader
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from orders.journal import Run
+from orders.queues import LEASE
+
+HANDLERS: Final = ("send_receipt", "update_stats", "book_shipping")
+
+REQUESTS: Final = {
+    "send": "SendMessage",
+    "receive": "ReceiveMessage",
+    "delete": "DeleteMessage",
+    "visibility": "ChangeMessageVisibility",
+}
+"""What a request is for, and how the names of such operations begin: each may end in Batch."""
+
+
+class Figures:
+    def __init__(self) -> None:
+        self.signaled: set[str] = set()
+        self.runs: Counter[tuple[str, str]] = Counter()
+        self.retried: Counter[str] = Counter()
+        self.waits: list[float] = []
+
+    async def read(self, printed: StreamReader) -> None:
+        """Count what a worker writes down until it ends, however it ends."""
+        async for line in printed:
+            self.note(line)
+
+    def note(self, line: bytes) -> None:
+        run = msgspec.json.decode(line, type=Run)
+        self.runs[run.handler, run.event_id] += 1
+        if run.attempt == 1:
+            self.waits.append(run.waited)
+        else:
+            self.retried[run.handler] += 1
+
+    def done(self, handler: str) -> set[str]:
+        return {event_id for name, event_id in self.runs if name == handler}
+
+    def lost(self, handler: str) -> int:
+        return len(self.signaled - self.done(handler))
+
+    def twice(self, handler: str) -> int:
+        return sum(count - 1 for (name, _), count in self.runs.items() if name == handler)
+
+    @property
+    def nothing_lost(self) -> bool:
+        return not any(map(self.lost, HANDLERS))
+
+    def table(self, requests: Mapping[str, int]) -> str:
+        at_once = [wait for wait in self.waits if wait < LEASE]
+        came_back = len(self.waits) - len(at_once)
+        return "\n".join(
+            [
+                f"signaled         {len(self.signaled):>9,}",
+                "",
+                "handler            handled   retried   run twice   lost",
+                *map(self._row, HANDLERS),
+                "",
+                self._requests(requests),
+                f"from signal to handler: {percentiles(self.waits)}",
+                f"but for {came_back:,} runs that waited for a lease to end: {percentiles(at_once)}",
+            ]
+        )
+
+    def _row(self, handler: str) -> str:
+        return (
+            f"{handler:<16} {len(self.done(handler)):>9,} {self.retried[handler]:>9,} "
+            f"{self.twice(handler):>11,} {self.lost(handler):>6,}"
+        )
+
+    def _requests(self, requests: Mapping[str, int]) -> str:
+        events = max(len(self.signaled), 1)
+        counts = {
+            purpose: sum(count for operation, count in requests.items() if operation.startswith(beginning))
+            for purpose, beginning in REQUESTS.items()
+        }
+        parts = ", ".join(f"{purpose} {count / events:.2f}" for purpose, count in counts.items())
+        return f"requests per event: {sum(counts.values()) / events:.2f} ({parts})"
+
+
+def percentiles(waits: Sequence[float]) -> str:
+    if len(waits) < 2:
+        return "too few to tell"
+    cuts = statistics.quantiles(waits, n=100, method="inclusive")
+    return f"p50 {cuts[49] * 1000:,.1f} ms, p99 {cuts[98] * 1000:,.1f} ms"
