@@ -49,19 +49,36 @@ class Keeper:
             await asyncio.wait([under_way])
 
     async def run(self) -> None:
-        """Renew until cancelled."""
-        async with self._queue.backend.renewer() as renew:
-            while True:
-                due = self._leases.next_due()
-                if due is None:
-                    self._held.clear()
-                    await self._held.wait()
-                    continue
-                await self._clock.sleep_until(due)
-                keys = self._leases.due(self._clock.monotonic())
-                size = self._queue.limits.max_batch
-                for first in range(0, len(keys), size):
-                    await self._renew(renew, keys[first : first + size])
+        """Renew until cancelled. What renews is made when the first renewal is due: most apps never need one."""
+        keys = await self._due()
+        while True:
+            try:
+                async with self._queue.backend.renewer() as renew:
+                    while True:
+                        await self._renew_all(renew, keys)
+                        keys = await self._due()
+            except Exception as error:  # noqa: BLE001 - it must not end the app, and is tried again in time
+                _log.warning("what renews the leases of %s could not be made: %s", self._queue.name, error)
+                self._fail([self._hands[key] for key in keys if key in self._hands])
+                keys = await self._due()
+
+    async def _due(self) -> list[str]:
+        """Return the next messages to renew, once they are due."""
+        while True:
+            due = self._leases.next_due()
+            if due is None:
+                self._held.clear()
+                await self._held.wait()
+                continue
+            await self._clock.sleep_until(due)
+            keys = self._leases.due(self._clock.monotonic())
+            if keys:
+                return keys
+
+    async def _renew_all(self, renew: Renew, keys: Sequence[str]) -> None:
+        size = self._queue.limits.max_batch
+        for first in range(0, len(keys), size):
+            await self._renew(renew, keys[first : first + size])
 
     async def _renew(self, renew: Renew, keys: Sequence[str]) -> None:
         hands = [self._hands[key] for key in keys if key in self._hands]

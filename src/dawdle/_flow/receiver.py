@@ -23,6 +23,9 @@ _log = logging.getLogger(__name__)
 FEW: Final = 10
 """Messages that a receive asks for at least, where the queue gives as many and there is room."""
 
+EXTRA_WAIT: Final = 20.0
+"""Seconds that a receive beyond the first waits at most, so that it ends when the queue stays empty."""
+
 SHORTEST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 30.0
 """Seconds between two receives that fail; doubled each time, and up to half of it left to chance."""
@@ -107,7 +110,7 @@ class Receiver:
         while not self._stopping:
             room = await self._slots.take(want)
             try:
-                deliveries = await self._poll(room, limits.max_wait)
+                deliveries = await self._poll(room, limits.max_wait if first else min(limits.max_wait, EXTRA_WAIT))
             except BaseException as error:
                 self._slots.give(room)
                 if not isinstance(error, Exception):

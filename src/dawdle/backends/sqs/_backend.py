@@ -197,7 +197,7 @@ class SQS:
         """Yield a `renew` with a connection of its own, in the event loop that asks for it."""
         from dawdle.backends.sqs._connection import Connection  # noqa: PLC0415 - as above
 
-        connection = await Connection(self._place, int(self.limits.max_wait)).open()
+        connection = await Connection(self._place, int(self.limits.max_wait)).open(polls=False)
         try:
             lease = self.limits.lease or 0
 

@@ -37,10 +37,11 @@ class Connection:
         self._polls: Any
         self._others: Any
 
-    async def open(self) -> Self:
-        """Make both clients; credentials, profiles, proxies and the rest come by botocore's own chain."""
+    async def open(self, *, polls: bool = True) -> Self:
+        """Make the clients; credentials, profiles, proxies and the rest come by botocore's own chain."""
         try:
-            self._polls = await self._client(POLLS, read=self._wait + CALL_SECONDS, attempts=1)
+            if polls:
+                self._polls = await self._client(POLLS, read=self._wait + CALL_SECONDS, attempts=1)
             self._others = await self._client(OTHERS, read=CALL_SECONDS, attempts=3)
         except BaseException as error:
             await self._stack.aclose()

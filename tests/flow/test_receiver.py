@@ -1,0 +1,99 @@
+"""Receives: more of them while they come back full, one while the queue is empty, never more than there is room for."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import msgspec
+import pytest
+
+from dawdle import Dawdle, Registry
+from dawdle.backends.memory import Memory
+
+pytestmark = pytest.mark.anyio
+
+
+class Placed(msgspec.Struct, frozen=True):
+    number: int = 0
+
+
+class Counting(Memory):
+    """Counts the receives that are open, answers each after a while, and notes what was asked for."""
+
+    def __init__(self, clock, **options):
+        super().__init__(clock=clock, **options)
+        self.time = clock
+        self.open = self.most = self.renewers = 0
+        self.asked = []
+
+    async def receive(self, limit, wait):
+        self.open += 1
+        self.most = max(self.most, self.open)
+        self.asked.append(limit)
+        try:
+            await self.time.sleep_until(self.time.monotonic() + 0.1)
+            return await super().receive(limit, wait)
+        finally:
+            self.open -= 1
+
+    @asynccontextmanager
+    async def renewer(self):
+        self.renewers += 1
+        if self.renewers == 1:
+            raise OSError("no route to host")
+        async with super().renewer() as renew:
+            yield renew
+
+
+@pytest.fixture
+def queue(clock):
+    return Counting(clock, max_batch=10, lease=60)
+
+
+async def test_receives_grow_with_a_backlog_and_fall_back_to_one_when_the_queue_is_empty(queue, clock):
+    registry, seen = Registry(), []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event.number)
+
+    async with Dawdle(queue, registry=registry, clock=clock, concurrency=100) as app:
+        await app.signal_many([Placed(number) for number in range(2000)])
+        await clock.advance(1.05)
+        assert queue.most > 5
+        await clock.advance(100)
+        assert sorted(seen) == list(range(2000))
+        assert queue.most <= 10
+        assert queue.open == 1
+
+
+async def test_no_receive_asks_for_more_than_there_is_room_for(queue, clock):
+    registry = Registry()
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        await clock.sleep_until(clock.monotonic() + 1)
+
+    async with Dawdle(queue, registry=registry, clock=clock, concurrency=7) as app:
+        await app.signal_many([Placed(number) for number in range(50)])
+        await clock.advance(30)
+    assert max(queue.asked) == 7
+    assert queue.most == 1
+
+
+async def test_what_renews_is_made_when_it_is_needed_and_tried_again_when_that_fails(queue, clock):
+    registry, runs = Registry(), []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        runs.append(event.number)
+        await clock.sleep_until(clock.monotonic() + event.number)
+
+    async with Dawdle(queue, registry=registry, clock=clock) as app:
+        await app.signal(Placed(0))
+        await clock.advance(100)
+        assert queue.renewers == 0
+        await app.signal(Placed(300))
+        await clock.advance(400)
+        await asyncio.sleep(0)
+    assert runs == [0, 300]
+    assert queue.renewers == 2
