@@ -43,7 +43,7 @@ def event(
     `@event("orders.placed")` gives the name; without one it is the class's `__qualname__`. `aliases` are
     names under which older messages may still arrive. `unclaimed="drop"` lets an event that this node knows and
     has no handler for be acknowledged; the default keeps it for a node that has one. A node finds the events of
-    its `on_event()` handlers, the ones for every event, among the types that are declared.
+    its handlers of every event among the types that are declared.
 
     Raises `ConfigurationError` for a name that another class has, and `NotAnEventError` for a class that
     cannot travel.

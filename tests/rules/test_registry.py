@@ -264,10 +264,9 @@ def test_handlers_are_in_the_order_in_which_their_registries_were_included():
     assert names(app) == ["first", "second"]
 
 
-# Mistakes that are not caught yet
+# Two on_event on one function
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="a bound method is a new object each time, and is compared by `is`")
 def test_two_on_event_on_one_bound_method_merge():
     class Service:
         async def handle(self, event): ...
@@ -278,27 +277,124 @@ def test_two_on_event_on_one_bound_method_merge():
     assert [set(types) for types in types_of(registry).values()] == [{A, B}]
 
 
-@pytest.mark.xfail(
-    raises=AssertionError, reason="of two on_event on one function only the first one's options are kept"
-)
-@pytest.mark.parametrize("option", [{"retry": Retry(max_attempts=1)}, {"timeout": 5.0}, {"exclude": (C,)}])
-def test_an_option_of_a_second_on_event_on_one_function_is_not_lost(option):
+OPTIONS = {
+    "aliases": (("once", "before"), ("other",)),
+    "exclude": ((A, B), (C,)),
+    "retry": (Retry(max_attempts=1), Retry(max_attempts=2)),
+    "timeout": (5.0, 6.0),
+    "concurrency": (1, 2),
+    "queue": ("audio", "video"),
+}
+
+
+@given(st.dictionaries(st.sampled_from([*OPTIONS]), st.booleans()))
+def test_options_of_two_on_event_on_one_function_add_up(is_first):
     registry, handle = Registry(), function()
-    registry.on_event(A)(handle)
-    try:
-        registry.on_event(B, **option)(handle)
-    except ConfigurationError:
-        return
+    first = {name: OPTIONS[name][0] for name, here in is_first.items() if here}
+    second = {name: OPTIONS[name][0] for name, here in is_first.items() if not here}
+    registry.on_event(A, **first)(registry.on_event(B, **second)(handle))
     (handler,) = registry
-    assert {name: getattr(handler.options, name) for name in option} == option
+    assert set(handler.types) == {A, B}
+    expected = {**first, **second}
+    empty = {"aliases": (), "exclude": ()}
+    assert {name: getattr(handler.options, name) for name in OPTIONS} == {
+        name: expected.get(name, empty.get(name)) for name in OPTIONS
+    }
 
 
-@pytest.mark.xfail(reason="a name is looked up among a registry's own handlers, not the included ones")
-@pytest.mark.parametrize("late", ["app", "shop"])
-def test_a_name_that_an_included_registry_has_is_taken_also_after_the_include(late):
-    app, shop = Registry(), Registry()
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_that_two_on_event_give_differently_is_refused_and_the_first_one_stays(option):
+    registry, handle = Registry(), function()
+    one, other = OPTIONS[option]
+    registry.on_event(A, **{option: one})(handle)
+    with pytest.raises(ConfigurationError, match=f"is given {option}=.* and {option}="):
+        registry.on_event(B, **{option: other})(handle)
+    assert types_of(registry) == {"shop.events.handle": {A}}
+    registry.on_event(B, **{option: one})(handle)
+    assert types_of(registry) == {"shop.events.handle": {A, B}}
+
+
+def test_the_order_of_names_and_types_says_nothing():
+    registry, handle = Registry(), function()
+    registry.on_event(A, aliases=["x", "y"], exclude=[B, C])(handle)
+    registry.on_event(A, aliases=["y", "x"], exclude=[C, B])(handle)
+
+
+def test_the_same_function_with_other_options_in_an_included_registry_is_refused():
+    app, shop, handle = Registry(), Registry(), function()
+    app.on_event(A, timeout=5)(handle)
+    shop.on_event(A, timeout=6)(handle)
+    with pytest.raises(ConfigurationError, match="timeout=6 and timeout=5"):
+        shop.include(app)
+    assert len(names(shop)) == 1
+
+
+# One name, one handler, wherever it is registered
+
+
+def family():
+    """Return registries that are found together: two beside each other in one that is included in another."""
+    top, app, shop, mail = (Registry() for _ in range(4))
+    top.include(app)
     app.include(shop)
-    first, second = (shop, app) if late == "app" else (app, shop)
-    first.on_event(A, name="audit")(function("one"))
-    with pytest.raises(ConfigurationError):
-        second.on_event(B, name="audit")(function("two"))
+    app.include(mail)
+    return top, app, shop, mail
+
+
+@pytest.mark.parametrize("first", range(4))
+@pytest.mark.parametrize("second", range(4))
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"name": "audit"}, {"name": "audit"}),
+        ({"name": "audit"}, {"aliases": ["audit"]}),
+        ({"aliases": ["audit"]}, {"name": "audit"}),
+        ({"aliases": ["x", "audit"]}, {"aliases": ["audit", "y"]}),
+    ],
+    ids=["names", "name and alias", "alias and name", "aliases"],
+)
+def test_a_name_or_alias_is_taken_in_every_registry_that_is_found_together(first, second, one, other):
+    registries = family()
+    registries[first].on_event(A, **one)(function("one"))
+    before = [registry.version for registry in registries]
+    with pytest.raises(ConfigurationError, match="audit"):
+        registries[second].on_event(B, **other)(function("two"))
+    assert len(names(registries[0])) == 1
+    assert [registry.version for registry in registries] == before
+
+
+@pytest.mark.parametrize("options", [{"name": "audit"}, {"aliases": ["audit"]}])
+def test_a_registry_with_a_taken_name_or_alias_cannot_be_included_beside_another(options):
+    top, app, shop, _ = family()
+    shop.on_event(A, name="audit")(function("one"))
+    late = Registry()
+    late.on_event(A, **options)(function("two"))
+    for registry in (top, app):
+        with pytest.raises(ConfigurationError, match="audit"):
+            registry.include(late)
+    assert len(names(top)) == 1
+
+
+def test_names_of_registries_that_are_not_found_together_are_free():
+    one, other = Registry(), Registry()
+    one.on_event(A, name="audit")(function("one"))
+    other.on_event(A, aliases=["audit"])(function("two"))
+
+
+def test_a_name_is_free_again_when_its_handler_is_gone_and_so_are_its_aliases():
+    top, app, shop, _ = family()
+    shop.on_event(A, name="audit", aliases=["before"])(function("one"))
+    shop.remove("audit")
+    app.on_event(A, name="before", aliases=["audit"])(function("two"))
+    app.clear()
+    app.on_event(A, name="x", aliases=["audit", "before"])(function("three"))
+    assert names(top) == ["x"]
+
+
+def test_a_function_that_is_defined_again_with_fewer_aliases_gives_them_up():
+    registry = Registry()
+    registry.on_event(A, aliases=["once", "before"])(function("one"))
+    registry.on_event(A, aliases=["once"])(function("one"))
+    registry.on_event(A, name="before")(function("two"))
+    with pytest.raises(ConfigurationError, match="once"):
+        registry.on_event(A, name="once")(function("three"))

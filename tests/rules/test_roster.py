@@ -173,16 +173,14 @@ def test_a_name_that_the_registry_has_is_taken_for_the_app_too(registry, roster)
     assert [handler.function.__qualname__ for handler in roster.handlers] == ["two"]
 
 
-def test_a_handler_is_found_by_the_names_it_once_had_unless_another_has_one_now(registry, roster):
+def test_a_handler_is_found_by_the_names_it_once_had(registry, roster):
     moved = function("moved")
     registry.on_event(A, aliases=["old.place", "older.place"])(moved)
     assert roster.named("old.place").function is moved
     assert roster.named("older.place").function is moved
     assert roster.named("unheard.of") is None
-    other = function("other")
-    registry.on_event(A, name="old.place")(other)
-    assert roster.named("old.place").function is other
-    assert roster.named("older.place").function is moved
+    registry.on_event(A, aliases=["older.place"])(function("moved"))
+    assert roster.named("old.place") is None
 
 
 def test_handlers_are_in_the_order_of_registration(registry, roster):
@@ -284,8 +282,51 @@ def test_whoever_observes_a_roster_hears_of_the_registry_and_of_the_app(registry
     assert len(roster.handlers) == 1
 
 
-@pytest.mark.xfail(reason="the first handler of two with one alias gets the retries, silently")
 def test_two_handlers_that_once_had_the_same_name_are_refused(registry, roster):
     registry.on_event(A, aliases=["old.place"])(function("one"))
     with pytest.raises(ConfigurationError, match=r"old\.place"):
         registry.on_event(A, aliases=["old.place"])(function("two"))
+
+
+@pytest.mark.parametrize("options", [{"name": "audit"}, {"aliases": ["audit"]}])
+def test_a_name_that_an_app_has_given_is_taken_in_its_registry_and_in_what_that_includes(registry, roster, options):
+    shop = Registry()
+    registry.include(shop)
+    roster.register(function("one"), (A,), {"aliases": ["audit"]})
+    late = Registry()
+    late.on_event(A, **options)(function("three"))
+    with pytest.raises(ConfigurationError, match="audit"):
+        registry.on_event(A, **options)(function("two"))
+    with pytest.raises(ConfigurationError, match="audit"):
+        shop.on_event(A, **options)(function("two"))
+    with pytest.raises(ConfigurationError, match="audit"):
+        shop.include(late)
+    assert len(roster.handlers) == 1
+
+
+def test_an_app_that_is_gone_keeps_no_name(registry):
+    roster = Roster(registry)
+    roster.register(function("one"), (A,), {"name": "audit"})
+    del roster
+    gc.collect()
+    registry.on_event(A, name="audit")(function("two"))
+
+
+def test_a_handler_that_an_app_has_put_in_place_of_one_it_took_away_stays_when_that_one_is_defined_again(
+    registry, roster
+):
+    registry.on_event(A, name="audit")(shared := function("one"))
+    roster.unregister(shared)
+    roster.register(own := function("two"), (A,), {"name": "audit"})
+    registry.on_event(A, name="audit")(function("one"))
+    assert [handler.function for handler in roster.handlers] == [own]
+
+
+def test_a_function_that_an_app_registers_again_has_the_options_of_both(registry, roster):
+    registry.on_event(A, timeout=5)(handle := function("one"))
+    roster.register(handle, (B,), {"concurrency": 2})
+    (handler,) = roster.handlers
+    assert (set(handler.types), handler.options.timeout, handler.options.concurrency) == ({A, B}, 5, 2)
+    with pytest.raises(ConfigurationError, match="timeout=5 and timeout=6"):
+        roster.register(handle, (B,), {"timeout": 6})
+    assert roster.handlers == (handler,)

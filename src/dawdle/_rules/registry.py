@@ -2,14 +2,15 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypedDict, TypeVar, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 from weakref import WeakSet
 
-from dawdle._rules.handler import Function, Handler, Options, read_handler
-from dawdle._rules.retry import Retry
+from dawdle._rules.handler import Function, Handler, read_handler
+from dawdle._rules.options import HandlerOptions, read_options
+from dawdle._rules.signature import is_function, require_kind
 from dawdle.errors import ConfigurationError
 
-__all__ = ["Decorator", "HandlerOptions", "Observer", "Registry", "name_taken"]
+__all__ = ["Decorator", "HandlerOptions", "Neighbour", "Observer", "Registry"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -20,18 +21,6 @@ F = TypeVar("F")
 H = TypeVar("H", bound=Callable[..., object])
 R = TypeVar("R")
 P = ParamSpec("P")
-
-
-class HandlerOptions(TypedDict, total=False):
-    """The options of `on_event` and `register`; the docstring of `Registry.on_event` says what each does."""
-
-    name: str
-    aliases: Sequence[str]
-    exclude: Sequence[type]
-    retry: Retry
-    timeout: float
-    concurrency: int
-    queue: str
 
 
 class Decorator(Protocol[E]):
@@ -50,6 +39,14 @@ class Observer(Protocol):
         ...
 
 
+class Neighbour(Protocol):
+    """Somebody beside a registry whose handlers must be told from the registry's: an app with some of its own."""
+
+    def require_apart(self, handler: Handler) -> None:
+        """Raise `ConfigurationError` if the registry must not take this handler."""
+        ...
+
+
 class Registry:
     """A set of handlers. Read live: a handler added later is found by every app that uses the registry.
 
@@ -58,8 +55,10 @@ class Registry:
 
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
+        self._aliases: dict[str, str] = {}
         self._included: list[Registry] = []
         self._observers: WeakSet[Observer] = WeakSet()
+        self._neighbours: WeakSet[Neighbour] = WeakSet()
         self.version = 0
         """Grows with every change, here or in an included registry."""
 
@@ -96,11 +95,11 @@ class Registry:
     @overload
     def on_event(self, handler: H, /) -> H: ...
     def on_event(self, *kinds: Any, **options: Unpack[HandlerOptions]) -> Any:
-        """Register a handler: `@on_event`, `@on_event(OrderPlaced, OrderCancelled)`, `@on_event()` for every event.
+        """Register a handler: `@on_event`, `@on_event(OrderPlaced, OrderCancelled)`, `@on_event(retry=…)`.
 
-        The function gets the event and, if it has a second parameter without a default, the `Context`. Bare, the
-        types come from the first parameter's annotation. A base class takes its subclasses. `async def` runs in
-        the event loop, `def` in a thread.
+        The function gets the event and, if it has a second parameter without a default, the `Context`. Without types
+        they come from the first parameter's annotation: `object` and `Any` are every event, and so is no annotation
+        under `@on_event()`. A base class takes its subclasses. `async def` runs in the event loop, `def` in a thread.
 
         - `name`: travels with the handler's retries, so keep it; `module.qualname` without one.
         - `aliases`: names under which it was known before.
@@ -111,17 +110,22 @@ class Registry:
         - `concurrency`: how many runs of it at once in this process; without one, as many as the app runs.
         - `queue`: where it runs; without one, where its event arrives.
 
-        The same function again replaces itself, as after a reload; the same function object again adds the types.
-        Raises `ConfigurationError` for another function under a taken name, and for what cannot be a handler.
+        The same function again replaces itself, as after a reload; the same function object again adds types and
+        options. Raises `ConfigurationError` for another function under a taken name or alias, also in a registry
+        that includes this one or is included; for an option that is given twice, and not the same; and for what
+        cannot be a handler.
         """
-        if len(kinds) == 1 and not isinstance(kinds[0], type) and callable(kinds[0]):
-            # A quoted annotation may name a class of the function in which the handler is defined.
+        # A quoted annotation may name a class of the function in which the handler is defined.
+        if len(kinds) == 1 and is_function(kinds[0]):
             names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
             self.add(kinds[0], (), options, every=False, names=names)
             return kinds[0]
+        for kind in kinds:
+            require_kind(kind, "on_event")
 
         def register(handler: H) -> H:
-            self.add(handler, kinds, options, every=not kinds)
+            names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
+            self.add(handler, kinds, options, every=True, names=names)
             return handler
 
         return register
@@ -135,30 +139,32 @@ class Registry:
         every: bool,
         names: Mapping[str, object] | None = None,
     ) -> Handler:
-        """Register a function; `every`: without types it wants every event, and its annotation is not asked."""
-        made = read_handler(function, kinds, read_options(options), every=every, names=names or {})
+        """Register a function; `every`: with neither types nor an annotation it wants every event."""
+        return self.put(read_handler(function, kinds, read_options(options), every=every, names=names or {}))
+
+    def put(self, made: Handler) -> Handler:
+        """Take a handler, and return it as it stands here now: with its other types, if it was here already."""
+        self._require_apart(made)
         known = self._handlers.get(made.name)
         if known is not None:
-            if not made.is_again(known):
-                raise name_taken(known, made)
-            if known.function is made.function:
+            if known.function == made.function:
                 made = known.merged(made)
+            self._forget_aliases(known)
         self._handlers[made.name] = made
+        self._aliases.update(dict.fromkeys(made.options.aliases, made.name))
         self.changed()
         return made
 
     def include(self, other: "Registry") -> None:
         """Use another registry's handlers as well, also those that it gets later.
 
-        Raises `ConfigurationError` for a registry that includes this one, and for a handler's name that both have.
+        Raises `ConfigurationError` for a registry that includes this one, and for a handler's name or alias that
+        both have.
         """
         if any(each is self for each in other._with_included()):
             raise ConfigurationError("a registry cannot include itself, directly or through another")
-        mine = {handler.name: handler for handler in self}
         for handler in other:
-            known = mine.get(handler.name)
-            if known is not None and not handler.is_again(known):
-                raise name_taken(known, handler)
+            self._require_apart(handler)
         if not any(each is other for each in self._included):
             self._included.append(other)
             other.observe(self)
@@ -170,16 +176,28 @@ class Registry:
             other._observers.discard(self)
         self._included.clear()
         self._handlers.clear()
+        self._aliases.clear()
         self.changed()
 
     def remove(self, name: str) -> None:
         """Forget one handler of this registry's own."""
-        del self._handlers[name]
+        self._forget_aliases(self._handlers.pop(name))
         self.changed()
+
+    def going_by(self, name: str) -> Iterator[Handler]:
+        """Return the handlers, own and included, that go or once went by a name."""
+        for each in self._with_included():
+            found = each._handlers.get(name) or each._handlers.get(each._aliases.get(name, ""))
+            if found is not None:
+                yield found
 
     def observe(self, observer: "Observer") -> None:
         """Call the observer's `changed()` after every change, for as long as somebody else holds it."""
         self._observers.add(observer)
+
+    def live_beside(self, neighbour: Neighbour) -> None:
+        """Ask somebody about every handler to come, here and in what is included, for as long as somebody holds it."""
+        self._neighbours.add(neighbour)
 
     def changed(self) -> None:
         """Count a change and tell who observes."""
@@ -204,31 +222,25 @@ class Registry:
                 todo.extend(each._included)
         return found
 
+    def _with_includers(self) -> "list[Registry]":
+        found: list[Registry] = []
+        todo: list[Registry] = [self]
+        while todo:
+            each = todo.pop(0)
+            if not any(each is known for known in found):
+                found.append(each)
+                todo.extend(observer for observer in each._observers if isinstance(observer, Registry))
+        return found
 
-def read_options(options: HandlerOptions) -> Options:
-    """Return the options as given, checked. Raises `ConfigurationError` for one that does not exist."""
-    unknown = set(options) - set(HandlerOptions.__annotations__)
-    if unknown:
-        raise ConfigurationError(
-            f"a handler has no option {', '.join(sorted(unknown))}; it has {', '.join(HandlerOptions.__annotations__)}"
-        )
-    if isinstance(options.get("aliases"), str):
-        raise ConfigurationError("aliases is a sequence of names, such as aliases=('old.name',)")
-    exclude = options.get("exclude", ())
-    return Options(
-        name=options.get("name"),
-        aliases=tuple(options.get("aliases", ())),
-        exclude=(exclude,) if isinstance(exclude, type) else tuple(exclude),
-        retry=options.get("retry"),
-        timeout=options.get("timeout"),
-        concurrency=options.get("concurrency"),
-        queue=options.get("queue"),
-    )
+    def _require_apart(self, handler: Handler) -> None:
+        """Raise `ConfigurationError` if anybody who is found together with this registry shares a name with it."""
+        for each in self._with_includers():
+            for name in handler.names:
+                for known in each.going_by(name):
+                    handler.require_apart(known)
+            for neighbour in list(each._neighbours):
+                neighbour.require_apart(handler)
 
-
-def name_taken(known: Handler, new: Handler) -> ConfigurationError:
-    """Return the error for two functions under one name."""
-    return ConfigurationError(
-        f"the handler name {new.name!r} is taken by {known.function!r}: give {new.function!r} another with name=, "
-        f"or mark it an alias of the one that replaces it"
-    )
+    def _forget_aliases(self, handler: Handler) -> None:
+        for alias in handler.options.aliases:
+            self._aliases.pop(alias, None)

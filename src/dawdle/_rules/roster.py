@@ -5,8 +5,9 @@ A roster is a registry seen by one app: plus what only that app registered, less
 
 from collections.abc import Sequence
 
-from dawdle._rules.handler import Function, Handler
-from dawdle._rules.registry import HandlerOptions, Observer, Registry, name_taken
+from dawdle._rules.handler import Function, Handler, read_handler
+from dawdle._rules.options import HandlerOptions, read_options
+from dawdle._rules.registry import Observer, Registry
 from dawdle.errors import ConfigurationError
 from dawdle.events import declared_as, kind_of, require_event_type, same_place, wire_name
 from dawdle.events import name_taken as wire_name_taken
@@ -27,6 +28,7 @@ class Roster:
         self._all: tuple[Handler, ...] = ()
         self._matching: dict[type, tuple[Handler, ...]] = {}
         self._kinds: dict[str, type] = {}
+        registry.live_beside(self)
 
     def observe(self, observer: Observer) -> None:
         """Call the observer's `changed()` after every change, for as long as somebody else holds it."""
@@ -41,12 +43,19 @@ class Roster:
 
     def register(self, function: Function, kinds: Sequence[type], options: HandlerOptions) -> Handler:
         """Add a handler to this app only."""
-        made = self._own.add(function, kinds, options, every=False)
-        known = next((handler for handler in self._shared if handler.name == made.name), None)
-        if known is not None and made.name not in self._hidden and not made.is_again(known):
-            self._own.remove(made.name)
-            raise name_taken(known, made)
-        return made
+        made = read_handler(function, kinds, read_options(options), every=False, names={})
+        for name in made.names:
+            for known in self._shared.going_by(name):
+                if known.name not in self._hidden:
+                    made.require_apart(known)
+        return self._own.put(made)
+
+    def require_apart(self, handler: Handler) -> None:
+        """Raise `ConfigurationError` if the shared registry must not take this handler, since this app has another."""
+        if handler.name not in self._hidden:
+            for name in handler.names:
+                for known in self._own.going_by(name):
+                    handler.require_apart(known)
 
     def unregister(self, function: Function) -> None:
         """Take a function's handlers from this app only. Raises `ConfigurationError` if it has none here."""
@@ -124,9 +133,7 @@ class Roster:
             return
         handlers: dict[str, Handler] = {}
         for handler in (*(each for each in self._shared if each.name not in self._hidden), *self._own):
-            known = handlers.get(handler.name)
-            if known is not None and not handler.is_again(known):
-                raise name_taken(known, handler)
+            known = handlers.get(handler.name)  # the same function once more, since others are refused
             same = known is not None and known.function == handler.function
             handlers[handler.name] = known.merged(handler) if known is not None and same else handler
         named = dict(handlers)

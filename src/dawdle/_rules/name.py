@@ -1,0 +1,50 @@
+"""What a handler goes by when nobody names it, such that a retry finds it under any entry point."""
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from dawdle.errors import ConfigurationError
+
+__all__ = ["NAME", "default_name", "described", "place"]
+
+NAME: Final = re.compile(r"[\w.:-]{1,200}")
+
+
+def default_name(function: Callable[..., object]) -> str:
+    """Return `module.qualname`. Raises `ConfigurationError` for what has none, and for what cannot be a name."""
+    found = place(function)
+    if found is None:
+        raise ConfigurationError(f"handler {described(function)} has no name of its own: give it one with name=")
+    name = f"{found[0]}.{found[1]}".replace(".<locals>", "").replace("<lambda>", "lambda")
+    if not NAME.fullmatch(name):
+        raise ConfigurationError(
+            f"handler {described(function)} cannot go by {name!r}: give it a name of 1 to 200 letters with name="
+        )
+    return name
+
+
+def place(function: object) -> tuple[str, str] | None:
+    """Return module and qualname, None for what has none.
+
+    `__main__` is nobody's name: of `python -m shop.worker` it is the module's, of a script its file's stem.
+    """
+    qualname = getattr(function, "__qualname__", None)
+    module = getattr(function, "__module__", None)
+    if not qualname or not module:
+        return None
+    if module == "__main__":
+        main = sys.modules.get("__main__")
+        spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+        if spec is not None:
+            module = spec.name.removesuffix(".__main__")
+        elif path is not None:
+            stem = path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+            module = stem if NAME.fullmatch(stem) else "main"  # <stdin>, and the like
+    return module, qualname
+
+
+def described(function: object) -> str:
+    """Return what an error calls a function."""
+    return getattr(function, "__qualname__", None) or repr(function)
