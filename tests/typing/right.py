@@ -79,11 +79,24 @@ async def call_bare() -> None:
 kept: Callable[[A], Coroutine[Any, Any, int]] = bare
 
 
-# on_event, with no type to six
+# on_event without types: the handler keeps its type as well
 
 
 @dawdle.on_event()
 async def every(event: object) -> None: ...
+
+
+@dawdle.on_event(retry=dawdle.Retry(), name="by annotation")
+async def by_annotation(event: A, ctx: dawdle.Context) -> int:
+    return event.a
+
+
+@dawdle.on_event(timeout=5)
+def by_union(event: A | B) -> str:
+    return str(event)
+
+
+# on_event, with one type to six
 
 
 @dawdle.on_event(A)
@@ -139,6 +152,25 @@ dawdle.on_event(A)(of_two_calls)
 dawdle.on_event(B)(of_two_calls)
 
 
+@dawdle.on_event(A)
+@dawdle.on_event(B)
+async def stacked(event: A | B) -> int:
+    return 1
+
+
+@dawdle.on_event(A, timeout=5)
+@dawdle.on_event(B, C)
+@dawdle.on_event(D)
+def stacked_thrice(event: A | B | C | D, ctx: dawdle.Context) -> str:
+    return ctx.event_id
+
+
+@dawdle.on_event(A)
+@dawdle.on_event(retry=dawdle.Retry())
+@dawdle.on_event
+async def stacked_every_way(event: A) -> None: ...
+
+
 @dawdle.on_event(
     exclude=(A, B),
     name="audit",
@@ -160,6 +192,12 @@ async def call_handlers(ctx: dawdle.Context) -> None:
     assert_type(await of_two(B()), None)
     assert_type(await of_three(C(), ctx), None)
     assert_type(sync(A(), ctx), str)
+    assert_type(await stacked(A()), int)
+    assert_type(await stacked(B()), int)
+    assert_type(stacked_thrice(D(), ctx), str)
+    await stacked_every_way(A())
+    assert_type(await by_annotation(A(), ctx=ctx), int)
+    assert_type(by_union(event=B()), str)
     await every(5)
     await of_six(F())
 

@@ -63,8 +63,10 @@ dawdle.on_event(B)(takes_a)  # error
 dawdle.on_event(A, B)(takes_a)  # error
 dawdle.on_event(A, B, C)(takes_ab)  # error
 dawdle.on_event(A)(takes_sub)  # error
-dawdle.on_event()(takes_a)  # error
-dawdle.on_event(name="every")(takes_a)  # error
+dawdle.on_event(A)(dawdle.on_event(B)(takes_a))  # error
+dawdle.on_event(C)(dawdle.on_event(B)(takes_ab))  # error
+dawdle.on_event()(5)  # error
+dawdle.on_event(name="every")(A())  # error
 dawdle.on_event(A)(takes_nothing)  # error
 dawdle.on_event(A)(takes_named)  # error
 dawdle.on_event(A)(5)  # error
@@ -96,6 +98,8 @@ dawdle.on_event(A, retries=3)  # error
 decorated = dawdle.on_event(A)(takes_a)
 bare = dawdle.on_event(takes_a)
 both = dawdle.on_event(A, B)(takes_ab)
+stacked = dawdle.on_event(A)(dawdle.on_event(B)(takes_ab))
+by_annotation = dawdle.on_event(timeout=5)(takes_a)
 
 
 async def calls(ctx: dawdle.Context) -> object:
@@ -105,6 +109,9 @@ async def calls(ctx: dawdle.Context) -> object:
     await bare(A(), ctx)  # error
     await both(A())  # error
     await both(C(), ctx)  # error
+    await stacked(A())  # error
+    await stacked(C(), ctx)  # error
+    await by_annotation(B())  # error
     one: str = await decorated(A())  # error
     two: str = await bare(A())  # error
     return one, two

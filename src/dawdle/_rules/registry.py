@@ -20,15 +20,17 @@ E = TypeVar("E")
 F = TypeVar("F")
 H = TypeVar("H", bound=Callable[..., object])
 R = TypeVar("R")
+X = TypeVar("X")
 P = ParamSpec("P")
 
 
-class Decorator(Protocol[E]):
-    """Takes a handler of events of type E, or of a base of it, and returns it as it was."""
+class Decorator(Protocol[E]):  # type: ignore[misc]  # mypy infers covariance, pyright invariance
+    """Takes a handler of events of type E, and perhaps of more, and returns it as it was."""
 
-    def __call__(self, handler: Callable[Concatenate[E, P], R], /) -> Callable[Concatenate[E, P], R]:
-        """Register the handler."""
-        ...
+    @overload
+    def __call__(self, handler: Callable[Concatenate[E | X, P], R], /) -> Callable[Concatenate[E | X, P], R]: ...
+    @overload
+    def __call__(self, handler: Callable[Concatenate[E, P], R], /) -> Callable[Concatenate[E, P], R]: ...
 
 
 class Observer(Protocol):
@@ -63,7 +65,7 @@ class Registry:
         """Grows with every change, here or in an included registry."""
 
     @overload
-    def on_event(self, /, **options: Unpack[HandlerOptions]) -> Decorator[object]: ...
+    def on_event(self, /, **options: Unpack[HandlerOptions]) -> Callable[[H], H]: ...
     @overload
     def on_event(self, a: type[A], /, **options: Unpack[HandlerOptions]) -> Decorator[A]: ...
     @overload
