@@ -18,8 +18,9 @@ __all__ = ["Settler"]
 
 _log = logging.getLogger(__name__)
 
+SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0
-"""Seconds between two tries to store what no queue holds yet."""
+"""Seconds between two tries to ack, or to store what no queue holds yet: at most, and left to chance below that."""
 
 
 class Settler:
@@ -50,9 +51,27 @@ class Settler:
             self._settled(hand, "kept")
 
     async def _ack(self, hand: Hand) -> None:
-        if hand.delivery is not None:
-            await hand.queue.ack(hand.receipt)
-            self._settled(hand, "acked")
+        """Delete a message that is done, again and again for a lease while the queue cannot be reached.
+
+        It stays in hand meanwhile: should it come again to this process, it is not run, and its newer receipt is used.
+        """
+        if hand.delivery is None:
+            return
+        end = self._clock.monotonic() + (hand.queue.limits.lease or LONGEST_PAUSE)
+        pause = SHORTEST_PAUSE
+        while True:
+            try:
+                await hand.queue.ack(hand.receipt)
+                break
+            except BackendError as error:
+                if not error.retryable or self._clock.monotonic() >= end:
+                    raise
+            await self._pause(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+        self._settled(hand, "acked")
+
+    async def _pause(self, longest: float) -> None:
+        await self._clock.sleep_until(self._clock.monotonic() + longest * random.random())
 
     async def _release(self, hand: Hand, seconds: float) -> None:
         if hand.delivery is not None:
@@ -63,10 +82,10 @@ class Settler:
     async def _forward(self, hand: Hand, envelope: Envelope | None, forward: Forward) -> None:
         """Store all copies, then ack; if one cannot be stored, the message itself comes back."""
         unstored = await self._store(hand, forward.copies)
-        pause = 0.1
+        pause = SHORTEST_PAUSE
         while unstored and hand.delivery is None:  # nothing else holds these
+            await self._pause(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
-            await self._clock.sleep_until(self._clock.monotonic() + pause * random.random())
             unstored = await self._store(hand, unstored)
         if unstored:
             await self._release(hand, forward.otherwise)
