@@ -25,8 +25,8 @@ def backend_from_environment(clock: Clock) -> Backend:
     module_name, _, attribute = name.rpartition(".")
     if not module_name:
         raise ConfigurationError(
-            f"DAWDLE_BACKEND={name!r} is no backend: write memory (or local, the same), sqs, or the dotted name of a class "
-            f"that is one, such as shop.queues.OrdersQueue"
+            f"DAWDLE_BACKEND={name!r} is no backend: write memory (or local, the same), sqs, or the dotted name of a "
+            f"class that is one, such as shop.queues.OrdersQueue"
         )
     try:
         made: object = getattr(import_module(module_name), attribute)()

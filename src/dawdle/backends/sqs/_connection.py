@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Self
 
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
+from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
 
 from dawdle.abc import Delivery, Fault
 from dawdle.backends.sqs._errors import as_error
@@ -85,7 +85,8 @@ class Connection:
             retries={"total_max_attempts": attempts, "mode": "standard"},
             user_agent_extra="dawdle",
         )
-        client = get_session().create_client(
+        session: Any = get_session()
+        client = session.create_client(
             "sqs", region_name=self._place.region, endpoint_url=self._place.endpoint, config=config
         )
         return await self._stack.enter_async_context(client)

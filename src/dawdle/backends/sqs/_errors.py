@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -69,7 +69,8 @@ _AUTH = (
     SSOError,
     TokenRetrievalError,
 )
-_SERVER_ERRORS: Final = 500
+_CALLERS_ERRORS: Final = 400
+_SERVERS_ERRORS: Final = 500
 
 
 def as_error(error: Exception, what: str) -> BackendError:
@@ -82,17 +83,17 @@ def as_fault(entry: Mapping[str, object]) -> Fault:
     """Return an entry of `Failed` as a fault."""
     code = str(entry.get("Code", ""))
     unknown: FaultKind = "refused" if entry.get("SenderFault") else "unavailable"
-    return Fault(_kind_of(code) or unknown, f"{code}: {entry.get('Message', '')}")
+    return Fault(*_told(code, entry.get("Message"), unknown))
 
 
 def _read(error: Exception) -> tuple[FaultKind, str]:
     match error:
         case ClientError():
-            details = error.response.get("Error", {})
-            code = str(details.get("Code", ""))
-            status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            unknown: FaultKind = "refused" if 400 <= status < _SERVER_ERRORS else "unavailable"
-            return _kind_of(code) or unknown, f"{code}: {details.get('Message', '')}"
+            response: Mapping[str, Any] = getattr(error, "response", {})
+            details = response.get("Error", {})
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+            unknown: FaultKind = "refused" if _CALLERS_ERRORS <= status < _SERVERS_ERRORS else "unavailable"
+            return _told(str(details.get("Code", "")), details.get("Message"), unknown)
         case asyncio.TimeoutError():
             return "unavailable", "no answer in time"
         case NoRegionError() | ParamValidationError():
@@ -103,6 +104,12 @@ def _read(error: Exception) -> tuple[FaultKind, str]:
             return "denied", f"{error}"
         case _:
             return "unavailable", f"{type(error).__name__}: {error}"
+
+
+def _told(code: str, message: object, unknown: FaultKind) -> tuple[FaultKind, str]:
+    kind = _kind_of(code) or unknown
+    # What SQS says of a receipt handle repeats it, and receipts are never logged.
+    return kind, code if kind == "lost" or not message else f"{code}: {message}"
 
 
 def _kind_of(code: str) -> FaultKind | None:
