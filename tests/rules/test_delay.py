@@ -167,7 +167,7 @@ def test_milliseconds_are_rounded_up_and_by_less_than_one(duration):
     assert duration * 1000 - 0.001 - duration * 1e-9 <= ms < duration * 1000 + 1 + duration * 1e-9
 
 
-@given(st.integers(0, 10**14))
+@given(st.integers(0, 10**12))  # 31 years: beyond, a float of seconds is too coarse, and one may be added
 def test_whole_milliseconds_stay_what_they_are(ms):
     assert to_ms(ms / 1000) == ms
 
