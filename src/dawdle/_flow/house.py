@@ -83,11 +83,6 @@ class House:
         self._work: asyncio.TaskGroup
 
     @property
-    def open(self) -> bool:
-        """Whether events can be signaled."""
-        return self._ready.done() and self._owner is not None and not self._owner.done()
-
-    @property
     def error(self) -> BaseException | None:
         """What the owner died of; None while it lives."""
         if self._owner is None or not self._owner.done() or self._owner.cancelled():

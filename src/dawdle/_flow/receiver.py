@@ -90,8 +90,7 @@ class Receiver:
             try:
                 await self._queue.home.about_to_receive()
             except Exception as error:  # noqa: BLE001 - as with a receive: whatever it is, it may pass
-                await self._fail(error, pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = await self._fail(error, pause)
             else:
                 return
 
@@ -115,8 +114,7 @@ class Receiver:
                 self._slots.give(room)
                 if not isinstance(error, Exception):
                     raise
-                await self._fail(error, pause)
-                pause = min(pause * 2, LONGEST_PAUSE)
+                pause = await self._fail(error, pause)
                 continue
             pause = SHORTEST_PAUSE
             await self._accept(deliveries, room)
@@ -164,10 +162,12 @@ class Receiver:
             self._keeper.hold(hand)
         return hand, delivery
 
-    async def _fail(self, error: Exception, pause: float) -> None:
-        pause *= 1 - random.random() / 2
+    async def _fail(self, error: Exception, longest: float) -> float:
+        """Tell of a failure, wait for up to `longest` seconds, and return what the next failure may wait for."""
+        pause = longest * (1 - random.random() / 2)
         told = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
         _log.warning("receiving from %s failed, the next try is in %.2g s: %s", self._queue.name, pause, told)
         if self._watch:
             self._watch(ReceiveFailed(self._queue.name, told, pause))
         await self._clock.sleep_until(self._clock.monotonic() + pause)
+        return min(longest * 2, LONGEST_PAUSE)

@@ -215,23 +215,20 @@ class Registry:
         return f"<Registry of {', '.join(handler.name for handler in self) or 'no handlers'}>"
 
     def _with_included(self) -> "list[Registry]":
-        found: list[Registry] = []
-        todo: list[Registry] = [self]
-        while todo:
-            each = todo.pop(0)
-            if not any(each is known for known in found):
-                found.append(each)
-                todo.extend(each._included)
-        return found
+        return self._with_all(lambda each: each._included)
 
     def _with_includers(self) -> "list[Registry]":
+        return self._with_all(lambda each: [other for other in each._observers if isinstance(other, Registry)])
+
+    def _with_all(self, next_to: "Callable[[Registry], list[Registry]]") -> "list[Registry]":
+        """Return this registry and all that can be reached from it, nearest first, each once."""
         found: list[Registry] = []
         todo: list[Registry] = [self]
         while todo:
             each = todo.pop(0)
             if not any(each is known for known in found):
                 found.append(each)
-                todo.extend(observer for observer in each._observers if isinstance(observer, Registry))
+                todo.extend(next_to(each))
         return found
 
     def _require_apart(self, handler: Handler) -> None:
