@@ -315,3 +315,22 @@ async def test_a_queue_that_never_answers_does_not_hold_a_stop(app, queue, regis
     await clock.advance(30)
     assert leaving.done()
     await leaving
+
+
+async def test_idle_never_raises_and_waits_until_the_queue_can_be_asked(app, queue, registry, clock):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event)
+
+    async with app:
+        await clock.advance(0)
+        await app.signal(Placed())
+        await clock.advance(0)
+        queue.flaws["receive"] = [BackendError("down"), OSError("network")]
+        idle = asyncio.create_task(app.idle())
+        await clock.advance(1)
+        assert idle.done()
+        await idle
+    assert seen == [Placed()]

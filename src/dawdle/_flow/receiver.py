@@ -74,14 +74,23 @@ class Receiver:
                 task.cancel()
 
     async def receive_now(self) -> int:
-        """Receive one message if one is due, without waiting, and start its carrier; return how many that was."""
-        self._slots.force()  # nothing is in hand, so whoever has the slots only waits for messages, as we do
-        try:
-            deliveries = await self._queue.backend.receive(1, 0)
-        except BaseException:
-            self._slots.give()
-            raise
-        return await self._accept(deliveries, 1)
+        """Receive one message if one is due, without waiting, and start its carrier; return how many that was.
+
+        While the queue cannot be asked it is tried again, until a stop.
+        """
+        pause = SHORTEST_PAUSE
+        while not self._stopping:
+            self._slots.force()  # nothing is in hand, so whoever has the slots only waits for messages, as we do
+            try:
+                deliveries = await self._queue.backend.receive(1, 0)
+            except BaseException as error:
+                self._slots.give()
+                if not isinstance(error, Exception):
+                    raise
+                pause = await self._fail(error, pause)
+            else:
+                return await self._accept(deliveries, 1)
+        return 0
 
     async def _prepare(self) -> None:
         """Let the backend look up what it needs, for as long as that takes."""
