@@ -113,6 +113,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session(python=USUAL)
+def faults(session: nox.Session) -> None:
+    """Break everything that can break, and print what became of it; `-- 9 24` runs only these rows."""
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "tests.faults", *session.posargs)
+
+
+@nox.session(python=USUAL)
 def docs(session: nox.Session) -> None:
     """Build the docs; a warning or a dead reference is an error."""
     session.install("-e", ".", *group("docs"))
