@@ -17,7 +17,7 @@ ROOMS = {
     "errors": set(),
     "events": {"errors"},
     "abc": {"errors"},
-    "hooks": set(),
+    "hooks": {"errors"},
     "_rules": {"_rules", *GROUND},
     "_flow": {"_flow", "_rules", *GROUND},
     "backends": {"abc", "errors", "backends"},

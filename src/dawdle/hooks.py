@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from dawdle.errors import FaultKind
+
 __all__ = [
     "DeadLettered",
     "Forwarded",
@@ -16,6 +18,7 @@ __all__ = [
     "HandlerStarted",
     "Hook",
     "LeaseLost",
+    "LoopBlocked",
     "Moment",
     "ReceiveFailed",
     "Received",
@@ -45,11 +48,12 @@ class Received(msgspec.Struct, frozen=True):
 
 
 class ReceiveFailed(msgspec.Struct, frozen=True):
-    """A receive failed; the next one starts after `pause` seconds."""
+    """A receive failed; the next one starts after `pause` seconds. `kind` says what sort of failure it was."""
 
     queue: str
     error: str
     pause: float
+    kind: FaultKind = "unavailable"
 
 
 class HandlerStarted(msgspec.Struct, frozen=True):
@@ -82,7 +86,7 @@ class Forwarded(msgspec.Struct, frozen=True):
     event_id: str
     event_type: str
     handler: str | None
-    why: Literal["retry", "later", "crowded", "interrupted", "delayed", "unclaimed", "kept"]
+    why: Literal["retry", "later", "crowded", "interrupted", "delayed", "unclaimed", "trial", "kept"]
     delay: float
 
 
@@ -111,6 +115,13 @@ class LeaseLost(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class LoopBlocked(msgspec.Struct, frozen=True):
+    """The app's event loop did not turn for `seconds`, and turns again; `handler`: who held it, None if unknown."""
+
+    handler: str | None
+    seconds: float
+
+
 Moment = (
     Signaled
     | Received
@@ -121,6 +132,7 @@ Moment = (
     | DeadLettered
     | Settled
     | LeaseLost
+    | LoopBlocked
 )
 """Any of the facts above."""
 

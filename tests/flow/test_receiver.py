@@ -80,7 +80,9 @@ async def test_no_receive_asks_for_more_than_there_is_room_for(queue, clock):
     assert queue.most == 1
 
 
-async def test_what_renews_is_made_when_it_is_needed_and_tried_again_when_that_fails(queue, clock):
+async def test_what_renews_is_made_before_the_first_receive_and_made_again_if_that_failed_when_it_is_needed(
+    queue, clock
+):
     registry, runs = Registry(), []
 
     @registry.on_event(Placed)
@@ -91,7 +93,7 @@ async def test_what_renews_is_made_when_it_is_needed_and_tried_again_when_that_f
     async with Dawdle(queue, registry=registry, clock=clock) as app:
         await app.signal(Placed(0))
         await clock.advance(100)
-        assert queue.renewers == 0
+        assert queue.renewers == 1
         await app.signal(Placed(300))
         await clock.advance(400)
         await asyncio.sleep(0)

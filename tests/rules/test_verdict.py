@@ -16,9 +16,9 @@ from dawdle._rules.codec import HEADROOM, seal
 from dawdle._rules.envelope import ERROR_BYTES, clip, moment, open_envelope, seconds, write
 from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Rejected
 from dawdle._rules.roster import Roster
+from dawdle._rules.trial import LONGEST_CROWDED
 from dawdle._rules.verdict import (
     LONGEST_BACKOFF,
-    LONGEST_CROWDED,
     SHORTEST_KEPT,
     UNDECODABLE,
     Ack,
@@ -88,6 +88,7 @@ terms = st.builds(
     Terms,
     reach=st.sampled_from([0.0, 1.0, 60.0, 900.0, float("inf")]) | st.floats(0, 1e6),
     keeps_dead=st.booleans(),
+    durable=st.booleans(),
     shared=st.booleans(),
     unclaimed=st.sampled_from([0.0, 1.0, 86400.0]) | st.floats(0, 1e6),
     max_body=st.just(1_048_576),

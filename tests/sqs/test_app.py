@@ -24,7 +24,7 @@ async def settled(server, *apps):
         quiet = 0
         while quiet < 3:
             await asyncio.sleep(0.001)
-            at_rest = not any(len(app._house._hands) for app in apps)
+            at_rest = not any(len(app._house._parts.hands) for app in apps)
             quiet = quiet + 1 if at_rest and server.queue("orders").polls >= len(apps) else 0
 
 

@@ -12,13 +12,15 @@ from dawdle._app import current as _current
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.options import Headers, Lifespan, Settings
 from dawdle._app.worker import work_until_signal
-from dawdle._flow.house import House, Plan
+from dawdle._flow.house import House
 from dawdle._flow.inside import inside
+from dawdle._flow.parts import Plan
 from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
 from dawdle._rules.codec import JSON, seal
 from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle._rules.envelope import open_envelope
+from dawdle._rules.health import Health
 from dawdle._rules.registry import HandlerOptions, Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
@@ -268,6 +270,16 @@ class Dawdle:
             house.begin_stop()
         else:
             await house.stop_listener(self._settings.grace)
+
+    def health(self) -> Health:
+        """Return how the app is at this moment; never raises, and asks nobody.
+
+        It is not healthy when it has died or is not entered, when credentials, a permission or the queue are missing,
+        and when no receive has completed for 60 s although one was wanted and there was room.
+        """
+        if self._house is None or not self._entered:
+            return Health(healthy=False, reasons=("the app is not entered",))
+        return self._house.health()
 
     async def idle(self) -> None:
         """Return when nothing that is due is left to do.

@@ -4,16 +4,19 @@ import logging
 import random
 from collections.abc import Mapping
 
+from dawdle._flow.alone import Alone
 from dawdle._flow.dispatcher import Dispatcher, Work
 from dawdle._flow.hands import Hand, Hands
 from dawdle._flow.keeper import Keeper
+from dawdle._flow.ledger import Ledger
 from dawdle._flow.settler import Settler
 from dawdle._flow.slots import Slots
 from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import Envelope, open_envelope, seconds
 from dawdle._rules.handler import Handler
 from dawdle._rules.roster import Roster
-from dawdle._rules.verdict import Release, Run, Settlement, admit, settle, undecodable, unreadable
+from dawdle._rules.trial import put_off
+from dawdle._rules.verdict import Release, Result, Run, Settlement, admit, settle, undecodable, unreadable
 from dawdle.abc import Clock, Codec, Delivery
 from dawdle.errors import EventError
 
@@ -38,6 +41,8 @@ class Carrier:
         settler: Settler,
         slots: Slots,
         hands: Hands,
+        alone: Alone,
+        ledger: Ledger,
     ) -> None:
         self._clock = clock
         self._codecs = codecs
@@ -46,11 +51,13 @@ class Carrier:
         self._settler = settler
         self._slots = slots
         self._hands = hands
+        self._alone = alone
+        self._ledger = ledger
 
     async def carry(self, hand: Hand, delivery: Delivery, keeper: Keeper | None) -> None:
         """Carry one message that is in hand and has a slot; when this returns it has neither."""
         try:
-            envelope, settlement = await self._decide(hand, delivery)
+            envelope, settlement = self._ledger.recall(hand) or await self._decide(hand, delivery)
             if keeper is not None:
                 keeper.drop(hand)
                 await keeper.rest(hand)
@@ -96,6 +103,7 @@ class Carrier:
             now=hand.now(self._clock),
             terms=terms,
             roll=random.random,
+            receives=delivery.receives,
         )
         if not isinstance(verdict, Run):
             return verdict
@@ -103,8 +111,27 @@ class Carrier:
             event = open_event(envelope, verdict.kind, self._codecs)
         except EventError as error:
             return unreadable(body, envelope, str(error), hand.now(self._clock), terms)
-        results = await self._dispatcher.run(verdict.handlers, Work(event, envelope, body, hand))
+        results = await self._run(verdict, Work(event, envelope, body, hand))
+        if results is None:
+            return put_off(body, envelope, hand.now(self._clock), terms, stopping=hand.interrupted)
         return settle(body, envelope, results, now=hand.now(self._clock), terms=terms, roll=random.random)
+
+    async def _run(self, run: Run, work: Work) -> list[Result] | None:
+        """Run the handlers; None if they had to be alone and could not."""
+        if not run.alone:
+            return await self._dispatcher.run(run.handlers, work)
+        names = ", ".join(handler.name for handler in run.handlers)
+        async with self._alone.alone(work.hand, names) as alone:
+            if not alone:
+                return None
+            envelope = work.envelope
+            _log.warning(
+                "running %s %s with nothing else in hand, trial %d: it came often, and nobody said what became of it",
+                envelope.type,
+                envelope.id,
+                envelope.trial,
+            )
+            return await self._dispatcher.run(run.handlers, work)
 
 
 def _stored_at(delivery: Delivery, envelope: Envelope, hand: Hand) -> float:

@@ -80,7 +80,7 @@ class Dispatcher:
     async def _run(self, handler: Handler, work: Work) -> Result:
         retry = handler.options.retry or self._retry
         room = self._room_of(handler)
-        if room is not None and not await self._enter(room, work):
+        if room is not None and not await self._enter(room, handler, work):
             return Result(handler.name, retry, Interrupted() if work.hand.interrupted else Crowded())
         try:
             outcome = await self._watched(handler, work, retry)
@@ -99,17 +99,17 @@ class Dispatcher:
             room = self._room[handler.name] = Slots(concurrency, self._clock)
         return room
 
-    async def _enter(self, room: Slots, work: Work) -> bool:
+    async def _enter(self, room: Slots, handler: Handler, work: Work) -> bool:
         """Take a slot of a handler's own; False when there is none in time, or a stop ends the wait."""
         task = _this_task()
-        work.hand.begin(task, in_thread=False)
+        work.hand.begin(task, handler.name)
         try:
             async with Deadline(self._clock, self._clock.monotonic() + CROWDED_AFTER):
                 await room.take(1)
         except TimeoutError:
             return False
         except asyncio.CancelledError:
-            if not _interrupted(work.hand, task):
+            if not work.hand.absorbs(task):
                 raise
             return False
         finally:
@@ -147,14 +147,14 @@ class Dispatcher:
         hand = work.hand
         arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
         token = inside.set(Inside(self._app, work.envelope.id))
-        hand.begin(task, in_thread=not handler.is_async)
+        hand.begin(task, handler.name, in_thread=not handler.is_async)
         try:
             if handler.is_async:
                 await self._in_task(handler, arguments)
             else:
                 await self._in_thread(handler, arguments)
         except asyncio.CancelledError as error:
-            if _interrupted(hand, task):
+            if hand.absorbs(task):
                 return Interrupted()
             if task.cancelling():
                 raise
@@ -265,14 +265,6 @@ def _this_task() -> "asyncio.Task[object]":
     task = asyncio.current_task()
     assert task is not None, "a handler runs in a task"
     return task
-
-
-def _interrupted(hand: Hand, task: "asyncio.Task[object]") -> bool:
-    """Whether a cancellation was ours; if so, the task is as if it had not been cancelled."""
-    if not hand.interrupted or not task.cancelling():
-        return False
-    task.uncancel()
-    return True
 
 
 async def _absorb(hand: Hand, task: "asyncio.Task[object]") -> None:

@@ -1,12 +1,20 @@
 """What is in hand: messages between receive and settle, and events handled past the queue."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from dawdle._flow.queue import Queue
 from dawdle.abc import Clock, Delivery
 
 __all__ = ["Hand", "Hands"]
+
+
+class Running(NamedTuple):
+    """A handler that runs in a task, or waits there until it may."""
+
+    handler: str
+    in_thread: bool
 
 
 class Hand:
@@ -23,7 +31,7 @@ class Hand:
         self.received_at = clock.now() if own is None else own
         self.interrupted = False
         self.lost = False
-        self._running: dict[asyncio.Task[object], bool] = {}
+        self._running: dict[asyncio.Task[object], Running] = {}
 
     @property
     def key(self) -> tuple[int, str]:
@@ -39,9 +47,19 @@ class Hand:
         """Return the time by the queue's clock: when it was received, and how long it was held since."""
         return self.received_at + clock.monotonic() - self.since
 
-    def begin(self, task: "asyncio.Task[object]", *, in_thread: bool) -> None:
-        """Note that a handler runs in this task from now on."""
-        self._running[task] = in_thread
+    @property
+    def handlers(self) -> tuple[str, ...]:
+        """The names of the handlers that run, or wait until they may."""
+        return tuple(running.handler for running in self._running.values())
+
+    def handler_in(self, task: "asyncio.Task[object]") -> str | None:
+        """Return the name of the handler that runs in this task. Safe from another thread."""
+        running = self._running.get(task)
+        return None if running is None else running.handler
+
+    def begin(self, task: "asyncio.Task[object]", handler: str, *, in_thread: bool = False) -> None:
+        """Note that a handler runs in this task from now on, or waits there."""
+        self._running[task] = Running(handler, in_thread)
 
     def end(self, task: "asyncio.Task[object]") -> None:
         """Note that no handler runs in this task any more."""
@@ -56,9 +74,16 @@ class Hand:
     def lose(self) -> None:
         """Cancel the handlers that run: the message is somebody else's now. A thread goes on, and keeps its slot."""
         self.lost = self.interrupted = True
-        for task, in_thread in self._running.items():
-            if not in_thread:
+        for task, running in self._running.items():
+            if not running.in_thread:
                 task.cancel()
+
+    def absorbs(self, task: "asyncio.Task[object]") -> bool:
+        """Whether a cancellation was ours; if so, the task is as if it had not been cancelled."""
+        if not self.interrupted or not task.cancelling():
+            return False
+        task.uncancel()
+        return True
 
 
 class Hands:
@@ -88,15 +113,19 @@ class Hands:
     def remove(self, hand: Hand) -> None:
         """Let go."""
         del self._hands[hand.key]
-        if self._waiting and not self._hands:
-            for emptied in self._waiting:
-                if not emptied.done():
-                    emptied.set_result(None)
+        if self._waiting:
+            for fewer in self._waiting:
+                if not fewer.done():
+                    fewer.set_result(None)
             self._waiting.clear()
 
     async def empty(self) -> None:
         """Return once nothing is in hand."""
-        while self._hands:
-            emptied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(emptied)
-            await emptied
+        await self.down_to(lambda: 0)
+
+    async def down_to(self, most: Callable[[], int]) -> None:
+        """Return once no more than `most()` are in hand."""
+        while len(self._hands) > most():
+            fewer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(fewer)
+            await fewer

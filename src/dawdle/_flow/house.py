@@ -8,33 +8,23 @@ task and left in another. If anything here dies, the owner dies with it, and eve
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
 from contextvars import Context, copy_context
 from typing import cast
 
-import msgspec
-
-from dawdle._flow.batcher import Spawn
-from dawdle._flow.carrier import Carrier
-from dawdle._flow.dispatcher import Dispatcher
-from dawdle._flow.hands import Hand, Hands
+from dawdle._flow.hands import Hand
 from dawdle._flow.inside import inside
-from dawdle._flow.keeper import Keeper
-from dawdle._flow.listener import FLUSH, Listener
+from dawdle._flow.listener import FLUSH
+from dawdle._flow.parts import Parts, Plan
 from dawdle._flow.queue import Queue
-from dawdle._flow.receiver import Receiver
-from dawdle._flow.settler import Settler
-from dawdle._flow.slots import Slots
-from dawdle._flow.watch import Watch
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.handler import Handler
-from dawdle._rules.retry import Retry
-from dawdle._rules.roster import Roster
-from dawdle.abc import Backend, Clock, Codec, Deadline
+from dawdle._rules.health import Health, health_of
+from dawdle.abc import Backend, Deadline
 from dawdle.errors import BackendError, ConfigurationError
 
-__all__ = ["House", "Plan"]
+__all__ = ["House"]
 
 CANCELLATIONS = 100
 """How often a handler is cancelled that ignores it, until the app is left without it."""
@@ -42,28 +32,11 @@ CANCELLATIONS = 100
 _log = logging.getLogger(__name__)
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a house is built from."""
-
-    app: object
-    backends: Mapping[str, Backend]
-    clock: Clock
-    codecs: Mapping[str, Codec]
-    watch: Watch
-    roster: Roster
-    retry: Retry
-    concurrency: int
-    unclaimed: float
-    lifespan: Callable[[], AbstractAsyncContextManager[object]]
-
-
 class House:
     """Everything of one app that runs, from entering to leaving."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._hands = Hands()
-        self._slots = Slots(plan.concurrency, plan.clock)
         self._closing = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace = 0.0
@@ -76,11 +49,13 @@ class House:
         self._owner: asyncio.Task[None] | None = None
         self._carriers: set[asyncio.Task[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
-        self.queues: dict[str, Queue] = {}
-        self._listener: Listener
-        self._dispatcher: Dispatcher
-        self._carrier: Carrier
+        self._parts: Parts
         self._work: asyncio.TaskGroup
+
+    @property
+    def queues(self) -> Mapping[str, Queue]:
+        """The queues, by name."""
+        return self._parts.queues
 
     @property
     def error(self) -> BaseException | None:
@@ -131,19 +106,19 @@ class House:
     def changed(self) -> None:
         """Take note of a handler that was registered, from any thread."""
         if self._owner is not None and not self._owner.done() and self._plan.roster.handlers:
-            self._loop.call_soon_threadsafe(self._listener.want)
+            self._loop.call_soon_threadsafe(self._parts.listener.want)
 
     async def start_listener(self) -> None:
         """Begin to receive, as soon as there is a handler."""
-        await self._listener.start()
+        await self._parts.listener.start()
 
     async def stop_listener(self, grace: float) -> None:
         """Receive no more, and return when nothing is in hand."""
-        await self._listener.stop(grace)
+        await self._parts.listener.stop(grace)
 
     def begin_stop(self) -> None:
         """Receive no more, and do not wait for what is in hand."""
-        self._listener.begin_stop()
+        self._parts.listener.begin_stop()
 
     async def ended(self) -> None:
         """Return when everything here is over."""
@@ -152,15 +127,21 @@ class House:
 
     def handlers_that_run(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
-        return self._dispatcher.running()
+        return self._parts.dispatcher.running()
+
+    def health(self) -> Health:
+        """Return how everything here fares at this moment."""
+        error = self.error
+        died_of = None if error is None else f"{type(error).__qualname__}: {error}"
+        return health_of(self._parts.facts(), died_of)
 
     async def idle(self) -> None:
         """Return when nothing that is due is left."""
         while True:
             for queue in self.queues.values():
                 await queue.flush()
-            await self._listener.idle()
-            if not any(queue.busy for queue in self.queues.values()) and not len(self._hands):
+            await self._parts.listener.idle()
+            if not any(queue.busy for queue in self.queues.values()) and not len(self._parts.hands):
                 return
 
     async def run_past(
@@ -172,13 +153,14 @@ class House:
         """
         for handler in handlers:
             if wait:
-                await self._slots.begin()
+                await self._parts.alone.over()
+                await self._parts.slots.begin()
             else:
-                self._slots.begin_anyway()
-            self._slots.force()
+                self._parts.slots.begin_anyway()
+            self._parts.slots.force()
             hand = Hand(queue, None, self._plan.clock)
-            self._hands.add(hand)
-            carrying = self._carrier.carry_past(hand, handler, envelope, body, event)
+            self._parts.hands.add(hand)
+            carrying = self._parts.carrier.carry_past(hand, handler, envelope, body, event)
             self._start_carrier(carrying, context=self._context.copy())
         await asyncio.sleep(0)
 
@@ -197,21 +179,20 @@ class House:
                 await _open(stack, name, backend)
             stack.callback(self._close_queues)
             async with asyncio.TaskGroup() as house:
-                self._build(house)
+                self._parts = self._build(house)
                 async with plan.lifespan() as self._state, asyncio.TaskGroup() as self._work:
                     plan.roster.observe(self)
                     self.changed()
                     self._ready.set_result(None)
                     await self._closing.wait()
-                    await self._listener.stop(self._grace)
+                    await self._parts.listener.stop(self._grace)
                     await self._end_carriers()
                 await self._flush()
                 for task in self._background:
                     task.cancel()
 
-    def _build(self, house: asyncio.TaskGroup) -> None:
+    def _build(self, house: asyncio.TaskGroup) -> Parts:
         """Put the parts together; what runs for as long as the house is started in its group."""
-        plan = self._plan
 
         def spawn(coroutine: Coroutine[object, object, None]) -> None:
             try:
@@ -222,49 +203,13 @@ class House:
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
-        self.queues = {name: Queue(name, backend, spawn, plan.unclaimed) for name, backend in plan.backends.items()}
-        self._dispatcher = Dispatcher(
-            app=plan.app,
-            clock=plan.clock,
-            watch=plan.watch,
-            retry=plan.retry,
-            threads=plan.concurrency,
-            state=lambda: self._state,
-        )
-        self._carrier = Carrier(
-            clock=plan.clock,
-            codecs=plan.codecs,
-            roster=plan.roster,
-            dispatcher=self._dispatcher,
-            settler=Settler(clock=plan.clock, watch=plan.watch),
-            slots=self._slots,
-            hands=self._hands,
-        )
-        receivers = [
-            self._receiver(each, spawn)
-            for queue in self.queues.values()
-            for each in (queue, queue.delayed)
-            if each is not None
-        ]
-        self._listener = Listener(
-            receivers, hands=self._hands, clock=plan.clock, start=self._start_in_work, hurry=self._hurry
-        )
-
-    def _receiver(self, queue: Queue, spawn: Spawn) -> Receiver:
-        plan = self._plan
-        keeper = None
-        if queue.limits.lease is not None:
-            keeper = Keeper(queue, plan.clock, plan.watch)
-            spawn(keeper.run())
-        return Receiver(
-            queue,
-            clock=plan.clock,
-            watch=plan.watch,
-            slots=self._slots,
-            hands=self._hands,
-            carrier=self._carrier,
-            keeper=keeper,
+        return Parts(
+            self._plan,
+            spawn=spawn,
+            start=self._start_in_work,
             start_carrier=self._start_carrier,
+            hurry=self._hurry,
+            state=lambda: self._state,
         )
 
     def _start_in_work(self, coroutine: Coroutine[object, object, None], *, name: str) -> asyncio.Task[None]:

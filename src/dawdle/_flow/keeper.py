@@ -1,77 +1,113 @@
-"""Keeps what is in hand hidden from other receives: renews leases from the receive until the settle."""
+"""Keeps what is in hand hidden from other receives: renews leases from the receive until the settle.
+
+`hold`, `drop` and `rest` are called in the app's loop. `run` is a coroutine of that loop or of another thread's: where
+other processes receive from the queue, a handler that blocks the app's loop must not cost it its lease.
+"""
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Final
 
 from dawdle._flow.hands import Hand
 from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
 from dawdle._rules.leases import Leases
-from dawdle.abc import Clock, Renew
+from dawdle.abc import Clock, Deadline, Renew
 from dawdle.hooks import LeaseLost
 
 __all__ = ["Keeper"]
 
 _log = logging.getLogger(__name__)
 
+ANSWER: Final = 1 / 4
+"""The share of a lease for which a renewal's answer is waited for."""
+
 
 class Keeper:
-    """The leases of one queue. It wakes once per third of a lease, so a fast handler costs it an entry in a dict."""
+    """The leases of one queue. It wakes once per third of a lease, so a fast handler costs it an entry in a dict.
 
-    def __init__(self, queue: Queue, clock: Clock, watch: Watch) -> None:
+    What renews is made before the first receive: while a handler holds the interpreter, that would take too long.
+    """
+
+    def __init__(self, queue: Queue, clock: Clock, watch: Watch, start: Callable[["Keeper"], object]) -> None:
         self._queue = queue
         self._clock = clock
         self._watch = watch
-        self._leases = Leases(queue.limits.lease or 0.0, queue.limits.max_hold)
+        self._start: Callable[[Keeper], object] | None = start
+        self._lease = queue.limits.lease or 0.0
+        self._home = asyncio.get_running_loop()
+        self._lock = threading.Lock()
+        self._leases = Leases(self._lease, queue.limits.max_hold)
         self._hands: dict[str, Hand] = {}
+        self._renewing: dict[str, Future[None]] = {}
+        self._runner: asyncio.AbstractEventLoop | None = None
+        self._made = asyncio.Event()
         self._held = asyncio.Event()
-        self._renewing: dict[str, asyncio.Future[None]] = {}
+        self._parked = False
+
+    async def ready(self) -> None:
+        """Start what renews, unless it runs, and return once it is made or has said that it cannot be."""
+        if self._start is not None:
+            start, self._start = self._start, None
+            start(self)
+        await self._made.wait()
 
     def hold(self, hand: Hand) -> None:
         """Keep a message from now on."""
-        if hand.delivery is not None:
-            key = hand.delivery.key
+        if hand.delivery is None:
+            return
+        key = hand.delivery.key
+        with self._lock:
             self._hands[key] = hand
             self._leases.hold(key, self._clock.monotonic())
-            self._held.set()
+            parked, self._parked = self._parked, False
+        if parked and self._runner is not None:
+            self._runner.call_soon_threadsafe(self._held.set)
 
     def drop(self, hand: Hand) -> None:
         """Keep a message no longer."""
         if hand.delivery is not None:
-            self._hands.pop(hand.delivery.key, None)
-            self._leases.drop(hand.delivery.key)
+            with self._lock:
+                self._hands.pop(hand.delivery.key, None)
+                self._leases.drop(hand.delivery.key)
 
     async def rest(self, hand: Hand) -> None:
         """Return when no renewal of a message that was dropped is on its way any more."""
         under_way = None if hand.delivery is None else self._renewing.get(hand.delivery.key)
         if under_way is not None:
-            await asyncio.wait([under_way])
+            await asyncio.wait([asyncio.wrap_future(under_way)])
 
     async def run(self) -> None:
-        """Renew until cancelled. What renews is made when the first renewal is due: most apps never need one."""
-        keys = await self._due()
+        """Renew until cancelled."""
+        self._runner = asyncio.get_running_loop()
         while True:
             try:
                 async with self._queue.backend.renewer() as renew:
+                    self._at_home(self._made.set)
                     while True:
-                        await self._renew_all(renew, keys)
-                        keys = await self._due()
+                        await self._renew_all(renew, await self._due())
             except Exception as error:  # noqa: BLE001 - it must not end the app, and is tried again in time
-                _log.warning("what renews the leases of %s could not be made: %s", self._queue.name, error)
-                self._fail([self._hands[key] for key in keys if key in self._hands])
-                keys = await self._due()
+                self._at_home(self._made.set)
+                name = self._queue.name
+                self._at_home(_log.warning, "what renews the leases of %s could not be made: %s", name, error)
+                self._fail(await self._due())
 
     async def _due(self) -> list[str]:
         """Return the next messages to renew, once they are due."""
         while True:
-            due = self._leases.next_due()
-            if due is None:
+            with self._lock:
+                due = self._leases.next_due()
+                self._parked = due is None
                 self._held.clear()
+            if due is None:
                 await self._held.wait()
                 continue
             await self._clock.sleep_until(due)
-            keys = self._leases.due(self._clock.monotonic())
+            with self._lock:
+                keys = self._leases.due(self._clock.monotonic())
             if keys:
                 return keys
 
@@ -81,41 +117,47 @@ class Keeper:
             await self._renew(renew, keys[first : first + size])
 
     async def _renew(self, renew: Renew, keys: Sequence[str]) -> None:
-        hands = [self._hands[key] for key in keys if key in self._hands]
+        done: Future[None] = Future()
+        with self._lock:
+            hands = {key: self._hands[key] for key in keys if key in self._hands}
+            self._renewing.update(dict.fromkeys(hands, done))
         if not hands:
             return
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        for key in keys:
-            self._renewing[key] = done
         try:
-            faults = await renew([hand.receipt for hand in hands])
+            async with Deadline(self._clock, self._clock.monotonic() + self._lease * ANSWER):
+                faults = await renew([hand.receipt for hand in hands.values()])
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
-            _log.warning("%d leases of %s were not renewed; tried again: %s", len(hands), self._queue.name, error)
-            self._fail(hands)
+            told = "no answer in time" if isinstance(error, TimeoutError) else error
+            name = self._queue.name
+            self._at_home(_log.warning, "%d leases of %s were not renewed; tried again: %s", len(hands), name, told)
+            self._fail(list(hands))
             return
         finally:
-            for key in keys:
-                del self._renewing[key]
+            with self._lock:
+                for key in hands:
+                    del self._renewing[key]
             done.set_result(None)
-        refused = [(hand, fault) for hand, fault in zip(hands, faults, strict=True) if fault and self._is_kept(hand)]
-        for hand, fault in refused:
-            if fault.kind == "lost":
-                self._lose(hand)
-            else:
-                self._fail([hand])
+        for (key, hand), fault in zip(hands.items(), faults, strict=True):
+            if fault is not None and fault.kind == "lost":
+                self._at_home(self._lose, hand)
+            elif fault is not None:
+                self._fail([key])
 
-    def _fail(self, hands: Sequence[Hand]) -> None:
-        for hand in hands:
-            if hand.delivery is not None:
-                self._leases.failed(hand.delivery.key, self._clock.monotonic())
+    def _at_home(self, act: Callable[..., object], *arguments: object) -> None:
+        """Do something in the app's own loop and thread."""
+        self._home.call_soon_threadsafe(act, *arguments)
 
-    def _is_kept(self, hand: Hand) -> bool:
-        return hand.delivery is not None and self._hands.get(hand.delivery.key) is hand
+    def _fail(self, keys: Sequence[str]) -> None:
+        with self._lock:
+            for key in keys:
+                self._leases.failed(key, self._clock.monotonic())
 
     def _lose(self, hand: Hand) -> None:
+        """Let go of a message that is somebody else's, unless it was settled meanwhile."""
         assert hand.delivery is not None, "only messages have leases"
-        self._hands.pop(hand.delivery.key)
-        self._leases.drop(hand.delivery.key)
+        if self._hands.get(hand.delivery.key) is not hand:
+            return
+        self.drop(hand)
         held = self._clock.monotonic() - hand.since
         _log.warning(
             "a message of %s is not ours any more after %.3g s in hand; its handlers are cancelled, and it runs again "

@@ -39,6 +39,11 @@ class Listener:
         """Whether receives are made, or will be as soon as there is a handler."""
         return self._polls is not None and not self._polls.done()
 
+    @property
+    def receiving(self) -> bool:
+        """Whether receives are made now."""
+        return self.listening and self._wanted.is_set() and not self._ending
+
     def want(self) -> None:
         """There is a handler: from now on it makes sense to receive."""
         self._wanted.set()

@@ -38,6 +38,13 @@ class Queue:
         )
 
     @property
+    def full_name(self) -> str:
+        """Its name for people: that of a queue behind another says so."""
+        if self.home is self:
+            return self.name
+        return f"{self.name} ({'delayed' if self.home.delayed is self else 'dead letters'})"
+
+    @property
     def limits(self) -> Limits:
         """What the backend can do, as far as it knows by now."""
         return self.backend.limits
@@ -85,6 +92,7 @@ class Queue:
         return Terms(
             reach=reach(waits.max_delay, waits.retention),
             keeps_dead=self.dead is not None,
+            durable=self.limits.durable,
             shared=self.limits.shared,
             unclaimed=self._unclaimed,
             max_body=(self if self.dead is None else self.dead).limits.max_body,

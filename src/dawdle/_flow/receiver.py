@@ -1,34 +1,34 @@
 """Receives: asks for what there is room for and starts a carrier for each message. It cannot die."""
 
 import asyncio
-import logging
-import random
 from collections.abc import Callable, Coroutine
+from math import inf
 from typing import Final
 
+from dawdle._flow.alone import Alone
+from dawdle._flow.backoff import Backoff
 from dawdle._flow.carrier import Carrier
 from dawdle._flow.hands import Hand, Hands
 from dawdle._flow.keeper import Keeper
 from dawdle._flow.queue import Queue
 from dawdle._flow.slots import Slots
 from dawdle._flow.watch import Watch
-from dawdle.abc import Clock, Delivery
+from dawdle._rules.health import QueueHealth
+from dawdle.abc import Clock, Deadline, Delivery
 from dawdle.errors import BackendError
-from dawdle.hooks import Received, ReceiveFailed
+from dawdle.hooks import Received
 
 __all__ = ["Receiver"]
-
-_log = logging.getLogger(__name__)
 
 FEW: Final = 10
 """Messages that a receive asks for at least, where the queue gives as many and there is room."""
 
-EXTRA_WAIT: Final = 20.0
-"""Seconds that a receive beyond the first waits at most, so that it ends when the queue stays empty."""
+LONGEST_WAIT: Final = 20.0
+"""Seconds that a receive waits at most. Only the first one of a queue that ends with the process waits for as long as
+the queue allows: there is no client that could hang, and nobody who need be alone."""
 
-SHORTEST_PAUSE: Final = 0.1
-LONGEST_PAUSE: Final = 30.0
-"""Seconds between two receives that fail; doubled each time, and up to half of it left to chance."""
+OVERTIME: Final = 30.0
+"""Seconds beyond its wait after which a receive is given up, whatever the backend makes of it."""
 
 
 class Receiver:
@@ -42,6 +42,7 @@ class Receiver:
         watch: Watch,
         slots: Slots,
         hands: Hands,
+        alone: Alone,
         carrier: Carrier,
         keeper: Keeper | None,
         start_carrier: Callable[[Coroutine[object, object, None]], object],
@@ -51,6 +52,8 @@ class Receiver:
         self._watch = watch
         self._slots = slots
         self._hands = hands
+        self._alone = alone
+        self._backoff = Backoff(queue.full_name, clock, watch)
         self._carrier = carrier
         self._keeper = keeper
         self._start_carrier = start_carrier
@@ -59,8 +62,11 @@ class Receiver:
 
     async def run(self) -> None:
         """Receive until stopped; returns when the last open poll is back."""
-        async with asyncio.TaskGroup() as group:
-            self._start(group, first=True)
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._start(group, first=True)
+        finally:
+            self._backoff.unwant()
 
     def allow(self) -> None:
         """Take back a stop: the next run receives."""
@@ -73,12 +79,15 @@ class Receiver:
             if not polling or self._queue.limits.abandonable:
                 task.cancel()
 
+    def health(self) -> QueueHealth:
+        """Return how the receives fare."""
+        return self._backoff.health(self._wait(first=True))
+
     async def receive_now(self) -> int:
         """Receive one message if one is due, without waiting, and start its carrier; return how many that was.
 
         While the queue cannot be asked it is tried again, until a stop.
         """
-        pause = SHORTEST_PAUSE
         while not self._stopping:
             self._slots.force()  # nothing is in hand, so whoever has the slots only waits for messages, as we do
             try:
@@ -87,19 +96,21 @@ class Receiver:
                 self._slots.give()
                 if not isinstance(error, Exception):
                     raise
-                pause = await self._fail(error, pause)
+                await self._backoff.fail(error)
             else:
                 return await self._accept(deliveries, 1)
         return 0
 
     async def _prepare(self) -> None:
-        """Let the backend look up what it needs, for as long as that takes."""
-        pause = SHORTEST_PAUSE
+        """Let the backend look up what it needs, for as long as that takes, and have what renews leases made."""
+        self._backoff.want()
+        if self._keeper is not None:
+            await self._keeper.ready()
         while not self._stopping:
             try:
                 await self._queue.home.about_to_receive()
             except Exception as error:  # noqa: BLE001 - as with a receive: whatever it is, it may pass
-                pause = await self._fail(error, pause)
+                await self._backoff.fail(error)
             else:
                 return
 
@@ -109,35 +120,52 @@ class Receiver:
         task.add_done_callback(self._tasks.pop)
 
     async def _receive(self, group: asyncio.TaskGroup, *, first: bool) -> None:
-        limits = self._queue.limits
-        want = min(limits.max_batch, max(FEW, self._slots.total // 10))
+        """Receive again and again; one beyond the first ends when it brings nothing, or fails."""
+        want = min(self._queue.limits.max_batch, max(FEW, self._slots.total // 10))
         most = -(-self._slots.total // want)
         if first:
             await self._prepare()
-        pause = SHORTEST_PAUSE
         while not self._stopping:
             room = await self._slots.take(want)
             try:
-                deliveries = await self._poll(room, limits.max_wait if first else min(limits.max_wait, EXTRA_WAIT))
+                await self._alone.over()
+                deliveries = await self._poll(room, self._wait(first=first))
             except BaseException as error:
                 self._slots.give(room)
                 if not isinstance(error, Exception):
                     raise
-                pause = await self._fail(error, pause)
+                await self._backoff.fail(error)
+                if not first:
+                    return
                 continue
-            pause = SHORTEST_PAUSE
+            self._backoff.completed()
             await self._accept(deliveries, room)
+            await asyncio.sleep(0)  # the carriers look at what came: one may want to be alone, before the next receive
             if len(deliveries) == room and not self._stopping and len(self._tasks) < most:
                 self._start(group, first=False)
             if not deliveries and not first:
                 return
 
+    def _wait(self, *, first: bool) -> float:
+        limits = self._queue.limits
+        return limits.max_wait if first and not limits.durable else min(limits.max_wait, LONGEST_WAIT)
+
     async def _poll(self, room: int, wait: float) -> list[Delivery]:
         task = asyncio.current_task()
         assert task is not None, "a receive runs in a task"
+        self._backoff.want()
         self._tasks[task] = True
+        deadline = Deadline(self._clock, self._clock.monotonic() + wait + OVERTIME if wait < inf else inf)
         try:
-            return await self._queue.backend.receive(room, wait)
+            with self._alone.poll():
+                async with deadline:
+                    return await self._queue.backend.receive(room, wait)
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            raise BackendError(
+                f"a receive that may wait {wait:g} s gave no answer for {wait + OVERTIME:g} s"
+            ) from error
         finally:
             self._tasks[task] = False
 
@@ -170,13 +198,3 @@ class Receiver:
         if self._keeper is not None:
             self._keeper.hold(hand)
         return hand, delivery
-
-    async def _fail(self, error: Exception, longest: float) -> float:
-        """Tell of a failure, wait for up to `longest` seconds, and return what the next failure may wait for."""
-        pause = longest * (1 - random.random() / 2)
-        told = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
-        _log.warning("receiving from %s failed, the next try is in %.2g s: %s", self._queue.name, pause, told)
-        if self._watch:
-            self._watch(ReceiveFailed(self._queue.name, told, pause))
-        await self._clock.sleep_until(self._clock.monotonic() + pause)
-        return min(longest * 2, LONGEST_PAUSE)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from dawdle._flow.hands import Hand
+from dawdle._flow.ledger import Ledger
 from dawdle._flow.watch import Watch
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.verdict import Ack, Copy, Forward, Release, Settlement
@@ -26,9 +27,14 @@ LONGEST_PAUSE = 30.0
 class Settler:
     """Settles messages. Send before ack: a crash between the two doubles a message and never loses one."""
 
-    def __init__(self, *, clock: Clock, watch: Watch) -> None:
+    def __init__(self, *, clock: Clock, watch: Watch, ledger: Ledger) -> None:
         self._clock = clock
         self._watch = watch
+        self._ledger = ledger
+        self.dead_letters = 0
+        """Letters that were stored."""
+        self.unclaimed = 0
+        """Copies that were stored for another node."""
 
     async def settle(self, hand: Hand, envelope: Envelope | None, settlement: Settlement) -> None:
         """Carry one verdict out. A queue that does not answer changes nothing but the time: the message comes back."""
@@ -57,6 +63,7 @@ class Settler:
         """
         if hand.delivery is None:
             return
+        self._ledger.done(hand)
         end = self._clock.monotonic() + (hand.queue.limits.lease or LONGEST_PAUSE)
         pause = SHORTEST_PAUSE
         while True:
@@ -87,12 +94,14 @@ class Settler:
             await self._pause(pause)
             pause = min(pause * 2, LONGEST_PAUSE)
             unstored = await self._store(hand, unstored)
-        if unstored:
-            await self._release(hand, forward.otherwise)
-            return
         for copy in forward.copies:
-            self._tell(hand, envelope, copy)
-        await self._ack(hand)
+            if copy not in unstored:
+                self._tell(hand, envelope, copy)
+        if unstored:
+            self._ledger.owed(hand, envelope, tuple(unstored), forward.otherwise)
+            await self._release(hand, forward.otherwise)
+        else:
+            await self._ack(hand)
 
     async def _store(self, hand: Hand, copies: Sequence[Copy]) -> list[Copy]:
         """Store copies, all at once, and return those that the queue did not say it stored."""
@@ -116,12 +125,13 @@ class Settler:
             self._watch(Settled(hand.queue.name, verdict, self._clock.monotonic() - hand.since))
 
     def _tell(self, hand: Hand, envelope: Envelope | None, copy: Copy) -> None:
-        """Log and report a copy that is stored."""
+        """Count, log and report a copy that is stored."""
         event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
         what = f"{event_type} {event_id}" if envelope is not None else "a message"
         if copy.handler is not None:
             what = f"{what} for {copy.handler}"
         if copy.why == "dead":
+            self.dead_letters += 1
             _log.error("dead-lettered %s; the letter says why", what)
         elif copy.why == "kept":
             _log.error(
@@ -131,6 +141,7 @@ class Settler:
                 copy.delay,
             )
         elif copy.why == "unclaimed":
+            self.unclaimed += 1
             _log.warning("unclaimed: %s; left to another node, back in %.3g s: %s", what, copy.delay, copy.reason)
         if not self._watch:
             return

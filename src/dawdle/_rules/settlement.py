@@ -6,7 +6,7 @@ import msgspec
 
 __all__ = ["Ack", "Copy", "Forward", "Release", "Settlement", "Terms", "Why"]
 
-Why = Literal["retry", "later", "crowded", "interrupted", "delayed", "unclaimed", "dead", "kept"]
+Why = Literal["retry", "later", "crowded", "interrupted", "delayed", "unclaimed", "trial", "dead", "kept"]
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +17,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
 
     keeps_dead: bool
     """There is a dead-letter queue."""
+
+    durable: bool = True
+    """A message outlives the process that has it in hand."""
 
     shared: bool
     """Another node may have what this one lacks."""

@@ -26,13 +26,13 @@ from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Out
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
 from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Terms, Why
+from dawdle._rules.trial import TRIALS, crowded, is_suspect, next_trial
 from dawdle.abc import Codec
 from dawdle.errors import ConfigurationError
 from dawdle.events import declaration_of
 
 __all__ = [
     "LONGEST_BACKOFF",
-    "LONGEST_CROWDED",
     "SHORTEST_KEPT",
     "UNDECODABLE",
     "Ack",
@@ -49,9 +49,6 @@ __all__ = [
     "unreadable",
 ]
 
-LONGEST_CROWDED: Final = 60.0
-"""Seconds. A handler whose own concurrency is taken gets its event again at least this often."""
-
 SHORTEST_KEPT: Final = 60.0
 """Seconds. What has failed for good, and has no dead-letter queue to go to, is tried again no more often than this."""
 
@@ -61,6 +58,8 @@ class Run(msgspec.Struct, frozen=True):
 
     kind: type[object]
     handlers: tuple[Handler, ...]
+    alone: bool = False
+    """Whoever had the message before did not live to say what came of it: nothing else may be in hand."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -81,10 +80,11 @@ def admit(
     now: float,
     terms: Terms,
     roll: Callable[[], float],
+    receives: int = 1,
 ) -> Run | Settlement:
     """Return which handlers run, or what becomes of the message without any.
 
-    Times are by the queue's clock; `roll` in [0, 1).
+    Times are by the queue's clock; `roll` in [0, 1). `receives`: how often this copy was received, this time included.
     """
     delay_ms = None if envelope.delay_ms is None else int(envelope.delay_ms)
     due = due_of(None if envelope.due is None else seconds(envelope.due), delay_ms, stored_at)
@@ -103,14 +103,14 @@ def admit(
         owed = roster.named(envelope.owed)
         if owed is None:
             return _unclaimed(body, envelope, f"no node has the handler {envelope.owed!r}", now, terms, roll)
-        return Run(kind, (owed,))
+        return _tried(body, envelope, Run(kind, (owed,)), receives, now, terms)
     handlers = roster.matching(kind)
     if not handlers:
         declared = declaration_of(kind)
         if declared is not None and declared.unclaimed == "drop":
             return Ack(f"no handler for {envelope.type!r}, and its type says drop")
         return _unclaimed(body, envelope, f"no node has a handler for {envelope.type!r}", now, terms, roll)
-    return Run(kind, handlers)
+    return _tried(body, envelope, Run(kind, handlers), receives, now, terms)
 
 
 def settle(
@@ -130,10 +130,20 @@ def settle(
     unfinished = [result for result in results if not isinstance(result.outcome, Done)]
     if not unfinished:
         return Ack()
-    if held and all(isinstance(result.outcome, Interrupted) for result in results):
+    unharmed = held and all(isinstance(result.outcome, Interrupted) for result in results)
+    if unharmed and not envelope.trial:  # a trial that is received again counts as one that nobody lived through
         return Release(0.0)
     copies = tuple(_copy_for(body, envelope, result, now, terms, roll) for result in unfinished)
     return Forward(copies, otherwise=min(_backoff_for(result, envelope, roll) for result in unfinished))
+
+
+def _tried(body: bytes, envelope: Envelope, run: Run, receives: int, now: float, terms: Terms) -> Run | Settlement:
+    """Return the run, or what is done before it with a message that may be what ends processes."""
+    if not terms.durable or not is_suspect(envelope, receives):
+        return Run(run.kind, run.handlers, alone=envelope.trial > 0)
+    if envelope.trial < TRIALS:
+        return next_trial(body, envelope, now, terms)
+    return give_up(body, envelope, f"{TRIALS} processes in a row ended while they had it alone in hand", now, terms)
 
 
 def _wait(body: bytes, left: float, now: float, terms: Terms) -> Settlement:
@@ -178,7 +188,7 @@ def _copy_for(
         case Later():
             delay, why = outcome.seconds, "later"
         case Crowded():
-            delay, why = _crowded(envelope, now), "crowded"
+            delay, why = crowded(envelope, now), "crowded"
         case Interrupted():
             delay, why = 0.0, "interrupted"
         case Done():
@@ -193,8 +203,3 @@ def _copy_for(
 
 def _backoff_for(result: Result, envelope: Envelope, roll: Callable[[], float]) -> float:
     return min(result.retry.backoff(envelope.attempt, roll()), LONGEST_BACKOFF)
-
-
-def _crowded(envelope: Envelope, now: float) -> float:
-    age = 0.0 if envelope.time is None else now - seconds(envelope.time)
-    return min(max(1.0, age), LONGEST_CROWDED)

@@ -1,0 +1,72 @@
+"""How the receives of one queue fare, and how long the next one waits. It waits and tells; the rules say how long."""
+
+import logging
+import random
+
+from dawdle._flow.watch import Watch
+from dawdle._rules.health import QueueHealth
+from dawdle._rules.patience import pause_after
+from dawdle.abc import Clock
+from dawdle.errors import BackendError, FaultKind
+from dawdle.hooks import ReceiveFailed
+
+__all__ = ["Backoff"]
+
+_log = logging.getLogger(__name__)
+
+
+class Backoff:
+    """What became of the receives of one queue, all of them together: one that completes speaks for all."""
+
+    def __init__(self, queue: str, clock: Clock, watch: Watch) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._watch = watch
+        self._failures = 0
+        self._kind: FaultKind | None = None
+        self._error: str | None = None
+        self._completed: float | None = None
+        self._wanted: float | None = None
+
+    def want(self) -> None:
+        """Note that a receive begins, or would if it could: from now on one is overdue."""
+        if self._wanted is None:
+            self._wanted = self._clock.monotonic()
+
+    def unwant(self) -> None:
+        """Note that no receive is wanted: what was begun ended by itself, or a stop ended it."""
+        self._wanted = None
+
+    def completed(self) -> None:
+        """Note that a receive came back, with or without messages."""
+        self._completed = self._clock.monotonic()
+        self._wanted = self._kind = self._error = None
+        self._failures = 0
+
+    async def fail(self, error: Exception) -> None:
+        """Tell of a failure and wait until the next receive. Raises the error where no later try can mend it."""
+        kind: FaultKind = error.kind if isinstance(error, BackendError) else "unavailable"
+        told = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
+        self._failures += 1
+        self._kind, self._error = kind, told
+        pause = pause_after(kind, self._failures, random.random())
+        if pause is None:
+            _log.error("receiving from %s cannot work, and is not tried again: %s", self._queue, told)
+            raise error
+        _log.warning("receiving from %s failed, %s; the next try is in %.2g s: %s", self._queue, kind, pause, told)
+        if self._watch:
+            self._watch(ReceiveFailed(self._queue, told, pause, kind))
+        await self._clock.sleep_until(self._clock.monotonic() + pause)
+
+    def health(self, may_wait: float) -> QueueHealth:
+        """Return how the receives fare now; `may_wait`: seconds that one of them may take when all is well."""
+        now = self._clock.monotonic()
+        return QueueHealth(
+            queue=self._queue,
+            last_receive=None if self._completed is None else now - self._completed,
+            waited=0.0 if self._wanted is None else now - self._wanted,
+            may_wait=may_wait,
+            backoff=self._kind,
+            failures=self._failures,
+            error=self._error,
+        )

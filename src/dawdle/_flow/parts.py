@@ -1,0 +1,138 @@
+"""Puts together what runs in a house: which part knows which. Runs nothing itself."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+
+import msgspec
+
+from dawdle._flow.alone import Alone
+from dawdle._flow.aside import Aside
+from dawdle._flow.batcher import Spawn
+from dawdle._flow.carrier import Carrier
+from dawdle._flow.dispatcher import Dispatcher
+from dawdle._flow.hands import Hands
+from dawdle._flow.keeper import Keeper
+from dawdle._flow.ledger import Ledger
+from dawdle._flow.listener import Listener
+from dawdle._flow.pulse import Pulse
+from dawdle._flow.queue import Queue
+from dawdle._flow.receiver import Receiver
+from dawdle._flow.settler import Settler
+from dawdle._flow.slots import Slots
+from dawdle._flow.watch import Watch
+from dawdle._rules.health import Health
+from dawdle._rules.retry import Retry
+from dawdle._rules.roster import Roster
+from dawdle.abc import Backend, Clock, Codec, SystemClock
+
+__all__ = ["Parts", "Plan"]
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a house is built from."""
+
+    app: object
+    backends: Mapping[str, Backend]
+    clock: Clock
+    codecs: Mapping[str, Codec]
+    watch: Watch
+    roster: Roster
+    retry: Retry
+    concurrency: int
+    unclaimed: float
+    lifespan: Callable[[], AbstractAsyncContextManager[object]]
+
+
+class Parts:
+    """The parts of one house, each made once the backends are open."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        spawn: Spawn,
+        start: Callable[..., asyncio.Task[None]],
+        start_carrier: Callable[[Coroutine[object, object, None]], object],
+        hurry: asyncio.Event,
+        state: Callable[[], object],
+    ) -> None:
+        self._plan = plan
+        self._spawn = spawn
+        self._start_carrier = start_carrier
+        self.hands = Hands()
+        self.slots = Slots(plan.concurrency, plan.clock)
+        self.alone = Alone(self.hands, plan.clock)
+        self.queues = {name: Queue(name, backend, spawn, plan.unclaimed) for name, backend in plan.backends.items()}
+        ledger = Ledger(plan.clock)
+        self._settler = Settler(clock=plan.clock, watch=plan.watch, ledger=ledger)
+        self.dispatcher = Dispatcher(
+            app=plan.app,
+            clock=plan.clock,
+            watch=plan.watch,
+            retry=plan.retry,
+            threads=plan.concurrency,
+            state=state,
+        )
+        self.carrier = Carrier(
+            clock=plan.clock,
+            codecs=plan.codecs,
+            roster=plan.roster,
+            dispatcher=self.dispatcher,
+            settler=self._settler,
+            slots=self.slots,
+            hands=self.hands,
+            alone=self.alone,
+            ledger=ledger,
+        )
+        self._pulse = Pulse(self.hands, plan.clock, plan.watch)
+        self._kept_aside: list[Keeper] = []
+        self._aside = Aside(self._work_aside)
+        spawn(self._aside.run())
+        both = [each for queue in self.queues.values() for each in (queue, queue.delayed) if each is not None]
+        self._receivers = [self._receiver(queue) for queue in both]
+        self.listener = Listener(self._receivers, hands=self.hands, clock=plan.clock, start=start, hurry=hurry)
+
+    def facts(self) -> Health:
+        """Return what health is judged by."""
+        now = self._plan.clock.monotonic()
+        oldest = min(self.hands, key=lambda hand: hand.since, default=None)
+        return Health(
+            healthy=True,
+            listening=self.listener.receiving,
+            in_hand=len(self.hands),
+            oldest=None if oldest is None else now - oldest.since,
+            oldest_handlers=() if oldest is None else oldest.handlers,
+            dead_letters=self._settler.dead_letters,
+            unclaimed=self._settler.unclaimed,
+            queues=tuple(receiver.health() for receiver in self._receivers),
+        )
+
+    def _receiver(self, queue: Queue) -> Receiver:
+        plan = self._plan
+        return Receiver(
+            queue,
+            clock=plan.clock,
+            watch=plan.watch,
+            slots=self.slots,
+            hands=self.hands,
+            alone=self.alone,
+            carrier=self.carrier,
+            keeper=None if queue.limits.lease is None else self._keeper(queue),
+            start_carrier=self._start_carrier,
+        )
+
+    def _keeper(self, queue: Queue) -> Keeper:
+        """Return what renews a queue's leases: aside, unless nobody else can have a message, or time is a test's."""
+        plan = self._plan
+        if not queue.limits.shared or not isinstance(plan.clock, SystemClock):
+            return Keeper(queue, plan.clock, plan.watch, lambda keeper: self._spawn(keeper.run()))
+        keeper = Keeper(queue, plan.clock, plan.watch, lambda _: self._aside.start())
+        self._kept_aside.append(keeper)
+        return keeper
+
+    async def _work_aside(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for keeper in self._kept_aside:
+                group.create_task(keeper.run(), name="dawdle: leases")
+            group.create_task(self._pulse.run(), name="dawdle: pulse")

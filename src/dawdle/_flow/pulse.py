@@ -1,0 +1,93 @@
+"""Notices from another thread that the app's event loop is blocked, and says by whom."""
+
+import asyncio
+import logging
+import sys
+import threading
+from contextlib import suppress
+from typing import Final
+
+from dawdle._flow.hands import Hands
+from dawdle._flow.watch import Watch
+from dawdle.abc import Clock
+from dawdle.hooks import LoopBlocked
+
+__all__ = ["Pulse"]
+
+_log = logging.getLogger(__name__)
+
+BEAT: Final = 0.5
+"""Seconds between two looks, while anything is in hand."""
+
+BLOCKED_AFTER: Final = 1.0
+"""Seconds without a turn of the loop, after which it counts as blocked; told again after twice as long, and so on."""
+
+
+class Pulse:
+    """Made in the app's loop and thread, run in another's."""
+
+    def __init__(self, hands: Hands, clock: Clock, watch: Watch) -> None:
+        self._hands = hands
+        self._clock = clock
+        self._watch = watch
+        self._home = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(BEAT)
+            if len(self._hands):
+                await self._beat()
+
+    async def _beat(self) -> None:
+        """Ask the app's loop for a turn, and wait for it however long that takes."""
+        here, turned = asyncio.get_running_loop(), asyncio.Event()
+
+        def answer() -> None:
+            with suppress(RuntimeError):  # this thread's loop is closed
+                here.call_soon_threadsafe(turned.set)
+
+        asked = self._clock.monotonic()
+        self._home.call_soon_threadsafe(answer)
+        patience, handler, blocked = BLOCKED_AFTER, None, False
+        while not await _within(turned, patience):
+            blocked, patience = True, patience * 2
+            name, where = self._who()
+            handler = handler or name
+            # In yet another thread: the blocked one may hold the lock of a log handler.
+            await asyncio.to_thread(self._warn, name, where, self._clock.monotonic() - asked)
+        if blocked:
+            self._home.call_soon_threadsafe(self._tell, handler, self._clock.monotonic() - asked)
+
+    def _who(self) -> tuple[str | None, str]:
+        """Return which handler runs in the app's loop now, if one does, and where in the code the thread is."""
+        task = asyncio.current_task(self._home)
+        names = (hand.handler_in(task) for hand in self._hands) if task is not None else ()
+        frame = sys._current_frames().get(self._thread)
+        where = "code that cannot be seen" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        return next((name for name in names if name is not None), None), where
+
+    def _warn(self, handler: str | None, where: str, seconds: float) -> None:
+        _log.warning(
+            "%s has blocked the event loop for %.1f s, at %s: nothing else runs meanwhile, leases are renewed; make "
+            "it a def handler, which runs in a thread, or await what blocks",
+            "something" if handler is None else f"handler {handler}",
+            seconds,
+            where,
+        )
+
+    def _tell(self, handler: str | None, seconds: float) -> None:
+        who = "something" if handler is None else f"handler {handler}"
+        _log.warning("%s had blocked the event loop for %.1f s, and it turns again", who, seconds)
+        if self._watch:
+            self._watch(LoopBlocked(handler, seconds))
+
+
+async def _within(event: asyncio.Event, seconds: float) -> bool:
+    """Whether an event comes in time."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True

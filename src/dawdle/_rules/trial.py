@@ -1,0 +1,53 @@
+"""A message that ends every process which runs it: tried alone, a few times, and given up. Values in, values out.
+
+    received for the 5th time ── a copy with trial 1 ──► received ── runs alone ──► an outcome: all is as ever
+                                                           │ again: nobody lived to say what came of it
+                                                           ├──► a copy with trial + 1, and so on
+                                                           └──► after trial 3: a dead letter
+
+The receive count alone condemns nobody: stops and releases raise it too. A trial is written before it is run, so what
+counts is only what was received, alone, and never heard of again.
+"""
+
+from typing import Final
+
+from dawdle._rules.envelope import Envelope, seconds
+from dawdle._rules.letter import LONGEST_BACKOFF, copy_of
+from dawdle._rules.settlement import Forward, Terms
+
+__all__ = ["LONGEST_CROWDED", "SUSPECT_FROM", "TRIALS", "crowded", "is_suspect", "next_trial", "put_off"]
+
+SUSPECT_FROM: Final = 5
+"""Receives of one copy, from which on it is tried alone."""
+
+TRIALS: Final = 3
+"""Trials without an outcome, after which a message is given up."""
+
+LONGEST_CROWDED: Final = 60.0
+"""Seconds. An event that found no room to run in comes back at least this often."""
+
+
+def is_suspect(envelope: Envelope, receives: int) -> bool:
+    """Whether a message must not be run as it is: it came often, or it is a trial that nobody lived through."""
+    return receives >= (2 if envelope.trial else SUSPECT_FROM)
+
+
+def next_trial(body: bytes, envelope: Envelope, now: float, terms: Terms) -> Forward:
+    """Return the copy that is the next trial; the message itself is acked before anything is run."""
+    trial = envelope.trial + 1
+    copy = copy_of(body, 0.0, now, terms, why="trial", handler=envelope.owed, changes={"dawdletrial": trial})
+    return Forward((copy,), otherwise=min(10.0, LONGEST_BACKOFF))
+
+
+def put_off(body: bytes, envelope: Envelope, now: float, terms: Terms, *, stopping: bool) -> Forward:
+    """Return the same trial again, for later: there was no time at which nothing else was in hand."""
+    delay = 0.0 if stopping else crowded(envelope, now)
+    changes = {"dawdletrial": envelope.trial}
+    copy = copy_of(body, delay, now, terms, why="trial", handler=envelope.owed, changes=changes)
+    return Forward((copy,), otherwise=max(1.0, delay))
+
+
+def crowded(envelope: Envelope, now: float) -> float:
+    """Return the seconds that an event waits which found no room to run in: more, the older it is."""
+    age = 0.0 if envelope.time is None else now - seconds(envelope.time)
+    return min(max(1.0, age), LONGEST_CROWDED)

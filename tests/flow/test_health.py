@@ -1,0 +1,179 @@
+"""What app.health() says while all is well, and while it is not."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from dawdle import Dawdle, Registry, Retry
+from dawdle.backends.memory import Memory
+from dawdle.errors import BackendError
+from dawdle.hooks import ReceiveFailed
+
+pytestmark = pytest.mark.anyio
+
+
+class Placed(msgspec.Struct, frozen=True):
+    number: int = 0
+
+
+class Remote(Memory):
+    """A queue of other processes too, that waits for 20 s at most, and says what the test says."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.limits = msgspec.structs.replace(
+            self.limits, shared=True, durable=True, max_wait=20, max_batch=10, abandonable=False
+        )
+        self.says = None
+        self.asked = []
+
+    async def receive(self, limit, wait):
+        self.asked.append(self._clock.monotonic())
+        if isinstance(self.says, Exception):
+            raise self.says
+        if self.says == "nothing":
+            await asyncio.Event().wait()
+        return await super().receive(limit, wait)
+
+
+@pytest.fixture
+def registry():
+    registry = Registry()
+
+    @registry.on_event(Placed, name="receipt")
+    async def handler(event): ...
+
+    return registry
+
+
+@pytest.fixture
+def queue(clock):
+    return Remote(clock=clock)
+
+
+@pytest.fixture
+def moments():
+    return []
+
+
+@pytest.fixture
+def app(queue, registry, clock, moments):
+    return Dawdle(queue, registry=registry, clock=clock, grace=1, unclaimed=100, hooks=[moments.append])
+
+
+async def leave(app, queue, clock):
+    queue.says = None
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(120)
+    await leaving
+
+
+async def test_an_app_that_is_not_entered_is_not_healthy_and_one_that_only_signals_is(queue, registry, clock):
+    app = Dawdle(queue, registry=registry, clock=clock, start_listener=False)
+    assert not app.health().healthy
+    async with app:
+        await clock.advance(3600)
+        assert app.health().healthy
+        assert not app.health().listening
+
+
+async def test_an_idle_app_is_healthy_and_says_when_it_last_heard_from_its_queue(app, queue, clock):
+    await app.__aenter__()
+    await clock.advance(3605)
+    health = app.health()
+    assert health.healthy
+    assert health.listening
+    assert (health.in_hand, health.oldest, health.oldest_handlers) == (0, None, ())
+    (told,) = health.queues
+    assert told.queue == "default"
+    assert 0 <= told.last_receive <= 20
+    assert (told.backoff, told.failures, told.error) == (None, 0, None)
+    await leave(app, queue, clock)
+
+
+async def test_a_queue_in_memory_that_is_empty_for_a_day_is_healthy(registry, clock):
+    async with Dawdle(Memory(clock=clock), registry=registry, clock=clock) as app:
+        await clock.advance(86_400)
+        assert app.health().healthy
+
+
+async def test_a_queue_that_says_nothing_is_unhealthy_after_a_minute_and_recovers_alone(app, queue, clock):
+    queue.says = "nothing"
+    await app.__aenter__()
+    await clock.advance(59)
+    assert app.health().healthy
+    await clock.advance(1)
+    health = app.health()
+    assert not health.healthy
+    assert health.reasons[0].startswith("default: no receive has completed for 60 s")
+    queue.says = None
+    await clock.advance(80)
+    assert app.health().healthy
+    await leave(app, queue, clock)
+
+
+@pytest.mark.parametrize("kind", ["denied", "missing"])
+async def test_what_needs_somebody_is_unhealthy_at_once_and_asked_rarely(app, queue, clock, kind):
+    queue.says = BackendError("AccessDenied: not yours", kind=kind)
+    await app.__aenter__()
+    await clock.advance(0)
+    health = app.health()
+    assert (health.healthy, health.reasons) == (False, ("default: AccessDenied: not yours",))
+    assert health.queues[0].backoff == kind
+    await clock.advance(300)
+    for minute in range(5):
+        assert len([at for at in queue.asked if 60 * minute <= at < 60 * minute + 60]) <= 6
+    queue.says = None
+    await clock.advance(81)  # the longest pause, and a receive that waits in vain
+    assert app.health().healthy
+    await leave(app, queue, clock)
+
+
+async def test_throttling_is_told_as_such_and_only_one_receive_goes_on(app, queue, registry, clock, moments):
+    await app.__aenter__()
+    await app.signal_many([Placed(number) for number in range(1000)])
+    await clock.advance(1)
+    queue.says = BackendError("RequestThrottled", kind="throttled")
+    await clock.advance(60)
+    failed = [moment for moment in moments if isinstance(moment, ReceiveFailed)]
+    assert {moment.kind for moment in failed} == {"throttled"}
+    queue.asked.clear()
+    await clock.advance(120)
+    assert 6 <= len(queue.asked) <= 13
+    assert app.health().healthy is False  # none has completed for a minute
+    await leave(app, queue, clock)
+
+
+async def test_work_without_room_for_more_is_no_reason_to_be_unhealthy(app, queue, registry, clock):
+    @registry.on_event(Placed, name="slow")
+    async def slow(event):
+        await clock.sleep_until(500)
+
+    await app.__aenter__()
+    await app.signal_many([Placed(number) for number in range(150)])
+    await clock.advance(400)
+    health = app.health()
+    assert health.healthy
+    assert health.in_hand == 100
+    assert 399 <= health.oldest <= 400
+    assert health.oldest_handlers == ("slow",)
+    await clock.advance(120)
+    await leave(app, queue, clock)
+
+
+async def test_letters_and_unclaimed_events_are_counted(app, queue, registry, clock):
+    Unheard = msgspec.defstruct("Unheard", [])
+
+    @registry.on_event(Placed, retry=Retry(max_attempts=1))
+    async def bad(event):
+        raise ValueError
+
+    await app.__aenter__()
+    await app.signal_many([Placed(), Placed(), Unheard()])
+    await clock.advance(10)
+    assert app.health().dead_letters == 2
+    assert app.health().unclaimed >= 2
+    await clock.advance(200)
+    assert app.health().dead_letters == 3
+    await leave(app, queue, clock)

@@ -1,0 +1,204 @@
+"""A message that comes again and again is tried with nothing else in hand, and given up after three trials."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from dawdle import Dawdle, Registry
+from dawdle.abc import Outgoing
+from dawdle.backends.memory import Memory
+from dawdle.hooks import DeadLettered, Forwarded
+
+pytestmark = pytest.mark.anyio
+
+
+class Placed(msgspec.Struct, frozen=True):
+    number: int = 0
+
+
+class Durable(Memory):
+    """A queue that outlives the processes that use it."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.limits = msgspec.structs.replace(self.limits, shared=True, durable=True, max_wait=20, max_batch=10)
+
+    async def die_with(self, times):
+        """Receive all that is there so often, each time as a process that is gone before it says what came of it."""
+        for _ in range(times):
+            while await self.receive(10, 0):
+                pass
+            await self._clock.advance(61)
+
+
+def body_of(number, **attributes):
+    return msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": f"e-{number}",
+            "source": "/shop",
+            "type": "Placed",
+            "data": {"number": number},
+            **attributes,
+        }
+    )
+
+
+@pytest.fixture
+def queue(clock):
+    return Durable(clock=clock)
+
+
+@pytest.fixture
+def registry():
+    return Registry()
+
+
+@pytest.fixture
+def moments():
+    return []
+
+
+@pytest.fixture
+def app(queue, registry, clock, moments):
+    return Dawdle(queue, registry=registry, clock=clock, grace=1, hooks=[moments.append])
+
+
+class Diary:
+    """How many handlers run at the same time as each."""
+
+    def __init__(self, registry, clock):
+        self.running, self.company, self.order = set(), {}, []
+
+        @registry.on_event(Placed, name="handler")
+        async def handler(event):
+            self.order.append(event.number)
+            self.running.add(event.number)
+            for number in self.running:
+                self.company[number] = self.company.get(number, set()) | self.running - {number}
+            await clock.sleep_until(clock.monotonic() + 1)
+            self.running.remove(event.number)
+
+
+async def test_what_came_four_times_runs_as_ever_and_on_the_fifth_it_is_tried_alone(
+    app, queue, registry, clock, moments
+):
+    diary = Diary(registry, clock)
+    await queue.send([Outgoing(body_of(number)) for number in range(3)])
+    await queue.die_with(1)
+    await queue.send([Outgoing(body_of(10))])
+    await queue.die_with(3)
+    async with app:
+        await clock.advance(60)
+    assert queue.messages() == []
+    assert sorted(diary.order) == [0, 1, 2, 10]
+    assert diary.order[0] == 10
+    assert diary.company == {0: set(), 1: set(), 2: set(), 10: set()}
+    why = [moment.why for moment in moments if isinstance(moment, Forwarded)]
+    assert why == ["trial"] * 3
+
+
+async def test_a_trial_waits_for_what_is_in_hand_and_nothing_is_received_meanwhile(app, queue, registry, clock):
+    diary = Diary(registry, clock)
+    async with app:
+        await queue.send([Outgoing(body_of(number)) for number in range(5)])
+        await clock.advance(0)
+        await queue.send([Outgoing(body_of(9, dawdletrial=1))])
+        await clock.advance(0.5)
+        await queue.send([Outgoing(body_of(20))])
+        await clock.advance(30)
+        assert queue.messages() == []
+    assert diary.company[9] == set()
+    assert sorted(diary.order) == [0, 1, 2, 3, 4, 9, 20]
+
+
+async def test_a_trial_that_is_received_again_is_counted_and_the_third_is_the_last(
+    app, queue, registry, clock, moments
+):
+    diary = Diary(registry, clock)
+    await queue.send([Outgoing(body_of(1, dawdletrial=2)), Outgoing(body_of(2, dawdletrial=3, dawdleowed="handler"))])
+    await queue.die_with(1)
+    async with app:
+        await clock.advance(30)
+    assert diary.order == [1]
+    (letter,) = [msgspec.json.decode(body) for body in queue.dead_letters.messages()]
+    assert (letter["id"], letter["dawdleowed"]) == ("e-2", "handler")
+    assert letter["dawdleerror"] == "3 processes in a row ended while they had it alone in hand"
+    assert "dawdletrial" not in letter
+    (told,) = [moment for moment in moments if isinstance(moment, DeadLettered)]
+    assert told.handler == "handler"
+
+
+async def test_a_trial_with_an_outcome_is_a_message_like_any_other(app, queue, registry, clock):
+    @registry.on_event(Placed, name="bad")
+    async def bad(event):
+        raise ValueError
+
+    await queue.send([Outgoing(body_of(1, dawdletrial=3))])
+    async with app:
+        await clock.advance(0)
+        (copy,) = [msgspec.json.decode(body) for body in queue.messages()]
+        assert copy["dawdleattempt"] == 2
+        assert "dawdletrial" not in copy
+
+
+async def test_a_trial_for_which_there_is_never_quiet_waits_in_the_queue(app, queue, registry, clock, moments):
+    done = {}
+
+    @registry.on_event(Placed, name="long")
+    async def long(event):
+        await clock.sleep_until(clock.monotonic() + (600 if event.number == 0 else 1))
+        done[event.number] = clock.monotonic()
+
+    async with app:
+        await queue.send([Outgoing(body_of(0)), Outgoing(body_of(1, dawdletrial=1))])
+        await clock.advance(200)
+        kept = [msgspec.json.decode(body) for body in queue.messages()]
+        assert {copy["id"]: copy.get("dawdletrial") for copy in kept} == {"e-0": None, "e-1": 1}
+        await app.signal(Placed(7))
+        await clock.advance(130)
+        assert list(done) == [7]
+        await clock.advance(700)
+        assert queue.messages() == []
+    assert list(done) == [7, 0, 1]
+    why = {moment.why for moment in moments if isinstance(moment, Forwarded)}
+    assert why == {"trial"}
+
+
+async def test_a_stop_gives_a_trial_back_uncounted(app, queue, registry, clock):
+    started = asyncio.Event()
+
+    @registry.on_event(Placed, name="long")
+    async def long(event):
+        started.set()
+        await clock.sleep_until(clock.monotonic() + 600)
+
+    await app.__aenter__()
+    await queue.send([Outgoing(body_of(0)), Outgoing(body_of(1, dawdletrial=2))])
+    await clock.advance(5)
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(10)
+    await leaving
+    async with asyncio.timeout(1):
+        await started.wait()
+    copies = [msgspec.json.decode(body) for body in queue.messages()]
+    assert {copy["id"]: copy.get("dawdletrial") for copy in copies} == {"e-0": None, "e-1": 2}
+    assert queue._held == {}
+
+
+async def test_a_queue_that_ends_with_its_process_has_no_trials(registry, clock):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        runs.append(event)
+
+    queue = Memory(clock=clock)
+    await queue.send([Outgoing(body_of(1))])
+    for _ in range(6):
+        await queue.receive(1, 0)
+        await clock.advance(61)
+    async with Dawdle(queue, registry=registry, clock=clock):
+        await clock.advance(1)
+    assert runs == [Placed(1)]

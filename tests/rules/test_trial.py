@@ -1,0 +1,105 @@
+"""Which messages are tried alone, how often, and that the receive count alone condemns nobody."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dawdle import JSON, Registry
+from dawdle._rules.envelope import open_envelope, write
+from dawdle._rules.roster import Roster
+from dawdle._rules.settlement import Terms
+from dawdle._rules.trial import LONGEST_CROWDED, TRIALS, put_off
+from dawdle._rules.verdict import Forward, Run, admit
+
+NOW = 1_750_000_000.0
+
+
+class Placed(msgspec.Struct):
+    pass
+
+
+registry = Registry()
+registry.on_event(Placed, name="a")(lambda event: None)
+registry.on_event(Placed, name="b")(lambda event: None)
+ROSTER = Roster(registry)
+TERMS = Terms(reach=900.0, keeps_dead=True, shared=True, unclaimed=86400.0, max_body=1_048_576)
+
+trials = st.integers(0, TRIALS)
+receives = st.integers(1, 1000)
+
+
+def body_of(**attributes):
+    return write(
+        {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "data": {}, "kept": 7, **attributes}
+    )
+
+
+def admitted(body, receives, terms=TERMS):
+    envelope = open_envelope(body)
+    codecs = {"application/json": JSON()}
+    return admit(
+        body, envelope, ROSTER, codecs, stored_at=NOW, now=NOW, terms=terms, roll=lambda: 0.5, receives=receives
+    )
+
+
+@given(receives)
+def test_what_was_received_four_times_runs_as_ever_and_later_a_trial_is_written_first(receives):
+    verdict = admitted(body_of(), receives)
+    if receives < 5:
+        assert isinstance(verdict, Run)
+        assert not verdict.alone
+        return
+    assert isinstance(verdict, Forward)
+    (copy,) = verdict.copies
+    assert (copy.why, copy.delay) == ("trial", 0.0)
+    assert open_envelope(copy.body).trial == 1
+
+
+@given(st.integers(1, TRIALS))
+def test_a_trial_runs_alone_when_it_is_received_for_the_first_time(trial):
+    verdict = admitted(body_of(dawdletrial=trial), 1)
+    assert isinstance(verdict, Run)
+    assert verdict.alone
+
+
+@given(st.sampled_from([None, "a"]), st.integers(1, 5))
+def test_from_the_first_suspicion_on_three_deaths_condemn_and_no_fewer(owed, attempt):
+    owing = {} if owed is None else {"dawdleowed": owed}
+    body, runs, receives = body_of(dawdleattempt=attempt, **owing), 0, 5
+    while True:
+        verdict = admitted(body, receives)
+        if isinstance(verdict, Run):
+            assert verdict.alone
+            runs, receives = runs + 1, receives + 1  # the process ends, and the message comes again
+            continue
+        (copy,) = verdict.copies
+        if copy.is_letter:
+            break
+        assert copy.why == "trial"
+        body, receives = copy.body, 1
+    assert runs == TRIALS
+    letter = msgspec.json.decode(copy.body)
+    assert (letter.get("dawdleowed"), letter["dawdleattempt"], letter["kept"]) == (owed, attempt, 7)
+    assert "ended while they had it alone in hand" in letter["dawdleerror"]
+
+
+@given(trials, receives)
+def test_a_queue_that_ends_with_its_process_tries_nothing(trial, receives):
+    terms = msgspec.structs.replace(TERMS, durable=False)
+    assert isinstance(admitted(body_of(dawdletrial=trial), receives, terms), Run)
+
+
+@given(st.integers(1, TRIALS), st.booleans())
+def test_a_trial_that_could_not_be_alone_is_the_same_trial_later(trial, stopping):
+    body = body_of(dawdletrial=trial, dawdleowed="a", dawdleattempt=3)
+    forward = put_off(body, open_envelope(body), NOW, TERMS, stopping=stopping)
+    (copy,) = forward.copies
+    assert msgspec.json.decode(copy.body) == msgspec.json.decode(body)
+    assert copy.delay == 0.0 if stopping else 1.0 <= copy.delay <= LONGEST_CROWDED
+
+
+def test_without_a_dead_letter_queue_it_is_kept_at_the_longest_backoff():
+    terms = msgspec.structs.replace(TERMS, keeps_dead=False)
+    (copy,) = admitted(body_of(dawdletrial=TRIALS), 2, terms).copies
+    assert (copy.why, copy.delay) == ("kept", 900.0)
+    assert open_envelope(copy.body).trial == 0
