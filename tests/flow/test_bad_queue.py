@@ -369,6 +369,31 @@ async def test_a_message_that_comes_again_while_in_hand_starts_nothing_and_its_n
     assert queue.messages() == []
 
 
+async def test_a_handler_that_outlives_what_a_queue_can_hold_has_failed_and_is_tried_again(app, queue, registry, clock):
+    runs = []
+
+    @registry.on_event(Placed, name="endless", retry=Retry(max_attempts=2, initial=10, jitter=0))
+    async def endless(event, ctx: Context):
+        runs.append((ctx.attempt, clock.monotonic()))
+        await asyncio.Event().wait()
+
+    @registry.on_event(Placed, name="quick")
+    async def quick(event):
+        runs.append("quick")
+
+    queue.limits = msgspec.structs.replace(queue.limits, max_hold=300)
+    async with app:
+        await app.signal(Placed())
+        await clock.advance(1000)
+    assert runs == [(1, 0.0), "quick", (2, 310.0)]
+    (letter,) = [msgspec.json.decode(body) for body in queue.dead_letters.messages()]
+    assert letter["dawdleowed"] == "endless"
+    assert letter["dawdleerror"] == (
+        "TimeoutError: it ran for 300 s, and the queue lets nobody hold a message for longer"
+    )
+    assert queue.messages() == []
+
+
 async def test_a_release_that_fails_at_a_stop_is_said_and_the_app_is_left(app, queue, registry, clock, caplog):
     @registry.on_event(Placed)
     async def slow(event):

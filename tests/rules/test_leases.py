@@ -144,3 +144,15 @@ def test_a_message_held_again_does_not_hide_the_ones_behind_it():
     leases.hold("other", 1)
     leases.hold("again", 9)
     assert leases.due(12) == ["other"]
+
+
+def test_what_was_held_for_too_long_is_told_once_and_not_kept():
+    leases = Leases(30.0, 50.0)
+    leases.hold("a", 0.0)
+    leases.hold("b", 25.0)
+    assert leases.due(35.0) == ["a", "b"]
+    assert leases.over() == []
+    assert leases.due(55.0) == ["b"]
+    assert leases.over() == ["a"]
+    assert leases.over() == []
+    assert len(leases) == 1

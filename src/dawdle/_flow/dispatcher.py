@@ -155,7 +155,7 @@ class Dispatcher:
                 await self._in_thread(handler, arguments)
         except asyncio.CancelledError as error:
             if hand.absorbs(task):
-                return Interrupted()
+                return self._failed(handler, work, retry, _outlived(hand)) if hand.outlived else Interrupted()
             if task.cancelling():
                 raise
             return self._failed(handler, work, retry, error)
@@ -259,6 +259,11 @@ def _told(error: BaseException) -> str:
     except Exception as second:  # noqa: BLE001 - it is the user's code
         text = f"(its message cannot be shown: {type(second).__name__})"
     return f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
+
+
+def _outlived(hand: Hand) -> TimeoutError:
+    longest = hand.queue.limits.max_hold
+    return TimeoutError(f"it ran for {longest:g} s, and the queue lets nobody hold a message for longer")
 
 
 def _this_task() -> "asyncio.Task[object]":

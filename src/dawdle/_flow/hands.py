@@ -20,7 +20,7 @@ class Running(NamedTuple):
 class Hand:
     """One message in hand, or one event with no message (`delivery` is None) that is handled past the queue."""
 
-    __slots__ = ("_running", "delivery", "interrupted", "lost", "queue", "receipt", "received_at", "since")
+    __slots__ = ("_running", "delivery", "interrupted", "lost", "outlived", "queue", "receipt", "received_at", "since")
 
     def __init__(self, queue: Queue, delivery: Delivery | None, clock: Clock) -> None:
         self.queue = queue
@@ -31,6 +31,7 @@ class Hand:
         self.received_at = clock.now() if own is None else own
         self.interrupted = False
         self.lost = False
+        self.outlived = False
         self._running: dict[asyncio.Task[object], Running] = {}
 
     @property
@@ -70,6 +71,11 @@ class Hand:
         self.interrupted = True
         for task in self._running:
             task.cancel()
+
+    def outlive(self) -> None:
+        """Cancel the handlers that run: the queue gives the message away soon, however long they still take."""
+        self.outlived = True
+        self.interrupt()
 
     def lose(self) -> None:
         """Cancel the handlers that run: the message is somebody else's now. A thread goes on, and keeps its slot."""

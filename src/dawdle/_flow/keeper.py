@@ -108,6 +108,8 @@ class Keeper:
             await self._clock.sleep_until(due)
             with self._lock:
                 keys = self._leases.due(self._clock.monotonic())
+                for key in self._leases.over():
+                    self._at_home(self._hands.pop(key).outlive)
             if keys:
                 return keys
 

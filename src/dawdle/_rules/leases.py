@@ -23,6 +23,7 @@ class Leases:
         self._max_hold = max_hold
         self._renewed: dict[str, tuple[float, float]] = {}
         self._failed: dict[str, tuple[float, float]] = {}
+        self._over: list[str] = []
 
     def __len__(self) -> int:
         return len(self._renewed) + len(self._failed)
@@ -52,7 +53,14 @@ class Leases:
             self.drop(key)
             if received + self._max_hold > now:
                 self._renewed[key] = (received, now + self._lease * SHARE)
+            else:
+                self._over.append(key)
         return [key for key in found if key in self._renewed]
+
+    def over(self) -> list[str]:
+        """Return, once each, the messages that were due and have been held for as long as the queue allows."""
+        over, self._over = self._over, []
+        return over
 
     def failed(self, key: str, now: float) -> None:
         """Count a renewal as not made: it is due again soon, and well before the lease ends."""
