@@ -276,7 +276,10 @@ class Backend(Protocol):
         ...
 
     def renewer(self) -> AbstractAsyncContextManager[Renew]:
-        """Return a context manager that yields a `renew` of its own, safe in another thread's event loop."""
+        """Return a context manager that yields a `renew` with a connection of its own.
+
+        Where the queue is shared it is entered in another thread's event loop, and used there alone.
+        """
         ...
 
 
