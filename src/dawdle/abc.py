@@ -165,6 +165,10 @@ class Outgoing(msgspec.Struct, frozen=True):
     dedup: str | None = None
     """Two messages with the same one are stored once, where the queue can do that."""
 
+    def __repr__(self) -> str:
+        """Show no body: it is the user's."""
+        return f"<Outgoing of {len(self.body)} bytes, in {self.delay:g} s>"
+
 
 class Delivery(msgspec.Struct, frozen=True):
     """One received message."""
@@ -189,6 +193,10 @@ class Delivery(msgspec.Struct, frozen=True):
 
     group: str | None = None
     """The group that it was sent in, where the queue tells."""
+
+    def __repr__(self) -> str:
+        """Show neither body nor receipt: who has one can read the event, who has the other can delete it."""
+        return f"<Delivery {self.key} of {len(self.body)} bytes, received {self.receives} times>"
 
 
 class Fault(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from dawdle._rules.health import Health
 from dawdle._rules.registry import HandlerOptions, Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
+from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, Outgoing, SystemClock
 from dawdle.errors import BackendError, ConfigurationError, SignalError
 from dawdle.hooks import Hook, Signaled
@@ -58,6 +59,8 @@ class Dawdle:
     - `hooks`: functions that are told each of the moments in `dawdle.hooks`.
     - `lifespan`: a function of the app that returns an async context manager; it is entered after the queue was opened
       and left after the last handler has ended, and what it yields is `Context.state(…)`.
+    - `signing_keys`: id and key of what signs messages and knows them again; the first signs. Then what is not signed
+      with one of them is dead-lettered and never run.
     - `clock`: where time comes from, such as `dawdle.testing.ManualClock()`.
 
     Raises `ConfigurationError` for what cannot work.
@@ -79,6 +82,7 @@ class Dawdle:
         hooks: Sequence[Hook] = (),
         lifespan: Lifespan | None = None,
         clock: Clock | None = None,
+        signing_keys: Mapping[str, bytes | str] | None = None,
     ) -> None:
         clock = clock or SystemClock()
         self._settings = Settings(
@@ -95,6 +99,7 @@ class Dawdle:
             codec=codec or JSON(),
             hooks=hooks,
             lifespan=lifespan,
+            signer=Signer(signing_keys),
         )
         self._roster = Roster(self._settings.registry)
         self._watch = Watch(hooks)
@@ -123,6 +128,7 @@ class Dawdle:
                     retry=settings.retry,
                     concurrency=settings.concurrency,
                     unclaimed=settings.unclaimed,
+                    signer=settings.signer,
                     lifespan=lambda: settings.lifespan_of(self),
                 )
             )

@@ -11,6 +11,7 @@ from dawdle._rules.codec import JSON, MessagePack
 from dawdle._rules.envelope import check_headers
 from dawdle._rules.registry import Registry
 from dawdle._rules.retry import Retry
+from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec
 from dawdle.errors import ConfigurationError
 from dawdle.hooks import Hook
@@ -40,6 +41,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     codec: Codec
     hooks: Sequence[Hook]
     lifespan: Lifespan | None
+    signer: Signer
+
+    def __repr__(self) -> str:
+        return f"<Settings of an app on {type(self.backend).__name__}>"
 
     def __post_init__(self) -> None:
         _require(isinstance(self.backend, Backend), f"backend is a dawdle.abc.Backend, not {self.backend!r}")

@@ -11,10 +11,12 @@ from dawdle._flow.keeper import Keeper
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.settler import Settler
 from dawdle._flow.slots import Slots
+from dawdle._rules.bounds import require_size
 from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import Envelope, open_envelope, seconds
 from dawdle._rules.handler import Handler
 from dawdle._rules.roster import Roster
+from dawdle._rules.signing import Signer
 from dawdle._rules.trial import put_off
 from dawdle._rules.verdict import Release, Result, Run, Settlement, admit, settle, undecodable, unreadable
 from dawdle.abc import Clock, Codec, Delivery
@@ -36,6 +38,7 @@ class Carrier:
         *,
         clock: Clock,
         codecs: Mapping[str, Codec],
+        signer: Signer,
         roster: Roster,
         dispatcher: Dispatcher,
         settler: Settler,
@@ -46,6 +49,7 @@ class Carrier:
     ) -> None:
         self._clock = clock
         self._codecs = codecs
+        self._signer = signer
         self._roster = roster
         self._dispatcher = dispatcher
         self._settler = settler
@@ -82,18 +86,20 @@ class Carrier:
 
     async def _decide(self, hand: Hand, delivery: Delivery) -> tuple[Envelope | None, Settlement]:
         try:
-            envelope = open_envelope(delivery.body)
+            require_size(delivery.body, hand.queue.limits.max_body)
+            body = self._signer.unsigned(delivery.body)
+            envelope = open_envelope(body)
         except EventError as error:
             return None, undecodable(delivery.body, delivery.key, str(error), hand.now(self._clock), hand.home.terms)
         try:
-            return envelope, await self._work(hand, delivery, envelope)
+            return envelope, await self._work(hand, delivery, envelope, body)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end the app, nor lose the message
             _log.exception("could not carry %s %s; it comes back in %g s", envelope.type, envelope.id, AFTER_A_MISTAKE)
             return envelope, Release(AFTER_A_MISTAKE if hand.queue.limits.can_release_later else 0.0)
 
-    async def _work(self, hand: Hand, delivery: Delivery, envelope: Envelope) -> Settlement:
-        """Admit, open, run, settle: the verdict on one message."""
-        body, terms = delivery.body, hand.home.terms
+    async def _work(self, hand: Hand, delivery: Delivery, envelope: Envelope, body: bytes) -> Settlement:
+        """Admit, open, run, settle: the verdict on one message, whose `body` is without its signature."""
+        terms = hand.home.terms
         verdict = admit(
             body,
             envelope,

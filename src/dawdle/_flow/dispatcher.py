@@ -46,6 +46,9 @@ class Work(msgspec.Struct, frozen=True):
     body: bytes
     hand: Hand
 
+    def __repr__(self) -> str:
+        return f"<Work on {self.envelope!r}>"
+
 
 class Dispatcher:
     """Runs handlers."""

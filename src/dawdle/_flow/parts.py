@@ -24,6 +24,7 @@ from dawdle._flow.watch import Watch
 from dawdle._rules.health import Health
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
+from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, SystemClock
 
 __all__ = ["Parts", "Plan"]
@@ -41,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     retry: Retry
     concurrency: int
     unclaimed: float
+    signer: Signer
     lifespan: Callable[[], AbstractAsyncContextManager[object]]
 
 
@@ -63,7 +65,9 @@ class Parts:
         self.hands = Hands()
         self.slots = Slots(plan.concurrency, plan.clock)
         self.alone = Alone(self.hands, plan.clock)
-        self.queues = {name: Queue(name, backend, spawn, plan.unclaimed) for name, backend in plan.backends.items()}
+        self.queues = {
+            name: Queue(name, backend, spawn, plan.unclaimed, plan.signer) for name, backend in plan.backends.items()
+        }
         ledger = Ledger(plan.clock)
         self._settler = Settler(clock=plan.clock, watch=plan.watch, ledger=ledger)
         self.dispatcher = Dispatcher(
@@ -77,6 +81,7 @@ class Parts:
         self.carrier = Carrier(
             clock=plan.clock,
             codecs=plan.codecs,
+            signer=plan.signer,
             roster=plan.roster,
             dispatcher=self.dispatcher,
             settler=self._settler,

@@ -1,7 +1,10 @@
 """One queue as the flow uses it: a backend, its batchers, and the queues behind it. Decides nothing."""
 
+import msgspec
+
 from dawdle._flow.batcher import Batcher, Spawn
 from dawdle._rules.delay import reach
+from dawdle._rules.signing import Signer
 from dawdle._rules.verdict import Terms
 from dawdle.abc import Backend, Fault, Limits, Outgoing, Release
 from dawdle.errors import BackendError
@@ -13,7 +16,14 @@ class Queue:
     """A named backend whose calls are shared by all that send, ack and release at the same time."""
 
     def __init__(
-        self, name: str, backend: Backend, spawn: Spawn, unclaimed: float, *, home: "Queue | None" = None
+        self,
+        name: str,
+        backend: Backend,
+        spawn: Spawn,
+        unclaimed: float,
+        signer: Signer,
+        *,
+        home: "Queue | None" = None,
     ) -> None:
         self.name = name
         self.backend = backend
@@ -21,6 +31,7 @@ class Queue:
         """Where copies of its messages go: itself, or the queue that it stands behind."""
         self._spawn = spawn
         self._unclaimed = unclaimed
+        self._signer = signer
         self.delayed = self._behind(backend.delayed)
         self.dead = self._behind(backend.dead_letters)
         self.terms = self._terms()
@@ -62,8 +73,13 @@ class Queue:
         behind = any(queue.busy for queue in (self.delayed, self.dead) if queue is not None)
         return behind or self._send.busy or self._ack.busy or self._release.busy
 
-    async def send(self, outgoing: Outgoing) -> None:
-        """Store one message, where delayed ones go if it is delayed. Raises `BackendError` when it is not stored."""
+    async def send(self, outgoing: Outgoing, *, as_is: bool = False) -> None:
+        """Sign and store one message, where delayed ones go if it is delayed.
+
+        `as_is`: not signed, since it is not ours. Raises `BackendError` when it is not stored.
+        """
+        if not as_is:
+            outgoing = self._signed(outgoing)
         queue = self.delayed if outgoing.delay > 0 and self.delayed is not None else self
         _raise(await queue._send.submit(outgoing))
 
@@ -85,7 +101,12 @@ class Queue:
     def _behind(self, backend: Backend | None) -> "Queue | None":
         if backend is None or self.home is not self:
             return None
-        return Queue(self.name, backend, self._spawn, self._unclaimed, home=self)
+        return Queue(self.name, backend, self._spawn, self._unclaimed, self._signer, home=self)
+
+    def _signed(self, outgoing: Outgoing) -> Outgoing:
+        if not self._signer.size:
+            return outgoing
+        return msgspec.structs.replace(outgoing, body=self._signer.sign(outgoing.body))
 
     def _terms(self) -> Terms:
         waits = self.limits if self.delayed is None else self.delayed.limits
@@ -95,7 +116,7 @@ class Queue:
             durable=self.limits.durable,
             shared=self.limits.shared,
             unclaimed=self._unclaimed,
-            max_body=(self if self.dead is None else self.dead).limits.max_body,
+            max_body=(self if self.dead is None else self.dead).limits.max_body - self._signer.size,
         )
 
     def close(self) -> None:

@@ -113,7 +113,7 @@ class Settler:
         assert queue is not None, "the rules write letters only where there is a queue for them"
         group = None if hand.delivery is None else hand.delivery.group
         try:
-            await queue.send(Outgoing(copy.body, copy.delay, group))
+            await queue.send(Outgoing(copy.body, copy.delay, group), as_is=copy.as_is)
         except BackendError as error:
             where = "the dead-letter queue of " if copy.is_letter else ""
             _log.warning("a copy could not be stored in %s%s, and is tried again: %s", where, hand.queue.name, error)

@@ -11,7 +11,8 @@ from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
-from dawdle._rules.envelope import Envelope, write
+from dawdle._rules.bounds import require_depth
+from dawdle._rules.envelope import Envelope, without_data, write
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError
 from dawdle.events import kind_of
@@ -155,6 +156,7 @@ def seal(
         attributes["datacontenttype"] = codec.content_type
         attributes["data_base64"] = data
     body = write(attributes)
+    require_depth(body)
     if len(body) > max_body - HEADROOM:
         raise EventTooLargeError(
             f"this {type(event).__qualname__} makes a message of {len(body):,} bytes, and the queue takes "
@@ -225,7 +227,7 @@ def _decoded(decode: Callable[[bytes], E], data: bytes, kind: type[E]) -> E:
 
 
 def _undecodable(kind: type[object], error: Exception) -> EventError:
-    return EventError(f"the data is not a {kind.__qualname__}: {error}")
+    return EventError(f"the data is not a {kind.__qualname__}: {without_data(error)}")
 
 
 def _unencodable(event: object, error: Exception) -> EventError:

@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import ceil
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
 import msgspec
 
+from dawdle._rules.bounds import require_depth
 from dawdle.errors import ConfigurationError, EventError
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "open_envelope",
     "rewrite",
     "seconds",
+    "without_data",
     "write",
 ]
 
@@ -63,6 +65,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     cause: str | None = msgspec.field(default=None, name="dawdlecause")
     error: str | None = msgspec.field(default=None, name="dawdleerror")
 
+    def __repr__(self) -> str:
+        return f"<Envelope {self.type} {self.id}, attempt {self.attempt}>"
+
 
 _reader = msgspec.json.Decoder(Envelope)
 _attributes = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -72,9 +77,10 @@ _encode = msgspec.json.Encoder().encode
 def open_envelope(body: bytes) -> Envelope:
     """Return the envelope of a message's body. Raises `EventError` when it is not a CloudEvent 1.0 in JSON.
 
-    The whole body is UTF-8 without lone surrogates, also where nobody here reads it, so that it can be written
-    again. An attribute that is null counts as not there.
+    Nor when it is nested too deep, which is looked at first. The whole body is UTF-8 without lone surrogates, also
+    where nobody here reads it, so that it can be written again. An attribute that is null counts as not there.
     """
+    require_depth(body)
     try:
         if not body.isascii():
             body.decode()  # the reader skips what it does not know, and does not look at its bytes
@@ -85,7 +91,30 @@ def open_envelope(body: bytes) -> Envelope:
                 raise
             return _reader.decode(_without_nulls(body))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise EventError(f"not a CloudEvent 1.0 in JSON: {error}") from error
+        raise EventError(f"not a CloudEvent 1.0 in JSON: {without_data(error)}") from error
+
+
+def without_data(error: Exception) -> str:
+    """Return what a reader said of data, and where, without what it repeats of the data itself.
+
+    msgspec repeats values of enums and names of unknown fields; pydantic, whatever it was given.
+    """
+    if isinstance(error, msgspec.ValidationError):
+        return _REPEATED.sub(r"\1", str(error))
+    described: object = getattr(error, "errors", None)
+    if not callable(described):
+        return str(error)
+    found = cast("list[dict[str, Any]]", described(include_url=False, include_context=False, include_input=False))
+    return "; ".join(f"{each['msg']}{_place(each)}" for each in found)
+
+
+def _place(described: Mapping[str, Any]) -> str:
+    """Return where pydantic found it: the field, and not the keys within it, nor one that the model does not have."""
+    named = described["loc"] and described["type"] != "extra_forbidden"
+    return f" - at `$.{described['loc'][0]}`" if named else ""
+
+
+_REPEATED: Final = re.compile(r"(Invalid (?:enum )?value|unknown field) (?:'.*'|`[^`]*`|-?\d+)", re.DOTALL)
 
 
 def _without_nulls(body: bytes) -> bytes:

@@ -29,7 +29,7 @@ def undecodable(body: bytes, key: str, reason: str, now: float, terms: Terms) ->
         delay = hop(LONGEST_BACKOFF, terms.reach)
         if delay <= 0:
             return Release(LONGEST_BACKOFF)
-        return Forward((Copy(body=body, delay=delay, why="kept", reason=reason),), otherwise=delay)
+        return Forward((Copy(body=body, delay=delay, why="kept", reason=reason, as_is=True),), otherwise=delay)
     letter = _wrapped(body, key, reason, now)
     if len(letter) > terms.max_body:
         frame = len(letter) - _base64_length(len(body))

@@ -39,6 +39,11 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     why: Why
     handler: str | None = None
     reason: str | None = None
+    as_is: bool = False
+    """Its body was not written here and nobody answers for it: it goes out byte for byte, and is never signed."""
+
+    def __repr__(self) -> str:
+        return f"<Copy of {len(self.body)} bytes, {self.why}, in {self.delay:g} s, for {self.handler}>"
 
     @property
     def is_letter(self) -> bool:

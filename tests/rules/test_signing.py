@@ -1,0 +1,154 @@
+"""A body is taken if one of the keys signed exactly these bytes, and in no other case."""
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dawdle import JSON
+from dawdle._rules.codec import HEADROOM, seal
+from dawdle._rules.envelope import open_envelope
+from dawdle._rules.signing import LONGEST, Signer
+from dawdle.errors import ConfigurationError, EventError
+
+NEW, OLD, OTHER = "n" * 32, "o" * 32, "x" * 32
+BOTH = {"2026-11": NEW, "2026-05": OLD}
+
+
+class Placed(msgspec.Struct):
+    text: str = ""
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=50)
+headers = st.dictionaries(st.text("abc", min_size=1, max_size=5), texts, max_size=3)
+
+
+@st.composite
+def bodies(draw):
+    return seal(
+        Placed(draw(texts)),
+        codec=JSON(),
+        wire_name="Placed",
+        event_id="e-1",
+        source="/shop",
+        now=1_750_000_000.0,
+        headers=draw(headers),
+        delay_ms=draw(st.integers(0, 10)),
+        cause=None,
+        max_body=1_048_576,
+    )
+
+
+def is_taken(signer, body):
+    try:
+        signer.unsigned(body)
+    except EventError:
+        return False
+    return True
+
+
+@given(bodies())
+def test_what_is_signed_is_taken_and_is_to_the_byte_what_it_was(body):
+    signed = Signer(BOTH).sign(body)
+    assert Signer(BOTH).unsigned(signed) == body
+    assert len(signed) - len(body) <= LONGEST < HEADROOM
+
+
+@given(bodies())
+def test_it_stays_a_cloudevent_for_others_with_one_attribute_more(body):
+    signed = Signer(BOTH).sign(body)
+    assert open_envelope(signed) == open_envelope(body)
+    attributes = json.loads(signed)
+    assert attributes.pop("dawdlesignature").startswith("2026-11:")
+    assert attributes == json.loads(body)
+
+
+@given(bodies(), st.data())
+def test_no_byte_can_be_changed_put_in_or_taken_out(body, data):
+    signer = Signer(BOTH)
+    signed = signer.sign(body)
+    at = data.draw(st.integers(0, len(signed) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda byte: byte != signed[at]))
+    for forged in (
+        signed[:at] + bytes([byte]) + signed[at + 1 :],
+        signed[:at] + bytes([byte]) + signed[at:],
+        signed[:at] + signed[at + 1 :],
+        signed[:at],
+        signed + bytes([byte]),
+    ):
+        assert forged == signed or not is_taken(signer, forged)
+
+
+@given(bodies(), bodies())
+def test_a_signature_belongs_to_one_body(body, other):
+    signer = Signer(BOTH)
+    tail = signer.sign(body)[len(body) - 1 :]
+    assert is_taken(signer, other[:-1] + tail) is (body == other)
+
+
+@given(bodies())
+def test_keys_can_be_rotated_without_a_moment_in_which_something_is_refused(body):
+    before, adding, turned, after = (
+        Signer({"old": OLD}),
+        Signer({"old": OLD, "new": NEW}),
+        Signer({"new": NEW, "old": OLD}),
+        Signer({"new": NEW}),
+    )
+    for writer, readers in (
+        (before, (before, adding, turned)),
+        (adding, (before, adding, turned)),
+        (turned, (adding, turned, after)),
+        (after, (adding, turned, after)),
+    ):
+        assert all(is_taken(reader, writer.sign(body)) for reader in readers)
+    assert not is_taken(after, before.sign(body))
+
+
+@given(bodies(), st.sampled_from([NEW, OLD, OTHER]), st.sampled_from(["2026-11", "2026-05", "else"]))
+def test_only_the_right_key_under_its_own_id_counts(body, key, key_id):
+    signed = Signer({key_id: key}).sign(body)
+    assert is_taken(Signer(BOTH), signed) is (BOTH.get(key_id) == key)
+
+
+@given(bodies(), st.sampled_from(["2026-11", "2026-05"]))
+def test_the_id_of_another_key_with_the_same_bytes_does_not_fit(body, key_id):
+    same = Signer({"2026-11": NEW, "2026-05": NEW})
+    signed = same.sign(body)
+    assert is_taken(same, signed.replace(b'"2026-11:', b'"%b:' % key_id.encode())) is (key_id == "2026-11")
+
+
+def test_what_is_not_signed_or_signed_inside_the_data_is_refused():
+    signer = Signer(BOTH)
+    for body in (b"", b"{}", b"garbage", b'{"data":1}', signer.sign(b'{"data":1}')[:-1] + b"}}"):
+        assert not is_taken(signer, body)
+    inner = signer.sign(b'{"data":1}')
+    assert not is_taken(signer, b'{"data":%b}' % inner)
+    assert not is_taken(signer, inner[:-1] + inner[len(b'{"data":1') :])
+
+
+@given(st.binary(max_size=300))
+def test_whatever_the_bytes_are_only_an_event_error_is_raised(body):
+    assert not is_taken(Signer(BOTH), body)
+
+
+def test_without_keys_nothing_is_signed_and_everything_taken():
+    signer = Signer(None)
+    assert (signer.sign(b"{}"), signer.unsigned(b"{}"), signer.size) == (b"{}", b"{}", 0)
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({}, "signing_keys maps the id of each key to the key"),
+        (NEW, "signing_keys maps the id of each key to the key"),
+        ({"a b": NEW}, "the id of a signing key is 1 to 32"),
+        ({3: NEW}, "the id of a signing key is 1 to 32"),
+        ({"a": "short"}, "'a' has 5 bytes, and 32 are the fewest: make one with secrets.token_hex"),
+        ({"a": 7}, "'a' is bytes or text, not a int"),
+    ],
+)
+def test_keys_that_cannot_work_are_told(keys, says):
+    with pytest.raises(ConfigurationError, match=says):
+        Signer(keys)
