@@ -9,7 +9,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
 
 from dawdle.abc import Delivery, Fault
-from dawdle.backends.sqs._errors import as_error
+from dawdle.backends.sqs._errors import as_error, cause_of
 from dawdle.backends.sqs._place import Place
 from dawdle.backends.sqs._wire import answers_of, deliveries_of
 
@@ -46,7 +46,7 @@ class Connection:
         except BaseException as error:
             await self._stack.aclose()
             if isinstance(error, Exception):
-                raise as_error(error, f"the client for {self._place.url} cannot be made") from error
+                raise as_error(error, f"the client for {self._place.url} cannot be made") from cause_of(error)
             raise
         return self
 
@@ -60,8 +60,8 @@ class Connection:
         try:
             async with asyncio.timeout(self._wait + CALL_SECONDS):
                 answer = await self._polls.receive_message(MessageSystemAttributeNames=ATTRIBUTES, **arguments)
-        except Exception as error:
-            raise as_error(error, f"{what} on {self._place.url}") from error
+        except Exception as error:  # noqa: BLE001 - told as ours; which cause may be printed is decided there
+            raise as_error(error, f"{what} on {self._place.url}") from cause_of(error)
         return deliveries_of(answer)
 
     async def batch(self, operation: str, url: str, entries: Sequence[Mapping[str, Any]]) -> list[Fault | None]:
@@ -73,8 +73,8 @@ class Connection:
         """Make one call that is no poll."""
         try:
             answer: Mapping[str, Any] = await getattr(self._others, operation)(**arguments)
-        except Exception as error:
-            raise as_error(error, f"{operation} on {arguments.get('QueueUrl')}") from error
+        except Exception as error:  # noqa: BLE001 - told as ours; which cause may be printed is decided there
+            raise as_error(error, f"{operation} on {arguments.get('QueueUrl')}") from cause_of(error)
         return answer
 
     async def _client(self, pool: int, *, read: float, attempts: int) -> Any:
