@@ -1,5 +1,6 @@
 """SQS queues of each test's own, on our server and on ministack."""
 
+import asyncio
 import itertools
 
 import pytest
@@ -52,3 +53,52 @@ async def queue_pair(url):
 @pytest.fixture
 def make_pair():
     return queue_pair
+
+
+class Stub:
+    """A server that writes what it is told to, and nothing else: `answer` to each request, then it closes or waits."""
+
+    def __init__(self):
+        self.answer = b""
+        self.closes = True
+        self.trickle = 0.0
+        self._tasks = []
+
+    def says(self, status, body):
+        head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        self.answer = head.encode() + body
+
+    async def _serve(self, reader, writer):
+        self._tasks.append(asyncio.current_task())
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            (length,) = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if b"content-length" in line]
+            await reader.readexactly(int(length))
+            writer.write(self.answer)
+            while self.trickle:
+                await asyncio.sleep(self.trickle)
+                writer.write(b" ")
+            if not self.closes:
+                await reader.read()
+        except (OSError, EOFError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.close()
+
+    async def __aenter__(self):
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}/000000000000/orders"
+        return self
+
+    async def __aexit__(self, *_):
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def stub():
+    async with Stub() as stub:
+        yield stub

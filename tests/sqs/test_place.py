@@ -52,12 +52,15 @@ def test_a_queue_beside_another_is_on_the_same_server():
         ({"queue_url": AWS, "lease": 0}, "lease is a whole number of 1 to 43199 seconds, not 0"),
         ({"queue_url": AWS, "lease": 43_200}, "not 43200"),
         ({"queue_url": AWS, "dead_letter_url": "x"}, "'x' is no queue URL"),
+        ({"queue_url": AWS.replace("//", "//me:canary@")}, "^a URL of SQS has no @ in it"),
+        ({"queue_url": AWS, "endpoint_url": "http://me:canary@localhost"}, "^a URL of SQS has no @ in it"),
     ],
 )
 def test_what_cannot_work_is_an_error(monkeypatch, options, match):
     monkeypatch.delenv("DAWDLE_SQS_QUEUE_URL", raising=False)
-    with pytest.raises(ConfigurationError, match=match):
+    with pytest.raises(ConfigurationError, match=match) as caught:
         SQS(**options)
+    assert "canary" not in str(caught.value)
 
 
 def test_the_environment_says_what_the_code_does_not_and_the_code_wins(monkeypatch):

@@ -170,11 +170,14 @@ class SQS:
         return refused
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
-        """Poll for up to `limit` messages, at most 10. An abandoned poll may hide one message for a lease."""
+        """Poll for up to `limit` messages, at most 10. An abandoned poll may hide one message for a lease.
+
+        Raises `BackendError` at the latest 10 seconds after `wait`; every other call does after 30 seconds.
+        """
         return await self._opened().receive(
             QueueUrl=self._place.url,
+            wait=min(int(wait), _MAX_WAIT),
             MaxNumberOfMessages=min(limit, _MAX_BATCH),
-            WaitTimeSeconds=min(int(wait), _MAX_WAIT),
             VisibilityTimeout=int(self.limits.lease or 0),
         )
 
@@ -194,12 +197,15 @@ class SQS:
 
     @asynccontextmanager
     async def renewer(self) -> AsyncGenerator[Renew]:
-        """Yield a `renew` with a connection of its own, in the event loop that asks for it."""
-        from dawdle.backends.sqs._connection import Connection  # noqa: PLC0415 - as above
+        """Yield a `renew` with a connection of its own, in the event loop that asks for it.
 
-        connection = await Connection(self._place, int(self.limits.max_wait)).open(polls=False)
+        It asks once, and waits for no answer longer than a third of a lease: whoever renews knows when to ask again.
+        """
+        from dawdle.backends.sqs._connection import ANSWER_SECONDS, Connection  # noqa: PLC0415 - as above
+
+        lease = self.limits.lease or 0
+        connection = await Connection(self._place, None, answer=min(ANSWER_SECONDS, lease / 3), attempts=1).open()
         try:
-            lease = self.limits.lease or 0
 
             async def renew(receipts: Sequence[str]) -> list[Fault | None]:
                 entries = _visibility([(receipt, lease) for receipt in receipts])

@@ -32,7 +32,14 @@ class Place(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, url: str, region: str | None, endpoint: str | None) -> Self:
-        """Return where a queue is. Raises `ConfigurationError` for a URL that is none, or of a FIFO queue."""
+        """Return where a queue is. Raises `ConfigurationError` for a URL that is none, or of a FIFO queue.
+
+        A URL with a user and a password in it could not be shown, and nothing signs with them.
+        """
+        if "@" in url or "@" in (endpoint or ""):
+            raise ConfigurationError(
+                "a URL of SQS has no @ in it: credentials come by the variables, profiles and roles of AWS"
+            )
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc or not parts.path.strip("/"):
             raise ConfigurationError(
