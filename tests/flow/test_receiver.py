@@ -99,3 +99,23 @@ async def test_what_renews_is_made_before_the_first_receive_and_made_again_if_th
         await asyncio.sleep(0)
     assert runs == [0, 300]
     assert queue.renewers == 2
+
+
+async def test_a_queue_that_does_not_wait_is_asked_twice_a_second_while_it_is_empty(clock):
+    registry, seen = Registry(), []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(clock.monotonic())
+
+    class Impatient(Counting):
+        async def receive(self, limit, wait):
+            return await super().receive(limit, 0)
+
+    queue = Impatient(clock=clock)
+    async with Dawdle(queue, registry=registry, clock=clock) as app:
+        await clock.advance(100)
+        assert 195 <= len(queue.asked) <= 205
+        await app.signal_many([Placed(number) for number in range(500)])
+        await clock.advance(1)
+    assert len(seen) == 500

