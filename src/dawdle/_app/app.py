@@ -1,8 +1,5 @@
 """Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
 
-import asyncio
-import re
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -11,30 +8,29 @@ from typing import Final, Self, Unpack
 from dawdle._app import current as _current
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.options import Headers, Lifespan, Settings
+from dawdle._app.signaling import Signaling, event_id_of
 from dawdle._app.worker import work_until_signal
 from dawdle._flow.house import House
 from dawdle._flow.inside import inside
 from dawdle._flow.parts import Plan
 from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
-from dawdle._rules.codec import JSON, seal
-from dawdle._rules.delay import delay_of, hop, to_ms
+from dawdle._rules.codec import JSON
 from dawdle._rules.envelope import open_envelope
 from dawdle._rules.health import Health
 from dawdle._rules.registry import HandlerOptions, Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
-from dawdle.abc import Backend, Clock, Codec, Outgoing, SystemClock
-from dawdle.errors import BackendError, ConfigurationError, SignalError
-from dawdle.hooks import Hook, Signaled
+from dawdle.abc import Backend, Clock, Codec, SystemClock
+from dawdle.errors import ConfigurationError
+from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
 
 default_registry: Final = Registry()
 
 _DEFAULT: Final = "default"
-_ID: Final = re.compile(r"[!-~]{1,128}")
 
 
 class Dawdle:
@@ -103,6 +99,7 @@ class Dawdle:
         )
         self._roster = Roster(self._settings.registry)
         self._watch = Watch(hooks)
+        self._signaling = Signaling(self._settings, self._roster, self._watch)
         self._house: House | None = None
         self._entered = False
 
@@ -187,25 +184,18 @@ class Dawdle:
         and `SignalError` when the queue did not say that it stored the event. Cancelled, the event may be stored.
         """
         house, line = self._running(), self._queue(queue)
-        seconds = self._delay(delay, at)
+        seconds = self._signaling.delay(delay, at)
         if direct and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
-        event_id = _checked(id) or _new_id()
-        body = self._seal(event, event_id, line, seconds, headers)
+        event_id = event_id_of(id)
+        body = self._signaling.seal(event, event_id, line, seconds, headers)
         if direct:
             handlers = self._roster.matching(type(event))
             if handlers:
                 wait = inside.get() is None
                 await house.run_past(line, handlers, open_envelope(body), body, event, wait=wait)
                 return event_id
-        try:
-            await self._send(line, body, seconds, event, event_id, group)
-        except BackendError as error:
-            raise SignalError(
-                f"the queue did not say that it stored event {event_id}; it may have: {error}",
-                stored=(),
-                failed={event_id: error},
-            ) from error
+        await self._signaling.store(line, body, seconds, event, event_id, group)
         return event_id
 
     async def signal_many(
@@ -223,26 +213,8 @@ class Dawdle:
         The options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
         before any is stored; `SignalError` says which events are stored and which are not known to be.
         """
-        self._running()
-        line, seconds = self._queue(queue), self._delay(delay, at)
-        ids = [_new_id() for _ in events]
-        bodies = [self._seal(event, each, line, seconds, headers) for event, each in zip(events, ids, strict=True)]
-        answers = await asyncio.gather(
-            *(
-                self._send(line, body, seconds, event, event_id, group)
-                for body, event, event_id in zip(bodies, events, ids, strict=True)
-            ),
-            return_exceptions=True,
-        )
-        failed = {each: answer for each, answer in zip(ids, answers, strict=True) if isinstance(answer, Exception)}
-        if failed:
-            first = next(iter(failed.values()))
-            raise SignalError(
-                f"the queue did not say that it stored {len(failed)} of {len(ids)} events; it may have: {first}",
-                stored=[each for each in ids if each not in failed],
-                failed=failed,
-            ) from first
-        return ids
+        line, seconds = self._queue(queue), self._signaling.delay(delay, at)
+        return await self._signaling.store_all(line, events, seconds, headers, group)
 
     def register(self, handler: Callable[..., object], *types: type, **options: Unpack[HandlerOptions]) -> None:
         """Add a handler to this app only: a function, a bound method, anything that is called with an event.
@@ -328,40 +300,3 @@ class Dawdle:
                 raise ConfigurationError(
                     f"handler {handler.name} runs on the queue {handler.options.queue!r}, and this app has {_DEFAULT}"
                 )
-
-    def _delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
-        return delay_of(delay, at, self._settings.clock.now())
-
-    def _seal(
-        self, event: object, event_id: str, queue: Queue, delay: float, headers: Mapping[str, str] | None
-    ) -> bytes:
-        settings, where = self._settings, inside.get()
-        return seal(
-            event,
-            codec=settings.codec,
-            wire_name=self._roster.learn(type(event)),
-            event_id=event_id,
-            source=settings.source,
-            now=settings.clock.now(),
-            headers=settings.all_headers(headers),
-            delay_ms=to_ms(delay),
-            cause=None if where is None else where.event_id,
-            max_body=queue.limits.max_body,
-        )
-
-    async def _send(
-        self, queue: Queue, body: bytes, delay: float, event: object, event_id: str, group: str | None
-    ) -> None:
-        await queue.send(Outgoing(body, hop(delay, queue.terms.reach), group, event_id))
-        if self._watch:
-            self._watch(Signaled(queue.name, event_id, self._roster.learn(type(event)), delay))
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex
-
-
-def _checked(event_id: str | None) -> str | None:
-    if event_id is not None and not (isinstance(event_id, str) and _ID.fullmatch(event_id)):
-        raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {event_id!r}")
-    return event_id
