@@ -1,6 +1,6 @@
 """Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -12,12 +12,16 @@ from dawdle._app.signaling import Signaling, event_id_of
 from dawdle._app.worker import work_until_signal
 from dawdle._flow.house import House
 from dawdle._flow.inside import inside
+from dawdle._flow.letters import Letters
 from dawdle._flow.parts import Plan
 from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
+from dawdle._rules.choice import Choice, Where, choose
 from dawdle._rules.codec import JSON
+from dawdle._rules.dead_letter import DeadLetter
 from dawdle._rules.envelope import open_envelope
 from dawdle._rules.health import Health
+from dawdle._rules.kinds import Kinds
 from dawdle._rules.registry import HandlerOptions, Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
@@ -266,6 +270,53 @@ class Dawdle:
         """
         await self._running().idle()
 
+    def dead_letters(self, *, queue: str | None = None) -> AsyncGenerator[DeadLetter]:
+        """Look at what was given up: `async for letter in app.dead_letters():`. It needs no listener.
+
+        What was looked at is hidden from others who look, and from `redrive` and `purge`, until the loop ends, and for
+        no longer than the queue's lease (60 s on SQS). Then all of it is visible again. A loop that is left by
+        `break` ends when its iterator is collected, at once as a rule; `contextlib.aclosing` ends it for sure. Letters
+        that are written after the loop began are not in it.
+
+        The loop raises `BackendError` when the queue does not answer, and `ConfigurationError` when there is none.
+        """
+        return self._letters(queue, Choice(kinds=Kinds(self._roster))).look()
+
+    async def redrive(
+        self,
+        *types: type | str,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Where | None = None,
+        queue: str | None = None,
+    ) -> int:
+        """Put dead letters back into their queue, and return how many: all of them, or those that all of this fits.
+
+        - `types`: event classes, each with its subclasses, or names on the wire.
+        - `handler`: the name in `letter.handler`.
+        - `older_than`: seconds or a timedelta since it was given up; of a letter that SQS moved, since it was stored.
+        - `where`: a function that is true of the `DeadLetter`. One that raises ends the call with that error.
+        - `queue`: the name of the queue.
+
+        Each starts anew, at attempt 1, for the handler that failed and for no other. What is given up again meanwhile
+        waits for the next call. A letter is deleted when its copy is stored: cut short, some may be redriven twice and
+        none is lost. Raises `BackendError` when the queue does not answer, and says how many were redriven.
+        """
+        choice = choose("redrive()", types, self._roster, handler=handler, older_than=older_than, where=where)
+        return await self._letters(queue, choice).redrive()
+
+    async def purge(
+        self,
+        *types: type | str,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Where | None = None,
+        queue: str | None = None,
+    ) -> int:
+        """Delete dead letters for good, and return how many. Takes and raises what `redrive` does."""
+        choice = choose("purge()", types, self._roster, handler=handler, older_than=older_than, where=where)
+        return await self._letters(queue, choice).purge()
+
     async def ended(self) -> None:
         """Return when the app has died or been left."""
         await self._running().ended()
@@ -293,6 +344,10 @@ class Dawdle:
             return queues[name or _DEFAULT]
         except KeyError:
             raise ConfigurationError(f"there is no queue {name!r}; this app has {', '.join(queues)}") from None
+
+    def _letters(self, queue: str | None, choice: Choice) -> Letters:
+        settings = self._settings
+        return Letters(self._queue(queue), clock=settings.clock, codecs=settings.codecs, choice=choice)
 
     def _check_queues(self) -> None:
         for handler in self._roster.handlers:

@@ -235,7 +235,7 @@ def _event_in(envelope: Envelope, kinds: Kinds, codecs: Mapping[str, Codec]) -> 
 def _headers_in(body: bytes) -> dict[str, str]:
     try:
         return headers_of(body)
-    except msgspec.MsgspecError:  # an attribute that nobody has read so far, such as an escaped lone surrogate
+    except msgspec.MsgspecError:  # nobody has read these so far: a number may be out of range
         return {}
 
 
