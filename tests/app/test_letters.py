@@ -104,6 +104,27 @@ async def test_what_fails_again_at_once_is_a_letter_again_and_the_call_ends(runn
             assert await app.redrive() == 20
 
 
+async def test_what_ran_all_handlers_and_fails_for_one_of_them_waits_for_the_next_call(running, clock, registry):
+    tries = []
+
+    for name in ("one", "other"):
+
+        @registry.on_event(Placed, name=name, retry=Retry(max_attempts=1))
+        async def never(event, ctx: Context):
+            tries.append(ctx.handler)
+            raise ValueError
+
+    queue = Memory(clock=clock, max_batch=1)
+    moved = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "data": {"number": 7}}
+    await queue.dead_letters.send([Outgoing(msgspec.json.encode(moved))])
+    async with running(queue) as app:
+        async with asyncio.timeout(5):
+            assert await app.redrive() == 1
+        await app.idle()
+        assert sorted(tries) == ["one", "other"]
+        assert {letter.handler for letter in await looked_at(app)} == {"one", "other"}
+
+
 async def test_bytes_that_are_no_event_fail_again_at_once_and_the_call_ends(running, clock, mended):
     queue = Memory(clock=clock, max_batch=1)
     async with running(queue) as app:
@@ -222,7 +243,9 @@ async def test_a_loop_that_raises_or_is_cancelled_gives_back(running, queue, clo
         assert visible(queue) == 3
 
 
-async def test_a_loop_that_outlives_its_app_is_ended_quietly_and_hides_for_a_lease(make_app, queue, clock, mended):
+async def test_a_loop_that_outlives_its_app_is_ended_without_an_error_and_hides_for_a_lease(
+    make_app, queue, clock, mended
+):
     async with make_app() as app:
         await three_letters(app, clock)
         letters = app.dead_letters()
@@ -242,6 +265,29 @@ async def test_a_letter_whose_lease_ends_meanwhile_is_not_shown_twice(running, c
             shown.append(letter.event.number)
             await clock.advance(31)
         assert sorted(shown) == [0, 1, 2]
+
+
+async def test_a_slow_loop_finds_all_letters_although_the_first_come_back_again_and_again(running, clock, mended):
+    class Returning(Memory):
+        """What is visible again comes before what nobody has received yet."""
+
+        def _ripen(self, now):
+            before = len(self._ready)
+            super()._ripen(now)
+            self._ready.rotate(len(self._ready) - before)
+
+    queue = Memory(clock=clock)
+    queue._dead = Returning(clock=clock, dead_letters=False, max_batch=2, lease=30)
+    async with running(queue) as app:
+        await app.signal_many([Placed(number) for number in range(60)])
+        await clock.advance(10)
+        await app.stop_listener()
+        shown = []
+        async with asyncio.timeout(5):
+            async for letter in app.dead_letters():
+                shown.append(letter.event.number)
+                await clock.advance(10)
+        assert sorted(shown) == list(range(60))
 
 
 async def test_a_loop_ends_although_letters_keep_coming(running, clock, mended):

@@ -33,8 +33,8 @@ LONGEST_WAIT: Final = 1.0
 """Seconds that a receive waits where a queue is shared: one that does not wait may miss what is there (SQS)."""
 
 BARREN: Final = 3
-"""Receives in a row that bring nothing new, until a walk is over although letters still come: all are known, or later
-than it. Or until it is over where an empty receive may have missed some."""
+"""Receives in a row that bring nothing new, until a walk is over although the queue is not empty: what comes was
+written after it began. And as many empty ones, where one alone may have missed some."""
 
 
 class Letters:
@@ -49,6 +49,7 @@ class Letters:
         self._began: float | None = None
         self._seen: set[str] = set()
         self._held: dict[str, str] = {}
+        self._later = 0
         self._moved: set[Lineage] = set()
         self._count = 0
 
@@ -134,16 +135,18 @@ class Letters:
         self._dead = await _dead_of(self._queue)
         limits = self._dead.limits
         wait = min(LONGEST_WAIT, limits.max_wait) if limits.shared else 0.0
-        barren = 0
+        may_miss = limits.shared and not wait
+        barren = empty = 0
         try:
-            while barren < BARREN:
+            while barren < BARREN + self._may_return() // limits.max_batch:
                 deliveries = await self._dead.backend.receive(limits.max_batch, wait)
-                if not deliveries and (wait > 0 or not limits.shared):
-                    return
                 batch = self._take(deliveries)
-                barren = 0 if batch else barren + 1
+                empty = 0 if deliveries else empty + 1
+                if empty == (BARREN if may_miss else 1):
+                    return
                 if batch:
                     yield batch
+                barren = 0 if batch else barren + 1
         finally:
             await self._give_back()
 
@@ -158,9 +161,15 @@ class Letters:
             if self._began is None:
                 self._began = self._clock.now() if delivery.received_at is None else delivery.received_at
             found = read_letter(delivery, self._queue.name, self._choice.kinds, self._codecs)
-            if written(found, self._began) != "after":
+            if written(found, self._began) == "after":
+                self._later += 1
+            else:
                 batch.append(found)
         return batch
+
+    def _may_return(self) -> int:
+        """Return how many letters we hold that come again when their lease ends, and may do so before a new one."""
+        return len(self._held) - self._later
 
     async def _give_back(self) -> None:
         """Release all that is held, at once. What cannot be is visible again when its lease ends."""
