@@ -115,14 +115,14 @@ async def test_what_ran_all_handlers_and_fails_for_one_of_them_waits_for_the_nex
             raise ValueError
 
     queue = Memory(clock=clock, max_batch=1)
-    moved = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "data": {"number": 7}}
-    await queue.dead_letters.send([Outgoing(msgspec.json.encode(moved))])
+    moved = {"specversion": "1.0", "source": "/shop", "type": "Placed", "data": {"number": 7}}
+    await queue.dead_letters.send([Outgoing(msgspec.json.encode(moved | {"id": f"e-{n}"})) for n in range(20)])
     async with running(queue) as app:
         async with asyncio.timeout(5):
-            assert await app.redrive() == 1
+            assert await app.redrive() == 20
         await app.idle()
-        assert sorted(tries) == ["one", "other"]
-        assert {letter.handler for letter in await looked_at(app)} == {"one", "other"}
+        assert sorted(tries) == ["one"] * 20 + ["other"] * 20
+        assert len(await looked_at(app)) == 40
 
 
 async def test_bytes_that_are_no_event_fail_again_at_once_and_the_call_ends(running, clock, mended):
@@ -404,6 +404,29 @@ async def test_a_purge_that_is_not_answered_says_how_far_it_came_and_gives_back(
         with pytest.raises(BackendError, match="letters deleted before that: 3, and every other one is where it was"):
             await app.purge()
         assert visible(choosy) == 5
+
+
+async def test_a_call_that_is_cancelled_gives_back_what_it_has_not_stored(running, clock, mended):
+    class Slow(Memory):
+        answers = asyncio.Event()
+        answers.set()
+
+        async def send(self, batch):
+            await self.answers.wait()
+            return await super().send(batch)
+
+    queue = Slow(clock=clock)
+    async with running(queue) as app:
+        await three_letters(app, clock)
+        queue.answers.clear()
+        call = asyncio.create_task(app.redrive())
+        await clock.advance(0)
+        assert visible(queue) == 0
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+        assert (len(queue.messages()), visible(queue)) == (0, 3)
+        queue.answers.set()
 
 
 async def test_a_letter_that_cannot_be_deleted_is_redriven_with_a_warning(running, choosy, clock, mended, caplog):
