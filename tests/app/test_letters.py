@@ -531,3 +531,44 @@ async def test_ten_thousand_letters_are_moved_in_batches(running, clock, mended,
         assert await app.redrive() == 10_000
     assert len(counting.messages()) == 10_000
     assert len(calls) <= 220
+
+
+KEYS = {"2026-11": "k" * 32}
+
+
+async def test_a_signed_letter_is_redriven_signed_and_runs(running, queue, clock, mended):
+    async with running(signing_keys=KEYS) as app:
+        await app.signal(Placed(7), headers={"tenant": "t-1"})
+        await clock.advance(10)
+        (letter,) = await looked_at(app)
+        assert (letter.handler, letter.event, letter.headers) == ("shipping", Placed(7), {"tenant": "t-1"})
+        assert b'"dawdlesignature":"2026-11:' in letter.body
+        mended.runs.clear()
+        mended.yes = True
+        assert await app.redrive() == 1
+        await app.idle()
+        assert mended.runs == [("shipping", 7, 1)]
+        assert queue.dead_letters.messages() == []
+
+
+async def test_a_stranger_gets_nothing_run_or_signed_by_way_of_the_dead_letters(running, queue, clock, mended):
+    mended.yes = True
+    event = {"specversion": "1.0", "id": "e-1", "source": "/x", "type": "Placed", "data": {"number": 7}}
+    marked = event | {"dawdledead": "2025-06-15T15:06:40Z", "dawdleerror": "x", "dawdleowed": "shipping"}
+    wrapper = {**marked, "type": "dawdle.undecodable", "data_base64": "Z2FyYmFnZQ=="}
+    async with running(signing_keys=KEYS) as app:
+        for each in (event, marked, wrapper):
+            await queue.send([Outgoing(msgspec.json.encode(each))])
+            await queue.dead_letters.send([Outgoing(msgspec.json.encode(each))])
+        await app.idle()
+        letters = await looked_at(app)
+        assert [letter.event_type for letter in letters] == ["dawdle.undecodable"] * 6
+        assert [letter.event for letter in letters] == [None] * 6
+        assert all("it is not signed" in letter.error for letter in letters)
+        await app.stop_listener()
+        assert await app.redrive() == 6
+        assert sorted(queue.messages()) == sorted(msgspec.json.encode(each) for each in (event, marked, wrapper) * 2)
+        await app.start_listener()
+        await app.idle()
+        assert mended.runs == []
+        assert len(await looked_at(app)) == 6

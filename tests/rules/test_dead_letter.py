@@ -31,13 +31,14 @@ from dawdle._rules.envelope import clip, moment, open_envelope, rewrite, seconds
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.outcome import Failed, Rejected
 from dawdle._rules.roster import Roster
+from dawdle._rules.signing import Signer
 from dawdle._rules.verdict import UNDECODABLE, Forward, Result, Run, undecodable, unreadable
 from dawdle.abc import Delivery
 
 
-def read(body, *, roster=ROSTER, stored_at=NOW, types=(), codecs=CODECS):
+def read(body, *, roster=ROSTER, stored_at=NOW, types=(), codecs=CODECS, keys=None):
     delivery = Delivery("receipt", "k-1", body, stored_at=stored_at)
-    return read_letter(delivery, "default", Kinds(roster, types), codecs)
+    return read_letter(delivery, "default", Kinds(roster, types), codecs, Signer(keys))
 
 
 def letters_of(verdict):
@@ -169,7 +170,7 @@ def test_what_sqs_moved_and_has_nothing_to_lose_is_the_very_bytes():
 @pytest.mark.parametrize("body", [b"", b"garbage", b"\xff\x00", b'{"hello": "world"}', b"[" * 100_000])
 def test_what_sqs_moved_and_is_no_event_is_read_and_redriven_as_it_is(body):
     found = read(body)
-    assert found.letter.error.startswith("redriven by SQS; not a CloudEvent 1.0 in JSON")
+    assert found.letter.error.startswith(("redriven by SQS; not a CloudEvent 1.0", "redriven by SQS; it is nested too"))
     assert (found.letter.event_id, found.letter.event_type) == ("k-1", UNDECODABLE)
     assert redriven(found) == Redriven(body, raw=True)
 
@@ -226,9 +227,33 @@ def test_a_letter_shows_neither_event_nor_body():
     letter = read(dead_body(data={"text": "canary"}, tenant="canary")).letter
     assert letter.event == Placed("canary")
     assert repr(letter) == "<DeadLetter Placed e-1 for a, attempt 1, dead since 2025-06-15 15:06:40+0000: x>"
-    assert "canary" not in f"{letter}{letter!r}{letter.__rich_repr__()}"
+    found = read(letter.body)
+    assert "canary" not in f"{letter}{letter!r}{letter.__rich_repr__()}{found}{redriven(found)}"
     with pytest.raises(AttributeError):
         letter.error = "y"
+
+
+# Who wrote it
+
+KEYS = {"new": "n" * 32, "old": "o" * 32}
+
+
+@given(attributes, st.sampled_from(["new", "old"]))
+def test_a_signed_letter_says_and_becomes_what_it_does_without_its_signature(given_attributes, key_id):
+    body = body_of(given_attributes)
+    plain, signed = read(body), read(Signer({key_id: KEYS[key_id]}).sign(body), keys=KEYS)
+    assert msgspec.structs.replace(signed.letter, body=b"") == msgspec.structs.replace(plain.letter, body=b"")
+    assert redriven(signed) == redriven(plain), "whoever sends it signs it anew"
+    assert lineage_of(signed) == lineage_of(plain)
+
+
+@pytest.mark.parametrize("keys", [{"new": "x" * 32}, {"other": "n" * 32}])
+def test_what_is_not_signed_with_a_known_key_is_no_event_and_goes_back_as_it_is(keys):
+    for body in (dead_body(data={"text": "x"}), Signer(keys).sign(dead_body(data={"text": "x"}))):
+        found = read(body, keys=KEYS)
+        assert (found.letter.event, found.letter.handler, found.letter.event_type) == (None, None, UNDECODABLE)
+        assert "sign" in found.letter.error
+        assert redriven(found) == Redriven(body, raw=True)
 
 
 # When it came
@@ -281,7 +306,7 @@ def chosen(body, *types, roster=ROSTER, stored_at=NOW, now=NOW, **options):
     options = {"handler": None, "older_than": None, "where": None, **options}
     choice = choose("redrive()", types, roster, **options)
     return choice.takes(
-        read_letter(Delivery("r", "k", body, stored_at=stored_at), "default", choice.kinds, CODECS), now
+        read_letter(Delivery("r", "k", body, stored_at=stored_at), "default", choice.kinds, CODECS, Signer(None)), now
     )
 
 

@@ -346,8 +346,8 @@ class Dawdle:
             raise ConfigurationError(f"there is no queue {name!r}; this app has {', '.join(queues)}") from None
 
     def _letters(self, queue: str | None, choice: Choice) -> Letters:
-        settings = self._settings
-        return Letters(self._queue(queue), clock=settings.clock, codecs=settings.codecs, choice=choice)
+        given = self._settings
+        return Letters(self._queue(queue), clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)
 
     def _check_queues(self) -> None:
         for handler in self._roster.handlers:

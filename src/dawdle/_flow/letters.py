@@ -22,6 +22,7 @@ from dawdle._rules.dead_letter import (
     redriven,
     written,
 )
+from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery, Outgoing
 from dawdle.errors import BackendError, ConfigurationError
 
@@ -40,10 +41,13 @@ written after it began. And as many empty ones, where one alone may have missed 
 class Letters:
     """One look at the dead letters of one queue."""
 
-    def __init__(self, queue: Queue, *, clock: Clock, codecs: Mapping[str, Codec], choice: Choice) -> None:
+    def __init__(
+        self, queue: Queue, *, clock: Clock, codecs: Mapping[str, Codec], signer: Signer, choice: Choice
+    ) -> None:
         self._queue = queue
         self._clock = clock
         self._codecs = codecs
+        self._signer = signer
         self._choice = choice
         self._dead: Queue
         self._began: float | None = None
@@ -108,7 +112,7 @@ class Letters:
             _log.warning("the letter %r is left where it is: %s; purge it", letter.event_id, message.reason)
             return False
         try:
-            await self._queue.send(Outgoing(message.body, 0.0, found.delivery.group))
+            await self._queue.send(Outgoing(message.body, 0.0, found.delivery.group), as_is=message.raw)
         except BackendError as error:
             if error.kind != "refused":
                 raise
@@ -160,7 +164,7 @@ class Letters:
             self._seen.add(delivery.key)
             if self._began is None:
                 self._began = self._clock.now() if delivery.received_at is None else delivery.received_at
-            found = read_letter(delivery, self._queue.name, self._choice.kinds, self._codecs)
+            found = read_letter(delivery, self._queue.name, self._choice.kinds, self._codecs, self._signer)
             if written(found, self._began) == "after":
                 self._later += 1
             else:

@@ -16,6 +16,7 @@ from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import Envelope, aware, headers_of, moment, open_envelope, rewrite, seconds
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.letter import UNDECODABLE
+from dawdle._rules.signing import Signer
 from dawdle.abc import Codec, Delivery
 from dawdle.errors import EventError
 
@@ -94,11 +95,16 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """One message of a dead-letter queue, and what it says; without an envelope it is no event."""
+    """One message of a dead-letter queue, and what it says; without an envelope it is no event, or nobody's we know."""
 
     delivery: Delivery
+    body: bytes
+    """What it says, without its signature."""
     envelope: Envelope | None
     letter: DeadLetter
+
+    def __repr__(self) -> str:
+        return f"<Found {self.letter!r}>"
 
 
 class Redriven(msgspec.Struct, frozen=True):
@@ -108,6 +114,9 @@ class Redriven(msgspec.Struct, frozen=True):
     raw: bool
     """It is no event, but bytes as they once came: nobody here wrote them, or answers for them."""
 
+    def __repr__(self) -> str:
+        return f"<Redriven as {len(self.body)} bytes{', raw' if self.raw else ''}>"
+
 
 class Refused(msgspec.Struct, frozen=True):
     """A letter that cannot be redriven, and why."""
@@ -115,12 +124,17 @@ class Refused(msgspec.Struct, frozen=True):
     reason: str
 
 
-def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[str, Codec]) -> Found:
-    """Return what a received message of a dead-letter queue says. Every message says something: nothing is raised."""
+def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[str, Codec], signer: Signer) -> Found:
+    """Return what a received message of a dead-letter queue says. Every message says something: nothing is raised.
+
+    Whoever can write into that queue could otherwise have anything signed and run by having it redriven: with keys,
+    what is not signed with one of them is no event here either.
+    """
     try:
-        envelope = open_envelope(delivery.body)
+        body = signer.unsigned(delivery.body)
+        envelope = open_envelope(body)
     except EventError as error:
-        return Found(delivery, None, _of_no_event(delivery, queue, f"{MOVED}; {error}"))
+        return Found(delivery, delivery.body, None, _of_no_event(delivery, queue, f"{MOVED}; {error}"))
     wrapped = _wrapped(envelope) is not None
     letter = DeadLetter(
         event_id=envelope.id,
@@ -131,16 +145,16 @@ def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[st
         event=None if wrapped else _event_in(envelope, kinds, codecs),
         dead_at=None if envelope.dead is None else aware(envelope.dead),
         signaled_at=None if wrapped or envelope.time is None else aware(envelope.time),
-        headers=_headers_in(delivery.body),
+        headers=_headers_in(body),
         queue=queue,
         body=delivery.body,
     )
-    return Found(delivery, envelope, letter)
+    return Found(delivery, body, envelope, letter)
 
 
 def redriven(found: Found) -> Redriven | Refused:
     """Return the message that goes back to the queue in a letter's place."""
-    body, envelope = found.delivery.body, found.envelope
+    body, envelope = found.body, found.envelope
     if envelope is None:
         return Redriven(body, raw=True)
     wrapped = _wrapped(envelope)
@@ -149,14 +163,14 @@ def redriven(found: Found) -> Redriven | Refused:
             return Refused(f"its last {envelope.cut} bytes did not fit into the letter, and half a message is none")
         return Redriven(wrapped, raw=True)
     if envelope.dead is None:
-        return Redriven(_resumed(found.delivery, envelope), raw=False)
+        return Redriven(_resumed(found, envelope), raw=False)
     return Redriven(rewrite(body, _ANEW), raw=False)
 
 
 def lineage_of(found: Found) -> Lineage:
     """Return what a letter has in common with one that is written when the same thing fails once more."""
     envelope = found.envelope
-    raw = found.delivery.body if envelope is None else _wrapped(envelope)
+    raw = found.body if envelope is None else _wrapped(envelope)
     if envelope is None or raw is not None:
         return ("", hashlib.sha256(raw or b"").hexdigest(), None)
     return (envelope.source, envelope.id, envelope.owed)
@@ -192,21 +206,22 @@ _ANEW: Final[Mapping[str, object]] = dict.fromkeys(
 """What is gone from a letter that starts anew: how it went, and when it was due."""
 
 
-def _resumed(delivery: Delivery, envelope: Envelope) -> bytes:
+def _resumed(found: Found, envelope: Envelope) -> bytes:
     """Return the body of a message that SQS moved, less what counts towards giving it up.
 
     A delay that was to count from when the message was stored still does, and does not begin again.
     """
     changes: dict[str, object] = {}
+    stored_at = found.delivery.stored_at
     if envelope.trial:
         changes["dawdletrial"] = None
     if envelope.since is not None:
         changes["dawdlesince"] = None
-    if envelope.delay_ms is not None and delivery.stored_at is not None:
+    if envelope.delay_ms is not None and stored_at is not None:
         changes["dawdledelay"] = None
         if envelope.due is None:
-            changes["dawdledue"] = moment(delivery.stored_at + int(envelope.delay_ms) / 1000)
-    return rewrite(delivery.body, changes) if changes else delivery.body
+            changes["dawdledue"] = moment(stored_at + int(envelope.delay_ms) / 1000)
+    return rewrite(found.body, changes) if changes else found.body
 
 
 def _wrapped(envelope: Envelope) -> bytes | None:
