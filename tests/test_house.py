@@ -83,6 +83,7 @@ def test_the_public_names_are_those_of_the_design():
     assert names >= {
         "Context",
         "Dawdle",
+        "DeadLetter",
         "Registry",
         "Reject",
         "Retry",

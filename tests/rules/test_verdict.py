@@ -109,10 +109,14 @@ attributes = st.fixed_dictionaries(
         "dawdletrial": st.integers(0, 3),
         "dawdlecause": texts,
         "dawdleerror": texts,
+        "dawdledead": ages.map(lambda age: moment(NOW - age)),
         "dawdlelater": texts,
     },
 )
-OWN = {"dawdledelay", "dawdledue", "dawdleattempt", "dawdleowed", "dawdlesince", "dawdletrial", "dawdleerror"}
+OWN = {
+    *("dawdledelay", "dawdledue", "dawdleattempt", "dawdleowed", "dawdlesince", "dawdletrial"),
+    *("dawdleerror", "dawdledead"),
+}
 
 
 def body_of(attributes, kind="Placed"):
@@ -282,7 +286,15 @@ def test_a_dead_letter_says_handler_error_and_attempts(attempts, name, error, te
     assert (letter.handler, letter.reason, letter.delay) == (name, error, 0.0)
     envelope = open_envelope(letter.body)
     assert (envelope.owed, envelope.attempt, envelope.error) == (name, attempts, clip(error))
+    assert seconds(envelope.dead) == NOW
     assert foreign_part(letter.body) == foreign_part(body)
+
+
+@given(attributes, results, terms)
+def test_only_a_letter_says_that_it_is_dead_also_when_its_original_once_was_one(given_attributes, results, terms):
+    verdict = judged(body_of(given_attributes), results, terms=terms)
+    for copy in verdict.copies if isinstance(verdict, Forward) else ():
+        assert (open_envelope(copy.body).dead is not None) == copy.is_letter
 
 
 @given(st.text("aä漢\ud800", min_size=3, max_size=30).map(lambda text: text * 700), st.booleans())
@@ -534,6 +546,7 @@ def test_a_body_that_is_no_event_is_kept_whole_in_a_letter_with_the_reason(body,
     assert (attributes["type"], attributes["id"], attributes["dawdleerror"]) == (UNDECODABLE, key, clip(reason))
     assert base64.b64decode(attributes["data_base64"]) == body
     assert open_envelope(letter.body).data_base64 == body
+    assert (seconds(open_envelope(letter.body).dead), "dawdlecut" in attributes) == (NOW, False)
 
 
 @given(st.binary(max_size=200), st.sampled_from([0.0, 60.0, 5000.0, float("inf")]))
@@ -552,6 +565,7 @@ def test_data_that_is_not_of_its_type_is_given_up_for_whom_it_was_owed(given_att
     envelope = open_envelope(body)
     (letter,) = unreadable(body, envelope, reason, NOW, terms_of()).copies
     after = open_envelope(letter.body)
+    assert seconds(after.dead) == NOW
     assert letter.is_letter
     assert (letter.handler, letter.reason) == (envelope.owed, reason)
     assert (after.owed, after.attempt, after.error) == (envelope.owed, envelope.attempt, clip(reason))
@@ -612,6 +626,7 @@ def test_the_letter_of_a_body_that_is_no_event_fits_and_says_how_much_of_it_is_c
     else:
         said = f"the last {length - len(kept)} of its {length} bytes are cut off here: {reason}"
         assert (letter.reason, attributes["dawdleerror"]) == (said, clip(said))
+        assert attributes["dawdlecut"] == length - len(kept)
         assert len(letter.body) > MAX_BODY - 250, "and no more is cut than must be"
 
 

@@ -57,6 +57,15 @@ async def test_entries_that_fail_inside_a_200_are_each_their_own(server, sqs):
         assert len(server.queue("orders")) == 3
 
 
+async def test_bytes_that_sqs_does_not_take_are_refused_alone(server, sqs):
+    async with sqs() as queue:
+        answers = await queue.send(
+            [Outgoing(b"good"), Outgoing(b"\xff\x00"), Outgoing(b""), Outgoing("gut ä".encode())]
+        )
+    assert [None if fault is None else fault.kind for fault in answers] == [None, "refused", "refused", None]
+    assert sorted(message.body for message in server.queue("orders").messages()) == ["good", "gut ä"]
+
+
 async def test_a_body_that_sqs_refuses_is_refused_alone(server, sqs):
     async with sqs() as queue:
         answers = await queue.send([Outgoing(b"good"), Outgoing(b"\x00"), Outgoing(b"also good")])

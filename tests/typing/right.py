@@ -3,7 +3,7 @@
 # pyright: strict
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, assert_never, assert_type
@@ -354,6 +354,10 @@ class Service:
     def __call__(self, event: object) -> None: ...
 
 
+def is_meant(letter: dawdle.DeadLetter) -> bool:
+    return isinstance(letter.event, Placed) and letter.handler is not None
+
+
 async def apps(clock: Clock) -> None:
     dawdle.Dawdle()
     dawdle.Dawdle(Memory(clock=clock), clock=clock, lifespan=lifespan, hooks=[watch, watch_anything])
@@ -384,6 +388,15 @@ async def apps(clock: Clock) -> None:
         await app.start_listener()
         await app.stop_listener()
         await app.idle()
+        async for letter in app.dead_letters(queue="default"):
+            assert_type(letter, dawdle.DeadLetter)
+            assert_type(letter.event, object | None)
+            assert_type(letter.dead_at, datetime | None)
+        async with aclosing(app.dead_letters()) as letters:
+            assert_type(await anext(letters), dawdle.DeadLetter)
+        assert_type(await app.redrive(), int)
+        assert_type(await app.redrive(A, "b", handler="h", older_than=60, where=is_meant, queue="default"), int)
+        assert_type(await app.purge(A, B, older_than=timedelta(days=30), where=lambda letter: letter.attempts > 1), int)
     run: Callable[[], None] = dawdle.Dawdle().run
     run()
 

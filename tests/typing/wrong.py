@@ -147,6 +147,11 @@ async def signals(app: dawdle.Dawdle) -> object:
     await dawdle.signal_many(A())  # error
     await dawdle.signal_many([A()], direct=True)  # error
     await app.signal_many([A()], id="e")  # error
+    await app.redrive(7)  # error
+    await app.redrive(A, handler=takes_a)  # error
+    await app.redrive(older_than="1h")  # error
+    await app.purge(where="all")  # error
+    await app.purge(older="1h")  # error
     one: int = await dawdle.signal(A())  # error
     many: list[int] = await dawdle.signal_many([A()])  # error
     dawdle.discover(5)  # error
@@ -232,6 +237,7 @@ def apps(app: dawdle.Dawdle) -> None:
     app.unregister("takes_a")  # error
     app.handler_count("A")  # error
     app.handler_count(A())  # error
+    app.dead_letters(A)  # error
     dawdle.Registry().include([takes_a])  # error
     Memory(lease="60")  # error
     Memory(leases=60)  # error

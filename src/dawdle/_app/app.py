@@ -1,9 +1,6 @@
 """Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
 
-import asyncio
-import re
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -11,30 +8,33 @@ from typing import Final, Self, Unpack
 from dawdle._app import current as _current
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.options import Headers, Lifespan, Settings
+from dawdle._app.signaling import Signaling, event_id_of
 from dawdle._app.worker import work_until_signal
 from dawdle._flow.house import House
 from dawdle._flow.inside import inside
+from dawdle._flow.letters import Letters
 from dawdle._flow.parts import Plan
 from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
-from dawdle._rules.codec import JSON, seal
-from dawdle._rules.delay import delay_of, hop, to_ms
+from dawdle._rules.choice import Choice, Where, choose
+from dawdle._rules.codec import JSON
+from dawdle._rules.dead_letter import DeadLetter
 from dawdle._rules.envelope import open_envelope
 from dawdle._rules.health import Health
+from dawdle._rules.kinds import Kinds
 from dawdle._rules.registry import HandlerOptions, Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
-from dawdle.abc import Backend, Clock, Codec, Outgoing, SystemClock
-from dawdle.errors import BackendError, ConfigurationError, SignalError
-from dawdle.hooks import Hook, Signaled
+from dawdle.abc import Backend, Clock, Codec, SystemClock
+from dawdle.errors import ConfigurationError
+from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
 
 default_registry: Final = Registry()
 
 _DEFAULT: Final = "default"
-_ID: Final = re.compile(r"[!-~]{1,128}")
 
 
 class Dawdle:
@@ -103,6 +103,7 @@ class Dawdle:
         )
         self._roster = Roster(self._settings.registry)
         self._watch = Watch(hooks)
+        self._signaling = Signaling(self._settings, self._roster, self._watch)
         self._house: House | None = None
         self._entered = False
 
@@ -187,25 +188,18 @@ class Dawdle:
         and `SignalError` when the queue did not say that it stored the event. Cancelled, the event may be stored.
         """
         house, line = self._running(), self._queue(queue)
-        seconds = self._delay(delay, at)
+        seconds = self._signaling.delay(delay, at)
         if direct and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
-        event_id = _checked(id) or _new_id()
-        body = self._seal(event, event_id, line, seconds, headers)
+        event_id = event_id_of(id)
+        body = self._signaling.seal(event, event_id, line, seconds, headers)
         if direct:
             handlers = self._roster.matching(type(event))
             if handlers:
                 wait = inside.get() is None
                 await house.run_past(line, handlers, open_envelope(body), body, event, wait=wait)
                 return event_id
-        try:
-            await self._send(line, body, seconds, event, event_id, group)
-        except BackendError as error:
-            raise SignalError(
-                f"the queue did not say that it stored event {event_id}; it may have: {error}",
-                stored=(),
-                failed={event_id: error},
-            ) from error
+        await self._signaling.store(line, body, seconds, event, event_id, group)
         return event_id
 
     async def signal_many(
@@ -223,26 +217,8 @@ class Dawdle:
         The options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
         before any is stored; `SignalError` says which events are stored and which are not known to be.
         """
-        self._running()
-        line, seconds = self._queue(queue), self._delay(delay, at)
-        ids = [_new_id() for _ in events]
-        bodies = [self._seal(event, each, line, seconds, headers) for event, each in zip(events, ids, strict=True)]
-        answers = await asyncio.gather(
-            *(
-                self._send(line, body, seconds, event, event_id, group)
-                for body, event, event_id in zip(bodies, events, ids, strict=True)
-            ),
-            return_exceptions=True,
-        )
-        failed = {each: answer for each, answer in zip(ids, answers, strict=True) if isinstance(answer, Exception)}
-        if failed:
-            first = next(iter(failed.values()))
-            raise SignalError(
-                f"the queue did not say that it stored {len(failed)} of {len(ids)} events; it may have: {first}",
-                stored=[each for each in ids if each not in failed],
-                failed=failed,
-            ) from first
-        return ids
+        line, seconds = self._queue(queue), self._signaling.delay(delay, at)
+        return await self._signaling.store_all(line, events, seconds, headers, group)
 
     def register(self, handler: Callable[..., object], *types: type, **options: Unpack[HandlerOptions]) -> None:
         """Add a handler to this app only: a function, a bound method, anything that is called with an event.
@@ -294,6 +270,53 @@ class Dawdle:
         """
         await self._running().idle()
 
+    def dead_letters(self, *, queue: str | None = None) -> AsyncGenerator[DeadLetter]:
+        """Look at what was given up: `async for letter in app.dead_letters():`. It needs no listener.
+
+        What was looked at is hidden from others who look, and from `redrive` and `purge`, until the loop ends, and for
+        no longer than the queue's lease (60 s on SQS). Then all of it is visible again. A loop that is left by
+        `break` ends when its iterator is collected, at once as a rule; `contextlib.aclosing` ends it for sure. Letters
+        that are written after the loop began are not in it.
+
+        The loop raises `BackendError` when the queue does not answer, and `ConfigurationError` when there is none.
+        """
+        return self._letters(queue, Choice(kinds=Kinds(self._roster))).look()
+
+    async def redrive(
+        self,
+        *types: type | str,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Where | None = None,
+        queue: str | None = None,
+    ) -> int:
+        """Put dead letters back into their queue, and return how many: all of them, or those that all of this fits.
+
+        - `types`: event classes, each with its subclasses, or names on the wire.
+        - `handler`: the name in `letter.handler`.
+        - `older_than`: seconds or a timedelta since it was given up; of a letter that SQS moved, since it was stored.
+        - `where`: a function that is true of the `DeadLetter`. One that raises ends the call with that error.
+        - `queue`: the name of the queue.
+
+        Each starts anew, at attempt 1, for the handler that failed and for no other. What is given up again meanwhile
+        waits for the next call. A letter is deleted when its copy is stored: cut short, some may be redriven twice and
+        none is lost. Raises `BackendError` when the queue does not answer, and says how many were redriven.
+        """
+        choice = choose("redrive()", types, self._roster, handler=handler, older_than=older_than, where=where)
+        return await self._letters(queue, choice).redrive()
+
+    async def purge(
+        self,
+        *types: type | str,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Where | None = None,
+        queue: str | None = None,
+    ) -> int:
+        """Delete dead letters for good, and return how many. Takes and raises what `redrive` does."""
+        choice = choose("purge()", types, self._roster, handler=handler, older_than=older_than, where=where)
+        return await self._letters(queue, choice).purge()
+
     async def ended(self) -> None:
         """Return when the app has died or been left."""
         await self._running().ended()
@@ -322,46 +345,13 @@ class Dawdle:
         except KeyError:
             raise ConfigurationError(f"there is no queue {name!r}; this app has {', '.join(queues)}") from None
 
+    def _letters(self, queue: str | None, choice: Choice) -> Letters:
+        given = self._settings
+        return Letters(self._queue(queue), clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)
+
     def _check_queues(self) -> None:
         for handler in self._roster.handlers:
             if handler.options.queue not in {None, _DEFAULT}:
                 raise ConfigurationError(
                     f"handler {handler.name} runs on the queue {handler.options.queue!r}, and this app has {_DEFAULT}"
                 )
-
-    def _delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
-        return delay_of(delay, at, self._settings.clock.now())
-
-    def _seal(
-        self, event: object, event_id: str, queue: Queue, delay: float, headers: Mapping[str, str] | None
-    ) -> bytes:
-        settings, where = self._settings, inside.get()
-        return seal(
-            event,
-            codec=settings.codec,
-            wire_name=self._roster.learn(type(event)),
-            event_id=event_id,
-            source=settings.source,
-            now=settings.clock.now(),
-            headers=settings.all_headers(headers),
-            delay_ms=to_ms(delay),
-            cause=None if where is None else where.event_id,
-            max_body=queue.limits.max_body,
-        )
-
-    async def _send(
-        self, queue: Queue, body: bytes, delay: float, event: object, event_id: str, group: str | None
-    ) -> None:
-        await queue.send(Outgoing(body, hop(delay, queue.terms.reach), group, event_id))
-        if self._watch:
-            self._watch(Signaled(queue.name, event_id, self._roster.learn(type(event)), delay))
-
-
-def _new_id() -> str:
-    return uuid.uuid4().hex
-
-
-def _checked(event_id: str | None) -> str | None:
-    if event_id is not None and not (isinstance(event_id, str) and _ID.fullmatch(event_id)):
-        raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {event_id!r}")
-    return event_id

@@ -64,6 +64,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     trial: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = msgspec.field(default=0, name="dawdletrial")
     cause: str | None = msgspec.field(default=None, name="dawdlecause")
     error: str | None = msgspec.field(default=None, name="dawdleerror")
+    dead: datetime | None = msgspec.field(default=None, name="dawdledead")
+    """When it was given up, by the queue's clock; on letters alone."""
+    cut: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = msgspec.field(default=0, name="dawdlecut")
+    """Bytes at the end of an undecodable body that its letter had no room for."""
 
     def __repr__(self) -> str:
         return f"<Envelope {self.type} {self.id}, attempt {self.attempt}>"

@@ -10,7 +10,7 @@ from dawdle._rules.delay import hop
 from dawdle._rules.envelope import Envelope, clip, moment, rewrite, seconds, write
 from dawdle._rules.settlement import Copy, Forward, Release, Settlement, Terms, Why
 
-__all__ = ["LONGEST_BACKOFF", "UNDECODABLE", "copy_of", "give_up", "undecodable", "unreadable"]
+__all__ = ["LONGEST_BACKOFF", "UNDECODABLE", "copy_of", "dead", "give_up", "undecodable", "unreadable"]
 
 UNDECODABLE: Final = "dawdle.undecodable"
 """The type of a dead letter that holds, as `data_base64`, a body which is no CloudEvent."""
@@ -22,8 +22,8 @@ LONGEST_BACKOFF: Final = 900.0
 def undecodable(body: bytes, key: str, reason: str, now: float, terms: Terms) -> Settlement:
     """Return what becomes of a body that is no CloudEvent: a dead letter that holds it, or the body again, later.
 
-    base64 makes a third more of it. What the dead-letter queue would not take is cut at the end, and the letter's
-    error begins with how much.
+    base64 makes a third more of it. What the dead-letter queue would not take is cut at the end; the letter's error
+    begins with how much, and `dawdlecut` says it to a program.
     """
     if not terms.keeps_dead:
         delay = hop(LONGEST_BACKOFF, terms.reach)
@@ -34,16 +34,17 @@ def undecodable(body: bytes, key: str, reason: str, now: float, terms: Terms) ->
     if len(letter) > terms.max_body:
         frame = len(letter) - _base64_length(len(body))
         room = max(0, terms.max_body - frame - _LONGEST_CUT) // 4 * 3
-        reason = f"the last {len(body) - room} of its {len(body)} bytes are cut off here: {reason}"
-        letter = _wrapped(body[:room], key, reason, now)
+        cut = len(body) - room
+        reason = f"the last {cut} of its {len(body)} bytes are cut off here: {reason}"
+        letter = _wrapped(body[:room], key, reason, now, cut)
     return Forward((Copy(body=letter, delay=0.0, why="dead", reason=reason),), otherwise=LONGEST_BACKOFF)
 
 
 _LONGEST_CUT: Final = 100
-"""Bytes of what the error of a letter says about a body that is cut."""
+"""Bytes of what a letter says about a body that is cut."""
 
 
-def _wrapped(body: bytes, key: str, reason: str, now: float) -> bytes:
+def _wrapped(body: bytes, key: str, reason: str, now: float, cut: int = 0) -> bytes:
     return write(
         {
             "specversion": "1.0",
@@ -51,7 +52,8 @@ def _wrapped(body: bytes, key: str, reason: str, now: float) -> bytes:
             "source": "dawdle",
             "type": UNDECODABLE,
             "time": moment(now),
-            "dawdleerror": clip(reason),
+            **dead(reason, now),
+            **({"dawdlecut": cut} if cut else {}),
             "datacontenttype": "application/octet-stream",
             "data_base64": body,
         }
@@ -75,14 +77,28 @@ def give_up(body: bytes, envelope: Envelope, reason: str, now: float, terms: Ter
     """
     owed = envelope.owed
     if terms.keeps_dead:
-        changes: dict[str, object] = {"dawdleerror": clip(reason)}
-        letter = copy_of(body, 0.0, now, terms, why="dead", handler=owed, reason=reason, changes=changes)
+        letter = copy_of(body, 0.0, now, terms, why="dead", handler=owed, reason=reason, changes=dead(reason, now))
         return Forward((letter,), otherwise=LONGEST_BACKOFF)
     if terms.reach <= 0:
         return Release(LONGEST_BACKOFF)
     since = {} if envelope.since is None else {"dawdlesince": moment(seconds(envelope.since))}
     kept = copy_of(body, LONGEST_BACKOFF, now, terms, why="kept", handler=owed, reason=reason, changes=since)
     return Forward((kept,), otherwise=LONGEST_BACKOFF)
+
+
+def dead(reason: str, now: float) -> dict[str, object]:
+    """Return what makes a copy a letter: why it was given up, and when.
+
+    The time is also the mark of a letter that dawdle wrote. What lies in the dead-letter queue without it was moved
+    there by the queue itself, and its error is that of an earlier attempt.
+    """
+    return {"dawdleerror": clip(reason), "dawdledead": moment(now)}
+
+
+_GONE: Final[Mapping[str, object]] = dict.fromkeys(
+    ("dawdledelay", "dawdledue", "dawdletrial", "dawdlesince", "dawdledead")
+)
+"""What no copy takes along: how long its original had to wait, how it was tried, and that it was dead once."""
 
 
 def copy_of(
@@ -98,6 +114,5 @@ def copy_of(
 ) -> Copy:
     """Return a copy that waits `delay` seconds from now; what said how long this one had to wait is gone from it."""
     first = hop(delay, terms.reach)
-    gone: dict[str, object] = {"dawdledelay": None, "dawdledue": None, "dawdletrial": None, "dawdlesince": None}
     due = {"dawdledue": moment(now + delay)} if delay > first else {}
-    return Copy(body=rewrite(body, {**gone, **due, **changes}), delay=first, why=why, handler=handler, reason=reason)
+    return Copy(body=rewrite(body, {**_GONE, **due, **changes}), delay=first, why=why, handler=handler, reason=reason)

@@ -12,7 +12,7 @@ from dawdle.errors import ConfigurationError
 from dawdle.events import declared_as, kind_of, require_event_type, same_place, wire_name
 from dawdle.events import name_taken as wire_name_taken
 
-__all__ = ["Roster"]
+__all__ = ["Roster", "with_subclasses"]
 
 
 class Roster:
@@ -117,7 +117,7 @@ class Roster:
     def _handled(self, name: str) -> type | None:
         bases = dict.fromkeys(kind for handler in self._all for kind in handler.types)
         found: type | None = None
-        for kind in _with_subclasses(bases):
+        for kind in with_subclasses(bases):
             if kind_of(kind) is not None and wire_name(kind) == name:
                 if found is not None and not same_place(found, kind):
                     raise wire_name_taken(name, found, kind)
@@ -146,7 +146,7 @@ class Roster:
         self._seen = version
 
 
-def _with_subclasses(bases: dict[type, None]) -> list[type]:
+def with_subclasses(bases: dict[type, None]) -> list[type]:
     """Return the bases and every imported subclass of one."""
     found: dict[type, None] = {}
     todo = list(bases)

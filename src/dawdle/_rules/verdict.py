@@ -21,7 +21,7 @@ from dawdle._rules.codec import media_of
 from dawdle._rules.delay import due_of, hop, remaining
 from dawdle._rules.envelope import Envelope, clip, moment, rewrite, seconds
 from dawdle._rules.handler import Handler
-from dawdle._rules.letter import LONGEST_BACKOFF, UNDECODABLE, copy_of, give_up, undecodable, unreadable
+from dawdle._rules.letter import LONGEST_BACKOFF, UNDECODABLE, copy_of, dead, give_up, undecodable, unreadable
 from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Outcome, Rejected
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
@@ -197,7 +197,7 @@ def _copy_for(
             assert_never(outcome)
     changes: dict[str, object] = {"dawdleowed": name, "dawdleattempt": attempt}
     if error is not None:
-        changes["dawdleerror"] = clip(error)
+        changes |= dead(error, now) if why == "dead" else {"dawdleerror": clip(error)}
     return copy_of(body, delay, now, terms, why=why, handler=name, reason=error, changes=changes)
 
 

@@ -161,7 +161,7 @@ class SQS:
             )
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
-        """Store messages. One that is larger, or delayed for longer, than SQS takes is refused alone."""
+        """Store messages. One that is no text, or larger or delayed for longer than SQS takes, is refused alone."""
         from dawdle.backends.sqs._wire import sending  # noqa: PLC0415 - as above
 
         refused = [self._refusal(outgoing) for outgoing in batch]
@@ -230,6 +230,8 @@ class SQS:
         return await self._opened().batch("change_message_visibility_batch", self._place.url, entries)
 
     def _refusal(self, outgoing: Outgoing) -> Fault | None:
+        if not outgoing.body or not _is_text(outgoing.body):
+            return Fault("refused", "a body of SQS is text, at least one byte of it, and this is none")
         if len(outgoing.body) > _MEBIBYTE:
             return Fault("refused", f"{len(outgoing.body):,} bytes, and {_MEBIBYTE:,} is the most")
         if not 0 <= outgoing.delay <= _MAX_DELAY:
@@ -252,6 +254,16 @@ class SQS:
         if self._connection is None:
             raise BackendError(f"{self!r} is not open", kind="refused")
         return self._connection
+
+
+def _is_text(body: bytes) -> bool:
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _visibility(batch: Sequence[Release]) -> list[dict[str, Any]]:

@@ -1,0 +1,111 @@
+"""What `signal` and `signal_many` do below their arguments: an event becomes a message, and the queue has stored it."""
+
+import asyncio
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from dawdle._app.options import Settings
+from dawdle._flow.inside import inside
+from dawdle._flow.queue import Queue
+from dawdle._flow.watch import Watch
+from dawdle._rules.codec import seal
+from dawdle._rules.delay import delay_of, hop, to_ms
+from dawdle._rules.roster import Roster
+from dawdle.abc import Outgoing
+from dawdle.errors import BackendError, ConfigurationError, SignalError
+from dawdle.hooks import Signaled
+
+__all__ = ["Signaling", "event_id_of"]
+
+_ID: Final = re.compile(r"[!-~]{1,128}")
+
+
+class Signaling:
+    """The half of an app that signals."""
+
+    def __init__(self, settings: Settings, roster: Roster, watch: Watch) -> None:
+        self._settings = settings
+        self._roster = roster
+        self._watch = watch
+
+    def delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
+        """Return the seconds that either means. Raises `ConfigurationError`."""
+        return delay_of(delay, at, self._settings.clock.now())
+
+    def seal(
+        self, event: object, event_id: str, queue: Queue, delay: float, headers: Mapping[str, str] | None
+    ) -> bytes:
+        """Return the message of an event. Raises what an event that cannot travel raises."""
+        settings, where = self._settings, inside.get()
+        return seal(
+            event,
+            codec=settings.codec,
+            wire_name=self._roster.learn(type(event)),
+            event_id=event_id,
+            source=settings.source,
+            now=settings.clock.now(),
+            headers=settings.all_headers(headers),
+            delay_ms=to_ms(delay),
+            cause=None if where is None else where.event_id,
+            max_body=queue.limits.max_body,
+        )
+
+    async def store(
+        self, queue: Queue, body: bytes, delay: float, event: object, event_id: str, group: str | None
+    ) -> None:
+        """Store one message. Raises `SignalError`."""
+        try:
+            await self._send(queue, body, delay, event, event_id, group)
+        except BackendError as error:
+            raise SignalError(
+                f"the queue did not say that it stored event {event_id}; it may have: {error}",
+                stored=(),
+                failed={event_id: error},
+            ) from error
+
+    async def store_all(
+        self,
+        queue: Queue,
+        events: Sequence[object],
+        delay: float,
+        headers: Mapping[str, str] | None,
+        group: str | None,
+    ) -> list[str]:
+        """Store an event each, side by side, and return their ids. Raises `SignalError`."""
+        ids = [event_id_of(None) for _ in events]
+        bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
+        answers = await asyncio.gather(
+            *(
+                self._send(queue, body, delay, event, event_id, group)
+                for body, event, event_id in zip(bodies, events, ids, strict=True)
+            ),
+            return_exceptions=True,
+        )
+        failed = {each: answer for each, answer in zip(ids, answers, strict=True) if isinstance(answer, Exception)}
+        if failed:
+            first = next(iter(failed.values()))
+            raise SignalError(
+                f"the queue did not say that it stored {len(failed)} of {len(ids)} events; it may have: {first}",
+                stored=[each for each in ids if each not in failed],
+                failed=failed,
+            ) from first
+        return ids
+
+    async def _send(
+        self, queue: Queue, body: bytes, delay: float, event: object, event_id: str, group: str | None
+    ) -> None:
+        await queue.send(Outgoing(body, hop(delay, queue.terms.reach), group, event_id))
+        if self._watch:
+            self._watch(Signaled(queue.name, event_id, self._roster.learn(type(event)), delay))
+
+
+def event_id_of(given: str | None) -> str:
+    """Return a new id, or the one that is given. Raises `ConfigurationError` for one that cannot travel."""
+    if given is None:
+        return uuid.uuid4().hex
+    if not (isinstance(given, str) and _ID.fullmatch(given)):
+        raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {given!r}")
+    return given

@@ -1,0 +1,202 @@
+"""Walks through a dead-letter queue, and moves or deletes what is asked for. Which letters those are the rules decide.
+
+A walk receives, batch by batch, what was there when it began. What it has received it holds until it ends, so that
+nothing comes twice; what was neither moved nor deleted is then given back at once.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
+from typing import Final
+
+from dawdle._flow.queue import Queue
+from dawdle._rules.choice import Choice
+from dawdle._rules.dead_letter import (
+    DeadLetter,
+    Found,
+    Lineage,
+    Refused,
+    lineage_of,
+    read_letter,
+    redriven,
+    written,
+)
+from dawdle._rules.signing import Signer
+from dawdle.abc import Clock, Codec, Delivery, Outgoing
+from dawdle.errors import BackendError, ConfigurationError
+
+__all__ = ["Letters"]
+
+_log = logging.getLogger(__name__)
+
+LONGEST_WAIT: Final = 1.0
+"""Seconds that a receive waits where a queue is shared: one that does not wait may miss what is there (SQS)."""
+
+BARREN: Final = 3
+"""Receives in a row that bring nothing new, until a walk is over although the queue is not empty: what comes was
+written after it began. And as many empty ones, where one alone may have missed some."""
+
+
+class Letters:
+    """One look at the dead letters of one queue."""
+
+    def __init__(
+        self, queue: Queue, *, clock: Clock, codecs: Mapping[str, Codec], signer: Signer, choice: Choice
+    ) -> None:
+        self._queue = queue
+        self._clock = clock
+        self._codecs = codecs
+        self._signer = signer
+        self._choice = choice
+        self._dead: Queue
+        self._began: float | None = None
+        self._seen: set[str] = set()
+        self._held: dict[str, str] = {}
+        self._later = 0
+        self._moved: set[Lineage] = set()
+        self._count = 0
+
+    async def look(self) -> AsyncGenerator[DeadLetter]:
+        """Yield each letter. Closing it gives back what it holds."""
+        async with aclosing(self._batches()) as batches:
+            async for batch in batches:
+                for found in batch:
+                    yield found.letter
+
+    async def redrive(self) -> int:
+        """Put the chosen letters back into their queue and return how many. `BackendError` says how many, too."""
+        return await self._for_chosen(self._move, "redriven")
+
+    async def purge(self) -> int:
+        """Delete the chosen letters and return how many. `BackendError` says how many, too."""
+        return await self._for_chosen(self._delete, "deleted")
+
+    async def _for_chosen(self, act: Callable[[Found], Awaitable[bool]], done: str) -> int:
+        try:
+            async with aclosing(self._batches()) as batches:
+                async for batch in batches:
+                    await self._act_on([found for found in batch if self._is_chosen(found)], act)
+        except BackendError as error:
+            raise BackendError(
+                f"{error}; letters {done} before that: {self._count}, and every other one is where it was",
+                kind=error.kind,
+            ) from error
+        except Exception as error:
+            if self._count:
+                error.add_note(f"dead letters {done} before that: {self._count}")
+            raise
+        return self._count
+
+    async def _act_on(self, chosen: Sequence[Found], act: Callable[[Found], Awaitable[bool]]) -> None:
+        """Act on the letters of a batch side by side, so that they share requests, and count what is done."""
+        answers = await asyncio.gather(*map(act, chosen), return_exceptions=True)
+        self._count += answers.count(True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+
+    def _is_chosen(self, found: Found) -> bool:
+        """Whether a letter is meant, and is not the answer to what this call has redriven."""
+        now = found.delivery.received_at
+        if self._moved and self._began is not None and written(found, self._began) == "unsure":
+            source, event_id, handler = lineage_of(found)
+            if not self._moved.isdisjoint({(source, event_id, handler), (source, event_id, None)}):
+                return False
+        return self._choice.takes(found, self._clock.now() if now is None else now)
+
+    async def _move(self, found: Found) -> bool:
+        """Send before ack: a crash between the two doubles a letter, and loses none."""
+        letter, message = found.letter, redriven(found)
+        if isinstance(message, Refused):
+            _log.warning("the letter %r is left where it is: %s; purge it", letter.event_id, message.reason)
+            return False
+        try:
+            await self._queue.send(Outgoing(message.body, 0.0, found.delivery.group), as_is=message.raw)
+        except BackendError as error:
+            if error.kind != "refused":
+                raise
+            _log.warning("the letter %r is left where it is: %s; purge it", letter.event_id, error)
+            return False
+        self._moved.add(lineage_of(found))  # it may fail again at once, and is then not for this call
+        try:
+            await self._dead.ack(self._held.pop(found.delivery.key))
+        except BackendError as error:
+            _log.warning(
+                "the letter %r is redriven, and could not be deleted; it may be redriven twice: %s",
+                letter.event_id,
+                error,
+            )
+        return True
+
+    async def _delete(self, found: Found) -> bool:
+        await self._dead.ack(self._held[found.delivery.key])
+        del self._held[found.delivery.key]
+        return True
+
+    async def _batches(self) -> AsyncGenerator[list[Found]]:
+        """Yield what was there when it began; at its end, whatever ends it, give back what is still held."""
+        self._dead = await _dead_of(self._queue)
+        limits = self._dead.limits
+        wait = min(LONGEST_WAIT, limits.max_wait) if limits.shared else 0.0
+        may_miss = limits.shared and not wait
+        barren = empty = 0
+        try:
+            while barren < BARREN + self._may_return() // limits.max_batch:
+                deliveries = await self._dead.backend.receive(limits.max_batch, wait)
+                batch = self._take(deliveries)
+                empty = 0 if deliveries else empty + 1
+                if empty == (BARREN if may_miss else 1):
+                    return
+                if batch:
+                    yield batch
+                barren = 0 if batch else barren + 1
+        finally:
+            await self._give_back()
+
+    def _take(self, deliveries: Sequence[Delivery]) -> list[Found]:
+        """Hold what was received, and return the letters that were not seen, and not written after we began."""
+        batch: list[Found] = []
+        for delivery in deliveries:
+            self._held[delivery.key] = delivery.receipt
+            if delivery.key in self._seen:
+                continue
+            self._seen.add(delivery.key)
+            if self._began is None:
+                self._began = self._clock.now() if delivery.received_at is None else delivery.received_at
+            found = read_letter(delivery, self._queue.name, self._choice.kinds, self._codecs, self._signer)
+            if written(found, self._began) == "after":
+                self._later += 1
+            else:
+                batch.append(found)
+        return batch
+
+    def _may_return(self) -> int:
+        """Return how many letters we hold that come again when their lease ends, and may do so before a new one."""
+        return len(self._held) - self._later
+
+    async def _give_back(self) -> None:
+        """Release all that is held, at once. What cannot be is visible again when its lease ends."""
+        held = list(self._held.values())
+        self._held.clear()
+        answers = await asyncio.gather(*(self._dead.release(each, 0.0) for each in held), return_exceptions=True)
+        failed = [each for each in answers if isinstance(each, BackendError) and each.kind != "lost"]
+        if failed:
+            _log.warning(
+                "dead letters of %s that are hidden until their lease ends, since they could not be given back: %d; %s",
+                self._queue.name,
+                len(failed),
+                failed[0],
+            )
+
+
+async def _dead_of(queue: Queue) -> Queue:
+    """Return the queue behind this one that keeps its letters; a backend may have to look for it."""
+    if queue.dead is None:
+        await queue.about_to_receive()
+    if queue.dead is None:
+        raise ConfigurationError(
+            f"the queue {queue.name!r} has no dead-letter queue, so there are no letters: give its backend one, on SQS "
+            f"by a redrive policy that this app may read, or by dead_letter_url; in memory by dead_letters=True"
+        )
+    return queue.dead

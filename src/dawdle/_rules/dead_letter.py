@@ -1,0 +1,270 @@
+"""What lies in a dead-letter queue: read as a letter, and written as the message that it is redriven as.
+
+Two hands put it there. dawdle writes letters, and marks them with `dawdledead`. SQS moves messages by itself when they
+were received too often: such a one is as it was in its queue, without the mark, and goes back to where it was in its
+life. What dawdle gave up starts anew, at attempt 1, for the handler that it is owed to.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final, Literal
+
+import msgspec
+
+from dawdle._rules.codec import open_event
+from dawdle._rules.envelope import Envelope, aware, headers_of, moment, open_envelope, rewrite, seconds
+from dawdle._rules.kinds import Kinds
+from dawdle._rules.letter import UNDECODABLE
+from dawdle._rules.signing import Signer
+from dawdle.abc import Codec, Delivery
+from dawdle.errors import EventError
+
+__all__ = [
+    "MOVED",
+    "DeadLetter",
+    "Found",
+    "Lineage",
+    "Redriven",
+    "Refused",
+    "lineage_of",
+    "read_letter",
+    "redriven",
+    "seconds_dead",
+    "written",
+]
+
+MOVED: Final = "redriven by SQS"
+"""The error of a letter that dawdle did not write."""
+
+ROUNDED: Final = 1.0
+"""Seconds that a queue's clock may have been ahead of what it said: a date is rounded down."""
+
+Lineage = tuple[str, str, str | None]
+"""Source and id of an event, and the handler that it is owed to."""
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """An event that was given up, or one handler's claim on it: what `dead_letters()` yields. Facts; nothing here acts.
+
+    Its repr shows neither the event nor the body.
+    """
+
+    event_id: str
+    """The id that `signal()` returned; of what is no event, the queue's name for the message."""
+
+    event_type: str
+    """The event's name on the wire; `dawdle.undecodable` for what is no event."""
+
+    handler: str | None
+    """The name of the handler that gave up, and that alone runs after a redrive; None: no handler could be run."""
+
+    error: str
+    """Why: the error's type and message, cut at 1 KiB; `redriven by SQS` if SQS moved it by itself."""
+
+    attempts: int
+    """The attempt in which it was given up, from 1."""
+
+    event: object | None
+    """The event, if this app knows its type and its codec and the data fits; else None."""
+
+    dead_at: datetime | None
+    """When it was given up, aware, by the queue's clock; None if SQS moved it, which does not say when."""
+
+    signaled_at: datetime | None
+    """When it was signaled, aware, by the signaling node's clock; None where that is not known."""
+
+    headers: Mapping[str, str]
+    """The headers that `signal()` was given, and any attribute of a foreign event."""
+
+    queue: str
+    """The name of the queue that it came from, and that a redrive puts it back into."""
+
+    body: bytes
+    """The message as it lies in the dead-letter queue, for tools."""
+
+    def __repr__(self) -> str:
+        whose = "" if self.handler is None else f" for {self.handler}"
+        when = "" if self.dead_at is None else f", dead since {self.dead_at:%Y-%m-%d %H:%M:%S%z}"
+        return f"<DeadLetter {self.event_type} {self.event_id}{whose}, attempt {self.attempts}{when}: {self.error}>"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        """Show no more to who prints field by field."""
+        shown = ("event_id", "event_type", "handler", "error", "attempts", "dead_at", "queue")
+        return [(name, getattr(self, name)) for name in shown]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """One message of a dead-letter queue, and what it says; without an envelope it is no event, or nobody's we know."""
+
+    delivery: Delivery
+    body: bytes
+    """What it says, without its signature."""
+    envelope: Envelope | None
+    letter: DeadLetter
+
+    def __repr__(self) -> str:
+        return f"<Found {self.letter!r}>"
+
+
+class Redriven(msgspec.Struct, frozen=True):
+    """The message that a letter is redriven as."""
+
+    body: bytes
+    raw: bool
+    """It is no event, but bytes as they once came: nobody here wrote them, or answers for them."""
+
+    def __repr__(self) -> str:
+        return f"<Redriven as {len(self.body)} bytes{', raw' if self.raw else ''}>"
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A letter that cannot be redriven, and why."""
+
+    reason: str
+
+
+def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[str, Codec], signer: Signer) -> Found:
+    """Return what a received message of a dead-letter queue says. Every message says something: nothing is raised.
+
+    Whoever can write into that queue could otherwise have anything signed and run by having it redriven: with keys,
+    what is not signed with one of them is no event here either.
+    """
+    try:
+        body = signer.unsigned(delivery.body)
+        envelope = open_envelope(body)
+    except EventError as error:
+        return Found(delivery, delivery.body, None, _of_no_event(delivery, queue, f"{MOVED}; {error}"))
+    wrapped = _wrapped(envelope) is not None
+    letter = DeadLetter(
+        event_id=envelope.id,
+        event_type=envelope.type,
+        handler=envelope.owed,
+        error=_error_of(envelope),
+        attempts=envelope.attempt,
+        event=None if wrapped else _event_in(envelope, kinds, codecs),
+        dead_at=None if envelope.dead is None else aware(envelope.dead),
+        signaled_at=None if wrapped or envelope.time is None else aware(envelope.time),
+        headers=_headers_in(body),
+        queue=queue,
+        body=delivery.body,
+    )
+    return Found(delivery, body, envelope, letter)
+
+
+def redriven(found: Found) -> Redriven | Refused:
+    """Return the message that goes back to the queue in a letter's place."""
+    body, envelope = found.body, found.envelope
+    if envelope is None:
+        return Redriven(body, raw=True)
+    wrapped = _wrapped(envelope)
+    if wrapped is not None:
+        if envelope.cut:
+            return Refused(f"its last {envelope.cut} bytes did not fit into the letter, and half a message is none")
+        return Redriven(wrapped, raw=True)
+    if envelope.dead is None:
+        return Redriven(_resumed(found, envelope), raw=False)
+    return Redriven(rewrite(body, _ANEW), raw=False)
+
+
+def lineage_of(found: Found) -> Lineage:
+    """Return what a letter has in common with one that is written when the same thing fails once more."""
+    envelope = found.envelope
+    raw = found.body if envelope is None else _wrapped(envelope)
+    if envelope is None or raw is not None:
+        return ("", hashlib.sha256(raw or b"").hexdigest(), None)
+    return (envelope.source, envelope.id, envelope.owed)
+
+
+def seconds_dead(found: Found, now: float) -> float | None:
+    """Return how long ago a letter was given up; of what SQS moved, how long ago it was stored first."""
+    if found.letter.dead_at is not None:
+        since: float | None = seconds(found.letter.dead_at)
+    else:
+        since = found.delivery.stored_at
+    return None if since is None else max(0.0, now - since)
+
+
+def written(found: Found, began: float) -> Literal["before", "after", "unsure"]:
+    """Return whether a letter came into its queue before `began`, by the queue's clock, which may be rounded down.
+
+    What SQS moved keeps the time at which it was stored first, so an early time says nothing there.
+    """
+    stored_at = found.delivery.stored_at
+    if stored_at is not None and stored_at >= began + ROUNDED:
+        return "after"
+    is_marked = found.envelope is not None and found.envelope.dead is not None
+    return "before" if is_marked and stored_at is not None and stored_at < began else "unsure"
+
+
+_ANEW: Final[Mapping[str, object]] = dict.fromkeys(
+    (
+        *("dawdleattempt", "dawdleerror", "dawdledead", "dawdletrial"),
+        *("dawdlesince", "dawdledue", "dawdledelay"),
+    )
+)
+"""What is gone from a letter that starts anew: how it went, and when it was due."""
+
+
+def _resumed(found: Found, envelope: Envelope) -> bytes:
+    """Return the body of a message that SQS moved, less what counts towards giving it up.
+
+    A delay that was to count from when the message was stored still does, and does not begin again.
+    """
+    changes: dict[str, object] = {}
+    stored_at = found.delivery.stored_at
+    if envelope.trial:
+        changes["dawdletrial"] = None
+    if envelope.since is not None:
+        changes["dawdlesince"] = None
+    if envelope.delay_ms is not None and stored_at is not None:
+        changes["dawdledelay"] = None
+        if envelope.due is None:
+            changes["dawdledue"] = moment(stored_at + int(envelope.delay_ms) / 1000)
+    return rewrite(found.body, changes) if changes else found.body
+
+
+def _wrapped(envelope: Envelope) -> bytes | None:
+    """Return the bytes of an undecodable message, or their beginning, from the letter that holds them."""
+    if envelope.type != UNDECODABLE or envelope.dead is None:
+        return None
+    return envelope.data_base64
+
+
+def _error_of(envelope: Envelope) -> str:
+    if envelope.dead is not None:
+        return envelope.error or ""
+    return MOVED if envelope.error is None else f"{MOVED}; before that: {envelope.error}"
+
+
+def _event_in(envelope: Envelope, kinds: Kinds, codecs: Mapping[str, Codec]) -> object | None:
+    kind = kinds.named(envelope.type)
+    if kind is None:
+        return None
+    try:
+        return open_event(envelope, kind, codecs)
+    except EventError:
+        return None
+
+
+def _headers_in(body: bytes) -> dict[str, str]:
+    try:
+        return headers_of(body)
+    except msgspec.MsgspecError:  # nobody has read these so far: a number may be out of range
+        return {}
+
+
+def _of_no_event(delivery: Delivery, queue: str, error: str) -> DeadLetter:
+    return DeadLetter(
+        event_id=delivery.key,
+        event_type=UNDECODABLE,
+        handler=None,
+        error=error,
+        attempts=1,
+        event=None,
+        dead_at=None,
+        signaled_at=None,
+        headers={},
+        queue=queue,
+        body=delivery.body,
+    )
