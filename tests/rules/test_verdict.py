@@ -668,3 +668,19 @@ def test_the_largest_numbers_of_seconds_make_copies_as_well():
     for outcome in (Failed("x"), Later(1.7e308)):
         (copy,) = judged(body_of({}), [Result("a", retry, outcome)]).copies
         assert open_envelope(copy.body).due == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+@given(results, st.integers(0, 400), st.booleans())
+def test_an_event_that_leaves_no_room_for_a_copy_is_given_up_whole_and_never_retried_for_ever(results, room, held):
+    body = body_of({"data": {"text": "x" * 1000}, "tenant": "t"})
+    terms = Terms(reach=900.0, keeps_dead=True, shared=True, unclaimed=60.0, max_body=len(body) + room)
+    verdict = settle(body, open_envelope(body), results, now=NOW, terms=terms, roll=lambda: 0.5, held=held)
+    if not isinstance(verdict, Forward):
+        return
+    for copy in verdict.copies:
+        if len(copy.body) > terms.max_body:
+            assert copy.why in {"interrupted", "crowded"}  # the message itself comes back
+        elif copy.is_letter and "no copy of it fits" in copy.reason:
+            assert copy.body == body
+        else:
+            assert open_envelope(copy.body).owed == copy.handler

@@ -132,7 +132,7 @@ class Settler:
             what = f"{what} for {copy.handler}"
         if copy.why == "dead":
             self.dead_letters += 1
-            _log.error("dead-lettered %s; the letter says why", what)
+            _log.error("dead-lettered %s: %s", what, copy.reason)
         elif copy.why == "kept":
             _log.error(
                 "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s",

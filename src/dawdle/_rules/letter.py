@@ -6,6 +6,8 @@ And how a copy of a message is written, whichever verdict asks for one.
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from dawdle._rules.delay import hop
 from dawdle._rules.envelope import Envelope, clip, moment, rewrite, seconds, write
 from dawdle._rules.settlement import Copy, Forward, Release, Settlement, Terms, Why
@@ -112,7 +114,23 @@ def copy_of(
     handler: str | None = None,
     reason: str | None = None,
 ) -> Copy:
-    """Return a copy that waits `delay` seconds from now; what said how long this one had to wait is gone from it."""
+    """Return a copy that waits `delay` seconds from now; what said how long this one had to wait is gone from it.
+
+    An event that fills its queue to the byte leaves no room for what a copy adds. `signal` sends none, but others may.
+    It cannot be retried, so it is given up, whole and just as it came.
+    """
     first = hop(delay, terms.reach)
     due = {"dawdledue": moment(now + delay)} if delay > first else {}
-    return Copy(body=rewrite(body, {**_GONE, **due, **changes}), delay=first, why=why, handler=handler, reason=reason)
+    written = {**_GONE, **due, **changes}
+    copy = Copy(body=rewrite(body, written), delay=first, why=why, handler=handler, reason=reason)
+    if len(copy.body) <= terms.max_body or not terms.keeps_dead or why in _COMES_BACK:
+        return copy
+    brief = rewrite(body, {**written, "dawdleerror": None})
+    if len(brief) <= terms.max_body:
+        return msgspec.structs.replace(copy, body=brief)
+    told = f"no copy of it fits, {why}: {len(brief):,} bytes, and {terms.max_body:,} is the most"
+    return Copy(body=body, delay=0.0, why="dead", handler=handler, reason=f"{told}; {reason}" if reason else told)
+
+
+_COMES_BACK: Final = frozenset({"interrupted", "crowded"})
+"""What is released where no copy can be stored: nothing is wrong with it."""
