@@ -289,3 +289,8 @@ def test_control_characters_do_not_travel_in_an_error(code):
 @pytest.mark.parametrize("epoch", [1e300, 1.7e308, 10.0**15])
 def test_a_moment_beyond_what_a_timestamp_can_name_is_the_last_one(epoch):
     assert moment(epoch) == "9999-12-31T23:59:59.000Z"
+
+
+def test_a_header_that_is_no_text_is_shown_as_its_json_however_large_its_number():
+    body = write({**CORE, "a": msgspec.Raw(b"1e999"), "b": [1, "x"], "c": None, "d": True})
+    assert headers_of(body) == {"a": "1e999", "b": '[1,"x"]', "d": "true"}

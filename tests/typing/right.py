@@ -325,6 +325,8 @@ def watch(moment: hooks.Moment) -> None:
             assert_type(moment.handler, str | None)
         case hooks.Received() | hooks.ReceiveFailed() | hooks.Settled() | hooks.LeaseLost():
             assert_type(moment.queue, str)
+        case hooks.LoopBlocked(handler=handler):
+            assert_type(handler, str | None)
         case _:
             assert_never(moment)
 

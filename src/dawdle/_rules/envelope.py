@@ -161,9 +161,9 @@ def headers_of(body: bytes) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, raw in _attributes.decode(body).items():
         if name not in _CORE and name != "data_base64" and not name.startswith("dawdle"):
-            value: object = msgspec.json.decode(raw)
-            if value is not None:
-                headers[name] = value if isinstance(value, str) else bytes(raw).decode()
+            text = bytes(raw)
+            if text != b"null":
+                headers[name] = msgspec.json.decode(text, type=str) if text.startswith(b'"') else text.decode()
     return headers
 
 
