@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import gc
 import logging
+import math
 import traceback
 
 import attrs
@@ -55,6 +56,10 @@ class Model(pydantic.BaseModel, extra="forbid"):
     colour: Colour = Colour.RED
     counts: dict[str, int] = {}
     secret: str = ""
+
+
+class Prices(msgspec.Struct):
+    by_name: dict[str, object]
 
 
 class Telling(Memory):
@@ -129,7 +134,24 @@ def shown(root):
     return texts
 
 
-async def test_nothing_that_is_written_holds_a_body_a_receipt_or_a_key(running, registry, queue, clock, moments, told):
+@pytest.fixture
+async def debugging():
+    """Have asyncio tell of every step that it makes, with the reprs of the tasks and futures in it."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(True)
+    usual, loop.slow_callback_duration = loop.slow_callback_duration, 0.0
+    yield
+    loop.slow_callback_duration = usual
+    loop.set_debug(False)
+
+
+def raising(moment):
+    raise LookupError("a hook's own mistake")
+
+
+async def test_nothing_that_is_written_holds_a_body_a_receipt_or_a_key(
+    running, registry, queue, clock, moments, told, debugging, capfd
+):
     reprs, errors = [], []
 
     @registry.on_event(Struct, Data, Attrs, Model, retry=Retry(max_attempts=2, initial=1))
@@ -146,8 +168,8 @@ async def test_nothing_that_is_written_holds_a_body_a_receipt_or_a_key(running, 
     async def slow(event):
         await clock.sleep_until(clock.monotonic() + 5)
 
-    asyncio.get_running_loop().set_debug(True)
-    async with running(queue, signing_keys={"old": KEY}, headers={"tenant": CANARY}, grace=5) as app:
+    hooks = [moments.append, raising]
+    async with running(queue, signing_keys={"old": KEY}, headers={"tenant": CANARY}, grace=5, hooks=hooks) as app:
         for kind in (Struct, Data, Attrs, Model):
             await app.signal_many([kind(number=number, secret=CANARY) for number in range(3)])
         await app.signal_many([Placed(number) for number in range(5)])
@@ -172,10 +194,13 @@ async def test_nothing_that_is_written_holds_a_body_a_receipt_or_a_key(running, 
             app.signal(Struct(secret=CANARY + "\udc80")),
             app.signal(CANARY),
             app.signal(Struct(secret=CANARY), headers={"x": CANARY}, at=3),
+            app.signal(Struct(secret=CANARY), headers={"x": CANARY.encode()}),
+            app.signal(Prices({CANARY: math.nan})),
+            app.signal(Prices({CANARY: object()})),
         ):
             with pytest.raises(Exception) as caught:
                 await wrong
-            errors.append("".join(traceback.format_exception_only(caught.value)))
+            errors.append("".join(traceback.format_exception(caught.value)))
         await clock.advance(100)
         queue.says_no = {}
         await app.signal(Struct(number=2, secret=CANARY))
@@ -184,11 +209,12 @@ async def test_nothing_that_is_written_holds_a_body_a_receipt_or_a_key(running, 
         leaving = asyncio.create_task(app.stop_listener())
         await clock.advance(20)
         await leaving
-    asyncio.get_running_loop().set_debug(False)
-    everything = "\n".join([told(), *map(repr, moments), *errors, *reprs])
+    everything = "\n".join([told(), *capfd.readouterr(), *map(repr, moments), *errors, *reprs])
     assert len(everything) > 20_000
     assert "the mail server is away" in everything
     assert "it is not signed" in everything
+    assert "a hook's own mistake" in everything
+    assert "Executing <Task" in everything
     assert CANARY not in everything
 
 
@@ -247,7 +273,7 @@ async def test_a_signing_key_is_in_no_repr_and_no_error():
 
 
 async def test_what_is_only_passed_along_shows_nothing_either(clock):
-    body = foreign("Placed", data_base64="Y2FuYXJ5", dawdleerror=CANARY)
+    body = foreign("Placed", data_base64="Y2FuYXJ5", data={"secret": CANARY}, dawdleerror=CANARY)
     envelope = open_envelope(body)
     hand = Hand(None, Delivery(CANARY, "key", body), clock)
     assert envelope.data_base64 == b"canary"

@@ -1,6 +1,7 @@
 """How large and how deep a body may be is known before it is parsed."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,51 @@ def test_what_is_not_deep_is_taken_however_wide(value):
 @given(st.binary(max_size=2000) | st.text('[]{}"\\', max_size=2000).map(str.encode))
 def test_whatever_the_bytes_are_only_an_event_error_is_raised(body):
     is_taken(body)
+
+
+def scanned(body):
+    """Walk byte by byte, as a parser does, and return how deep it gets."""
+    depth = deepest = at = 0
+    in_text = False
+    while at < len(body):
+        if body[at : at + 2] in {b"\\\\", b'\\"'}:
+            at += 1
+        elif body[at] == ord('"'):
+            in_text = not in_text
+        elif not in_text:
+            depth += (body[at] in b"[{") - (body[at] in b"]}")
+            deepest = max(deepest, depth)
+        at += 1
+    return deepest
+
+
+@given(
+    st.integers(DEEPEST - 20, DEEPEST + 1),
+    st.text(st.sampled_from('[[{]}""\\\\ a'), max_size=60).map(str.encode),
+    st.sampled_from([b"", b'["[]",' * 70 + b'"']),
+)
+def test_what_is_broken_or_cut_off_is_as_deep_as_a_parser_gets_in_it(depth, rest, before):
+    body = before + b"[" * depth + rest
+    assert is_taken(body) is (scanned(body) <= DEEPEST)
+
+
+MEBIBYTE = 1 << 20
+WORST = {
+    "texts that never end": b"[" * 201 + b'\\"' * (MEBIBYTE // 2),
+    "escapes": b"[" * 201 + b"\\" * MEBIBYTE,
+    "quotes": b"[" * 201 + b'"' * MEBIBYTE,
+    "texts of brackets": b"[" * 201 + b'"[",' * (MEBIBYTE // 4),
+    "an abyss": b"[" * MEBIBYTE,
+    "many arrays": b"[]" * (MEBIBYTE // 2),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("body", WORST.values(), ids=WORST)
+def test_a_mebibyte_of_whatever_is_worst_does_not_hold_the_loop(body):
+    before = time.process_time()
+    is_taken(body)
+    assert time.process_time() - before < 1  # a twentieth of that as a rule; without an end, 2,000
 
 
 @pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000])

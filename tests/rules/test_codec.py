@@ -306,7 +306,8 @@ endless = st.sampled_from([math.nan, math.inf, -math.inf])
             [
                 (Measured("x", bad), "Measured.value"),
                 (Measured("null", series=[1.0, bad]), "Measured.series[1]"),
-                (Measured("x", by_name={"a": bad}), "Measured.by_name.a"),
+                (Measured("x", by_name={"a": bad}), "Measured.by_name[...]"),
+                (Measured("x", inner=Measured("y", by_name={"a": 1.0, "b": bad})), "Measured.inner.by_name[...]"),
                 (Measured("x", inner=Measured("y", inner=Measured("z", bad))), "Measured.inner.inner.value"),
                 (MeasuredDataclass(Measured("x", bad)), "MeasuredDataclass.inner.value"),
                 (MeasuredAttrs(bad), "MeasuredAttrs.value"),

@@ -143,12 +143,41 @@ def test_without_keys_nothing_is_signed_and_everything_taken():
     [
         ({}, "signing_keys maps the id of each key to the key"),
         (NEW, "signing_keys maps the id of each key to the key"),
-        ({"a b": NEW}, "the id of a signing key is 1 to 32"),
-        ({3: NEW}, "the id of a signing key is 1 to 32"),
-        ({"a": "short"}, "'a' has 5 bytes, and 32 are the fewest: make one with secrets.token_hex"),
-        ({"a": 7}, "'a' is bytes or text, not a int"),
+        ({"a b": NEW}, "the id of signing key 1 is not 1 to 32"),
+        ({"a": NEW, 3: NEW}, "the id of signing key 2 is not 1 to 32"),
+        ({"a": "short"}, "signing key 1 has 5 bytes, and 32 are the fewest: make one with secrets.token_hex"),
+        ({"a": NEW, "b": 7}, "signing key 2 is bytes or text, not a int"),
     ],
 )
 def test_keys_that_cannot_work_are_told(keys, says):
     with pytest.raises(ConfigurationError, match=says):
         Signer(keys)
+
+
+@pytest.mark.parametrize("keys", [{NEW * 2: "2026-11"}, {NEW: "2026-11"}, {"a": [NEW]}, {"a": bytearray(NEW.encode())}])
+def test_what_may_be_a_key_is_not_told_also_where_it_stands_in_the_place_of_its_id(keys):
+    with pytest.raises(ConfigurationError) as caught:
+        Signer(keys)
+    assert "nnn" not in str(caught.value)
+
+
+def test_a_key_may_hold_what_utf8_cannot():
+    odd = Signer({"odd": "\udc80" * 32})
+    assert odd.unsigned(odd.sign(b'{"data":1}')) == b'{"data":1}'
+
+
+@given(bodies())
+def test_a_second_signature_is_over_the_first_and_comes_off_alone(body):
+    signer = Signer(BOTH)
+    once = signer.sign(body)
+    twice = signer.sign(once)
+    assert signer.unsigned(twice) == once
+    tail = once[len(body) - 1 :]
+    assert not is_taken(signer, once[:-1] + tail)
+
+
+@given(bodies(), st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"))
+def test_a_signature_has_one_spelling(body, last):
+    signed = Signer(BOTH).sign(body)
+    spelt = signed[:-3] + last.encode() + signed[-2:]
+    assert is_taken(Signer(BOTH), spelt) is (spelt == signed)

@@ -4,15 +4,17 @@ What msgspec knows, it reads and writes itself; a pydantic model does it by its 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from itertools import chain, repeat
 from math import isfinite
 from typing import Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
 from dawdle._rules.bounds import require_depth
-from dawdle._rules.envelope import Envelope, without_data, write
+from dawdle._rules.envelope import Envelope, write
+from dawdle._rules.telling import cause_without_data, without_data
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError
 from dawdle.events import kind_of
@@ -26,10 +28,10 @@ E = TypeVar("E")
 
 
 class _Model(Protocol):
-    """The part of a pydantic model that we touch."""
+    """The part of a pydantic model that we touch. Its warnings repeat the values that they are about."""
 
-    def model_dump(self, *, mode: str, by_alias: bool) -> dict[str, object]: ...
-    def model_dump_json(self, *, by_alias: bool) -> str: ...
+    def model_dump(self, *, mode: str, by_alias: bool, warnings: bool) -> dict[str, object]: ...
+    def model_dump_json(self, *, by_alias: bool, warnings: bool) -> str: ...
     @classmethod
     def model_validate(cls, obj: object) -> object: ...
     @classmethod
@@ -39,7 +41,7 @@ class _Model(Protocol):
 def _dump(value: object) -> object:
     """Encode what msgspec does not know: a pydantic model inside a struct."""
     if kind_of(type(value)) == "pydantic":
-        return cast("_Model", value).model_dump(mode="json", by_alias=True)
+        return cast("_Model", value).model_dump(mode="json", by_alias=True, warnings=False)
     raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
 
 
@@ -48,14 +50,20 @@ def _load(kind: type, value: object) -> object:
 
     It was dumped in pydantic's JSON mode, so it is validated as JSON: else a strict model takes no text for a date.
     """
-    if kind_of(kind) == "pydantic":
-        model = cast("_Model", kind)
-        try:
-            text = json.dumps(value)  # which carries NaN, as MessagePack does
-        except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
-            return model.model_validate(value)
-        return model.model_validate_json(text)
-    raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
+    if kind_of(kind) != "pydantic":
+        raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
+    try:
+        return _validated(cast("_Model", kind), value)
+    except ValueError as error:  # pydantic's, whose text msgspec would make its own
+        raise ValueError(without_data(error, kind)) from None
+
+
+def _validated(model: _Model, value: object) -> object:
+    try:
+        text = json.dumps(value)  # which carries NaN, as MessagePack does
+    except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
+        return model.model_validate(value)
+    return model.model_validate_json(text)
 
 
 class JSON:
@@ -71,13 +79,13 @@ class JSON:
         """Return the event as JSON. Raises `EventError` for NaN, infinity, lone surrogates and unknown types."""
         try:
             if kind_of(type(event)) == "pydantic":
-                data = cast("_Model", event).model_dump_json(by_alias=True).encode()
+                data = cast("_Model", event).model_dump_json(by_alias=True, warnings=False).encode()
                 if b"NaN" in data or b"Infinity" in data:  # as text, or as what is no JSON: the model's own choice
                     _require_json(data, event)
             else:
                 data = self._encoder.encode(event)
             if b"null" in data:  # what JSON makes of NaN, and of None
-                _refuse_endless(_plain(event), type(event).__qualname__)
+                _refuse_endless(_plain(event), type(event).__qualname__, event)
         except EventError:
             raise
         except Exception as error:
@@ -215,19 +223,19 @@ def _opened(codec: Codec, data: bytes, kind: type[E]) -> E:
         return codec.decode(data, kind)
     except EventError:
         raise
-    except Exception as error:
-        raise _undecodable(kind, error) from error
+    except Exception as error:  # noqa: BLE001 - raised again, as ours
+        raise _undecodable(kind, error) from cause_without_data(error)
 
 
 def _decoded(decode: Callable[[bytes], E], data: bytes, kind: type[E]) -> E:
     try:
         return decode(data)
-    except Exception as error:
-        raise _undecodable(kind, error) from error
+    except Exception as error:  # noqa: BLE001 - raised again, as ours
+        raise _undecodable(kind, error) from cause_without_data(error)
 
 
 def _undecodable(kind: type[object], error: Exception) -> EventError:
-    return EventError(f"the data is not a {kind.__qualname__}: {without_data(error)}")
+    return EventError(f"the data is not a {kind.__qualname__}: {without_data(error, kind)}")
 
 
 def _unencodable(event: object, error: Exception) -> EventError:
@@ -241,7 +249,7 @@ def _unencodable(event: object, error: Exception) -> EventError:
 def _plain(event: object) -> object:
     """Return an event as mappings, sequences and scalars, NaN as it is."""
     if kind_of(type(event)) == "pydantic":
-        return cast("_Model", event).model_dump(mode="python", by_alias=True)
+        return cast("_Model", event).model_dump(mode="python", by_alias=True, warnings=False)
     return cast("object", msgspec.to_builtins(event, enc_hook=_dump))
 
 
@@ -249,21 +257,30 @@ def _require_json(data: bytes, event: object) -> None:
     try:
         msgspec.json.decode(data)
     except msgspec.MsgspecError:
-        _refuse_endless(_plain(event), type(event).__qualname__)
+        _refuse_endless(_plain(event), type(event).__qualname__, event)
         raise
 
 
-def _refuse_endless(value: object, path: str) -> None:
+def _refuse_endless(value: object, path: str, source: object = None) -> None:
+    """Raise `EventError` for NaN and infinity, with the way there: fields, but no keys, for those are data.
+
+    `source` is what became the `value`; None if that is not known.
+    """
     if isinstance(value, float):
         if not isfinite(value):
             raise EventError(
                 f"{path} is {value}, which JSON cannot carry: send None, or a codec that can (dawdle.MessagePack())"
             )
     elif isinstance(value, Mapping):
+        has_fields = kind_of(type(source)) is not None
         for key, each in cast("Mapping[object, object]", value).items():
-            _refuse_endless(each, f"{path}.{key}")
+            if has_fields:
+                _refuse_endless(each, f"{path}.{key}", getattr(source, str(key), None))
+            else:
+                _refuse_endless(each, f"{path}[...]", source.get(key) if isinstance(source, Mapping) else None)
     elif isinstance(value, (list, tuple, set, frozenset)):
-        for index, each in enumerate(cast("list[object]", value)):
-            _refuse_endless(each, f"{path}[{index}]")
+        sources: Iterable[object] = chain(source if isinstance(source, (list, tuple)) else (), repeat(None))
+        for index, (each, its_source) in enumerate(zip(cast("list[object]", value), sources, strict=False)):
+            _refuse_endless(each, f"{path}[{index}]", its_source)
     elif kind_of(type(value)) is not None:
-        _refuse_endless(_plain(value), path)
+        _refuse_endless(_plain(value), path, value)

@@ -9,11 +9,12 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from math import ceil
-from typing import Annotated, Any, Final, Literal, cast
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from dawdle._rules.bounds import require_depth
+from dawdle._rules.telling import cause_without_data, without_data
 from dawdle.errors import ConfigurationError, EventError
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "open_envelope",
     "rewrite",
     "seconds",
-    "without_data",
     "write",
 ]
 
@@ -95,30 +95,7 @@ def open_envelope(body: bytes) -> Envelope:
                 raise
             return _reader.decode(_without_nulls(body))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise EventError(f"not a CloudEvent 1.0 in JSON: {without_data(error)}") from error
-
-
-def without_data(error: Exception) -> str:
-    """Return what a reader said of data, and where, without what it repeats of the data itself.
-
-    msgspec repeats values of enums and names of unknown fields; pydantic, whatever it was given.
-    """
-    if isinstance(error, msgspec.ValidationError):
-        return _REPEATED.sub(r"\1", str(error))
-    described: object = getattr(error, "errors", None)
-    if not callable(described):
-        return str(error)
-    found = cast("list[dict[str, Any]]", described(include_url=False, include_context=False, include_input=False))
-    return "; ".join(f"{each['msg']}{_place(each)}" for each in found)
-
-
-def _place(described: Mapping[str, Any]) -> str:
-    """Return where pydantic found it: the field, and not the keys within it, nor one that the model does not have."""
-    named = described["loc"] and described["type"] != "extra_forbidden"
-    return f" - at `$.{described['loc'][0]}`" if named else ""
-
-
-_REPEATED: Final = re.compile(r"(Invalid (?:enum )?value|unknown field) (?:'.*'|`[^`]*`|-?\d+)", re.DOTALL)
+        raise EventError(f"not a CloudEvent 1.0 in JSON: {without_data(error)}") from cause_without_data(error)
 
 
 def _without_nulls(body: bytes) -> bytes:
@@ -175,7 +152,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
         if name in _CORE or name.startswith("dawdle"):
             raise ConfigurationError(f"the header {name!r} is taken: it is an attribute that dawdle writes itself")
         if not isinstance(value, str):
-            raise ConfigurationError(f"the header {name!r} is text, not {value!r}")
+            raise ConfigurationError(f"the header {name!r} is text, not a {type(value).__qualname__}")
 
 
 def aware(time: datetime) -> datetime:

@@ -14,7 +14,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Final
 
-from dawdle.errors import ConfigurationError, EventError, shown
+from dawdle.errors import ConfigurationError, EventError
 
 __all__ = ["Signer"]
 
@@ -76,23 +76,34 @@ def _code(key: bytes, key_id: str, body: bytes) -> bytes:
 
 
 def _checked(keys: Mapping[str, bytes | str]) -> dict[str, bytes]:
-    """Return the keys as bytes. Raises `ConfigurationError`, which shows no key."""
+    """Return the keys as bytes. Raises `ConfigurationError`, which shows none of them.
+
+    An id is not shown either while it is not known to be one: who writes `{KEY: "2026-11"}` has the key there.
+    """
     if not isinstance(keys, Mapping) or not keys:
         raise ConfigurationError(
             "signing_keys maps the id of each key to the key, such as {'2026-11': KEY}; the first signs"
         )
-    found: dict[str, bytes] = {}
-    for key_id, key in keys.items():
-        if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
-            raise ConfigurationError(
-                f"the id of a signing key is 1 to 32 of A-Z, a-z, 0-9, _, . and -, not {shown(key_id)}"
-            )
-        if not isinstance(key, (bytes, str)):
-            raise ConfigurationError(f"the signing key {key_id!r} is bytes or text, not a {type(key).__qualname__}")
-        found[key_id] = key.encode() if isinstance(key, str) else key
-        if len(found[key_id]) < SHORTEST_KEY:
-            raise ConfigurationError(
-                f"the signing key {key_id!r} has {len(found[key_id])} bytes, and {SHORTEST_KEY} are the fewest: "
-                f"make one with secrets.token_hex(32)"
-            )
-    return found
+    return {_key_id(key_id, number): _key(key, number) for number, (key_id, key) in enumerate(keys.items(), 1)}
+
+
+def _key_id(key_id: object, number: int) -> str:
+    if not isinstance(key_id, str) or not _KEY_ID.fullmatch(key_id):
+        raise ConfigurationError(
+            f"the id of signing key {number} is not 1 to 32 of A-Z, a-z, 0-9, _, . and -: signing_keys maps the id of "
+            f"each key to the key, such as {{'2026-11': KEY}}"
+        )
+    return key_id
+
+
+def _key(key: object, number: int) -> bytes:
+    if isinstance(key, str):
+        key = key.encode(errors="surrogatepass")  # any bytes will do, and no error may hold them
+    if not isinstance(key, bytes):
+        raise ConfigurationError(f"signing key {number} is bytes or text, not a {type(key).__qualname__}")
+    if len(key) < SHORTEST_KEY:
+        raise ConfigurationError(
+            f"signing key {number} has {len(key)} bytes, and {SHORTEST_KEY} are the fewest: "
+            f"make one with secrets.token_hex(32)"
+        )
+    return key

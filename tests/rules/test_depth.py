@@ -1,0 +1,150 @@
+"""What is as deep as may be travels in every kind of type, and what is deeper is an error of ours in all of them."""
+
+import dataclasses
+from typing import Any
+
+import attrs
+import msgspec
+import pydantic
+import pytest
+
+from dawdle import JSON, MessagePack
+from dawdle._rules.bounds import DEEPEST
+from dawdle._rules.codec import open_event, seal
+from dawdle._rules.envelope import open_envelope
+from dawdle.errors import EventError
+
+CODECS = {codec.content_type: codec for codec in (JSON(), MessagePack())}
+IN_DATA = DEEPEST - 2
+"""Levels that a field of an event may have: the envelope is one, and the event another."""
+
+
+class Struct(msgspec.Struct):
+    value: Any = None
+    other: str = ""
+
+
+@dataclasses.dataclass
+class Data:
+    value: Any = None
+
+
+@attrs.define
+class Attrs:
+    value: Any = None
+
+
+class Model(pydantic.BaseModel):
+    value: Any = None
+
+
+class Chain(msgspec.Struct):
+    value: "Chain | None" = None
+
+
+class ModelChain(pydantic.BaseModel):
+    value: "ModelChain | None" = None
+
+
+class Holder(msgspec.Struct):
+    value: Model
+
+
+KINDS = [Struct, Data, Attrs, Model]
+
+
+def lists(depth):
+    value = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+def mappings(depth):
+    value = {}
+    for _ in range(depth - 1):
+        value = {"[": value}
+    return value
+
+
+def chained(kind, depth):
+    value = kind()
+    for _ in range(depth - 1):
+        value = kind(value=value)
+    return value
+
+
+def sealed(event, codec):
+    return seal(
+        event,
+        codec=codec,
+        wire_name="Any",
+        event_id="e-1",
+        source="/shop",
+        now=1_750_000_000.0,
+        headers={},
+        delay_ms=0,
+        cause=None,
+        max_body=1_048_576,
+    )
+
+
+def there_and_back(event, codec):
+    return open_event(open_envelope(sealed(event, codec)), type(event), CODECS)
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+@pytest.mark.parametrize("nested", [lists, mappings])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_deepest_event_comes_back(kind, nested, codec):
+    event = kind(value=nested(IN_DATA))
+    assert there_and_back(event, codec) == event
+
+
+@pytest.mark.parametrize("nested", [lists, mappings])
+@pytest.mark.parametrize("kind", KINDS)
+def test_json_one_level_deeper_is_refused_where_it_is_signaled(kind, nested):
+    with pytest.raises(EventError, match=f"{DEEPEST + 1} objects and arrays, and {DEEPEST} is the most"):
+        sealed(kind(value=nested(IN_DATA + 1)), JSON())
+
+
+@pytest.mark.parametrize("kind", [Chain, ModelChain])
+def test_a_chain_of_events_counts_as_what_it_is(kind):
+    event = chained(kind, DEEPEST - 1)
+    assert there_and_back(event, JSON()) == event
+    with pytest.raises(EventError):
+        sealed(chained(kind, DEEPEST), JSON())
+
+
+@pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
+@pytest.mark.parametrize("depth", [5_000, 100_000])
+@pytest.mark.parametrize("kind", [*KINDS, Holder])
+def test_an_abyss_is_an_error_of_ours_and_no_end_of_the_process(kind, depth, codec):
+    event = Holder(Model(value=lists(depth))) if kind is Holder else kind(value=lists(depth))
+    with pytest.raises(EventError, match=r"cannot be encoded|nested too deep"):
+        sealed(event, codec)
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [b"\x91" * 100_000 + b"\x90", b"\x81\xa1a" * 100_000 + b"\x80", b"\xdd\x00\x00\x00\x01" * 100_000 + b"\x90"],
+    ids=["arrays", "mappings", "long arrays"],
+)
+@pytest.mark.parametrize("name", ["value", "unknown"])
+@pytest.mark.parametrize("kind", [*KINDS, Holder])
+def test_an_abyss_of_messagepack_is_an_error_of_ours(kind, name, deep):
+    data = b"\x81" + msgspec.msgpack.encode(name) + deep
+    if kind is Holder:
+        data = b"\x81" + msgspec.msgpack.encode("value") + data
+    body = msgspec.json.encode(
+        {
+            "specversion": "1.0",
+            "id": "f-1",
+            "source": "/elsewhere",
+            "type": "Any",
+            "datacontenttype": "application/msgpack",
+            "data_base64": data,
+        }
+    )
+    with pytest.raises(EventError, match=f"the data is not a {kind.__name__}"):
+        open_event(open_envelope(body), kind, CODECS)
