@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from dawdle import Dawdle, Registry
+from dawdle.abc import Outgoing
 from dawdle.backends.memory import Memory
 
 pytestmark = pytest.mark.anyio
@@ -119,3 +120,33 @@ async def test_a_queue_that_does_not_wait_is_asked_twice_a_second_while_it_is_em
         await app.signal_many([Placed(number) for number in range(500)])
         await clock.advance(1)
     assert len(seen) == 500
+
+
+async def test_nothing_is_received_before_the_queue_has_been_asked_where_its_dead_letters_go(clock):
+    registry = Registry()
+
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    class Slow(Counting):
+        found = None
+
+        @property
+        def dead_letters(self):
+            return self.found
+
+        async def about_to_receive(self):
+            await self.time.sleep_until(self.time.monotonic() + 5)
+            self.found = self._dead
+
+    queue = Slow(clock=clock)
+    async with Dawdle(queue, registry=registry, clock=clock) as app:
+        await queue.send([Outgoing(b"no event")])
+        idle = asyncio.create_task(app.idle())
+        await clock.advance(4)
+        assert queue.asked == []
+        await clock.advance(20)
+        assert idle.done()
+        await idle
+    assert queue.messages() == []
+    assert len(queue.found.messages()) == 1

@@ -62,6 +62,8 @@ class Receiver:
         self._start_carrier = start_carrier
         self._tasks: dict[asyncio.Task[None], bool] = {}
         self._stopping = False
+        self._preparing = asyncio.Lock()
+        self._prepared = False
 
     async def run(self) -> None:
         """Receive until stopped; returns when the last open poll is back."""
@@ -91,6 +93,7 @@ class Receiver:
 
         While the queue cannot be asked it is tried again, until a stop.
         """
+        await self._prepare()
         while not self._stopping:
             self._slots.force()  # nothing is in hand, so whoever has the slots only waits for messages, as we do
             try:
@@ -105,17 +108,20 @@ class Receiver:
         return 0
 
     async def _prepare(self) -> None:
-        """Let the backend look up what it needs, for as long as that takes, and have what renews leases made."""
-        self._backoff.want()
-        if self._keeper is not None:
-            await self._keeper.ready()
-        while not self._stopping:
-            try:
-                await self._queue.home.about_to_receive()
-            except Exception as error:  # noqa: BLE001 - as with a receive: whatever it is, it may pass
-                await self._backoff.fail(error)
-            else:
-                return
+        """Let the backend look up what it needs, for as long as that takes, and have what renews leases made.
+
+        Once, before anything is received: what comes earlier would find no dead-letter queue.
+        """
+        async with self._preparing:
+            if self._keeper is not None:
+                await self._keeper.ready()
+            while not self._prepared and not self._stopping:
+                try:
+                    await self._queue.home.about_to_receive()
+                except Exception as error:  # noqa: BLE001 - as with a receive: whatever it is, it may pass
+                    await self._backoff.fail(error)
+                else:
+                    self._prepared = True
 
     def _start(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         task = group.create_task(self._receive(group, first=first), name=f"dawdle: receive from {self._queue.name}")
@@ -128,6 +134,7 @@ class Receiver:
         most = -(-self._slots.total // want)
         hurried = 0
         if first:
+            self._backoff.want()
             await self._prepare()
         while not self._stopping:
             room = await self._slots.take(want)

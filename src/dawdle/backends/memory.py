@@ -78,7 +78,7 @@ class Memory:
         self._later: list[tuple[float, int, _Message]] = []
         # One lease for all, so the order of insertion is the order of expiry; a renewal inserts anew.
         self._held: dict[str, _Message] = {}
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._waiters: dict[int, asyncio.Future[None]] = {}
         self._dead: Memory | None = None
         if dead_letters:
             self._dead = Memory(
@@ -120,8 +120,9 @@ class Memory:
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
         """Receive up to `limit` messages, waiting up to `wait` seconds for the first. Loses none when cancelled."""
         until = self._clock.monotonic() + wait
+        turn = next(self._numbers)
         while not (got := self._claim(limit)) and self._clock.monotonic() < until:
-            await self._change(min(until, self._next_change()))
+            await self._change(turn, min(until, self._next_change()))
         return got
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
@@ -215,27 +216,30 @@ class Memory:
         held = next(iter(self._held.values()), None)
         return min(inf if held is None else held.due, self._later[0][0] if self._later else inf)
 
-    async def _change(self, until: float) -> None:
-        """Wait until something was stored or released, or until a moment of the clock."""
+    async def _change(self, turn: int, until: float) -> None:
+        """Wait until something was stored or released, or until a moment of the clock.
+
+        The receive that began first is woken first, also if it was woken before and found nothing.
+        """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self._waiters[turn] = waiter
         try:
             async with Deadline(self._clock, until):
                 await waiter
         except TimeoutError:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
-            if self._waiters:  # who has waited for longer comes first
+            self._waiters.pop(turn, None)
+            if self._waiters and min(self._waiters) < turn:  # who has waited for longer comes first
                 self._wake()
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
+            self._waiters.pop(turn, None)
             self._wake()  # another receive must have what was meant for us, and watch the time that we watched
             raise
 
     def _wake(self) -> None:
         """Wake one receive. It claims by itself when it runs, so what it is told can still be taken by another."""
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter = self._waiters.pop(min(self._waiters))
             if not waiter.done():
                 waiter.set_result(None)
                 return
