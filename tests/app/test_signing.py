@@ -135,7 +135,9 @@ async def test_an_event_that_is_nested_too_deep_is_refused_where_it_is_signaled_
 
     async with running() as app:
         await app.signal(Deep(nested(198)))
-        with pytest.raises(EventError, match="nested too deep to be read: 201 objects and arrays, and 200 is the most"):
+        with pytest.raises(
+            EventError, match="this Deep is nested too deep to be read: 201 objects and arrays, and 200 is the most"
+        ):
             await app.signal(Deep(nested(199)))
         await queue.send([Outgoing(b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}")])
         await app.idle()

@@ -22,7 +22,7 @@ def require_size(body: bytes, limit: int) -> None:
         raise EventError(f"it is too large to be read: {len(body):,} bytes, and {limit:,} is the most")
 
 
-def require_depth(body: bytes) -> None:
+def require_depth(body: bytes, what: str = "it") -> None:
     """Raise `EventError` for JSON that is nested deeper than `DEEPEST`. What is no JSON may pass: the parser says so.
 
     Few bodies have more brackets than may be nested, so counting them answers nearly always.
@@ -32,7 +32,9 @@ def require_depth(body: bytes) -> None:
     steps = array("b", _outside_texts(body).translate(_STEPS))
     depth = max(accumulate(steps), default=0)
     if depth > DEEPEST:
-        raise EventError(f"it is nested too deep to be read: {depth:,} objects and arrays, and {DEEPEST} is the most")
+        raise EventError(
+            f"{what} is nested too deep to be read: {depth:,} objects and arrays, and {DEEPEST} is the most"
+        )
 
 
 def _outside_texts(body: bytes) -> bytes:

@@ -164,7 +164,7 @@ def seal(
         attributes["datacontenttype"] = codec.content_type
         attributes["data_base64"] = data
     body = write(attributes)
-    require_depth(body)
+    require_depth(body, f"this {type(event).__qualname__}")
     if len(body) > max_body - HEADROOM:
         raise EventTooLargeError(
             f"this {type(event).__qualname__} makes a message of {len(body):,} bytes, and the queue takes "
