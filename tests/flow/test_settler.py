@@ -1,0 +1,81 @@
+"""The settler keeps to the order of sends and acks that the model of the rules is checked with."""
+
+import asyncio
+from itertools import product
+
+import pytest
+from tests.rules.model.steps import Protocol
+from tests.rules.model.world import Hand as ModelHand
+
+from dawdle._flow.hands import Hand
+from dawdle._flow.settler import Settler
+from dawdle._flow.watch import Watch
+from dawdle._rules.settlement import Ack, Copy, Forward, Release
+from dawdle.abc import Delivery, Limits
+from dawdle.errors import BackendError
+
+pytestmark = pytest.mark.anyio
+
+
+class Queue:
+    """Answers as the test says, and notes what it was asked, and when it had answered."""
+
+    name = "default"
+    limits = Limits(max_batch=10, max_body=1024, max_batch_bytes=1024)
+
+    def __init__(self, *, stored=(), lost=False):
+        self.home = self
+        self.dead = self
+        self.notes = []
+        self._stored = dict(stored)
+        self._lost = lost
+
+    async def send(self, outgoing):
+        self.notes.append(f"send {outgoing.body.decode()}")
+        for _ in range(len(self._stored)):
+            await asyncio.sleep(0)
+        self.notes.append(f"answer to {outgoing.body.decode()}")
+        if not self._stored[outgoing.body]:
+            raise BackendError("no answer")
+
+    async def ack(self, receipt):
+        self.notes.append("ack")
+        if self._lost:
+            raise BackendError("not ours", kind="lost")
+
+    async def release(self, receipt, seconds):
+        self.notes.append(f"release {seconds:g}")
+
+
+def hand_of(queue, clock):
+    delivery = Delivery(receipt="r", key="k", body=b"", receives=1, stored_at=None, received_at=None, group=None)
+    return Hand(queue, delivery, clock)
+
+
+async def settled(clock, settlement, **answers):
+    queue = Queue(**answers)
+    await Settler(clock=clock, watch=Watch(())).settle(hand_of(queue, clock), None, settlement)
+    return queue.notes
+
+
+def last_of(hand):
+    """What the model's worker ends with."""
+    return "ack" if hand.phase == "acks" else f"release {hand.wait:g}"
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_verdict_without_copies_is_one_call(clock, lost):
+    assert await settled(clock, Ack(), lost=lost) == [last_of(Protocol().begins(ModelHand("acks")))]
+    assert await settled(clock, Release(5), lost=lost) == [last_of(Protocol().begins(ModelHand("releases", wait=5)))]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_copies_are_all_asked_for_and_all_answered_before_the_message_is_let_go_of(clock, number):
+    bodies = [b"one", b"two", b"three"][:number]
+    for kinds, answers in product(product(["retry", "dead"], repeat=number), product([True, False], repeat=number)):
+        copies = tuple(Copy(body=body, delay=0.0, why=why) for body, why in zip(bodies, kinds, strict=True))
+        stored = dict(zip(bodies, answers, strict=True))
+        *sends, last = await settled(clock, Forward(copies, otherwise=7), stored=stored)
+        assert sorted(sends) == sorted(f"{what} {body.decode()}" for what in ("send", "answer to") for body in bodies)
+        sent = Protocol().begins(ModelHand("sends", wait=7))._replace(is_doubtful=not all(answers))
+        assert last == last_of(Protocol().after_sends(sent))

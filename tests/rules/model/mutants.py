@@ -1,0 +1,210 @@
+"""Mistakes that could be made in the rules or by those who carry them out, one each. All of them must be found."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from dawdle._rules.envelope import moment, rewrite
+from dawdle._rules.outcome import Done, Interrupted
+from dawdle._rules.settlement import Ack, Copy, Forward, Settlement
+from dawdle._rules.verdict import Run, admit, settle
+from tests.rules.model.scenarios import CHAIN, FAN_OUT, OWED, ROLLING, UNDECODABLE, WANTED_BY_NONE
+from tests.rules.model.steps import Protocol
+from tests.rules.model.truth import Rules, Scenario
+from tests.rules.model.world import IDLE, NOW, Hand
+
+
+class Mutant(NamedTuple):
+    name: str
+    scenario: Scenario
+    wrong: str
+    """What the story says is wrong."""
+    step: str
+    """What it names among the steps that lead there."""
+    rules: Rules = Rules()
+    protocol: Protocol = Protocol()
+
+
+class AckBeforeSend(Protocol):
+    def begins(self, hand: Hand) -> Hand:
+        return hand._replace(phase="acks") if hand.phase == "sends" else hand
+
+    def after_ack(self, hand: Hand) -> Hand:
+        return hand._replace(phase="sends") if hand.unsent else IDLE
+
+    def after_sends(self, hand: Hand) -> Hand:
+        return IDLE
+
+
+class AckInDoubt(Protocol):
+    """A send that has no answer counts as stored."""
+
+    def after_sends(self, hand: Hand) -> Hand:
+        return Hand("acks")
+
+
+class ForgetInDoubt(Protocol):
+    """A message whose copies are in doubt is kept in hand for ever."""
+
+    def after_sends(self, hand: Hand) -> Hand:
+        return Hand("sends", unsent=(), is_doubtful=True) if hand.is_doubtful else Hand("acks")
+
+
+class AckWhenLost(Protocol):
+    """Whoever loses its lease deletes the message, as somebody else's."""
+
+    def after_loss(self, hand: Hand) -> Hand:
+        return Hand("acks")
+
+
+def copies_changed(verdict: Run | Settlement, change: Callable[[Copy], Copy]) -> Run | Settlement:
+    if not isinstance(verdict, Forward):
+        return verdict
+    return msgspec.structs.replace(verdict, copies=tuple(map(change, verdict.copies)))
+
+
+def with_body(copy: Copy, **changes: object) -> Copy:
+    return msgspec.structs.replace(copy, body=rewrite(copy.body, changes))
+
+
+def admit_and_change(which: str, change: Callable[[Copy], Copy]) -> Rules:
+    """The copies of one kind that admitting asks for, changed."""
+
+    def mutated(*args, **kwargs):
+        return copies_changed(admit(*args, **kwargs), lambda copy: change(copy) if copy.why == which else copy)
+
+    return Rules(admit=mutated)
+
+
+def settle_and_change(which: str, change: Callable[[Copy, int], Copy]) -> Rules:
+    """The copies of one kind that settling asks for, changed; the attempt of the original is told."""
+
+    def mutated(body, envelope, results, **kwargs):
+        def changed(copy: Copy) -> Copy:
+            return change(copy, envelope.attempt) if copy.why == which else copy
+
+        return copies_changed(settle(body, envelope, results, **kwargs), changed)
+
+    return Rules(settle=mutated)
+
+
+def ack_unclaimed(*args, **kwargs):
+    verdict = admit(*args, **kwargs)
+    is_unclaimed = isinstance(verdict, Forward) and verdict.copies[0].why == "unclaimed"
+    return Ack() if is_unclaimed else verdict
+
+
+def one_copy_for_all(*args, **kwargs):
+    verdict = settle(*args, **kwargs)
+    return Forward(verdict.copies[:1], verdict.otherwise) if isinstance(verdict, Forward) else verdict
+
+
+def interrupted_is_done(body, envelope, results, **kwargs):
+    finished = [
+        msgspec.structs.replace(result, outcome=Done()) if isinstance(result.outcome, Interrupted) else result
+        for result in results
+    ]
+    return settle(body, envelope, finished, **kwargs)
+
+
+def last_attempt_is_never_made(body, envelope, results, **kwargs):
+    fewer = [
+        msgspec.structs.replace(
+            result, retry=msgspec.structs.replace(result.retry, max_attempts=max(1, result.retry.max_attempts - 1))
+        )
+        for result in results
+    ]
+    return settle(body, envelope, fewer, **kwargs)
+
+
+def a_hop_is_all(*args, now, **kwargs):
+    return admit(*args, now=now + 900.0, **kwargs)
+
+
+def given_up_at_once(*args, terms, **kwargs):
+    return admit(*args, terms=msgspec.structs.replace(terms, unclaimed=0.0), **kwargs)
+
+
+def ack_undecodable(*args, **kwargs):
+    return Ack()
+
+
+def wait_anew(copy: Copy) -> Copy:
+    """Every hop begins to wait for the whole delay."""
+    return with_body(copy, dawdledue=None, dawdledelay="2400000")
+
+
+PLANTED = [
+    Mutant("ack before send", FAN_OUT, "lost for b", "acks, and the message is deleted", protocol=AckBeforeSend()),
+    Mutant("ack of the unclaimed", ROLLING, "lost for", "is to ack", rules=Rules(admit=ack_unclaimed)),
+    Mutant(
+        "one copy for all that failed",
+        FAN_OUT,
+        "lost for b",
+        "has run a: failed, b: failed, and has 1 to send",
+        rules=Rules(settle=one_copy_for_all),
+    ),
+]
+
+OTHERS = [
+    Mutant("a hop is acked before it is stored", CHAIN, "lost for a and b", "acks", protocol=AckBeforeSend()),
+    Mutant("no answer counts as stored", FAN_OUT, "lost for", "which is lost, and is to ack", protocol=AckInDoubt()),
+    Mutant("what is in doubt is kept in hand", FAN_OUT, "nothing that goes well", "lost", protocol=ForgetInDoubt()),
+    Mutant("a lost lease is acked", FAN_OUT, "lost for a and b", "loses its lease", protocol=AckWhenLost()),
+    Mutant(
+        "each hop waits anew",
+        CHAIN,
+        "it is due in 1500 s; the copy says in 2400 s",
+        "receives the event for all",
+        rules=admit_and_change("delayed", wait_anew),
+    ),
+    Mutant(
+        "each hop is due at its end",
+        CHAIN,
+        "it is due in 1500 s; the copy says in 900 s",
+        "receives the event for all",
+        rules=admit_and_change("delayed", lambda copy: with_body(copy, dawdledue=moment(NOW + copy.delay))),
+    ),
+    Mutant("the next hop is taken for over", CHAIN, "s early", "runs a and b", rules=Rules(admit=a_hop_is_all)),
+    Mutant(
+        "the unclaimed owe everybody",
+        OWED,
+        "a copy owes ['a', 'b'] of ['b']",
+        "receives the event for b",
+        rules=admit_and_change("unclaimed", lambda copy: with_body(copy, dawdleowed=None)),
+    ),
+    Mutant(
+        "the unclaimed begin to wait anew",
+        WANTED_BY_NONE,
+        "nothing that goes well ends this, from the start",
+        "",
+        rules=admit_and_change("unclaimed", lambda copy: with_body(copy, dawdlesince=moment(NOW))),
+    ),
+    Mutant("given up at once", ROLLING, "given up after 0 s", "receives", rules=Rules(admit=given_up_at_once)),
+    Mutant("interrupted is done", FAN_OUT, "lost for", "interrupted", rules=Rules(settle=interrupted_is_done)),
+    Mutant(
+        "interrupted is an attempt",
+        FAN_OUT,
+        "it says attempt 2 after 0 failures",
+        "interrupted",
+        rules=settle_and_change("interrupted", lambda copy, attempt: with_body(copy, dawdleattempt=attempt + 1)),
+    ),
+    Mutant(
+        "a failure is no attempt",
+        FAN_OUT,
+        "it says attempt 1 after 1 failures",
+        "failed",
+        rules=settle_and_change("retry", lambda copy, attempt: with_body(copy, dawdleattempt=attempt)),
+    ),
+    Mutant(
+        "the last attempt is never made",
+        FAN_OUT,
+        "given up after 1 of 2 attempts",
+        "failed",
+        rules=Rules(settle=last_attempt_is_never_made),
+    ),
+    Mutant(
+        "the undecodable is acked", UNDECODABLE, "lost for a and b", "ack", rules=Rules(undecodable=ack_undecodable)
+    ),
+]

@@ -1,0 +1,103 @@
+"""One event each, and a world that it goes through. Small, so that all of it can be visited."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from dawdle import Registry, Retry
+from dawdle._rules.envelope import write
+from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Rejected
+from dawdle._rules.roster import Roster
+from dawdle._rules.settlement import Terms
+from tests.rules.model.truth import Scenario
+from tests.rules.model.world import UNCLAIMED, Truth
+
+REACH = 900.0
+DELAY = 2400.0
+"""Seconds. Three hops of 900 s, 900 s and 600 s."""
+
+LEASE = 300.0
+"""Seconds, in the chain of delays: a part of each hop, so that fewer moments differ."""
+
+ALL = (Done(), Failed("no"), Rejected("no"), Later(3.0), Crowded(), Interrupted())
+FEW = (Done(), Failed("no"), Interrupted())
+
+
+class Placed(msgspec.Struct):
+    text: str = ""
+
+
+def roster_of(handlers: Mapping[str, Retry]) -> Roster:
+    registry = Registry()
+    for name, retry in handlers.items():
+        registry.on_event(Placed, name=name, retry=retry)(lambda event: None)
+    return Roster(registry)
+
+
+def body_of(**attributes: object) -> bytes:
+    return write({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", **attributes})
+
+
+def terms_of(**changes: object) -> Terms:
+    usual: dict[str, object] = {"reach": REACH, "keeps_dead": True, "shared": True, "unclaimed": UNCLAIMED}
+    return Terms(**{**usual, "max_body": 1_048_576, **changes})
+
+
+TWICE, THRICE = Retry(max_attempts=2, initial=5, jitter=0), Retry(max_attempts=3, initial=7, jitter=0)
+QUICK = Retry(max_attempts=2, initial=1, factor=1, jitter=0)
+ONCE = Retry(max_attempts=1)
+BOTH = roster_of({"a": TWICE, "b": THRICE})
+BOTH_QUICK, ONLY_A = roster_of({"a": QUICK, "b": QUICK}), roster_of({"a": QUICK})
+BOTH_ONCE = roster_of({"a": ONCE, "b": ONCE})
+NONE = Roster(Registry())
+
+FAN_OUT = Scenario("fan-out", body_of(), (BOTH, BOTH), terms_of(), 4, ALL)
+CHAIN = Scenario(
+    "delay chain",
+    body_of(dawdledelay=str(int(DELAY * 1000))),
+    (BOTH_ONCE, BOTH_ONCE),
+    terms_of(),
+    4,
+    (Done(), Failed("no")),
+    truth=Truth(due=DELAY),
+    wait=REACH,
+    lapses=(0.0, LEASE),
+)
+ROLLING = FAN_OUT._replace(name="a node lacks a handler", rosters=(BOTH_QUICK, ONLY_A), outcomes=FEW)
+UNDECODABLE = FAN_OUT._replace(name="no event at all", body=b"\x00", is_poison=True, outcomes=FEW)
+UNREADABLE = FAN_OUT._replace(name="data of another type", body=body_of(data={"text": 5}), is_poison=True)
+NO_DEAD = {"keeps_dead": False}
+NO_DELAY = {"reach": 0.0}
+
+
+def _under(scenario: Scenario, how: str, **changes: object) -> Scenario:
+    """The same under other terms."""
+    return scenario._replace(name=f"{scenario.name}, {how}", terms=terms_of(**changes))
+
+
+NO_DELAYS = _under(CHAIN._replace(wait=0.0), "the queue cannot delay", **NO_DELAY)
+OWED = ROLLING._replace(
+    name="a node lacks the owed handler", body=body_of(dawdleowed="b"), over=frozenset("a"), faults=3
+)
+WANTED_BY_NONE = ROLLING._replace(name="no node has a handler", rosters=(NONE, NONE))
+
+SCENARIOS = [
+    FAN_OUT,
+    _under(FAN_OUT, "no dead-letter queue", **NO_DEAD),
+    _under(FAN_OUT._replace(outcomes=(*FEW, Rejected("no"))), "the queue cannot delay", **NO_DELAY),
+    _under(FAN_OUT._replace(outcomes=FEW), "neither", **NO_DEAD, **NO_DELAY),
+    CHAIN,
+    NO_DELAYS,
+    _under(CHAIN._replace(faults=3), "no dead-letter queue", **NO_DEAD),
+    ROLLING,
+    OWED,
+    ROLLING._replace(name="a node has no handlers", rosters=(BOTH_ONCE, NONE), faults=3),
+    WANTED_BY_NONE,
+    _under(ROLLING._replace(faults=3), "no dead-letter queue", **NO_DEAD),
+    _under(ROLLING._replace(faults=3), "the queue cannot delay", **NO_DELAY),
+    UNDECODABLE,
+    _under(UNDECODABLE, "no dead-letter queue", **NO_DEAD)._replace(ends=False),
+    _under(UNDECODABLE, "neither", **NO_DEAD, **NO_DELAY)._replace(ends=False),
+    UNREADABLE,
+    _under(UNREADABLE, "no dead-letter queue", **NO_DEAD)._replace(ends=False),
+]

@@ -1,0 +1,249 @@
+"""What may happen next: every step of every worker, every fault, and the passing of time."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from tests.rules.model.truth import Rules, Scenario, Truths
+from tests.rules.model.world import IDLE, NOBODY, Hand, Message, Unsent, World, later, opened
+
+MOST_RECEIVES = 6
+"""More of them make no difference."""
+
+
+class Step(NamedTuple):
+    text: str
+    world: World
+    faults: int = 0
+    complaint: str | None = None
+
+
+class Protocol:
+    """The order of sends and acks, as the settler has it. A mutant has another."""
+
+    def begins(self, hand: Hand) -> Hand:
+        """What a worker does first to carry a verdict out."""
+        return hand
+
+    def after_sends(self, hand: Hand) -> Hand:
+        """What it does when each copy has an answer, or none is to be had."""
+        return Hand("releases", wait=hand.wait) if hand.is_doubtful else Hand("acks")
+
+    def after_ack(self, hand: Hand) -> Hand:
+        """What it does when the message is deleted."""
+        return IDLE
+
+    def after_loss(self, hand: Hand) -> Hand:
+        """What it does when it learns, while its handlers run, that the message is not its own any more."""
+        return IDLE
+
+
+class Steps:
+    """The steps of one scenario."""
+
+    def __init__(self, scenario: Scenario, rules: Rules, protocol: Protocol) -> None:
+        self._scenario = scenario
+        self._truths = Truths(scenario, rules)
+        self._protocol = protocol
+        self._stages = {"runs": self._run, "sends": self._send, "acks": self._ack, "releases": self._release}
+
+    @property
+    def first(self) -> World:
+        """The event is stored, and nobody has it yet."""
+        scenario = self._scenario
+        stored = Message(scenario.body, scenario.truth, scenario.wait, receives=scenario.receives)
+        return World((stored,), over=scenario.over)
+
+    def complaint_about(self, world: World) -> str | None:
+        """Say what is wrong with a world: who is owed and kept by nothing, and who is miscounted."""
+        kept = set(world.over)
+        for message in world.messages:
+            kept |= self._truths.owed_by(message.body)
+            wrong = self._truths.miscounts(message.body, message.truth)
+            if wrong is not None:
+                return f"{self._called(message.body)} is miscounted: {wrong}"
+        lost = sorted(self._scenario.handlers.keys() - kept)
+        return f"the event is lost for {' and '.join(lost)}" if lost else None
+
+    def of(self, world: World, faults_left: int) -> Iterator[Step]:
+        """Everything that may happen in this world; what nobody else can notice happens alone."""
+        for worker, hand in enumerate(world.hands):
+            if hand.phase in ("acks", "releases") and world.claimed_by(worker) is None:
+                yield from self._stages[hand.phase](world, worker, hand, faults_left)
+                return
+        for worker, hand in enumerate(world.hands):
+            if hand.phase == "idle":
+                if worker == 0 or not (self._scenario.are_alike and world.hands[0] is world.hands[1]):
+                    yield from self._receive(world, worker)
+                continue
+            yield from self._stages[hand.phase](world, worker, hand, faults_left)
+            yield from self._adopt(world, worker)
+            if faults_left:
+                yield from self._break(world, worker)
+        waits = [each.wait for each in world.messages if each.wait > 0]
+        if waits:
+            yield Step(f"{min(waits):g} s pass", later(world, min(waits)))
+
+    # A worker's own steps
+
+    def _receive(self, world: World, worker: int) -> Iterator[Step]:
+        for message in dict.fromkeys(world.messages):
+            if message.wait > 0 or message.holder != NOBODY:
+                continue
+            receives = min(message.receives + 1, MOST_RECEIVES) if self._scenario.counts_receives else 0
+            taken = self._truths.take(worker, message.body, message.truth, message.age, receives)
+            hand = self._begun(taken.hand)
+            held = message._replace(holder=worker, receives=receives)
+            text = f"worker {worker} receives {self._called(message.body)}, and {_doing(hand)}"
+            yield Step(text, world.instead(message, held).with_hand(worker, hand), 0, taken.complaint)
+
+    def _begun(self, hand: Hand) -> Hand:
+        return hand if hand.phase == "runs" else self._protocol.begins(hand)
+
+    def _run(self, world: World, worker: int, hand: Hand, faults_left: int) -> Iterator[Step]:
+        for ending in self._truths.endings(hand.handlers):
+            if ending.faults > faults_left:
+                continue
+            taken = self._truths.settle(hand, ending)
+            after = self._protocol.begins(taken.hand)
+            over = world.over | ending.done
+            if not ending.is_interrupted:
+                # The handlers of an event are those of the node that first handles it.
+                over |= self._truths.owed_by(hand.body).difference(hand.handlers)
+            text = f"worker {worker} has run {ending}, and {_doing(after)}"
+            yield Step(text, world._replace(over=over).with_hand(worker, after), ending.faults, taken.complaint)
+        message = world.claimed_by(worker)
+        if message is None or message.holder != worker:
+            after = self._protocol.after_loss(hand)
+            lost = _dropped(world, worker, message) if after is IDLE else world.with_hand(worker, after)
+            yield Step(f"worker {worker} learns that its lease is lost, and {_doing(after)}", lost)
+
+    def _send(self, world: World, worker: int, hand: Hand, faults_left: int) -> Iterator[Step]:
+        for copy in dict.fromkeys(hand.unsent):
+            yield self._sent(world, worker, (copy,), stored=True, told=True)
+            if faults_left:
+                yield self._sent(world, worker, (copy,), stored=True, told=False)
+                yield self._sent(world, worker, (copy,), stored=False, told=False)
+        if faults_left and len(hand.unsent) > 1:
+            yield self._sent(world, worker, hand.unsent, stored=True, told=False)
+            yield self._sent(world, worker, hand.unsent, stored=False, told=False)
+
+    def _sent(self, world: World, worker: int, copies: tuple[Unsent, ...], *, stored: bool, told: bool) -> Step:
+        hand = world.hands[worker]
+        unsent = list(hand.unsent)
+        for copy in copies:
+            unsent.remove(copy)
+        after = hand._replace(unsent=tuple(unsent), is_doubtful=hand.is_doubtful or not told)
+        if not unsent:
+            after = self._protocol.after_sends(after)
+        over = world.over
+        messages = world.messages
+        for copy in copies if stored else ():
+            if copy.is_letter:
+                over |= self._truths.owed_by(copy.body)
+            else:
+                messages = (*messages, Message(copy.body, copy.truth, copy.wait))
+        what = " and ".join(f"{'a letter: ' * copy.is_letter}{self._called(copy.body)}" for copy in copies)
+        ended = "which is stored" if told else "which is stored, but the answer is lost" if stored else "which is lost"
+        text = f"worker {worker} sends {what}, {ended}, and {_doing(after)}"
+        world = world._replace(messages=messages, over=over).with_hand(worker, after)
+        return Step(text, world, 0 if told else 1)
+
+    def _ack(self, world: World, worker: int, hand: Hand, faults_left: int) -> Iterator[Step]:
+        message = world.claimed_by(worker)
+        acked = world.with_hand(worker, self._protocol.after_ack(hand))
+        if message is None:
+            yield Step(f"worker {worker} acks what is gone", acked)
+            return
+        deleted = world._replace(messages=_without(world.messages, message))
+        yield Step(f"worker {worker} acks, and the message is deleted", deleted.with_hand(worker, acked.hands[worker]))
+        if message.holder != worker:
+            yield Step(
+                f"worker {worker} acks by an old receipt, and nothing is deleted",
+                acked.instead(message, _unclaimed(message, worker)),
+            )
+        if faults_left:
+            yield Step(f"worker {worker} acks, and the answer is lost: it tries again", deleted, 1)
+            yield from self._gone(world, worker, "acks, which is lost until the lease ends")
+
+    def _release(self, world: World, worker: int, hand: Hand, faults_left: int) -> Iterator[Step]:
+        message = world.claimed_by(worker)
+        released = world.with_hand(worker, IDLE)
+        if message is None:
+            yield Step(f"worker {worker} releases what is gone", released)
+            return
+        free = _unclaimed(message, worker)
+        if message.holder == worker:
+            free = free._replace(wait=hand.wait)
+        yield Step(f"worker {worker} releases the message for {hand.wait:g} s", released.instead(message, free))
+        if faults_left:
+            yield from self._gone(world, worker, "releases, which is lost")
+
+    def _adopt(self, world: World, worker: int) -> Iterator[Step]:
+        """A message in hand that comes again to the same process starts nothing: its newer receipt is used."""
+        message = world.claimed_by(worker)
+        if message is not None and message.holder == NOBODY and message.wait == 0:
+            held = _unclaimed(message, worker)._replace(holder=worker)
+            yield Step(
+                f"worker {worker} receives what it has in hand, and takes the receipt", world.instead(message, held)
+            )
+
+    # Faults that may happen at any moment
+
+    def _break(self, world: World, worker: int) -> Iterator[Step]:
+        phase, message = world.hands[worker].phase, world.claimed_by(worker)
+        is_held = message is not None and message.holder == worker
+        if phase == "sends" or (phase == "runs" and is_held):  # elsewhere it is as if something were lost
+            yield from self._gone(world, worker, "crashes, and is started anew")
+        if message is not None and is_held:
+            stale = tuple(sorted((*message.stale, worker)))
+            lost = world.instead(message, message._replace(holder=NOBODY, stale=stale))
+            yield Step(f"worker {worker} loses its lease, and does not know it", lost, 1)
+
+    def _gone(self, world: World, worker: int, how: str) -> Iterator[Step]:
+        """A worker lets go of everything; what it held comes back when the lease ends."""
+        message = world.claimed_by(worker)
+        held = message is not None and message.holder == worker
+        for lapse in self._scenario.lapses if held else (0.0,):
+            text = f"worker {worker} {how}" + (f"; its message comes back in {lapse:g} s" if held else "")
+            yield Step(text, _dropped(world, worker, message, lapse), 1)
+
+    def _called(self, body: bytes) -> str:
+        envelope = opened(body)
+        if envelope is None:
+            return "what is no event"
+        owed = "all" if envelope.owed is None else envelope.owed
+        return f"the event for {owed}, attempt {envelope.attempt}"
+
+
+def _doing(hand: Hand) -> str:
+    match hand.phase:
+        case "idle":
+            return "is idle"
+        case "runs":
+            return f"runs {' and '.join(hand.handlers)}"
+        case "sends":
+            return f"has {len(hand.unsent)} to send"
+        case "acks":
+            return "is to ack"
+    return "is to release"
+
+
+def _unclaimed(message: Message, worker: int) -> Message:
+    """A message that this worker has no claim on any more."""
+    if message.holder == worker:
+        return message._replace(holder=NOBODY)
+    return message._replace(stale=tuple(each for each in message.stale if each != worker))
+
+
+def _dropped(world: World, worker: int, message: Message | None, lapse: float = 0.0) -> World:
+    dropped = world.with_hand(worker, IDLE)
+    if message is None:
+        return dropped
+    free = _unclaimed(message, worker)
+    return dropped.instead(message, free._replace(wait=lapse) if message.holder == worker else free)
+
+
+def _without(messages: tuple[Message, ...], message: Message) -> tuple[Message, ...]:
+    found = list(messages)
+    found.remove(message)
+    return tuple(found)

@@ -1,0 +1,273 @@
+"""Asks the rules, once for each question, and compares what they answer with what is true.
+
+The rules see bodies only. What is true of a message is counted beside them, from what happened: how often its handler
+failed, when it may run, since when nobody wants it. A rule that says otherwise is complained of where it says so.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import NamedTuple
+
+from dawdle import JSON, Retry
+from dawdle._rules import verdict
+from dawdle._rules.codec import open_event
+from dawdle._rules.envelope import open_envelope, seconds
+from dawdle._rules.outcome import Done, Failed, Interrupted, Later, Outcome, Rejected
+from dawdle._rules.roster import Roster
+from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Terms
+from dawdle._rules.verdict import Result, Run
+from dawdle.errors import EventError
+from tests.rules.model.world import NOW, Hand, Truth, Unsent, opened
+
+CODECS = {JSON.content_type: JSON()}
+SLACK = 0.0011
+"""Seconds. A timestamp is rounded up to the millisecond."""
+
+HARMLESS = (Done, Interrupted)
+"""Outcomes that cost no fault of their own. A stop costs one, however many handlers it interrupts."""
+
+
+class Rules(NamedTuple):
+    """What is under check; a mutant takes another for one of these."""
+
+    admit: Callable[..., Run | Settlement] = verdict.admit
+    settle: Callable[..., Settlement] = verdict.settle
+    undecodable: Callable[..., Settlement] = verdict.undecodable
+    unreadable: Callable[..., Settlement] = verdict.unreadable
+
+
+class Scenario(NamedTuple):
+    """One event, those who handle it, and what may happen."""
+
+    name: str
+    body: bytes
+    rosters: tuple[Roster, Roster]
+    """One for each worker."""
+    terms: Terms
+    faults: int
+    outcomes: tuple[Outcome, ...]
+    truth: Truth = Truth()
+    over: frozenset[str] = frozenset()
+    """Handlers that were through with it before."""
+    wait: float = 0.0
+    lapses: tuple[float, ...] = (0.0,)
+    """Seconds after which a message comes back whose lease is not renewed any more."""
+    is_poison: bool = False
+    """No node can ever read it."""
+    ends: bool = True
+    """Without further faults, nothing is left in the queue in the end."""
+    counts_receives: bool = False
+    """Receives make a difference to `admit`, which is told of them."""
+    receives: int = 0
+    """How often the message was received before."""
+
+    @property
+    def are_alike(self) -> bool:
+        return self.rosters[0] is self.rosters[1]
+
+    @property
+    def handlers(self) -> dict[str, Retry]:
+        found = {handler.name: handler.options.retry for roster in self.rosters for handler in roster.handlers}
+        assert all(found.values()), "each handler here says how it is retried"
+        return found
+
+
+class Taken(NamedTuple):
+    """What a worker has in hand after a decision, and what is wrong with that."""
+
+    hand: Hand
+    complaint: str | None = None
+
+
+class Ending(NamedTuple):
+    """One way in which the handlers of one message may end."""
+
+    outcomes: tuple[tuple[str, Outcome], ...]
+    faults: int
+
+    @property
+    def done(self) -> frozenset[str]:
+        return frozenset(name for name, outcome in self.outcomes if isinstance(outcome, Done))
+
+    @property
+    def is_interrupted(self) -> bool:
+        return all(isinstance(outcome, Interrupted) for _, outcome in self.outcomes)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}: {type(outcome).__name__.lower()}" for name, outcome in self.outcomes)
+
+
+class Truths:
+    """The rules of one scenario, asked once for each question."""
+
+    def __init__(self, scenario: Scenario, rules: Rules) -> None:
+        self._scenario = scenario
+        self._rules = rules
+        self._retries = scenario.handlers
+        self._taken: dict[tuple[object, ...], Taken] = {}
+        self._settled: dict[tuple[object, ...], Taken] = {}
+        self._endings: dict[tuple[str, ...], list[Ending]] = {}
+        self._owed: dict[bytes, frozenset[str]] = {}
+        self._miscounted: dict[tuple[bytes, Truth], str | None] = {}
+
+    def take(self, worker: int, body: bytes, truth: Truth, age: float, receives: int) -> Taken:
+        """What a worker does with a message that it received: runs handlers, or begins to settle."""
+        key = (not self._scenario.are_alike and worker, body, truth, age, receives)
+        found = self._taken.get(key)
+        if found is None:
+            found = self._taken[key] = self._take(self._scenario.rosters[worker], body, truth, age, receives)
+        return found
+
+    def settle(self, hand: Hand, ending: Ending) -> Taken:
+        """What a worker does with a message whose handlers ended so."""
+        key = (hand.body, hand.truth, ending)
+        found = self._settled.get(key)
+        if found is None:
+            found = self._settled[key] = self._settle(hand, ending)
+        return found
+
+    def endings(self, names: tuple[str, ...]) -> list[Ending]:
+        """Every way in which these handlers may end."""
+        if names not in self._endings:
+            self._endings[names] = list(_endings(names, self._scenario.outcomes))
+        return self._endings[names]
+
+    def owed_by(self, body: bytes) -> frozenset[str]:
+        """The handlers that a message keeps, or a letter names."""
+        if body not in self._owed:
+            self._owed[body] = self._owed_by(body)
+        return self._owed[body]
+
+    def miscounts(self, body: bytes, truth: Truth) -> str | None:
+        """Say what a message in the queue says of its attempts that is not so."""
+        key = (body, truth)
+        if key not in self._miscounted:
+            self._miscounted[key] = self._miscounts(body, truth)
+        return self._miscounted[key]
+
+    def _owed_by(self, body: bytes) -> frozenset[str]:
+        envelope = opened(body)
+        if envelope is None or envelope.type == verdict.UNDECODABLE or envelope.owed is None:
+            return frozenset(self._retries)
+        found = (roster.named(envelope.owed) for roster in self._scenario.rosters)
+        return frozenset(handler.name for handler in found if handler is not None)
+
+    def _miscounts(self, body: bytes, truth: Truth) -> str | None:
+        envelope = opened(body)
+        if envelope is None:
+            return None
+        last = 1 if envelope.owed is None else max(self._retries[name].max_attempts for name in self.owed_by(body))
+        if envelope.attempt == min(truth.failures + 1, last):
+            return None
+        return f"it says attempt {envelope.attempt} after {truth.failures} failures"
+
+    def _take(self, roster: Roster, body: bytes, truth: Truth, age: float, receives: int) -> Taken:
+        terms = self._scenario.terms
+        try:
+            envelope = open_envelope(body)
+        except EventError as error:
+            return self._unrun(body, truth, self._rules.undecodable(body, "key", str(error), NOW, terms))
+        counted = {"receives": receives} if self._scenario.counts_receives else {}
+        admitted = self._rules.admit(
+            body, envelope, roster, CODECS, stored_at=NOW - age, now=NOW, terms=terms, roll=_unlucky, **counted
+        )
+        if not isinstance(admitted, Run):
+            return self._unrun(body, truth, admitted)
+        complaint = f"it runs {truth.due:g} s early" if truth.due > SLACK else None
+        try:
+            open_event(envelope, admitted.kind, CODECS)
+        except EventError as error:
+            return self._unrun(body, truth, self._rules.unreadable(body, envelope, str(error), NOW, terms))
+        return Taken(Hand("runs", body, truth, tuple(handler.name for handler in admitted.handlers)), complaint)
+
+    def _unrun(self, body: bytes, truth: Truth, settlement: Settlement) -> Taken:
+        """Settle a message without having run anything."""
+
+        def told(copy: Copy) -> tuple[Truth, str | None]:
+            if self.owed_by(copy.body) != self.owed_by(body):
+                return truth, f"a copy owes {sorted(self.owed_by(copy.body))} of {sorted(self.owed_by(body))}"
+            if copy.why not in ("unclaimed", "dead", "kept") or self._scenario.is_poison:
+                return truth, None
+            offered = max(truth.offered, 0.0)
+            early = copy.is_letter and offered < self._scenario.terms.unclaimed - SLACK
+            complaint = f"it is given up after {offered:g} s without a taker" if early else None
+            return Truth(truth.failures, 0.0, offered), complaint
+
+        return _begun(settlement, told)
+
+    def _settle(self, hand: Hand, ending: Ending) -> Taken:
+        results = [Result(name, self._retries[name], outcome) for name, outcome in ending.outcomes]
+        settlement = self._rules.settle(
+            hand.body, open_envelope(hand.body), results, now=NOW, terms=self._scenario.terms, roll=_unlucky
+        )
+        outcomes = dict(ending.outcomes)
+
+        def told(copy: Copy) -> tuple[Truth, str | None]:
+            owed = sorted(self.owed_by(copy.body))
+            name = owed[0] if len(owed) == 1 else None
+            if name is None or name not in outcomes:
+                return hand.truth, f"a copy owes {owed}, and those that ran are {sorted(outcomes)}"
+            return self._after(name, hand.truth, outcomes[name], copy)
+
+        return _begun(settlement, told)
+
+    def _after(self, name: str, truth: Truth, outcome: Outcome, copy: Copy) -> tuple[Truth, str | None]:
+        """What is true of a copy for one handler, after that outcome."""
+        retry, failures, due = self._retries[name], truth.failures, 0.0
+        may_die = isinstance(outcome, Rejected)
+        match outcome:
+            case Failed():
+                failures += 1
+                may_die = failures >= retry.max_attempts
+                due = 0.0 if may_die else retry.backoff(failures, 0.0)
+            case Later():
+                due = outcome.seconds
+            case _:
+                pass
+        early = copy.is_letter and not may_die
+        complaint = f"{name} is given up after {failures} of {retry.max_attempts} attempts" if early else None
+        return Truth(min(failures, retry.max_attempts - 1), due), complaint
+
+
+def _unlucky() -> float:
+    """No jitter: whoever waits, waits longest."""
+    return 0.0
+
+
+def _endings(names: tuple[str, ...], outcomes: tuple[Outcome, ...]) -> Iterator[Ending]:
+    for each in product(outcomes, repeat=len(names)):
+        own = sum(not isinstance(outcome, HARMLESS) for outcome in each)
+        stops = any(isinstance(outcome, Interrupted) for outcome in each)
+        yield Ending(tuple(zip(names, each, strict=True)), own + stops)
+
+
+def _begun(settlement: Settlement, told: Callable[[Copy], tuple[Truth, str | None]]) -> Taken:
+    """The hand that begins to carry a verdict out."""
+    match settlement:
+        case Ack():
+            return Taken(Hand("acks"))
+        case Release():
+            return Taken(Hand("releases", wait=settlement.seconds))
+        case Forward():
+            unsent, complaints = [], []
+            for copy in settlement.copies:
+                true, complaint = told(copy)
+                unsent.append(Unsent(copy.body, true, copy.delay, copy.is_letter))
+                complaints += [each for each in (complaint, _mistimed(copy, true)) if each is not None]
+            hand = Hand("sends", unsent=tuple(sorted(unsent)), wait=settlement.otherwise)
+            return Taken(hand, "; ".join(complaints) or None)
+
+
+def _mistimed(copy: Copy, truth: Truth) -> str | None:
+    """Say what a copy says of when it runs that is not so."""
+    envelope = opened(copy.body)
+    if envelope is None or truth.due <= 0:
+        return None
+    says = copy.delay
+    if envelope.due is not None:
+        says = seconds(envelope.due) - NOW
+    elif envelope.delay_ms is not None:
+        says = int(envelope.delay_ms) / 1000
+    if abs(says - truth.due) <= SLACK and copy.delay <= truth.due + SLACK:
+        return None
+    return f"it is due in {truth.due:g} s; the copy says in {says:g} s, and sleeps for {copy.delay:g} s"

@@ -1,0 +1,163 @@
+"""What there is at one moment: messages, hands, and what became of each handler. Values that compare and hash.
+
+Times are relative: a moment later, every timestamp in a body is a moment nearer. So a world that comes back to what it
+was is known to have been visited, whatever the clock says. What is long over counts as just over.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from dawdle._rules.envelope import Envelope, moment, open_envelope, rewrite, seconds
+from dawdle.errors import EventError
+
+NOW = 1_750_000_000.0
+"""The queue's clock, at every moment."""
+
+NOBODY = -1
+MOST_REMEMBERED = 2**16
+"""Answers that are kept, so that what is asked again and again is worked out once."""
+
+UNCLAIMED = 2.0
+"""Seconds, in all terms here. To no rule it makes a difference how much longer nobody has wanted an event."""
+
+
+class Truth(NamedTuple):
+    """What is so, whatever the body says: of one copy, and of those that it descends from."""
+
+    failures: int = 0
+    due: float = 0.0
+    """Seconds before which it must not run."""
+    offered: float = -1.0
+    """Seconds since the first worker had no handler for it; -1: none was asked in vain."""
+
+
+class Message(NamedTuple):
+    body: bytes
+    truth: Truth
+    wait: float = 0.0
+    """Seconds until it can be received, unless it is held."""
+    age: float = 0.0
+    """Seconds since it was stored, as far as a delay counts from there."""
+    receives: int = 0
+    holder: int = NOBODY
+    stale: tuple[int, ...] = ()
+    """Workers that lost the lease and go on."""
+
+
+class Unsent(NamedTuple):
+    body: bytes
+    truth: Truth
+    wait: float
+    is_letter: bool
+
+
+class Hand(NamedTuple):
+    phase: str = "idle"
+    body: bytes = b""
+    truth: Truth = Truth()
+    handlers: tuple[str, ...] = ()
+    unsent: tuple[Unsent, ...] = ()
+    is_doubtful: bool = False
+    """A copy was not stored, or nobody knows."""
+    wait: float = 0.0
+    """Seconds after which a released message comes back."""
+
+
+IDLE = Hand()
+
+
+class World(NamedTuple):
+    messages: tuple[Message, ...]
+    hands: tuple[Hand, Hand] = (IDLE, IDLE)
+    over: frozenset[str] = frozenset()
+    """Handlers that are done, or that a dead letter names."""
+
+    def with_hand(self, worker: int, hand: Hand) -> "World":
+        hands = (hand, self.hands[1]) if worker == 0 else (self.hands[0], hand)
+        return World(self.messages, hands, self.over)
+
+    def claimed_by(self, worker: int) -> Message | None:
+        """The message that a worker has in hand, if it is still there."""
+        for message in self.messages:
+            if message.holder == worker or worker in message.stale:
+                return message
+        return None
+
+    def instead(self, old: Message, *new: Message) -> "World":
+        messages = list(self.messages)
+        messages.remove(old)
+        return World((*messages, *new), self.hands, self.over)
+
+    def canonical(self, *, alike: bool) -> "World":
+        """The one world that stands for all that differ in the order of messages, or in the names of workers."""
+        straight = World(tuple(sorted(self.messages)), self.hands, self.over)
+        if not alike or self.hands[0] < self.hands[1]:
+            return straight
+        messages = tuple(sorted(map(_swapped, self.messages)))
+        if self.hands[0] == self.hands[1] and straight.messages <= messages:
+            return straight
+        return self._replace(messages=messages, hands=(self.hands[1], self.hands[0]))
+
+
+def _swapped(message: Message) -> Message:
+    if message.holder == NOBODY and not message.stale:
+        return message
+    holder = message.holder if message.holder == NOBODY else 1 - message.holder
+    return message._replace(holder=holder, stale=tuple(sorted(1 - worker for worker in message.stale)))
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def opened(body: bytes) -> Envelope | None:
+    """The envelope of a body, for those who look on; None if it is no event."""
+    try:
+        return open_envelope(body)
+    except EventError:
+        return None
+
+
+def later(world: World, elapsed: float) -> World:
+    """The same world, so many seconds on."""
+    return world._replace(
+        messages=tuple(_message_later(message, elapsed) for message in world.messages),
+        hands=tuple(_hand_later(hand, elapsed) for hand in world.hands),
+    )
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def _message_later(message: Message, elapsed: float) -> Message:
+    envelope = opened(message.body)
+    delay_ms = None if envelope is None else envelope.delay_ms
+    return message._replace(
+        body=_body_later(message.body, elapsed),
+        truth=_truth_later(message.truth, elapsed),
+        wait=max(0.0, message.wait - elapsed) if message.holder == NOBODY else 0.0,
+        age=0.0 if delay_ms is None else min(message.age + elapsed, int(delay_ms) / 1000),
+    )
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def _hand_later(hand: Hand, elapsed: float) -> Hand:
+    if hand.phase == "idle":
+        return hand
+    unsent = tuple(
+        copy._replace(body=_body_later(copy.body, elapsed), truth=_truth_later(copy.truth, elapsed))
+        for copy in hand.unsent
+    )
+    return hand._replace(body=_body_later(hand.body, elapsed), truth=_truth_later(hand.truth, elapsed), unsent=unsent)
+
+
+def _truth_later(truth: Truth, elapsed: float) -> Truth:
+    offered = truth.offered if truth.offered < 0 else min(truth.offered + elapsed, UNCLAIMED)
+    return Truth(truth.failures, max(0.0, truth.due - elapsed), offered)
+
+
+def _body_later(body: bytes, elapsed: float) -> bytes:
+    envelope = opened(body)
+    if envelope is None or (envelope.due is None and envelope.since is None):
+        return body
+    changes: dict[str, object] = {}
+    if envelope.due is not None:
+        changes["dawdledue"] = moment(max(seconds(envelope.due) - elapsed, NOW))
+    if envelope.since is not None:
+        changes["dawdlesince"] = moment(max(seconds(envelope.since) - elapsed, NOW - UNCLAIMED))
+    return rewrite(body, changes)
