@@ -145,7 +145,7 @@ def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[st
         event=None if wrapped else _event_in(envelope, kinds, codecs),
         dead_at=None if envelope.dead is None else aware(envelope.dead),
         signaled_at=None if wrapped or envelope.time is None else aware(envelope.time),
-        headers=_headers_in(body),
+        headers=headers_of(body),
         queue=queue,
         body=delivery.body,
     )
@@ -245,13 +245,6 @@ def _event_in(envelope: Envelope, kinds: Kinds, codecs: Mapping[str, Codec]) -> 
         return open_event(envelope, kind, codecs)
     except EventError:
         return None
-
-
-def _headers_in(body: bytes) -> dict[str, str]:
-    try:
-        return headers_of(body)
-    except msgspec.MsgspecError:  # nobody has read these so far: a number may be out of range
-        return {}
 
 
 def _of_no_event(delivery: Delivery, queue: str, error: str) -> DeadLetter:
