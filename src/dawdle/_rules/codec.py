@@ -4,7 +4,8 @@ What msgspec knows, it reads and writes itself; a pydantic model does it by its 
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 from itertools import chain, repeat
 from math import isfinite
@@ -262,7 +263,7 @@ def _require_json(data: bytes, event: object) -> None:
 
 
 def _refuse_endless(value: object, path: str, source: object = None) -> None:
-    """Raise `EventError` for NaN and infinity, with the way there: fields, but no keys, for those are data.
+    """Raise `EventError` for NaN and infinity, with the way there.
 
     `source` is what became the `value`; None if that is not known.
     """
@@ -271,16 +272,27 @@ def _refuse_endless(value: object, path: str, source: object = None) -> None:
             raise EventError(
                 f"{path} is {value}, which JSON cannot carry: send None, or a codec that can (dawdle.MessagePack())"
             )
-    elif isinstance(value, Mapping):
-        has_fields = kind_of(type(source)) is not None
-        for key, each in cast("Mapping[object, object]", value).items():
-            if has_fields:
-                _refuse_endless(each, f"{path}.{key}", getattr(source, str(key), None))
-            else:
-                _refuse_endless(each, f"{path}[...]", source.get(key) if isinstance(source, Mapping) else None)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        sources: Iterable[object] = chain(source if isinstance(source, (list, tuple)) else (), repeat(None))
-        for index, (each, its_source) in enumerate(zip(cast("list[object]", value), sources, strict=False)):
-            _refuse_endless(each, f"{path}[{index}]", its_source)
+    elif isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        for step, each, its_source in _within(cast("_Filled", value), source):
+            _refuse_endless(each, f"{path}{step}", its_source)
     elif kind_of(type(value)) is not None:
         _refuse_endless(_plain(value), path, value)
+
+
+def _within(value: "_Filled", source: object) -> Iterator[tuple[str, object, object]]:
+    """Yield the step to each value within another, the value, and its source. Keys are data, so no step shows one."""
+    if not isinstance(value, Mapping):
+        sources = cast("Sequence[object]", source) if isinstance(source, (list, tuple)) else ()
+        for index, (each, its_source) in enumerate(zip(value, chain(sources, repeat(None)), strict=False)):
+            yield f"[{index}]", each, its_source
+    elif kind_of(type(source)) is not None:
+        for name, each in value.items():
+            yield f".{name}", each, getattr(source, str(name), None)
+    else:
+        known: Mapping[object, object] = cast("_Known", source) if isinstance(source, Mapping) else {}
+        for key, each in value.items():
+            yield "[...]", each, known.get(key)
+
+
+_Known = Mapping[object, object]
+_Filled = Mapping[object, object] | Sequence[object] | AbstractSet[object]
