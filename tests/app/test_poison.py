@@ -304,3 +304,19 @@ async def test_a_codec_that_raises_is_an_event_error_at_signal_and_a_dead_letter
         await app.signal(Placed(1))
         await app.idle()
     assert "the data is not a Placed: not that" in letters()[0]["dawdleerror"]
+
+
+async def test_a_strangers_names_are_told_in_one_line_and_not_at_any_length(running, registry, queue, caplog):
+    @registry.on_event(Placed, retry=Retry(max_attempts=1))
+    async def handler(event):
+        raise ValueError
+
+    forged = "x\n2026-11-24 CRITICAL root: all is lost\u2028" + "y" * 100_000
+    async with running() as app:
+        for attributes in ({"id": forged}, {"type": forged}, {"dawdleowed": forged}, {"data": 7, "dawdleowed": forged}):
+            await queue.send([Outgoing(foreign(**{"data": {"number": 1}, **attributes}))])
+        await app.idle()
+    assert len(caplog.records) >= 4
+    for record in caplog.records:
+        assert len(record.getMessage()) < 1000
+        assert record.getMessage().isprintable()

@@ -94,7 +94,7 @@ class Carrier:
         try:
             return envelope, await self._work(hand, delivery, envelope, body)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end the app, nor lose the message
-            _log.exception("could not carry %s %s; it comes back in %g s", envelope.type, envelope.id, AFTER_A_MISTAKE)
+            _log.exception("could not carry %s; it comes back in %g s", envelope.label, AFTER_A_MISTAKE)
             return envelope, Release(AFTER_A_MISTAKE if hand.queue.limits.can_release_later else 0.0)
 
     async def _work(self, hand: Hand, delivery: Delivery, envelope: Envelope, body: bytes) -> Settlement:
@@ -130,12 +130,10 @@ class Carrier:
         async with self._alone.alone(work.hand, names) as alone:
             if not alone:
                 return None
-            envelope = work.envelope
             _log.warning(
-                "running %s %s with nothing else in hand, trial %d: it came often, and nobody said what became of it",
-                envelope.type,
-                envelope.id,
-                envelope.trial,
+                "running %s with nothing else in hand, trial %d: it came often, and nobody said what became of it",
+                work.envelope.label,
+                work.envelope.trial,
             )
             return await self._dispatcher.run(run.handlers, work)
 

@@ -163,7 +163,7 @@ class Dispatcher:
                 raise
             return self._failed(handler, work, retry, error)
         except Reject as reason:
-            _log.warning("handler %s rejected %s %s", handler.name, work.envelope.type, work.envelope.id)
+            _log.warning("handler %s rejected %s", handler.name, work.envelope.label)
             return Rejected(f"Reject: {reason}")
         except RetryLater as later:
             return Later(later.seconds)
@@ -233,10 +233,9 @@ class Dispatcher:
         # One line for what is tried again; the traceback with the last attempt, or with each at level DEBUG.
         _log.log(
             logging.ERROR if last else logging.WARNING,
-            "handler %s failed on %s %s, attempt %d of %d: %s",
+            "handler %s failed on %s, attempt %d of %d: %s",
             handler.name,
-            work.envelope.type,
-            work.envelope.id,
+            work.envelope.label,
             attempt,
             retry.max_attempts,
             told,

@@ -9,7 +9,7 @@ from typing import assert_never
 from dawdle._flow.hands import Hand
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.watch import Watch
-from dawdle._rules.envelope import Envelope
+from dawdle._rules.envelope import Envelope, in_line
 from dawdle._rules.verdict import Ack, Copy, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
 from dawdle.errors import BackendError
@@ -127,9 +127,9 @@ class Settler:
     def _tell(self, hand: Hand, envelope: Envelope | None, copy: Copy) -> None:
         """Count, log and report a copy that is stored."""
         event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
-        what = f"{event_type} {event_id}" if envelope is not None else "a message"
+        what = "a message" if envelope is None else envelope.label
         if copy.handler is not None:
-            what = f"{what} for {copy.handler}"
+            what = f"{what} for {in_line(copy.handler)}"
         if copy.why == "dead":
             self.dead_letters += 1
             _log.error("dead-lettered %s: %s", what, copy.reason)

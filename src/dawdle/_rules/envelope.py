@@ -15,7 +15,7 @@ import msgspec
 
 from dawdle._rules.bounds import require_depth
 from dawdle._rules.telling import cause_without_data, without_data
-from dawdle.errors import ConfigurationError, EventError
+from dawdle.errors import LONGEST_SHOWN, ConfigurationError, EventError
 
 __all__ = [
     "ERROR_BYTES",
@@ -24,6 +24,7 @@ __all__ = [
     "check_headers",
     "clip",
     "headers_of",
+    "in_line",
     "moment",
     "open_envelope",
     "rewrite",
@@ -70,7 +71,12 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes at the end of an undecodable body that its letter had no room for."""
 
     def __repr__(self) -> str:
-        return f"<Envelope {self.type} {self.id}, attempt {self.attempt}>"
+        return f"<Envelope {self.label}, attempt {self.attempt}>"
+
+    @property
+    def label(self) -> str:
+        """Type and id as a line of a log shows them."""
+        return f"{in_line(self.type)} {in_line(self.id)}"
 
 
 _reader = msgspec.json.Decoder(Envelope)
@@ -169,6 +175,11 @@ def moment(epoch: float) -> str:
     """Return epoch seconds as an RFC 3339 timestamp, rounded up to the millisecond."""
     whole, ms = divmod(ceil(round(min(epoch * 1000, _LAST_MS), 3)), 1000)
     return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
+
+
+def in_line(text: str) -> str:
+    """Return a name that a stranger may have written as a line of a log shows it: no line breaks, and not endless."""
+    return text if len(text) <= LONGEST_SHOWN and text.isprintable() else ascii(text[:LONGEST_SHOWN])
 
 
 def clip(text: str, limit: int = ERROR_BYTES) -> str:

@@ -28,7 +28,7 @@ from dawdle._rules.roster import Roster
 from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Terms, Why
 from dawdle._rules.trial import TRIALS, crowded, is_suspect, next_trial
 from dawdle.abc import Codec
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, shown
 from dawdle.events import declaration_of
 
 __all__ = [
@@ -96,20 +96,20 @@ def admit(
     except ConfigurationError as error:
         return _unclaimed(body, envelope, f"{error}", now, terms, roll)
     if kind is None:
-        return _unclaimed(body, envelope, f"no node knows an event type {envelope.type!r}", now, terms, roll)
+        return _unclaimed(body, envelope, f"no node knows an event type {shown(envelope.type)}", now, terms, roll)
     if media_of(envelope) not in codecs:
-        return _unclaimed(body, envelope, f"no node has a codec for {media_of(envelope)!r}", now, terms, roll)
+        return _unclaimed(body, envelope, f"no node has a codec for {shown(media_of(envelope))}", now, terms, roll)
     if envelope.owed is not None:
         owed = roster.named(envelope.owed)
         if owed is None:
-            return _unclaimed(body, envelope, f"no node has the handler {envelope.owed!r}", now, terms, roll)
+            return _unclaimed(body, envelope, f"no node has the handler {shown(envelope.owed)}", now, terms, roll)
         return _tried(body, envelope, Run(kind, (owed,)), receives, now, terms)
     handlers = roster.matching(kind)
     if not handlers:
         declared = declaration_of(kind)
         if declared is not None and declared.unclaimed == "drop":
             return Ack(f"no handler for {envelope.type!r}, and its type says drop")
-        return _unclaimed(body, envelope, f"no node has a handler for {envelope.type!r}", now, terms, roll)
+        return _unclaimed(body, envelope, f"no node has a handler for {shown(envelope.type)}", now, terms, roll)
     return _tried(body, envelope, Run(kind, handlers), receives, now, terms)
 
 
