@@ -1,0 +1,203 @@
+"""A node's way to the simulated queue: a backend like SQS's, on which calls go wrong as `trouble` says."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+
+from dawdle.abc import Deadline, Delivery, Fault, Limits, Outgoing, Release, Renew
+from dawdle.errors import BackendError, FaultKind
+from tests.faults.message import number_in
+from tests.faults.simulation import MAX_HOLD, Queue
+from tests.faults.trouble import Call, Operation, Rates, Trouble
+
+T = TypeVar("T")
+
+
+class Wire:
+    """A backend: the contract of SQS, spoken to a simulated queue.
+
+    - `wait`: seconds of a long poll.
+    - `patience`: seconds after which a call without an answer is given up, beyond a poll's own wait.
+    """
+
+    def __init__(
+        self, queue: Queue, trouble: Trouble, *, node: int = 0, wait: float = 20.0, patience: float = 10.0
+    ) -> None:
+        self.queue = queue
+        self.node = node
+        self.limits = Limits(
+            max_batch=10,
+            max_body=1_048_576,
+            max_batch_bytes=1_048_576,
+            max_delay=900,
+            max_wait=wait,
+            max_hold=MAX_HOLD - queue.lease - 1,
+            lease=queue.lease,
+            can_release_later=True,
+            retention=345_600,
+        )
+        self._trouble = trouble
+        self._clock = queue.clock
+        self._patience = patience
+        self._dead = None if queue.dead is None else Wire(queue.dead, trouble, node=node, wait=wait, patience=patience)
+
+    @property
+    def dead_letters(self) -> "Wire | None":
+        """The way to the dead-letter queue."""
+        return self._dead
+
+    @property
+    def delayed(self) -> None:
+        """None: the queue delays its own messages."""
+        return
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    async def about_to_receive(self) -> None:
+        async def look() -> None: ...
+
+        await self._call("attributes", (), look)
+
+    async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        return await self._batch("send", batch, lambda outgoing: number_in(outgoing.body), self._store)
+
+    async def receive(self, limit: int, wait: float) -> list[Delivery]:
+        async def poll() -> list[Delivery]:
+            deliveries = self._doubled(await self.queue.poll(min(limit, 10), wait), limit)
+            for delivery in deliveries:
+                self.queue.holders[delivery.receipt] = self.node
+            return deliveries
+
+        return await self._call("receive", (), poll, wait)
+
+    async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
+        return await self._batch("ack", receipts, self.queue.number_of, self._delete)
+
+    async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
+        def renew(receipt: str) -> Fault | None:
+            return self.queue.change(receipt, self.queue.lease)
+
+        return await self._batch("renew", receipts, self.queue.number_of, renew)
+
+    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+        def release(entry: Release) -> Fault | None:
+            return self.queue.change(*entry)
+
+        return await self._batch("release", batch, lambda entry: self.queue.number_of(entry[0]), release)
+
+    @asynccontextmanager
+    async def renewer(self) -> AsyncGenerator[Renew]:
+        yield self.renew
+
+    def _store(self, outgoing: Outgoing) -> Fault | None:
+        if not 0 <= outgoing.delay <= self.limits.max_delay or len(outgoing.body) > self.limits.max_body:
+            return Fault("refused", "InvalidParameterValue")
+        self.queue.store(outgoing.body, outgoing.delay, outgoing.group)
+        return None
+
+    def _delete(self, receipt: str) -> None:
+        message = self.queue.delete(receipt)
+        if message is not None and self._trouble.strikes(self._trouble.rates.comes_back):
+            self._trouble.charge("comes back", [message.number])
+            self.queue.twin(message, self._trouble.random.random() * self._trouble.rates.back_after)
+
+    def _doubled(self, deliveries: list[Delivery], limit: int) -> list[Delivery]:
+        """Let some of what was received wait as well, and perhaps come twice in this very answer."""
+        trouble, rates = self._trouble, self._trouble.rates
+        for delivery in list(deliveries):
+            if not trouble.strikes(rates.twice):
+                continue
+            message = self.queue.message_of(delivery.receipt)
+            assert message is not None, "it was received just now"
+            trouble.charge("twice", [message.number])
+            self.queue.twin(message)
+            if trouble.strikes(rates.within) and len(deliveries) < min(limit, 10):
+                again = self.queue.poll(1, 0).result()
+                trouble.fired["in one answer"] += any(each.key == delivery.key for each in again)
+                deliveries += again
+        return deliveries
+
+    async def _batch(
+        self,
+        operation: Operation,
+        batch: Sequence[T],
+        number_of: Callable[[T], int],
+        carry_out: Callable[[T], Fault | None],
+    ) -> list[Fault | None]:
+        assert 1 <= len(batch) <= self.limits.max_batch, f"SQS takes 1 to 10 entries, not {len(batch)}"
+        trouble, rates = self._trouble, self._trouble.rates
+
+        def one(entry: T) -> Fault | None:
+            if operation in rates.only and trouble.strikes(rates.entries):
+                trouble.charge("entries", [number_of(entry)])
+                kind: FaultKind = "throttled" if trouble.strikes(0.3) else "unavailable"
+                return Fault(kind, "InternalError")
+            return carry_out(entry)
+
+        async def all_of_it() -> list[Fault | None]:
+            return [one(entry) for entry in batch]
+
+        return await self._call(operation, [number_of(entry) for entry in batch], all_of_it)
+
+    async def _call(
+        self, operation: Operation, numbers: Sequence[int], carry_out: Callable[[], Awaitable[T]], wait: float = 0.0
+    ) -> T:
+        """Make one call: the way there, what goes wrong instead, the call, the way back, what goes wrong with it."""
+        trouble, rates, began = self._trouble, self._trouble.rates, self._clock.monotonic()
+        came_of_it = "abandoned"
+        try:
+            await self._travel(rates, rates.slow[0])
+            instead = trouble.instead(operation)
+            if instead is not None:
+                trouble.charge(instead, numbers)
+                came_of_it = instead
+                await self._refuse(instead, wait)
+            answer = await carry_out()
+            if operation == "receive":
+                numbers = [number_in(delivery.body) for delivery in answer]  # type: ignore[attr-defined]
+            await self._travel(rates, rates.slow[1])
+            if rates is not trouble.rates and trouble.strikes(trouble.rates.silence):
+                came_of_it = "silence"  # it began while the call was under way
+                trouble.charge(came_of_it, numbers)
+                await self._refuse(came_of_it, wait)
+            if operation in rates.only and trouble.strikes(rates.lost):
+                trouble.charge(f"{operation} lost", numbers)
+                came_of_it = "lost"
+                if trouble.strikes(rates.slowly):
+                    trouble.hung[self.node] = until = self._clock.monotonic() + self._patience
+                    await self._clock.sleep_until(until)
+                raise BackendError(f"{operation}: the connection was cut")
+            came_of_it = "ok"
+            return answer
+        except BackendError as error:
+            came_of_it = came_of_it if came_of_it != "abandoned" else error.kind
+            raise
+        finally:
+            trouble.calls.append(Call(began, self.node, operation, came_of_it))
+
+    async def _travel(self, rates: Rates, more: float) -> None:
+        least, most = rates.latency
+        seconds = least + (most - least) * self._trouble.random.random() + more
+        if seconds > 0:
+            await self._clock.sleep_until(self._clock.monotonic() + seconds)
+
+    async def _refuse(self, instead: str, wait: float) -> None:
+        if instead != "silence":
+            kind: FaultKind = instead  # type: ignore[assignment]  # the other names are kinds
+            raise BackendError(f"the queue answered {instead}", kind=kind)
+        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._trouble.silent.append(call)
+        until = self._clock.monotonic() + wait + self._patience if self._patience < math.inf else math.inf
+        try:
+            async with Deadline(self._clock, until):
+                await call
+        except TimeoutError:
+            raise BackendError("no answer in time") from None
