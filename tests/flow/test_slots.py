@@ -86,3 +86,15 @@ async def test_a_taker_cancelled_just_after_it_was_granted_gives_back(clock):
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
     assert slots.free == 5
+
+
+async def test_slots_given_back_while_a_taker_is_being_cancelled_go_to_the_next(clock):
+    slots = Slots(5, clock)
+    await slots.take(5)
+    cancelled, waiting = (asyncio.create_task(slots.take(2)) for _ in range(2))
+    await clock.advance(1)
+    cancelled.cancel()
+    slots.give(5)  # in the same step: the one that is cancelled has not heard of it yet
+    await asyncio.gather(cancelled, return_exceptions=True)
+    assert await waiting == 2
+    assert slots.free == 3

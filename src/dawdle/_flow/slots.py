@@ -102,6 +102,8 @@ class Slots:
     def _grant(self) -> None:
         while self._claims and self._free >= self._claims[0].least:
             claim = self._claims.popleft()
+            if claim.granted.cancelled():  # its taker was cancelled in this very step, and withdraws in the next
+                continue
             count = min(self._free, claim.most)
             self._free -= count
             claim.granted.set_result(count)
