@@ -445,3 +445,66 @@ async def test_idle_never_raises_and_waits_until_the_queue_can_be_asked(app, que
         assert idle.done()
         await idle
     assert seen == [Placed()]
+
+
+class Late(Flawed):
+    """Answers a release, and carries out an ack, only when the test lets it."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.gate = asyncio.Event()
+
+    async def release(self, batch):
+        answer = await super().release(batch)
+        await self.gate.wait()
+        return answer
+
+    async def ack(self, batch):
+        await self.gate.wait()
+        return await super().ack(batch)
+
+
+@pytest.fixture
+def late(clock):
+    return Late(clock=clock, lease=30)
+
+
+async def test_what_comes_again_while_it_is_released_is_released_again_and_not_hidden_for_a_lease(
+    late, registry, clock
+):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        runs.append(clock.monotonic())
+        if len(runs) == 1:
+            await asyncio.Event().wait()
+
+    async with Dawdle(late, registry=registry, clock=clock, grace=1) as app:
+        await app.signal(Placed())
+        await clock.advance(0)
+        stopping = asyncio.create_task(app.stop_listener())
+        await clock.advance(1.5)
+        await app.start_listener()
+        await clock.advance(0.1)
+        late.gate.set()
+        await clock.advance(1.5)
+        await stopping
+        assert len(runs) == 2
+    assert late.messages() == []
+
+
+async def test_what_comes_again_while_it_is_deleted_is_deleted_by_its_newer_receipt(late, registry, clock):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        runs.append(clock.monotonic())
+
+    async with Dawdle(late, registry=registry, clock=clock) as app:
+        await app.signal(Placed())
+        await clock.advance(31)
+        late.gate.set()
+        await clock.advance(0.1)
+        assert late.messages() == []
+    assert runs == [0.0]

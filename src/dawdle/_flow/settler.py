@@ -23,6 +23,9 @@ SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0
 """Seconds between two tries to ack, or to store what no queue holds yet: at most, and left to chance below that."""
 
+SHORTEST_AGAIN = 1.0
+"""Seconds until a message is visible that came again while it was being released."""
+
 
 class Settler:
     """Settles messages. Send before ack: a crash between the two doubles a message and never loses one."""
@@ -67,9 +70,12 @@ class Settler:
         end = self._clock.monotonic() + (hand.queue.limits.lease or LONGEST_PAUSE)
         pause = SHORTEST_PAUSE
         while True:
+            receipt = hand.receipt
             try:
-                await hand.queue.ack(hand.receipt)
-                break
+                await hand.queue.ack(receipt)
+                if hand.receipt == receipt:
+                    break
+                continue  # it came again meanwhile, and an old receipt deletes nothing
             except BackendError as error:
                 if not error.retryable or self._clock.monotonic() >= end:
                     raise
@@ -81,10 +87,20 @@ class Settler:
         await self._clock.sleep_until(self._clock.monotonic() + longest * random.random())
 
     async def _release(self, hand: Hand, seconds: float) -> None:
-        if hand.delivery is not None:
-            held = self._clock.monotonic() - hand.since
-            await hand.queue.release(hand.receipt, max(0.0, min(seconds, hand.queue.limits.max_hold - held)))
-            self._settled(hand, "released")
+        if hand.delivery is None:
+            return
+        limits, receipt = hand.queue.limits, hand.receipt
+        await self._release_by(receipt, hand, seconds)
+        # Where it has come again meanwhile, and was adopted, it would be hidden for a lease. Released at once, it could
+        # come again and again before the answer does.
+        while receipt != hand.receipt and limits.can_release_later:
+            receipt = hand.receipt
+            await self._release_by(receipt, hand, max(seconds, SHORTEST_AGAIN))
+        self._settled(hand, "released")
+
+    async def _release_by(self, receipt: str, hand: Hand, seconds: float) -> None:
+        held = self._clock.monotonic() - hand.since
+        await hand.queue.release(receipt, max(0.0, min(seconds, hand.queue.limits.max_hold - held)))
 
     async def _forward(self, hand: Hand, envelope: Envelope | None, forward: Forward) -> None:
         """Store all copies, then ack; if one cannot be stored, the message itself comes back."""
