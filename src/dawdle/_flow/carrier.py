@@ -62,11 +62,8 @@ class Carrier:
         """Carry one message that is in hand and has a slot; when this returns it has neither."""
         try:
             envelope, settlement = self._ledger.recall(hand) or await self._decide(hand, delivery)
-            if keeper is not None:
-                keeper.drop(hand)
-                await keeper.rest(hand)
             if not hand.lost:
-                await self._settler.settle(hand, envelope, settlement)
+                await self._settler.settle(hand, envelope, settlement, keeper)
         finally:
             if keeper is not None:
                 keeper.drop(hand)

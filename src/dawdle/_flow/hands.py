@@ -20,7 +20,18 @@ class Running(NamedTuple):
 class Hand:
     """One message in hand, or one event with no message (`delivery` is None) that is handled past the queue."""
 
-    __slots__ = ("_running", "delivery", "interrupted", "lost", "outlived", "queue", "receipt", "received_at", "since")
+    __slots__ = (
+        "_running",
+        "delivery",
+        "interrupted",
+        "lost",
+        "outlived",
+        "queue",
+        "receipt",
+        "received_at",
+        "settled",
+        "since",
+    )
 
     def __init__(self, queue: Queue, delivery: Delivery | None, clock: Clock) -> None:
         self.queue = queue
@@ -32,6 +43,8 @@ class Hand:
         self.interrupted = False
         self.lost = False
         self.outlived = False
+        self.settled = False
+        """Nothing but its deletion is left to do: whoever has it meanwhile, it is done."""
         self._running: dict[asyncio.Task[object], Running] = {}
 
     @property

@@ -157,7 +157,7 @@ class Keeper:
     def _lose(self, hand: Hand) -> None:
         """Let go of a message that is somebody else's, unless it was settled meanwhile."""
         assert hand.delivery is not None, "only messages have leases"
-        if self._hands.get(hand.delivery.key) is not hand:
+        if hand.settled or self._hands.get(hand.delivery.key) is not hand:
             return
         self.drop(hand)
         held = self._clock.monotonic() - hand.since

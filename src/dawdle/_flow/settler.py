@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from dawdle._flow.hands import Hand
+from dawdle._flow.keeper import Keeper
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.watch import Watch
 from dawdle._rules.envelope import Envelope, in_line
@@ -39,8 +40,13 @@ class Settler:
         self.unclaimed = 0
         """Copies that were stored for another node."""
 
-    async def settle(self, hand: Hand, envelope: Envelope | None, settlement: Settlement) -> None:
-        """Carry one verdict out. A queue that does not answer changes nothing but the time: the message comes back."""
+    async def settle(
+        self, hand: Hand, envelope: Envelope | None, settlement: Settlement, keeper: Keeper | None = None
+    ) -> None:
+        """Carry one verdict out. A queue that does not answer changes nothing but the time: the message comes back.
+
+        `keeper` keeps its lease until it is deleted, or is about to be released.
+        """
         try:
             match settlement:
                 case Ack():
@@ -48,9 +54,9 @@ class Settler:
                         _log.warning("dropped, since nobody else can have it: %s", settlement.reason)
                     await self._ack(hand)
                 case Release():
-                    await self._release(hand, settlement.seconds)
+                    await self._release(hand, settlement.seconds, keeper)
                 case Forward():
-                    await self._forward(hand, envelope, settlement)
+                    await self._forward(hand, envelope, settlement, keeper)
                 case _:
                     assert_never(settlement)
         except BackendError as error:
@@ -67,6 +73,7 @@ class Settler:
         if hand.delivery is None:
             return
         self._ledger.done(hand)
+        hand.settled = True
         end = self._clock.monotonic() + (hand.queue.limits.lease or LONGEST_PAUSE)
         pause = SHORTEST_PAUSE
         while True:
@@ -86,9 +93,12 @@ class Settler:
     async def _pause(self, longest: float) -> None:
         await self._clock.sleep_until(self._clock.monotonic() + longest * random.random())
 
-    async def _release(self, hand: Hand, seconds: float) -> None:
+    async def _release(self, hand: Hand, seconds: float, keeper: Keeper | None) -> None:
         if hand.delivery is None:
             return
+        if keeper is not None:  # a renewal that lands after the release would hide it again
+            keeper.drop(hand)
+            await keeper.rest(hand)
         limits, receipt = hand.queue.limits, hand.receipt
         await self._release_by(receipt, hand, seconds)
         # Where it has come again meanwhile, and was adopted, it would be hidden for a lease. Released at once, it could
@@ -102,7 +112,7 @@ class Settler:
         held = self._clock.monotonic() - hand.since
         await hand.queue.release(receipt, max(0.0, min(seconds, hand.queue.limits.max_hold - held)))
 
-    async def _forward(self, hand: Hand, envelope: Envelope | None, forward: Forward) -> None:
+    async def _forward(self, hand: Hand, envelope: Envelope | None, forward: Forward, keeper: Keeper | None) -> None:
         """Store all copies, then ack; if one cannot be stored, the message itself comes back."""
         unstored = await self._store(hand, forward.copies)
         pause = SHORTEST_PAUSE
@@ -115,7 +125,7 @@ class Settler:
                 self._tell(hand, envelope, copy)
         if unstored:
             self._ledger.owed(hand, envelope, tuple(unstored), forward.otherwise)
-            await self._release(hand, forward.otherwise)
+            await self._release(hand, forward.otherwise, keeper)
         else:
             await self._ack(hand)
 
