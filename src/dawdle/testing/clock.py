@@ -23,6 +23,7 @@ class ManualClock:
     def __init__(self, start: float = 1_750_000_000.0) -> None:
         self._start = start
         self._elapsed = 0.0
+        self._advancing = False
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
@@ -44,10 +45,22 @@ class ManualClock:
         await wake
 
     async def advance(self, seconds: float) -> None:
-        """Let `seconds` (0 or more) pass, moment by moment."""
+        """Let `seconds` (0 or more) pass, moment by moment. Raises `RuntimeError` while another call does that."""
         if not 0 <= seconds < float("inf"):
             raise ValueError(f"time passes by 0 or more seconds, not by {seconds}")
-        until = self._elapsed + seconds
+        if self._advancing:
+            raise RuntimeError("the clock is being advanced: await one advance() before the next, in one task")
+        self._advancing = True
+        try:
+            await self._pass(self._elapsed + seconds)
+        finally:
+            self._advancing = False
+
+    def skewed(self, seconds: float) -> "SkewedClock":
+        """Return this clock as read by a machine that is `seconds` ahead (or, negative, behind)."""
+        return SkewedClock(self, seconds)
+
+    async def _pass(self, until: float) -> None:
         await self._quiet()
         while self._sleepers and self._sleepers[0][0] <= until:
             if self._sleepers[0][2].done():  # it was cancelled
@@ -62,10 +75,6 @@ class ManualClock:
             await self._quiet()
         self._elapsed = until
         await self._quiet()
-
-    def skewed(self, seconds: float) -> "SkewedClock":
-        """Return this clock as read by a machine that is `seconds` ahead (or, negative, behind)."""
-        return SkewedClock(self, seconds)
 
     async def _quiet(self) -> None:
         """Return once nothing in this event loop is ready to run but us."""
