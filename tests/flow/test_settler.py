@@ -6,8 +6,10 @@ from itertools import product
 import pytest
 from tests.rules.model.steps import Protocol
 from tests.rules.model.world import Hand as ModelHand
+from tests.rules.model.world import Truth, Unsent
 
 from dawdle._flow.hands import Hand
+from dawdle._flow.ledger import Ledger
 from dawdle._flow.settler import Settler
 from dawdle._flow.watch import Watch
 from dawdle._rules.settlement import Ack, Copy, Forward, Release
@@ -30,7 +32,7 @@ class Queue:
         self._stored = dict(stored)
         self._lost = lost
 
-    async def send(self, outgoing):
+    async def send(self, outgoing, *, as_is):
         self.notes.append(f"send {outgoing.body.decode()}")
         for _ in range(len(self._stored)):
             await asyncio.sleep(0)
@@ -54,8 +56,10 @@ def hand_of(queue, clock):
 
 async def settled(clock, settlement, **answers):
     queue = Queue(**answers)
-    await Settler(clock=clock, watch=Watch(())).settle(hand_of(queue, clock), None, settlement)
-    return queue.notes
+    hand, ledger = hand_of(queue, clock), Ledger(clock)
+    await Settler(clock=clock, watch=Watch(()), ledger=ledger).settle(hand, None, settlement)
+    recalled = ledger.recall(hand)
+    return queue.notes, None if recalled is None else recalled[1]
 
 
 def last_of(hand):
@@ -65,17 +69,25 @@ def last_of(hand):
 
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_verdict_without_copies_is_one_call(clock, lost):
-    assert await settled(clock, Ack(), lost=lost) == [last_of(Protocol().begins(ModelHand("acks")))]
-    assert await settled(clock, Release(5), lost=lost) == [last_of(Protocol().begins(ModelHand("releases", wait=5)))]
+    acks, releases = ModelHand("acks"), ModelHand("releases", wait=5)
+    assert await settled(clock, Ack(), lost=lost) == ([last_of(Protocol().begins(acks))], Ack())
+    assert await settled(clock, Release(5), lost=lost) == ([last_of(Protocol().begins(releases))], None)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-async def test_copies_are_all_asked_for_and_all_answered_before_the_message_is_let_go_of(clock, number):
+async def test_copies_are_all_asked_for_and_all_answered_before_the_message_is_let_go_of_and_remembered(clock, number):
     bodies = [b"one", b"two", b"three"][:number]
     for kinds, answers in product(product(["retry", "dead"], repeat=number), product([True, False], repeat=number)):
         copies = tuple(Copy(body=body, delay=0.0, why=why) for body, why in zip(bodies, kinds, strict=True))
         stored = dict(zip(bodies, answers, strict=True))
-        *sends, last = await settled(clock, Forward(copies, otherwise=7), stored=stored)
+        (*sends, last), recalled = await settled(clock, Forward(copies, otherwise=7), stored=stored)
         assert sorted(sends) == sorted(f"{what} {body.decode()}" for what in ("send", "answer to") for body in bodies)
-        sent = Protocol().begins(ModelHand("sends", wait=7))._replace(is_doubtful=not all(answers))
+        in_doubt = tuple(Unsent(body, Truth(), 0.0, is_letter=False) for body, known in stored.items() if not known)
+        sent = Protocol().begins(ModelHand("sends", wait=7))._replace(doubtful=in_doubt)
         assert last == last_of(Protocol().after_sends(sent))
+        known = Protocol().known_after_sends(sent)
+        if known.what == "done":
+            assert recalled == Ack()
+        else:
+            assert [copy.body for copy in recalled.copies] == [copy.body for copy in known.unsent]
+            assert recalled.otherwise == known.wait

@@ -14,6 +14,8 @@ The rules under check are the real ones. What surrounds them is modelled here, w
           ├─────── acks ◄────────────────────────────┼───────────────────────────────── Ack ┤
           └─────── releases ◄── one was not, or nobody knows ───────────────────── Release ─┘
 
+    memory     where a scenario says so, a worker remembers of a message that all is done, or which copies are in doubt,
+               until it crashes: should the message come back to it, it does what is left and runs nothing.
     faults     each costs one of a few: a handler that fails, rejects, asks for later or finds no room; a stop that
                interrupts handlers; a crash, at any moment; one copy or a whole batch that is not stored, or is stored
                and the answer lost; a delete and a release whose request or answer is lost; a lease that ends while

@@ -9,10 +9,10 @@ from dawdle._rules.envelope import moment, rewrite
 from dawdle._rules.outcome import Done, Interrupted
 from dawdle._rules.settlement import Ack, Copy, Forward, Settlement
 from dawdle._rules.verdict import Run, admit, settle
-from tests.rules.model.scenarios import CHAIN, FAN_OUT, OWED, ROLLING, UNDECODABLE, WANTED_BY_NONE
-from tests.rules.model.steps import Protocol
+from tests.rules.model.scenarios import CHAIN, FAN_OUT, KILLS, OWED, REMEMBERED, ROLLING, UNDECODABLE, WANTED_BY_NONE
+from tests.rules.model.steps import DONE, Protocol
 from tests.rules.model.truth import Rules, Scenario
-from tests.rules.model.world import IDLE, NOW, Hand
+from tests.rules.model.world import IDLE, NOW, Hand, Known
 
 
 class Mutant(NamedTuple):
@@ -48,7 +48,14 @@ class ForgetInDoubt(Protocol):
     """A message whose copies are in doubt is kept in hand for ever."""
 
     def after_sends(self, hand: Hand) -> Hand:
-        return Hand("sends", unsent=(), is_doubtful=True) if hand.is_doubtful else Hand("acks")
+        return Hand("sends") if hand.doubtful else Hand("acks")
+
+
+class RememberTooMuch(Protocol):
+    """A message comes back since copies are in doubt, and is deleted since it was settled."""
+
+    def known_after_sends(self, hand: Hand) -> Known:
+        return DONE
 
 
 class AckWhenLost(Protocol):
@@ -126,6 +133,16 @@ def given_up_at_once(*args, terms, **kwargs):
     return admit(*args, terms=msgspec.structs.replace(terms, unclaimed=0.0), **kwargs)
 
 
+def never_tried(*args, receives, **kwargs):
+    return admit(*args, **kwargs)
+
+
+def given_up_a_trial_early(body, envelope, *args, receives, **kwargs):
+    if envelope.trial == 2 and receives > 1:
+        envelope = msgspec.structs.replace(envelope, trial=3)
+    return admit(body, envelope, *args, receives=receives, **kwargs)
+
+
 def ack_undecodable(*args, **kwargs):
     return Ack()
 
@@ -151,6 +168,7 @@ OTHERS = [
     Mutant("a hop is acked before it is stored", CHAIN, "lost for a and b", "acks", protocol=AckBeforeSend()),
     Mutant("no answer counts as stored", FAN_OUT, "lost for", "which is lost, and is to ack", protocol=AckInDoubt()),
     Mutant("what is in doubt is kept in hand", FAN_OUT, "nothing that goes well", "lost", protocol=ForgetInDoubt()),
+    Mutant("what is in doubt is remembered as done", REMEMBERED, "lost for", "releases", protocol=RememberTooMuch()),
     Mutant("a lost lease is acked", FAN_OUT, "lost for a and b", "loses its lease", protocol=AckWhenLost()),
     Mutant(
         "each hop waits anew",
@@ -181,7 +199,9 @@ OTHERS = [
         "",
         rules=admit_and_change("unclaimed", lambda copy: with_body(copy, dawdlesince=moment(NOW))),
     ),
-    Mutant("given up at once", ROLLING, "given up after 0 s", "receives", rules=Rules(admit=given_up_at_once)),
+    Mutant(
+        "given up at once", ROLLING, "given up after 0 trials and 0 s", "receives", rules=Rules(admit=given_up_at_once)
+    ),
     Mutant("interrupted is done", FAN_OUT, "lost for", "interrupted", rules=Rules(settle=interrupted_is_done)),
     Mutant(
         "interrupted is an attempt",
@@ -203,6 +223,21 @@ OTHERS = [
         "given up after 1 of 2 attempts",
         "failed",
         rules=Rules(settle=last_attempt_is_never_made),
+    ),
+    Mutant("no trial is written", KILLS, "run as it is", "crashes", rules=Rules(admit=never_tried)),
+    Mutant(
+        "each trial is the first",
+        KILLS._replace(receives=4),
+        "it says trial 1 after 2",
+        "crashes",
+        rules=admit_and_change("trial", lambda copy: with_body(copy, dawdletrial=1)),
+    ),
+    Mutant(
+        "the last trial is never made",
+        KILLS._replace(receives=4),
+        "given up after 2 trials",
+        "crashes",
+        rules=Rules(admit=given_up_a_trial_early),
     ),
     Mutant(
         "the undecodable is acked", UNDECODABLE, "lost for a and b", "ack", rules=Rules(undecodable=ack_undecodable)

@@ -81,9 +81,18 @@ OWED = ROLLING._replace(
 )
 WANTED_BY_NONE = ROLLING._replace(name="no node has a handler", rosters=(NONE, NONE))
 
+REMEMBERED = FAN_OUT._replace(name="fan-out, workers remember", outcomes=FEW, remembers=True)
+KILLS = FAN_OUT._replace(
+    name="what kills its process", rosters=(BOTH_ONCE, BOTH_ONCE), outcomes=FEW, counts_receives=True, receives=3
+)
+
 SCENARIOS = [
     FAN_OUT,
-    _under(FAN_OUT, "no dead-letter queue", **NO_DEAD),
+    REMEMBERED,
+    CHAIN._replace(name="delay chain, workers remember", remembers=True, faults=2),
+    ROLLING._replace(name="a node lacks a handler, workers remember", remembers=True, faults=3),
+    KILLS,
+    _under(FAN_OUT._replace(outcomes=(*FEW, Rejected("no"))), "no dead-letter queue", **NO_DEAD),
     _under(FAN_OUT._replace(outcomes=(*FEW, Rejected("no"))), "the queue cannot delay", **NO_DELAY),
     _under(FAN_OUT._replace(outcomes=FEW), "neither", **NO_DEAD, **NO_DELAY),
     CHAIN,

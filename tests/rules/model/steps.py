@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.rules.model.truth import Rules, Scenario, Truths
-from tests.rules.model.world import IDLE, NOBODY, Hand, Message, Unsent, World, later, opened
+from tests.rules.model.truth import Rules, Scenario, Taken, Truths
+from tests.rules.model.world import IDLE, NOBODY, Hand, Known, Message, Unsent, World, later, opened
+
+DONE = Known("done")
 
 MOST_RECEIVES = 6
 """More of them make no difference."""
@@ -26,7 +28,11 @@ class Protocol:
 
     def after_sends(self, hand: Hand) -> Hand:
         """What it does when each copy has an answer, or none is to be had."""
-        return Hand("releases", wait=hand.wait) if hand.is_doubtful else Hand("acks")
+        return Hand("releases", wait=hand.wait) if hand.doubtful else Hand("acks")
+
+    def known_after_sends(self, hand: Hand) -> Known:
+        """What it remembers then, should the message come back to it."""
+        return Known("owed", hand.doubtful, hand.wait) if hand.doubtful else DONE
 
     def after_ack(self, hand: Hand) -> Hand:
         """What it does when the message is deleted."""
@@ -90,11 +96,31 @@ class Steps:
             if message.wait > 0 or message.holder != NOBODY:
                 continue
             receives = min(message.receives + 1, MOST_RECEIVES) if self._scenario.counts_receives else 0
-            taken = self._truths.take(worker, message.body, message.truth, message.age, receives)
+            taken = self._recalled(message.known[worker]) or self._truths.take(
+                worker, message.body, message.truth, message.age, receives
+            )
             hand = self._begun(taken.hand)
             held = message._replace(holder=worker, receives=receives)
             text = f"worker {worker} receives {self._called(message.body)}, and {_doing(hand)}"
-            yield Step(text, world.instead(message, held).with_hand(worker, hand), 0, taken.complaint)
+            reached = self._noted(world.instead(message, held).with_hand(worker, hand), worker)
+            yield Step(text, reached, 0, taken.complaint)
+
+    def _recalled(self, known: Known) -> Taken | None:
+        """What a worker remembers to do with a message that came back."""
+        match known.what:
+            case "done":
+                return Taken(Hand("acks"))
+            case "owed":
+                return Taken(Hand("sends", unsent=known.unsent, wait=known.wait))
+        return None
+
+    def _noted(self, world: World, worker: int) -> World:
+        """A worker that is to ack remembers that all is done, before it does."""
+        message = world.claimed_by(worker)
+        hand = world.hands[worker]
+        if hand.phase != "acks" or hand.unsent or message is None or not self._scenario.remembers:
+            return world
+        return world.instead(message, message.known_by(worker, DONE))
 
     def _begun(self, hand: Hand) -> Hand:
         return hand if hand.phase == "runs" else self._protocol.begins(hand)
@@ -110,7 +136,12 @@ class Steps:
                 # The handlers of an event are those of the node that first handles it.
                 over |= self._truths.owed_by(hand.body).difference(hand.handlers)
             text = f"worker {worker} has run {ending}, and {_doing(after)}"
-            yield Step(text, world._replace(over=over).with_hand(worker, after), ending.faults, taken.complaint)
+            reached = self._noted(world._replace(over=over).with_hand(worker, after), worker)
+            yield Step(text, reached, ending.faults, taken.complaint)
+        if hand.is_alone and faults_left:
+            taken = self._truths.put_off(hand)
+            text = f"worker {worker} is never alone with it, and has 1 to send"
+            yield Step(text, world.with_hand(worker, self._begun(taken.hand)), 1, taken.complaint)
         message = world.claimed_by(worker)
         if message is None or message.holder != worker:
             after = self._protocol.after_loss(hand)
@@ -132,8 +163,12 @@ class Steps:
         unsent = list(hand.unsent)
         for copy in copies:
             unsent.remove(copy)
-        after = hand._replace(unsent=tuple(unsent), is_doubtful=hand.is_doubtful or not told)
+        doubtful = hand.doubtful if told else tuple(sorted((*hand.doubtful, *copies)))
+        after = hand._replace(unsent=tuple(unsent), doubtful=doubtful)
+        message = world.claimed_by(worker)
         if not unsent:
+            if message is not None and self._scenario.remembers:
+                world = world.instead(message, message.known_by(worker, self._protocol.known_after_sends(after)))
             after = self._protocol.after_sends(after)
         over = world.over
         messages = world.messages
@@ -146,7 +181,7 @@ class Steps:
         ended = "which is stored" if told else "which is stored, but the answer is lost" if stored else "which is lost"
         text = f"worker {worker} sends {what}, {ended}, and {_doing(after)}"
         world = world._replace(messages=messages, over=over).with_hand(worker, after)
-        return Step(text, world, 0 if told else 1)
+        return Step(text, self._noted(world, worker), 0 if told else 1)
 
     def _ack(self, world: World, worker: int, hand: Hand, faults_left: int) -> Iterator[Step]:
         message = world.claimed_by(worker)
@@ -192,8 +227,9 @@ class Steps:
     def _break(self, world: World, worker: int) -> Iterator[Step]:
         phase, message = world.hands[worker].phase, world.claimed_by(worker)
         is_held = message is not None and message.holder == worker
-        if phase == "sends" or (phase == "runs" and is_held):  # elsewhere it is as if something were lost
-            yield from self._gone(world, worker, "crashes, and is started anew")
+        # Elsewhere it is as if something were lost, but for what a worker remembers.
+        if phase == "sends" or (is_held and (phase == "runs" or self._scenario.remembers)):
+            yield from self._gone(world.forgotten_by(worker), worker, "crashes, and is started anew")
         if message is not None and is_held:
             stale = tuple(sorted((*message.stale, worker)))
             lost = world.instead(message, message._replace(holder=NOBODY, stale=stale))

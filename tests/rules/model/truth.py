@@ -15,6 +15,7 @@ from dawdle._rules.envelope import open_envelope, seconds
 from dawdle._rules.outcome import Done, Failed, Interrupted, Later, Outcome, Rejected
 from dawdle._rules.roster import Roster
 from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Terms
+from dawdle._rules.trial import SUSPECT_FROM, TRIALS, put_off
 from dawdle._rules.verdict import Result, Run
 from dawdle.errors import EventError
 from tests.rules.model.world import NOW, Hand, Truth, Unsent, opened
@@ -60,6 +61,8 @@ class Scenario(NamedTuple):
     """Receives make a difference to `admit`, which is told of them."""
     receives: int = 0
     """How often the message was received before."""
+    remembers: bool = False
+    """A worker knows again what it has settled. It need not: it remembers a number of messages, and no more."""
 
     @property
     def are_alike(self) -> bool:
@@ -156,6 +159,8 @@ class Truths:
         envelope = opened(body)
         if envelope is None:
             return None
+        if envelope.trial != truth.trials:
+            return f"it says trial {envelope.trial} after {truth.trials} that were written"
         last = 1 if envelope.owed is None else max(self._retries[name].max_attempts for name in self.owed_by(body))
         if envelope.attempt == min(truth.failures + 1, last):
             return None
@@ -174,11 +179,14 @@ class Truths:
         if not isinstance(admitted, Run):
             return self._unrun(body, truth, admitted)
         complaint = f"it runs {truth.due:g} s early" if truth.due > SLACK else None
+        if receives >= SUSPECT_FROM:
+            complaint = f"it is run as it is at its receive number {receives}"
         try:
             open_event(envelope, admitted.kind, CODECS)
         except EventError as error:
             return self._unrun(body, truth, self._rules.unreadable(body, envelope, str(error), NOW, terms))
-        return Taken(Hand("runs", body, truth, tuple(handler.name for handler in admitted.handlers)), complaint)
+        names = tuple(handler.name for handler in admitted.handlers)
+        return Taken(Hand("runs", body, truth, names, admitted.alone), complaint)
 
     def _unrun(self, body: bytes, truth: Truth, settlement: Settlement) -> Taken:
         """Settle a message without having run anything."""
@@ -187,13 +195,22 @@ class Truths:
             if self.owed_by(copy.body) != self.owed_by(body):
                 return truth, f"a copy owes {sorted(self.owed_by(copy.body))} of {sorted(self.owed_by(body))}"
             if copy.why not in ("unclaimed", "dead", "kept") or self._scenario.is_poison:
+                return truth._replace(trials=truth.trials + (copy.why == "trial")), None
+            if copy.is_letter and truth.trials >= TRIALS:
                 return truth, None
             offered = max(truth.offered, 0.0)
             early = copy.is_letter and offered < self._scenario.terms.unclaimed - SLACK
-            complaint = f"it is given up after {offered:g} s without a taker" if early else None
+            how = f"{truth.trials} trials and {offered:g} s without a taker"
+            complaint = f"it is given up after {how}" if early else None
             return Truth(truth.failures, 0.0, offered), complaint
 
         return _begun(settlement, told)
+
+    def put_off(self, hand: Hand) -> Taken:
+        """What a worker does with a trial that it never had alone in hand."""
+        terms = self._scenario.terms
+        settlement = put_off(hand.body, open_envelope(hand.body), NOW, terms, stopping=False)
+        return _begun(settlement, lambda copy: (hand.truth, None))
 
     def _settle(self, hand: Hand, ending: Ending) -> Taken:
         results = [Result(name, self._retries[name], outcome) for name, outcome in ending.outcomes]

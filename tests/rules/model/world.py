@@ -29,6 +29,26 @@ class Truth(NamedTuple):
     """Seconds before which it must not run."""
     offered: float = -1.0
     """Seconds since the first worker had no handler for it; -1: none was asked in vain."""
+    trials: int = 0
+    """How often it was written that it will be tried alone."""
+
+
+class Unsent(NamedTuple):
+    body: bytes
+    truth: Truth
+    wait: float
+    is_letter: bool
+
+
+class Known(NamedTuple):
+    """What a worker remembers of a message that it settled, should it come back: only what is left is done."""
+
+    what: str = "nothing"
+    unsent: tuple[Unsent, ...] = ()
+    wait: float = 0.0
+
+
+NOTHING = Known()
 
 
 class Message(NamedTuple):
@@ -42,13 +62,11 @@ class Message(NamedTuple):
     holder: int = NOBODY
     stale: tuple[int, ...] = ()
     """Workers that lost the lease and go on."""
+    known: tuple[Known, Known] = (NOTHING, NOTHING)
+    """By worker."""
 
-
-class Unsent(NamedTuple):
-    body: bytes
-    truth: Truth
-    wait: float
-    is_letter: bool
+    def known_by(self, worker: int, known: Known) -> "Message":
+        return self._replace(known=(known, self.known[1]) if worker == 0 else (self.known[0], known))
 
 
 class Hand(NamedTuple):
@@ -56,9 +74,11 @@ class Hand(NamedTuple):
     body: bytes = b""
     truth: Truth = Truth()
     handlers: tuple[str, ...] = ()
+    is_alone: bool = False
+    """It is tried with nothing else in hand."""
     unsent: tuple[Unsent, ...] = ()
-    is_doubtful: bool = False
-    """A copy was not stored, or nobody knows."""
+    doubtful: tuple[Unsent, ...] = ()
+    """Copies that were not stored, or nobody knows."""
     wait: float = 0.0
     """Seconds after which a released message comes back."""
 
@@ -83,6 +103,10 @@ class World(NamedTuple):
                 return message
         return None
 
+    def forgotten_by(self, worker: int) -> "World":
+        """The same, when a worker begins anew."""
+        return self._replace(messages=tuple(message.known_by(worker, NOTHING) for message in self.messages))
+
     def instead(self, old: Message, *new: Message) -> "World":
         messages = list(self.messages)
         messages.remove(old)
@@ -100,10 +124,11 @@ class World(NamedTuple):
 
 
 def _swapped(message: Message) -> Message:
+    known = (message.known[1], message.known[0])
     if message.holder == NOBODY and not message.stale:
-        return message
+        return message if known[0] == known[1] else message._replace(known=known)
     holder = message.holder if message.holder == NOBODY else 1 - message.holder
-    return message._replace(holder=holder, stale=tuple(sorted(1 - worker for worker in message.stale)))
+    return message._replace(holder=holder, stale=tuple(sorted(1 - worker for worker in message.stale)), known=known)
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)
@@ -132,23 +157,38 @@ def _message_later(message: Message, elapsed: float) -> Message:
         truth=_truth_later(message.truth, elapsed),
         wait=max(0.0, message.wait - elapsed) if message.holder == NOBODY else 0.0,
         age=0.0 if delay_ms is None else min(message.age + elapsed, int(delay_ms) / 1000),
+        known=tuple(_known_later(known, elapsed) for known in message.known),
     )
+
+
+def _known_later(known: Known, elapsed: float) -> Known:
+    if not known.unsent:
+        return known
+    unsent = (copy._replace(wait=max(0.0, copy.wait - elapsed)) for copy in _unsent_later(known.unsent, elapsed))
+    return known._replace(unsent=tuple(unsent))
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def _hand_later(hand: Hand, elapsed: float) -> Hand:
     if hand.phase == "idle":
         return hand
-    unsent = tuple(
-        copy._replace(body=_body_later(copy.body, elapsed), truth=_truth_later(copy.truth, elapsed))
-        for copy in hand.unsent
+    return hand._replace(
+        body=_body_later(hand.body, elapsed),
+        truth=_truth_later(hand.truth, elapsed),
+        unsent=_unsent_later(hand.unsent, elapsed),
+        doubtful=_unsent_later(hand.doubtful, elapsed),
     )
-    return hand._replace(body=_body_later(hand.body, elapsed), truth=_truth_later(hand.truth, elapsed), unsent=unsent)
+
+
+def _unsent_later(unsent: tuple[Unsent, ...], elapsed: float) -> tuple[Unsent, ...]:
+    return tuple(
+        copy._replace(body=_body_later(copy.body, elapsed), truth=_truth_later(copy.truth, elapsed)) for copy in unsent
+    )
 
 
 def _truth_later(truth: Truth, elapsed: float) -> Truth:
     offered = truth.offered if truth.offered < 0 else min(truth.offered + elapsed, UNCLAIMED)
-    return Truth(truth.failures, max(0.0, truth.due - elapsed), offered)
+    return Truth(truth.failures, max(0.0, truth.due - elapsed), offered, truth.trials)
 
 
 def _body_later(body: bytes, elapsed: float) -> bytes:
