@@ -22,6 +22,8 @@ from tests.faults.wire import Wire
 ATTEMPTS: Final = 3
 RETRY: Final = Retry(max_attempts=ATTEMPTS, initial=2, jitter=0.5)
 GRACE: Final = 25.0
+ANSWERED: Final = 90.0
+"""Seconds in which every call has its answer or is given up: a lease of tries, the last of which may hang."""
 LEAVING: Final = 40.0
 """Seconds in which every node must be left: its grace, its flush, and the answers that are on their way."""
 
@@ -189,6 +191,11 @@ class World:
         left = len(self.queue.messages)
         self.tally.must(not self._signals, f"{len(self._signals)} signals are not answered after {took:.0f} s")
         self.tally.must(not left, f"{left} messages are still in the queue after {took:.0f} s")
+        answered = self.clock.monotonic() + ANSWERED
+        while self.clock.monotonic() < answered and any(app.health().in_hand for app in self.apps):
+            await self.clock.advance(1)  # an ack that was carried out and has no answer yet: its message is kept
+        in_hand = sum(app.health().in_hand for app in self.apps)
+        self.tally.must(not in_hand, f"{in_hand} are in hand {ANSWERED:g} s after the queue was empty")
         await self.clock.advance(2)
         calls = len(self.trouble.calls)
         await self.clock.advance(2 * self.queue.lease)

@@ -64,6 +64,9 @@ class Carrier:
             envelope, settlement = self._ledger.recall(hand) or await self._decide(hand, delivery)
             if not hand.lost:
                 await self._settler.settle(hand, envelope, settlement, keeper)
+            if keeper is not None:
+                keeper.drop(hand)
+                await keeper.rest(hand)
         finally:
             if keeper is not None:
                 keeper.drop(hand)
