@@ -120,6 +120,13 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session(python=USUAL)
+def soak(session: nox.Session) -> None:
+    """Break it all at once, at random, for ten minutes, and count what is lost; `-- --minutes 2` for less."""
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "tests.faults.soak", *session.posargs)
+
+
+@nox.session(python=USUAL)
 def docs(session: nox.Session) -> None:
     """Build the docs; a warning or a dead reference is an error."""
     session.install("-e", ".", *group("docs"))

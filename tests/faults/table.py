@@ -9,9 +9,13 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from _pytest import outcomes
 
 import tests.faults
 from tests.faults.row import ROWS, Figures, Row, Scale
+from tests.faults.workers import prepare
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ def all_rows() -> list[Row]:
 
 def judge(row: Row, scale: Scale) -> Verdict:
     """Run one row, and see to it that nothing of it is left: no descriptor, no thread, no child."""
+    if row.kind == "real":
+        prepare()
     before = _held()
     started = time.monotonic()
     try:
         figures = row.run(scale)
-    except Exception:  # a row that cannot be run has failed, and the others go on
+    except (Exception, outcomes.OutcomeException):  # a row that cannot be run has failed, and the others go on
         figures = Figures()
         figures.failed(traceback.format_exc())
     seconds = time.monotonic() - started
@@ -75,7 +81,16 @@ def judge_all(rows: Sequence[Row], scale: Scale) -> bool:
 
 def _held() -> dict[str, int]:
     gc.collect()
-    return {"descriptors": len(os.listdir("/proc/self/fd")), "threads": threading.active_count()}
+    return {
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "threads": threading.active_count(),
+        "children": len(_children()),
+    }
+
+
+def _children() -> list[str]:
+    tasks = Path("/proc/self/task").iterdir()
+    return [child for task in tasks for child in (task / "children").read_text().split()]
 
 
 def _left(before: dict[str, int]) -> dict[str, tuple[int, int]]:

@@ -10,7 +10,7 @@ def figures_of(*arguments, timeout):
     command = [sys.executable, "-m", "tests.journeys.kill", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    return {line[:24].strip(): float(line[24:]) for line in done.stdout.splitlines()}
+    return {line[:24].strip(): float(line[24:].replace(",", "")) for line in done.stdout.splitlines()}
 
 
 @pytest.mark.slow

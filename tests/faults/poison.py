@@ -1,0 +1,90 @@
+"""Poison of each kind, as a stranger would send it, and how its letter is told from the others."""
+
+import base64
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+import dawdle
+
+MEBIBYTE = 1_048_576
+DEPTH = 1_000
+
+REASONS = {
+    "undecodable": "CloudEvent",
+    "too-deep": "deep|depth|nest|recurs",
+    "too-large": "always fails|large|bytes|fit",
+    "wrong-type": "int|number",
+    "unknown-type": "Nobody",
+    "unclaimed": "handler",
+    "never-ends": "always fails",
+}
+"""Every kind, and what its letter's error must speak of."""
+
+SIGNED = {"forged": "sign", "unsigned": "sign"}
+"""Kinds that are poison only where signatures are asked for."""
+
+
+class Good(msgspec.Struct, frozen=True):
+    at: float
+    number: int = 0
+
+
+class Bad(msgspec.Struct, frozen=True):
+    """Its handler always fails."""
+
+    text: str = ""
+
+
+@dawdle.event
+class Unwanted(msgspec.Struct, frozen=True):
+    """A type that every node knows and none has a handler for."""
+
+
+def body_of(kind: str, number: int) -> str:
+    """Return a body; its `kind-number` is found again in whatever letter becomes of it."""
+    name = f"{kind}-{number}"
+    event: dict[str, Any] = {"specversion": "1.0", "id": name, "source": "stranger", "type": "Good"}
+    match kind:
+        case "undecodable":
+            return f"{name} is no event"
+        case "too-deep":
+            return json.dumps(event | {"data": "?"}).replace('"?"', f'{{"more":{"[" * DEPTH}{"]" * DEPTH},"at":1}}')
+        case "too-large":
+            whole = json.dumps(event | {"type": "Bad", "data": {"text": "?"}})
+            return whole.replace("?", "x" * (MEBIBYTE - 40 - len(whole)))
+        case "wrong-type":
+            return json.dumps(event | {"data": {"at": 1, "number": "many"}})
+        case "unknown-type":
+            return json.dumps(event | {"type": "Nobody", "data": {}})
+        case "unclaimed":
+            return json.dumps(event | {"type": "Unwanted", "data": {}})
+        case "never-ends":
+            return json.dumps(event | {"type": "Bad", "data": {}})
+        case "unsigned":
+            return json.dumps(event | {"data": {"at": 1}})
+    raise AssertionError(kind)
+
+
+def kinds_of(letters: list[dict[str, Any]], reasons: Mapping[str, str]) -> tuple[Counter[str], list[str]]:
+    """Return how many letters of each kind there are, and what is wrong with their reasons."""
+    found: Counter[str] = Counter()
+    wrong: list[str] = []
+    for letter in letters:
+        name = str(letter.get("id", ""))
+        if letter.get("type") == "dawdle.undecodable":
+            name = base64.b64decode(letter["data_base64"])[:300].decode(errors="replace")
+        tag = re.search("|".join(f"{kind}-[0-9]+" for kind in reasons), name)
+        if tag is None:
+            found["good"] += 1
+            continue
+        kind = tag[0].rpartition("-")[0]
+        found[kind] += 1
+        error = str(letter.get("dawdleerror", ""))
+        if not re.search(reasons[kind], error):
+            wrong.append(f"the letter of {tag[0]} says {error[:200]!r}")
+    return found, wrong

@@ -1,0 +1,42 @@
+"""What the parent of all workers loads before it forks: every row, the AWS client, and the files that it reads.
+
+Making a client costs an eighth of a second: it looks at a thousand folders and reads a megabyte of JSON. Rows start
+processes by the thousand, so the parent makes one client, and what it has found is kept for its children.
+"""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from botocore.loaders import JSONFileLoader, Loader
+
+from dawdle.backends.sqs import SQS
+from tests.faults.stage import credentials
+from tests.faults.table import all_rows
+
+
+def _once(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method that works once for the same arguments, whichever object it is called on."""
+    kept: dict[object, Any] = {}
+
+    @functools.wraps(method)
+    def found(self: object, *arguments: object, **named: object) -> Any:
+        key = (arguments, tuple(named.items()))
+        if key not in kept:
+            kept[key] = method(self, *arguments, **named)
+        return kept[key]
+
+    return found
+
+
+async def _make_a_client() -> None:
+    async with SQS("http://127.0.0.1:9/1/none"):
+        pass
+
+
+JSONFileLoader.load_file = _once(JSONFileLoader.load_file)
+Loader.list_available_services = _once(Loader.list_available_services)
+all_rows()
+with credentials():
+    asyncio.run(_make_a_client())

@@ -1,0 +1,231 @@
+"""What a real row stands on: a server in a process of its own, its queues, the faults it is told, a folder for notes.
+
+Workers write a line for whatever they did, to one file that all append to; a line is whole or not there at all.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import boto3
+
+import dawdle
+from dawdle.backends.sqs import SQS
+from tests.faults.row import Figures, Scale
+from tests.servers import free_port, ministack, running
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_CONFIG_FILE": "/nonexistent",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+UNWANTED = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_SESSION_TOKEN")
+
+
+class Held(NamedTuple):
+    """How many messages a queue has."""
+
+    visible: int
+    in_flight: int
+    delayed: int
+
+    @property
+    def all(self) -> int:
+        return sum(self)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A queue and its dead-letter queue."""
+
+    name: str
+    url: str
+    dead: str
+
+
+class Stage:
+    """A server and its queues. Its calls block, for a millisecond or two."""
+
+    def __init__(self, server: str, folder: Path, *, witness: bool) -> None:
+        self.server = server
+        self.folder = folder
+        self.witness = witness
+        self._client: Any = boto3.client("sqs", endpoint_url=server)
+        self._pairs = 0
+        (folder / "notes").touch()
+
+    def pair(self) -> Pair:
+        """Make a queue and its dead-letter queue."""
+        self._pairs += 1
+        name = f"orders-{self._pairs}"
+        dead = self._client.create_queue(QueueName=f"dead-{self._pairs}")["QueueUrl"]
+        arn = self._client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1000})
+        made = self._client.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy})
+        return Pair(name, made["QueueUrl"], dead)
+
+    def send(self, url: str, body: str) -> None:
+        """Store a body as it is, as a stranger would."""
+        self._client.send_message(QueueUrl=url, MessageBody=body)
+
+    def held(self, url: str) -> Held:
+        """Return what a queue holds now."""
+        names = ("", "NotVisible", "Delayed")
+        wanted = [f"ApproximateNumberOfMessages{name}" for name in names]
+        found = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
+        return Held(*(int(found[name]) for name in wanted))
+
+    def letters(self, dead: str) -> list[dict[str, Any]]:
+        """Take everything out of a dead-letter queue; what is no JSON object is returned as `{"body": …}`."""
+        found: list[dict[str, Any]] = []
+        while messages := self._client.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                found.append(_letter(message["Body"]))
+                self._client.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    def rule(self, fault: str, **fields: object) -> int:
+        """Let calls go wrong from now on, and return the number of the rule; our own server only."""
+        return self.control("POST", "faults", {"fault": fault, **fields})["id"]
+
+    def unrule(self, number: int | None = None) -> None:
+        """End one rule, or all."""
+        self.control("DELETE", "faults" if number is None else f"faults/{number}")
+
+    def fired(self) -> list[dict[str, Any]]:
+        """Return every fault that has happened."""
+        return self.control("GET", "faults")["fired"]
+
+    def requests(self, operation: str) -> int:
+        """Return how often an operation was asked for."""
+        return self.control("GET", "requests").get(operation, 0)
+
+    def control(self, method: str, path: str, body: object = None) -> Any:
+        """Ask our own server's control address."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.server}/_control/{path}", data=data, method=method)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def notes(self) -> Counter[str]:
+        """Return how often each line was written by the workers."""
+        return Counter((self.folder / "notes").read_text().split("\n")[:-1])
+
+    def log(self) -> list[str]:
+        """Return the lines that dawdle logged, here and in workers: `WARNING:dawdle._flow.keeper:…`."""
+        return (self.folder / "log").read_text().split("\n")
+
+    def drained(self, figures: Figures, *urls: str, patience: float = 5.0) -> None:
+        """What must hold after each row: nothing is left in these queues, neither visible nor invisible."""
+        left = Held(0, 0, 0)
+        end = time.monotonic() + patience
+        for url in urls:
+            while (found := self.held(url)).all and time.monotonic() < end:
+                time.sleep(0.1)
+            left = Held(*map(sum, zip(left, found, strict=True)))
+        figures.must("left in the queue", left.all, left.all == 0, f"0: {left}")
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _letter(body: str) -> dict[str, Any]:
+    try:
+        letter = json.loads(body)
+    except (ValueError, RecursionError):
+        return {"body": body}
+    return letter if isinstance(letter, dict) else {"body": body}
+
+
+@contextmanager
+def stage(scale: Scale) -> Iterator[Stage]:
+    """Run a server for one row: ours, or the witness."""
+    with (
+        credentials(),
+        tempfile.TemporaryDirectory() as folder,
+        _log_in(Path(folder, "log")),
+        ministack() if scale.witness else our_server() as server,
+    ):
+        made = Stage(server, Path(folder), witness=scale.witness)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@contextmanager
+def _log_in(path: Path) -> Iterator[None]:
+    """Write what dawdle logs, here and in workers, to a file, where a row can read it."""
+    log, handler = logging.getLogger("dawdle"), logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+    before, log.propagate = log.propagate, False
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate = before
+        handler.close()
+
+
+@contextmanager
+def our_server() -> Iterator[str]:
+    """Run our own server in a process of its own."""
+    port = free_port()
+    with running([sys.executable, "-m", "dawdle.testing.sqs", "--port", str(port)], port, dict(os.environ)) as url:
+        yield url
+
+
+@contextmanager
+def credentials(**more: str) -> Iterator[None]:
+    """Let the environment have credentials that any test server takes, and nothing else of AWS or dawdle."""
+    before = dict(os.environ)
+    for name in before:
+        if name in UNWANTED or name.startswith("DAWDLE_SQS_"):
+            del os.environ[name]
+    os.environ.update(ENVIRONMENT | more)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+async def place(url: str, events: Sequence[object], rate: float = float("inf")) -> list[str]:
+    """Signal events at no more than a rate, and return their ids."""
+    ids: list[str] = []
+    async with dawdle.Dawdle(SQS(url), registry=dawdle.Registry(), start_listener=False) as app:
+        started = time.monotonic()
+        while len(ids) < len(events):
+            ids += await app.signal_many(events[len(ids) : len(ids) + 50])
+            await asyncio.sleep(max(0.0, started + len(ids) / rate - time.monotonic()))
+    return ids
+
+
+async def until(true: Callable[[], bool], patience: float, step: float = 0.05) -> float | None:
+    """Return after how many seconds something became true; None if it did not in time."""
+    started = time.monotonic()
+    while not true():
+        if time.monotonic() - started > patience:
+            return None
+        await asyncio.sleep(step)
+    return time.monotonic() - started
+
+
+def missing(done: Mapping[str, int], names: Sequence[str], ids: Sequence[str]) -> int:
+    """Return how many of all `name id` were not written down."""
+    return sum(f"{name} {each}" not in done for name in names for each in ids)

@@ -1,0 +1,16 @@
+"""A fast half of the real rows, each in a few seconds; `nox -s faults` runs all of them, and whole."""
+
+import pytest
+
+from tests.faults.row import Scale
+from tests.faults.table import all_rows, judge
+
+SHARES = {2: 0.02, 4: 0.04, 7: 0.1, 9: 0.2, 16: 0.2, 23: 0.2}
+ROWS = {row.number: row for row in all_rows() if row.kind == "real"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SHARES, ids=lambda number: f"row {number}")
+def test_a_part_of_a_row_holds(number):
+    verdict = judge(ROWS[number], Scale(share=SHARES[number]))
+    assert verdict.figures.broken == [], verdict.figures.shown
