@@ -1,5 +1,8 @@
 """A letter says what became of an event, whoever wrote it, and is redriven as a message that runs only who is owed."""
 
+import base64
+import json
+import zlib
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -10,12 +13,12 @@ from hypothesis import strategies as st
 from dawdle import ConfigurationError, DeadLetter, MessagePack, Registry, Retry
 from dawdle._rules.choice import choose
 from dawdle._rules.dead_letter import Redriven, Refused, lineage_of, read_letter, redriven, written
-from dawdle._rules.envelope import clip, moment, open_envelope, rewrite, seconds
+from dawdle._rules.envelope import clip, moment, open_envelope, rewrite, seconds, write
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.outcome import Failed, Rejected
 from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
-from dawdle._rules.verdict import UNDECODABLE, Forward, Result, Run, undecodable, unreadable
+from dawdle._rules.verdict import UNDECODABLE, Forward, Result, Run, settle, undecodable, unreadable
 from dawdle.abc import Delivery
 from tests.rules.test_verdict import (
     CODECS,
@@ -403,3 +406,42 @@ def test_a_letter_is_the_same_value_wherever_it_is_read(name, text):
     one, other = read(copy.body).letter, read(copy.body).letter
     assert isinstance(one, DeadLetter)
     assert one == other
+
+
+@given(st.integers(0, 20), st.booleans())
+def test_a_letter_without_room_has_its_data_packed_and_is_redriven_as_it_came(room, binary):
+    text = "x" * 3000
+    data = {"data_base64": base64.b64encode(b"y" * 2000).decode()} if binary else {"data": {"text": text}}
+    body = write({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "tenant": "t", **data})
+    terms = msgspec.structs.replace(terms_of(), max_body=len(body) + room)
+    result = Result("a", Retry(max_attempts=3), Failed("ValueError: no"))
+    verdict = settle(body, open_envelope(body), [result], now=NOW, terms=terms, roll=lambda: 0.5)
+    (copy,) = verdict.copies
+    assert copy.is_letter
+    assert len(copy.body) < len(body)
+    found = read(copy.body)
+    assert found.letter.handler == "a"
+    assert found.letter.attempts == 1
+    assert "no copy of it fits, retry" in found.letter.error
+    assert found.letter.error.endswith("ValueError: no")
+    assert found.letter.event == (None if binary else Placed(text))
+    again = redriven(found)
+    assert json.loads(again.body) == {**json.loads(body), "dawdleowed": "a"}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"data_base64": "AAAA"},
+        {"data_base64": base64.b64encode(zlib.compress(b"x" * (65 << 20))).decode()},
+        {"data_base64": base64.b64encode(zlib.compress(b"[" * 100_000)).decode()},
+        {"data_base64": base64.b64encode(zlib.compress(b"1")).decode(), "dawdlepacked": "id"},
+        {"data": 1},
+    ],
+)
+def test_a_letter_that_only_says_that_it_is_packed_is_no_event_and_is_redriven_as_it_is(forged):
+    core = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "dawdlepacked": "data"}
+    body = write({**core, **forged})
+    found = read(body)
+    assert found.letter.event is None
+    assert redriven(found) == Redriven(body, raw=True)

@@ -16,6 +16,7 @@ from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import Envelope, aware, headers_of, moment, open_envelope, rewrite, seconds
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.letter import UNDECODABLE
+from dawdle._rules.packing import unpack
 from dawdle._rules.signing import Signer
 from dawdle.abc import Codec, Delivery
 from dawdle.errors import EventError
@@ -99,7 +100,7 @@ class Found(msgspec.Struct, frozen=True):
 
     delivery: Delivery
     body: bytes
-    """What it says, without its signature."""
+    """What it says, without its signature, and its data unpacked."""
     envelope: Envelope | None
     letter: DeadLetter
 
@@ -131,7 +132,7 @@ def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[st
     what is not signed with one of them is no event here either.
     """
     try:
-        body = signer.unsigned(delivery.body)
+        body = unpack(signer.unsigned(delivery.body))
         envelope = open_envelope(body)
     except EventError as error:
         return Found(delivery, delivery.body, None, _of_no_event(delivery, queue, f"{MOVED}; {error}"))

@@ -10,6 +10,7 @@ import msgspec
 
 from dawdle._rules.delay import hop
 from dawdle._rules.envelope import Envelope, clip, moment, rewrite, seconds, write
+from dawdle._rules.packing import pack
 from dawdle._rules.settlement import Copy, Forward, Release, Settlement, Terms, Why
 
 __all__ = ["LONGEST_BACKOFF", "UNDECODABLE", "copy_of", "dead", "give_up", "undecodable", "unreadable"]
@@ -117,7 +118,7 @@ def copy_of(
     """Return a copy that waits `delay` seconds from now; what said how long this one had to wait is gone from it.
 
     An event that fills its queue to the byte leaves no room for what a copy adds. `signal` sends none, but others may.
-    It cannot be retried, so it is given up, whole and just as it came.
+    It is retried without what was said of its failures, or given up.
     """
     first = hop(delay, terms.reach)
     due = {"dawdledue": moment(now + delay)} if delay > first else {}
@@ -125,11 +126,24 @@ def copy_of(
     copy = Copy(body=rewrite(body, written), delay=first, why=why, handler=handler, reason=reason)
     if len(copy.body) <= terms.max_body or not terms.keeps_dead or why in _COMES_BACK:
         return copy
+    if why == "dead":
+        return _squeezed(body, written, handler, reason, terms)
     brief = rewrite(body, {**written, "dawdleerror": None})
     if len(brief) <= terms.max_body:
         return msgspec.structs.replace(copy, body=brief)
     told = f"no copy of it fits, {why}: {len(brief):,} bytes, and {terms.max_body:,} is the most"
-    return Copy(body=body, delay=0.0, why="dead", handler=handler, reason=f"{told}; {reason}" if reason else told)
+    told = f"{told}; {reason}" if reason else told
+    owed = {"dawdleowed": changes["dawdleowed"]} if "dawdleowed" in changes else {}
+    return _squeezed(body, {**_GONE, **owed, **dead(told, now)}, handler, told, terms)
+
+
+def _squeezed(
+    body: bytes, changes: Mapping[str, object], handler: str | None, reason: str | None, terms: Terms
+) -> Copy:
+    """Return the letter of an event that leaves no room for one: its data packed, or else whole and just as it came."""
+    packed = pack(body, changes)
+    letter = packed if len(packed) <= terms.max_body else body
+    return Copy(body=letter, delay=0.0, why="dead", handler=handler, reason=reason)
 
 
 _COMES_BACK: Final = frozenset({"interrupted", "crowded"})
