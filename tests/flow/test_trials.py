@@ -96,7 +96,8 @@ async def test_what_came_four_times_runs_as_ever_and_on_the_fifth_it_is_tried_al
     assert diary.order[0] == 10
     assert diary.company == {0: set(), 1: set(), 2: set(), 10: set()}
     why = [moment.why for moment in moments if isinstance(moment, Forwarded)]
-    assert why == ["trial"] * 3
+    assert set(why) == {"trial"}
+    assert 3 <= len(why) <= 8  # one for each, and some for those that came while another had its turn
 
 
 async def test_a_trial_waits_for_what_is_in_hand_and_nothing_is_received_meanwhile(app, queue, registry, clock):
@@ -202,3 +203,19 @@ async def test_a_queue_that_ends_with_its_process_has_no_trials(registry, clock)
     async with Dawdle(queue, registry=registry, clock=clock):
         await clock.advance(1)
     assert runs == [Placed(1)]
+
+
+async def test_a_trial_does_not_wait_in_hand_behind_another_that_may_end_the_process(app, queue, registry, clock):
+    @registry.on_event(Placed, name="handler")
+    async def handler(event):
+        await clock.sleep_until(clock.monotonic() + 100)
+
+    async with app:
+        await queue.send([Outgoing(body_of(number, dawdletrial=2)) for number in range(5)])
+        await clock.advance(1)
+        assert app.health().in_hand == 1
+        assert len(queue._held) == 1
+        kept = [msgspec.json.decode(body) for body in queue.messages()]
+        assert [copy["dawdletrial"] for copy in kept] == [2] * 5
+        await clock.advance(700)
+        assert queue.messages() == []

@@ -17,14 +17,13 @@ PATIENCE: Final = 60.0
 class Alone:
     """Who wants to be alone waits until every open receive is back and what else is in hand is settled.
 
-    No receive begins meanwhile. Several that want it take turns, and do not count for each other.
+    No receive begins meanwhile. Only one may want it at a time: whoever waited behind another would be in hand when
+    that one ends the process, and be suspected of it.
     """
 
     def __init__(self, hands: Hands, clock: Clock) -> None:
         self._hands = hands
         self._clock = clock
-        self._turn = asyncio.Lock()
-        self._waiting = 0
         self._polls = 0
         self._over = asyncio.Event()
         self._over.set()
@@ -49,38 +48,32 @@ class Alone:
 
     @asynccontextmanager
     async def alone(self, hand: Hand, handlers: str) -> AsyncGenerator[bool]:
-        """Wait until nothing but this hand is held and yield True; False when that took too long, or a stop came first.
+        """Wait until nothing but this hand is held and yield True.
 
-        `handlers` are those that wait here, for who asks what is in hand.
+        False at once when another wants to be alone, and when that took too long, or a stop came first. `handlers` are
+        those that wait here, for who asks what is in hand.
         """
-        self._waiting += 1
+        if not self._over.is_set():
+            yield False
+            return
         self._over.clear()
         try:
-            mine = await self._taken(hand, handlers)
-            try:
-                yield mine
-            finally:
-                if mine:
-                    self._turn.release()
+            yield await self._is_quiet(hand, handlers)
         finally:
-            self._waiting -= 1
-            if not self._waiting:
-                self._over.set()
+            self._over.set()
 
-    async def _taken(self, hand: Hand, handlers: str) -> bool:
+    async def _is_quiet(self, hand: Hand, handlers: str) -> bool:
         task = asyncio.current_task()
         assert task is not None, "a message is carried in a task"
         hand.begin(task, handlers)
-        locked = False
         try:
             async with Deadline(self._clock, self._clock.monotonic() + PATIENCE):
-                locked = await self._turn.acquire()
                 await self._no_poll.wait()
-                await self._hands.down_to(lambda: self._waiting)
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if locked:
-                self._turn.release()
-            if isinstance(error, asyncio.CancelledError) and not hand.absorbs(task):
+                await self._hands.down_to(lambda: 1)
+        except TimeoutError:
+            return False
+        except asyncio.CancelledError:
+            if not hand.absorbs(task):
                 raise
             return False
         finally:

@@ -119,7 +119,8 @@ class Carrier:
             return unreadable(body, envelope, str(error), hand.now(self._clock), terms)
         results = await self._run(verdict, Work(event, envelope, body, hand))
         if results is None:
-            return put_off(body, envelope, hand.now(self._clock), terms, stopping=hand.interrupted)
+            now, stopping = hand.now(self._clock), hand.interrupted
+            return put_off(body, envelope, now, terms, stopping=stopping, roll=random.random())
         return settle(body, envelope, results, now=hand.now(self._clock), terms=terms, roll=random.random)
 
     async def _run(self, run: Run, work: Work) -> list[Result] | None:

@@ -15,13 +15,25 @@ from dawdle._rules.envelope import Envelope, seconds
 from dawdle._rules.letter import LONGEST_BACKOFF, copy_of
 from dawdle._rules.settlement import Forward, Terms
 
-__all__ = ["LONGEST_CROWDED", "SUSPECT_FROM", "TRIALS", "crowded", "is_suspect", "next_trial", "put_off"]
+__all__ = [
+    "LONGEST_CROWDED",
+    "LONGEST_TURN",
+    "SUSPECT_FROM",
+    "TRIALS",
+    "crowded",
+    "is_suspect",
+    "next_trial",
+    "put_off",
+]
 
 SUSPECT_FROM: Final = 5
 """Receives of one copy, from which on it is tried alone."""
 
 TRIALS: Final = 3
 """Trials without an outcome, after which a message is given up."""
+
+LONGEST_TURN: Final = 10.0
+"""Seconds. A trial that could not be alone comes back at least this often."""
 
 LONGEST_CROWDED: Final = 60.0
 """Seconds. An event that found no room to run in comes back at least this often."""
@@ -39,9 +51,12 @@ def next_trial(body: bytes, envelope: Envelope, now: float, terms: Terms) -> For
     return Forward((copy,), otherwise=min(10.0, LONGEST_BACKOFF))
 
 
-def put_off(body: bytes, envelope: Envelope, now: float, terms: Terms, *, stopping: bool) -> Forward:
-    """Return the same trial again, for later: there was no time at which nothing else was in hand."""
-    delay = 0.0 if stopping else crowded(envelope, now)
+def put_off(body: bytes, envelope: Envelope, now: float, terms: Terms, *, stopping: bool, roll: float) -> Forward:
+    """Return the same trial again, for later: something else was in hand.
+
+    `roll` in [0, 1) scatters those that came together.
+    """
+    delay = 0.0 if stopping else min(crowded(envelope, now), LONGEST_TURN) * (1.0 - roll / 2)
     changes = {"dawdletrial": envelope.trial}
     copy = copy_of(body, delay, now, terms, why="trial", handler=envelope.owed, changes=changes)
     return Forward((copy,), otherwise=max(1.0, delay))
