@@ -1,12 +1,13 @@
 """A queue that fails, answers late or forgets: nothing is lost, nothing stops."""
 
 import asyncio
+import logging
 
 import msgspec
 import pytest
 
 from dawdle import Context, Dawdle, Registry, Retry
-from dawdle.abc import Fault
+from dawdle.abc import Fault, Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.hooks import LeaseLost, ReceiveFailed, Settled
@@ -528,3 +529,52 @@ async def test_what_comes_again_while_it_is_deleted_is_deleted_by_its_newer_rece
         await clock.advance(0.1)
         assert late.messages() == []
     assert runs == [0.0]
+
+
+async def test_of_two_receives_that_come_back_in_the_wrong_order_the_newer_receipt_counts(app, queue, registry, clock):
+    @registry.on_event(Placed)
+    async def slow(event):
+        await clock.sleep_until(clock.monotonic() + 10)
+
+    async with app:
+        await app.signal(Placed())
+        await clock.advance(1)
+        home = app._house.queues["default"]
+        (hand,) = app._house._parts.hands
+        first = hand.delivery
+        newer = msgspec.structs.replace(first, receipt="newer", receives=3)
+        older = msgspec.structs.replace(first, receipt="older", receives=2)
+        for delivery in (newer, older):
+            assert app._house._parts.hands.adopt(home, delivery) is hand
+        assert hand.receipt == "newer"
+        hand.receipt = first.receipt
+        await clock.advance(20)
+    assert queue.messages() == []
+
+
+async def test_a_log_handler_that_raises_changes_nothing(app, queue, registry, clock):
+    runs = []
+
+    class Broken(logging.Handler):
+        def emit(self, record):
+            raise OSError("the disk is full")
+
+    @registry.on_event(Placed, retry=Retry(max_attempts=2, initial=1))
+    async def bad(event):
+        runs.append(event.number)
+        raise ValueError
+
+    broken = Broken()
+    logging.getLogger("dawdle").addHandler(broken)
+    try:
+        queue.flaws["receive"] = [BackendError("down")] * 3
+        queue.flaws["ack"] = [BackendError("down")] * 3
+        async with app:
+            await app.signal_many([Placed(1), Placed(2)])
+            await queue.send([Outgoing(b"garbage")])
+            await clock.advance(60)
+            assert queue.messages() == []
+    finally:
+        logging.getLogger("dawdle").removeHandler(broken)
+    assert sorted(runs) == [1, 1, 2, 2]
+    assert len(queue.dead_letters.messages()) == 3

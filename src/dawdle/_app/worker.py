@@ -11,12 +11,14 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from dawdle.log import Log
+
 if TYPE_CHECKING:
     from dawdle._app.app import Dawdle
 
 __all__ = ["work_until_signal"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

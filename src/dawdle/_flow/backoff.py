@@ -1,6 +1,5 @@
 """How the receives of one queue fare, and how long the next one waits. It waits and tells; the rules say how long."""
 
-import logging
 import random
 
 from dawdle._flow.watch import Watch
@@ -9,10 +8,11 @@ from dawdle._rules.patience import pause_after
 from dawdle.abc import Clock
 from dawdle.errors import BackendError, FaultKind
 from dawdle.hooks import ReceiveFailed
+from dawdle.log import Log
 
 __all__ = ["Backoff"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 class Backoff:

@@ -1,6 +1,5 @@
 """One message, from its receive to its settling: a straight line that reads from top to bottom."""
 
-import logging
 import random
 from collections.abc import Mapping
 
@@ -21,10 +20,11 @@ from dawdle._rules.trial import put_off
 from dawdle._rules.verdict import Release, Result, Run, Settlement, admit, settle, undecodable, unreadable
 from dawdle.abc import Clock, Codec, Delivery
 from dawdle.errors import EventError
+from dawdle.log import Log
 
 __all__ = ["Carrier"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 AFTER_A_MISTAKE = 30.0
 """Seconds until a message comes back whose carrying failed by a mistake of ours."""

@@ -7,7 +7,6 @@ cancelled by a stop, a deadline or a lost lease; its carrier goes on and settles
 import asyncio
 import contextlib
 import inspect
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -26,13 +25,14 @@ from dawdle._rules.verdict import Result
 from dawdle.abc import Clock, Deadline
 from dawdle.errors import Reject, RetryLater
 from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
+from dawdle.log import Log
 
 __all__ = ["Dispatcher", "Work"]
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 CROWDED_AFTER = 1.0
 """Seconds that an event waits in hand for one handler's own concurrency."""
@@ -230,16 +230,15 @@ class Dispatcher:
     def _failed(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Failed:
         told, attempt = _told(error), work.envelope.attempt
         last = attempt >= retry.max_attempts
-        # One line for what is tried again; the traceback with the last attempt, or with each at level DEBUG.
-        _log.log(
-            logging.ERROR if last else logging.WARNING,
+        _log.failure(
             "handler %s failed on %s, attempt %d of %d: %s",
             handler.name,
             work.envelope.label,
             attempt,
             retry.max_attempts,
             told,
-            exc_info=error if last or _log.isEnabledFor(logging.DEBUG) else None,
+            error=error,
+            last=last,
         )
         return Failed(told)
 

@@ -29,6 +29,7 @@ class Hand:
         "queue",
         "receipt",
         "received_at",
+        "receives",
         "settled",
         "since",
     )
@@ -37,6 +38,7 @@ class Hand:
         self.queue = queue
         self.delivery = delivery
         self.receipt = "" if delivery is None else delivery.receipt
+        self.receives = 0 if delivery is None else delivery.receives
         self.since = clock.monotonic()
         own = None if delivery is None else delivery.received_at
         self.received_at = clock.now() if own is None else own
@@ -119,10 +121,13 @@ class Hands:
         return iter(list(self._hands.values()))
 
     def adopt(self, queue: Queue, delivery: Delivery) -> Hand | None:
-        """Return the hand that already holds this message, with the newer receipt; None if there is none."""
+        """Return the hand that already holds this message, with the newer receipt; None if there is none.
+
+        Two receives may come back in another order than they were made in: the count says which is newer.
+        """
         hand = self._hands.get((id(queue), delivery.key))
-        if hand is not None:
-            hand.receipt = delivery.receipt
+        if hand is not None and delivery.receives >= hand.receives:
+            hand.receipt, hand.receives = delivery.receipt, delivery.receives
         return hand
 
     def add(self, hand: Hand) -> None:

@@ -7,7 +7,6 @@ task and left in another. If anything here dies, the owner dies with it, and eve
 """
 
 import asyncio
-import logging
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from contextvars import Context, copy_context
@@ -23,13 +22,14 @@ from dawdle._rules.handler import Handler
 from dawdle._rules.health import Health, health_of
 from dawdle.abc import Backend, Deadline
 from dawdle.errors import BackendError, ConfigurationError
+from dawdle.log import Log
 
 __all__ = ["House"]
 
 CANCELLATIONS = 100
 """How often a handler is cancelled that ignores it, until the app is left without it."""
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 class House:

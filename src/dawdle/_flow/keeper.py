@@ -5,7 +5,6 @@ other processes receive from the queue, a handler that blocks the app's loop mus
 """
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -17,10 +16,11 @@ from dawdle._flow.watch import Watch
 from dawdle._rules.leases import Leases
 from dawdle.abc import Clock, Deadline, Renew
 from dawdle.hooks import LeaseLost
+from dawdle.log import Log
 
 __all__ = ["Keeper"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 ANSWER: Final = 1 / 4
 """The share of a lease for which a renewal's answer is waited for."""

@@ -5,7 +5,6 @@ nothing comes twice; what was neither moved nor deleted is then given back at on
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
@@ -25,10 +24,11 @@ from dawdle._rules.dead_letter import (
 from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery, Outgoing
 from dawdle.errors import BackendError, ConfigurationError
+from dawdle.log import Log
 
 __all__ = ["Letters"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 LONGEST_WAIT: Final = 1.0
 """Seconds that a receive waits where a queue is shared: one that does not wait may miss what is there (SQS)."""

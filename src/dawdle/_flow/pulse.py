@@ -1,7 +1,6 @@
 """Notices from another thread that the app's event loop is blocked, and says by whom."""
 
 import asyncio
-import logging
 import sys
 import threading
 from contextlib import suppress
@@ -11,10 +10,11 @@ from dawdle._flow.hands import Hands
 from dawdle._flow.watch import Watch
 from dawdle.abc import Clock
 from dawdle.hooks import LoopBlocked
+from dawdle.log import Log
 
 __all__ = ["Pulse"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 BEAT: Final = 0.5
 """Seconds between two looks, while anything is in hand."""

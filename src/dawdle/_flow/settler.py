@@ -1,7 +1,6 @@
 """Carries a verdict out: stores what must be kept, and only then lets go of the message. Decides nothing."""
 
 import asyncio
-import logging
 import random
 from collections.abc import Sequence
 from typing import assert_never
@@ -15,10 +14,11 @@ from dawdle._rules.verdict import Ack, Copy, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
 from dawdle.errors import BackendError
 from dawdle.hooks import DeadLettered, Forwarded, Settled, VerdictName
+from dawdle.log import Log
 
 __all__ = ["Settler"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 30.0

@@ -1,13 +1,13 @@
 """Tells the hooks. A hook that raises is logged, and nothing else happens because of it."""
 
-import logging
 from collections.abc import Sequence
 
 from dawdle.hooks import Hook, Moment
+from dawdle.log import Log
 
 __all__ = ["Watch"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 class Watch:

@@ -3,7 +3,6 @@
 import asyncio
 import heapq
 import itertools
-import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -13,10 +12,11 @@ from typing import Self
 
 from dawdle.abc import Clock, Deadline, Delivery, Fault, Limits, Outgoing, Release, Renew, SystemClock
 from dawdle.errors import ConfigurationError
+from dawdle.log import Log
 
 __all__ = ["Memory"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 
 class _Message:

@@ -1,7 +1,6 @@
 """SQS as a backend: one standard queue, its dead-letter queue, and perhaps a second one for what is delayed."""
 
 import json
-import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from math import ceil
@@ -13,13 +12,14 @@ import msgspec
 from dawdle.abc import Delivery, Fault, Limits, Outgoing, Release, Renew
 from dawdle.backends.sqs._place import Place, from_environment
 from dawdle.errors import BackendError, ConfigurationError
+from dawdle.log import Log
 
 if TYPE_CHECKING:
     from dawdle.backends.sqs._connection import Connection
 
 __all__ = ["SQS"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 # SQS developer guide, quotas, 2026.
 _MEBIBYTE: Final = 1_048_576

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from math import inf
@@ -14,12 +13,13 @@ from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVari
 from dawdle.backends.sqs._errors import NO_ANSWER, as_error, is_stale
 from dawdle.backends.sqs._place import Place
 from dawdle.errors import BackendError
+from dawdle.log import Log
 
 __all__ = ["Clients", "Generation"]
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 POLLS: Final = 64
 """Connections for long polls; each holds one for as long as it waits."""
