@@ -32,10 +32,10 @@ from botocore.exceptions import (
 )
 
 from dawdle.abc import Fault
-from dawdle.backends.sqs._codes import REPEATING, STALE, kind_of, short
+from dawdle.backends.sqs._codes import FORBIDDING, REPEATING, STALE, kind_of, short
 from dawdle.errors import BackendError, FaultKind
 
-__all__ = ["NO_ANSWER", "as_error", "as_fault", "cause_of", "is_stale"]
+__all__ = ["NO_ANSWER", "NotAllowedError", "as_error", "as_fault", "cause_of", "is_stale"]
 
 NO_ANSWER: Final = "HTTP {}, and no answer of SQS"
 """What a proxy, a captive portal or half an answer is."""
@@ -75,10 +75,15 @@ _LONGEST: Final = 500
 _TOO_MANY: Final = 429
 
 
+class NotAllowedError(BackendError):
+    """A permission is missing. Credentials that are no good, or not there yet, are `denied` as well, and not this."""
+
+
 def as_error(error: Exception, what: str) -> BackendError:
     """Return what a call raised as a `BackendError` that says which call it was; raise it `from cause_of(error)`."""
     kind, told = _read(error)
-    return BackendError(_masked(f"{what}: {told}"), kind=kind)
+    forbidden = isinstance(error, ClientError) and short(_code_of(error)) in FORBIDDING
+    return (NotAllowedError if forbidden else BackendError)(_masked(f"{what}: {told}"), kind=kind)
 
 
 def as_fault(entry: Mapping[str, object]) -> Fault:
