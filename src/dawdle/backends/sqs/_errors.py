@@ -51,7 +51,7 @@ _AUTH: Final = (
     SSOError,
     TokenRetrievalError,
 )
-_OURS: Final = (NoRegionError, ParamValidationError, ValidationError)
+_OURS: Final = (ParamValidationError, ValidationError)
 _NETWORK: Final = (BotoConnectionError, ConnectionClosedError, ReadTimeoutError)
 # CredentialRetrievalError and TokenRetrievalError repeat what a credential process wrote, ParamValidationError and
 # ValidationError the values that were handed in.
@@ -73,6 +73,10 @@ _REASON: Final = re.compile(r".*\bfor parameter (\w+) is invalid\. Reason: (.*)"
 _USER: Final = re.compile(r"://[^/\s\"'?]*@")
 _LONGEST: Final = 500
 _TOO_MANY: Final = 429
+_NO_REGION: Final = (
+    "no region is set, and the URL does not say it: SQS(region=…), or the environment's DAWDLE_SQS_REGION or "
+    "AWS_DEFAULT_REGION"
+)
 
 
 class NotAllowedError(BackendError):
@@ -119,6 +123,8 @@ def _read(error: Exception) -> tuple[FaultKind, str]:
             return error.kind, str(error)
         case ClientError():
             return _read_answer(error)
+        case NoRegionError():
+            return "refused", _NO_REGION
         case BotoCoreError() if isinstance(error, _OURS):
             return "refused", _shown(error)
         case BotoCoreError() if isinstance(error, _AUTH):
