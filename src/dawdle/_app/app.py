@@ -52,7 +52,7 @@ class Dawdle:
     - `concurrency`: how many messages may be in hand at once.
     - `retry`: of handlers that have none of their own.
     - `grace`: seconds that leaving waits for what is in hand. Then handlers are cancelled, what they have not
-      finished goes back to the queue, and at most 3 s more are spent on that.
+      finished goes back to the queue: at once, or in 7 s at most where the queue does not answer.
     - `unclaimed`: seconds after which an event that no node has a handler for is dead-lettered. In memory there is no
       other node, and it is dropped at once, with a warning.
     - `source`: the `source` attribute of the CloudEvents that are sent.
