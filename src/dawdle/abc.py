@@ -35,6 +35,7 @@ __all__ = [
 E = TypeVar("E")
 
 
+@runtime_checkable
 class Clock(Protocol):
     """Where time comes from, and the one way to wait for it. Handed in, so that a test can hold it."""
 
@@ -291,6 +292,7 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
 class Codec(Protocol):
     """How an event's data becomes bytes and comes back. A node reads every codec that it knows."""
 

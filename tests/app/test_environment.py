@@ -1,8 +1,10 @@
 """What the environment says, and that an argument in code wins over it."""
 
+import time
+
 import pytest
 
-from dawdle import ConfigurationError, Dawdle, Registry
+from dawdle import ConfigurationError, Dawdle, MessagePack, Registry
 from dawdle.backends.memory import Memory
 from tests.app.events import Placed
 
@@ -71,7 +73,12 @@ async def test_a_start_listener_that_is_neither_yes_nor_no_is_an_error(monkeypat
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"backend": "sqs"}, "backend is a dawdle.abc.Backend, not 'sqs'"),
+        ({"backend": "sqs"}, r"backend is a dawdle.abc.Backend, such as Memory\(\) or SQS\(…\), not 'sqs'"),
+        ({"backend": Memory}, r"such as Memory\(\) or SQS\(…\), not <class"),
+        ({"clock": time}, r"clock is a dawdle.abc.Clock, such as dawdle.testing.ManualClock\(\), not <module 'time'"),
+        ({"codec": "json"}, r"codec is a dawdle.abc.Codec, such as dawdle.MessagePack\(\), not 'json'"),
+        ({"codec": MessagePack}, r"such as dawdle.MessagePack\(\), not <class"),
+        ({"hooks": print}, "hooks are functions.*, a list of them, not <built-in function print>"),
         ({"concurrency": 0}, "1 or more, not 0"),
         ({"concurrency": 2.5}, "1 or more, not 2.5"),
         ({"grace": -1}, "grace is in seconds, 0 or more, not -1"),

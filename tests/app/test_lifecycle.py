@@ -274,6 +274,29 @@ async def test_a_backend_that_does_not_open_raises_and_leaves_nothing(make_app):
         await app.signal(Placed())
 
 
+async def test_while_its_queue_is_being_opened_an_app_says_so(make_app, clock):
+    class Slow(Memory):
+        async def __aenter__(self):
+            await clock.sleep_until(clock.monotonic() + 10)
+            return await super().__aenter__()
+
+    app = make_app(Slow(clock=clock))
+    for _ in range(2):  # entered again, it does not answer for the time before
+        opens = clock.monotonic() + 10
+        entering = asyncio.create_task(app.__aenter__())
+        await clock.advance(9)
+        assert app.health().reasons == ("the app is being entered: its queue is not open yet",)
+        assert not app.health().healthy
+        assert app.handlers_that_run() == []
+        with pytest.raises(ConfigurationError, match="its queue is not open yet"):
+            await app.signal(Placed())
+        await clock.advance(opens - clock.monotonic())
+        await entering
+        assert app.health().healthy
+        await app.signal(Placed())
+        await app.__aexit__(None, None, None)
+
+
 async def test_entering_that_is_cancelled_leaves_nothing(make_app):
     closed = []
 

@@ -147,7 +147,8 @@ async def test_an_app_that_cannot_start_raises_from_run(worker):
     )
     _, err = one.process.communicate(timeout=20)
     assert one.process.returncode == 1
-    assert "BackendError: no route to host" in err
+    assert err.splitlines()[-1] == "dawdle.errors.BackendError: no route to host"
+    assert "AttributeError" not in err
 
 
 async def test_an_app_that_dies_raises_from_run(worker):

@@ -27,7 +27,7 @@ class Anything(msgspec.Struct):
     [
         ({"number": 1}, {}, NotAnEventError, "dict is not an event type"),
         ("text", {}, NotAnEventError, "str is not an event type"),
-        (Placed, {}, NotAnEventError, "is not an event type"),
+        (Placed, {}, NotAnEventError, r"Placed is a class and no event: signal an instance, Placed\(…\)"),
         (Anything(math.nan), {}, EventError, r"Anything\.value is nan"),
         (Anything([1.0, {"a": math.inf}]), {}, EventError, r"Anything\.value\[1\]\[\.\.\.\] is inf"),
         (Anything("\ud800"), {}, EventError, "lone surrogate"),

@@ -98,6 +98,19 @@ async def test_a_receive_that_fails_is_tried_again_ever_more_rarely_and_never_gi
         assert 0 <= pause <= longest
 
 
+async def test_that_receiving_works_again_is_logged_once(app, queue, registry, clock, caplog):
+    registry.on_event(Placed)(lambda event: None)
+    queue.flaws["receive"] = [BackendError("down")] * 3
+    async with app:
+        await clock.advance(100)
+        await app.signal(Placed())
+        await clock.advance(100)
+        await app.signal(Placed())
+        await clock.advance(100)
+    told = [record.getMessage() for record in caplog.records if "again" in record.getMessage()]
+    assert told == ["receiving from default works again (failures in a row: 3)"]
+
+
 async def test_copies_that_are_not_stored_leave_the_original_released_for_the_backoff(app, queue, registry, clock):
     runs = []
 

@@ -177,3 +177,30 @@ async def test_letters_and_unclaimed_events_are_counted(app, queue, registry, cl
     await clock.advance(200)
     assert app.health().dead_letters == 3
     await leave(app, queue, clock)
+
+
+async def test_an_open_receive_that_is_abandoned_is_told_and_one_that_came_back_is_not(queue, registry, clock, caplog):
+    """What it brings is hidden for a lease: a minute's silence after a deploy, and nothing else says why."""
+    for grace, told in ((25, 0), (5, 1)):
+        caplog.clear()
+        app = Dawdle(queue, registry=registry, clock=clock, grace=grace)
+        await app.__aenter__()
+        await clock.advance(1)
+        await leave(app, queue, clock)
+        assert caplog.text.count("a receive from default that was still open is abandoned") == told
+
+
+async def test_where_an_open_receive_loses_nothing_by_it_its_end_is_not_told(registry, clock, caplog):
+    class Slow(Memory):
+        async def receive(self, limit, wait):
+            try:
+                return await super().receive(limit, wait)
+            finally:
+                await clock.sleep_until(clock.monotonic() + 2)
+
+    queue = Slow(clock=clock)
+    app = Dawdle(queue, registry=registry, clock=clock, grace=1)
+    await app.__aenter__()
+    await clock.advance(1)
+    await leave(app, queue, clock)
+    assert "abandoned" not in caplog.text

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from dawdle.abc import Outgoing
-from dawdle.backends.sqs import SQS
+from dawdle.backends.sqs import SQS, _clients
 from dawdle.errors import BackendError
 from dawdle.testing.sqs import SQSServer
 
@@ -84,7 +84,7 @@ async def test_no_credentials_is_denied_and_says_so(server, sqs, monkeypatch):
 
 async def test_no_region_says_so(monkeypatch):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(BackendError, match="You must specify a region"):
+    with pytest.raises(BackendError, match="no region is set.*DAWDLE_SQS_REGION"):
         async with SQS("https://queue.amazonaws.com/1/orders"):
             pass
 
@@ -121,6 +121,27 @@ async def test_where_it_may_not_be_read_a_warning_names_dead_letter_url(server, 
     async with sqs(dead_letter_url=server.queue_url("dead")) as queue:
         await queue.about_to_receive()
         assert caplog.text == ""
+
+
+@pytest.mark.parametrize("fault", ["expired_token", "none"])
+async def test_while_credentials_are_no_good_it_is_asked_again_and_not_done_without(
+    server, sqs, monkeypatch, caplog, fault
+):
+    """A worker that starts a second before its role would otherwise never know its dead-letter queue."""
+    if fault == "none":
+        monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+        monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    else:
+        server.faults.add(fault, operation="GetQueueAttributes", times=2)
+    monkeypatch.setattr(_clients, "AGAIN_SECONDS", 0)
+    async with sqs() as queue:
+        with pytest.raises(BackendError) as caught:
+            await queue.about_to_receive()
+        assert caught.value.kind == "denied"
+        assert "dead_letter_url" not in caplog.text
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+        await queue.about_to_receive()
+        assert repr(queue.dead_letters) == f"<SQS {server.queue_url('dead')}>"
 
 
 async def test_a_low_redrive_policy_and_a_missing_one_are_warned_about(server, caplog):

@@ -1,6 +1,7 @@
 """Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Self, Unpack
@@ -35,6 +36,7 @@ __all__ = ["Dawdle", "default_registry"]
 default_registry: Final = Registry()
 
 _DEFAULT: Final = "default"
+_OPENING: Final = "its queue is not open yet"
 
 
 class Dawdle:
@@ -50,7 +52,7 @@ class Dawdle:
     - `concurrency`: how many messages may be in hand at once.
     - `retry`: of handlers that have none of their own.
     - `grace`: seconds that leaving waits for what is in hand. Then handlers are cancelled, what they have not
-      finished goes back to the queue, and at most 3 s more are spent on that.
+      finished goes back to the queue: at once, or in 7 s at most where the queue does not answer.
     - `unclaimed`: seconds after which an event that no node has a handler for is dead-lettered. In memory there is no
       other node, and it is dropped at once, with a warning.
     - `source`: the `source` attribute of the CloudEvents that are sent.
@@ -106,16 +108,17 @@ class Dawdle:
         self._signaling = Signaling(self._settings, self._roster, self._watch)
         self._house: House | None = None
         self._entered = False
+        self._open = False  # whether the house has queues and handlers to ask: not yet while its queue is being opened
 
     def __repr__(self) -> str:
-        state = "entered" if self._entered else "not entered"
+        state = "not entered" if not self._entered else "entered" if self._open else "being entered"
         return f"<Dawdle on {type(self._settings.backend).__name__} at {id(self):#x}, {state}>"
 
     async def __aenter__(self) -> Self:
         if self._entered:
             raise ConfigurationError(f"{self!r} is entered already: leave it first, or make another")
         self._check_queues()
-        self._entered = True
+        self._entered, self._open = True, False
         settings = self._settings
         try:
             self._house = house = House(
@@ -130,7 +133,7 @@ class Dawdle:
                     concurrency=settings.concurrency,
                     unclaimed=settings.unclaimed,
                     signer=settings.signer,
-                    lifespan=lambda: settings.lifespan_of(self),
+                    lifespan=self._live,
                 )
             )
             await house.enter()
@@ -261,6 +264,8 @@ class Dawdle:
         """
         if self._house is None or not self._entered:
             return Health(healthy=False, reasons=("the app is not entered",))
+        if not self._open:
+            return Health(healthy=False, reasons=(f"the app is being entered: {_OPENING}",))
         return self._house.health()
 
     async def idle(self) -> None:
@@ -328,12 +333,19 @@ class Dawdle:
 
     def handlers_that_run(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
-        return [] if self._house is None else self._house.handlers_that_run()
+        return [] if self._house is None or not self._open else self._house.handlers_that_run()
+
+    def _live(self) -> AbstractAsyncContextManager[object]:
+        """Return the context that the app lives in: the house asks for it when its queue is open."""
+        self._open = True
+        return self._settings.lifespan_of(self)
 
     def _running(self) -> House:
         house = self._house
         if house is None or not self._entered:
             raise ConfigurationError(f"{self!r}: write `async with app:` around what uses it")
+        if not self._open:
+            raise ConfigurationError(f"{self!r}: {_OPENING}")
         if house.error is not None:
             raise house.error
         return house

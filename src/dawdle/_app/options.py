@@ -1,6 +1,6 @@
 """What `Dawdle(…)` was given, checked: a mistake is told where it was written, before anything runs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -47,7 +47,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Settings of an app on {type(self.backend).__name__}>"
 
     def __post_init__(self) -> None:
-        _require(isinstance(self.backend, Backend), f"backend is a dawdle.abc.Backend, not {self.backend!r}")
+        _require(
+            _is_one(self.backend, Backend),
+            f"backend is a dawdle.abc.Backend, such as Memory() or SQS(…), not {self.backend!r}",
+        )
+        _require(
+            _is_one(self.clock, Clock),
+            f"clock is a dawdle.abc.Clock, such as dawdle.testing.ManualClock(), not {self.clock!r}",
+        )
+        _require(
+            _is_one(self.codec, Codec), f"codec is a dawdle.abc.Codec, such as dawdle.MessagePack(), not {self.codec!r}"
+        )
         _require(isinstance(self.registry, Registry), f"registry is a dawdle.Registry, not {self.registry!r}")
         _require(isinstance(self.retry, Retry), f"retry is a dawdle.Retry(…), not {self.retry!r}")
         _require(
@@ -59,7 +69,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             good = isinstance(value, (int, float)) and isfinite(value) and value >= 0
             _require(good, f"{name} is in seconds, 0 or more, not {value!r}")
         _require(bool(self.source) and isinstance(self.source, str), f"source is text, not {self.source!r}")
-        _require(all(map(callable, self.hooks)), f"hooks are functions that take a moment, not {self.hooks!r}")
+        _require(
+            isinstance(self.hooks, Collection) and all(map(callable, self.hooks)),
+            f"hooks are functions that take a moment, a list of them, not {self.hooks!r}",
+        )
         _require(
             self.lifespan is None or callable(self.lifespan),
             f"lifespan is a function that takes the app and returns an async context manager, not {self.lifespan!r}",
@@ -85,6 +98,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def lifespan_of(self, app: "Dawdle") -> AbstractAsyncContextManager[object]:
         """Return the context that the app lives in."""
         return nullcontext() if self.lifespan is None else self.lifespan(app)
+
+
+def _is_one(value: object, kind: type) -> bool:
+    """Whether a value has what a protocol asks for; its class, which was not called, has most of it too."""
+    return isinstance(value, kind) and not isinstance(value, type)
 
 
 def _require(good: bool, otherwise: str) -> None:

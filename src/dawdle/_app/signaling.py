@@ -15,7 +15,7 @@ from dawdle._rules.codec import seal
 from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle._rules.roster import Roster
 from dawdle.abc import Outgoing
-from dawdle.errors import BackendError, ConfigurationError, SignalError
+from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError
 from dawdle.hooks import Signaled
 
 __all__ = ["Signaling", "event_id_of"]
@@ -40,6 +40,9 @@ class Signaling:
     ) -> bytes:
         """Return the message of an event. Raises what an event that cannot travel raises."""
         settings, where = self._settings, inside.get()
+        if isinstance(event, type):
+            name = event.__qualname__
+            raise NotAnEventError(f"{name} is a class and no event: signal an instance, {name}(…)")
         return seal(
             event,
             codec=settings.codec,

@@ -39,6 +39,8 @@ class Backoff:
 
     def completed(self) -> None:
         """Note that a receive came back, with or without messages."""
+        if self._failures:
+            _log.warning("receiving from %s works again (failures in a row: %d)", self._queue, self._failures)
         self._completed = self._clock.monotonic()
         self._wanted = self._kind = self._error = None
         self._failures = 0

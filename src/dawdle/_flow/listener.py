@@ -71,6 +71,8 @@ class Listener:
         self.begin_stop()
         if await self._quiet(grace, hurry=True):
             return
+        for receiver in self._receivers:
+            receiver.tell_abandoned()
         if self._polls is not None:
             self._polls.cancel()  # what an open poll would have brought is visible when its lease ends
         for hand in self._hands:

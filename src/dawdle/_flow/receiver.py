@@ -1,6 +1,7 @@
 """Receives: asks for what there is room for and starts a carrier for each message. It cannot die."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Final
@@ -19,6 +20,8 @@ from dawdle.errors import BackendError
 from dawdle.hooks import Received
 
 __all__ = ["Receiver"]
+
+_log = logging.getLogger(__name__)
 
 FEW: Final = 10
 """Messages that a receive asks for at least, where the queue gives as many and there is room."""
@@ -83,6 +86,15 @@ class Receiver:
         for task, polling in self._tasks.items():
             if not polling or self._queue.limits.abandonable:
                 task.cancel()
+
+    def tell_abandoned(self) -> None:
+        """Say that the receive that is open is given up, where what it brings is then out of sight for a while."""
+        if any(self._tasks.values()) and not self._queue.limits.abandonable:
+            _log.warning(
+                "a receive from %s that was still open is abandoned: what it brings is hidden until its lease ends; a "
+                "grace that is longer than the queue's wait lets it finish",
+                self._queue.full_name,
+            )
 
     def health(self) -> QueueHealth:
         """Return how the receives fare."""

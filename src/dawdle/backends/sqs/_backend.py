@@ -120,13 +120,17 @@ class SQS:
         await connection.close()
 
     async def about_to_receive(self) -> None:
-        """Read the queue's attributes: how long it keeps messages, and where it puts what was received too often."""
+        """Read the queue's attributes: how long it keeps messages, and where it puts what was received too often.
+
+        Without the permission it is done without. Without credentials it is not: they may come a second later, and then
+        nobody would ask again.
+        """
+        from dawdle.backends.sqs._errors import NotAllowedError  # noqa: PLC0415 - as above
+
         wanted = ["RedrivePolicy", "MessageRetentionPeriod"]
         try:
             answer = await self._opened().call("get_queue_attributes", QueueUrl=self._place.url, AttributeNames=wanted)
-        except BackendError as error:
-            if error.kind != "denied":
-                raise
+        except NotAllowedError as error:
             if self._dead is None:
                 _log.warning(
                     "%s may not be read (%s), so its dead-letter queue is not known and nothing can be given up: set "

@@ -8,7 +8,7 @@ from typing import Final
 
 from dawdle.errors import FaultKind
 
-__all__ = ["REPEATING", "STALE", "kind_of"]
+__all__ = ["FORBIDDING", "REPEATING", "STALE", "kind_of"]
 
 _CODES: Final[Mapping[FaultKind, tuple[str, ...]]] = {
     # RequestThrottled arrives as HTTP 403, so the code decides and not the status.
@@ -111,6 +111,16 @@ STALE: Final = frozenset(
     }
 )
 """Those that say that the credentials in use are no good any more: others may be there by now."""
+
+FORBIDDING: Final = frozenset(
+    {
+        "AccessDenied",
+        "AccessDeniedException",
+        "NotAuthorized",
+        "UnauthorizedOperation",
+    }
+)
+"""Those that say that the credentials are good and lack a permission, which some programs are never given."""
 
 REPEATING: Final = frozenset(
     {

@@ -32,10 +32,10 @@ from botocore.exceptions import (
 )
 
 from dawdle.abc import Fault
-from dawdle.backends.sqs._codes import REPEATING, STALE, kind_of, short
+from dawdle.backends.sqs._codes import FORBIDDING, REPEATING, STALE, kind_of, short
 from dawdle.errors import BackendError, FaultKind
 
-__all__ = ["NO_ANSWER", "as_error", "as_fault", "cause_of", "is_stale"]
+__all__ = ["NO_ANSWER", "NotAllowedError", "as_error", "as_fault", "cause_of", "is_stale"]
 
 NO_ANSWER: Final = "HTTP {}, and no answer of SQS"
 """What a proxy, a captive portal or half an answer is."""
@@ -51,7 +51,7 @@ _AUTH: Final = (
     SSOError,
     TokenRetrievalError,
 )
-_OURS: Final = (NoRegionError, ParamValidationError, ValidationError)
+_OURS: Final = (ParamValidationError, ValidationError)
 _NETWORK: Final = (BotoConnectionError, ConnectionClosedError, ReadTimeoutError)
 # CredentialRetrievalError and TokenRetrievalError repeat what a credential process wrote, ParamValidationError and
 # ValidationError the values that were handed in.
@@ -73,12 +73,21 @@ _REASON: Final = re.compile(r".*\bfor parameter (\w+) is invalid\. Reason: (.*)"
 _USER: Final = re.compile(r"://[^/\s\"'?]*@")
 _LONGEST: Final = 500
 _TOO_MANY: Final = 429
+_NO_REGION: Final = (
+    "no region is set, and the URL does not say it: SQS(region=…), or the environment's DAWDLE_SQS_REGION or "
+    "AWS_DEFAULT_REGION"
+)
+
+
+class NotAllowedError(BackendError):
+    """A permission is missing. Credentials that are no good, or not there yet, are `denied` as well, and not this."""
 
 
 def as_error(error: Exception, what: str) -> BackendError:
     """Return what a call raised as a `BackendError` that says which call it was; raise it `from cause_of(error)`."""
     kind, told = _read(error)
-    return BackendError(_masked(f"{what}: {told}"), kind=kind)
+    forbidden = isinstance(error, ClientError) and short(_code_of(error)) in FORBIDDING
+    return (NotAllowedError if forbidden else BackendError)(_masked(f"{what}: {told}"), kind=kind)
 
 
 def as_fault(entry: Mapping[str, object]) -> Fault:
@@ -114,6 +123,8 @@ def _read(error: Exception) -> tuple[FaultKind, str]:
             return error.kind, str(error)
         case ClientError():
             return _read_answer(error)
+        case NoRegionError():
+            return "refused", _NO_REGION
         case BotoCoreError() if isinstance(error, _OURS):
             return "refused", _shown(error)
         case BotoCoreError() if isinstance(error, _AUTH):
