@@ -64,7 +64,8 @@ class Pulse:
         """Return which handler runs in the app's loop now, if one does, and where in the code the thread is."""
         task = asyncio.current_task(self._home)
         names = (hand.handler_in(task) for hand in self._hands) if task is not None else ()
-        frame = sys._current_frames().get(self._thread)
+        frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] - that is its name in the docs of sys
+        frame = frames.get(self._thread)
         where = "code that cannot be seen" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
         return next((name for name in names if name is not None), None), where
 

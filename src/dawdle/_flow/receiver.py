@@ -1,7 +1,6 @@
 """Receives: asks for what there is room for and starts a carrier for each message. It cannot die."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from math import inf
 from typing import Final
@@ -18,10 +17,11 @@ from dawdle._rules.health import QueueHealth
 from dawdle.abc import Clock, Deadline, Delivery
 from dawdle.errors import BackendError
 from dawdle.hooks import Received
+from dawdle.log import Log
 
 __all__ = ["Receiver"]
 
-_log = logging.getLogger(__name__)
+_log = Log(__name__)
 
 FEW: Final = 10
 """Messages that a receive asks for at least, where the queue gives as many and there is room."""
