@@ -99,6 +99,16 @@ async def test_what_came_four_times_runs_as_ever_and_on_the_fifth_it_is_tried_al
     assert why == ["trial"] * 3
 
 
+async def test_trials_that_come_together_take_turns_and_do_not_wait_for_each_other(app, queue, registry, clock):
+    diary = Diary(registry, clock)
+    await queue.send([Outgoing(body_of(number, dawdletrial=1)) for number in range(3)])
+    async with app:
+        await clock.advance(4)
+        assert diary.order == [0, 1, 2]
+        assert queue.messages() == []
+    assert diary.company == {0: set(), 1: set(), 2: set()}
+
+
 async def test_a_trial_waits_for_what_is_in_hand_and_nothing_is_received_meanwhile(app, queue, registry, clock):
     diary = Diary(registry, clock)
     async with app:

@@ -55,6 +55,7 @@ class Alone:
         """
         self._waiting += 1
         self._over.clear()
+        self._hands.count_again()  # who waits already does not wait for this one any more
         try:
             mine = await self._taken(hand, handlers)
             try:

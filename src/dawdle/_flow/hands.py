@@ -132,6 +132,10 @@ class Hands:
     def remove(self, hand: Hand) -> None:
         """Let go."""
         del self._hands[hand.key]
+        self.count_again()
+
+    def count_again(self) -> None:
+        """Let who waits for fewer in hand look whether that is so: there are fewer, or more are enough now."""
         if self._waiting:
             for fewer in self._waiting:
                 if not fewer.done():
