@@ -8,7 +8,7 @@ import pytest
 from dawdle import Context, Dawdle, Registry, Retry
 from dawdle.abc import Fault
 from dawdle.backends.memory import Memory
-from dawdle.errors import BackendError
+from dawdle.errors import BackendError, SignalError
 from dawdle.hooks import LeaseLost, ReceiveFailed, Settled
 
 pytestmark = pytest.mark.anyio
@@ -276,6 +276,78 @@ async def test_a_copy_that_is_stored_is_not_stored_again_for_its_sibling_that_is
         await clock.advance(100)
         assert queue.messages() == []
     assert sorted(runs) == [("good", 1, 0.0), ("one", 1, 0.0), ("one", 2, 10.0), ("two", 1, 0.0), ("two", 2, 20.0)]
+
+
+class Nonsense(Flawed):
+    """Answers a call with what the test says, which may be anything."""
+
+    async def _flawed(self, name, batch):
+        if self.flaws.get(name) and not isinstance(self.flaws[name][0], Exception):
+            self.calls.append(name)
+            return self.flaws[name].pop(0)
+        return await super()._flawed(name, batch)
+
+    async def receive(self, limit, wait):
+        if self.flaws.get("receive"):
+            return self.flaws["receive"].pop(0)
+        return await super().receive(limit, wait)
+
+
+NONSENSE = {
+    "an error of its own": OSError("network"),
+    "nothing": None,
+    "no slots": [],
+    "no fault": ["yes"],
+}
+
+
+@pytest.mark.parametrize("call", ["send", "ack", "release", "renew"])
+@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+async def test_a_backend_that_answers_nonsense_ends_nothing_and_loses_nothing(registry, clock, call, answer):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def handler(event, ctx: Context):
+        runs.append(ctx.attempt)
+        queue.flaws[call] = [answer] if len(runs) == 1 else []
+        if call == "release" and len(runs) == 1:
+            queue.flaws["send"] = [BackendError("down")]
+        await clock.sleep_until(clock.monotonic() + 40)
+        if call != "ack" and len(runs) == 1:
+            raise ValueError
+
+    queue = Nonsense(clock=clock, lease=30)
+    async with Dawdle(queue, registry=registry, clock=clock, grace=1) as app:
+        await app.signal(Placed())
+        await clock.advance(400)
+        assert app.health().healthy
+        assert queue.messages() == []
+    assert runs == ([1] if call == "ack" else [1, 2])
+
+
+@pytest.mark.parametrize("answer", [None, [None], "no"], ids=repr)
+async def test_a_receive_that_answers_nonsense_is_tried_again(registry, clock, answer):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event)
+
+    queue = Nonsense(clock=clock)
+    queue.flaws["receive"] = [answer] * 3
+    async with Dawdle(queue, registry=registry, clock=clock, hooks=[seen.append], grace=1) as app:
+        await app.signal(Placed())
+        await clock.advance(5)
+        assert app.health().healthy
+    assert Placed() in seen
+    assert len([moment for moment in seen if isinstance(moment, ReceiveFailed)]) == 3
+
+
+async def test_an_error_that_is_not_the_contracts_is_a_signal_error_all_the_same(app, queue):
+    async with app:
+        queue.flaws["send"] = [OSError("network")]
+        with pytest.raises(SignalError, match="OSError: network"):
+            await app.signal(Placed())
 
 
 async def test_what_a_queue_refuses_for_good_ends_the_app_at_once(app, queue, registry, clock):
