@@ -1,6 +1,7 @@
 """A queue that fails, answers late or forgets: nothing is lost, nothing stops."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -412,6 +413,30 @@ async def test_renewals_that_fail_are_tried_again_before_the_lease_ends(app, que
         await clock.advance(120)
     assert runs == [0.0]
     assert queue.messages() == []
+
+
+class Stubborn(Flawed):
+    """What renews its leases raises when it is closed."""
+
+    @asynccontextmanager
+    async def renewer(self):
+        try:
+            yield self.renew
+        finally:
+            raise OSError("it was closed already")
+
+
+async def test_a_renewer_that_cannot_be_closed_does_not_hold_a_stop(registry, clock):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    app = Dawdle(Stubborn(clock=clock), registry=registry, clock=clock, grace=1)
+    await app.__aenter__()
+    await clock.advance(1)
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(30)
+    assert leaving.done()
+    await leaving
 
 
 async def test_a_lost_lease_cancels_the_handlers_and_neither_sends_nor_acks(

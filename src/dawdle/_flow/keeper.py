@@ -83,13 +83,15 @@ class Keeper:
     async def run(self) -> None:
         """Renew until cancelled."""
         self._runner = asyncio.get_running_loop()
-        while True:
+        while not _is_cancelled():
             try:
                 async with self._queue.backend.renewer() as renew:
                     self._at_home(self._made.set)
-                    while True:
+                    while not _is_cancelled():
                         await self._renew_all(renew, await self._due())
             except Exception as error:  # noqa: BLE001 - it must not end the app, and is tried again in time
+                if _is_cancelled():
+                    return
                 self._at_home(self._made.set)
                 name = self._queue.name
                 self._at_home(_log.warning, "what renews the leases of %s could not be made: %s", name, error)
@@ -170,3 +172,9 @@ class Keeper:
         if self._watch:
             self._watch(LeaseLost(self._queue.name, held))
         hand.lose()
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is to end, also where a backend made another error of that, or nothing."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
