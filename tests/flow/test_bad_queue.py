@@ -439,6 +439,29 @@ async def test_a_renewer_that_cannot_be_closed_does_not_hold_a_stop(registry, cl
     await leaving
 
 
+async def test_a_lease_that_was_lost_and_is_ours_again_is_not_lost(app, queue, registry, clock, moments):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def slow(event):
+        runs.append(clock.monotonic())
+        await clock.sleep_until(clock.monotonic() + 50)
+
+    async def late(receipts, renew=queue.renew):
+        if 27 < clock.monotonic() < 30:
+            await clock.sleep_until(31)  # the lease is over, and the message has come again to us
+        return await renew(receipts)
+
+    queue.flaws["renew"] = [BackendError("down")] * 7
+    queue.renew = late
+    async with app:
+        await app.signal(Placed())
+        await clock.advance(60)
+        assert queue.messages() == []
+    assert runs == [0.0]
+    assert not [moment for moment in moments if isinstance(moment, LeaseLost)]
+
+
 async def test_a_lost_lease_cancels_the_handlers_and_neither_sends_nor_acks(
     app, queue, registry, clock, moments, caplog
 ):

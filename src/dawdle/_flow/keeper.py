@@ -127,9 +127,10 @@ class Keeper:
             self._renewing.update(dict.fromkeys(hands, done))
         if not hands:
             return
+        receipts = [hand.receipt for hand in hands.values()]
         try:
             async with Deadline(self._clock, self._clock.monotonic() + self._lease * ANSWER):
-                faults = await renew([hand.receipt for hand in hands.values()])
+                faults = await renew(receipts)
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
             told = "no answer in time" if isinstance(error, TimeoutError) else error
             name = self._queue.name
@@ -141,9 +142,9 @@ class Keeper:
                 for key in hands:
                     del self._renewing[key]
             done.set_result(None)
-        for (key, hand), fault in zip(hands.items(), faults, strict=True):
+        for (key, hand), receipt, fault in zip(hands.items(), receipts, faults, strict=True):
             if fault is not None and fault.kind == "lost":
-                self._at_home(self._lose, hand)
+                self._at_home(self._lose, hand, receipt)
             elif fault is not None:
                 self._fail([key])
 
@@ -156,10 +157,10 @@ class Keeper:
             for key in keys:
                 self._leases.failed(key, self._clock.monotonic())
 
-    def _lose(self, hand: Hand) -> None:
-        """Let go of a message that is somebody else's, unless it was settled meanwhile."""
+    def _lose(self, hand: Hand, receipt: str) -> None:
+        """Let go of a message that is somebody else's, unless it was settled meanwhile, or has come again to us."""
         assert hand.delivery is not None, "only messages have leases"
-        if hand.settled or self._hands.get(hand.delivery.key) is not hand:
+        if hand.settled or hand.receipt != receipt or self._hands.get(hand.delivery.key) is not hand:
             return
         self.drop(hand)
         held = self._clock.monotonic() - hand.since
