@@ -403,9 +403,7 @@ async def test_a_listener_that_is_started_while_a_stop_waits_for_work_goes_on(ru
     assert seen == [0, 1]
 
 
-async def test_the_last_of_several_starts_and_stops_counts_also_while_a_poll_is_open(
-    make_app, registry, queue, clock
-):
+async def test_the_last_of_several_starts_and_stops_counts_also_while_a_poll_is_open(make_app, registry, queue, clock):
     @registry.on_event(Placed)
     async def handler(event): ...
 

@@ -462,6 +462,28 @@ async def test_a_lease_that_was_lost_and_is_ours_again_is_not_lost(app, queue, r
     assert not [moment for moment in moments if isinstance(moment, LeaseLost)]
 
 
+async def test_renewals_of_a_queue_that_answers_slowly_are_made_side_by_side(registry, clock):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def slow(event):
+        runs.append(event.number)
+        await clock.sleep_until(clock.monotonic() + 100)
+
+    queue = Flawed(clock=clock, lease=30, max_batch=10)
+
+    async def late(receipts, renew=queue.renew):
+        await clock.sleep_until(clock.monotonic() + 4)
+        return await renew(receipts)
+
+    queue.renew = late
+    async with Dawdle(queue, registry=registry, clock=clock, grace=1) as app:
+        await app.signal_many([Placed(number) for number in range(100)])
+        await clock.advance(110)
+        assert queue.messages() == []
+    assert sorted(runs) == list(range(100))
+
+
 async def test_a_lost_lease_cancels_the_handlers_and_neither_sends_nor_acks(
     app, queue, registry, clock, moments, caplog
 ):

@@ -7,6 +7,7 @@ other processes receive from the queue, a handler that blocks the app's loop mus
 import asyncio
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
@@ -16,6 +17,7 @@ from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
 from dawdle._rules.leases import Leases
 from dawdle.abc import Clock, Deadline, Renew
+from dawdle.errors import BackendError
 from dawdle.hooks import LeaseLost
 
 __all__ = ["Keeper"]
@@ -24,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 ANSWER: Final = 1 / 4
 """The share of a lease for which a renewal's answer is waited for."""
+
+FLIGHTS: Final = 8
+"""Renewals that wait for their answers side by side: one after another, a slow network would lose the last ones."""
 
 
 class Keeper:
@@ -117,8 +122,15 @@ class Keeper:
 
     async def _renew_all(self, renew: Renew, keys: Sequence[str]) -> None:
         size = self._queue.limits.max_batch
-        for first in range(0, len(keys), size):
-            await self._renew(renew, keys[first : first + size])
+        batches = deque(keys[first : first + size] for first in range(0, len(keys), size))
+
+        async def fly() -> None:
+            while batches:
+                await self._renew(renew, batches.popleft())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(FLIGHTS, len(batches))):
+                group.create_task(fly(), name="dawdle: a renewal")
 
     async def _renew(self, renew: Renew, keys: Sequence[str]) -> None:
         done: Future[None] = Future()
@@ -131,6 +143,8 @@ class Keeper:
         try:
             async with Deadline(self._clock, self._clock.monotonic() + self._lease * ANSWER):
                 faults = await renew(receipts)
+            if len(faults) != len(receipts):
+                raise BackendError(f"the queue answered {len(faults)} of {len(receipts)} entries")  # noqa: TRY301 - as any
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
             told = "no answer in time" if isinstance(error, TimeoutError) else error
             name = self._queue.name
