@@ -403,6 +403,65 @@ async def test_start_and_stop_of_the_listener_in_any_order_and_at_once(running, 
     assert sorted(seen) == list(range(100))
 
 
+async def test_a_listener_that_is_started_while_a_stop_waits_for_work_goes_on(running, registry, clock):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event.number)
+        if event.number == 0:
+            await clock.sleep_until(60)
+
+    async with running(grace=10) as app:
+        await app.signal(Placed(0))
+        await clock.advance(1)
+        stopping = asyncio.create_task(app.stop_listener())
+        await clock.advance(1)
+        await app.start_listener()
+        await clock.advance(30)
+        assert stopping.done()
+        assert app.health().listening
+        await app.signal(Placed(1))
+        await clock.advance(30)
+    assert seen == [0, 1]
+
+
+async def test_the_last_of_several_starts_and_stops_counts_also_while_a_poll_is_open(make_app, registry, queue, clock):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    queue.limits = msgspec.structs.replace(queue.limits, abandonable=False, durable=True)
+    app = make_app(grace=30)
+    await app.__aenter__()
+    await clock.advance(1)
+    for *calls, listens in (
+        (app.stop_listener, app.start_listener, app.stop_listener, False),
+        (app.start_listener, app.stop_listener, app.start_listener, True),
+        (app.start_listener, app.stop_listener, False),
+    ):
+        asked = [asyncio.create_task(call()) for call in calls]
+        await clock.advance(21)
+        await asyncio.gather(*asked)
+        assert app.health().listening is listens
+    await app.__aexit__(None, None, None)
+
+
+async def test_a_listener_that_is_started_while_its_app_is_left_holds_nothing(make_app, registry, queue, clock):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    queue.limits = msgspec.structs.replace(queue.limits, abandonable=False, durable=True)
+    app = make_app(grace=30)
+    await app.__aenter__()
+    await clock.advance(1)
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(1)
+    starting = asyncio.create_task(app.start_listener())
+    await clock.advance(100)
+    assert leaving.done()
+    await asyncio.gather(leaving, starting)
+
+
 async def test_a_stopped_listener_settles_what_is_in_hand_and_receives_no_more(running, registry, clock, queue):
     seen = []
 

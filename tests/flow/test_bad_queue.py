@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from dawdle import Context, Dawdle, Registry, Retry
 from dawdle.abc import Fault, Outgoing
 from dawdle.backends.memory import Memory
-from dawdle.errors import BackendError
+from dawdle.errors import BackendError, SignalError
 from dawdle.hooks import LeaseLost, ReceiveFailed, Settled
 
 pytestmark = pytest.mark.anyio
@@ -292,6 +293,78 @@ async def test_a_copy_that_is_stored_is_not_stored_again_for_its_sibling_that_is
     assert sorted(runs) == [("good", 1, 0.0), ("one", 1, 0.0), ("one", 2, 10.0), ("two", 1, 0.0), ("two", 2, 20.0)]
 
 
+class Nonsense(Flawed):
+    """Answers a call with what the test says, which may be anything."""
+
+    async def _flawed(self, name, batch):
+        if self.flaws.get(name) and not isinstance(self.flaws[name][0], Exception):
+            self.calls.append(name)
+            return self.flaws[name].pop(0)
+        return await super()._flawed(name, batch)
+
+    async def receive(self, limit, wait):
+        if self.flaws.get("receive"):
+            return self.flaws["receive"].pop(0)
+        return await super().receive(limit, wait)
+
+
+NONSENSE = {
+    "an error of its own": OSError("network"),
+    "nothing": None,
+    "no slots": [],
+    "no fault": ["yes"],
+}
+
+
+@pytest.mark.parametrize("call", ["send", "ack", "release", "renew"])
+@pytest.mark.parametrize("answer", NONSENSE.values(), ids=NONSENSE)
+async def test_a_backend_that_answers_nonsense_ends_nothing_and_loses_nothing(registry, clock, call, answer):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def handler(event, ctx: Context):
+        runs.append(ctx.attempt)
+        queue.flaws[call] = [answer] if len(runs) == 1 else []
+        if call == "release" and len(runs) == 1:
+            queue.flaws["send"] = [BackendError("down")]
+        await clock.sleep_until(clock.monotonic() + 40)
+        if call != "ack" and len(runs) == 1:
+            raise ValueError
+
+    queue = Nonsense(clock=clock, lease=30)
+    async with Dawdle(queue, registry=registry, clock=clock, grace=1) as app:
+        await app.signal(Placed())
+        await clock.advance(400)
+        assert app.health().healthy
+        assert queue.messages() == []
+    assert runs == ([1] if call == "ack" else [1, 2])
+
+
+@pytest.mark.parametrize("answer", [None, [None], "no"], ids=repr)
+async def test_a_receive_that_answers_nonsense_is_tried_again(registry, clock, answer):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event)
+
+    queue = Nonsense(clock=clock)
+    queue.flaws["receive"] = [answer] * 3
+    async with Dawdle(queue, registry=registry, clock=clock, hooks=[seen.append], grace=1) as app:
+        await app.signal(Placed())
+        await clock.advance(5)
+        assert app.health().healthy
+    assert Placed() in seen
+    assert len([moment for moment in seen if isinstance(moment, ReceiveFailed)]) == 3
+
+
+async def test_an_error_that_is_not_the_contracts_is_a_signal_error_all_the_same(app, queue):
+    async with app:
+        queue.flaws["send"] = [OSError("network")]
+        with pytest.raises(SignalError, match="OSError: network"):
+            await app.signal(Placed())
+
+
 async def test_what_a_queue_refuses_for_good_ends_the_app_at_once(app, queue, registry, clock):
     @registry.on_event(Placed)
     async def handler(event): ...
@@ -354,6 +427,75 @@ async def test_renewals_that_fail_are_tried_again_before_the_lease_ends(app, que
         await clock.advance(120)
     assert runs == [0.0]
     assert queue.messages() == []
+
+
+class Stubborn(Flawed):
+    """What renews its leases raises when it is closed."""
+
+    @asynccontextmanager
+    async def renewer(self):
+        try:
+            yield self.renew
+        finally:
+            raise OSError("it was closed already")
+
+
+async def test_a_renewer_that_cannot_be_closed_does_not_hold_a_stop(registry, clock):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    app = Dawdle(Stubborn(clock=clock), registry=registry, clock=clock, grace=1)
+    await app.__aenter__()
+    await clock.advance(1)
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(30)
+    assert leaving.done()
+    await leaving
+
+
+async def test_a_lease_that_was_lost_and_is_ours_again_is_not_lost(app, queue, registry, clock, moments):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def slow(event):
+        runs.append(clock.monotonic())
+        await clock.sleep_until(clock.monotonic() + 50)
+
+    async def late(receipts, renew=queue.renew):
+        if 27 < clock.monotonic() < 30:
+            await clock.sleep_until(31)  # the lease is over, and the message has come again to us
+        return await renew(receipts)
+
+    queue.flaws["renew"] = [BackendError("down")] * 7
+    queue.renew = late
+    async with app:
+        await app.signal(Placed())
+        await clock.advance(60)
+        assert queue.messages() == []
+    assert runs == [0.0]
+    assert not [moment for moment in moments if isinstance(moment, LeaseLost)]
+
+
+async def test_renewals_of_a_queue_that_answers_slowly_are_made_side_by_side(registry, clock):
+    runs = []
+
+    @registry.on_event(Placed)
+    async def slow(event):
+        runs.append(event.number)
+        await clock.sleep_until(clock.monotonic() + 100)
+
+    queue = Flawed(clock=clock, lease=30, max_batch=10)
+
+    async def late(receipts, renew=queue.renew):
+        await clock.sleep_until(clock.monotonic() + 4)
+        return await renew(receipts)
+
+    queue.renew = late
+    async with Dawdle(queue, registry=registry, clock=clock, grace=1) as app:
+        await app.signal_many([Placed(number) for number in range(100)])
+        await clock.advance(110)
+        assert queue.messages() == []
+    assert sorted(runs) == list(range(100))
 
 
 async def test_a_lost_lease_cancels_the_handlers_and_neither_sends_nor_acks(

@@ -100,7 +100,17 @@ async def test_what_came_four_times_runs_as_ever_and_on_the_fifth_it_is_tried_al
     assert 3 <= len(why) <= 8  # one for each, and some for those that came while another had its turn
 
 
-async def test_a_trial_waits_for_what_is_in_hand_and_nothing_is_received_meanwhile(app, queue, registry, clock):
+async def test_trials_that_come_together_take_turns_and_do_not_wait_for_each_other(app, queue, registry, clock):
+    diary = Diary(registry, clock)
+    await queue.send([Outgoing(body_of(number, dawdletrial=1)) for number in range(3)])
+    async with app:
+        await clock.advance(30)
+        assert sorted(diary.order) == [0, 1, 2]
+        assert queue.messages() == []
+    assert diary.company == {0: set(), 1: set(), 2: set()}
+
+
+async def test_a_trial_comes_again_when_what_was_in_hand_is_settled_and_runs_alone(app, queue, registry, clock):
     diary = Diary(registry, clock)
     async with app:
         await queue.send([Outgoing(body_of(number)) for number in range(5)])
@@ -212,7 +222,7 @@ async def test_a_trial_does_not_wait_in_hand_behind_another_that_may_end_the_pro
 
     async with app:
         await queue.send([Outgoing(body_of(number, dawdletrial=2)) for number in range(5)])
-        await clock.advance(1)
+        await clock.advance(8)
         assert app.health().in_hand == 1
         assert len(queue._held) == 1
         kept = [msgspec.json.decode(body) for body in queue.messages()]

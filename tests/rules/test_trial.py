@@ -8,7 +8,7 @@ from dawdle import JSON, Registry
 from dawdle._rules.envelope import open_envelope, write
 from dawdle._rules.roster import Roster
 from dawdle._rules.settlement import Terms
-from dawdle._rules.trial import LONGEST_TURN, TRIALS, put_off
+from dawdle._rules.trial import LONGEST_CROWDED, SOON, TRIALS, put_off
 from dawdle._rules.verdict import Forward, Run, admit
 
 NOW = 1_750_000_000.0
@@ -89,13 +89,13 @@ def test_a_queue_that_ends_with_its_process_tries_nothing(trial, receives):
     assert isinstance(admitted(body_of(dawdletrial=trial), receives, terms), Run)
 
 
-@given(st.integers(1, TRIALS), st.booleans(), st.floats(0, 1, exclude_max=True))
-def test_a_trial_that_could_not_be_alone_is_the_same_trial_later(trial, stopping, roll):
+@given(st.integers(1, TRIALS), st.booleans(), st.booleans(), st.floats(0, 1, exclude_max=True))
+def test_a_trial_that_could_not_be_alone_is_the_same_trial_later(trial, stopping, soon, roll):
     body = body_of(dawdletrial=trial, dawdleowed="a", dawdleattempt=3)
-    forward = put_off(body, open_envelope(body), NOW, TERMS, stopping=stopping, roll=roll)
+    forward = put_off(body, open_envelope(body), NOW, TERMS, stopping=stopping, soon=soon, roll=roll)
     (copy,) = forward.copies
     assert msgspec.json.decode(copy.body) == msgspec.json.decode(body)
-    assert copy.delay == 0.0 if stopping else 0.5 <= copy.delay <= LONGEST_TURN
+    assert copy.delay == 0.0 if stopping else 0.5 <= copy.delay <= (1.5 * SOON if soon else LONGEST_CROWDED)
 
 
 def test_without_a_dead_letter_queue_it_is_kept_at_the_longest_backoff():

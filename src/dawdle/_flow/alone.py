@@ -1,25 +1,30 @@
-"""Lets one message run with nothing else in hand: one that may end the process must not take others with it."""
+"""Lets one message run with nothing else in hand: one that may end the process must not take others with it.
+
+Nor may it wait in hand until that is so: were the process to end meanwhile, by whatever cause, the message would be
+suspected of it. So it is put off at once, and for a while messages are received one by one, each when the one before it
+is settled. When it comes again, it is alone.
+"""
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from math import inf
 from typing import Final
 
-from dawdle._flow.hands import Hand, Hands
+from dawdle._flow.hands import Hands
 from dawdle.abc import Clock, Deadline
 
 __all__ = ["Alone"]
 
-PATIENCE: Final = 60.0
-"""Seconds that a message waits in hand until all others are settled; then it waits in the queue instead."""
+WINDOW: Final = 30.0
+"""Seconds for which messages are received one by one."""
+
+REST: Final = 120.0
+"""Seconds until that is tried again, if what is in hand took longer: suspicion must not stop the work."""
 
 
 class Alone:
-    """Who wants to be alone waits until every open receive is back and what else is in hand is settled.
-
-    No receive begins meanwhile. Only one may want it at a time: whoever waited behind another would be in hand when
-    that one ends the process, and be suspected of it.
-    """
+    """Who is alone, or wants to be, and the receives that make way."""
 
     def __init__(self, hands: Hands, clock: Clock) -> None:
         self._hands = hands
@@ -27,55 +32,63 @@ class Alone:
         self._polls = 0
         self._over = asyncio.Event()
         self._over.set()
-        self._no_poll = asyncio.Event()
-        self._no_poll.set()
+        self._turn = asyncio.Lock()
+        self._until = -inf
+        self._rested = -inf
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody wants to be alone, and messages are received one by one."""
+        return self._clock.monotonic() < self._until
 
     async def over(self) -> None:
-        """Return once nobody is alone, or wants to be."""
+        """Return once nobody is alone."""
         await self._over.wait()
 
+    @asynccontextmanager
+    async def poll(self) -> AsyncGenerator[None]:
+        """Count the block as an open receive, and begin it when that may be: it asks for one message if `wanted`."""
+        await self._over.wait()
+        if not self.wanted:
+            with self._counted():
+                yield
+            return
+        async with self._turn:
+            try:
+                async with Deadline(self._clock, self._until):
+                    await self._hands.empty()
+            except TimeoutError:
+                pass
+            with self._counted():
+                yield
+
     @contextmanager
-    def poll(self) -> Generator[None]:
-        """Count the block as an open receive."""
+    def alone(self) -> Generator[bool]:
+        """Yield whether the one message that is in hand is alone: no receive is open, and none begins in the block.
+
+        If it is not, receives make way from now on.
+        """
+        if self._polls or len(self._hands) > 1 or not self._over.is_set():
+            self._want()
+            yield False
+            return
+        self._over.clear()
+        self._until = self._rested = -inf
+        try:
+            yield True
+        finally:
+            self._over.set()
+
+    def _want(self) -> None:
+        now = self._clock.monotonic()
+        if now >= self._rested:
+            self._until = now + WINDOW
+            self._rested = self._until + REST
+
+    @contextmanager
+    def _counted(self) -> Generator[None]:
         self._polls += 1
-        self._no_poll.clear()
         try:
             yield
         finally:
             self._polls -= 1
-            if not self._polls:
-                self._no_poll.set()
-
-    @asynccontextmanager
-    async def alone(self, hand: Hand, handlers: str) -> AsyncGenerator[bool]:
-        """Wait until nothing but this hand is held and yield True.
-
-        False at once when another wants to be alone, and when that took too long, or a stop came first. `handlers` are
-        those that wait here, for who asks what is in hand.
-        """
-        if not self._over.is_set():
-            yield False
-            return
-        self._over.clear()
-        try:
-            yield await self._is_quiet(hand, handlers)
-        finally:
-            self._over.set()
-
-    async def _is_quiet(self, hand: Hand, handlers: str) -> bool:
-        task = asyncio.current_task()
-        assert task is not None, "a message is carried in a task"
-        hand.begin(task, handlers)
-        try:
-            async with Deadline(self._clock, self._clock.monotonic() + PATIENCE):
-                await self._no_poll.wait()
-                await self._hands.down_to(lambda: 1)
-        except TimeoutError:
-            return False
-        except asyncio.CancelledError:
-            if not hand.absorbs(task):
-                raise
-            return False
-        finally:
-            hand.end(task)
-        return True

@@ -54,8 +54,9 @@ class Batcher(Generic[Entry, Answer]):
     def submit(self, entry: Entry) -> "asyncio.Future[Answer]":
         """Take an entry and return the future of its answer.
 
-        A whole call that fails gives its error to each of its entries. Cancelling the future changes nothing for
-        the batch, nor for the entry: it is on its way. Raises `BackendError` once the batcher is closed.
+        A whole call that fails gives its error to each of its entries, as a `BackendError` whatever it is. Cancelling
+        the future changes nothing for the batch, nor for the entry: it is on its way. Raises `BackendError` once the
+        batcher is closed.
         """
         if self._closed:
             raise BackendError("the app is being left: its queue takes nothing any more")
@@ -111,9 +112,10 @@ class Batcher(Generic[Entry, Answer]):
             if len(answers) != len(batch):
                 raise BackendError(f"the queue answered {len(answers)} of {len(batch)} entries")  # noqa: TRY301 - a backend's mistake is its callers' error
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its callers'
+            told = _told(error)
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(error)
+                    future.set_exception(told)
         except BaseException:
             self._abandon(batch)
             raise
@@ -134,3 +136,12 @@ class Batcher(Generic[Entry, Answer]):
             if not waiter.done():
                 waiter.set_result(None)
         self._idle.clear()
+
+
+def _told(error: Exception) -> BackendError:
+    """Return an error as one that callers know what to do with: whatever a backend lets out, its queue has failed."""
+    if isinstance(error, BackendError):
+        return error
+    told = BackendError(f"{type(error).__qualname__}: {error}")
+    told.__cause__ = error
+    return told

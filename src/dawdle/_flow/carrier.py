@@ -119,17 +119,16 @@ class Carrier:
             return unreadable(body, envelope, str(error), hand.now(self._clock), terms)
         results = await self._run(verdict, Work(event, envelope, body, hand))
         if results is None:
-            now, stopping = hand.now(self._clock), hand.interrupted
-            return put_off(body, envelope, now, terms, stopping=stopping, roll=random.random())
+            now, soon = hand.now(self._clock), self._alone.wanted
+            return put_off(body, envelope, now, terms, stopping=hand.interrupted, soon=soon, roll=random.random())
         return settle(body, envelope, results, now=hand.now(self._clock), terms=terms, roll=random.random)
 
     async def _run(self, run: Run, work: Work) -> list[Result] | None:
         """Run the handlers; None if they had to be alone and could not."""
         if not run.alone:
             return await self._dispatcher.run(run.handlers, work)
-        names = ", ".join(handler.name for handler in run.handlers)
-        async with self._alone.alone(work.hand, names) as alone:
-            if not alone:
+        with self._alone.alone() as alone:
+            if not alone or work.hand.interrupted:
                 return None
             _log.warning(
                 "running %s with nothing else in hand, trial %d: it came often, and nobody said what became of it",

@@ -1,7 +1,7 @@
 """What is in hand: messages between receive and settle, and events handled past the queue."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from dawdle._flow.queue import Queue
@@ -137,19 +137,15 @@ class Hands:
     def remove(self, hand: Hand) -> None:
         """Let go."""
         del self._hands[hand.key]
-        if self._waiting:
-            for fewer in self._waiting:
-                if not fewer.done():
-                    fewer.set_result(None)
+        if self._waiting and not self._hands:
+            for emptied in self._waiting:
+                if not emptied.done():
+                    emptied.set_result(None)
             self._waiting.clear()
 
     async def empty(self) -> None:
         """Return once nothing is in hand."""
-        await self.down_to(lambda: 0)
-
-    async def down_to(self, most: Callable[[], int]) -> None:
-        """Return once no more than `most()` are in hand."""
-        while len(self._hands) > most():
-            fewer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(fewer)
-            await fewer
+        while self._hands:
+            emptied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(emptied)
+            await emptied

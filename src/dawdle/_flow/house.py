@@ -185,7 +185,7 @@ class House:
                     self.changed()
                     self._ready.set_result(None)
                     await self._closing.wait()
-                    await self._parts.listener.stop(self._grace)
+                    await self._parts.listener.close(self._grace)
                     await self._end_carriers()
                 await self._flush()
                 for task in self._background:

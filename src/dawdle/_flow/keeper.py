@@ -6,6 +6,7 @@ other processes receive from the queue, a handler that blocks the app's loop mus
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
@@ -15,6 +16,7 @@ from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
 from dawdle._rules.leases import Leases
 from dawdle.abc import Clock, Deadline, Renew
+from dawdle.errors import BackendError
 from dawdle.hooks import LeaseLost
 from dawdle.log import Log
 
@@ -24,6 +26,9 @@ _log = Log(__name__)
 
 ANSWER: Final = 1 / 4
 """The share of a lease for which a renewal's answer is waited for."""
+
+FLIGHTS: Final = 8
+"""Renewals that wait for their answers side by side: one after another, a slow network would lose the last ones."""
 
 
 class Keeper:
@@ -83,13 +88,15 @@ class Keeper:
     async def run(self) -> None:
         """Renew until cancelled."""
         self._runner = asyncio.get_running_loop()
-        while True:
+        while not _is_cancelled():
             try:
                 async with self._queue.backend.renewer() as renew:
                     self._at_home(self._made.set)
-                    while True:
+                    while not _is_cancelled():
                         await self._renew_all(renew, await self._due())
             except Exception as error:  # noqa: BLE001 - it must not end the app, and is tried again in time
+                if _is_cancelled():
+                    return
                 self._at_home(self._made.set)
                 name = self._queue.name
                 self._at_home(_log.warning, "what renews the leases of %s could not be made: %s", name, error)
@@ -115,8 +122,15 @@ class Keeper:
 
     async def _renew_all(self, renew: Renew, keys: Sequence[str]) -> None:
         size = self._queue.limits.max_batch
-        for first in range(0, len(keys), size):
-            await self._renew(renew, keys[first : first + size])
+        batches = deque(keys[first : first + size] for first in range(0, len(keys), size))
+
+        async def fly() -> None:
+            while batches:
+                await self._renew(renew, batches.popleft())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(FLIGHTS, len(batches))):
+                group.create_task(fly(), name="dawdle: a renewal")
 
     async def _renew(self, renew: Renew, keys: Sequence[str]) -> None:
         done: Future[None] = Future()
@@ -125,9 +139,12 @@ class Keeper:
             self._renewing.update(dict.fromkeys(hands, done))
         if not hands:
             return
+        receipts = [hand.receipt for hand in hands.values()]
         try:
             async with Deadline(self._clock, self._clock.monotonic() + self._lease * ANSWER):
-                faults = await renew([hand.receipt for hand in hands.values()])
+                faults = await renew(receipts)
+            if len(faults) != len(receipts):
+                raise BackendError(f"the queue answered {len(faults)} of {len(receipts)} entries")  # noqa: TRY301 - as any
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
             told = "no answer in time" if isinstance(error, TimeoutError) else error
             name = self._queue.name
@@ -139,9 +156,9 @@ class Keeper:
                 for key in hands:
                     del self._renewing[key]
             done.set_result(None)
-        for (key, hand), fault in zip(hands.items(), faults, strict=True):
+        for (key, hand), receipt, fault in zip(hands.items(), receipts, faults, strict=True):
             if fault is not None and fault.kind == "lost":
-                self._at_home(self._lose, hand)
+                self._at_home(self._lose, hand, receipt)
             elif fault is not None:
                 self._fail([key])
 
@@ -154,10 +171,10 @@ class Keeper:
             for key in keys:
                 self._leases.failed(key, self._clock.monotonic())
 
-    def _lose(self, hand: Hand) -> None:
-        """Let go of a message that is somebody else's, unless it was settled meanwhile."""
+    def _lose(self, hand: Hand, receipt: str) -> None:
+        """Let go of a message that is somebody else's, unless it was settled meanwhile, or has come again to us."""
         assert hand.delivery is not None, "only messages have leases"
-        if hand.settled or self._hands.get(hand.delivery.key) is not hand:
+        if hand.settled or hand.receipt != receipt or self._hands.get(hand.delivery.key) is not hand:
             return
         self.drop(hand)
         held = self._clock.monotonic() - hand.since
@@ -170,3 +187,9 @@ class Keeper:
         if self._watch:
             self._watch(LeaseLost(self._queue.name, held))
         hand.lose()
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is to end, also where a backend made another error of that, or nothing."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

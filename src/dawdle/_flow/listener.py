@@ -32,6 +32,8 @@ class Listener:
         self._wanted = asyncio.Event()
         self._polls: asyncio.Task[None] | None = None
         self._ending = False
+        self._stops = 0
+        self._closed = False
         self._hurry = hurry
 
     @property
@@ -49,10 +51,11 @@ class Listener:
         self._wanted.set()
 
     async def start(self) -> None:
-        """Begin to receive; a stop that is under way comes to its end first."""
+        """Begin to receive; a stop that is under way comes to its end first, and one that comes meanwhile wins."""
+        stops = self._stops
         while self._polls is not None and not self._polls.done() and self._ending:
             await asyncio.wait([self._polls])
-        if not self.listening:
+        if not self.listening and stops == self._stops and not self._closed:
             self._ending = False
             for receiver in self._receivers:
                 receiver.allow()
@@ -61,23 +64,33 @@ class Listener:
     def begin_stop(self) -> None:
         """Receive no more, and do not wait for what is in hand."""
         self._ending = True
+        self._stops += 1
         for receiver in self._receivers:
             receiver.stop()
         if self._polls is not None and not self._wanted.is_set():
             self._polls.cancel()
 
     async def stop(self, grace: float) -> None:
-        """Receive no more, and return when nothing is in hand, `grace` seconds and a flush from now at the latest."""
+        """Receive no more, and return when nothing is in hand, `grace` seconds and a flush from now at the latest.
+
+        A start that comes meanwhile wins: then nothing is cut off.
+        """
         self.begin_stop()
-        if await self._quiet(grace, hurry=True):
+        polls = self._polls
+        if await self._quiet(polls, grace, hurry=True) or self._polls is not polls:
             return
         for receiver in self._receivers:
             receiver.tell_abandoned()
-        if self._polls is not None:
-            self._polls.cancel()  # what an open poll would have brought is visible when its lease ends
+        if polls is not None:
+            polls.cancel()  # what an open poll would have brought is visible when its lease ends
         for hand in self._hands:
             hand.interrupt()
-        await self._quiet(FLUSH, hurry=False)
+        await self._quiet(polls, FLUSH, hurry=False)
+
+    async def close(self, grace: float) -> None:
+        """Stop for good: from now on a start does nothing."""
+        self._closed = True
+        await self.stop(grace)
 
     async def idle(self) -> None:
         """Return when nothing that is due is left: nothing in hand, and a receive that came back empty after that."""
@@ -95,13 +108,13 @@ class Listener:
             for receiver in self._receivers:
                 polls.create_task(receiver.run(), name="dawdle: receiver")
 
-    async def _quiet(self, patience: float, *, hurry: bool) -> bool:
+    async def _quiet(self, polls: asyncio.Task[None] | None, patience: float, *, hurry: bool) -> bool:
         """Wait until no receive is open and nothing in hand; False if the patience was over or a hurry came first.
 
         It is over by our clock or by the machine's, whichever is first: who holds a clock still must not hang a stop.
         """
         deadline = self._clock.monotonic() + patience
-        quiet = asyncio.create_task(self._at_rest(), name="dawdle: wait for work in hand")
+        quiet = asyncio.create_task(self._at_rest(polls), name="dawdle: wait for work in hand")
         ends: list[asyncio.Task[object]] = [
             asyncio.create_task(self._clock.sleep_until(deadline), name="dawdle: grace")
         ]
@@ -115,7 +128,7 @@ class Listener:
                 task.cancel()
             await asyncio.gather(quiet, *ends, return_exceptions=True)
 
-    async def _at_rest(self) -> None:
-        if self._polls is not None:
-            await asyncio.wait([self._polls])
+    async def _at_rest(self, polls: asyncio.Task[None] | None) -> None:
+        if polls is not None:
+            await asyncio.wait([polls])
         await self._hands.empty()

@@ -132,5 +132,8 @@ def _size(outgoing: Outgoing) -> int:
 
 
 def _raise(fault: Fault | None) -> None:
-    if fault is not None:
-        raise BackendError(f"the queue answered {fault.kind}: {fault.reason}", kind=fault.kind)
+    if fault is None:
+        return
+    if not isinstance(fault, Fault):
+        raise BackendError(f"the queue answered with a {type(fault).__qualname__}, which is neither None nor a Fault")
+    raise BackendError(f"the queue answered {fault.kind}: {fault.reason}", kind=fault.kind)

@@ -109,7 +109,8 @@ class Receiver:
         while not self._stopping:
             self._slots.force()  # nothing is in hand, so whoever has the slots only waits for messages, as we do
             try:
-                deliveries = await self._queue.backend.receive(1, 0)
+                async with self._alone.poll():
+                    deliveries = await self._ask(1, 0)
             except BaseException as error:
                 self._slots.give()
                 if not isinstance(error, Exception):
@@ -151,7 +152,6 @@ class Receiver:
         while not self._stopping:
             room = await self._slots.take(want)
             try:
-                await self._alone.over()
                 began = self._clock.monotonic()
                 deliveries = await self._poll(room, self._wait(first=first))
             except BaseException as error:
@@ -182,20 +182,28 @@ class Receiver:
         task = asyncio.current_task()
         assert task is not None, "a receive runs in a task"
         self._backoff.want()
-        self._tasks[task] = True
+        async with self._alone.poll():
+            self._tasks[task] = True
+            try:
+                return await self._ask(1 if self._alone.wanted else room, wait)
+            finally:
+                self._tasks[task] = False
+
+    async def _ask(self, room: int, wait: float) -> list[Delivery]:
+        """Receive, for no longer than that should take. Raises where the answer is no list of messages."""
         deadline = Deadline(self._clock, self._clock.monotonic() + wait + OVERTIME if wait < inf else inf)
         try:
-            with self._alone.poll():
-                async with deadline:
-                    return await self._queue.backend.receive(room, wait)
+            async with deadline:
+                deliveries = list(await self._queue.backend.receive(room, wait))
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise BackendError(
                 f"a receive that may wait {wait:g} s gave no answer for {wait + OVERTIME:g} s"
             ) from error
-        finally:
-            self._tasks[task] = False
+        if not all(isinstance(each, Delivery) for each in deliveries):
+            raise BackendError("the queue answered a receive with what is no Delivery")
+        return deliveries
 
     async def _accept(self, deliveries: list[Delivery], room: int) -> int:
         """Start a carrier for each message, give back the slots that nothing came for, and return how many started."""

@@ -17,7 +17,7 @@ from dawdle._rules.settlement import Forward, Terms
 
 __all__ = [
     "LONGEST_CROWDED",
-    "LONGEST_TURN",
+    "SOON",
     "SUSPECT_FROM",
     "TRIALS",
     "crowded",
@@ -32,8 +32,8 @@ SUSPECT_FROM: Final = 5
 TRIALS: Final = 3
 """Trials without an outcome, after which a message is given up."""
 
-LONGEST_TURN: Final = 10.0
-"""Seconds. A trial that could not be alone comes back at least this often."""
+SOON: Final = 2.0
+"""Seconds after which a trial comes again, more or less, while room is made for it."""
 
 LONGEST_CROWDED: Final = 60.0
 """Seconds. An event that found no room to run in comes back at least this often."""
@@ -51,12 +51,15 @@ def next_trial(body: bytes, envelope: Envelope, now: float, terms: Terms) -> For
     return Forward((copy,), otherwise=min(10.0, LONGEST_BACKOFF))
 
 
-def put_off(body: bytes, envelope: Envelope, now: float, terms: Terms, *, stopping: bool, roll: float) -> Forward:
-    """Return the same trial again, for later: something else was in hand.
+def put_off(
+    body: bytes, envelope: Envelope, now: float, terms: Terms, *, stopping: bool, soon: bool, roll: float
+) -> Forward:
+    """Return the same trial again, for later: something else was in hand. It is not counted.
 
-    `roll` in [0, 1) scatters those that came together.
+    `soon`: room is being made for it. `roll` in [0, 1) scatters those that came together.
     """
-    delay = 0.0 if stopping else min(crowded(envelope, now), LONGEST_TURN) * (1.0 - roll / 2)
+    delay = SOON * (0.5 + roll) if soon else crowded(envelope, now) * (1.0 - roll / 2)
+    delay = 0.0 if stopping else delay
     changes = {"dawdletrial": envelope.trial}
     copy = copy_of(body, delay, now, terms, why="trial", handler=envelope.owed, changes=changes)
     return Forward((copy,), otherwise=max(1.0, delay))

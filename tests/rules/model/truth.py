@@ -209,7 +209,7 @@ class Truths:
     def put_off(self, hand: Hand) -> Taken:
         """What a worker does with a trial that it never had alone in hand."""
         terms = self._scenario.terms
-        settlement = put_off(hand.body, open_envelope(hand.body), NOW, terms, stopping=False, roll=0.0)
+        settlement = put_off(hand.body, open_envelope(hand.body), NOW, terms, stopping=False, soon=False, roll=0.0)
         return _begun(settlement, lambda copy: (hand.truth, None))
 
     def _settle(self, hand: Hand, ending: Ending) -> Taken:
