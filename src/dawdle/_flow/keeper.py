@@ -140,6 +140,7 @@ class Keeper:
         if not hands:
             return
         receipts = [hand.receipt for hand in hands.values()]
+        receives = [hand.receives for hand in hands.values()]
         try:
             async with Deadline(self._clock, self._clock.monotonic() + self._lease * ANSWER):
                 faults = await renew(receipts)
@@ -156,9 +157,9 @@ class Keeper:
                 for key in hands:
                     del self._renewing[key]
             done.set_result(None)
-        for (key, hand), receipt, fault in zip(hands.items(), receipts, faults, strict=True):
+        for (key, hand), count, fault in zip(hands.items(), receives, faults, strict=True):
             if fault is not None and fault.kind == "lost":
-                self._at_home(self._lose, hand, receipt)
+                self._at_home(self._lose, hand, count)  # and not the receipt: asyncio prints arguments in debug mode
             elif fault is not None:
                 self._fail([key])
 
@@ -171,10 +172,10 @@ class Keeper:
             for key in keys:
                 self._leases.failed(key, self._clock.monotonic())
 
-    def _lose(self, hand: Hand, receipt: str) -> None:
+    def _lose(self, hand: Hand, receives: int) -> None:
         """Let go of a message that is somebody else's, unless it was settled meanwhile, or has come again to us."""
         assert hand.delivery is not None, "only messages have leases"
-        if hand.settled or hand.receipt != receipt or self._hands.get(hand.delivery.key) is not hand:
+        if hand.settled or hand.receives != receives or self._hands.get(hand.delivery.key) is not hand:
             return
         self.drop(hand)
         held = self._clock.monotonic() - hand.since
