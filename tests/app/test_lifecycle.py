@@ -1,6 +1,7 @@
 """Entering and leaving: in any task, cancelled or not, nothing in hand is lost and no task is left."""
 
 import asyncio
+import sys
 from contextlib import asynccontextmanager, suppress
 
 import msgspec
@@ -484,6 +485,31 @@ async def test_a_stopped_listener_settles_what_is_in_hand_and_receives_no_more(r
         await app.start_listener()
         await clock.advance(2)
         assert seen[-1] == 4
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="tasks are eager from Python 3.12 on")
+async def test_an_app_works_in_a_loop_whose_tasks_are_eager(running, registry, clock):
+    seen = []
+
+    async def handler(event):
+        seen.append(event.number)
+        await clock.sleep_until(clock.monotonic() + 1)
+
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)
+    try:
+        async with asyncio.timeout(5), running(concurrency=10) as app:
+            app.register(handler, Placed)
+            await app.signal_many([Placed(number) for number in range(50)])
+            idle = asyncio.create_task(app.idle())
+            await clock.advance(10)
+            await idle
+            await asyncio.gather(*(call() for call in (app.stop_listener, app.start_listener) * 5))
+            await app.signal(Placed(50))
+            await clock.advance(2)
+    finally:
+        loop.set_task_factory(None)
+    assert sorted(seen) == list(range(51))
 
 
 async def test_a_handler_may_stop_its_own_listener(running, registry, clock):

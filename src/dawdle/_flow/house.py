@@ -137,6 +137,7 @@ class House:
 
     async def idle(self) -> None:
         """Return when nothing that is due is left."""
+        await asyncio.sleep(0)  # a handler that was registered just now is heard of in the next turn
         while True:
             for queue in self.queues.values():
                 await queue.flush()
@@ -173,6 +174,7 @@ class House:
             raise error
 
     async def _own(self) -> None:
+        await asyncio.sleep(0)  # an eager task runs before whoever made it knows it
         plan = self._plan
         async with AsyncExitStack() as stack:
             for name, backend in plan.backends.items():
@@ -196,7 +198,7 @@ class House:
 
         def spawn(coroutine: Coroutine[object, object, None]) -> None:
             try:
-                task = house.create_task(coroutine, name="dawdle: flight or keeper", context=self._context)
+                task = house.create_task(coroutine, name="dawdle: flight or keeper", context=self._context.copy())
             except RuntimeError as error:  # the group is ending
                 coroutine.close()
                 raise BackendError("the app is ending: its queue takes nothing any more") from error

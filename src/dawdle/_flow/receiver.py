@@ -138,7 +138,7 @@ class Receiver:
 
     def _start(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         task = group.create_task(self._receive(group, first=first), name=f"dawdle: receive from {self._queue.name}")
-        self._tasks[task] = False
+        self._tasks.setdefault(task, False)  # an eager one may wait for an answer already
         task.add_done_callback(self._tasks.pop)
 
     async def _receive(self, group: asyncio.TaskGroup, *, first: bool) -> None:
