@@ -124,6 +124,30 @@ async def test_a_trial_comes_again_when_what_was_in_hand_is_settled_and_runs_alo
     assert sorted(diary.order) == [0, 1, 2, 3, 4, 9, 20]
 
 
+async def test_a_trial_waits_for_a_receive_of_idle_and_that_for_a_trial(registry, clock):
+    class Slow(Durable):
+        async def receive(self, limit, wait):
+            if not wait:
+                asked.append(clock.monotonic())
+                await clock.sleep_until(clock.monotonic() + 0.5)
+            return await super().receive(limit, wait)
+
+    asked, queue, diary = [], Slow(clock=clock), Diary(registry, clock)
+    async with Dawdle(queue, registry=registry, clock=clock, grace=1) as app:
+        await clock.advance(1)
+        idle = asyncio.create_task(app.idle())
+        await clock.advance(0)
+        await queue.send([Outgoing(body_of(1, dawdletrial=1))])
+        await clock.advance(0)
+        await queue.send([Outgoing(body_of(2)), Outgoing(body_of(3))])
+        await clock.advance(30)
+        assert idle.done()
+        assert queue.messages() == []
+    assert asked[0] == 1
+    assert sorted(diary.order) == [1, 2, 3]
+    assert diary.company[1] == set()
+
+
 async def test_a_trial_that_is_received_again_is_counted_and_the_third_is_the_last(
     app, queue, registry, clock, moments
 ):

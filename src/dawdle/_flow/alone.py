@@ -43,12 +43,13 @@ class Alone:
 
     async def over(self) -> None:
         """Return once nobody is alone."""
-        await self._over.wait()
+        while not self._over.is_set():  # the next one may have begun before whoever waited has its turn
+            await self._over.wait()
 
     @asynccontextmanager
     async def poll(self) -> AsyncGenerator[None]:
         """Count the block as an open receive, and begin it when that may be: it asks for one message if `wanted`."""
-        await self._over.wait()
+        await self.over()
         if not self.wanted:
             with self._counted():
                 yield
@@ -59,6 +60,7 @@ class Alone:
                     await self._hands.empty()
             except TimeoutError:
                 pass
+            await self.over()
             with self._counted():
                 yield
 
