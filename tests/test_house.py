@@ -11,17 +11,17 @@ import dawdle
 
 SOURCE = Path(dawdle.__file__).parent
 FORBIDDEN_IN_RULES = {"asyncio", "anyio", "time", "random", "logging", "os"}
-GROUND = {"errors", "events", "abc", "hooks", "log"}
+GROUND = {"errors", "events", "abc", "hooks", "_log"}
 ROOMS = {
     # a room: what of dawdle it may import
     "errors": set(),
     "events": {"errors"},
     "abc": {"errors"},
     "hooks": {"errors"},
-    "log": set(),
+    "_log": set(),
     "_rules": {"_rules", *GROUND},
     "_flow": {"_flow", "_rules", *GROUND},
-    "backends": {"abc", "errors", "log", "backends"},
+    "backends": {"abc", "errors", "_log", "backends"},
     "_app": {"_app", "_flow", "_rules", "backends", *GROUND},
     "testing": {"testing", "backends", "dawdle", *GROUND},
     "__init__": {"_app", "_rules", *GROUND},
@@ -79,7 +79,6 @@ def test_the_public_names_are_those_of_the_design():
         "errors",
         "events",
         "hooks",
-        "log",
         "testing",
     }
     assert names >= {

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from dawdle.log import Log
+from dawdle._log import Log
 
 if TYPE_CHECKING:
     from dawdle._app.app import Dawdle

@@ -3,12 +3,12 @@
 import random
 
 from dawdle._flow.watch import Watch
+from dawdle._log import Log
 from dawdle._rules.health import QueueHealth
 from dawdle._rules.patience import pause_after
 from dawdle.abc import Clock
 from dawdle.errors import BackendError, FaultKind
 from dawdle.hooks import ReceiveFailed
-from dawdle.log import Log
 
 __all__ = ["Backoff"]
 

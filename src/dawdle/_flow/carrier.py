@@ -10,6 +10,7 @@ from dawdle._flow.keeper import Keeper
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.settler import Settler
 from dawdle._flow.slots import Slots
+from dawdle._log import Log
 from dawdle._rules.bounds import require_size
 from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import Envelope, open_envelope, seconds
@@ -20,7 +21,6 @@ from dawdle._rules.trial import put_off
 from dawdle._rules.verdict import Release, Result, Run, Settlement, admit, settle, undecodable, unreadable
 from dawdle.abc import Clock, Codec, Delivery
 from dawdle.errors import EventError
-from dawdle.log import Log
 
 __all__ = ["Carrier"]
 

@@ -16,6 +16,7 @@ from dawdle._flow.hands import Hand
 from dawdle._flow.inside import Inside, inside
 from dawdle._flow.slots import Slots
 from dawdle._flow.watch import Watch
+from dawdle._log import Log
 from dawdle._rules.context import Context
 from dawdle._rules.envelope import Envelope, aware
 from dawdle._rules.handler import Handler
@@ -25,7 +26,6 @@ from dawdle._rules.verdict import Result
 from dawdle.abc import Clock, Deadline
 from dawdle.errors import Reject, RetryLater
 from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
-from dawdle.log import Log
 
 __all__ = ["Dispatcher", "Work"]
 

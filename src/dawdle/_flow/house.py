@@ -17,12 +17,12 @@ from dawdle._flow.inside import inside
 from dawdle._flow.listener import FLUSH
 from dawdle._flow.parts import Parts, Plan
 from dawdle._flow.queue import Queue
+from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.handler import Handler
 from dawdle._rules.health import Health, health_of
 from dawdle.abc import Backend, Deadline
 from dawdle.errors import BackendError, ConfigurationError
-from dawdle.log import Log
 
 __all__ = ["House"]
 

@@ -14,11 +14,11 @@ from typing import Final
 from dawdle._flow.hands import Hand
 from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
+from dawdle._log import Log
 from dawdle._rules.leases import Leases
 from dawdle.abc import Clock, Deadline, Renew
 from dawdle.errors import BackendError
 from dawdle.hooks import LeaseLost
-from dawdle.log import Log
 
 __all__ = ["Keeper"]
 

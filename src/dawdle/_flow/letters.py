@@ -10,6 +10,7 @@ from contextlib import aclosing
 from typing import Final
 
 from dawdle._flow.queue import Queue
+from dawdle._log import Log
 from dawdle._rules.choice import Choice
 from dawdle._rules.dead_letter import (
     DeadLetter,
@@ -24,7 +25,6 @@ from dawdle._rules.dead_letter import (
 from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery, Outgoing
 from dawdle.errors import BackendError, ConfigurationError
-from dawdle.log import Log
 
 __all__ = ["Letters"]
 

@@ -8,9 +8,9 @@ from typing import Final
 
 from dawdle._flow.hands import Hands
 from dawdle._flow.watch import Watch
+from dawdle._log import Log
 from dawdle.abc import Clock
 from dawdle.hooks import LoopBlocked
-from dawdle.log import Log
 
 __all__ = ["Pulse"]
 

@@ -13,11 +13,11 @@ from dawdle._flow.keeper import Keeper
 from dawdle._flow.queue import Queue
 from dawdle._flow.slots import Slots
 from dawdle._flow.watch import Watch
+from dawdle._log import Log
 from dawdle._rules.health import QueueHealth
 from dawdle.abc import Clock, Deadline, Delivery
 from dawdle.errors import BackendError
 from dawdle.hooks import Received
-from dawdle.log import Log
 
 __all__ = ["Receiver"]
 

@@ -9,12 +9,12 @@ from dawdle._flow.hands import Hand
 from dawdle._flow.keeper import Keeper
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.watch import Watch
+from dawdle._log import Log
 from dawdle._rules.envelope import Envelope, in_line
 from dawdle._rules.verdict import Ack, Copy, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
 from dawdle.errors import BackendError
 from dawdle.hooks import DeadLettered, Forwarded, Settled, VerdictName
-from dawdle.log import Log
 
 __all__ = ["Settler"]
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from dawdle._log import Log
 from dawdle.hooks import Hook, Moment
-from dawdle.log import Log
 
 __all__ = ["Watch"]
 

@@ -10,9 +10,9 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
+from dawdle._log import Log
 from dawdle.abc import Clock, Deadline, Delivery, Fault, Limits, Outgoing, Release, Renew, SystemClock
 from dawdle.errors import ConfigurationError
-from dawdle.log import Log
 
 __all__ = ["Memory"]
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
+from dawdle._log import Log
 from dawdle.abc import Delivery, Fault, Limits, Outgoing, Release, Renew
 from dawdle.backends.sqs._place import Place, from_environment
 from dawdle.errors import BackendError, ConfigurationError
-from dawdle.log import Log
 
 if TYPE_CHECKING:
     from dawdle.backends.sqs._connection import Connection

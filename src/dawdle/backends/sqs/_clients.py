@@ -10,10 +10,10 @@ from typing import Any, Final, Self, TypeVar
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
 
+from dawdle._log import Log
 from dawdle.backends.sqs._errors import NO_ANSWER, as_error, is_stale
 from dawdle.backends.sqs._place import Place
 from dawdle.errors import BackendError
-from dawdle.log import Log
 
 __all__ = ["Clients", "Generation"]
 

@@ -4,6 +4,7 @@ Python's own handlers do not raise. One of the user's may, and must not become a
 """
 
 import logging
+import traceback
 from contextlib import suppress
 from typing import Final
 
@@ -41,5 +42,9 @@ class Log:
         self._write(logging.ERROR if last else logging.WARNING, text, values, error if shown else None)
 
     def _write(self, level: int, text: str, values: tuple[object, ...], exc_info: BaseException | bool | None) -> None:
-        with suppress(Exception):
+        try:
             self._logger.log(level, text, *values, exc_info=exc_info, stacklevel=_HERE)
+        except Exception:  # noqa: BLE001 - it is the user's code
+            if logging.raiseExceptions:  # as logging does with what its own handlers raise
+                with suppress(Exception):
+                    traceback.print_exc()
