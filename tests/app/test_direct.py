@@ -1,6 +1,7 @@
 """direct=True: here and now, past the queue; only what fails goes there."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -163,3 +164,40 @@ async def test_what_arrives_while_direct_events_fill_the_app_waits_for_its_turn(
         await clock.advance(20)
         await app.idle()
     assert most == 3
+
+
+async def test_direct_from_the_end_of_the_lifespan_goes_to_the_queue(make_app, registry, queue, clock):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event)
+
+    @asynccontextmanager
+    async def lifespan(app):
+        yield
+        await app.signal(Placed(1), direct=True)
+
+    async with make_app(lifespan=lifespan):
+        await clock.advance(0)
+    assert seen == []
+    assert len(queue.messages()) == 1
+
+
+async def test_a_stop_gives_back_at_once_all_that_waits_for_the_slots_of_direct_events(running, registry, queue, clock):
+    @registry.on_event(Placed)
+    async def handler(event):
+        await clock.sleep_until(20)
+
+    async with running(concurrency=2, grace=100) as app:
+        await clock.advance(1)
+        await app.signal(Placed(0), direct=True)
+        await app.signal(Placed(1), direct=True)
+        await app.signal_many([Placed(2), Placed(3)])
+        await clock.advance(1)
+        stopping = asyncio.create_task(app.stop_listener())
+        await clock.advance(1)
+        assert len(queue._held) == 0
+        assert len(queue.messages()) == 2
+        await clock.advance(30)
+        await stopping

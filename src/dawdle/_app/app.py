@@ -180,7 +180,7 @@ class Dawdle:
         - `delay`: seconds or a timedelta until it is handled, of any length; `at`: an aware datetime instead.
         - `direct`: start the matching handlers here and now, past the queue, and return when they have started; each
           waits for a slot, except when a handler signals. One that fails goes to the queue and is retried there. With
-          no handler here the event goes to the queue.
+          no handler here, or none that may still begin since the lifespan is being left, the event goes to the queue.
         - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event, and
           keeps nothing from running twice, except on queues that remove duplicates themselves.
         - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair.
@@ -196,7 +196,7 @@ class Dawdle:
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
         event_id = event_id_of(id)
         body = self._signaling.seal(event, event_id, line, seconds, headers)
-        if direct:
+        if direct and house.works:
             handlers = self._roster.matching(type(event))
             if handlers:
                 wait = inside.get() is None

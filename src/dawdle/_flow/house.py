@@ -40,6 +40,7 @@ class House:
         self._closing = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace = 0.0
+        self._worked = False
         self._state: object = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
@@ -56,6 +57,11 @@ class House:
     def queues(self) -> Mapping[str, Queue]:
         """The queues, by name."""
         return self._parts.queues
+
+    @property
+    def works(self) -> bool:
+        """Whether handlers may still begin; the lifespan is left after the last of them."""
+        return not self._worked
 
     @property
     def error(self) -> BaseException | None:
@@ -189,6 +195,7 @@ class House:
                     await self._closing.wait()
                     await self._parts.listener.close(self._grace)
                     await self._end_carriers()
+                    self._worked = True
                 await self._flush()
                 for task in self._background:
                     task.cancel()

@@ -214,7 +214,10 @@ class Receiver:
         cancelled: asyncio.CancelledError | None = None
         for hand, delivery in taken:
             try:
-                await self._slots.begin()
+                if self._stopping or cancelled is not None:
+                    self._slots.begin_anyway()
+                else:
+                    await self._slots.begin()
             except asyncio.CancelledError as error:
                 cancelled = error
                 self._slots.begin_anyway()
