@@ -178,7 +178,7 @@ class Delivery(msgspec.Struct, frozen=True):
     """What `ack`, `renew` and `release` want; new on every receive."""
 
     key: str
-    """The same over all receives of one stored copy."""
+    """The same over all receives of one stored copy, and never that of another: what is settled is known by it."""
 
     body: bytes
     """What was sent, to the byte."""
