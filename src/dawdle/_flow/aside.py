@@ -40,6 +40,8 @@ class Aside:
                     self._task.get_loop().call_soon_threadsafe(self._task.cancel)
             if self._thread is not None:
                 await asyncio.wait([self._ended], timeout=FAREWELL)
+                if self._ended.done():
+                    self._thread.join()  # it has nothing left to do
             error = self._ended.exception() if self._ended.done() else None
         if error is not None:
             raise error
