@@ -86,9 +86,10 @@ class Pulse:
 
 
 async def _within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether an event comes in time."""
+    """Whether an event comes in time. Not by `wait_for`, which swallows a cancellation that comes with it, in 3.11."""
     try:
-        await asyncio.wait_for(event.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await event.wait()
     except TimeoutError:
         return False
     return True
