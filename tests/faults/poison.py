@@ -40,7 +40,7 @@ class Bad(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-@dawdle.event
+@dawdle.event("faults.unwanted")
 class Unwanted(msgspec.Struct, frozen=True):
     """A type that every node knows and none has a handler for."""
 
@@ -62,7 +62,7 @@ def body_of(kind: str, number: int) -> str:
         case "unknown-type":
             return json.dumps(event | {"type": "Nobody", "data": {}})
         case "unclaimed":
-            return json.dumps(event | {"type": "Unwanted", "data": {}})
+            return json.dumps(event | {"type": "faults.unwanted", "data": {}})
         case "never-ends":
             return json.dumps(event | {"type": "Bad", "data": {}})
         case "unsigned":
