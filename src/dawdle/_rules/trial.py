@@ -12,7 +12,7 @@ counts is only what was received, alone, and never heard of again.
 from typing import Final
 
 from dawdle._rules.envelope import Envelope, seconds
-from dawdle._rules.letter import LONGEST_BACKOFF, copy_of
+from dawdle._rules.letter import copy_of
 from dawdle._rules.settlement import Forward, Terms
 
 __all__ = [
@@ -48,7 +48,7 @@ def next_trial(body: bytes, envelope: Envelope, now: float, terms: Terms) -> For
     """Return the copy that is the next trial; the message itself is acked before anything is run."""
     trial = envelope.trial + 1
     copy = copy_of(body, 0.0, now, terms, why="trial", handler=envelope.owed, changes={"dawdletrial": trial})
-    return Forward((copy,), otherwise=min(10.0, LONGEST_BACKOFF))
+    return Forward((copy,), otherwise=10.0)
 
 
 def put_off(
