@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 from tests.faults.row import Figures, Scale
-from tests.faults.stage import Stage, place, stage
+from tests.faults.stage import Stage, place, stage, until
 from tests.faults.workers import Crew, Desk, crew
 
 import dawdle
@@ -98,6 +98,8 @@ async def journey(on: Stage, plan: Plan, figures: Figures) -> None:
                 given_up |= _owed_in(on.letters(pair.dead))
             enough.set()
             in_hand = await killing
+            # What was done but not yet deleted when its worker was killed comes back when its lease ends.
+            await until(lambda: on.held(pair.url).all == 0, plan.patience, step=0.2)
         finally:
             killing.cancel()
         figures.note("seconds", round(time.monotonic() - started, 1))

@@ -15,6 +15,6 @@ def figures_of(*arguments, timeout):
 
 @pytest.mark.slow
 def test_workers_that_are_killed_lose_nothing_and_run_again_only_what_was_in_hand():
-    figures = figures_of("--orders", "1500", timeout=100)
+    figures = figures_of("--orders", "1500", "--patience", "40", timeout=100)
     assert figures["kills"] >= 3
     assert figures["lost"] == 0
