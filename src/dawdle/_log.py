@@ -44,7 +44,9 @@ class Log:
     def _write(self, level: int, text: str, values: tuple[object, ...], exc_info: BaseException | bool | None) -> None:
         try:
             self._logger.log(level, text, *values, exc_info=exc_info, stacklevel=_HERE)
-        except Exception:  # noqa: BLE001 - it is the user's code
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException:  # noqa: BLE001 - of the user's code a SystemExit or CancelledError is no more than a failure
             if logging.raiseExceptions:  # as logging does with what its own handlers raise
                 with suppress(Exception):
                     traceback.print_exc()

@@ -295,11 +295,16 @@ async def test_hooks_see_each_failure_and_each_copy(running, registry, clock, mo
     ]
 
 
-async def test_a_hook_that_raises_is_logged_and_changes_nothing(running, registry, caplog):
+@pytest.mark.parametrize(
+    "error",
+    [RuntimeError("the metrics are down"), SystemExit(3), asyncio.CancelledError()],
+    ids=repr,
+)
+async def test_a_hook_that_raises_is_logged_and_changes_nothing(running, registry, caplog, clock, error):
     seen = []
 
     def broken(moment):
-        raise RuntimeError("the metrics are down")
+        raise error
 
     @registry.on_event(Placed)
     async def handler(event):
@@ -307,7 +312,8 @@ async def test_a_hook_that_raises_is_logged_and_changes_nothing(running, registr
 
     async with running(hooks=[broken, lambda moment: None]) as app:
         await app.signal(Placed())
-        await app.idle()
+        await clock.advance(300)
+        assert len(app._house._parts.hands) == 0
     assert seen == [Placed()]
     assert "the hook" in caplog.text
 

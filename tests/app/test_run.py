@@ -136,6 +136,38 @@ async def test_a_handler_that_swallows_every_cancellation_does_not_hold_the_proc
     assert took < 10
 
 
+async def test_a_backend_that_swallows_every_cancellation_does_not_hold_the_process(worker):
+    one = worker(
+        """
+        class Deaf(Memory):
+            async def ack(self, batch):
+                print("ready")
+                while True:
+                    try:
+                        await asyncio.sleep(60)
+                    except BaseException:
+                        pass
+
+        @dawdle.on_event
+        async def handler(event: Placed): ...
+
+        from contextlib import asynccontextmanager
+
+        @asynccontextmanager
+        async def lifespan(app):
+            await app.signal(Placed(1))
+            yield
+
+        dawdle.Dawdle(Deaf(), lifespan=lifespan, grace=0.2).run()
+        """
+    )
+    one.ready()
+    code, _, err, took = one.end(signal.SIGTERM)
+    assert code == 0, err
+    assert "left although a call to a queue ignores its cancellation" in err
+    assert took < 15
+
+
 async def test_an_app_that_cannot_start_raises_from_run(worker):
     one = worker(
         """

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections import Counter
 
@@ -197,16 +198,17 @@ class Loud(logging.Handler):
     """A log handler that raises on every record, as one whose disk is full and whose author did not think of it."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        raise OSError("no space left on device")
+        raise random.choice([OSError("no space left on device"), SystemExit(3), asyncio.CancelledError()])
 
 
 def watched_by_what_raises(desk: Desk) -> None:
     """Be a worker whose hooks raise, and whose log handler or filter does."""
+    desk.hush()
     registry = dawdle.Registry()
 
     def raise_always(anything: object) -> bool:
         desk.note(f"raised {type(anything).__name__}")
-        raise RuntimeError("the watcher is broken")
+        raise random.choice([RuntimeError("the watcher is broken"), SystemExit(3), asyncio.CancelledError()])
 
     log = logging.getLogger("dawdle")
     log.setLevel(logging.INFO)
@@ -237,7 +239,10 @@ def watched_by_what_raises(desk: Desk) -> None:
 
 @row(29, "real", "a hook, a log handler and a log filter that raise", must="no verdict changes")
 def watchers_raise(scale: Scale) -> Figures:
-    """For each: one handler works, one fails twice, one rejects; all of it as if nobody had watched."""
+    """For each: one handler works, one fails twice, one rejects; all of it as if nobody had watched.
+
+    They raise an error, a SystemExit or a CancelledError.
+    """
     figures, count = Figures(), scale.of(50)
     with stage(scale) as on, crew(on.folder) as workers:
         for by in ("hook", "handler", "filter"):

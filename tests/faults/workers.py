@@ -11,6 +11,7 @@ import multiprocessing
 import multiprocessing.forkserver
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -116,6 +117,10 @@ class Desk:
     def note(self, line: str) -> None:
         """Write a line, whole, whatever kills us next."""
         os.write(self._paper, f"{line}\n".encode())
+
+    def hush(self) -> None:
+        """Print errors into a file: there may be thousands, and they are meant."""
+        os.dup2(os.open(self.folder / "errors", os.O_WRONLY | os.O_APPEND | os.O_CREAT), sys.stderr.fileno())
 
     def first(self, what: str) -> bool:
         """Return True to the first of all workers that asks this."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import msgspec
 import pytest
@@ -707,12 +707,13 @@ async def test_of_two_receives_that_come_back_in_the_wrong_order_the_newer_recei
     assert queue.messages() == []
 
 
-async def test_a_log_handler_that_raises_changes_nothing(app, queue, registry, clock):
+@pytest.mark.parametrize("error", [OSError("the disk is full"), SystemExit(3), asyncio.CancelledError()], ids=repr)
+async def test_a_log_handler_that_raises_changes_nothing(app, queue, registry, clock, error):
     runs = []
 
     class Broken(logging.Handler):
         def emit(self, record):
-            raise OSError("the disk is full")
+            raise error
 
     @registry.on_event(Placed, retry=Retry(max_attempts=2, initial=1))
     async def bad(event):
@@ -733,3 +734,52 @@ async def test_a_log_handler_that_raises_changes_nothing(app, queue, registry, c
         logging.getLogger("dawdle").removeHandler(broken)
     assert sorted(runs) == [1, 1, 2, 2]
     assert len(queue.dead_letters.messages()) == 3
+
+
+class Deaf(Memory):
+    """Ignores every cancellation of one operation, until it is told that it was enough."""
+
+    def __init__(self, operation, **options):
+        super().__init__(**options)
+        self.deaf = operation
+        self.enough = False
+
+    async def _hear(self, operation):
+        while operation == self.deaf and not self.enough:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.05)
+
+    async def send(self, batch):
+        await self._hear("send")
+        return await super().send(batch)
+
+    async def ack(self, batch):
+        await self._hear("ack")
+        return await super().ack(batch)
+
+    async def receive(self, limit, wait):
+        await self._hear("receive")
+        return await super().receive(limit, wait)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", ["send", "ack", "receive"])
+async def test_a_backend_that_ignores_every_cancellation_does_not_hold_the_app(registry, clock, caplog, operation):
+    @registry.on_event(Placed)
+    async def handler(event): ...
+
+    queue = Deaf(operation, clock=clock, lease=30)
+    app = Dawdle(queue, registry=registry, clock=clock, grace=1)
+    await app.__aenter__()
+    signaling = asyncio.create_task(app.signal(Placed()))
+    await clock.advance(0.1)
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(1 + 3 + 3)
+    async with asyncio.timeout(20):
+        await leaving
+    assert "ignores its cancellation" in caplog.text
+    if operation == "send":
+        with pytest.raises(SignalError):
+            await signaling
+    queue.enough = True
+    await asyncio.wait([app._house._owner, signaling])

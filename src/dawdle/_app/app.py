@@ -335,6 +335,10 @@ class Dawdle:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
         return [] if self._house is None or not self._open else self._house.handlers_that_run()
 
+    def left_behind(self) -> list[str]:
+        """Return what still runs after leaving, since nothing could end it: handlers, and calls to a queue."""
+        return [] if self._house is None or not self._open else self._house.left_behind()
+
     def _live(self) -> AbstractAsyncContextManager[object]:
         """Return the context that the app lives in: the house asks for it when its queue is open."""
         self._open = True

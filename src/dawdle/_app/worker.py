@@ -26,20 +26,20 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 def work_until_signal(app: "Dawdle") -> None:
     """Enter the app, work until SIGTERM or SIGINT or until it dies, leave it; a second signal ends the grace.
 
-    Raises what the app died of. The thread of a `def` handler cannot be ended, nor can a handler that swallows every
+    Raises what the app died of. The thread of a `def` handler cannot be ended, nor can code that swallows every
     cancellation, and each would hold the process for ever: when all else is over, the process ends without them.
     """
     asyncio.run(_work(app))
 
 
 async def _work(app: "Dawdle") -> None:
-    """Work, and see to it that a handler which nothing can end does not hold the process either."""
+    """Work, and see to it that what nothing can end does not hold the process either."""
     try:
         await _work_until_asked(app)
     except BaseException as died:
-        _end_without(app.handlers_that_run(), died)
+        _end_without(app.left_behind(), died)
         raise
-    _end_without(app.handlers_that_run(), None)
+    _end_without(app.left_behind(), None)
 
 
 async def _work_until_asked(app: "Dawdle") -> None:
@@ -88,10 +88,10 @@ def _on_signal(ask: Callable[[], None]) -> Generator[None]:
 
 
 def _end_without(held: Sequence[str], died: BaseException | None) -> None:
-    """End the process now if handlers still run: neither asyncio nor the interpreter would end before they do."""
+    """End the process now if something still runs: neither asyncio nor the interpreter would end before it does."""
     if not held:
         return
-    _log.error("ending the process while %s still runs; its event runs again elsewhere", ", ".join(held))
+    _log.error("ending the process while %s still runs; what it has in hand runs again elsewhere", ", ".join(held))
     if died is not None:
         traceback.print_exception(died)
     logging.shutdown()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Final
 
-__all__ = ["Aside"]
+__all__ = ["FAREWELL", "Aside"]
 
 FAREWELL: Final = 3.0
 """Seconds that a stop waits for the thread; it holds no process."""

@@ -41,6 +41,7 @@ class Batcher(Generic[Entry, Answer]):
         self._max_bytes = max_bytes
         self._size = size
         self._waiting: deque[tuple[Entry, asyncio.Future[Answer]]] = deque()
+        self._flying: list[list[tuple[Entry, asyncio.Future[Answer]]]] = []
         self._flights = 0
         self._boarding = 0
         self._idle: list[asyncio.Future[None]] = []
@@ -86,7 +87,7 @@ class Batcher(Generic[Entry, Answer]):
     def close(self) -> None:
         """Take nothing any more, and tell whoever still waits that no answer will come."""
         self._closed = True
-        self._abandon([])
+        self._abandon([entry for batch in self._flying for entry in batch])
         self._land()
 
     async def _fly(self) -> None:
@@ -107,6 +108,7 @@ class Batcher(Generic[Entry, Answer]):
         return [self._waiting.popleft() for _ in range(count)]
 
     async def _carry_batch(self, batch: "list[tuple[Entry, asyncio.Future[Answer]]]") -> None:
+        self._flying.append(batch)
         try:
             answers = await self._carry([entry for entry, _ in batch])
             if len(answers) != len(batch):
@@ -123,6 +125,8 @@ class Batcher(Generic[Entry, Answer]):
             for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
+        finally:
+            self._flying.remove(batch)
 
     def _abandon(self, batch: "list[tuple[Entry, asyncio.Future[Answer]]]") -> None:
         """Tell callers, those that wait for the next flight too, that nobody will answer any more."""

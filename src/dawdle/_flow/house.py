@@ -9,9 +9,10 @@ task and left in another. If anything here dies, the owner dies with it, and eve
 import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import cast
 
+from dawdle._flow.aside import FAREWELL
 from dawdle._flow.hands import Hand
 from dawdle._flow.inside import inside
 from dawdle._flow.listener import FLUSH
@@ -27,7 +28,13 @@ from dawdle.errors import BackendError, ConfigurationError
 __all__ = ["House"]
 
 CANCELLATIONS = 100
-"""How often a handler is cancelled that ignores it, until the app is left without it."""
+"""How often a task is cancelled that ignores it, until the app is left without it."""
+
+AGAIN = 0.01
+"""Seconds from one cancellation to the next."""
+
+CARRIER = "dawdle: carrier"
+"""The name of a task that carries a message."""
 
 _log = Log(__name__)
 
@@ -48,8 +55,9 @@ class House:
         self._context = copy_context()
         self._context.run(inside.set, None)
         self._owner: asyncio.Task[None] | None = None
-        self._carriers: set[asyncio.Task[None]] = set()
+        self._foreground: set[asyncio.Task[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
+        self._stubborn: set[asyncio.Task[None]] = set()
         self._parts: Parts
         self._work: asyncio.TaskGroup
 
@@ -101,7 +109,7 @@ class House:
         if self._owner.done():
             await self._owner_result()
         else:
-            _log.error("left although %s ignores its cancellation", ", ".join(self.handlers_that_run()))
+            _log.error("left although %s ignores its cancellation", ", ".join(self.left_behind()))
         if cancelled is not None:
             raise cancelled
 
@@ -134,6 +142,11 @@ class House:
     def handlers_that_run(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
         return self._parts.dispatcher.running()
+
+    def left_behind(self) -> list[str]:
+        """Return what runs on after leaving, since nothing could end it: handlers, and calls to a queue."""
+        names = [task.get_name().removeprefix("dawdle: ") for task in self._stubborn if task.get_name() != CARRIER]
+        return [*self.handlers_that_run(), *names]
 
     def health(self) -> Health:
         """Return how everything here fares at this moment."""
@@ -168,7 +181,7 @@ class House:
             hand = Hand(queue, None, self._plan.clock)
             self._parts.hands.add(hand)
             carrying = self._parts.carrier.carry_past(hand, handler, envelope, body, event)
-            self._start_carrier(carrying, context=self._context.copy())
+            self._start(carrying)
         await asyncio.sleep(0)
 
     async def _owner_result(self) -> None:
@@ -194,18 +207,18 @@ class House:
                     self._ready.set_result(None)
                     await self._closing.wait()
                     await self._parts.listener.close(self._grace)
-                    await self._end_carriers()
+                    await self._end(self._foreground)
                     self._worked = True
                 await self._flush()
-                for task in self._background:
-                    task.cancel()
+                await self._end(self._background, FAREWELL + AGAIN)
+                self._close_queues()
 
     def _build(self, house: asyncio.TaskGroup) -> Parts:
         """Put the parts together; what runs for as long as the house is started in its group."""
 
         def spawn(coroutine: Coroutine[object, object, None]) -> None:
             try:
-                task = house.create_task(coroutine, name="dawdle: flight or keeper", context=self._context.copy())
+                task = house.create_task(coroutine, name="dawdle: a call to a queue", context=self._context.copy())
             except RuntimeError as error:  # the group is ending
                 coroutine.close()
                 raise BackendError("the app is ending: its queue takes nothing any more") from error
@@ -215,29 +228,28 @@ class House:
         return Parts(
             self._plan,
             spawn=spawn,
-            start=self._start_in_work,
-            start_carrier=self._start_carrier,
+            start=self._start,
             hurry=self._hurry,
             state=lambda: self._state,
         )
 
-    def _start_in_work(self, coroutine: Coroutine[object, object, None], *, name: str) -> asyncio.Task[None]:
-        return self._work.create_task(coroutine, name=name, context=self._context.copy())
+    def _start(self, coroutine: Coroutine[object, object, None], *, name: str = CARRIER) -> asyncio.Task[None]:
+        task = self._work.create_task(coroutine, name=name, context=self._context.copy())
+        self._foreground.add(task)
+        task.add_done_callback(self._foreground.discard)
+        return task
 
-    def _start_carrier(self, coroutine: Coroutine[object, object, None], context: Context | None = None) -> None:
-        task = self._work.create_task(coroutine, name="dawdle: carrier", context=context)
-        self._carriers.add(task)
-        task.add_done_callback(self._carriers.discard)
-
-    async def _end_carriers(self) -> None:
-        """Cancel what did not end in grace and flush, again and again for a while: some code swallows cancellations."""
+    async def _end(self, tasks: set[asyncio.Task[None]], patience: float = AGAIN) -> None:
+        """Cancel what still runs, again and again for a while: some code swallows cancellations."""
         for _ in range(CANCELLATIONS):
-            if not self._carriers:
+            if not tasks:
                 return
-            for carrier in self._carriers:
-                carrier.cancel()
-            await asyncio.wait(self._carriers, timeout=0.01)
-        if self._carriers:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=patience)
+            patience = AGAIN
+        if tasks and not self._stuck.done():
+            self._stubborn = tasks
             self._stuck.set_result(None)
 
     async def _flush(self) -> None:

@@ -59,7 +59,7 @@ class Listener:
             self._ending = False
             for receiver in self._receivers:
                 receiver.allow()
-            self._polls = self._start(self._run(), name="dawdle: listener")
+            self._polls = self._start(self._run(), name="dawdle: the listener")
 
     def begin_stop(self) -> None:
         """Receive no more, and do not wait for what is in hand."""

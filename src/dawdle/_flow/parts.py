@@ -1,7 +1,7 @@
 """Puts together what runs in a house: which part knows which. Runs nothing itself."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
@@ -55,13 +55,12 @@ class Parts:
         *,
         spawn: Spawn,
         start: Callable[..., asyncio.Task[None]],
-        start_carrier: Callable[[Coroutine[object, object, None]], object],
         hurry: asyncio.Event,
         state: Callable[[], object],
     ) -> None:
         self._plan = plan
         self._spawn = spawn
-        self._start_carrier = start_carrier
+        self._start = start
         self.hands = Hands()
         self.slots = Slots(plan.concurrency, plan.clock)
         self.alone = Alone(self.hands, plan.clock)
@@ -124,7 +123,7 @@ class Parts:
             alone=self.alone,
             carrier=self.carrier,
             keeper=None if queue.limits.lease is None else self._keeper(queue),
-            start_carrier=self._start_carrier,
+            start_carrier=self._start,
         )
 
     def _keeper(self, queue: Queue) -> Keeper:

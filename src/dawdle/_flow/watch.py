@@ -23,5 +23,7 @@ class Watch:
         for hook in self._hooks:
             try:
                 hook(moment)
-            except Exception:  # noqa: BLE001 - it is the user's code
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException:  # noqa: BLE001 - its SystemExit or CancelledError is no more than its failure
                 _log.exception("the hook %r raised on %s; nothing else changes", hook, type(moment).__name__)
