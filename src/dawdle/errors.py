@@ -8,7 +8,7 @@
     ├── EventError (ValueError)              this event cannot be signaled, or this message cannot be read
     │   ├── NotAnEventError (TypeError)      the value is of no type that can travel
     │   └── EventTooLargeError               it is larger than the queue takes; .size and .limit in bytes
-    ├── SignalError                          the queue did not say that it stored it; .stored and .failed
+    ├── SignalError                          the queue did not say that it stored it; .ids, .stored, .failed
     ├── BackendError                         the queue cannot be reached or refuses; .retryable
     ├── Reject                               a handler: never try again, dead-letter this now
     └── RetryLater                           a handler: not yet, try again in .seconds
@@ -78,14 +78,15 @@ class EventTooLargeError(EventError):
 class SignalError(DawdleError):
     """The queue did not say that it stored every event.
 
-    `stored` holds the ids of the events that are known to be stored, in order. `failed` maps the id of each
-    other event to the error that came instead; such an event *may* have been stored all the same, when
-    the answer was what got lost.
+    `ids` holds the id that each event was given, in the order of the events. `stored` holds those of the events that
+    are known to be stored. `failed` maps the id of each other event to the error that came instead; such an event
+    *may* have been stored all the same, when the answer was what got lost.
     """
 
-    def __init__(self, message: str, *, stored: Sequence[str], failed: Mapping[str, Exception]) -> None:
+    def __init__(self, message: str, *, ids: Sequence[str], failed: Mapping[str, Exception]) -> None:
         super().__init__(message)
-        self.stored = tuple(stored)
+        self.ids = tuple(ids)
+        self.stored = tuple(each for each in ids if each not in failed)
         self.failed = dict(failed)
 
 

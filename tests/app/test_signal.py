@@ -161,14 +161,17 @@ async def test_each_signal_of_a_batch_gets_its_own_answer(running, clock):
 
 
 async def test_signal_many_tells_what_is_stored_and_what_failed(running, clock):
-    queue = Refusing(clock=clock)
+    queue, events = Refusing(clock=clock), [Placed(number) for number in range(6)]
     async with running(queue) as app:
         with pytest.raises(SignalError, match="3 of 6 events") as caught:
-            await app.signal_many([Placed(number) for number in range(6)])
+            await app.signal_many(events)
     stored = [msgspec.json.decode(body)["id"] for body in queue.messages()]
     assert list(caught.value.stored) == stored
     assert len(caught.value.failed) == 3
     assert all(isinstance(error, BackendError) for error in caught.value.failed.values())
+    named = dict(zip(caught.value.ids, events, strict=True))
+    assert [named[each].number for each in caught.value.stored] == [0, 2, 4]
+    assert [named[each].number for each in caught.value.failed] == [1, 3, 5]
 
 
 async def test_cancelling_a_signal_does_not_cancel_the_others_in_its_batch(running, queue, monkeypatch):

@@ -65,7 +65,7 @@ class Signaling:
         except BackendError as error:
             raise SignalError(
                 f"the queue did not say that it stored event {event_id}; it may have: {error}",
-                stored=(),
+                ids=(event_id,),
                 failed={event_id: error},
             ) from error
 
@@ -92,7 +92,7 @@ class Signaling:
             first = next(iter(failed.values()))
             raise SignalError(
                 f"the queue did not say that it stored {len(failed)} of {len(ids)} events; it may have: {first}",
-                stored=[each for each in ids if each not in failed],
+                ids=ids,
                 failed=failed,
             ) from first
         return ids
