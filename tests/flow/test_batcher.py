@@ -61,6 +61,65 @@ async def test_what_is_submitted_in_one_turn_leaves_in_one_batch(queue):
     assert len(queue.batches) == 1
 
 
+async def test_what_waits_behind_a_call_that_hangs_leaves_without_a_full_batch(queue, monkeypatch):
+    monkeypatch.setattr("dawdle._flow.batcher.HANGS", 0.05)
+    hung = asyncio.Event()
+
+    async def hangs_once(batch):
+        if batch == ["hangs"]:
+            await hung.wait()
+        return await queue(batch)
+
+    queue.gate.set()
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, hangs_once)
+        first = batcher.submit("hangs")
+        await asyncio.sleep(0)
+        assert await asyncio.gather(batcher.submit("a"), batcher.submit("b")) == ["answer to a", "answer to b"]
+        assert await batcher.submit("c") == "answer to c"
+        assert not first.done()
+        hung.set()
+        assert await first == "answer to hangs"
+    assert queue.batches == [["a", "b"], ["c"], ["hangs"]]
+    await asyncio.sleep(0.1)
+    assert not batcher.busy
+
+
+async def test_calls_that_hang_are_never_more_than_eight(queue, monkeypatch):
+    monkeypatch.setattr("dawdle._flow.batcher.HANGS", 0.01)
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        futures = []
+        for number in range(FLIGHTS + 5):
+            futures.append(batcher.submit(number))
+            await asyncio.sleep(0.04)
+        assert queue.flying == FLIGHTS
+        queue.gate.set()
+        await asyncio.gather(*futures)
+    assert queue.most == FLIGHTS
+
+
+async def test_a_call_that_does_not_hang_is_waited_for(queue, monkeypatch):
+    monkeypatch.setattr("dawdle._flow.batcher.HANGS", 0.2)
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        futures = [batcher.submit("a")]
+        await asyncio.sleep(0)
+        futures += [batcher.submit("b")]
+        await asyncio.sleep(0.02)
+        assert queue.batches == [["a"]]
+        queue.gate.set()
+        await asyncio.gather(*futures)
+        queue.gate.clear()
+        last = batcher.submit("c")
+        await asyncio.sleep(0)
+        waits = batcher.submit("d")
+        await asyncio.sleep(0.02)
+        assert queue.batches == [["a"], ["b"], ["c"]], "it was somebody else who waited when the time was taken"
+        queue.gate.set()
+        await asyncio.gather(last, waits)
+
+
 async def test_a_second_flight_starts_only_with_a_full_batch_and_never_more_than_eight(queue):
     async with asyncio.TaskGroup() as group:
         batcher = batcher_of(group, queue)

@@ -1,13 +1,15 @@
 """Group commit: concurrent callers share requests on their own. Knows entries and answers, no queue.
 
 Idle, an entry leaves at once. While a call is in flight the next entries gather, and leave together when it is back;
-a second flight starts beside the first only with a full batch. So there is no timer and no setting.
+a second flight starts beside the first only with a full batch. So no entry waits for others, and there is no setting.
+Only behind a call that hangs does an entry leave without a full batch.
 """
 
 import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 from dawdle._rules.packer import pack
@@ -21,6 +23,9 @@ Spawn = Callable[[Coroutine[object, object, None]], object]
 
 FLIGHTS: Final = 8
 """Calls of one kind to one queue at the same time."""
+
+HANGS: Final = 2.0
+"""Seconds that an entry waits at most for the answer to another: one call that hangs must not hold up all others."""
 
 
 class Batcher(Generic[Entry, Answer]):
@@ -45,6 +50,7 @@ class Batcher(Generic[Entry, Answer]):
         self._flights = 0
         self._boarding = 0
         self._idle: list[asyncio.Future[None]] = []
+        self._hanging: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -66,15 +72,13 @@ class Batcher(Generic[Entry, Answer]):
         if self._flights == 0 or (
             self._flights < FLIGHTS and len(self._waiting) >= self._max_count * (self._boarding + 1)
         ):
-            self._flights += 1
-            self._boarding += 1
             try:
-                self._spawn(self._fly())
+                self._take_off()
             except BackendError:
-                self._flights -= 1
-                self._boarding -= 1
                 self._waiting.pop()
                 raise
+        elif self._hanging is None:
+            self._expect()
         return future
 
     async def idle(self) -> None:
@@ -87,8 +91,35 @@ class Batcher(Generic[Entry, Answer]):
     def close(self) -> None:
         """Take nothing any more, and tell whoever still waits that no answer will come."""
         self._closed = True
+        if self._hanging is not None:
+            self._hanging.cancel()
         self._abandon([entry for batch in self._flying for entry in batch])
         self._land()
+
+    def _take_off(self) -> None:
+        self._flights += 1
+        self._boarding += 1
+        try:
+            self._spawn(self._fly())
+        except BackendError:
+            self._flights -= 1
+            self._boarding -= 1
+            raise
+
+    def _expect(self) -> None:
+        """See to it that who waits longest now does not wait for much longer."""
+        (_, longest) = self._waiting[0]
+        self._hanging = asyncio.get_running_loop().call_later(HANGS, self._overtake, longest)
+
+    def _overtake(self, longest: "asyncio.Future[Answer]") -> None:
+        """Start a flight beside those that are out if somebody still waits who did when this was asked for."""
+        self._hanging = None
+        if not self._waiting:
+            return
+        if self._waiting[0][1] is longest and self._flights < FLIGHTS:
+            with suppress(BackendError):  # the app is ending
+                self._take_off()
+        self._expect()
 
     async def _fly(self) -> None:
         self._boarding -= 1
