@@ -162,7 +162,7 @@ class Wire:
                 await self._refuse(instead, wait)
             answer = await carry_out()
             if operation == "receive":
-                numbers = [number_in(delivery.body) for delivery in answer]  # type: ignore[attr-defined]
+                numbers = [number_in(delivery.body) for delivery in answer]  # type: ignore[attr-defined]  # receive gives a list
             await self._travel(rates, rates.slow[1])
             if rates is not trouble.rates and trouble.strikes(trouble.rates.silence):
                 came_of_it = "silence"  # it began while the call was under way

@@ -39,7 +39,7 @@ def _code_of(function: object) -> object:
     """Return the function that runs when a handler is called: of an object, its class's `__call__`."""
     while isinstance(function, functools.partial):
         function = cast("functools.partial[object]", function).func
-    return function if inspect.isroutine(function) else getattr(type(function), "__call__", function)  # noqa: B004
+    return function if inspect.isroutine(function) else getattr(type(function), "__call__", function)  # noqa: B004 - its code is wanted
 
 
 def read_parameters(function: Function, called: str, names: Mapping[str, object]) -> tuple[object, bool]:
