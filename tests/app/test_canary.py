@@ -277,5 +277,5 @@ async def test_what_is_only_passed_along_shows_nothing_either(clock):
     envelope = open_envelope(body)
     hand = Hand(None, Delivery(CANARY, "key", body), clock)
     assert envelope.data_base64 == b"canary"
-    for each in (Outgoing(body), envelope, Work(Struct(secret=CANARY), envelope, body, hand), hand):
+    for each in (Outgoing(body), envelope, Work(Struct(secret=CANARY), envelope, body, hand, ()), hand):
         assert "canary" not in repr(each)

@@ -99,7 +99,7 @@ async def test_a_direct_failure_is_tried_until_the_queue_stores_it(running, regi
         assert queue.failures == 0
 
 
-async def test_direct_takes_a_slot_for_each_handler_and_waits_for_one(running, registry, clock):
+async def test_direct_takes_a_slot_and_waits_for_one(running, registry, clock):
     @registry.on_event(Placed)
     async def slow(event):
         await clock.sleep_until(clock.monotonic() + 10)

@@ -82,8 +82,8 @@ class Audited(dawdle.Dawdle):
         if Audited._entered_here == 0:
             now = _held()
             left = {name: f"{had} → {now[name]}" for name, had in Audited._before.items() if now[name] > had}
-        if house._parts.slots.free != house._parts.slots.total:
-            left["slots"] = f"{house._parts.slots.free} of {house._parts.slots.total}"
+        if house._parts.hands.free_slots != house._parts.hands.total:
+            left["slots"] = f"{house._parts.hands.free_slots} of {house._parts.hands.total}"
         if len(house._parts.hands):
             left["in hand"] = f"{len(house._parts.hands)}"
         return left

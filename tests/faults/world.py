@@ -236,8 +236,10 @@ class World:
                 self.tally.broken.append(f"leaving raised {task.exception()!r}")
             house = app._house
             assert house is not None, "it was entered"
-            slots, hands = house._parts.slots, len(house._parts.hands)
-            self.tally.must(slots.free == slots.total, f"{slots.free} of {slots.total} slots are free at the end")
+            slots, hands = house._parts.hands, len(house._parts.hands)
+            self.tally.must(
+                slots.free_slots == slots.total, f"{slots.free_slots} of {slots.total} slots are free at the end"
+            )
             self.tally.must(not hands, f"{hands} in hand at the end")
 
     async def _signal_later(self, number: int, seconds: float, node: int, when: dict[str, Any]) -> None:

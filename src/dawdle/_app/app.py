@@ -139,8 +139,8 @@ class Dawdle:
             await house.enter()
         except BaseException:
             self._entered = False
+            _current.left(self)
             raise
-        _current.entered(self)
         if settings.start_listener:
             await house.start_listener()
         return self
@@ -196,11 +196,10 @@ class Dawdle:
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
         event_id = event_id_of(id)
         body = self._signaling.seal(event, event_id, line, seconds, headers)
-        if direct and house.works:
+        if direct and house.accepts_direct:
             handlers = self._roster.matching(type(event))
             if handlers:
-                wait = inside.get() is None
-                await house.run_past(line, handlers, open_envelope(body), body, event, wait=wait)
+                await house.run_direct(line, handlers, open_envelope(body), body, event)
                 return event_id
         await self._signaling.store(line, body, seconds, event, event_id, group)
         return event_id
@@ -250,7 +249,7 @@ class Dawdle:
         Called by one of this app's own handlers it returns at once, since it would wait for its caller.
         """
         house = self._running()
-        where = inside.get()
+        where = inside()
         if where is not None and where.app is self:
             house.begin_stop()
         else:
@@ -340,8 +339,12 @@ class Dawdle:
         return [] if self._house is None or not self._open else self._house.left_behind()
 
     def _live(self) -> AbstractAsyncContextManager[object]:
-        """Return the context that the app lives in: the house asks for it when its queue is open."""
+        """Return the context that the app lives in; asked for when the queue is open, in the task of the lifespan.
+
+        From here on `dawdle.signal` means this app, in its lifespan also where others are entered beside it.
+        """
         self._open = True
+        _current.entered(self)
         return self._settings.lifespan_of(self)
 
     def _running(self) -> House:

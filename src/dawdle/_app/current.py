@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
 from weakref import WeakKeyDictionary
@@ -17,23 +18,30 @@ __all__ = ["current", "entered", "left", "signal", "signal_many"]
 _entered: "WeakKeyDictionary[asyncio.AbstractEventLoop, list[Dawdle]]" = WeakKeyDictionary()
 
 
+_lifespan: "ContextVar[Dawdle | None]" = ContextVar("dawdle.lifespan", default=None)
+"""The app whose lifespan runs in this context, or once did."""
+
+
 def entered(app: "Dawdle") -> None:
-    """Note that an app runs in this event loop from now on."""
+    """Note that an app runs in this event loop from now on; called in the context of its lifespan."""
     _entered.setdefault(asyncio.get_running_loop(), []).append(app)
+    _lifespan.set(app)
 
 
 def left(app: "Dawdle") -> None:
     """Note that it does no longer; apps may be left in any order."""
-    _entered[asyncio.get_running_loop()].remove(app)
+    apps = _entered.get(asyncio.get_running_loop(), [])
+    if app in apps:
+        apps.remove(app)
 
 
 def current() -> "Dawdle":
     """Return the app that `dawdle.signal` means here.
 
-    Inside a handler that is the app which runs it; elsewhere the one that is entered in this event loop. Raises
-    `NoAppError` when none is, or several are.
+    Inside a handler that is the app which runs it, and inside a lifespan the app whose it is; elsewhere the one that is
+    entered in this event loop. Raises `NoAppError` when none is, or several are.
     """
-    where = inside.get()
+    where = inside()
     if where is not None:
         return cast("Dawdle", where.app)
     try:
@@ -42,6 +50,9 @@ def current() -> "Dawdle":
         raise NoAppError("no event loop runs here: signal() is awaited, inside `async with dawdle.Dawdle():`") from None
     if len(apps) == 1:
         return apps[0]
+    own = _lifespan.get()
+    if own is not None and own in apps:
+        return own
     if not apps:
         raise NoAppError(
             "no app is entered in this event loop: write `async with dawdle.Dawdle() as app:` around what signals, "

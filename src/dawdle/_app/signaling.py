@@ -39,7 +39,7 @@ class Signaling:
         self, event: object, event_id: str, queue: Queue, delay: float, headers: Mapping[str, str] | None
     ) -> bytes:
         """Return the message of an event. Raises what an event that cannot travel raises."""
-        settings, where = self._settings, inside.get()
+        settings, where = self._settings, inside()
         if isinstance(event, type):
             name = event.__qualname__
             raise NotAnEventError(f"{name} is a class and no event: signal an instance, {name}(…)")

@@ -57,7 +57,7 @@ class Alone:
         async with self._turn:
             try:
                 async with Deadline(self._clock, self._until):
-                    await self._hands.empty()
+                    await self._hands.wait_empty()
             except TimeoutError:
                 pass
             await self.over()
@@ -77,7 +77,8 @@ class Alone:
         self._over.clear()
         self._until = self._rested = -inf
         try:
-            yield True
+            with self._hands.held_back():
+                yield True
         finally:
             self._over.set()
 

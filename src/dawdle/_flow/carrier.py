@@ -1,24 +1,32 @@
-"""One message, from its receive to its settling: a straight line that reads from top to bottom."""
+"""One message or direct event, until it is settled: a straight line that reads from top to bottom."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from dawdle._flow.alone import Alone
 from dawdle._flow.dispatcher import Dispatcher, Work
 from dawdle._flow.hands import Hand, Hands
-from dawdle._flow.keeper import Keeper
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.settler import Settler
-from dawdle._flow.slots import Slots
 from dawdle._log import Log
 from dawdle._rules.bounds import require_size
 from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import Envelope, open_envelope, seconds
-from dawdle._rules.handler import Handler
+from dawdle._rules.outcome import Interrupted
 from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
-from dawdle._rules.trial import put_off
-from dawdle._rules.verdict import Release, Result, Run, Settlement, admit, settle, undecodable, unreadable
+from dawdle._rules.trial import TRIALS, put_off
+from dawdle._rules.verdict import (
+    Release,
+    Result,
+    Run,
+    Settlement,
+    admit,
+    copy_for,
+    settle,
+    undecodable,
+    unreadable,
+)
 from dawdle.abc import Clock, Codec, Delivery
 from dawdle.errors import EventError
 
@@ -42,7 +50,6 @@ class Carrier:
         roster: Roster,
         dispatcher: Dispatcher,
         settler: Settler,
-        slots: Slots,
         hands: Hands,
         alone: Alone,
         ledger: Ledger,
@@ -53,36 +60,84 @@ class Carrier:
         self._roster = roster
         self._dispatcher = dispatcher
         self._settler = settler
-        self._slots = slots
         self._hands = hands
         self._alone = alone
         self._ledger = ledger
+        self._works: dict[Hand, Work] = {}
+        """What has handlers that run now."""
 
-    async def carry(self, hand: Hand, delivery: Delivery, keeper: Keeper | None) -> None:
-        """Carry one message that is in hand and has a slot; when this returns it has neither."""
+    async def carry(self, hand: Hand, delivery: Delivery) -> None:
+        """Carry one message that is in flight; when this returns it is not."""
         try:
+            await self._hands.start(hand)
             envelope, settlement = self._ledger.recall(hand) or await self._decide(hand, delivery)
-            if not hand.lost:
-                await self._settler.settle(hand, envelope, settlement, keeper)
-            if keeper is not None:
-                keeper.drop(hand)
-                await keeper.rest(hand)
+            if not hand.lost and not hand.abandoned:
+                await self._settler.settle(hand, envelope, settlement)
+            await hand.drop_lease()
         finally:
-            if keeper is not None:
-                keeper.drop(hand)
-            self._hands.remove(hand)
-            self._slots.end()
+            if hand.keeper is not None:
+                hand.keeper.drop(hand)
+            self._hands.let_go(hand)
 
-    async def carry_past(self, hand: Hand, handler: Handler, envelope: Envelope, body: bytes, event: object) -> None:
-        """Run one handler of an event that is in no queue; when this returns its slot is free."""
+    async def carry_direct(self, work: Work, *, over_limit: bool) -> None:
+        """Run the handlers of a direct event that is in flight; when this returns it is not.
+
+        Whatever of it is unfinished then is stored. Only the end of the whole app can prevent that, and is told.
+        """
+        hand = work.hand
         try:
-            results = await self._dispatcher.run((handler,), Work(event, envelope, body, hand))
-            terms, now = hand.home.terms, hand.now(self._clock)
-            verdict = settle(body, envelope, results, now=now, terms=terms, roll=random.random, held=False)
-            await self._settler.settle(hand, envelope, verdict)
+            await self._hands.start(hand, over_limit=over_limit)
+            assert hand.begun is not None, "a direct event says when its handlers have started"
+            hand.begun.set_result(None)
+            try:
+                results = await self._run_all(work)
+            except Exception:  # noqa: BLE001 - a mistake of ours must not end the app, nor lose the event
+                _log.exception("could not handle direct event %s; it is stored", work.envelope.label)
+                results = self._results_so_far(work)
+            if not hand.abandoned:
+                await self._settler.settle(hand, work.envelope, self._verdict(work, results))
         finally:
-            self._hands.remove(hand)
-            self._slots.end()
+            if not hand.settled and not hand.abandoned:
+                _log.error("lost direct event %s: the app ended before it was stored", work.envelope.label)
+            self._hands.let_go(hand)
+
+    async def abandon(self, hand: Hand) -> None:
+        """Settle what has handlers that nothing can end, without waiting for them: it runs again elsewhere."""
+        work = self._works.get(hand)
+        if work is None or hand.abandoned or hand.lost or hand.settling is not None:
+            return
+        hand.abandoned = True
+        await self._settler.settle(hand, work.envelope, self._verdict(work, self._results_so_far(work)))
+
+    def _results_so_far(self, work: Work) -> list[Result]:
+        """Return what has come of each handler; one that still runs counts as interrupted."""
+        return [
+            work.results.get(handler.name) or self._dispatcher.result_of(handler, work, Interrupted())
+            for handler in work.handlers
+        ]
+
+    async def _run_all(self, work: Work) -> list[Result]:
+        """Run the handlers. The copy of one that failed is stored while a sibling takes its time."""
+
+        async def keep(result: Result) -> bool:
+            if work.hand.abandoned:
+                return False
+            now, terms = work.hand.now(self._clock), work.hand.home.terms
+            copy = copy_for(work.body, work.envelope, result, now, terms, random.random)
+            return await self._settler.keep(work.hand, work.envelope, copy)
+
+        self._works[work.hand] = work
+        try:
+            return await self._dispatcher.run(work, keep)
+        finally:
+            del self._works[work.hand]
+
+    def _verdict(self, work: Work, results: Sequence[Result]) -> Settlement:
+        hand = work.hand
+        now, terms = hand.now(self._clock), hand.home.terms
+        return settle(
+            work.body, work.envelope, results, now=now, terms=terms, roll=random.random, held=not hand.is_direct
+        )
 
     async def _decide(self, hand: Hand, delivery: Delivery) -> tuple[Envelope | None, Settlement]:
         try:
@@ -117,25 +172,28 @@ class Carrier:
             event = open_event(envelope, verdict.kind, self._codecs)
         except EventError as error:
             return unreadable(body, envelope, str(error), hand.now(self._clock), terms)
-        results = await self._run(verdict, Work(event, envelope, body, hand))
+        work = Work(event, envelope, body, hand, verdict.handlers)
+        results = await self._run(verdict, work)
         if results is None:
             now, soon = hand.now(self._clock), self._alone.wanted
             return put_off(body, envelope, now, terms, stopping=hand.interrupted, soon=soon, roll=random.random())
-        return settle(body, envelope, results, now=hand.now(self._clock), terms=terms, roll=random.random)
+        return self._verdict(work, results)
 
     async def _run(self, run: Run, work: Work) -> list[Result] | None:
         """Run the handlers; None if they had to be alone and could not."""
         if not run.alone:
-            return await self._dispatcher.run(run.handlers, work)
+            return await self._run_all(work)
         with self._alone.alone() as alone:
             if not alone or work.hand.interrupted:
                 return None
             _log.warning(
-                "running %s with nothing else in hand, trial %d: it came often, and nobody said what became of it",
+                "running suspected poison message %s in isolation, trial %d of %d: it was received often and never "
+                "finished",
                 work.envelope.label,
                 work.envelope.trial,
+                TRIALS,
             )
-            return await self._dispatcher.run(run.handlers, work)
+            return await self._run_all(work)
 
 
 def _stored_at(delivery: Delivery, envelope: Envelope, hand: Hand) -> float:

@@ -7,44 +7,53 @@ cancelled by a stop, a deadline or a lost lease; its carrier goes on and settles
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
 from dawdle._flow.hands import Hand
-from dawdle._flow.inside import Inside, inside
+from dawdle._flow.inside import Inside, enter, leave
 from dawdle._flow.slots import Slots
 from dawdle._flow.watch import Watch
 from dawdle._log import Log
 from dawdle._rules.context import Context
 from dawdle._rules.envelope import Envelope, aware
 from dawdle._rules.handler import Handler
-from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Outcome, Rejected
+from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Outcome, Rejected, outcome_of, told
 from dawdle._rules.retry import Retry
 from dawdle._rules.verdict import Result
 from dawdle.abc import Clock, Deadline
-from dawdle.errors import Reject, RetryLater
 from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
 
-__all__ = ["Dispatcher", "Work"]
+__all__ = ["Dispatcher", "Keep", "Work"]
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
 
 _log = Log(__name__)
 
+Keep = Callable[[Result], Awaitable[bool]]
+"""Stores the copy that one unfinished handler is tried again with; whether it did."""
+
 CROWDED_AFTER = 1.0
 """Seconds that an event waits in hand for one handler's own concurrency."""
 
 
+EARLY_COPY_AFTER: Final = 1.0
+"""Seconds after a handler's failure for which its copy waits for its siblings; they share a request if they end."""
+
+
 class Work(msgspec.Struct, frozen=True):
-    """One event, decoded, and the hand that holds it."""
+    """One event, decoded, the handlers that run on it, and the hand that holds it."""
 
     event: object
     envelope: Envelope
     body: bytes
     hand: Hand
+    handlers: tuple[Handler, ...]
+    results: dict[str, Result] = msgspec.field(default_factory=dict)
+    """By handler's name: what has come of those that have ended."""
 
     def __repr__(self) -> str:
         return f"<Work on {self.envelope!r}>"
@@ -70,27 +79,69 @@ class Dispatcher:
         """Return the names of the handlers that run, in tasks and in threads."""
         return list(self._running)
 
-    async def run(self, handlers: Sequence[Handler], work: Work) -> list[Result]:
-        """Run all handlers concurrently and return each one's result, in their order."""
-        if len(handlers) == 1:
-            return [await self._run(handlers[0], work)]
+    async def run(self, work: Work, keep: Keep) -> list[Result]:
+        """Run all handlers concurrently and return each one's result, in their order.
+
+        `keep` stores the copy of one that is to be tried again while a sibling still runs; it says whether it did.
+        """
+        if len(work.handlers) == 1:
+            return [await self._run(work.handlers[0], work)]
+        siblings = _Siblings(len(work.handlers))
         async with asyncio.TaskGroup() as group:
             tasks = [
-                group.create_task(self._run(handler, work), name=f"dawdle: {handler.name}") for handler in handlers
+                group.create_task(self._run_beside(handler, work, siblings, keep), name=f"dawdle: {handler.name}")
+                for handler in work.handlers
             ]
         return [task.result() for task in tasks]
 
-    async def _run(self, handler: Handler, work: Work) -> Result:
+    def result_of(self, handler: Handler, work: Work, outcome: Outcome) -> Result:
+        """Return, and note in the work, what has come of a handler just now."""
         retry = handler.options.retry or self._retry
+        result = Result(handler.name, retry, outcome, ended=work.hand.now(self._clock))
+        work.results[handler.name] = result
+        return result
+
+    async def _run_beside(self, handler: Handler, work: Work, siblings: "_Siblings", keep: Keep) -> Result:
+        """Run one of several handlers. Its retry does not wait for a sibling that takes its time."""
+        try:
+            result = await self._run(handler, work)
+        finally:
+            siblings.end_one()
+        hand = work.hand
+        if isinstance(result.outcome, (Done, Interrupted)) or await siblings.end_within(self._clock, EARLY_COPY_AFTER):
+            return result
+        if hand.interrupted:  # lost, or about to be settled: then all its copies go in one batch
+            return result
+        task = _this_task()
+        hand.begin(task, handler.name)  # so that a stop does not wait for this answer
+        try:
+            kept = await keep(result)
+        except asyncio.CancelledError:
+            if not hand.absorbs(task):
+                raise
+            kept = False
+        finally:
+            hand.end(task)
+        result = work.results[handler.name] = msgspec.structs.replace(result, kept=kept)
+        return result
+
+    async def _run(self, handler: Handler, work: Work) -> Result:
+        try:
+            outcome = await self._run_in_room(handler, work)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours about one handler must not cancel its siblings
+            _log.exception("handler %s could not be run on %s; it counts as failed", handler.name, work.envelope.label)
+            outcome = Failed(told(error))
+        return self.result_of(handler, work, outcome)
+
+    async def _run_in_room(self, handler: Handler, work: Work) -> Outcome:
         room = self._room_of(handler)
         if room is not None and not await self._enter(room, handler, work):
-            return Result(handler.name, retry, Interrupted() if work.hand.interrupted else Crowded())
+            return Interrupted() if work.hand.interrupted else Crowded()
         try:
-            outcome = await self._watched(handler, work, retry)
+            return await self._watched(handler, work, handler.options.retry or self._retry)
         finally:
             if room is not None:
                 room.give()
-        return Result(handler.name, retry, outcome)
 
     def _room_of(self, handler: Handler) -> Slots | None:
         """Return the handler's own slots; None while it has no concurrency of its own."""
@@ -149,69 +200,82 @@ class Dispatcher:
         task = _this_task()
         hand = work.hand
         arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
-        token = inside.set(Inside(self._app, work.envelope.id))
+        where = Inside(self._app, hand, work.envelope.id)
+        token = enter(where)
         hand.begin(task, handler.name, in_thread=not handler.is_async)
         try:
             if handler.is_async:
                 await self._in_task(handler, arguments)
             else:
-                await self._in_thread(handler, arguments)
+                await self._in_thread(handler, hand, arguments)
         except asyncio.CancelledError as error:
             if hand.absorbs(task):
-                return self._failed(handler, work, retry, _outlived(hand)) if hand.outlived else Interrupted()
+                return self._not_done(handler, work, retry, _outlived(hand)) if hand.outlived else Interrupted()
             if task.cancelling():
                 raise
-            return self._failed(handler, work, retry, error)
-        except Reject as reason:
-            _log.warning("handler %s rejected %s", handler.name, work.envelope.label)
-            return Rejected(f"Reject: {reason}")
-        except RetryLater as later:
-            return Later(later.seconds)
-        except (KeyboardInterrupt, GeneratorExit):
+            return self._not_done(handler, work, retry, error)
+        except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - SystemExit of one handler must not end its siblings
-            return self._failed(handler, work, retry, error)
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and not _is_running(task):
+                raise  # this coroutine is being closed, since its loop has ended
+            return self._not_done(handler, work, retry, error)
         finally:
             hand.end(task)
-            inside.reset(token)
+            leave(where, token)
         return Done()
 
     async def _in_task(self, handler: Handler, arguments: tuple[object, ...]) -> None:
         """Run an `async def` handler here, for no longer than its timeout."""
-        timeout = handler.options.timeout
+        function = cast("Callable[..., Awaitable[object]]", handler.function)  # is_async says so
+        await self._in_time(handler, function(*arguments), handler.options.timeout)
+
+    async def _in_time(self, handler: Handler, running: Awaitable[object], left: float | None) -> None:
+        """Await a handler for no longer than what is left of its timeout."""
         self._running.append(handler.name)
         try:
-            if timeout is None:
-                await handler.function(*arguments)  # type: ignore[misc]  # is_async says that it is a coroutine function
+            if left is None:
+                await running
                 return
-            deadline = Deadline(self._clock, self._clock.monotonic() + timeout)
+            deadline = Deadline(self._clock, self._clock.monotonic() + left)
             try:
                 async with deadline:
-                    await handler.function(*arguments)  # type: ignore[misc]  # is_async says that it is a coroutine function
+                    await running
             except TimeoutError as error:
                 if deadline.expired():
-                    raise TimeoutError(f"it ran longer than its timeout of {timeout:g} s") from error
+                    raise TimeoutError(f"it ran longer than its timeout of {handler.options.timeout:g} s") from error
                 raise
         finally:
             self._running.remove(handler.name)
 
-    async def _in_thread(self, handler: Handler, arguments: tuple[object, ...]) -> None:
-        """Run a `def` handler in a thread of our own limiter; what it returns may still be awaited."""
+    async def _in_thread(self, handler: Handler, hand: Hand, arguments: tuple[object, ...]) -> None:
+        """Run a `def` handler in a thread of our own limiter. What it returns may still be awaited, here, in time.
+
+        Such a one is an `async def` behind a plain decorator, as a rule: only the call of it is made in the thread.
+        """
         from anyio import CapacityLimiter, to_thread  # noqa: PLC0415 - who has no such handler need not load it
 
         if self._limiter is None:
             self._limiter = CapacityLimiter(self._threads)
 
-        def call() -> object:
+        def call() -> tuple[object, BaseException | None]:
             self._running.append(handler.name)  # here, and not where we wait: the thread may run for longer
             try:
-                return handler.function(*arguments)
+                return handler.function(*arguments), None
+            except BaseException as error:  # noqa: BLE001 - a future does not carry each error as it is: a StopIteration
+                return None, error
             finally:
                 self._running.remove(handler.name)
 
-        result = await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
+        began = self._clock.monotonic()
+        result, error = await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
+        if error is not None:
+            raise error
         if inspect.isawaitable(result):
-            await result
+            timeout = handler.options.timeout
+            hand.begin(_this_task(), handler.name)
+            left = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
+            await self._in_time(handler, result, left)
 
     def _context(self, handler: Handler, work: Work, retry: Retry) -> Context:
         envelope = work.envelope
@@ -227,8 +291,20 @@ class Dispatcher:
             state=self._state(),
         )
 
-    def _failed(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Failed:
-        told, attempt = _told(error), work.envelope.attempt
+    def _not_done(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Outcome:
+        """Return what an error means, and log it."""
+        outcome = outcome_of(error)
+        match outcome:
+            case Failed():
+                self._log_failure(handler, work, retry, error, outcome.error)
+            case Rejected():
+                _log.warning("handler %s rejected %s: %s", handler.name, work.envelope.label, outcome.error)
+            case Later():
+                pass
+        return outcome
+
+    def _log_failure(self, handler: Handler, work: Work, retry: Retry, error: BaseException, reason: str) -> None:
+        attempt = work.envelope.attempt
         last = attempt >= retry.max_attempts
         _log.failure(
             "handler %s failed on %s, attempt %d of %d: %s",
@@ -236,11 +312,34 @@ class Dispatcher:
             work.envelope.label,
             attempt,
             retry.max_attempts,
-            told,
+            reason,
             error=error,
             last=last,
         )
-        return Failed(told)
+
+
+class _Siblings:
+    """How many handlers of one event still run."""
+
+    def __init__(self, count: int) -> None:
+        self._left = count
+        self._ended = asyncio.Event()
+
+    def end_one(self) -> None:
+        """Note that one has ended."""
+        self._left -= 1
+        if not self._left:
+            self._ended.set()
+
+    async def end_within(self, clock: Clock, seconds: float) -> bool:
+        """Return whether the last one has ended in so many seconds, as soon as that is known."""
+        if self._left:
+            try:
+                async with Deadline(clock, clock.monotonic() + seconds):
+                    await self._ended.wait()
+            except TimeoutError:
+                return False
+        return True
 
 
 _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
@@ -253,18 +352,17 @@ _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
 }
 
 
-def _told(error: BaseException) -> str:
-    """Return an error's type and message, whatever its `__str__` does."""
-    try:
-        text = str(error)
-    except Exception as second:  # noqa: BLE001 - it is the user's code
-        text = f"(its message cannot be shown: {type(second).__name__})"
-    return f"{type(error).__qualname__}: {text}" if text else type(error).__qualname__
-
-
 def _outlived(hand: Hand) -> TimeoutError:
     longest = hand.queue.limits.max_hold
     return TimeoutError(f"it ran for {longest:g} s, and the queue lets nobody hold a message for longer")
+
+
+def _is_running(task: "asyncio.Task[object]") -> bool:
+    """Whether this code runs as the task that it belongs to, and is not thrown out of it from outside."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no event loop runs
+        return False
 
 
 def _this_task() -> "asyncio.Task[object]":

@@ -13,8 +13,8 @@ from contextvars import copy_context
 from typing import cast
 
 from dawdle._flow.aside import FAREWELL
-from dawdle._flow.hands import Hand
-from dawdle._flow.inside import inside
+from dawdle._flow.dispatcher import Work
+from dawdle._flow.inside import inside, outside
 from dawdle._flow.listener import FLUSH
 from dawdle._flow.parts import Parts, Plan
 from dawdle._flow.queue import Queue
@@ -47,15 +47,15 @@ class House:
         self._closing = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace = 0.0
-        self._worked = False
         self._state: object = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
         self._stuck: asyncio.Future[None] = self._loop.create_future()
         self._context = copy_context()
-        self._context.run(inside.set, None)
+        self._context.run(outside)
         self._owner: asyncio.Task[None] | None = None
         self._foreground: set[asyncio.Task[None]] = set()
+        self._listening: set[asyncio.Task[None]] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._stubborn: set[asyncio.Task[None]] = set()
         self._parts: Parts
@@ -67,9 +67,9 @@ class House:
         return self._parts.queues
 
     @property
-    def works(self) -> bool:
-        """Whether handlers may still begin; the lifespan is left after the last of them."""
-        return not self._worked
+    def accepts_direct(self) -> bool:
+        """Whether handlers may begin now: the lifespan is entered before the first and left after the last of them."""
+        return self._ready.done() and self._parts.hands.accepts
 
     @property
     def error(self) -> BaseException | None:
@@ -155,34 +155,42 @@ class House:
         return health_of(self._parts.facts(), died_of)
 
     async def idle(self) -> None:
-        """Return when nothing that is due is left."""
+        """Return when nothing that is due is left; called by a handler, but for the event that it handles."""
+        where = inside()
+        if where is not None and where.app is self._plan.app:
+            with self._parts.hands.idling(where.hand):
+                await self._idle()
+        else:
+            await self._idle()
+
+    async def _idle(self) -> None:
         await asyncio.sleep(0)  # a handler that was registered just now is heard of in the next turn
         while True:
             for queue in self.queues.values():
                 await queue.flush()
             await self._parts.listener.idle()
-            if not any(queue.busy for queue in self.queues.values()) and not len(self._parts.hands):
+            if not any(queue.busy for queue in self.queues.values()) and self._parts.hands.at_rest:
                 return
 
-    async def run_past(
-        self, queue: Queue, handlers: tuple[Handler, ...], envelope: Envelope, body: bytes, event: object, *, wait: bool
+    async def run_direct(
+        self, queue: Queue, handlers: tuple[Handler, ...], envelope: Envelope, body: bytes, event: object
     ) -> None:
-        """Start handlers of an event that is in no queue, each with a slot, and return when they have started.
+        """Take a direct event, and return when its handlers have started, or are stored since the app is being left.
 
-        Without `wait` they start also when as much is in hand as may be.
+        It is in flight from this call on, with all of its handlers: a caller that is cancelled changes nothing.
         """
-        for handler in handlers:
-            if wait:
-                await self._parts.alone.over()
-                await self._parts.slots.begin()
-            else:
-                self._parts.slots.begin_anyway()
-            self._parts.slots.force()
-            hand = Hand(queue, None, self._plan.clock)
-            self._parts.hands.add(hand)
-            carrying = self._parts.carrier.carry_past(hand, handler, envelope, body, event)
+        hand = self._parts.hands.accept(queue)
+        work = Work(event, envelope, body, hand, handlers)
+        carrying = self._parts.carrier.carry_direct(work, over_limit=inside() is not None)
+        try:
             self._start(carrying)
-        await asyncio.sleep(0)
+        except RuntimeError as error:  # the group is ending: the app has died just now
+            carrying.close()
+            self._parts.hands.let_go(hand)
+            raise BackendError("the app has died: the event was neither handled nor stored") from error
+        assert hand.begun is not None, "a direct event says when its handlers have started"
+        await asyncio.wait([hand.begun])
+        await asyncio.sleep(0)  # each of several handlers starts in a task of its own
 
     async def _owner_result(self) -> None:
         assert self._owner is not None, "it was entered"
@@ -207,10 +215,9 @@ class House:
                     self._ready.set_result(None)
                     await self._closing.wait()
                     await self._parts.listener.close(self._grace)
-                    await self._end(self._foreground)
-                    self._worked = True
+                    await self._end_work()
                 await self._flush()
-                await self._end(self._background, FAREWELL + AGAIN)
+                await self._end_calls()
                 self._close_queues()
 
     def _build(self, house: asyncio.TaskGroup) -> Parts:
@@ -229,33 +236,77 @@ class House:
             self._plan,
             spawn=spawn,
             start=self._start,
+            listen=self._listen,
             hurry=self._hurry,
             state=lambda: self._state,
         )
 
-    def _start(self, coroutine: Coroutine[object, object, None], *, name: str = CARRIER) -> asyncio.Task[None]:
+    def _start(self, coroutine: Coroutine[object, object, None]) -> None:
+        """Carry a message or a direct event. Its carrier is never cancelled by a stop: it settles."""
+        self._start_in(self._foreground, coroutine, CARRIER)
+
+    def _listen(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Start what receives; a stop may cancel it."""
+        return self._start_in(self._listening, coroutine, "dawdle: the listener")
+
+    def _start_in(
+        self, tasks: set[asyncio.Task[None]], coroutine: Coroutine[object, object, None], name: str
+    ) -> asyncio.Task[None]:
         task = self._work.create_task(coroutine, name=name, context=self._context.copy())
-        self._foreground.add(task)
-        task.add_done_callback(self._foreground.discard)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
         return task
 
-    async def _end(self, tasks: set[asyncio.Task[None]], patience: float = AGAIN) -> None:
-        """Cancel what still runs, again and again for a while: some code swallows cancellations."""
+    async def _end_work(self) -> None:
+        """End what still runs once the grace and the flush are over: handlers and receives are cancelled, settling not.
+
+        What waits for the queue's answer waits no longer. What nothing can end is left behind, and its event settled.
+        """
+        for hand in self._parts.hands:
+            hand.give_up()
         for _ in range(CANCELLATIONS):
-            if not tasks:
+            if not self._foreground and not self._listening:
                 return
-            for task in tasks:
+            self._parts.hands.interrupt()
+            for task in self._listening:
                 task.cancel()
-            await asyncio.wait(tasks, timeout=patience)
+            await asyncio.wait({*self._foreground, *self._listening}, timeout=AGAIN)
+        await self._abandon()
+        self._leave_behind({*self._foreground, *self._listening})
+
+    async def _abandon(self) -> None:
+        """Settle, as far as the queue answers in time, whatever has a handler that nothing can end."""
+        hands = list(self._parts.hands)
+        if not hands:
+            return
+        settling = [asyncio.create_task(self._parts.carrier.abandon(hand), name="dawdle: settle") for hand in hands]
+        await asyncio.wait(settling, timeout=FLUSH)
+        for hand in hands:
+            hand.give_up()
+        await asyncio.wait(settling)
+
+    async def _end_calls(self) -> None:
+        """Cancel the calls to the queues that still run, again and again for a while: some swallow cancellations."""
+        patience = FAREWELL + AGAIN
+        for _ in range(CANCELLATIONS):
+            if not self._background:
+                return
+            for task in self._background:
+                task.cancel()
+            await asyncio.wait(self._background, timeout=patience)
             patience = AGAIN
+        self._leave_behind(self._background)
+
+    def _leave_behind(self, tasks: set[asyncio.Task[None]]) -> None:
+        """Note what nothing could end, and let the leaving return without it."""
         if tasks and not self._stuck.done():
             self._stubborn = tasks
             self._stuck.set_result(None)
 
     async def _flush(self) -> None:
-        """Let every call that was asked for be answered, for as long as a flush may take."""
+        """Let every call that was asked for be answered, for as long as a flush may take by either clock."""
         try:
-            async with Deadline(self._plan.clock, self._plan.clock.monotonic() + FLUSH):
+            async with asyncio.timeout(FLUSH), Deadline(self._plan.clock, self._plan.clock.monotonic() + FLUSH):
                 for queue in self.queues.values():
                     await queue.flush()
         except TimeoutError:

@@ -1,7 +1,7 @@
 """Listening: which receivers run, and the order in which they, the work and the wait for it end."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 
 from dawdle._flow.hands import Hands
 from dawdle._flow.receiver import Receiver
@@ -22,13 +22,13 @@ class Listener:
         *,
         hands: Hands,
         clock: Clock,
-        start: Callable[..., asyncio.Task[None]],
+        listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         hurry: asyncio.Event,
     ) -> None:
         self._receivers = receivers
         self._hands = hands
         self._clock = clock
-        self._start = start
+        self._listen = listen
         self._wanted = asyncio.Event()
         self._polls: asyncio.Task[None] | None = None
         self._ending = False
@@ -59,7 +59,7 @@ class Listener:
             self._ending = False
             for receiver in self._receivers:
                 receiver.allow()
-            self._polls = self._start(self._run(), name="dawdle: the listener")
+            self._polls = self._listen(self._run())
 
     def begin_stop(self) -> None:
         """Receive no more, and do not wait for what is in hand."""
@@ -67,39 +67,49 @@ class Listener:
         self._stops += 1
         for receiver in self._receivers:
             receiver.stop()
+        self._hands.give_back_waiting()
         if self._polls is not None and not self._wanted.is_set():
             self._polls.cancel()
 
     async def stop(self, grace: float) -> None:
-        """Receive no more, and return when nothing is in hand, `grace` seconds and a flush from now at the latest.
+        """Receive no more, and return when nothing is in flight, `grace` seconds and a flush from now at the latest.
 
         A start that comes meanwhile wins: then nothing is cut off.
         """
         self.begin_stop()
         polls = self._polls
-        if await self._quiet(polls, grace, hurry=True) or self._polls is not polls:
-            return
+        if not await self._quiet(polls, grace, hurry=True) and self._polls is polls:
+            await self._cut_off(polls)
+
+    async def _cut_off(self, polls: asyncio.Task[None] | None) -> None:
+        """End the handlers and receives that still run, and wait for what is left of them to be settled: the flush."""
         for receiver in self._receivers:
             receiver.tell_abandoned()
         if polls is not None:
             polls.cancel()  # what an open poll would have brought is visible when its lease ends
-        for hand in self._hands:
-            hand.interrupt()
+        self._hands.interrupt()
         await self._quiet(polls, FLUSH, hurry=False)
 
     async def close(self, grace: float) -> None:
-        """Stop for good: from now on a start does nothing."""
+        """Stop for good: from now on a start does nothing. When the grace is over, direct events are stored instead."""
         self._closed = True
-        await self.stop(grace)
+        self.begin_stop()
+        await self._quiet(self._polls, grace, hurry=True)
+        self._hands.close()
+        if len(self._hands) or self.listening:
+            await self._cut_off(self._polls)
 
     async def idle(self) -> None:
-        """Return when nothing that is due is left: nothing in hand, and a receive that came back empty after that."""
+        """Return when nothing that is due is left: nothing in flight, and a receive that came back empty after that.
+
+        A handler that waits here is not waited for, nor is the event that it handles.
+        """
         while True:
-            await self._hands.empty()
+            await self._hands.rest()
             if not self.listening or not self._wanted.is_set():
                 return
             found = [await receiver.receive_now() for receiver in self._receivers]
-            if not any(found) and not len(self._hands):
+            if not any(found) and self._hands.at_rest:
                 return
 
     async def _run(self) -> None:
@@ -131,4 +141,4 @@ class Listener:
     async def _at_rest(self, polls: asyncio.Task[None] | None) -> None:
         if polls is not None:
             await asyncio.wait([polls])
-        await self._hands.empty()
+        await self._hands.wait_empty()

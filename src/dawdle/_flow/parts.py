@@ -1,7 +1,7 @@
 """Puts together what runs in a house: which part knows which. Runs nothing itself."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
@@ -19,7 +19,6 @@ from dawdle._flow.pulse import Pulse
 from dawdle._flow.queue import Queue
 from dawdle._flow.receiver import Receiver
 from dawdle._flow.settler import Settler
-from dawdle._flow.slots import Slots
 from dawdle._flow.watch import Watch
 from dawdle._rules.health import Health
 from dawdle._rules.retry import Retry
@@ -54,15 +53,15 @@ class Parts:
         plan: Plan,
         *,
         spawn: Spawn,
-        start: Callable[..., asyncio.Task[None]],
+        start: Callable[[Coroutine[object, object, None]], None],
+        listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         hurry: asyncio.Event,
         state: Callable[[], object],
     ) -> None:
         self._plan = plan
         self._spawn = spawn
         self._start = start
-        self.hands = Hands()
-        self.slots = Slots(plan.concurrency, plan.clock)
+        self.hands = Hands(plan.concurrency, plan.clock)
         self.alone = Alone(self.hands, plan.clock)
         self.queues = {
             name: Queue(name, backend, spawn, plan.unclaimed, plan.signer) for name, backend in plan.backends.items()
@@ -84,7 +83,6 @@ class Parts:
             roster=plan.roster,
             dispatcher=self.dispatcher,
             settler=self._settler,
-            slots=self.slots,
             hands=self.hands,
             alone=self.alone,
             ledger=ledger,
@@ -95,7 +93,7 @@ class Parts:
         spawn(self._aside.run())
         both = [each for queue in self.queues.values() for each in (queue, queue.delayed) if each is not None]
         self._receivers = [self._receiver(queue) for queue in both]
-        self.listener = Listener(self._receivers, hands=self.hands, clock=plan.clock, start=start, hurry=hurry)
+        self.listener = Listener(self._receivers, hands=self.hands, clock=plan.clock, listen=listen, hurry=hurry)
 
     def facts(self) -> Health:
         """Return what health is judged by."""
@@ -118,7 +116,6 @@ class Parts:
             queue,
             clock=plan.clock,
             watch=plan.watch,
-            slots=self.slots,
             hands=self.hands,
             alone=self.alone,
             carrier=self.carrier,

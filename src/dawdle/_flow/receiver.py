@@ -8,10 +8,9 @@ from typing import Final
 from dawdle._flow.alone import Alone
 from dawdle._flow.backoff import Backoff
 from dawdle._flow.carrier import Carrier
-from dawdle._flow.hands import Hand, Hands
+from dawdle._flow.hands import Hands
 from dawdle._flow.keeper import Keeper
 from dawdle._flow.queue import Queue
-from dawdle._flow.slots import Slots
 from dawdle._flow.watch import Watch
 from dawdle._log import Log
 from dawdle._rules.health import QueueHealth
@@ -46,7 +45,6 @@ class Receiver:
         *,
         clock: Clock,
         watch: Watch,
-        slots: Slots,
         hands: Hands,
         alone: Alone,
         carrier: Carrier,
@@ -56,7 +54,6 @@ class Receiver:
         self._queue = queue
         self._clock = clock
         self._watch = watch
-        self._slots = slots
         self._hands = hands
         self._alone = alone
         self._backoff = Backoff(queue.full_name, clock, watch)
@@ -107,17 +104,17 @@ class Receiver:
         """
         await self._prepare()
         while not self._stopping:
-            self._slots.force()  # nothing is in hand, so whoever has the slots only waits for messages, as we do
+            self._hands.reserve_beyond()  # a receive that waits may have reserved all slots
             try:
                 async with self._alone.poll():
                     deliveries = await self._ask(1, 0)
             except BaseException as error:
-                self._slots.give()
+                self._hands.unreserve(1)
                 if not isinstance(error, Exception):
                     raise
                 await self._backoff.fail(error)
             else:
-                return await self._accept(deliveries, 1)
+                return self._accept(deliveries, 1)
         return 0
 
     async def _prepare(self) -> None:
@@ -143,19 +140,19 @@ class Receiver:
 
     async def _receive(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         """Receive again and again; one beyond the first ends when it brings nothing, or fails."""
-        want = min(self._queue.limits.max_batch, max(FEW, self._slots.total // 10))
-        most = -(-self._slots.total // want)
+        want = min(self._queue.limits.max_batch, max(FEW, self._hands.total // 10))
+        most = -(-self._hands.total // want)
         hurried = 0
         if first:
             self._backoff.want()
             await self._prepare()
         while not self._stopping:
-            room = await self._slots.take(want)
+            room = await self._hands.reserve(want)
             try:
                 began = self._clock.monotonic()
                 deliveries = await self._poll(room, self._wait(first=first))
             except BaseException as error:
-                self._slots.give(room)
+                self._hands.unreserve(room)
                 if not isinstance(error, Exception):
                     raise
                 if not first:
@@ -164,7 +161,7 @@ class Receiver:
                 await self._backoff.fail(error)
                 continue
             self._backoff.completed()
-            await self._accept(deliveries, room)
+            self._accept(deliveries, room)
             await asyncio.sleep(0)  # the carriers look at what came: one may want to be alone, before the next receive
             hurried = hurried + 1 if not deliveries and self._clock.monotonic() < began + SHORTEST_EMPTY else 0
             if hurried > 1:
@@ -205,35 +202,21 @@ class Receiver:
             raise BackendError("the queue answered a receive with what is no Delivery")
         return deliveries
 
-    async def _accept(self, deliveries: list[Delivery], room: int) -> int:
+    def _accept(self, deliveries: list[Delivery], room: int) -> int:
         """Start a carrier for each message, give back the slots that nothing came for, and return how many started."""
         if self._watch:
             self._watch(Received(self._queue.name, len(deliveries)))
-        taken = [each for delivery in deliveries if (each := self._take(delivery)) is not None]
-        self._slots.give(room - len(taken))
-        cancelled: asyncio.CancelledError | None = None
-        for hand, delivery in taken:
-            try:
-                if self._stopping or cancelled is not None:
-                    self._slots.begin_anyway()
-                else:
-                    await self._slots.begin()
-            except asyncio.CancelledError as error:
-                cancelled = error
-                self._slots.begin_anyway()
+        taken = 0
+        for delivery in deliveries:
+            hand = self._hands.take(self._queue, delivery)
+            if hand is None:
+                continue
+            taken += 1
+            if self._keeper is not None:
+                hand.keeper = self._keeper
+                self._keeper.hold(hand)
             # When we are to stop no handler starts, and the message is given back.
-            hand.interrupted = hand.interrupted or self._stopping
-            self._start_carrier(self._carrier.carry(hand, delivery, self._keeper))
-        if cancelled is not None:
-            raise cancelled
-        return len(taken)
-
-    def _take(self, delivery: Delivery) -> tuple[Hand, Delivery] | None:
-        """Take a message in hand; None if it is there already, and had only come again."""
-        if self._hands.adopt(self._queue, delivery) is not None:
-            return None
-        hand = Hand(self._queue, delivery, self._clock)
-        self._hands.add(hand)
-        if self._keeper is not None:
-            self._keeper.hold(hand)
-        return hand, delivery
+            hand.interrupted = self._stopping
+            self._start_carrier(self._carrier.carry(hand, delivery))
+        self._hands.unreserve(room - taken)
+        return taken

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import assert_never
 
 from dawdle._flow.hands import Hand
-from dawdle._flow.keeper import Keeper
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.watch import Watch
 from dawdle._log import Log
@@ -40,40 +39,64 @@ class Settler:
         self.unclaimed = 0
         """Copies that were stored for another node."""
 
-    async def settle(
-        self, hand: Hand, envelope: Envelope | None, settlement: Settlement, keeper: Keeper | None = None
-    ) -> None:
+    async def settle(self, hand: Hand, envelope: Envelope | None, settlement: Settlement) -> None:
         """Carry one verdict out. A queue that does not answer changes nothing but the time: the message comes back.
 
-        `keeper` keeps its lease until it is deleted, or is about to be released.
+        Its lease is renewed until it is deleted, or is about to be released. When the hand gives up, the wait for an
+        answer ends; what was asked for may still be done.
         """
+        hand.settling = asyncio.current_task()
         try:
-            match settlement:
-                case Ack():
-                    if settlement.reason is not None:
-                        _log.warning("dropped, since nobody else can have it: %s", settlement.reason)
-                    await self._ack(hand)
-                case Release():
-                    await self._release(hand, settlement.seconds, keeper)
-                case Forward():
-                    await self._forward(hand, envelope, settlement, keeper)
-                case _:
-                    assert_never(settlement)
+            await self._carry_out(hand, envelope, settlement)
         except BackendError as error:
             _log.warning(
                 "a message of %s could not be settled and comes back when its lease ends: %s", hand.queue.name, error
             )
             self._settled(hand, "kept")
+        except asyncio.CancelledError:
+            if not hand.gives_up:
+                raise
+            _stay(hand.settling)
+            _log.warning(
+                "a message of %s was not settled before the app was left, since its queue did not answer; it comes "
+                "back when its lease ends",
+                hand.queue.name,
+            )
+            self._settled(hand, "kept")
+        finally:
+            hand.settling = None
+
+    async def keep(self, hand: Hand, envelope: Envelope, copy: Copy) -> bool:
+        """Store one copy of a message whose other handlers still run, and return whether the queue has it."""
+        stored = not await self._store(hand, (copy,))
+        if stored:
+            self._tell(hand, envelope, copy)
+        return stored
+
+    async def _carry_out(self, hand: Hand, envelope: Envelope | None, settlement: Settlement) -> None:
+        match settlement:
+            case Ack():
+                if settlement.reason is not None:
+                    _log.warning("dropped, since nobody else can have it: %s", settlement.reason)
+                await self._ack(hand)
+            case Release():
+                await self._release(hand, settlement.seconds)
+            case Forward() if hand.is_direct:
+                await self._forward_direct(hand, envelope, settlement)
+            case Forward():
+                await self._forward(hand, envelope, settlement)
+            case _:
+                assert_never(settlement)
 
     async def _ack(self, hand: Hand) -> None:
         """Delete a message that is done, again and again for a lease while the queue cannot be reached.
 
         It stays in hand meanwhile: should it come again to this process, it is not run, and its newer receipt is used.
         """
-        if hand.delivery is None:
+        hand.settled = True
+        if hand.is_direct:
             return
         self._ledger.done(hand)
-        hand.settled = True
         end = self._clock.monotonic() + (hand.queue.limits.lease or LONGEST_PAUSE)
         pause = SHORTEST_PAUSE
         while True:
@@ -93,12 +116,10 @@ class Settler:
     async def _pause(self, longest: float) -> None:
         await self._clock.sleep_until(self._clock.monotonic() + longest * random.random())
 
-    async def _release(self, hand: Hand, seconds: float, keeper: Keeper | None) -> None:
+    async def _release(self, hand: Hand, seconds: float) -> None:
         if hand.delivery is None:
             return
-        if keeper is not None:  # a renewal that lands after the release would hide it again
-            keeper.drop(hand)
-            await keeper.rest(hand)
+        await hand.drop_lease()
         limits, receipt = hand.queue.limits, hand.receipt
         await self._release_by(receipt, hand, seconds)
         # Where it has come again meanwhile, and was adopted, it would be hidden for a lease. Released at once, it could
@@ -112,22 +133,45 @@ class Settler:
         held = self._clock.monotonic() - hand.since
         await hand.queue.release(receipt, max(0.0, min(seconds, hand.queue.limits.max_hold - held)))
 
-    async def _forward(self, hand: Hand, envelope: Envelope | None, forward: Forward, keeper: Keeper | None) -> None:
+    async def _forward(self, hand: Hand, envelope: Envelope | None, forward: Forward) -> None:
         """Store all copies, then ack; if one cannot be stored, the message itself comes back."""
         unstored = await self._store(hand, forward.copies)
-        pause = SHORTEST_PAUSE
-        while unstored and hand.delivery is None:  # nothing else holds these
-            await self._pause(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
-            unstored = await self._store(hand, unstored)
         for copy in forward.copies:
             if copy not in unstored:
                 self._tell(hand, envelope, copy)
         if unstored:
             self._ledger.owed(hand, envelope, tuple(unstored), forward.otherwise)
-            await self._release(hand, forward.otherwise, keeper)
+            await self._release(hand, forward.otherwise)
         else:
             await self._ack(hand)
+
+    async def _forward_direct(self, hand: Hand, envelope: Envelope | None, forward: Forward) -> None:
+        """Store all copies of what no queue holds, again and again until they are stored or the app is left.
+
+        What cannot be stored until then is lost, and that is an error which names it.
+        """
+        unstored: Sequence[Copy] = forward.copies
+        pause = SHORTEST_PAUSE
+        try:
+            while unstored:
+                asked, unstored = unstored, await self._store(hand, unstored)
+                for copy in asked:
+                    if copy not in unstored:
+                        self._tell(hand, envelope, copy)
+                if unstored:
+                    await self._pause(pause)
+                    pause = min(pause * 2, LONGEST_PAUSE)
+        except asyncio.CancelledError:
+            if not hand.gives_up:
+                raise
+            _stay(hand.settling)
+            _log.error(
+                "direct event %s is lost for %s: queue %s did not say that it stored it before the app was left",
+                "" if envelope is None else envelope.label,
+                ", ".join(sorted({in_line(copy.handler or "all its handlers") for copy in unstored})),
+                hand.queue.name,
+            )
+        hand.settled = True
 
     async def _store(self, hand: Hand, copies: Sequence[Copy]) -> list[Copy]:
         """Store copies, all at once, and return those that the queue did not say it stored."""
@@ -175,3 +219,9 @@ class Settler:
             self._watch(DeadLettered(hand.queue.name, event_id, event_type, copy.handler, copy.reason or ""))
         else:
             self._watch(Forwarded(hand.queue.name, event_id, event_type, copy.handler, copy.why, copy.delay))
+
+
+def _stay(task: "asyncio.Task[object] | None") -> None:
+    """Take back the cancellation by which a hand that gives up ended the wait of this task."""
+    while task is not None and task.cancelling():
+        task.uncancel()

@@ -1,4 +1,4 @@
-"""Room for work: how many messages may be in hand at once. Counts; knows no message."""
+"""A number of slots, taken in batches ahead of the work. Counts; knows no message."""
 
 import asyncio
 from collections import deque
@@ -24,19 +24,13 @@ class _Claim:
 
 
 class Slots:
-    """A number of slots, taken in batches and given back one by one. First come, first served.
-
-    They are taken ahead of the work, so that a receive asks only for what there is room for. Work that comes past
-    the queue takes its slot when it comes; if that was promised to a receive, what the receive brings waits.
-    """
+    """A number of slots, taken in batches and given back one by one. First come, first served."""
 
     def __init__(self, total: int, clock: Clock) -> None:
         self.total = total
         self._free = total
         self._clock = clock
         self._claims: deque[_Claim] = deque()
-        self._working = 0
-        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def free(self) -> int:
@@ -74,30 +68,8 @@ class Slots:
         self._grant()
 
     def force(self) -> None:
-        """Take one slot whether or not there is one: a receive that waits may have taken them all, and is not work."""
+        """Take one slot whether or not there is one: a receive that waits may have taken them all."""
         self._free -= 1
-
-    async def begin(self) -> None:
-        """Begin work in a slot that was taken, once less work is under way than there are slots."""
-        while self._working >= self.total:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
-        self._working += 1
-
-    def begin_anyway(self) -> None:
-        """Begin work in a slot that was taken, however much is under way."""
-        self._working += 1
-
-    def end(self) -> None:
-        """End work, and give its slot back."""
-        self._working -= 1
-        self.give()
-        if self._waiters:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
 
     def _grant(self) -> None:
         while self._claims and self._free >= self._claims[0].least:

@@ -1,8 +1,20 @@
-"""What one handler made of one event. A failure is a value here, so it cancels nobody."""
+"""What one handler made of one event, and how an error says it. A failure is a value here, so it cancels no sibling.
+
+What a handler raises is the user's own code: its `__str__` may raise, its attributes may be missing, and it may be a
+group of errors. Whatever it is, reading it here never raises.
+"""
+
+from math import isfinite
+from typing import Final, cast
 
 import msgspec
 
-__all__ = ["Crowded", "Done", "Failed", "Interrupted", "Later", "Outcome", "Rejected"]
+from dawdle.errors import Reject, RetryLater, shown
+
+__all__ = ["Crowded", "Done", "Failed", "Interrupted", "Later", "Outcome", "Rejected", "outcome_of", "told"]
+
+MAX_LEAVES_TOLD: Final = 5
+"""Errors of one group that a reason names; of the rest it says how many there are."""
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -16,7 +28,7 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """It raised `Reject`: never again."""
+    """It raised `Reject`, or an error that is final: never again."""
 
     error: str
 
@@ -36,3 +48,74 @@ class Interrupted(msgspec.Struct, frozen=True):
 
 
 Outcome = Done | Failed | Rejected | Later | Crowded | Interrupted
+
+
+def outcome_of(error: BaseException, never: tuple[type[BaseException], ...] = ()) -> Failed | Rejected | Later:
+    """Return what an error that a handler raised means; `never` are the types that are final.
+
+    In a group, as a handler's own TaskGroup raises it, any `Reject` or final error in it is final; only `RetryLater` in
+    it is later, by the longest; else it has failed. The reason names the leaves.
+    """
+    leaves = _leaves_of(error)
+    if any(isinstance(leaf, (Reject, *never)) for leaf in leaves):
+        return Rejected(_told_all(leaves))
+    if not all(isinstance(leaf, RetryLater) for leaf in leaves):
+        return Failed(_told_all(leaves))
+    waits = [_seconds_of(leaf) for leaf in leaves]
+    known = [seconds for seconds in waits if isinstance(seconds, float)]
+    if len(known) < len(waits):
+        wrong = next(seconds for seconds in waits if not isinstance(seconds, float))
+        return Failed(f"{_told_all(leaves)}: its seconds are {wrong}, and RetryLater wants a number, 0 or more")
+    return Later(max(known))
+
+
+def told(error: BaseException) -> str:
+    """Return an error's type and message, whatever its `__str__` does."""
+    name = type(error).__qualname__
+    try:
+        text = str(error)
+    except BaseException as second:  # noqa: BLE001 - it is the user's code, and may raise anything
+        text = f"(its message cannot be shown: {type(second).__name__})"
+    return f"{name}: {text}" if text else name
+
+
+def _leaves_of(error: BaseException) -> list[BaseException]:
+    """Return the errors in a group, however deep; of any other error itself."""
+    leaves: list[BaseException] = []
+    todo = [error]
+    while todo:
+        each = todo.pop()
+        inner = _inner_of(each)
+        if inner:
+            todo.extend(reversed(inner))
+        else:
+            leaves.append(each)
+    return leaves
+
+
+def _inner_of(error: BaseException) -> list[BaseException]:
+    if not isinstance(error, BaseExceptionGroup):
+        return []
+    try:
+        inner = list(cast("BaseExceptionGroup[BaseException]", error).exceptions)
+    except BaseException:  # noqa: BLE001 - a subclass may say anything of what it holds
+        return []
+    return [each for each in inner if isinstance(cast("object", each), BaseException)]
+
+
+def _told_all(leaves: list[BaseException]) -> str:
+    named = "; ".join(map(told, leaves[:MAX_LEAVES_TOLD]))
+    more = len(leaves) - MAX_LEAVES_TOLD
+    return f"{named}; and {more:,} more" if more > 0 else named
+
+
+def _seconds_of(error: BaseException) -> float | str:
+    """Return the wait that a `RetryLater` asks for; else words for what it says instead."""
+    try:
+        seconds: object = getattr(error, "seconds", None)
+        is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+        if is_number and isfinite(cast("float", seconds)) and cast("float", seconds) >= 0:
+            return float(cast("float", seconds))
+    except BaseException as second:  # noqa: BLE001 - a subclass may make it a property; an int may be too large
+        return f"not to be had ({type(second).__name__})"
+    return "missing (call super().__init__)" if seconds is None else shown(seconds)

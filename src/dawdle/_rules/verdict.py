@@ -44,6 +44,7 @@ __all__ = [
     "Settlement",
     "Terms",
     "admit",
+    "copy_for",
     "settle",
     "undecodable",
     "unreadable",
@@ -68,6 +69,10 @@ class Result(msgspec.Struct, frozen=True):
     handler: str
     retry: Retry
     outcome: Outcome
+    ended: float | None = None
+    """When, by the queue's clock: what waits until it is tried again waits from then on. None: just now."""
+    kept: bool = False
+    """The copy that keeps its claim on the event is stored already, since a sibling took its time."""
 
 
 def admit(
@@ -127,13 +132,13 @@ def settle(
 
     `held` is False for an event that was handled past the queue: no message is there to be released.
     """
-    unfinished = [result for result in results if not isinstance(result.outcome, Done)]
+    unfinished = [result for result in results if not isinstance(result.outcome, Done) and not result.kept]
     if not unfinished:
         return Ack()
     unharmed = held and all(isinstance(result.outcome, Interrupted) for result in results)
     if unharmed and not envelope.trial:  # a trial that is received again counts as one that nobody lived through
         return Release(0.0)
-    copies = tuple(_copy_for(body, envelope, result, now, terms, roll) for result in unfinished)
+    copies = tuple(copy_for(body, envelope, result, now, terms, roll) for result in unfinished)
     return Forward(copies, otherwise=min(_backoff_for(result, envelope, roll) for result in unfinished))
 
 
@@ -169,10 +174,14 @@ def _unclaimed(
     return Forward((copy,), otherwise=delay)
 
 
-def _copy_for(
+def copy_for(
     body: bytes, envelope: Envelope, result: Result, now: float, terms: Terms, roll: Callable[[], float]
 ) -> Copy:
-    """Return the copy that keeps one unfinished handler's claim on the event."""
+    """Return the copy that keeps one unfinished handler's claim on the event.
+
+    `settle` writes it when the last sibling has ended; where that takes long it is written before. Either way what it
+    waits counts from when its handler ended.
+    """
     name, outcome, attempt = result.handler, result.outcome, envelope.attempt
     delay: float
     why: Why
@@ -195,10 +204,16 @@ def _copy_for(
             raise AssertionError("a handler that is done is owed nothing")
         case _:
             assert_never(outcome)
+    if result.ended is not None and why in _WAITING:
+        delay = max(0.0, delay - max(0.0, now - result.ended))
     changes: dict[str, object] = {"dawdleowed": name, "dawdleattempt": attempt}
     if error is not None:
         changes |= dead(error, now) if why == "dead" else {"dawdleerror": clip(error)}
     return copy_of(body, delay, now, terms, why=why, handler=name, reason=error, changes=changes)
+
+
+_WAITING: Final = frozenset({"retry", "later", "crowded"})
+"""Copies that wait because of what their handler said, or did."""
 
 
 def _backoff_for(result: Result, envelope: Envelope, roll: Callable[[], float]) -> float:

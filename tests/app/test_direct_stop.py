@@ -1,0 +1,312 @@
+"""A direct event is owed from the call on: whatever ends first, it is handled, or stored, or an error names it."""
+
+import asyncio
+import contextlib
+import logging
+
+import msgspec
+import pytest
+
+from dawdle import DawdleError, Retry, SignalError
+from dawdle.backends.memory import Memory
+from dawdle.errors import BackendError
+from tests.app.events import Placed
+
+pytestmark = pytest.mark.anyio
+
+
+class Away(Memory):
+    """A queue that takes nothing while it is away."""
+
+    away = False
+
+    async def send(self, batch):
+        if self.away:
+            raise BackendError("connection refused")
+        return await super().send(batch)
+
+
+class Silent(Memory):
+    """A queue that never answers while it is silent."""
+
+    silent = False
+
+    async def send(self, batch):
+        while self.silent:
+            await asyncio.sleep(3600)
+        return await super().send(batch)
+
+
+def owed_in(queue):
+    """Return the number of the event and the handler of each stored copy."""
+    copies = [msgspec.json.decode(body) for body in queue.messages()]
+    return sorted((copy["data"]["number"], copy.get("dawdleowed")) for copy in copies)
+
+
+async def turns(count=20):
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_what_waits_for_a_slot_when_the_app_is_left_is_handled_within_the_grace(make_app, registry, queue, clock):
+    done = []
+
+    @registry.on_event(Placed, name="slow")
+    async def slow(event):
+        await clock.sleep_until(clock.monotonic() + 1)
+        done.append(event.number)
+
+    app = make_app(concurrency=1, grace=10)
+    await app.__aenter__()
+    calls = [asyncio.create_task(app.signal(Placed(number), direct=True)) for number in range(3)]
+    await turns()
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(5)
+    await leaving
+    await asyncio.gather(*calls)
+    assert done == [0, 1, 2]
+    assert queue.messages() == []
+
+
+async def test_what_waits_for_a_slot_at_the_end_of_the_grace_is_stored_whole(make_app, registry, queue):
+    started = []
+
+    async def stay(event):
+        started.append(event.number)
+        await asyncio.sleep(3600)
+
+    for name in ("a", "b"):
+        registry.on_event(Placed, name=name)(stay)
+
+    async with make_app(concurrency=1, grace=0) as app:
+        calls = [asyncio.create_task(app.signal(Placed(number), direct=True)) for number in range(3)]
+        await turns()
+    await asyncio.gather(*calls)
+    assert set(started) == {0}
+    assert owed_in(queue) == [(number, name) for number in range(3) for name in ("a", "b")]
+
+
+async def test_in_whatever_moment_of_a_stop_it_is_signaled_it_is_not_lost(make_app, registry, queue, clock):
+    done, ids, refused = set(), {}, 0
+
+    @registry.on_event(Placed, name="h")
+    async def handler(event):
+        await clock.sleep_until(clock.monotonic() + 0.05)
+        done.add(event.number)
+
+    app = make_app(concurrency=2, grace=0.3)
+    await app.__aenter__()
+
+    async def signal_some():
+        nonlocal refused
+        for number in range(200):
+            try:
+                ids[number] = await app.signal(Placed(number), direct=True)
+            except DawdleError:
+                refused += 1
+            await clock.sleep_until(clock.monotonic() + 0.003)
+
+    async def pass_time():
+        while not leaving.done():
+            await clock.advance(0.002)
+
+    signaling = asyncio.create_task(signal_some())
+    await clock.advance(0.2)
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await pass_time()
+    await clock.advance(5)
+    await signaling
+    stored = {number for number, _ in owed_in(queue)}
+    assert set(ids) <= done | stored
+    assert len(ids) > 10
+    assert refused
+
+
+async def test_idle_waits_for_an_event_that_waits_for_its_slot(running, registry, clock):
+    done = []
+
+    @registry.on_event(Placed)
+    async def slow(event):
+        await clock.sleep_until(clock.monotonic() + 1)
+        done.append(event.number)
+
+    async with running(concurrency=1, start_listener=False) as app:
+        calls = [asyncio.create_task(app.signal(Placed(number), direct=True)) for number in range(3)]
+        await turns()
+        assert app.health().in_hand == 3
+        idle = asyncio.create_task(app.idle())
+        await clock.advance(2.5)
+        assert not idle.done()
+        await clock.advance(1)
+        await idle
+        assert done == [0, 1, 2]
+        await asyncio.gather(*calls)
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+async def test_a_caller_that_is_cancelled_leaves_no_half_of_a_fan_out(running, registry, clock, after):
+    done = []
+
+    @registry.on_event(Placed)
+    async def first(event):
+        done.append("first")
+
+    @registry.on_event(Placed)
+    async def second(event):
+        done.append("second")
+
+    @registry.on_event(Placed)
+    async def third(event):
+        done.append("third")
+
+    async with running(concurrency=1) as app:
+        call = asyncio.create_task(app.signal(Placed(), direct=True))
+        await turns(after)
+        call.cancel()
+        await asyncio.wait([call])
+        await app.idle()
+    assert sorted(done) in ([], ["first", "second", "third"])
+    assert done or after == 0
+
+
+async def test_what_fails_while_the_queue_is_away_is_stored_before_the_app_is_left(make_app, registry, clock):
+    queue = Away(clock=clock)
+
+    @registry.on_event(Placed, name="bad", retry=Retry(initial=0))
+    async def bad(event):
+        raise ValueError
+
+    app = make_app(queue, grace=60)
+    await app.__aenter__()
+    queue.away = True
+    await app.signal(Placed(7), direct=True)
+    await clock.advance(1)
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(1)
+    assert queue.messages() == []
+    queue.away = False
+    await clock.advance(59)
+    await leaving
+    assert owed_in(queue) == [(7, "bad")]
+
+
+@pytest.mark.parametrize("kind", [Away, Silent])
+async def test_what_cannot_be_stored_until_the_app_is_left_is_an_error_that_names_it(
+    make_app, registry, clock, caplog, kind
+):
+    queue = kind(clock=clock)
+
+    @registry.on_event(Placed, name="bad")
+    async def bad(event):
+        raise ValueError
+
+    @registry.on_event(Placed, name="slow")
+    async def slow(event):
+        await asyncio.sleep(3600)
+
+    app = make_app(queue, grace=0.1)
+    await app.__aenter__()
+    queue.away = queue.silent = True
+    event_id = await app.signal(Placed(7), direct=True)
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(10)
+    await asyncio.wait_for(leaving, 10)
+    (told,) = [each.message for each in caplog.records if each.levelno == logging.ERROR and "lost" in each.message]
+    assert event_id in told
+    assert "bad, slow" in told
+
+
+async def test_an_event_that_comes_when_its_queue_is_closed_is_refused(make_app, registry, queue):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event)
+
+    app = make_app()
+    await app.__aenter__()
+    house = app._house
+    await app.__aexit__(None, None, None)
+    app._entered = True  # as in the last turn of leaving
+    with pytest.raises(SignalError):
+        await app.signal(Placed(), direct=True)
+    app._entered = False
+    assert house is not None
+    assert not seen
+
+
+async def test_what_is_unfinished_when_the_app_dies_is_an_error_that_names_it(make_app, registry, caplog):
+    @registry.on_event(Placed)
+    async def slow(event):
+        await asyncio.sleep(3600)
+
+    app = make_app()
+    await app.__aenter__()
+    event_id = await app.signal(Placed(), direct=True)
+
+    async def mistake():
+        raise ZeroDivisionError
+
+    app._house._work.create_task(mistake())
+    await app.ended()
+    assert [each for each in caplog.records if each.levelno == logging.ERROR and event_id in each.message]
+    with pytest.raises(ZeroDivisionError):
+        await app.__aexit__(None, None, None)
+
+
+async def test_a_direct_event_whose_handler_nothing_can_end_is_stored_before_the_app_is_left(make_app, registry, queue):
+    go = asyncio.Event()
+
+    @registry.on_event(Placed, name="deaf")
+    async def deaf(event):
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+
+    @registry.on_event(Placed, name="good")
+    async def good(event):
+        pass
+
+    app = make_app(grace=0)
+    await app.__aenter__()
+    await app.signal(Placed(3), direct=True)
+    await app.__aexit__(None, None, None)
+    assert app.left_behind() == ["deaf"]
+    assert owed_in(queue) == [(3, "deaf")]
+    go.set()
+    await app._house.ended()
+
+
+async def test_a_queued_event_whose_handler_nothing_can_end_is_given_back_before_the_app_is_left(
+    make_app, registry, queue, clock
+):
+    go = asyncio.Event()
+
+    @registry.on_event(Placed, name="deaf")
+    async def deaf(event):
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+
+    app = make_app(grace=0)
+    await app.__aenter__()
+    await app.signal(Placed(3))
+    await clock.advance(1)
+    await app.__aexit__(None, None, None)
+    assert len(queue._ready) == 1
+    go.set()
+    await app._house.ended()
+    assert len(queue._ready) == 1
+
+
+async def test_an_interrupted_handler_that_takes_a_while_to_end_is_settled_with_its_answer(make_app, registry, queue):
+    @registry.on_event(Placed, name="tidy")
+    async def tidy(event):
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            await asyncio.sleep(0.05)
+
+    async with make_app(grace=0) as app:
+        await app.signal(Placed(3), direct=True)
+    assert owed_in(queue) == [(3, "tidy")]
