@@ -15,8 +15,8 @@ import pytest
 
 import dawdle
 from dawdle import Context, Retry
-from dawdle._flow.dispatcher import Work
-from dawdle._flow.hands import Hand
+from dawdle._flow.hand import Hand
+from dawdle._flow.work import Work
 from dawdle._rules.envelope import open_envelope
 from dawdle.abc import Delivery, Fault, Outgoing
 from dawdle.backends.memory import Memory

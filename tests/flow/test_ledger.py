@@ -2,7 +2,7 @@
 
 import pytest
 
-from dawdle._flow.hands import Hand
+from dawdle._flow.hand import Hand
 from dawdle._flow.ledger import MOST_BYTES, MOST_DONE, MOST_OWED, Ledger
 from dawdle._rules.settlement import Ack, Copy, Forward
 from dawdle.abc import Delivery

@@ -8,7 +8,7 @@ from tests.rules.model.steps import Protocol
 from tests.rules.model.world import Hand as ModelHand
 from tests.rules.model.world import Truth, Unsent
 
-from dawdle._flow.hands import Hand
+from dawdle._flow.hand import Hand
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.settler import Settler
 from dawdle._flow.watch import Watch

@@ -4,10 +4,12 @@ import random
 from collections.abc import Mapping, Sequence
 
 from dawdle._flow.alone import Alone
-from dawdle._flow.dispatcher import Dispatcher, Work
-from dawdle._flow.hands import Hand, Hands
+from dawdle._flow.dispatcher import Dispatcher
+from dawdle._flow.hand import Hand
+from dawdle._flow.hands import Hands
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.settler import Settler
+from dawdle._flow.work import Work
 from dawdle._log import Log
 from dawdle._rules.bounds import require_size
 from dawdle._rules.codec import open_event

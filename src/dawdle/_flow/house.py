@@ -13,11 +13,11 @@ from contextvars import copy_context
 from typing import cast
 
 from dawdle._flow.aside import FAREWELL
-from dawdle._flow.dispatcher import Work
 from dawdle._flow.inside import inside, outside
 from dawdle._flow.listener import FLUSH
 from dawdle._flow.parts import Parts, Plan
 from dawdle._flow.queue import Queue
+from dawdle._flow.work import Work
 from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.handler import Handler
@@ -141,7 +141,7 @@ class House:
 
     def handlers_that_run(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
-        return self._parts.dispatcher.running()
+        return self._parts.caller.running()
 
     def left_behind(self) -> list[str]:
         """Return what runs on after leaving, since nothing could end it: handlers, and calls to a queue."""

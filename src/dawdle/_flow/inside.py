@@ -2,7 +2,7 @@
 
 from contextvars import ContextVar, Token
 
-from dawdle._flow.hands import Hand
+from dawdle._flow.hand import Hand
 
 __all__ = ["Inside", "enter", "inside", "leave", "outside"]
 

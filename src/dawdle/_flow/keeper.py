@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
 
-from dawdle._flow.hands import Hand
+from dawdle._flow.hand import Hand
 from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
 from dawdle._log import Log

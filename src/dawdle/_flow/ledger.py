@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from dawdle._flow.hands import Hand
+from dawdle._flow.hand import Hand
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.settlement import Ack, Copy, Forward, Settlement
 from dawdle.abc import Clock

@@ -11,6 +11,7 @@ from dawdle._flow.aside import Aside
 from dawdle._flow.batcher import Spawn
 from dawdle._flow.carrier import Carrier
 from dawdle._flow.dispatcher import Dispatcher
+from dawdle._flow.handler_call import Caller
 from dawdle._flow.hands import Hands
 from dawdle._flow.keeper import Keeper
 from dawdle._flow.ledger import Ledger
@@ -68,20 +69,13 @@ class Parts:
         }
         ledger = Ledger(plan.clock)
         self._settler = Settler(clock=plan.clock, watch=plan.watch, ledger=ledger)
-        self.dispatcher = Dispatcher(
-            app=plan.app,
-            clock=plan.clock,
-            watch=plan.watch,
-            retry=plan.retry,
-            threads=plan.concurrency,
-            state=state,
-        )
+        self.caller = Caller(app=plan.app, clock=plan.clock, watch=plan.watch, threads=plan.concurrency, state=state)
         self.carrier = Carrier(
             clock=plan.clock,
             codecs=plan.codecs,
             signer=plan.signer,
             roster=plan.roster,
-            dispatcher=self.dispatcher,
+            dispatcher=Dispatcher(self.caller, clock=plan.clock, retry=plan.retry),
             settler=self._settler,
             hands=self.hands,
             alone=self.alone,

@@ -5,7 +5,7 @@ import random
 from collections.abc import Sequence
 from typing import assert_never
 
-from dawdle._flow.hands import Hand
+from dawdle._flow.hand import Hand
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.watch import Watch
 from dawdle._log import Log

@@ -1,0 +1,234 @@
+"""Calls one handler, in this task or in a thread, and returns what came of it: an outcome, whatever it raised.
+
+A handler is the only thing that is ever cancelled by a stop, a deadline or a lost lease.
+"""
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final, cast
+
+from dawdle._flow.hand import Hand
+from dawdle._flow.inside import Inside, enter, leave
+from dawdle._flow.watch import Watch
+from dawdle._flow.work import Work
+from dawdle._log import Log
+from dawdle._rules.context import Context
+from dawdle._rules.envelope import aware
+from dawdle._rules.handler import Handler
+from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Outcome, Rejected, outcome_of
+from dawdle._rules.retry import Retry
+from dawdle.abc import Clock, Deadline
+from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
+
+__all__ = ["Caller", "this_task"]
+
+if TYPE_CHECKING:
+    from anyio import CapacityLimiter
+
+_log = Log(__name__)
+
+
+class Caller:
+    """Calls handlers."""
+
+    def __init__(self, *, app: object, clock: Clock, watch: Watch, threads: int, state: Callable[[], object]) -> None:
+        self._app = app
+        self._clock = clock
+        self._watch = watch
+        self._threads = threads
+        self._limiter: CapacityLimiter | None = None
+        self._state = state
+        self._running: list[str] = []
+
+    def running(self) -> list[str]:
+        """Return the names of the handlers that run, in tasks and in threads."""
+        return list(self._running)
+
+    async def call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
+        """Call the handler and tell the hooks and the log."""
+        envelope, queue = work.envelope, work.hand.queue.name
+        facts = (queue, envelope.id, envelope.type, handler.name, envelope.attempt)
+        if self._watch:
+            self._watch(HandlerStarted(*facts))
+        started = self._clock.monotonic()
+        outcome: Outcome = Interrupted()
+        if not work.hand.interrupted:
+            outcome = await self._call(handler, work, retry)
+            await _absorb(work.hand, this_task())
+        elapsed = self._clock.monotonic() - started
+        timeout = None if handler.is_async else handler.options.timeout
+        if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
+            _log.warning(
+                "handler %s ran for %.3g s in its thread, over its timeout of %g s; a thread cannot be ended, and what "
+                "it returned counts: make it async def, or raise the timeout",
+                handler.name,
+                elapsed,
+                timeout,
+            )
+        if self._watch:
+            error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
+            self._watch(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
+        return outcome
+
+    async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
+        """Call the handler and return what came of it. Only a real cancellation of this task gets out."""
+        task = this_task()
+        hand = work.hand
+        arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
+        where = Inside(self._app, hand, work.envelope.id)
+        token = enter(where)
+        hand.begin(task, handler.name, in_thread=not handler.is_async)
+        try:
+            if handler.is_async:
+                await self._in_task(handler, arguments)
+            else:
+                await self._in_thread(handler, hand, arguments)
+        except asyncio.CancelledError as error:
+            if hand.absorbs(task):
+                return self._not_done(handler, work, retry, _outlived(hand)) if hand.outlived else Interrupted()
+            if task.cancelling():
+                raise
+            return self._not_done(handler, work, retry, error)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if isinstance(error, GeneratorExit) and not _is_running(task):
+                raise  # this coroutine is being closed, since its loop has ended
+            return self._not_done(handler, work, retry, error)
+        finally:
+            hand.end(task)
+            leave(where, token)
+        return Done()
+
+    async def _in_task(self, handler: Handler, arguments: tuple[object, ...]) -> None:
+        """Run an `async def` handler here, for no longer than its timeout."""
+        function = cast("Callable[..., Awaitable[object]]", handler.function)  # is_async says so
+        await self._in_time(handler, function(*arguments), handler.options.timeout)
+
+    async def _in_time(self, handler: Handler, running: Awaitable[object], left: float | None) -> None:
+        """Await a handler for no longer than what is left of its timeout."""
+        self._running.append(handler.name)
+        try:
+            if left is None:
+                await running
+                return
+            deadline = Deadline(self._clock, self._clock.monotonic() + left)
+            try:
+                async with deadline:
+                    await running
+            except TimeoutError as error:
+                if deadline.expired():
+                    raise TimeoutError(f"it ran longer than its timeout of {handler.options.timeout:g} s") from error
+                raise
+        finally:
+            self._running.remove(handler.name)
+
+    async def _in_thread(self, handler: Handler, hand: Hand, arguments: tuple[object, ...]) -> None:
+        """Run a `def` handler in a thread of our own limiter. What it returns may still be awaited, here, in time.
+
+        Such a one is an `async def` behind a plain decorator, as a rule: only the call of it is made in the thread.
+        """
+        from anyio import CapacityLimiter, to_thread  # noqa: PLC0415 - who has no such handler need not load it
+
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(self._threads)
+
+        def call() -> tuple[object, BaseException | None]:
+            self._running.append(handler.name)  # here, and not where we wait: the thread may run for longer
+            try:
+                return handler.function(*arguments), None
+            except BaseException as error:  # noqa: BLE001 - a future does not carry each error as it is: a StopIteration
+                return None, error
+            finally:
+                self._running.remove(handler.name)
+
+        began = self._clock.monotonic()
+        result, error = await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
+        if error is not None:
+            raise error
+        if inspect.isawaitable(result):
+            timeout = handler.options.timeout
+            hand.begin(this_task(), handler.name)
+            left = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
+            await self._in_time(handler, result, left)
+
+    def _context(self, handler: Handler, work: Work, retry: Retry) -> Context:
+        envelope = work.envelope
+        return Context(
+            event_id=envelope.id,
+            event_type=envelope.type,
+            handler=handler.name,
+            queue=work.hand.queue.name,
+            attempt=envelope.attempt,
+            max_attempts=retry.max_attempts,
+            signaled_at=None if envelope.time is None else aware(envelope.time),
+            body=work.body,
+            state=self._state(),
+        )
+
+    def _not_done(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Outcome:
+        """Return what an error means, and log it."""
+        outcome = outcome_of(error)
+        match outcome:
+            case Failed():
+                self._log_failure(handler, work, retry, error, outcome.error)
+            case Rejected():
+                _log.warning("handler %s rejected %s: %s", handler.name, work.envelope.label, outcome.error)
+            case Later():
+                pass
+        return outcome
+
+    def _log_failure(self, handler: Handler, work: Work, retry: Retry, error: BaseException, reason: str) -> None:
+        attempt = work.envelope.attempt
+        last = attempt >= retry.max_attempts
+        _log.failure(
+            "handler %s failed on %s, attempt %d of %d: %s",
+            handler.name,
+            work.envelope.label,
+            attempt,
+            retry.max_attempts,
+            reason,
+            error=error,
+            last=last,
+        )
+
+
+_OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
+    Done: "done",
+    Failed: "failed",
+    Rejected: "rejected",
+    Later: "later",
+    Crowded: "crowded",
+    Interrupted: "interrupted",
+}
+
+
+def _outlived(hand: Hand) -> TimeoutError:
+    longest = hand.queue.limits.max_hold
+    return TimeoutError(f"it ran for {longest:g} s, and the queue lets nobody hold a message for longer")
+
+
+def _is_running(task: "asyncio.Task[object]") -> bool:
+    """Whether this code runs as the task that it belongs to, and is not thrown out of it from outside."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no event loop runs
+        return False
+
+
+def this_task() -> "asyncio.Task[object]":
+    """Return the task that this code runs in."""
+    task = asyncio.current_task()
+    assert task is not None, "a handler runs in a task"
+    return task
+
+
+async def _absorb(hand: Hand, task: "asyncio.Task[object]") -> None:
+    """Take back a cancellation of ours that the handler never felt, swallowed, or turned into another error."""
+    if hand.interrupted and task.cancelling():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(0)
+        while task.cancelling():
+            task.uncancel()

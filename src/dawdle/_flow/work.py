@@ -1,0 +1,25 @@
+"""One event, decoded, with the handlers that run on it and what has come of them so far. Facts; runs nothing."""
+
+import msgspec
+
+from dawdle._flow.hand import Hand
+from dawdle._rules.envelope import Envelope
+from dawdle._rules.handler import Handler
+from dawdle._rules.verdict import Result
+
+__all__ = ["Work"]
+
+
+class Work(msgspec.Struct, frozen=True):
+    """One event, decoded, the handlers that run on it, and the hand that holds it."""
+
+    event: object
+    envelope: Envelope
+    body: bytes
+    hand: Hand
+    handlers: tuple[Handler, ...]
+    results: dict[str, Result] = msgspec.field(default_factory=dict)
+    """By handler's name: what has come of those that have ended."""
+
+    def __repr__(self) -> str:
+        return f"<Work on {self.envelope!r}>"
