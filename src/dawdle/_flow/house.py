@@ -12,9 +12,8 @@ from contextlib import AsyncExitStack
 from contextvars import copy_context
 from typing import cast
 
-from dawdle._flow.aside import FAREWELL
+from dawdle._flow.ending import Ending, Tasks
 from dawdle._flow.inside import inside, outside
-from dawdle._flow.listener import FLUSH
 from dawdle._flow.parts import Parts, Plan
 from dawdle._flow.queue import Queue
 from dawdle._flow.work import Work
@@ -22,16 +21,10 @@ from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.handler import Handler
 from dawdle._rules.health import Health, health_of
-from dawdle.abc import Backend, Deadline
+from dawdle.abc import Backend
 from dawdle.errors import BackendError, ConfigurationError
 
 __all__ = ["House"]
-
-CANCELLATIONS = 100
-"""How often a task is cancelled that ignores it, until the app is left without it."""
-
-AGAIN = 0.01
-"""Seconds from one cancellation to the next."""
 
 CARRIER = "dawdle: carrier"
 """The name of a task that carries a message."""
@@ -50,14 +43,10 @@ class House:
         self._state: object = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
-        self._stuck: asyncio.Future[None] = self._loop.create_future()
         self._context = copy_context()
         self._context.run(outside)
         self._owner: asyncio.Task[None] | None = None
-        self._foreground: set[asyncio.Task[None]] = set()
-        self._listening: set[asyncio.Task[None]] = set()
-        self._background: set[asyncio.Task[None]] = set()
-        self._stubborn: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._parts: Parts
         self._work: asyncio.TaskGroup
 
@@ -100,9 +89,9 @@ class House:
         self._grace = grace
         self._closing.set()
         cancelled: asyncio.CancelledError | None = None
-        while not self._owner.done() and not self._stuck.done():
+        while not self._owner.done() and not self._tasks.stuck.done():
             try:
-                await asyncio.wait([self._owner, self._stuck], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([self._owner, self._tasks.stuck], return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError as error:
                 cancelled = error
                 self.hurry()
@@ -145,7 +134,9 @@ class House:
 
     def left_behind(self) -> list[str]:
         """Return what runs on after leaving, since nothing could end it: handlers, and calls to a queue."""
-        names = [task.get_name().removeprefix("dawdle: ") for task in self._stubborn if task.get_name() != CARRIER]
+        names = [
+            task.get_name().removeprefix("dawdle: ") for task in self._tasks.left_behind if task.get_name() != CARRIER
+        ]
         return [*self.handlers_that_run(), *names]
 
     def health(self) -> Health:
@@ -208,16 +199,23 @@ class House:
                 await _open(stack, name, backend)
             stack.callback(self._close_queues)
             async with asyncio.TaskGroup() as house:
-                self._parts = self._build(house)
+                self._parts = parts = self._build(house)
+                ending = Ending(
+                    self._tasks,
+                    hands=parts.hands,
+                    carrier=parts.carrier,
+                    queues=parts.queues.values(),
+                    clock=plan.clock,
+                )
                 async with plan.lifespan() as self._state, asyncio.TaskGroup() as self._work:
                     plan.roster.observe(self)
                     self.changed()
                     self._ready.set_result(None)
                     await self._closing.wait()
                     await self._parts.listener.close(self._grace)
-                    await self._end_work()
-                await self._flush()
-                await self._end_calls()
+                    await ending.end_work()
+                await ending.flush()
+                await ending.end_calls()
                 self._close_queues()
 
     def _build(self, house: asyncio.TaskGroup) -> Parts:
@@ -229,8 +227,8 @@ class House:
             except RuntimeError as error:  # the group is ending
                 coroutine.close()
                 raise BackendError("the app is ending: its queue takes nothing any more") from error
-            self._background.add(task)
-            task.add_done_callback(self._background.discard)
+            self._tasks.calls.add(task)
+            task.add_done_callback(self._tasks.calls.discard)
 
         return Parts(
             self._plan,
@@ -243,11 +241,11 @@ class House:
 
     def _start(self, coroutine: Coroutine[object, object, None]) -> None:
         """Carry a message or a direct event. Its carrier is never cancelled by a stop: it settles."""
-        self._start_in(self._foreground, coroutine, CARRIER)
+        self._start_in(self._tasks.carriers, coroutine, CARRIER)
 
     def _listen(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start what receives; a stop may cancel it."""
-        return self._start_in(self._listening, coroutine, "dawdle: the listener")
+        return self._start_in(self._tasks.receives, coroutine, "dawdle: the listener")
 
     def _start_in(
         self, tasks: set[asyncio.Task[None]], coroutine: Coroutine[object, object, None], name: str
@@ -256,61 +254,6 @@ class House:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         return task
-
-    async def _end_work(self) -> None:
-        """End what still runs once the grace and the flush are over: handlers and receives are cancelled, settling not.
-
-        What waits for the queue's answer waits no longer. What nothing can end is left behind, and its event settled.
-        """
-        for hand in self._parts.hands:
-            hand.give_up()
-        for _ in range(CANCELLATIONS):
-            if not self._foreground and not self._listening:
-                return
-            self._parts.hands.interrupt()
-            for task in self._listening:
-                task.cancel()
-            await asyncio.wait({*self._foreground, *self._listening}, timeout=AGAIN)
-        await self._abandon()
-        self._leave_behind({*self._foreground, *self._listening})
-
-    async def _abandon(self) -> None:
-        """Settle, as far as the queue answers in time, whatever has a handler that nothing can end."""
-        hands = list(self._parts.hands)
-        if not hands:
-            return
-        settling = [asyncio.create_task(self._parts.carrier.abandon(hand), name="dawdle: settle") for hand in hands]
-        await asyncio.wait(settling, timeout=FLUSH)
-        for hand in hands:
-            hand.give_up()
-        await asyncio.wait(settling)
-
-    async def _end_calls(self) -> None:
-        """Cancel the calls to the queues that still run, again and again for a while: some swallow cancellations."""
-        patience = FAREWELL + AGAIN
-        for _ in range(CANCELLATIONS):
-            if not self._background:
-                return
-            for task in self._background:
-                task.cancel()
-            await asyncio.wait(self._background, timeout=patience)
-            patience = AGAIN
-        self._leave_behind(self._background)
-
-    def _leave_behind(self, tasks: set[asyncio.Task[None]]) -> None:
-        """Note what nothing could end, and let the leaving return without it."""
-        if tasks and not self._stuck.done():
-            self._stubborn = tasks
-            self._stuck.set_result(None)
-
-    async def _flush(self) -> None:
-        """Let every call that was asked for be answered, for as long as a flush may take by either clock."""
-        try:
-            async with asyncio.timeout(FLUSH), Deadline(self._plan.clock, self._plan.clock.monotonic() + FLUSH):
-                for queue in self.queues.values():
-                    await queue.flush()
-        except TimeoutError:
-            _log.warning("a queue has not answered for %g s and is left; what it was asked for may be done", FLUSH)
 
     def _close_queues(self) -> None:
         for queue in self.queues.values():
