@@ -9,7 +9,18 @@ from dawdle._rules.envelope import moment, rewrite
 from dawdle._rules.outcome import Done, Interrupted
 from dawdle._rules.settlement import Ack, Copy, Forward, Settlement
 from dawdle._rules.verdict import Run, admit, settle
-from tests.rules.model.scenarios import CHAIN, FAN_OUT, KILLS, OWED, REMEMBERED, ROLLING, UNDECODABLE, WANTED_BY_NONE
+from tests.rules.model.scenarios import (
+    CHAIN,
+    DIRECT,
+    EARLY,
+    FAN_OUT,
+    KILLS,
+    OWED,
+    REMEMBERED,
+    ROLLING,
+    UNDECODABLE,
+    WANTED_BY_NONE,
+)
 from tests.rules.model.steps import DONE, Protocol
 from tests.rules.model.truth import Rules, Scenario
 from tests.rules.model.world import IDLE, NOW, Hand, Known
@@ -56,6 +67,27 @@ class RememberTooMuch(Protocol):
 
     def known_after_sends(self, hand: Hand) -> Known:
         return DONE
+
+
+class DropDirectInDoubt(Protocol):
+    """A direct event whose copies are in doubt is dropped."""
+
+    def after_direct_sends(self, hand: Hand) -> Hand:
+        return IDLE
+
+
+class ForgetWaiting(Protocol):
+    """A stop does not see a direct event that waits for its slot."""
+
+    def after_stop_of_waiting(self, taken: Hand) -> Hand:
+        return IDLE
+
+
+class KeptInDoubt(Protocol):
+    """A copy that was sent early counts as stored, whatever the queue said."""
+
+    def is_kept(self, told: bool) -> bool:
+        return True
 
 
 class AckWhenLost(Protocol):
@@ -105,6 +137,16 @@ def ack_unclaimed(*args, **kwargs):
 def one_copy_for_all(*args, **kwargs):
     verdict = settle(*args, **kwargs)
     return Forward(verdict.copies[:1], verdict.otherwise) if isinstance(verdict, Forward) else verdict
+
+
+def a_direct_event_is_released(*args, held=True, **kwargs):
+    return settle(*args, held=True, **kwargs)
+
+
+def one_kept_is_all_kept(body, envelope, results, **kwargs):
+    if any(result.kept for result in results):
+        return Ack()
+    return settle(body, envelope, results, **kwargs)
 
 
 def interrupted_is_done(body, envelope, results, **kwargs):
@@ -223,6 +265,35 @@ OTHERS = [
         "given up after 1 of 2 attempts",
         "failed",
         rules=Rules(settle=last_attempt_is_never_made),
+    ),
+    Mutant(
+        "a direct event is released when it is interrupted",
+        DIRECT,
+        "lost for a and b",
+        "is to release",
+        rules=Rules(settle=a_direct_event_is_released),
+    ),
+    Mutant("a direct event in doubt is dropped", DIRECT, "lost for", "which is lost", protocol=DropDirectInDoubt()),
+    Mutant(
+        "a stop does not see what waits for its slot",
+        DIRECT,
+        "lost for a and b",
+        "stopped before it starts",
+        protocol=ForgetWaiting(),
+    ),
+    Mutant(
+        "an early copy counts as stored, whatever the queue said",
+        EARLY,
+        "lost for",
+        "its copy sent early is lost",
+        protocol=KeptInDoubt(),
+    ),
+    Mutant(
+        "one early copy stands for all",
+        EARLY,
+        "lost for",
+        "its copy sent early is stored",
+        rules=Rules(settle=one_kept_is_all_kept),
     ),
     Mutant("no trial is written", KILLS, "run as it is", "crashes", rules=Rules(admit=never_tried)),
     Mutant(

@@ -82,6 +82,9 @@ OWED = ROLLING._replace(
 WANTED_BY_NONE = ROLLING._replace(name="no node has a handler", rosters=(NONE, NONE))
 
 REMEMBERED = FAN_OUT._replace(name="fan-out, workers remember", outcomes=FEW, remembers=True)
+EARLY = FAN_OUT._replace(name="fan-out, a copy is sent early", stores_early=True, faults=3)
+DIRECT = FAN_OUT._replace(name="a direct event", is_direct=True)
+DIRECT_EARLY = DIRECT._replace(name="a direct event, a copy is sent early", outcomes=FEW, stores_early=True)
 KILLS = FAN_OUT._replace(
     name="what kills its process", rosters=(BOTH_ONCE, BOTH_ONCE), outcomes=FEW, counts_receives=True, receives=3
 )
@@ -89,6 +92,16 @@ KILLS = FAN_OUT._replace(
 SCENARIOS = [
     FAN_OUT,
     REMEMBERED,
+    EARLY,
+    EARLY._replace(name="a copy is sent early, workers remember", outcomes=FEW, remembers=True, faults=3),
+    ROLLING._replace(name="a node lacks a handler, a copy is sent early", stores_early=True, faults=3),
+    DIRECT,
+    DIRECT_EARLY,
+    DIRECT._replace(
+        name="a direct event, a node lacks a handler", rosters=(BOTH_QUICK, ONLY_A), outcomes=FEW, faults=3
+    ),
+    _under(DIRECT_EARLY, "no dead-letter queue", **NO_DEAD),
+    _under(DIRECT_EARLY, "the queue cannot delay", **NO_DELAY),
     CHAIN._replace(name="delay chain, workers remember", remembers=True, faults=2),
     ROLLING._replace(name="a node lacks a handler, workers remember", remembers=True, faults=3),
     KILLS,

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.rules.model.truth import Rules, Scenario, Taken, Truths
-from tests.rules.model.world import IDLE, NOBODY, Hand, Known, Message, Unsent, World, later, opened
+from dawdle._rules.outcome import Interrupted
+from tests.rules.model.truth import HARMLESS, Ending, Rules, Scenario, Taken, Truths
+from tests.rules.model.world import IDLE, NOBODY, Early, Hand, Known, Message, Unsent, World, later, opened
 
 DONE = Known("done")
 
@@ -34,6 +35,18 @@ class Protocol:
         """What it remembers then, should the message come back to it."""
         return Known("owed", hand.doubtful, hand.wait) if hand.doubtful else DONE
 
+    def after_direct_sends(self, hand: Hand) -> Hand:
+        """The same for an event that no queue holds: what is in doubt is sent again."""
+        return Hand("sends", unsent=hand.doubtful, is_direct=True) if hand.doubtful else IDLE
+
+    def after_stop_of_waiting(self, taken: Hand) -> Hand:
+        """What becomes of a direct event that is interrupted while it waits for its slot."""
+        return taken
+
+    def is_kept(self, told: bool) -> bool:
+        """Whether a copy that was sent early counts as stored."""
+        return told
+
     def after_ack(self, hand: Hand) -> Hand:
         """What it does when the message is deleted."""
         return IDLE
@@ -50,12 +63,21 @@ class Steps:
         self._scenario = scenario
         self._truths = Truths(scenario, rules)
         self._protocol = protocol
-        self._stages = {"runs": self._run, "sends": self._send, "acks": self._ack, "releases": self._release}
+        self._stages = {
+            "waits": self._wait,
+            "runs": self._run,
+            "sends": self._send,
+            "acks": self._ack,
+            "releases": self._release,
+        }
 
     @property
     def first(self) -> World:
         """The event is stored, and nobody has it yet."""
         scenario = self._scenario
+        if scenario.is_direct:
+            names = tuple(handler.name for handler in scenario.rosters[0].handlers)
+            return World((), (Hand("waits", scenario.body, scenario.truth, names, is_direct=True), IDLE))
         stored = Message(scenario.body, scenario.truth, scenario.wait, receives=scenario.receives)
         return World((stored,), over=scenario.over)
 
@@ -67,8 +89,20 @@ class Steps:
             wrong = self._truths.miscounts(message.body, message.truth)
             if wrong is not None:
                 return f"{self._called(message.body)} is miscounted: {wrong}"
+        for hand in world.hands:
+            kept |= self._held_by(hand)
         lost = sorted(self._scenario.handlers.keys() - kept)
         return f"the event is lost for {' and '.join(lost)}" if lost else None
+
+    def _held_by(self, hand: Hand) -> set[str]:
+        """The handlers that a direct event in flight still owes; of a message the queue has it."""
+        if not hand.is_direct:
+            return set()
+        kept = {early.name for early in hand.early if early.is_kept}
+        held = {name for name in hand.handlers if name not in kept}
+        for copy in (*hand.unsent, *hand.doubtful):
+            held |= self._truths.owed_by(copy.body)
+        return held
 
     def of(self, world: World, faults_left: int) -> Iterator[Step]:
         """Everything that may happen in this world; what nobody else can notice happens alone."""
@@ -125,8 +159,44 @@ class Steps:
     def _begun(self, hand: Hand) -> Hand:
         return hand if hand.phase == "runs" else self._protocol.begins(hand)
 
+    def _wait(self, world: World, worker: int, hand: Hand, faults_left: int) -> Iterator[Step]:
+        """A direct event waits for its slot."""
+        yield Step(f"worker {worker} starts the direct event", world.with_hand(worker, hand._replace(phase="runs")))
+        if faults_left:
+            interrupted = tuple((name, Interrupted()) for name in hand.handlers)
+            taken = self._truths.settle(hand, Ending(interrupted, 1))
+            after = self._protocol.after_stop_of_waiting(taken.hand)
+            text = f"worker {worker} is stopped before it starts the direct event, and {_doing(after)}"
+            yield Step(text, world.with_hand(worker, after), 1, taken.complaint)
+
+    def _end_early(self, world: World, worker: int, hand: Hand, faults_left: int) -> Iterator[Step]:
+        """One handler ends while another one still runs, and its copy is sent: told, not told, or lost."""
+        running = [name for name in hand.handlers if name not in {early.name for early in hand.early}]
+        if not self._scenario.stores_early or len(running) < 2:
+            return
+        for name in running:
+            for number, outcome in enumerate(self._scenario.outcomes):
+                if isinstance(outcome, HARMLESS):
+                    continue
+                copy, complaint = self._truths.early(hand, name, outcome)
+                for stored, told, faults in ((True, True, 1), (True, False, 2), (False, False, 2)):
+                    if faults > faults_left:
+                        continue
+                    is_kept = self._protocol.is_kept(told)
+                    after = hand._replace(early=tuple(sorted((*hand.early, Early(name, number, is_kept)))))
+                    over, messages = world.over, world.messages
+                    if stored and copy.is_letter:
+                        over |= self._truths.owed_by(copy.body)
+                    elif stored:
+                        messages = (*messages, Message(copy.body, copy.truth, copy.wait))
+                    how = "stored" if told else "stored, but the answer is lost" if stored else "lost"
+                    text = f"worker {worker} has {name}: {type(outcome).__name__.lower()}, its copy sent early is {how}"
+                    reached = world._replace(messages=messages, over=over).with_hand(worker, after)
+                    yield Step(text, reached, faults, complaint)
+
     def _run(self, world: World, worker: int, hand: Hand, faults_left: int) -> Iterator[Step]:
-        for ending in self._truths.endings(hand.handlers):
+        yield from self._end_early(world, worker, hand, faults_left)
+        for ending in self._truths.endings(hand):
             if ending.faults > faults_left:
                 continue
             taken = self._truths.settle(hand, ending)
@@ -143,7 +213,7 @@ class Steps:
             text = f"worker {worker} is never alone with it, and has 1 to send"
             yield Step(text, world.with_hand(worker, self._begun(taken.hand)), 1, taken.complaint)
         message = world.claimed_by(worker)
-        if message is None or message.holder != worker:
+        if not hand.is_direct and (message is None or message.holder != worker):
             after = self._protocol.after_loss(hand)
             lost = _dropped(world, worker, message) if after is IDLE else world.with_hand(worker, after)
             yield Step(f"worker {worker} learns that its lease is lost, and {_doing(after)}", lost)
@@ -169,7 +239,7 @@ class Steps:
         if not unsent:
             if message is not None and self._scenario.remembers:
                 world = world.instead(message, message.known_by(worker, self._protocol.known_after_sends(after)))
-            after = self._protocol.after_sends(after)
+            after = (self._protocol.after_direct_sends if hand.is_direct else self._protocol.after_sends)(after)
         over = world.over
         messages = world.messages
         for copy in copies if stored else ():
@@ -228,7 +298,11 @@ class Steps:
         phase, message = world.hands[worker].phase, world.claimed_by(worker)
         is_held = message is not None and message.holder == worker
         # Elsewhere it is as if something were lost, but for what a worker remembers.
-        if phase == "sends" or (is_held and (phase == "runs" or self._scenario.remembers)):
+        if world.hands[worker].is_direct:
+            # No queue holds it: what it still owes goes with the process, and that is not promised otherwise.
+            lost = world._replace(over=world.over | self._held_by(world.hands[worker])).with_hand(worker, IDLE)
+            yield Step(f"worker {worker} crashes, and is started anew", lost.forgotten_by(worker), 1)
+        elif phase == "sends" or (is_held and (phase == "runs" or self._scenario.remembers)):
             yield from self._gone(world.forgotten_by(worker), worker, "crashes, and is started anew")
         if message is not None and is_held:
             stale = tuple(sorted((*message.stale, worker)))
@@ -255,6 +329,8 @@ def _doing(hand: Hand) -> str:
     match hand.phase:
         case "idle":
             return "is idle"
+        case "waits":
+            return "waits for a slot"
         case "runs":
             return f"runs {' and '.join(hand.handlers)}"
         case "sends":

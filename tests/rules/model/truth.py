@@ -18,7 +18,7 @@ from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Te
 from dawdle._rules.trial import SUSPECT_FROM, TRIALS, put_off
 from dawdle._rules.verdict import Result, Run
 from dawdle.errors import EventError
-from tests.rules.model.world import NOW, Hand, Truth, Unsent, opened
+from tests.rules.model.world import NOW, Early, Hand, Truth, Unsent, opened
 
 CODECS = {JSON.content_type: JSON()}
 SLACK = 0.0011
@@ -33,6 +33,7 @@ class Rules(NamedTuple):
 
     admit: Callable[..., Run | Settlement] = verdict.admit
     settle: Callable[..., Settlement] = verdict.settle
+    copy_for: Callable[..., Copy] = verdict.copy_for
     undecodable: Callable[..., Settlement] = verdict.undecodable
     unreadable: Callable[..., Settlement] = verdict.unreadable
 
@@ -61,6 +62,10 @@ class Scenario(NamedTuple):
     """Receives make a difference to `admit`, which is told of them."""
     receives: int = 0
     """How often the message was received before."""
+    stores_early: bool = False
+    """The copy of a handler that failed may be sent while a sibling still runs."""
+    is_direct: bool = False
+    """It begins in the hand of the first worker, past the queue."""
     remembers: bool = False
     """A worker knows again what it has settled. It need not: it remembers a number of messages, and no more."""
 
@@ -87,6 +92,8 @@ class Ending(NamedTuple):
 
     outcomes: tuple[tuple[str, Outcome], ...]
     faults: int
+    kept: frozenset[str] = frozenset()
+    """Handlers whose copy is stored already."""
 
     @property
     def done(self) -> frozenset[str]:
@@ -109,7 +116,7 @@ class Truths:
         self._retries = scenario.handlers
         self._taken: dict[tuple[object, ...], Taken] = {}
         self._settled: dict[tuple[object, ...], Taken] = {}
-        self._endings: dict[tuple[str, ...], list[Ending]] = {}
+        self._endings: dict[tuple[tuple[str, ...], tuple[Early, ...]], list[Ending]] = {}
         self._owed: dict[bytes, frozenset[str]] = {}
         self._miscounted: dict[tuple[bytes, Truth], str | None] = {}
 
@@ -123,17 +130,32 @@ class Truths:
 
     def settle(self, hand: Hand, ending: Ending) -> Taken:
         """What a worker does with a message whose handlers ended so."""
-        key = (hand.body, hand.truth, ending)
+        key = (hand.body, hand.truth, ending, hand.is_direct)
         found = self._settled.get(key)
         if found is None:
             found = self._settled[key] = self._settle(hand, ending)
         return found
 
-    def endings(self, names: tuple[str, ...]) -> list[Ending]:
-        """Every way in which these handlers may end."""
-        if names not in self._endings:
-            self._endings[names] = list(_endings(names, self._scenario.outcomes))
-        return self._endings[names]
+    def endings(self, hand: Hand) -> list[Ending]:
+        """Every way in which the handlers that still run may end."""
+        key = (hand.handlers, hand.early)
+        if key not in self._endings:
+            ended = {early.name for early in hand.early}
+            running = tuple(name for name in hand.handlers if name not in ended)
+            before = tuple((early.name, self._scenario.outcomes[early.outcome]) for early in hand.early)
+            kept = frozenset(early.name for early in hand.early if early.is_kept)
+            self._endings[key] = [
+                Ending((*before, *ending.outcomes), ending.faults, kept)
+                for ending in _endings(running, self._scenario.outcomes)
+            ]
+        return self._endings[key]
+
+    def early(self, hand: Hand, name: str, outcome: Outcome) -> tuple[Unsent, str | None]:
+        """The copy of one handler that has ended so while others run, and what is wrong with it."""
+        result = Result(name, self._retries[name], outcome, ended=NOW)
+        copy = self._rules.copy_for(hand.body, open_envelope(hand.body), result, NOW, self._scenario.terms, _unlucky)
+        true, complaint = self._after(name, hand.truth, outcome, copy)
+        return Unsent(copy.body, true, copy.delay, copy.is_letter), complaint or _mistimed(copy, true)
 
     def owed_by(self, body: bytes) -> frozenset[str]:
         """The handlers that a message keeps, or a letter names."""
@@ -213,9 +235,13 @@ class Truths:
         return _begun(settlement, lambda copy: (hand.truth, None))
 
     def _settle(self, hand: Hand, ending: Ending) -> Taken:
-        results = [Result(name, self._retries[name], outcome) for name, outcome in ending.outcomes]
+        results = [
+            Result(name, self._retries[name], outcome, ended=NOW, kept=name in ending.kept)
+            for name, outcome in ending.outcomes
+        ]
+        held = {} if not hand.is_direct else {"held": False}
         settlement = self._rules.settle(
-            hand.body, open_envelope(hand.body), results, now=NOW, terms=self._scenario.terms, roll=_unlucky
+            hand.body, open_envelope(hand.body), results, now=NOW, terms=self._scenario.terms, roll=_unlucky, **held
         )
         outcomes = dict(ending.outcomes)
 
@@ -226,7 +252,8 @@ class Truths:
                 return hand.truth, f"a copy owes {owed}, and those that ran are {sorted(outcomes)}"
             return self._after(name, hand.truth, outcomes[name], copy)
 
-        return _begun(settlement, told)
+        taken = _begun(settlement, told)
+        return taken._replace(hand=taken.hand._replace(is_direct=hand.is_direct))
 
     def _after(self, name: str, truth: Truth, outcome: Outcome, copy: Copy) -> tuple[Truth, str | None]:
         """What is true of a copy for one handler, after that outcome."""

@@ -69,6 +69,16 @@ class Message(NamedTuple):
         return self._replace(known=(known, self.known[1]) if worker == 0 else (self.known[0], known))
 
 
+class Early(NamedTuple):
+    """A handler that is to be tried again, and whose copy was sent while a sibling still runs."""
+
+    name: str
+    outcome: int
+    """Which of the scenario's outcomes."""
+    is_kept: bool
+    """The queue has said that it stored the copy."""
+
+
 class Hand(NamedTuple):
     phase: str = "idle"
     body: bytes = b""
@@ -81,6 +91,10 @@ class Hand(NamedTuple):
     """Copies that were not stored, or nobody knows."""
     wait: float = 0.0
     """Seconds after which a released message comes back."""
+    early: tuple[Early, ...] = ()
+    """Handlers that have ended while another one still runs."""
+    is_direct: bool = False
+    """It is an event that no queue holds: what is not stored for it is lost with this hand."""
 
 
 IDLE = Hand()
