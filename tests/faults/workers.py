@@ -133,7 +133,7 @@ class Desk:
         """Be a worker until a signal ends it."""
         hooks = (_counting(self), *options.pop("hooks", ()))
         queue = SQS(self.url, lease=lease, wait=wait)
-        app = Audited(queue, registry=registry, hooks=hooks, lifespan=self._life, **options)
+        app = Audited(queue, registry=registry, hooks=hooks, lifespan=options.pop("lifespan", self._life), **options)
         app.run()
         left = "nothing" if app.leaves == {} else str(app.leaves)
         self.note(f"left {self.index}: {left}")
