@@ -178,9 +178,10 @@ class Dawdle:
         """Signal an event and return its id when the queue has stored it.
 
         - `delay`: seconds or a timedelta until it is handled, of any length; `at`: an aware datetime instead.
-        - `direct`: start the matching handlers here and now, past the queue, and return when they have started; each
+        - `direct`: start the matching handlers here and now, past the queue, and return when they have started; it
           waits for a slot, except when a handler signals. One that fails goes to the queue and is retried there. With
-          no handler here, or none that may still begin since the lifespan is being left, the event goes to the queue.
+          no handler here, or when none may start any more, the event goes to the queue. It is owed from the call on:
+          cancelled, all its handlers run all the same; left, the app stores what is unfinished.
         - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event, and
           keeps nothing from running twice, except on queues that remove duplicates themselves.
         - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair.
