@@ -14,6 +14,7 @@ from typing import cast
 
 from dawdle._flow.ending import Ending, Tasks
 from dawdle._flow.inside import inside, outside
+from dawdle._flow.opening import open_backend
 from dawdle._flow.parts import Parts, Plan
 from dawdle._flow.queue import Queue
 from dawdle._flow.work import Work
@@ -21,8 +22,7 @@ from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.handler import Handler
 from dawdle._rules.health import Health, health_of
-from dawdle.abc import Backend
-from dawdle.errors import BackendError, ConfigurationError
+from dawdle.errors import BackendError
 
 __all__ = ["House"]
 
@@ -196,7 +196,7 @@ class House:
         plan = self._plan
         async with AsyncExitStack() as stack:
             for name, backend in plan.backends.items():
-                await _open(stack, name, backend)
+                await open_backend(stack, name, backend)
             stack.callback(self._close_queues)
             async with asyncio.TaskGroup() as house:
                 self._parts = parts = self._build(house)
@@ -258,17 +258,6 @@ class House:
     def _close_queues(self) -> None:
         for queue in self.queues.values():
             queue.close()
-
-
-async def _open(stack: AsyncExitStack, name: str, backend: Backend) -> None:
-    """Open a backend. Raises `ConfigurationError` for one that cannot make a message wait."""
-    await stack.enter_async_context(backend)
-    limits = backend.limits
-    if not limits.max_delay > 0 and not limits.can_release_later and backend.delayed is None:
-        raise ConfigurationError(
-            f"the queue {name!r} can neither delay a message nor release one for later, so no retry could wait: "
-            f"give it a second queue that can (delayed)"
-        )
 
 
 async def _settled(task: "asyncio.Task[None]") -> None:
