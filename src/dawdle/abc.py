@@ -24,6 +24,7 @@ __all__ = [
     "Deadline",
     "Delivery",
     "Fault",
+    "Identified",
     "Limits",
     "Outgoing",
     "Release",
@@ -195,6 +196,9 @@ class Delivery(msgspec.Struct, frozen=True):
     group: str | None = None
     """The group that it was sent in, where the queue tells."""
 
+    origin: str | None = None
+    """The identity of the queue that moved it here by itself, where the server tells; None: it was sent here."""
+
     def __repr__(self) -> str:
         """Show neither body nor receipt: who has one can read the event, who has the other can delete it."""
         return f"<Delivery {self.key} of {len(self.body)} bytes, received {self.receives} times>"
@@ -289,6 +293,20 @@ class Backend(Protocol):
 
         Where the queue is shared it is entered in another thread's event loop, and used there alone.
         """
+        ...
+
+
+@runtime_checkable
+class Identified(Protocol):
+    """What a backend may have besides: a name of its queue that is the same in every app, and no other queue's.
+
+    Several queues may share a dead-letter queue. There each letter says by this name where it came from, so that an app
+    redrives and purges only its own. A backend without it has a dead-letter queue to itself.
+    """
+
+    @property
+    def identity(self) -> str:
+        """The name, 1 to 200 printable ASCII characters; known once the queue is open. On SQS it is `account/name`."""
         ...
 
 

@@ -572,3 +572,35 @@ async def test_a_stranger_gets_nothing_run_or_signed_by_way_of_the_dead_letters(
         await app.idle()
         assert mended.runs == []
         assert len(await looked_at(app)) == 6
+
+
+class Named(Memory):
+    """A queue that says what it is called everywhere."""
+
+    identity: object = "shop/orders"
+
+
+async def test_a_backend_that_has_an_identity_gives_it_to_its_letters(running, clock, mended):
+    queue = Named(clock=clock)
+    async with running(queue) as app:
+        await app.signal(Placed(7))
+        await queue.send([Outgoing(b"garbage")])
+        await clock.advance(10)
+        assert [letter.origin for letter in await looked_at(app)] == ["shop/orders"] * 2
+        assert all(b'"dawdlequeue":"shop/orders"' in body for body in queue.dead_letters.messages())
+        queue.identity = "shop/mails"
+    async with running(queue, start_listener=False) as app:
+        assert await looked_at(app) == []
+        assert await app.redrive() == await app.purge() == 0
+        assert visible(queue) == 2
+        assert len(await looked_at(app, foreign=True)) == 2
+        assert await app.redrive(foreign=True) == 2
+
+
+@pytest.mark.parametrize("identity", ["", "x" * 201, "ä", "a\nb", 7, None])
+async def test_an_identity_that_no_letter_can_carry_is_told_at_the_start(running, clock, identity):
+    queue = Named(clock=clock)
+    queue.identity = identity
+    with pytest.raises(ConfigurationError, match="the backend of the queue 'default' has the identity"):
+        async with running(queue):
+            pass

@@ -308,9 +308,8 @@ class Unheard(msgspec.Struct):
 def chosen(body, *types, roster=ROSTER, stored_at=NOW, now=NOW, **options):
     options = {"handler": None, "older_than": None, "where": None, **options}
     choice = choose("redrive()", types, roster, **options)
-    return choice.takes(
-        read_letter(Delivery("r", "k", body, stored_at=stored_at), "default", choice.kinds, CODECS, Signer(None)), now
-    )
+    found = read_letter(Delivery("r", "k", body, stored_at=stored_at), "default", choice.kinds, CODECS, Signer(None))
+    return choice.answer(found, None, now) == "taken"
 
 
 def test_a_letter_is_chosen_by_its_type_a_base_of_it_or_its_name():

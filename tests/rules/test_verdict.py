@@ -93,6 +93,7 @@ terms = st.builds(
     shared=st.booleans(),
     unclaimed=st.sampled_from([0.0, 1.0, 86400.0]) | st.floats(0, 1e6),
     max_body=st.just(1_048_576),
+    queue=st.sampled_from([None, "123456789012/orders"]),
 )
 rolls = st.floats(0, 1, exclude_max=True)
 ages = st.floats(0, 1e6)
@@ -111,12 +112,13 @@ attributes = st.fixed_dictionaries(
         "dawdlecause": texts,
         "dawdleerror": texts,
         "dawdledead": ages.map(lambda age: moment(NOW - age)),
+        "dawdlequeue": texts,
         "dawdlelater": texts,
     },
 )
 OWN = {
     *("dawdledelay", "dawdledue", "dawdleattempt", "dawdleowed", "dawdlesince", "dawdletrial"),
-    *("dawdleerror", "dawdledead"),
+    *("dawdleerror", "dawdledead", "dawdlequeue"),
 }
 
 

@@ -59,8 +59,8 @@ async def until(clock, condition):
     await passing(clock, wait())
 
 
-async def looked_at(app):
-    return [letter async for letter in app.dead_letters()]
+async def looked_at(app, **options):
+    return [letter async for letter in app.dead_letters(**options)]
 
 
 @pytest.mark.slow

@@ -22,7 +22,6 @@ from dawdle._rules.codec import JSON
 from dawdle._rules.dead_letter import DeadLetter
 from dawdle._rules.envelope import open_envelope
 from dawdle._rules.health import Health
-from dawdle._rules.kinds import Kinds
 from dawdle._rules.registry import HandlerOptions, Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
@@ -275,7 +274,7 @@ class Dawdle:
         """
         await self._running().idle()
 
-    def dead_letters(self, *, queue: str | None = None) -> AsyncGenerator[DeadLetter]:
+    def dead_letters(self, *, queue: str | None = None, foreign: bool = False) -> AsyncGenerator[DeadLetter]:
         """Look at what was given up: `async for letter in app.dead_letters():`. It needs no listener.
 
         What was looked at is hidden from others who look, and from `redrive` and `purge`, until the loop ends, and for
@@ -283,9 +282,13 @@ class Dawdle:
         `break` ends when its iterator is collected, at once as a rule; `contextlib.aclosing` ends it for sure. Letters
         that are written after the loop began are not in it.
 
+        Several queues may share a dead-letter queue. Letters that say another queue than this one are left out, unless
+        `foreign` is true.
+
         The loop raises `BackendError` when the queue does not answer, and `ConfigurationError` when there is none.
         """
-        return self._letters(queue, Choice(kinds=Kinds(self._roster))).look()
+        choice = choose("dead_letters()", (), self._roster, foreign=foreign)
+        return self._letters(queue, choice).look()
 
     async def redrive(
         self,
@@ -294,6 +297,7 @@ class Dawdle:
         older_than: float | timedelta | None = None,
         where: Where | None = None,
         queue: str | None = None,
+        foreign: bool = False,
     ) -> int:
         """Put dead letters back into their queue, and return how many: all of them, or those that all of this fits.
 
@@ -302,12 +306,17 @@ class Dawdle:
         - `older_than`: seconds or a timedelta since it was given up; of a letter that SQS moved, since it was stored.
         - `where`: a function that is true of the `DeadLetter`. One that raises ends the call with that error.
         - `queue`: the name of the queue.
+        - `foreign`: also letters of other queues, which share its dead-letter queue. They come into this queue. So do
+          those of which nothing says whose they are, which else are left unless the app knows their type, or the call
+          names their type or their handler.
 
         Each starts anew, at attempt 1, for the handler that failed and for no other. What is given up again meanwhile
         waits for the next call. A letter is deleted when its copy is stored: cut short, some may be redriven twice and
         none is lost. Raises `BackendError` when the queue does not answer, and says how many were redriven.
         """
-        choice = choose("redrive()", types, self._roster, handler=handler, older_than=older_than, where=where)
+        choice = choose(
+            "redrive()", types, self._roster, handler=handler, older_than=older_than, where=where, foreign=foreign
+        )
         return await self._letters(queue, choice).redrive()
 
     async def purge(
@@ -317,9 +326,12 @@ class Dawdle:
         older_than: float | timedelta | None = None,
         where: Where | None = None,
         queue: str | None = None,
+        foreign: bool = False,
     ) -> int:
         """Delete dead letters for good, and return how many. Takes and raises what `redrive` does."""
-        choice = choose("purge()", types, self._roster, handler=handler, older_than=older_than, where=where)
+        choice = choose(
+            "purge()", types, self._roster, handler=handler, older_than=older_than, where=where, foreign=foreign
+        )
         return await self._letters(queue, choice).purge()
 
     async def ended(self) -> None:

@@ -1,17 +1,19 @@
 """Walks through a dead-letter queue, and moves or deletes what is asked for. Which letters those are the rules decide.
 
 A walk receives, batch by batch, what was there when it began. What it has received it holds until it ends, so that
-nothing comes twice; what was neither moved nor deleted is then given back at once.
+nothing comes twice; what was neither moved nor deleted is then given back at once. So are the letters of other queues
+that share the dead-letter queue: given back before, they would come again and again, and hide those behind them.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final
 
 from dawdle._flow.queue import Queue
 from dawdle._log import Log
-from dawdle._rules.choice import Choice
+from dawdle._rules.choice import Answer, Choice
 from dawdle._rules.dead_letter import (
     DeadLetter,
     Found,
@@ -56,13 +58,15 @@ class Letters:
         self._later = 0
         self._moved: set[Lineage] = set()
         self._count = 0
+        self._answers: Counter[Answer] = Counter()
 
     async def look(self) -> AsyncGenerator[DeadLetter]:
         """Yield each letter. Closing it gives back what it holds."""
         async with aclosing(self._batches()) as batches:
             async for batch in batches:
                 for found in batch:
-                    yield found.letter
+                    if self._choice.shows(found, self._queue.identity):
+                        yield found.letter
 
     async def redrive(self) -> int:
         """Put the chosen letters back into their queue and return how many. `BackendError` says how many, too."""
@@ -86,7 +90,26 @@ class Letters:
             if self._count:
                 error.add_note(f"dead letters {done} before that: {self._count}")
             raise
+        self._tell_left()
         return self._count
+
+    def _tell_left(self) -> None:
+        """Say what was left that the caller may have meant: an answer of 0 would not tell it from an empty queue."""
+        others, unknown = self._answers["of another queue"], self._answers["of no known queue"]
+        if others:
+            _log.info(
+                "left %d dead letters where they are: they are of other queues than %s, which share its dead-letter "
+                "queue; foreign=True takes them as well",
+                others,
+                self._queue.identity,
+            )
+        if unknown:
+            _log.warning(
+                "left %d dead letters where they are: they do not say which queue they are of, and this app does not "
+                "know their types; if they are of %s, name their types or their handler, or say foreign=True",
+                unknown,
+                self._queue.identity,
+            )
 
     async def _act_on(self, chosen: Sequence[Found], act: Callable[[Found], Awaitable[bool]]) -> None:
         """Act on the letters of a batch side by side, so that they share requests, and count what is done."""
@@ -103,7 +126,9 @@ class Letters:
             source, event_id, handler = lineage_of(found)
             if not self._moved.isdisjoint({(source, event_id, handler), (source, event_id, None)}):
                 return False
-        return self._choice.takes(found, self._clock.now() if now is None else now)
+        answer = self._choice.answer(found, self._queue.identity, self._clock.now() if now is None else now)
+        self._answers[answer] += 1
+        return answer == "taken"
 
     async def _move(self, found: Found) -> bool:
         """Send before ack: a crash between the two doubles a letter, and loses none."""

@@ -3,6 +3,7 @@
 import msgspec
 
 from dawdle._flow.batcher import Batcher, Spawn
+from dawdle._flow.opening import identity_of
 from dawdle._rules.delay import reach
 from dawdle._rules.signing import Signer
 from dawdle._rules.verdict import Terms
@@ -32,6 +33,8 @@ class Queue:
         self._spawn = spawn
         self._unclaimed = unclaimed
         self._signer = signer
+        self.identity = identity_of(name, backend)
+        """What it is called in every app that uses it; None where the backend does not say."""
         self.delayed = self._behind(backend.delayed)
         self.dead = self._behind(backend.dead_letters)
         self.terms = self._terms()
@@ -117,6 +120,7 @@ class Queue:
             shared=self.limits.shared,
             unclaimed=self._unclaimed,
             max_body=(self if self.dead is None else self.dead).limits.max_body - self._signer.size,
+            queue=self.identity,
         )
 
     def close(self) -> None:

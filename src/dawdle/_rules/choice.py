@@ -1,8 +1,15 @@
-"""Which dead letters a call means: by type, handler, age, and what the caller says of each. Checks what was written."""
+"""Which dead letters a call means: by queue, type, handler, age, and what the caller says of each.
+
+Several queues may share a dead-letter queue. To put a letter into another queue than its own, or to delete it there,
+loses it for those who handle it, so a call means the letters of its own queue unless it says `foreign`. A letter that
+an earlier dawdle wrote names no queue and counts as its own. What lies there without any mark was put there by hand, or
+by a server that does not say from where: it is meant if the app knows its type, or if the call names it.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from math import inf
+from typing import Literal
 
 import msgspec
 
@@ -12,7 +19,10 @@ from dawdle._rules.roster import Roster
 from dawdle._rules.signature import is_async, require_kind
 from dawdle.errors import ConfigurationError, shown
 
-__all__ = ["Choice", "Where", "choose"]
+__all__ = ["Answer", "Choice", "Where", "choose"]
+
+Answer = Literal["taken", "not meant", "of another queue", "of no known queue"]
+"""Whether a letter is taken, and why one is left that all else fits."""
 
 Where = Callable[[DeadLetter], object]
 """Says of a letter whether it is meant."""
@@ -28,9 +38,33 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     handlers: frozenset[str] | None = None
     older_than: float | None = None
     where: Where | None = None
+    foreign: bool = False
+    """Letters of other queues are meant as well."""
 
-    def takes(self, found: Found, now: float) -> bool:
-        """Whether a letter is meant; `now` is by its queue's clock. Raises whatever the caller's predicate raises."""
+    def answer(self, found: Found, queue: str | None, now: float) -> Answer:
+        """Return whether a letter is taken from the dead-letter queue of `queue`, an identity.
+
+        `now` is by its queue's clock. Raises whatever the caller's predicate raises.
+        """
+        if not self._fits(found, now):
+            return "not meant"
+        if not self.shows(found, queue):
+            return "of another queue"
+        if queue is not None and not self.foreign and not found.says_whose and not self._is_known(found.letter):
+            return "of no known queue"
+        return "taken" if self.where is None or self.where(found.letter) else "not meant"
+
+    def shows(self, found: Found, queue: str | None) -> bool:
+        """Whether a letter may be looked at: one that does not say that it is another queue's."""
+        said = found.letter.origin or found.claimed
+        return self.foreign or queue is None or said is None or said == queue
+
+    def _is_known(self, letter: DeadLetter) -> bool:
+        """Whether the call names what a letter is about, or the app knows it."""
+        named = self.handlers is not None or letter.event_type in self.names
+        return named or self.kinds.named(letter.event_type) is not None
+
+    def _fits(self, found: Found, now: float) -> bool:
         letter = found.letter
         if not self.every and letter.event_type not in self.names and not self.kinds.holds(letter.event_type):
             return False
@@ -40,7 +74,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
             age = seconds_dead(found, now)
             if age is None or age < self.older_than:
                 return False
-        return self.where is None or bool(self.where(letter))
+        return True
 
 
 def choose(
@@ -48,9 +82,10 @@ def choose(
     types: Sequence[type | str],
     roster: Roster,
     *,
-    handler: str | None,
-    older_than: float | timedelta | None,
-    where: Where | None,
+    handler: str | None = None,
+    older_than: float | timedelta | None = None,
+    where: Where | None = None,
+    foreign: bool = False,
 ) -> Choice:
     """Return what the arguments of `who` mean. Raises `ConfigurationError`."""
     classes: list[type] = []
@@ -62,6 +97,8 @@ def choose(
         classes.append(each)
     if where is not None and (not callable(where) or is_async(where)):
         raise ConfigurationError(f"{who} takes where=, a plain function of a letter, not {shown(where)}")
+    if not isinstance(foreign, bool):
+        raise ConfigurationError(f"{who} takes foreign=, True or False, not {shown(foreign)}")
     return Choice(
         kinds=Kinds(roster, classes),
         every=not types,
@@ -69,6 +106,7 @@ def choose(
         handlers=None if handler is None else _names_of(who, handler, roster),
         older_than=None if older_than is None else _age(who, older_than),
         where=where,
+        foreign=foreign,
     )
 
 

@@ -28,10 +28,13 @@ __all__ = [
     "Lineage",
     "Redriven",
     "Refused",
+    "begun_anew",
+    "half_of",
     "lineage_of",
     "read_letter",
     "redriven",
     "seconds_dead",
+    "wrapped",
     "written",
 ]
 
@@ -79,10 +82,13 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """The headers that `signal()` was given, and any attribute of a foreign event."""
 
     queue: str
-    """The name of the queue that it came from, and that a redrive puts it back into."""
+    """This app's name of the queue that a redrive puts it back into; an own letter came from there."""
 
     body: bytes
     """The message as it lies in the dead-letter queue, for tools."""
+
+    origin: str | None = None
+    """The identity of the queue that it came from, on SQS `account/name`; None where nothing says it."""
 
     def __repr__(self) -> str:
         whose = "" if self.handler is None else f" for {self.handler}"
@@ -103,6 +109,13 @@ class Found(msgspec.Struct, frozen=True):
     """What it says, without its signature, and its data unpacked."""
     envelope: Envelope | None
     letter: DeadLetter
+    claimed: str | None = None
+    """The queue that an unsigned letter says it is of: enough to leave it alone, and for nothing else."""
+
+    @property
+    def says_whose(self) -> bool:
+        """Whether it is known which queue it is of: the server says it, or dawdle wrote it, which once named none."""
+        return self.letter.origin is not None or (self.envelope is not None and self.envelope.dead is not None)
 
     def __repr__(self) -> str:
         return f"<Found {self.letter!r}>"
@@ -135,20 +148,22 @@ def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[st
         body = unpack(signer.unsigned(delivery.body))
         envelope = open_envelope(body)
     except EventError as error:
-        return Found(delivery, delivery.body, None, _of_no_event(delivery, queue, f"{MOVED}; {error}"))
-    wrapped = _wrapped(envelope) is not None
+        letter = _of_no_event(delivery, queue, f"{MOVED}; {error}")
+        return Found(delivery, delivery.body, None, letter, claimed=_claimed(delivery, signer))
+    is_wrapper = wrapped(envelope) is not None
     letter = DeadLetter(
         event_id=envelope.id,
         event_type=envelope.type,
         handler=envelope.owed,
         error=_error_of(envelope),
         attempts=envelope.attempt,
-        event=None if wrapped else _event_in(envelope, kinds, codecs),
+        event=None if is_wrapper else _event_in(envelope, kinds, codecs),
         dead_at=None if envelope.dead is None else aware(envelope.dead),
-        signaled_at=None if wrapped or envelope.time is None else aware(envelope.time),
+        signaled_at=None if is_wrapper or envelope.time is None else aware(envelope.time),
         headers=headers_of(body),
         queue=queue,
         body=delivery.body,
+        origin=delivery.origin or (envelope.queue if envelope.dead is not None else None),
     )
     return Found(delivery, body, envelope, letter)
 
@@ -158,20 +173,38 @@ def redriven(found: Found) -> Redriven | Refused:
     body, envelope = found.body, found.envelope
     if envelope is None:
         return Redriven(body, raw=True)
-    wrapped = _wrapped(envelope)
-    if wrapped is not None:
-        if envelope.cut:
-            return Refused(f"its last {envelope.cut} bytes did not fit into the letter, and half a message is none")
-        return Redriven(wrapped, raw=True)
+    inner = wrapped(envelope)
+    if inner is not None:
+        half = half_of(envelope)
+        return Redriven(inner, raw=True) if half is None else Refused(half)
     if envelope.dead is None:
         return Redriven(_resumed(found, envelope), raw=False)
-    return Redriven(rewrite(body, _ANEW), raw=False)
+    return Redriven(begun_anew(body), raw=False)
+
+
+def begun_anew(body: bytes) -> bytes:
+    """Return the message of a letter's event, at attempt 1, for the handler that the letter is owed to."""
+    return rewrite(body, _ANEW)
+
+
+def wrapped(envelope: Envelope) -> bytes | None:
+    """Return the bytes of an undecodable message, or their beginning, from the letter that holds them."""
+    if envelope.type != UNDECODABLE or envelope.dead is None:
+        return None
+    return envelope.data_base64
+
+
+def half_of(envelope: Envelope) -> str | None:
+    """Return why the bytes in a wrapper are not the message that came; None: they are."""
+    if not envelope.cut:
+        return None
+    return f"its last {envelope.cut} bytes did not fit into the letter, and half a message is none"
 
 
 def lineage_of(found: Found) -> Lineage:
     """Return what a letter has in common with one that is written when the same thing fails once more."""
     envelope = found.envelope
-    raw = found.body if envelope is None else _wrapped(envelope)
+    raw = found.body if envelope is None else wrapped(envelope)
     if envelope is None or raw is not None:
         return ("", hashlib.sha256(raw or b"").hexdigest(), None)
     return (envelope.source, envelope.id, envelope.owed)
@@ -200,7 +233,7 @@ def written(found: Found, began: float) -> Literal["before", "after", "unsure"]:
 
 _ANEW: Final[Mapping[str, object]] = dict.fromkeys(
     (
-        *("dawdleattempt", "dawdleerror", "dawdledead", "dawdletrial"),
+        *("dawdleattempt", "dawdleerror", "dawdledead", "dawdlequeue", "dawdletrial"),
         *("dawdlesince", "dawdledue", "dawdledelay"),
     )
 )
@@ -225,13 +258,6 @@ def _resumed(found: Found, envelope: Envelope) -> bytes:
     return rewrite(found.body, changes) if changes else found.body
 
 
-def _wrapped(envelope: Envelope) -> bytes | None:
-    """Return the bytes of an undecodable message, or their beginning, from the letter that holds them."""
-    if envelope.type != UNDECODABLE or envelope.dead is None:
-        return None
-    return envelope.data_base64
-
-
 def _error_of(envelope: Envelope) -> str:
     if envelope.dead is not None:
         return envelope.error or ""
@@ -248,6 +274,17 @@ def _event_in(envelope: Envelope, kinds: Kinds, codecs: Mapping[str, Codec]) -> 
         return None
 
 
+def _claimed(delivery: Delivery, signer: Signer) -> str | None:
+    """Return the queue that a letter names which this app cannot verify: another's, with keys of its own, names it."""
+    if not signer.size:
+        return None
+    try:
+        envelope = open_envelope(delivery.body)
+    except EventError:
+        return None
+    return envelope.queue if envelope.dead is not None else None
+
+
 def _of_no_event(delivery: Delivery, queue: str, error: str) -> DeadLetter:
     return DeadLetter(
         event_id=delivery.key,
@@ -261,4 +298,5 @@ def _of_no_event(delivery: Delivery, queue: str, error: str) -> DeadLetter:
         headers={},
         queue=queue,
         body=delivery.body,
+        origin=delivery.origin,
     )

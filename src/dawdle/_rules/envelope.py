@@ -67,6 +67,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None = msgspec.field(default=None, name="dawdleerror")
     dead: datetime | None = msgspec.field(default=None, name="dawdledead")
     """When it was given up, by the queue's clock; on letters alone."""
+    queue: str | None = msgspec.field(default=None, name="dawdlequeue")
+    """The identity of the queue that it was given up in; on letters alone."""
     cut: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = msgspec.field(default=0, name="dawdlecut")
     """Bytes at the end of an undecodable body that its letter had no room for."""
 

@@ -33,13 +33,13 @@ def undecodable(body: bytes, key: str, reason: str, now: float, terms: Terms) ->
         if delay <= 0:
             return Release(LONGEST_BACKOFF)
         return Forward((Copy(body=body, delay=delay, why="kept", reason=reason, as_is=True),), otherwise=delay)
-    letter = _wrapped(body, key, reason, now)
+    letter = _wrapped(body, key, reason, now, terms)
     if len(letter) > terms.max_body:
         frame = len(letter) - _base64_length(len(body))
         room = max(0, terms.max_body - frame - _LONGEST_CUT) // 4 * 3
         cut = len(body) - room
         reason = f"the last {cut} of its {len(body)} bytes are cut off here: {reason}"
-        letter = _wrapped(body[:room], key, reason, now, cut)
+        letter = _wrapped(body[:room], key, reason, now, terms, cut)
     return Forward((Copy(body=letter, delay=0.0, why="dead", reason=reason),), otherwise=LONGEST_BACKOFF)
 
 
@@ -47,7 +47,7 @@ _LONGEST_CUT: Final = 100
 """Bytes of what a letter says about a body that is cut."""
 
 
-def _wrapped(body: bytes, key: str, reason: str, now: float, cut: int = 0) -> bytes:
+def _wrapped(body: bytes, key: str, reason: str, now: float, terms: Terms, cut: int = 0) -> bytes:
     return write(
         {
             "specversion": "1.0",
@@ -56,11 +56,17 @@ def _wrapped(body: bytes, key: str, reason: str, now: float, cut: int = 0) -> by
             "type": UNDECODABLE,
             "time": moment(now),
             **dead(reason, now),
+            **_named(terms),
             **({"dawdlecut": cut} if cut else {}),
             "datacontenttype": "application/octet-stream",
             "data_base64": body,
         }
     )
+
+
+def _named(terms: Terms) -> dict[str, object]:
+    """Return what says which queue a letter belongs to; several may share one dead-letter queue."""
+    return {} if terms.queue is None else {"dawdlequeue": terms.queue}
 
 
 def _base64_length(length: int) -> int:
@@ -99,7 +105,7 @@ def dead(reason: str, now: float) -> dict[str, object]:
 
 
 _GONE: Final[Mapping[str, object]] = dict.fromkeys(
-    ("dawdledelay", "dawdledue", "dawdletrial", "dawdlesince", "dawdledead")
+    ("dawdledelay", "dawdledue", "dawdletrial", "dawdlesince", "dawdledead", "dawdlequeue")
 )
 """What no copy takes along: how long its original had to wait, how it was tried, and that it was dead once."""
 
@@ -122,7 +128,7 @@ def copy_of(
     """
     first = hop(delay, terms.reach)
     due = {"dawdledue": moment(now + delay)} if delay > first else {}
-    written = {**_GONE, **due, **changes}
+    written = {**_GONE, **due, **changes, **(_named(terms) if why == "dead" else {})}
     copy = Copy(body=rewrite(body, written), delay=first, why=why, handler=handler, reason=reason)
     if len(copy.body) <= terms.max_body or not terms.keeps_dead or why in _COMES_BACK:
         return copy
@@ -134,7 +140,7 @@ def copy_of(
     told = f"no copy of it fits, {why}: {len(brief):,} bytes, and {terms.max_body:,} is the most"
     told = f"{told}; {reason}" if reason else told
     owed = {"dawdleowed": changes["dawdleowed"]} if "dawdleowed" in changes else {}
-    return _squeezed(body, {**_GONE, **owed, **dead(told, now)}, handler, told, terms)
+    return _squeezed(body, {**_GONE, **owed, **dead(told, now), **_named(terms)}, handler, told, terms)
 
 
 def _squeezed(

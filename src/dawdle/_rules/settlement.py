@@ -30,6 +30,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     max_body: int
     """Bytes of the largest letter that the dead-letter queue takes, or of the largest message without one."""
 
+    queue: str | None = None
+    """The queue's identity, which its letters say; None: it has none, and a dead-letter queue to itself."""
+
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):
     """A message to be stored before the one in hand is acked."""

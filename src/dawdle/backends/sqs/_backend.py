@@ -11,6 +11,7 @@ import msgspec
 
 from dawdle._log import Log
 from dawdle.abc import Delivery, Fault, Limits, Outgoing, Release, Renew
+from dawdle.backends.sqs._identity import identity_of_url, says_account
 from dawdle.backends.sqs._place import Place, from_environment
 from dawdle.errors import BackendError, ConfigurationError
 
@@ -85,11 +86,17 @@ class SQS:
         )
         self._connection: Connection | None = None
         self._empty = 0
-        self._dead = self._behind(dead_letter_url or from_environment("DEAD_LETTER_URL"))
+        self._keeps_letters = False
+        self._dead = self._for_letters(dead_letter_url or from_environment("DEAD_LETTER_URL"))
         self._delayed = self._behind(delay_queue_url or from_environment("DELAY_QUEUE_URL"))
 
     def __repr__(self) -> str:
         return f"<SQS {self._place.url}>"
+
+    @property
+    def identity(self) -> str:
+        """Account and name of the queue, `account/name`, by which dead letters say where they came from."""
+        return identity_of_url(self._place.url)
 
     @property
     def dead_letters(self) -> "SQS | None":
@@ -156,7 +163,7 @@ class SQS:
             )
         arn = policy.get("deadLetterTargetArn")
         if self._dead is None and arn is not None:
-            self._dead = self._behind(self._place.beside(arn))
+            self._dead = self._for_letters(self._place.beside(arn))
         elif self._dead is None:
             _log.warning(
                 "%s has no dead-letter queue, so what cannot be handled is tried for ever: set dead_letter_url, or "
@@ -189,6 +196,7 @@ class SQS:
         found = await self._opened().receive(
             QueueUrl=self._place.url,
             wait=min(int(wait), _MAX_WAIT),
+            origin=self._keeps_letters,
             MaxNumberOfMessages=min(limit, _MAX_BATCH),
             VisibilityTimeout=int(self.limits.lease or 0),
         )
@@ -252,6 +260,14 @@ class SQS:
         behind._connection = self._connection
         behind._dead = behind._delayed = None
         behind._empty = 0
+        behind._keeps_letters = False
+        return behind
+
+    def _for_letters(self, url: str | None) -> "SQS | None":
+        """Return the queue that keeps what this one gives up, and what SQS moves from it."""
+        behind = self._behind(url)
+        if behind is not None:
+            behind._keeps_letters = says_account(self.identity)
         return behind
 
     def _opened(self) -> "Connection":

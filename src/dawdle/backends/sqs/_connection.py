@@ -28,6 +28,9 @@ ATTRIBUTES: Final = [
     "MessageGroupId",
 ]
 
+ORIGIN: Final = "DeadLetterQueueSourceArn"
+"""What SQS says of a message that its redrive policy moved, and of no other."""
+
 
 class Connection:
     """What one app and loop calls SQS with. Entries that failed inside a 200 become faults.
@@ -56,9 +59,13 @@ class Connection:
         """Close all connections."""
         await self._clients.close()
 
-    async def receive(self, *, wait: int, **arguments: object) -> list[Delivery]:
-        """Poll; never tried again here, since the receiver does that and knows when to stop."""
-        arguments |= {"WaitTimeSeconds": wait, "MessageSystemAttributeNames": ATTRIBUTES}
+    async def receive(self, *, wait: int, origin: bool, **arguments: object) -> list[Delivery]:
+        """Poll; never tried again here, since the receiver does that and knows when to stop.
+
+        `origin`: also ask which queue a message was moved from.
+        """
+        names = [*ATTRIBUTES, ORIGIN] if origin else ATTRIBUTES
+        arguments |= {"WaitTimeSeconds": wait, "MessageSystemAttributeNames": names}
         return await self._ask("receive_message", arguments, wait + self._answer, deliveries_of)
 
     async def batch(self, operation: str, url: str, entries: Sequence[Mapping[str, Any]]) -> list[Fault | None]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from dawdle.abc import Delivery, Fault, Outgoing
 from dawdle.backends.sqs._errors import as_fault
+from dawdle.backends.sqs._identity import identity_of_arn
 
 __all__ = ["answers_of", "deliveries_of", "sending"]
 
@@ -50,7 +51,7 @@ def _delivery(message: Mapping[str, Any], answered_at: float | None) -> Delivery
     received_at = answered_at  # by the second, rounded down
     if receives == 1 and "ApproximateFirstReceiveTimestamp" in attributes:
         received_at = int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000
-    sent = attributes.get("SentTimestamp")
+    sent, source = attributes.get("SentTimestamp"), attributes.get("DeadLetterQueueSourceArn")
     return Delivery(
         receipt=message["ReceiptHandle"],
         key=message["MessageId"],
@@ -59,4 +60,5 @@ def _delivery(message: Mapping[str, Any], answered_at: float | None) -> Delivery
         stored_at=None if sent is None else int(sent) / 1000,
         received_at=received_at,
         group=attributes.get("MessageGroupId"),
+        origin=None if source is None else identity_of_arn(source),
     )
