@@ -11,9 +11,9 @@ from dawdle._flow.ledger import Ledger
 from dawdle._flow.settler import Settler
 from dawdle._flow.work import Work
 from dawdle._log import Log
-from dawdle._rules.bounds import require_size
 from dawdle._rules.codec import open_event
-from dawdle._rules.envelope import Envelope, open_envelope, seconds
+from dawdle._rules.envelope import Envelope, seconds
+from dawdle._rules.intake import Incomplete, Unreadable, open_message
 from dawdle._rules.outcome import Interrupted
 from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
@@ -142,12 +142,12 @@ class Carrier:
         )
 
     async def _decide(self, hand: Hand, delivery: Delivery) -> tuple[Envelope | None, Settlement]:
-        try:
-            require_size(delivery.body, hand.queue.limits.max_body)
-            body = self._signer.unsigned(delivery.body)
-            envelope = open_envelope(body)
-        except EventError as error:
-            return None, undecodable(delivery.body, delivery.key, str(error), hand.now(self._clock), hand.home.terms)
+        found = open_message(delivery.body, self._signer, hand.queue.limits.max_body)
+        if isinstance(found, Unreadable):
+            return None, undecodable(found.body, delivery.key, found.reason, hand.now(self._clock), hand.home.terms)
+        body, envelope = found.body, found.envelope
+        if isinstance(found, Incomplete):
+            return envelope, unreadable(body, envelope, found.reason, hand.now(self._clock), hand.home.terms)
         try:
             return envelope, await self._work(hand, delivery, envelope, body)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end the app, nor lose the message
