@@ -225,6 +225,8 @@ Renew = Callable[[Sequence[str]], Awaitable[list[Fault | None]]]
 class Backend(Protocol):
     """One queue. Opened by `async with`, used by one app in one event loop, from many tasks at once.
 
+    One object serves one app at a time: an app refuses a backend that another has open, or one behind it.
+
     Every call that takes a batch takes at most `limits.max_batch` entries and returns one slot per entry: None
     for yes, a `Fault` for no. A call that fails as a whole raises `BackendError`. A call whose answer is lost
     may have been carried out.

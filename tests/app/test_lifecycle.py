@@ -560,7 +560,7 @@ async def test_a_handler_registered_or_removed_while_the_app_runs_counts_from_th
             seen.append(("second", event.number))
 
     service = Service()
-    async with running() as app, running() as other:
+    async with running() as app, running(Memory(clock=clock)) as other:
         app.register(first)
         app.register(service.second)
         assert app.handler_count() == app.handler_count(Placed) == 2

@@ -1,6 +1,7 @@
 """What cannot be read, or is not for this node: kept for another node, or dead-lettered with the reason."""
 
 import asyncio
+import copy
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ import pytest
 import dawdle
 from dawdle import Context, Retry
 from dawdle.abc import Limits, Outgoing
+from dawdle.backends._opening import Opening
 from dawdle.backends.memory import Memory
 from dawdle.hooks import DeadLettered, Forwarded
 from tests.app.events import Placed
@@ -21,6 +23,13 @@ class Shared(Memory):
     def __init__(self, **options):
         super().__init__(**options)
         self.limits: Limits = msgspec.structs.replace(self.limits, shared=True, max_delay=900)
+
+    def of_another_node(self):
+        """Return another object on the same queue: one object serves one app at a time."""
+        other = copy.copy(self)
+        other._dead = copy.copy(self._dead)
+        other._opening = other._dead._opening = Opening()
+        return other
 
 
 def foreign(**attributes):
@@ -148,7 +157,7 @@ async def test_an_event_that_this_node_does_not_know_is_handled_by_another(runni
         await queue.send([Outgoing(foreign(type="News", data={"number": number})) for number in range(20)])
         await clock.advance(100)
         assert len(queue.messages()) == 20
-        async with running(queue, registry=new):
+        async with running(queue.of_another_node(), registry=new):
             await clock.advance(40_000)
             assert sorted(number for number, _ in seen) == list(range(20))
             assert queue.messages() == []
@@ -189,7 +198,7 @@ async def test_a_retry_for_a_handler_that_this_node_lacks_waits_for_one_that_has
     async with running(queue):
         await queue.send([Outgoing(foreign(data={"number": 1}, dawdleowed="gone", dawdleattempt=3))])
         await clock.advance(10)
-        async with running(queue, registry=other):
+        async with running(queue.of_another_node(), registry=other):
             await clock.advance(100)
     assert runs == [("renamed", 3)]
 

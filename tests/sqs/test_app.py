@@ -6,8 +6,9 @@ from collections import Counter
 import msgspec
 import pytest
 
-from dawdle import Context, Dawdle, Registry, Retry
+from dawdle import BackendError, ConfigurationError, Context, Dawdle, Registry, Retry
 from dawdle.backends.sqs import SQS
+from dawdle.backends.sqs._connection import Connection
 from dawdle.hooks import Forwarded
 from dawdle.testing.sqs import SQSServer
 
@@ -210,3 +211,43 @@ async def test_at_saturation_an_event_costs_at_most_a_third_of_a_request(sqs):
             total = sum(server.requests.values())
     assert count == 4000
     assert total / 4000 <= 0.35, server.requests
+
+
+async def test_one_object_serves_one_app_at_a_time_and_the_next_afterwards(server, sqs, clock):
+    queue = sqs()
+    async with Dawdle(queue, registry=Registry(), clock=clock) as app:
+        with pytest.raises(ConfigurationError, match="one object serves one app at a time"):
+            await Dawdle(queue, registry=Registry(), clock=clock).__aenter__()
+        with pytest.raises(ConfigurationError, match="is open already"):
+            await queue.__aenter__()
+        await app.signal(Placed(1))
+    async with Dawdle(queue, registry=Registry(), clock=clock) as app:
+        await app.signal(Placed(2))
+    assert len(server.queue("orders")) == 2
+
+
+async def test_a_queue_that_stands_behind_another_is_opened_by_that_one_alone(server, sqs):
+    queue = sqs(dead_letter_url=server.queue_url("dead"))
+    async with queue:
+        with pytest.raises(ConfigurationError, match="is open already"):
+            await queue.dead_letters.__aenter__()
+        assert await queue.dead_letters.receive(1, 0) == []
+    async with queue.dead_letters:
+        with pytest.raises(ConfigurationError, match="is open already"):
+            await queue.__aenter__()
+        assert await queue.dead_letters.receive(1, 0) == []
+    async with queue:
+        assert await queue.dead_letters.receive(1, 0) == []
+
+
+async def test_an_object_whose_clients_cannot_be_made_may_be_opened_again(server, sqs, monkeypatch):
+    async def fail(connection):
+        raise BackendError("no client")
+
+    queue = sqs()
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "open", fail)
+        with pytest.raises(BackendError, match="no client"):
+            await queue.__aenter__()
+    async with queue:
+        assert await queue.receive(1, 0) == []

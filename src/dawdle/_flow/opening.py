@@ -1,6 +1,8 @@
 """How an app opens a backend, and what it refuses before anything runs on it. Decides nothing about messages."""
 
-from contextlib import AsyncExitStack
+import asyncio
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
 from dawdle.abc import Backend, Identified
@@ -13,8 +15,15 @@ MAX_IDENTITY: Final = 200
 
 
 async def open_backend(stack: AsyncExitStack, name: str, backend: Backend) -> None:
-    """Open a backend. Raises `ConfigurationError` for one that cannot make a message wait, or has no good identity."""
+    """Open a backend. Raises `ConfigurationError` for one that is open already, or that cannot serve.
+
+    That is one that can neither delay nor release for later, or has an identity that no letter can carry.
+    """
+    stack.enter_context(_alone_with(name, backend))
     await stack.enter_async_context(backend)
+    for behind in (backend.dead_letters, backend.delayed):
+        if behind is not None:
+            stack.enter_context(_alone_with(name, behind))
     limits = backend.limits
     if not limits.max_delay > 0 and not limits.can_release_later and backend.delayed is None:
         raise ConfigurationError(
@@ -22,6 +31,28 @@ async def open_backend(stack: AsyncExitStack, name: str, backend: Backend) -> No
             f"give it a second queue that can (delayed)"
         )
     identity_of(name, backend)
+
+
+_in_use: Final[dict[int, tuple[Backend, asyncio.AbstractEventLoop]]] = {}
+"""The backends that apps of this process have open, by id: a backend of one's own may be neither hashable nor weak."""
+
+
+@contextmanager
+def _alone_with(name: str, backend: Backend) -> Generator[None]:
+    """Keep a backend from every other app. What an app left in a loop that is closed keeps nothing."""
+    mine = (backend, asyncio.get_running_loop())
+    used = _in_use.setdefault(id(backend), mine)
+    if used is not mine and not used[1].is_closed():
+        raise ConfigurationError(
+            f"the queue {name!r} of this app is {backend!r}, which is open in an app already; one object serves one "
+            f"app at a time: leave that app first, or make another object for this one"
+        )
+    _in_use[id(backend)] = mine
+    try:
+        yield
+    finally:
+        if _in_use.get(id(backend)) is mine:
+            del _in_use[id(backend)]
 
 
 def identity_of(name: str, backend: Backend) -> str | None:

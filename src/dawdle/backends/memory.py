@@ -12,6 +12,7 @@ from typing import Self
 
 from dawdle._log import Log
 from dawdle.abc import Clock, Deadline, Delivery, Fault, Limits, Outgoing, Release, Renew, SystemClock
+from dawdle.backends._opening import Opening
 from dawdle.errors import ConfigurationError
 
 __all__ = ["Memory"]
@@ -42,7 +43,8 @@ class Memory:
     - `dead_letters`: whether there is a queue of the same kind for what was given up.
     - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`.
 
-    Use one in one event loop. `messages()` looks inside.
+    Use one in one app at a time, and in one event loop; a second opening is a `ConfigurationError`. `messages()` looks
+    inside.
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class Memory:
         # One lease for all, so the order of insertion is the order of expiry; a renewal inserts anew.
         self._held: dict[str, _Message] = {}
         self._waiters: dict[int, asyncio.Future[None]] = {}
+        self._opening = Opening()
         self._dead: Memory | None = None
         if dead_letters:
             self._dead = Memory(
                 lease=lease, max_body=max_body, max_batch=max_batch, dead_letters=False, clock=self._clock
             )
+            self._dead._opening = self._opening
 
     @property
     def dead_letters(self) -> "Memory | None":
@@ -96,11 +100,13 @@ class Memory:
         return
 
     async def __aenter__(self) -> Self:
+        self._opening.begin(self)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._opening.end()
         left = len(self.messages())
         if left:
             _log.warning("messages left in memory that end with the process: %d; a durable queue keeps them", left)

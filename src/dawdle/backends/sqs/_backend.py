@@ -11,6 +11,7 @@ import msgspec
 
 from dawdle._log import Log
 from dawdle.abc import Delivery, Fault, Limits, Outgoing, Release, Renew
+from dawdle.backends._opening import Opening
 from dawdle.backends.sqs._identity import identity_of_url, says_account
 from dawdle.backends.sqs._place import Place, from_environment
 from dawdle.errors import BackendError, ConfigurationError
@@ -38,6 +39,8 @@ _FEWEST_RECEIVES: Final = 50
 
 class SQS:
     """One standard queue of Amazon SQS. A queue URL suffices: nothing is listed or created.
+
+    Use one in one app at a time; a second opening is a `ConfigurationError`.
 
     - `queue_url`: without it `DAWDLE_SQS_QUEUE_URL`.
     - `region`, `endpoint_url`: without them `DAWDLE_SQS_REGION` and `DAWDLE_SQS_ENDPOINT_URL`, then what the URL says,
@@ -85,6 +88,7 @@ class SQS:
             retention=_DEFAULT_RETENTION,
         )
         self._connection: Connection | None = None
+        self._opening = Opening()
         self._empty = 0
         self._keeps_letters = False
         self._dead = self._for_letters(dead_letter_url or from_environment("DEAD_LETTER_URL"))
@@ -111,7 +115,12 @@ class SQS:
     async def __aenter__(self) -> Self:
         from dawdle.backends.sqs._connection import Connection  # noqa: PLC0415 - who has no SQS loads no AWS code
 
-        self._connection = await Connection(self._place, int(self.limits.max_wait)).open()
+        self._opening.begin(self)
+        try:
+            self._connection = await Connection(self._place, int(self.limits.max_wait)).open()
+        except BaseException:
+            self._opening.end()
+            raise
         for behind in (self._dead, self._delayed):
             if behind is not None:
                 behind._connection = self._connection
@@ -124,7 +133,10 @@ class SQS:
         for behind in (self._dead, self._delayed):
             if behind is not None:
                 behind._connection = None
-        await connection.close()
+        try:
+            await connection.close()
+        finally:
+            self._opening.end()
 
     async def about_to_receive(self) -> None:
         """Read the queue's attributes: how long it keeps messages, and where it puts what was received too often.
@@ -258,6 +270,7 @@ class SQS:
         behind._place = Place.of(url, self._place.region, self._place.endpoint)
         behind.limits = self.limits
         behind._connection = self._connection
+        behind._opening = self._opening
         behind._dead = behind._delayed = None
         behind._empty = 0
         behind._keeps_letters = False

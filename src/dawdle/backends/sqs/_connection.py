@@ -59,7 +59,7 @@ class Connection:
         """Close all connections."""
         await self._clients.close()
 
-    async def receive(self, *, wait: int, origin: bool, **arguments: object) -> list[Delivery]:
+    async def receive(self, *, wait: int, origin: bool = False, **arguments: object) -> list[Delivery]:
         """Poll; never tried again here, since the receiver does that and knows when to stop.
 
         `origin`: also ask which queue a message was moved from.
