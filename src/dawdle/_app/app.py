@@ -1,12 +1,13 @@
 """Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Self, Unpack
 
 from dawdle._app import current as _current
+from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.options import Headers, Lifespan, Settings
 from dawdle._app.signaling import Signaling, event_id_of
@@ -17,9 +18,8 @@ from dawdle._flow.letters import Letters
 from dawdle._flow.parts import Plan
 from dawdle._flow.queue import Queue
 from dawdle._flow.watch import Watch
-from dawdle._rules.choice import Choice, Where, choose
+from dawdle._rules.choice import Choice
 from dawdle._rules.codec import JSON
-from dawdle._rules.dead_letter import DeadLetter
 from dawdle._rules.envelope import open_envelope
 from dawdle._rules.health import Health
 from dawdle._rules.registry import HandlerOptions, Registry
@@ -38,7 +38,7 @@ _DEFAULT: Final = "default"
 _OPENING: Final = "its queue is not open yet"
 
 
-class Dawdle:
+class Dawdle(DeadLetterCalls):
     """An app: a queue, the handlers that it runs, and everything in between.
 
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
@@ -273,66 +273,6 @@ class Dawdle:
         In memory that is exact; elsewhere it means that nothing was in hand and a receive then came back empty.
         """
         await self._running().idle()
-
-    def dead_letters(self, *, queue: str | None = None, foreign: bool = False) -> AsyncGenerator[DeadLetter]:
-        """Look at what was given up: `async for letter in app.dead_letters():`. It needs no listener.
-
-        What was looked at is hidden from others who look, and from `redrive` and `purge`, until the loop ends, and for
-        no longer than the queue's lease (60 s on SQS). Then all of it is visible again. A loop that is left by
-        `break` ends when its iterator is collected, at once as a rule; `contextlib.aclosing` ends it for sure. Letters
-        that are written after the loop began are not in it.
-
-        Several queues may share a dead-letter queue. Letters that say another queue than this one are left out, unless
-        `foreign` is true.
-
-        The loop raises `BackendError` when the queue does not answer, and `ConfigurationError` when there is none.
-        """
-        choice = choose("dead_letters()", (), self._roster, foreign=foreign)
-        return self._letters(queue, choice).look()
-
-    async def redrive(
-        self,
-        *types: type | str,
-        handler: str | None = None,
-        older_than: float | timedelta | None = None,
-        where: Where | None = None,
-        queue: str | None = None,
-        foreign: bool = False,
-    ) -> int:
-        """Put dead letters back into their queue, and return how many: all of them, or those that all of this fits.
-
-        - `types`: event classes, each with its subclasses, or names on the wire.
-        - `handler`: the name in `letter.handler`.
-        - `older_than`: seconds or a timedelta since it was given up; of a letter that SQS moved, since it was stored.
-        - `where`: a function that is true of the `DeadLetter`. One that raises ends the call with that error.
-        - `queue`: the name of the queue.
-        - `foreign`: also letters of other queues, which share its dead-letter queue. They come into this queue. So do
-          those of which nothing says whose they are, which else are left unless the app knows their type, or the call
-          names their type or their handler.
-
-        Each starts anew, at attempt 1, for the handler that failed and for no other. What is given up again meanwhile
-        waits for the next call. A letter is deleted when its copy is stored: cut short, some may be redriven twice and
-        none is lost. Raises `BackendError` when the queue does not answer, and says how many were redriven.
-        """
-        choice = choose(
-            "redrive()", types, self._roster, handler=handler, older_than=older_than, where=where, foreign=foreign
-        )
-        return await self._letters(queue, choice).redrive()
-
-    async def purge(
-        self,
-        *types: type | str,
-        handler: str | None = None,
-        older_than: float | timedelta | None = None,
-        where: Where | None = None,
-        queue: str | None = None,
-        foreign: bool = False,
-    ) -> int:
-        """Delete dead letters for good, and return how many. Takes and raises what `redrive` does."""
-        choice = choose(
-            "purge()", types, self._roster, handler=handler, older_than=older_than, where=where, foreign=foreign
-        )
-        return await self._letters(queue, choice).purge()
 
     async def ended(self) -> None:
         """Return when the app has died or been left."""
