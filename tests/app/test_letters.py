@@ -604,3 +604,23 @@ async def test_an_identity_that_no_letter_can_carry_is_told_at_the_start(running
     with pytest.raises(ConfigurationError, match="the backend of the queue 'default' has the identity"):
         async with running(queue):
             pass
+
+
+async def test_letters_whose_data_does_not_fit_are_left_with_a_warning_and_chosen_by_their_wire_name(
+    running, queue, clock, mended, caplog
+):
+    async with running() as app:
+        await queue.send(
+            [Outgoing(b'{"specversion":"1.0","id":"e","source":"/x","type":"Placed","data":{"number":"x"}}')]
+        )
+        await app.signal(Placed(7))
+        await clock.advance(10)
+        await app.stop_listener()
+        assert len(await looked_at(app)) == 2
+        caplog.clear()
+        assert await app.redrive(Placed, where=lambda letter: letter.event.number > 0) == 1
+        assert "left 1 dead letters where they are: their data does not fit their type" in caplog.text
+        assert visible(queue) == 1
+        caplog.clear()
+        assert await app.purge("Placed", where=lambda letter: letter.event is None) == 1
+        assert caplog.text == ""

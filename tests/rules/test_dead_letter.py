@@ -444,3 +444,14 @@ def test_a_letter_that_only_says_that_it_is_packed_is_no_event_and_is_redriven_a
     found = read(body)
     assert found.letter.event is None
     assert redriven(found) == Redriven(body, raw=True)
+
+
+def test_where_is_asked_of_events_alone_if_the_call_names_classes_alone():
+    body, odd = dead_body(data={"text": "x"}), dead_body(data={"text": 7})
+    for where in (lambda letter: letter.event.text == "x", lambda letter: True):
+        assert chosen(body, Placed, where=where)
+        assert chosen(body, Unheard, Placed, where=where)
+        assert not chosen(odd, Placed, where=where), "it has no event that could be asked for its text"
+    assert chosen(odd, Placed)
+    for types in ((), ("Placed",), (Placed, "else"), (object,)):
+        assert chosen(odd, *types, where=lambda letter: letter.event is None)

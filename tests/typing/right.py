@@ -360,6 +360,14 @@ def is_meant(letter: dawdle.DeadLetter) -> bool:
     return isinstance(letter.event, Placed) and letter.handler is not None
 
 
+def is_meant_of_a(letter: dawdle.DeadLetter[A]) -> bool:
+    return letter.event.a > 0
+
+
+def is_meant_of_either(letter: dawdle.DeadLetter[A | B]) -> bool:
+    return isinstance(letter.event, B)
+
+
 async def apps(clock: Clock) -> None:
     dawdle.Dawdle()
     dawdle.Dawdle(Memory(clock=clock), clock=clock, lifespan=lifespan, hooks=[watch, watch_anything])
@@ -393,10 +401,23 @@ async def apps(clock: Clock) -> None:
         async for letter in app.dead_letters(queue="default"):
             assert_type(letter, dawdle.DeadLetter)
             assert_type(letter.event, object | None)
+            assert_type(letter.origin, str | None)
+            if isinstance(letter.event, A):
+                assert_type(letter.event.a, int)
             assert_type(letter.dead_at, datetime | None)
         async with aclosing(app.dead_letters()) as letters:
             assert_type(await anext(letters), dawdle.DeadLetter)
         assert_type(await app.redrive(), int)
+        assert_type(await app.redrive(A, where=lambda letter: letter.event.a > 0), int)
+        assert_type(await app.redrive(A, where=is_meant_of_a), int)
+        assert_type(await app.redrive(A, where=is_meant), int)
+        assert_type(await app.redrive(A, B, where=is_meant_of_either), int)
+        assert_type(await app.redrive(A, B, D, where=is_meant), int)
+        assert_type(await app.redrive(object, foreign=True), int)
+        assert_type(await app.purge(A, where=lambda letter: letter.event.a > 0, foreign=True), int)
+        assert_type(await app.purge(where=lambda letter: letter.origin is None), int)
+        async with aclosing(app.dead_letters(foreign=True)) as letters:
+            assert_type(await anext(letters), dawdle.DeadLetter[object | None])
         assert_type(await app.redrive(A, "b", handler="h", older_than=60, where=is_meant, queue="default"), int)
         assert_type(await app.purge(A, B, older_than=timedelta(days=30), where=lambda letter: letter.attempts > 1), int)
     run: Callable[[], None] = dawdle.Dawdle().run

@@ -55,3 +55,24 @@ def test_what_is_right_passes_and_what_is_wrong_is_an_error_where_it_says_so(che
     assert [(number, lines[number - 1].strip()) for number in sorted(wanted - wrong)] == [], "these pass and should not"
     assert [(line, text) for name, line, text in found if name == "wrong.py" and line not in wanted] == []
     assert len(wanted) > 100, "the marks were found"
+
+
+GUIDE = HERE.parents[1] / "docs/guides/dead-letters.md"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("checker", CHECKERS)
+def test_the_examples_of_the_dead_letters_guide_pass(checker, tmp_path):
+    if find_spec(checker) is None:
+        pytest.skip(f"{checker} is not installed")
+    blocks = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert any("letter.event.total" in block for block in blocks), "the one that asks an event for its field"
+    for number, block in enumerate(blocks):
+        (tmp_path / f"example_{number}.py").write_text(block, encoding="utf-8")
+    if checker == "mypy":
+        done = run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", "cache", "."], tmp_path)
+    else:
+        settings = {"typeCheckingMode": "strict", "include": ["."]}
+        (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+        done = run([sys.executable, "-m", "pyright", "--pythonpath", sys.executable], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -129,6 +129,10 @@ dawdle.event("x")(5)  # error
 # Signals
 
 
+def is_meant_of_b(letter: dawdle.DeadLetter[B]) -> bool:
+    return bool(letter.event)
+
+
 async def signals(app: dawdle.Dawdle) -> object:
     await dawdle.signal()  # error
     await dawdle.signal(A(), 5)  # error
@@ -150,6 +154,13 @@ async def signals(app: dawdle.Dawdle) -> object:
     await app.redrive(7)  # error
     await app.redrive(A, handler=takes_a)  # error
     await app.redrive(older_than="1h")  # error
+    await app.redrive(where=lambda letter: letter.event.a > 0)  # error
+    await app.redrive(A, where=lambda letter: letter.event.b > 0)  # error
+    await app.redrive(A, where=is_meant_of_b)  # error
+    await app.redrive(where=is_meant_of_b)  # error
+    await app.redrive(A, "b", where=is_meant_of_b)  # error
+    await app.redrive(A, foreign="mails")  # error
+    await app.purge(A, where=is_meant_of_b)  # error
     await app.purge(where="all")  # error
     await app.purge(older="1h")  # error
     one: int = await dawdle.signal(A())  # error

@@ -1,7 +1,8 @@
 """What an app says of its dead letters: its calls, with their arguments read. What they do is done elsewhere."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import timedelta
+from typing import TypeVar, overload
 
 from dawdle._flow.letters import Letters
 from dawdle._rules.choice import Choice, Where, choose
@@ -9,6 +10,9 @@ from dawdle._rules.dead_letter import DeadLetter
 from dawdle._rules.roster import Roster
 
 __all__ = ["DeadLetterCalls"]
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 class DeadLetterCalls:
@@ -32,6 +36,34 @@ class DeadLetterCalls:
         choice = choose("dead_letters()", (), self._roster, foreign=foreign)
         return self._letters(queue, choice).look()
 
+    @overload
+    async def redrive(
+        self,
+        kind: type[A],
+        /,
+        *,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Callable[[DeadLetter[A]], object] | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
+    ) -> int: ...
+
+    @overload
+    async def redrive(
+        self,
+        kind: type[A],
+        other: type[B],
+        /,
+        *,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Callable[[DeadLetter[A | B]], object] | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
+    ) -> int: ...
+
+    @overload
     async def redrive(
         self,
         *types: type | str,
@@ -40,13 +72,25 @@ class DeadLetterCalls:
         where: Where | None = None,
         queue: str | None = None,
         foreign: bool = False,
+    ) -> int: ...
+
+    async def redrive(
+        self,
+        *types: type | str,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Callable[..., object] | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
     ) -> int:
         """Put dead letters back into their queue, and return how many: all of them, or those that all of this fits.
 
         - `types`: event classes, each with its subclasses, or names on the wire.
         - `handler`: the name in `letter.handler`.
         - `older_than`: seconds or a timedelta since it was given up; of a letter that SQS moved, since it was stored.
-        - `where`: a function that is true of the `DeadLetter`. One that raises ends the call with that error.
+        - `where`: a function that is true of the `DeadLetter`. One that raises ends the call with that error. If all
+          `types` are classes, it is asked of letters whose event is of one of them, and not of those whose data does
+          not fit its type: these are left, and a warning says how many.
         - `queue`: the name of the queue.
         - `foreign`: also letters of other queues, which share its dead-letter queue. They come into this queue. So do
           those of which nothing says whose they are, which else are left unless the app knows their type, or the call
@@ -61,12 +105,50 @@ class DeadLetterCalls:
         )
         return await self._letters(queue, choice).redrive()
 
+    @overload
+    async def purge(
+        self,
+        kind: type[A],
+        /,
+        *,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Callable[[DeadLetter[A]], object] | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
+    ) -> int: ...
+
+    @overload
+    async def purge(
+        self,
+        kind: type[A],
+        other: type[B],
+        /,
+        *,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Callable[[DeadLetter[A | B]], object] | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
+    ) -> int: ...
+
+    @overload
     async def purge(
         self,
         *types: type | str,
         handler: str | None = None,
         older_than: float | timedelta | None = None,
         where: Where | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
+    ) -> int: ...
+
+    async def purge(
+        self,
+        *types: type | str,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        where: Callable[..., object] | None = None,
         queue: str | None = None,
         foreign: bool = False,
     ) -> int:

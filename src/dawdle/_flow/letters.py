@@ -96,6 +96,7 @@ class Letters:
     def _tell_left(self) -> None:
         """Say what was left that the caller may have meant: an answer of 0 would not tell it from an empty queue."""
         others, unknown = self._answers["of another queue"], self._answers["of no known queue"]
+        eventless = self._answers["without its event"]
         if others:
             _log.info(
                 "left %d dead letters where they are: they are of other queues than %s, which share its dead-letter "
@@ -109,6 +110,12 @@ class Letters:
                 "know their types; if they are of %s, name their types or their handler, or say foreign=True",
                 unknown,
                 self._queue.identity,
+            )
+        if eventless:
+            _log.warning(
+                "left %d dead letters where they are: their data does not fit their type, so where= cannot be asked; "
+                "name the type by its name on the wire, as text, and where= gets letters whose event is None",
+                eventless,
             )
 
     async def _act_on(self, chosen: Sequence[Found], act: Callable[[Found], Awaitable[bool]]) -> None:

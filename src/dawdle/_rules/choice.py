@@ -21,7 +21,7 @@ from dawdle.errors import ConfigurationError, shown
 
 __all__ = ["Answer", "Choice", "Where", "choose"]
 
-Answer = Literal["taken", "not meant", "of another queue", "of no known queue"]
+Answer = Literal["taken", "not meant", "of another queue", "of no known queue", "without its event"]
 """Whether a letter is taken, and why one is left that all else fits."""
 
 Where = Callable[[DeadLetter], object]
@@ -38,6 +38,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     handlers: frozenset[str] | None = None
     older_than: float | None = None
     where: Where | None = None
+    events: tuple[type, ...] = ()
+    """The classes that the event of a letter must be of for `where` to be asked; none: it is asked of any letter."""
     foreign: bool = False
     """Letters of other queues are meant as well."""
 
@@ -52,7 +54,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
             return "of another queue"
         if queue is not None and not self.foreign and not found.says_whose and not self._is_known(found.letter):
             return "of no known queue"
-        return "taken" if self.where is None or self.where(found.letter) else "not meant"
+        if self.where is None:
+            return "taken"
+        if self.events and not isinstance(found.letter.event, self.events):
+            return "without its event"
+        return "taken" if self.where(found.letter) else "not meant"
 
     def shows(self, found: Found, queue: str | None) -> bool:
         """Whether a letter may be looked at: one that does not say that it is another queue's."""
@@ -106,6 +112,7 @@ def choose(
         handlers=None if handler is None else _names_of(who, handler, roster),
         older_than=None if older_than is None else _age(who, older_than),
         where=where,
+        events=tuple(classes) if len(classes) == len(types) else (),
         foreign=foreign,
     )
 

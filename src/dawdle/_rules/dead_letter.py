@@ -8,7 +8,7 @@ life. What dawdle gave up starts anew, at attempt 1, for the handler that it is 
 import hashlib
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Generic, Literal
 
 import msgspec
 
@@ -20,6 +20,15 @@ from dawdle._rules.packing import unpack
 from dawdle._rules.signing import Signer
 from dawdle.abc import Codec, Delivery
 from dawdle.errors import EventError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # both type checkers bring it along, so that it is no dependency
+
+    E_co = TypeVar("E_co", covariant=True, default=object | None)
+else:
+    from typing import TypeVar  # has defaults from Python 3.13 on
+
+    E_co = TypeVar("E_co", covariant=True)
 
 __all__ = [
     "MOVED",
@@ -48,10 +57,11 @@ Lineage = tuple[str, str, str | None]
 """Source and id of an event, and the handler that it is owed to."""
 
 
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
     """An event that was given up, or one handler's claim on it: what `dead_letters()` yields. Facts; nothing here acts.
 
-    Its repr shows neither the event nor the body.
+    `DeadLetter[OrderPlaced]` has an event of that type, `DeadLetter` may have none. Its repr shows neither the event
+    nor the body.
     """
 
     event_id: str
@@ -69,7 +79,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     """The attempt in which it was given up, from 1."""
 
-    event: object | None
+    event: E_co
     """The event, if this app knows its type and its codec and the data fits; else None."""
 
     dead_at: datetime | None
