@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import tracemalloc
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from dawdle import BackendError, ConfigurationError, Context, Registry, Reject, Retry
-from dawdle.abc import Fault, Outgoing
+from dawdle.abc import Delivery, Fault, Outgoing
 from dawdle.backends.memory import Memory
 from tests.app.events import Cancelled, Placed
 
@@ -624,3 +625,74 @@ async def test_letters_whose_data_does_not_fit_are_left_with_a_warning_and_chose
         caplog.clear()
         assert await app.purge("Placed", where=lambda letter: letter.event is None) == 1
         assert caplog.text == ""
+
+
+class Endless(Memory):
+    """A dead-letter queue of letters that take no memory themselves: each is made when it is received."""
+
+    def __init__(self, count, **options):
+        super().__init__(dead_letters=False, max_batch=10, **options)
+        self.left = count
+        self.tasks = 0
+        self.released = 0
+
+    async def receive(self, limit, wait):
+        count = min(limit, self.left)
+        self.left -= count
+        return [self.letter(self.left + number) for number in range(count)]
+
+    def letter(self, number):
+        body = (
+            b'{"specversion":"1.0","id":"%d","source":"/x","type":"Placed","dawdledead":"2025-06-15T15:06:40Z"}'
+            % number
+        )
+        return Delivery("r" * 400 + str(number), f"key-{number}", body)
+
+    async def release(self, batch):
+        self.tasks = max(self.tasks, len(asyncio.all_tasks()))
+        self.released += len(batch)
+        return [None] * len(batch)
+
+    async def ack(self, receipts):
+        return [None] * len(receipts)
+
+
+class Nowhere(Memory):
+    async def send(self, batch):
+        return [None] * len(batch)
+
+
+@pytest.mark.slow
+async def test_a_walk_takes_little_memory_for_each_letter_and_few_tasks_for_all(running, clock, mended):
+    queue = Nowhere(clock=clock)
+    for use, most in ((looked_at_one_by_one, 1300), (lambda app: app.redrive(), 400), (lambda app: app.purge(), 250)):
+        queue._dead = dead = Endless(5_000, clock=clock)
+        async with running(queue, start_listener=False) as app:
+            gc.collect()
+            tracemalloc.start()
+            try:
+                assert await use(app) == 5_000
+                (_, peak) = tracemalloc.get_traced_memory()
+            finally:
+                tracemalloc.stop()
+        assert peak / 5_000 < most, "bytes a letter"
+        assert dead.tasks < 1100
+
+
+async def looked_at_one_by_one(app):
+    count = 0
+    async for _ in app.dead_letters():
+        count += 1
+    return count
+
+
+async def test_a_walk_gives_back_no_more_than_what_a_lease_covers(running, clock, mended):
+    queue = Memory(clock=clock)
+    queue._dead = dead = Endless(100, clock=clock, lease=30)
+    async with running(queue, start_listener=False) as app:
+        count = 0
+        async for _ in app.dead_letters():
+            count += 1
+            await clock.advance(1)
+    assert count == 100
+    assert 20 <= dead.released <= 40, "the others were visible again by themselves"

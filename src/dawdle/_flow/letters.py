@@ -9,7 +9,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Final
+from itertools import islice, takewhile
+from math import inf
+from typing import Final, NamedTuple
 
 from dawdle._flow.queue import Queue
 from dawdle._log import Log
@@ -17,7 +19,6 @@ from dawdle._rules.choice import Answer, Choice
 from dawdle._rules.dead_letter import (
     DeadLetter,
     Found,
-    Lineage,
     Refused,
     lineage_of,
     read_letter,
@@ -40,6 +41,17 @@ BARREN: Final = 3
 written after it began. And as many empty ones, where one alone may have missed some."""
 
 
+RELEASES_AT_ONCE: Final = 1000
+"""Letters that are given back side by side. Each takes a task meanwhile, and all that a walk held may be very many."""
+
+
+class _Held(NamedTuple):
+    """What a received letter is given back by, and until when that is of use, by the clock's `monotonic()`."""
+
+    receipt: str
+    until: float
+
+
 class Letters:
     """One look at the dead letters of one queue."""
 
@@ -53,10 +65,12 @@ class Letters:
         self._choice = choice
         self._dead: Queue
         self._began: float | None = None
-        self._seen: set[str] = set()
-        self._held: dict[str, str] = {}
-        self._later = 0
-        self._moved: set[Lineage] = set()
+        # A walk may come across a hundred thousand letters. So it remembers keys and lineages by their hashes, 64 bits
+        # that nobody outside can foresee: should two ever be the same, a letter waits for the next call.
+        self._seen: set[int] = set()
+        self._moved: set[int] = set()
+        self._held: dict[int, _Held] = {}
+        self._returning = 0
         self._count = 0
         self._answers: Counter[Answer] = Counter()
 
@@ -131,7 +145,7 @@ class Letters:
         now = found.delivery.received_at
         if self._moved and self._began is not None and written(found, self._began) == "unsure":
             source, event_id, handler = lineage_of(found)
-            if not self._moved.isdisjoint({(source, event_id, handler), (source, event_id, None)}):
+            if not self._moved.isdisjoint({hash((source, event_id, handler)), hash((source, event_id, None))}):
                 return False
         answer = self._choice.answer(found, self._queue.identity, self._clock.now() if now is None else now)
         self._answers[answer] += 1
@@ -150,9 +164,10 @@ class Letters:
                 raise
             _log.warning("the letter %r is left where it is: %s; purge it", letter.event_id, error)
             return False
-        self._moved.add(lineage_of(found))  # it may fail again at once, and is then not for this call
+        self._moved.add(hash(lineage_of(found)))  # it may fail again at once, and is then not for this call
+        self._returning -= 1
         try:
-            await self._dead.ack(self._held.pop(found.delivery.key))
+            await self._dead.ack(self._let_go(found))
         except BackendError as error:
             _log.warning(
                 "the letter %r is redriven, and could not be deleted; it may be redriven twice: %s",
@@ -162,9 +177,16 @@ class Letters:
         return True
 
     async def _delete(self, found: Found) -> bool:
-        await self._dead.ack(self._held[found.delivery.key])
-        del self._held[found.delivery.key]
+        held = self._held.get(hash(found.delivery.key))
+        await self._dead.ack(found.delivery.receipt if held is None else held.receipt)
+        self._let_go(found)
+        self._returning -= 1
         return True
+
+    def _let_go(self, found: Found) -> str:
+        """Hold a letter no longer, and return its latest receipt."""
+        held = self._held.pop(hash(found.delivery.key), None)
+        return found.delivery.receipt if held is None else held.receipt
 
     async def _batches(self) -> AsyncGenerator[list[Found]]:
         """Yield what was there when it began; at its end, whatever ends it, give back what is still held."""
@@ -189,36 +211,55 @@ class Letters:
     def _take(self, deliveries: Sequence[Delivery]) -> list[Found]:
         """Hold what was received, and return the letters that were not seen, and not written after we began."""
         batch: list[Found] = []
+        self._forget_stale()
         for delivery in deliveries:
-            self._held[delivery.key] = delivery.receipt
-            if delivery.key in self._seen:
+            key = hash(delivery.key)
+            self._hold(key, delivery.receipt)
+            if key in self._seen:
                 continue
-            self._seen.add(delivery.key)
+            self._seen.add(key)
             if self._began is None:
                 self._began = self._clock.now() if delivery.received_at is None else delivery.received_at
             found = read_letter(delivery, self._queue.name, self._choice.kinds, self._codecs, self._signer)
-            if written(found, self._began) == "after":
-                self._later += 1
-            else:
+            if written(found, self._began) != "after":
+                self._returning += 1
                 batch.append(found)
         return batch
 
+    def _hold(self, key: int, receipt: str) -> None:
+        """Note what a letter is given back by; those whose lease ends first stay in front."""
+        lease = self._dead.limits.lease
+        until = inf if lease is None else self._clock.monotonic() + lease
+        self._held.pop(key, None)
+        self._held[key] = _Held(receipt, until)
+
+    def _forget_stale(self) -> None:
+        """Forget the receipts of what is visible again by itself, so that no more are kept than a lease covers."""
+        now = self._clock.monotonic()
+        for key in list(takewhile(lambda key: self._held[key].until <= now, self._held)):
+            del self._held[key]
+
     def _may_return(self) -> int:
-        """Return how many letters we hold that come again when their lease ends, and may do so before a new one."""
-        return len(self._held) - self._later
+        """Return how many letters come again when their lease ends, and may do so before one that was never seen."""
+        return self._returning
 
     async def _give_back(self) -> None:
         """Release all that is held, at once. What cannot be is visible again when its lease ends."""
-        held = list(self._held.values())
-        self._held.clear()
-        answers = await asyncio.gather(*(self._dead.release(each, 0.0) for each in held), return_exceptions=True)
-        failed = [each for each in answers if isinstance(each, BackendError) and each.kind != "lost"]
-        if failed:
+        self._forget_stale()
+        failed = 0
+        last: BackendError | None = None
+        while self._held:
+            some = [self._held.pop(key).receipt for key in list(islice(self._held, RELEASES_AT_ONCE))]
+            answers = await asyncio.gather(*(self._dead.release(each, 0.0) for each in some), return_exceptions=True)
+            for each in answers:
+                if isinstance(each, BackendError) and each.kind != "lost":
+                    failed, last = failed + 1, each
+        if last is not None:
             _log.warning(
                 "dead letters of %s that are hidden until their lease ends, since they could not be given back: %d; %s",
                 self._queue.name,
-                len(failed),
-                failed[0],
+                failed,
+                last,
             )
 
 
