@@ -66,7 +66,7 @@ class Letters:
         self._dead: Queue
         self._began: float | None = None
         # A walk may come across a hundred thousand letters. So it remembers keys and lineages by their hashes, 64 bits
-        # that nobody outside can foresee: should two ever be the same, a letter waits for the next call.
+        # that no stranger can foresee: should two ever be the same, a letter waits for the next call.
         self._seen: set[int] = set()
         self._moved: set[int] = set()
         self._held: dict[int, _Held] = {}

@@ -33,7 +33,7 @@ class Queue:
         self._spawn = spawn
         self._unclaimed = unclaimed
         self._signer = signer
-        self.identity = identity_of(name, backend)
+        self.identity: str | None = identity_of(name, backend) if home is None else home.identity
         """What it is called in every app that uses it; None where the backend does not say."""
         self.delayed = self._behind(backend.delayed)
         self.dead = self._behind(backend.dead_letters)
