@@ -18,7 +18,7 @@ class Work(msgspec.Struct, frozen=True):
     body: bytes
     hand: Hand
     handlers: tuple[Handler, ...]
-    results: dict[str, Result] = msgspec.field(default_factory=dict)
+    results: dict[str, Result] = msgspec.field(default_factory=dict[str, Result])
     """By handler's name: what has come of those that have ended."""
 
     def __repr__(self) -> str:
