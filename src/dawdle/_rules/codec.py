@@ -3,18 +3,16 @@
 What msgspec knows, it reads and writes itself; a pydantic model does it by its own methods, also inside a struct.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from itertools import chain, repeat
-from math import isfinite
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from dawdle._rules.bounds import require_depth
+from dawdle._rules.endless import refuse_endless, require_json
 from dawdle._rules.envelope import Envelope, write
+from dawdle._rules.models import Model, dump, load
 from dawdle._rules.telling import cause_without_data, without_data
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError
@@ -28,65 +26,26 @@ HEADROOM: Final = 4096
 E = TypeVar("E")
 
 
-class _Model(Protocol):
-    """The part of a pydantic model that we touch. Its warnings repeat the values that they are about."""
-
-    def model_dump(self, *, mode: str, by_alias: bool, warnings: bool) -> dict[str, object]: ...
-    def model_dump_json(self, *, by_alias: bool, warnings: bool) -> str: ...
-    @classmethod
-    def model_validate(cls, obj: object) -> object: ...
-    @classmethod
-    def model_validate_json(cls, json_data: bytes | str) -> object: ...
-
-
-def _dump(value: object) -> object:
-    """Encode what msgspec does not know: a pydantic model inside a struct."""
-    if kind_of(type(value)) == "pydantic":
-        return cast("_Model", value).model_dump(mode="json", by_alias=True, warnings=False)
-    raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
-
-
-def _load(kind: type, value: object) -> object:
-    """Decode what msgspec does not know: a pydantic model inside a struct.
-
-    It was dumped in pydantic's JSON mode, so it is validated as JSON: else a strict model takes no text for a date.
-    """
-    if kind_of(kind) != "pydantic":
-        raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
-    try:
-        return _validated(cast("_Model", kind), value)
-    except ValueError as error:  # pydantic's, whose text msgspec would make its own
-        raise ValueError(without_data(error, kind)) from None
-
-
-def _validated(model: _Model, value: object) -> object:
-    try:
-        text = json.dumps(value)  # which carries NaN, as MessagePack does
-    except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
-        return model.model_validate(value)
-    return model.model_validate_json(text)
-
-
 class JSON:
     """The default codec: `application/json`, readable in every queue browser."""
 
     content_type = "application/json"
 
     def __init__(self) -> None:
-        self._encoder = msgspec.json.Encoder(enc_hook=_dump)
+        self._encoder = msgspec.json.Encoder(enc_hook=dump)
         self._decoders: dict[type, Callable[[bytes], Any]] = {}
 
     def encode(self, event: object) -> bytes:
         """Return the event as JSON. Raises `EventError` for NaN, infinity, lone surrogates and unknown types."""
         try:
             if kind_of(type(event)) == "pydantic":
-                data = cast("_Model", event).model_dump_json(by_alias=True, warnings=False).encode()
+                data = cast("Model", event).model_dump_json(by_alias=True, warnings=False).encode()
                 if b"NaN" in data or b"Infinity" in data:  # as text, or as what is no JSON: the model's own choice
-                    _require_json(data, event)
+                    require_json(data, event)
             else:
                 data = self._encoder.encode(event)
             if b"null" in data:  # what JSON makes of NaN, and of None
-                _refuse_endless(_plain(event), type(event).__qualname__, event)
+                refuse_endless(event)
         except EventError:
             raise
         except Exception as error:
@@ -98,9 +57,9 @@ class JSON:
         decode: Callable[[bytes], E] | None = self._decoders.get(kind)
         if decode is None:
             if kind_of(kind) == "pydantic":
-                decode = cast("Callable[[bytes], E]", cast("_Model", kind).model_validate_json)
+                decode = cast("Callable[[bytes], E]", cast("Model", kind).model_validate_json)
             else:
-                decode = msgspec.json.Decoder(kind, dec_hook=_load).decode
+                decode = msgspec.json.Decoder(kind, dec_hook=load).decode
             self._decoders[kind] = decode
         return _decoded(decode, data, kind)
 
@@ -111,7 +70,7 @@ class MessagePack:
     content_type = "application/msgpack"
 
     def __init__(self) -> None:
-        self._encoder = msgspec.msgpack.Encoder(enc_hook=_dump)
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=dump)
         self._decoders: dict[type, Callable[[bytes], Any]] = {}
 
     def encode(self, event: object) -> bytes:
@@ -125,7 +84,7 @@ class MessagePack:
         """Return the event. Raises `EventError` when the data is not one of that type."""
         decode = self._decoders.get(kind)
         if decode is None:
-            decode = self._decoders[kind] = msgspec.msgpack.Decoder(kind, dec_hook=_load).decode
+            decode = self._decoders[kind] = msgspec.msgpack.Decoder(kind, dec_hook=load).decode
         return _decoded(decode, data, kind)
 
 
@@ -245,54 +204,3 @@ def _unencodable(event: object, error: Exception) -> EventError:
             f"this {type(event).__qualname__} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}"
         )
     return EventError(f"this {type(event).__qualname__} cannot be encoded: {error}")
-
-
-def _plain(event: object) -> object:
-    """Return an event as mappings, sequences and scalars, NaN as it is."""
-    if kind_of(type(event)) == "pydantic":
-        return cast("_Model", event).model_dump(mode="python", by_alias=True, warnings=False)
-    return cast("object", msgspec.to_builtins(event, enc_hook=_dump))
-
-
-def _require_json(data: bytes, event: object) -> None:
-    try:
-        msgspec.json.decode(data)
-    except msgspec.MsgspecError:
-        _refuse_endless(_plain(event), type(event).__qualname__, event)
-        raise
-
-
-def _refuse_endless(value: object, path: str, source: object = None) -> None:
-    """Raise `EventError` for NaN and infinity, with the way there.
-
-    `source` is what became the `value`; None if that is not known.
-    """
-    if isinstance(value, float):
-        if not isfinite(value):
-            raise EventError(
-                f"{path} is {value}, which JSON cannot carry: send None, or a codec that can (dawdle.MessagePack())"
-            )
-    elif isinstance(value, (Mapping, list, tuple, set, frozenset)):
-        for step, each, its_source in _within(cast("_Filled", value), source):
-            _refuse_endless(each, f"{path}{step}", its_source)
-    elif kind_of(type(value)) is not None:
-        _refuse_endless(_plain(value), path, value)
-
-
-def _within(value: "_Filled", source: object) -> Iterator[tuple[str, object, object]]:
-    """Yield the step to each value within another, the value, and its source. Keys are data, so no step shows one."""
-    if not isinstance(value, Mapping):
-        sources = cast("Sequence[object]", source) if isinstance(source, (list, tuple)) else ()
-        for index, (each, its_source) in enumerate(zip(value, chain(sources, repeat(None)), strict=False)):
-            yield f"[{index}]", each, its_source
-    elif kind_of(type(source)) is not None:
-        for name, each in value.items():
-            yield f".{name}", each, getattr(source, str(name), None)
-    else:
-        known: Mapping[object, object] = cast("_Known", source) if isinstance(source, Mapping) else {}
-        for key, each in value.items():
-            yield "[...]", each, known.get(key)
-
-
-_Known = Mapping[object, object]
-_Filled = Mapping[object, object] | Sequence[object] | AbstractSet[object]

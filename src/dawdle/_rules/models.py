@@ -1,0 +1,48 @@
+"""How a pydantic model becomes data and comes back, by its own methods. Imports no pydantic."""
+
+import json
+from typing import Protocol, cast
+
+from dawdle._rules.telling import without_data
+from dawdle.events import kind_of
+
+__all__ = ["Model", "dump", "load"]
+
+
+class Model(Protocol):
+    """The part of a pydantic model that we touch. Its warnings repeat the values that they are about."""
+
+    def model_dump(self, *, mode: str, by_alias: bool, warnings: bool) -> dict[str, object]: ...
+    def model_dump_json(self, *, by_alias: bool, warnings: bool) -> str: ...
+    @classmethod
+    def model_validate(cls, obj: object) -> object: ...
+    @classmethod
+    def model_validate_json(cls, json_data: bytes | str) -> object: ...
+
+
+def dump(value: object) -> object:
+    """Encode what msgspec does not know: a pydantic model inside a struct."""
+    if kind_of(type(value)) == "pydantic":
+        return cast("Model", value).model_dump(mode="json", by_alias=True, warnings=False)
+    raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
+
+
+def load(kind: type, value: object) -> object:
+    """Decode what msgspec does not know: a pydantic model inside a struct.
+
+    It was dumped in pydantic's JSON mode, so it is validated as JSON: else a strict model takes no text for a date.
+    """
+    if kind_of(kind) != "pydantic":
+        raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
+    try:
+        return _validated(cast("Model", kind), value)
+    except ValueError as error:  # pydantic's, whose text msgspec would make its own
+        raise ValueError(without_data(error, kind)) from None
+
+
+def _validated(model: Model, value: object) -> object:
+    try:
+        text = json.dumps(value)  # which carries NaN, as MessagePack does
+    except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
+        return model.model_validate(value)
+    return model.model_validate_json(text)
