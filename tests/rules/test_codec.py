@@ -590,6 +590,44 @@ def test_a_model_travels_in_messagepack_with_what_json_cannot_say():
     assert MessagePack().decode(body, Odd).blob == b"raw", "as another program may write it"
 
 
+class Forbids(pydantic.BaseModel, extra="forbid"):
+    net: int
+
+    @pydantic.computed_field
+    @property
+    def gross(self) -> int:
+        return self.net * 2
+
+
+class Allows(Forbids, extra="allow"):
+    pass
+
+
+class Ratio(pydantic.BaseModel):
+    @pydantic.computed_field
+    @property
+    def ratio(self) -> float:
+        return math.nan
+
+
+class Outer(pydantic.BaseModel, extra="forbid"):
+    inner: Forbids
+    payload: pydantic.Json[list[int]]
+
+
+class ForbidsHolder(msgspec.Struct):
+    model: Outer
+
+
+OUTER = Outer(inner=Forbids(net=2), payload="[1, 2]")
+
+
+@pytest.mark.parametrize("codec", [JSON(), MessagePack()], ids=["json", "messagepack"])
+@pytest.mark.parametrize("event", [Forbids(net=1), Allows(net=1), Ratio(), OUTER, ForbidsHolder(OUTER)])
+def test_a_model_comes_back_without_what_it_computes_and_with_what_it_reads_as_json(event, codec):
+    assert open_event(open_envelope(sealed(event, codec)), type(event), CODECS) == event
+
+
 class One(msgspec.Struct):
     a: int
 

@@ -39,7 +39,7 @@ class JSON:
         """Return the event as JSON. Raises `EventError` for NaN, infinity, lone surrogates and unknown types."""
         try:
             if kind_of(type(event)) == "pydantic":
-                data = cast("Model", event).model_dump_json(by_alias=True, warnings=False).encode()
+                data = cast("Model", event).model_dump_json(by_alias=True, round_trip=True, warnings=False).encode()
                 if b"NaN" in data or b"Infinity" in data:  # as text, or as what is no JSON: the model's own choice
                     require_json(data, event)
             else:

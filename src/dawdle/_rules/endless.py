@@ -32,7 +32,7 @@ def require_json(data: bytes, event: object) -> None:
 def _plain(event: object) -> object:
     """Return an event as mappings, sequences and scalars, NaN as it is."""
     if kind_of(type(event)) == "pydantic":
-        return cast("Model", event).model_dump(mode="python", by_alias=True, warnings=False)
+        return cast("Model", event).model_dump(mode="python", by_alias=True, round_trip=True, warnings=False)
     return cast("object", msgspec.to_builtins(event, enc_hook=dump))
 
 

@@ -1,4 +1,8 @@
-"""How a pydantic model becomes data and comes back, by its own methods. Imports no pydantic."""
+"""How a pydantic model becomes data and comes back, by its own methods. Imports no pydantic.
+
+It is dumped for a round trip, in pydantic's words: computed fields are left out, since a model that forbids extra fields
+could not read them and one that allows them would keep them, and `Json[...]` is written as the text that it reads.
+"""
 
 import json
 from typing import Protocol, cast
@@ -12,8 +16,8 @@ __all__ = ["Model", "dump", "load"]
 class Model(Protocol):
     """The part of a pydantic model that we touch. Its warnings repeat the values that they are about."""
 
-    def model_dump(self, *, mode: str, by_alias: bool, warnings: bool) -> dict[str, object]: ...
-    def model_dump_json(self, *, by_alias: bool, warnings: bool) -> str: ...
+    def model_dump(self, *, mode: str, by_alias: bool, round_trip: bool, warnings: bool) -> dict[str, object]: ...
+    def model_dump_json(self, *, by_alias: bool, round_trip: bool, warnings: bool) -> str: ...
     @classmethod
     def model_validate(cls, obj: object) -> object: ...
     @classmethod
@@ -23,7 +27,7 @@ class Model(Protocol):
 def dump(value: object) -> object:
     """Encode what msgspec does not know: a pydantic model inside a struct."""
     if kind_of(type(value)) == "pydantic":
-        return cast("Model", value).model_dump(mode="json", by_alias=True, warnings=False)
+        return cast("Model", value).model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
     raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
 
 
