@@ -628,6 +628,18 @@ def test_a_model_comes_back_without_what_it_computes_and_with_what_it_reads_as_j
     assert open_event(open_envelope(sealed(event, codec)), type(event), CODECS) == event
 
 
+class Whatever(msgspec.Struct):
+    value: object
+    raw: msgspec.Raw = msgspec.Raw(b"1")
+    more: list[object] | None = None
+
+
+@pytest.mark.parametrize("codec", [JSON(), MessagePack()], ids=["json", "messagepack"])
+def test_a_field_of_object_holds_what_one_of_any_does_and_raw_data_stays_as_it_is(codec):
+    event = Whatever({"a": [1, None]}, more=["b", 2.5])
+    assert open_event(open_envelope(sealed(event, codec)), Whatever, CODECS) == event
+
+
 class One(msgspec.Struct):
     a: int
 

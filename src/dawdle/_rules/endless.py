@@ -33,7 +33,11 @@ def _plain(event: object) -> object:
     """Return an event as mappings, sequences and scalars, NaN as it is."""
     if kind_of(type(event)) == "pydantic":
         return cast("Model", event).model_dump(mode="python", by_alias=True, round_trip=True, warnings=False)
-    return cast("object", msgspec.to_builtins(event, enc_hook=dump))
+    return cast("object", msgspec.to_builtins(event, enc_hook=_dump))
+
+
+def _dump(value: object) -> object:
+    return None if isinstance(value, msgspec.Raw) else dump(value)
 
 
 def _refuse(value: object, path: str, source: object = None) -> None:

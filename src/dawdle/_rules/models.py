@@ -1,6 +1,6 @@
 """How a pydantic model becomes data and comes back, by its own methods. Imports no pydantic.
 
-It is dumped for a round trip, in pydantic's words: computed fields are left out, since a model that forbids extra fields
+It is dumped for what pydantic calls a round trip: computed fields are left out, since a model that forbids extra fields
 could not read them and one that allows them would keep them, and `Json[...]` is written as the text that it reads.
 """
 
@@ -32,10 +32,12 @@ def dump(value: object) -> object:
 
 
 def load(kind: type, value: object) -> object:
-    """Decode what msgspec does not know: a pydantic model inside a struct.
+    """Decode what msgspec does not know: a pydantic model inside a struct, and a field of `object`.
 
-    It was dumped in pydantic's JSON mode, so it is validated as JSON: else a strict model takes no text for a date.
+    A model was dumped in pydantic's JSON mode, so it is validated as JSON: a strict one takes text for a date only so.
     """
+    if kind is object:  # for msgspec no word for anything, as `Any` is
+        return value
     if kind_of(kind) != "pydantic":
         raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
     try:
