@@ -359,7 +359,7 @@ def test_a_lone_surrogate_is_refused_at_the_signal(event, codec):
 
 @pytest.mark.parametrize("codec", [JSON(), MessagePack()], ids=["json", "messagepack"])
 def test_a_value_of_a_type_that_nobody_knows_is_refused_at_the_signal(codec):
-    with pytest.raises(EventError, match=r"this Line cannot be encoded.*a object cannot be encoded"):
+    with pytest.raises(EventError, match=r"Line\.count cannot be encoded: a object cannot be encoded"):
         sealed(Line("a", object()), codec)
 
 
@@ -654,9 +654,12 @@ class Ambiguous(msgspec.Struct):
 
 @pytest.mark.parametrize("codec", [JSON(), MessagePack()], ids=["json", "messagepack"])
 def test_a_type_that_cannot_be_read_back_is_an_error_of_ours(codec):
-    body = sealed(Ambiguous(One(1)), codec)
-    with pytest.raises(EventError, match="Ambiguous"):
-        open_event(open_envelope(body), Ambiguous, CODECS)
+    with pytest.raises(EventError, match="the data is not a Ambiguous: If a type union contains"):
+        codec.decode(codec.encode(Ambiguous(One(1))), Ambiguous)
+    with pytest.raises(
+        EventError, match=r"Ambiguous\.either would not arrive: msgspec cannot read its type \(.*type union"
+    ):
+        sealed(Ambiguous(One(1)), codec)
 
 
 class Broken(Lines):

@@ -5,14 +5,17 @@ What msgspec knows, it reads and writes itself; a pydantic model does it by its 
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 import msgspec
 
 from dawdle._rules.bounds import require_depth
 from dawdle._rules.endless import refuse_endless, require_json
-from dawdle._rules.envelope import Envelope, write
+from dawdle._rules.envelope import Envelope, open_envelope, write
+from dawdle._rules.field_types import once_a_type
+from dawdle._rules.lost import not_readable, where_not_written
 from dawdle._rules.models import Model, dump, load
+from dawdle._rules.round_trip import require_equal
 from dawdle._rules.telling import cause_without_data, without_data
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError
@@ -33,7 +36,7 @@ class JSON:
 
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder(enc_hook=dump)
-        self._decoders: dict[type, Callable[[bytes], Any]] = {}
+        self._decoder = once_a_type(self._compile)
 
     def encode(self, event: object) -> bytes:
         """Return the event as JSON. Raises `EventError` for NaN, infinity, lone surrogates and unknown types."""
@@ -49,19 +52,17 @@ class JSON:
         except EventError:
             raise
         except Exception as error:
-            raise _unencodable(event, error) from error
+            raise _unencodable(event, error, self._encoder.encode) from error
         return data
 
     def decode(self, data: bytes, kind: type[E]) -> E:
         """Return the event. Raises `EventError` when the data is not one of that type."""
-        decode: Callable[[bytes], E] | None = self._decoders.get(kind)
-        if decode is None:
-            if kind_of(kind) == "pydantic":
-                decode = cast("Callable[[bytes], E]", cast("Model", kind).model_validate_json)
-            else:
-                decode = msgspec.json.Decoder(kind, dec_hook=load).decode
-            self._decoders[kind] = decode
-        return _decoded(decode, data, kind)
+        return _decoded(self._decoder, data, kind)
+
+    def _compile(self, kind: type[object]) -> Callable[[bytes], object]:
+        if kind_of(kind) == "pydantic":
+            return cast("type[Model]", kind).model_validate_json
+        return cast("Callable[[bytes], object]", msgspec.json.Decoder(kind, dec_hook=load).decode)
 
 
 class MessagePack:
@@ -71,21 +72,21 @@ class MessagePack:
 
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder(enc_hook=dump)
-        self._decoders: dict[type, Callable[[bytes], Any]] = {}
+        self._decoder = once_a_type(self._compile)
 
     def encode(self, event: object) -> bytes:
         """Return the event as MessagePack. Raises `EventError` for lone surrogates and unknown types."""
         try:
             return self._encoder.encode(event)
         except Exception as error:
-            raise _unencodable(event, error) from error
+            raise _unencodable(event, error, self._encoder.encode) from error
 
     def decode(self, data: bytes, kind: type[E]) -> E:
         """Return the event. Raises `EventError` when the data is not one of that type."""
-        decode = self._decoders.get(kind)
-        if decode is None:
-            decode = self._decoders[kind] = msgspec.msgpack.Decoder(kind, dec_hook=load).decode
-        return _decoded(decode, data, kind)
+        return _decoded(self._decoder, data, kind)
+
+    def _compile(self, kind: type[object]) -> Callable[[bytes], object]:
+        return cast("Callable[[bytes], object]", msgspec.msgpack.Decoder(kind, dec_hook=load).decode)
 
 
 def seal(
@@ -100,10 +101,12 @@ def seal(
     delay_ms: int,
     cause: str | None,
     max_body: int,
+    codecs: Mapping[str, Codec] | None = None,
 ) -> bytes:
-    """Return the body of an event's first copy.
+    """Return the body of an event's first copy. The event is read back from it, as a node with these `codecs` does.
 
-    Raises `EventError` for what cannot travel, `EventTooLargeError` for what leaves less than `HEADROOM` free.
+    Raises `EventError` for what cannot travel or would not come back equal, with the field; `EventTooLargeError` for
+    what leaves less than `HEADROOM` free.
     """
     data = _encoded(codec, event)
     attributes: dict[str, object] = {
@@ -133,7 +136,24 @@ def seal(
             size=len(body),
             limit=max_body - HEADROOM,
         )
+    _require_round_trip(event, data, body, codec, codecs or {codec.content_type: codec})
     return body
+
+
+def _require_round_trip(event: object, data: bytes, body: bytes, codec: Codec, codecs: Mapping[str, Codec]) -> None:
+    """Raise `EventError` unless the event is read back equal.
+
+    It is looked at each time and not once a type: no struct, dataclass or attrs class checks its own values, and what
+    a field loses may be lost of some values alone. What our own codecs write is known to fit the envelope.
+    """
+    try:
+        if type(codec) is JSON or type(codec) is MessagePack:
+            read = codec.decode(data, type(event))
+        else:
+            read = open_event(open_envelope(body), type(event), codecs)
+    except EventError as error:
+        raise not_readable(event, str(error)) from error
+    require_equal(event, read, lambda: _encoded(codec, read) == data)
 
 
 def media_of(envelope: Envelope) -> str:
@@ -187,9 +207,10 @@ def _opened(codec: Codec, data: bytes, kind: type[E]) -> E:
         raise _undecodable(kind, error) from cause_without_data(error)
 
 
-def _decoded(decode: Callable[[bytes], E], data: bytes, kind: type[E]) -> E:
+def _decoded(decoder: Callable[[type], Callable[[bytes], object]], data: bytes, kind: type[E]) -> E:
+    """Decode by the decoder of a type. To compile that fails too, where a field's type is not known."""
     try:
-        return decode(data)
+        return cast("E", decoder(kind)(data))
     except Exception as error:  # noqa: BLE001 - raised again, as ours
         raise _undecodable(kind, error) from cause_without_data(error)
 
@@ -198,9 +219,10 @@ def _undecodable(kind: type[object], error: Exception) -> EventError:
     return EventError(f"the data is not a {kind.__qualname__}: {without_data(error, kind)}")
 
 
-def _unencodable(event: object, error: Exception) -> EventError:
+def _unencodable(event: object, error: Exception, write: Callable[[object], object] | None = None) -> EventError:
+    name = type(event).__qualname__
+    where = name if write is None else where_not_written(event, name, write)
+    where = f"this {name}" if where == name else where
     if isinstance(error, UnicodeError):
-        return EventError(
-            f"this {type(event).__qualname__} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}"
-        )
-    return EventError(f"this {type(event).__qualname__} cannot be encoded: {error}")
+        return EventError(f"{where} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}")
+    return EventError(f"{where} cannot be encoded: {error}")
