@@ -514,10 +514,10 @@ REFUSED = [
     (
         Env(Line("a")),
         "Env.payload",
-        "holds a Line, and a dict would be read. An Env does not know of what it is: write",
+        "holds a Line, and a dict would be read. Write `class EnvOfLine(Env[Line]): ...`",
     ),
     (DataEnv(Line("a")), "DataEnv.payload", "class DataEnvOfLine(DataEnv[Line]): ..."),
-    (ModelEnv(payload=Inner(net=1)), "ModelEnv.payload", "signal ModelEnv[Inner](…)"),
+    (ModelEnv(payload=Inner(net=1)), "ModelEnv.payload", "Signal ModelEnv[Inner](…)"),
     (OnlyForCheckers(1), "OnlyForCheckers.part", "'Fraction' is not known where OnlyForCheckers is defined"),
     (OnlyForCheckersHolder(OnlyForCheckersData([])), "OnlyForCheckersHolder.inner.part", "TYPE_CHECKING"),
     (Model(inner=Deeper(net=1, more=2)), "Model.inner", "holds a Deeper, and an Inner would be read. Annotate"),

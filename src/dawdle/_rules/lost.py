@@ -13,7 +13,7 @@ from dawdle._rules.models import load
 from dawdle.errors import EventError
 from dawdle.events import kind_of
 
-__all__ = ["Lost", "Missing", "instead_of_generic", "not_equal", "not_readable", "where_not_written"]
+__all__ = ["Lost", "Missing", "class_for", "not_equal", "not_readable", "where_not_written"]
 
 _PLACE: Final = "at `$"
 
@@ -43,12 +43,10 @@ class Lost:
         return self
 
 
-def instead_of_generic(kind: type, of: str) -> str:
-    """Return what to write in place of a generic class, which as such does not know the type of its fields."""
-    name = kind.__qualname__
-    if kind_of(kind) == "pydantic":
-        return f"signal {name}[{of}](…)"
-    return f"write `class {name}Of{of}({name}[{of}]): ...`, and signal that"
+def class_for(generic: type, *of: str) -> str:
+    """Return the class to write for a generic one, which as such does not know the types of its fields."""
+    name = generic.__name__
+    return f"`class {name}Of{''.join(filter(str.isidentifier, of))}({name}[{', '.join(of)}]): ...`"
 
 
 def not_equal(event: object, lost: Lost) -> EventError:
@@ -117,7 +115,10 @@ def _advice(lost: Lost) -> str:
     if issubclass(lost.sent, lost.read):
         return f"Annotate the field with {sent}, or with a union of classes that a tag tells apart"
     if lost.owner is not None and hasattr(lost.owner, "__parameters__") and cast("Any", lost.owner).__parameters__:
-        return f"{_sentence(_called(lost.owner))} does not know of what it is: {instead_of_generic(lost.owner, sent)}"
+        owner, of = lost.owner, lost.sent.__name__
+        if kind_of(owner) == "pydantic":
+            return f"Signal {owner.__name__}[{of}](…), which knows its type"
+        return f"Write {class_for(owner, of)}, which knows its type, and signal that"
     return f"Annotate the field with {sent}, or signal {_called(lost.read)}"
 
 
