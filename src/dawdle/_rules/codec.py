@@ -136,11 +136,13 @@ def seal(
             size=len(body),
             limit=max_body - HEADROOM,
         )
-    _require_round_trip(event, data, body, codec, codecs or {codec.content_type: codec})
+    _require_round_trip(event, data, body, codec, codecs)
     return body
 
 
-def _require_round_trip(event: object, data: bytes, body: bytes, codec: Codec, codecs: Mapping[str, Codec]) -> None:
+def _require_round_trip(
+    event: object, data: bytes, body: bytes, codec: Codec, codecs: Mapping[str, Codec] | None
+) -> None:
     """Raise `EventError` unless the event is read back equal.
 
     It is looked at each time and not once a type: no struct, dataclass or attrs class checks its own values, and what
@@ -150,7 +152,7 @@ def _require_round_trip(event: object, data: bytes, body: bytes, codec: Codec, c
         if type(codec) is JSON or type(codec) is MessagePack:
             read = codec.decode(data, type(event))
         else:
-            read = open_event(open_envelope(body), type(event), codecs)
+            read = open_event(open_envelope(body), type(event), codecs or {codec.content_type: codec})
     except EventError as error:
         raise not_readable(event, str(error)) from error
     require_equal(event, read, lambda: _encoded(codec, read) == data)
