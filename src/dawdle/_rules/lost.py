@@ -63,10 +63,12 @@ def not_equal(event: object, lost: Lost) -> EventError:
 
 def not_readable(event: object, said: str) -> EventError:
     """Return the error for an event that could not be read at all. `said`: by its reader, without data."""
-    for path, names, why in _suspects(event, type(event).__qualname__):
-        if _PLACE not in said or any(f".{name}`" in said for name in names):
+    name = type(event).__qualname__
+    said = said.removeprefix(f"the data is not a {name}: ")
+    for path, names, why in _suspects(event, name):
+        if _PLACE not in said or any(f".{each}`" in said for each in names):
             return EventError(f"{path} would not arrive: {why} ({said})")
-    return EventError(f"this {type(event).__qualname__} could not be read by any handler: {said}")
+    return EventError(f"this {name} could not be read by any handler: {said}")
 
 
 def where_not_written(value: object, path: str, write: Callable[[object], object]) -> str:
@@ -99,7 +101,11 @@ def _called(kind: type) -> str:
 
 
 def _advice(lost: Lost) -> str:
-    fault = _fault_of(lost.owner, lost.field) if lost.owner is not None else None
+    if lost.owner is None:
+        return "What writes it and what reads it do not undo each other: see its codec"
+    if not lost.field:
+        return "Name the field in the model, with its type"
+    fault = _fault_of(lost.owner, lost.field)
     if fault is not None:
         return _sentence(fault[1])
     sent = lost.sent.__qualname__
@@ -109,12 +115,14 @@ def _advice(lost: Lost) -> str:
             f"in the open with @field_serializer({lost.field!r}, when_used='json')"
         )
     if lost.keys:
-        return "In JSON a key is text: annotate the type of the keys, as in dict[int, str]"
+        return (
+            "Annotate the field for these keys: with dict[int, str] if they are no text, with all keys of a TypedDict"
+        )
     if lost.sent is lost.read or Missing in {lost.sent, lost.read}:
         return "What writes it and what reads it do not undo each other: see its serializer, validator or __post_init__"
     if issubclass(lost.sent, lost.read):
         return f"Annotate the field with {sent}, or with a union of classes that a tag tells apart"
-    if lost.owner is not None and hasattr(lost.owner, "__parameters__") and cast("Any", lost.owner).__parameters__:
+    if cast("Any", getattr(lost.owner, "__parameters__", None)):
         owner, of = lost.owner, lost.sent.__name__
         if kind_of(owner) == "pydantic":
             return f"Signal {owner.__name__}[{of}](…), which knows its type"
@@ -175,7 +183,7 @@ def _fault_of_model(kind: type, name: str) -> tuple[tuple[str, ...], str] | None
         return (
             name,
             *reads,
-        ), f"it is written as {written!r} and read as {known}: let its serialization_alias be so too"
+        ), f"it is written as {written!r} and read as {known}: let serialization_alias be a name that is read"
     return None
 
 

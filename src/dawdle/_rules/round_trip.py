@@ -83,7 +83,8 @@ def _comparer_of_events(kind: type) -> _Compare:
                 return lost.below(f".{name}", kind, name)
         if has_extra:
             one, other = (getattr(each, "__pydantic_extra__", None) for each in (sent, read))
-            return _compare(one or {}, other or {}, doubts)
+            lost = _compare(one or {}, other or {}, doubts)
+            return lost and lost.below("", kind)
         return None
 
     return compare
