@@ -274,6 +274,11 @@ class SecretStruct(msgspec.Struct):
     token: pydantic.SecretStr
 
 
+class Calling(pydantic.BaseModel):
+    call: Any = None
+    inner: Calling | None = None
+
+
 class Excluded(pydantic.BaseModel):
     net: int
     cached: int = pydantic.Field(exclude=True)

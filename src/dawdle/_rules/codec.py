@@ -148,13 +148,14 @@ def _require_round_trip(
     It is looked at each time and not once a type: no struct, dataclass or attrs class checks its own values, and what
     a field loses may be lost of some values alone. What our own codecs write is known to fit the envelope.
     """
+    is_ours = type(codec) is JSON or type(codec) is MessagePack
     try:
-        if type(codec) is JSON or type(codec) is MessagePack:
+        if is_ours:
             read = codec.decode(data, type(event))
         else:
             read = open_event(open_envelope(body), type(event), codecs or {codec.content_type: codec})
     except EventError as error:
-        raise not_readable(event, str(error)) from error
+        raise not_readable(event, str(error), by_us=is_ours) from error
     require_equal(event, read, lambda: _encoded(codec, read) == data)
 
 

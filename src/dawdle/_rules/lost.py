@@ -9,7 +9,7 @@ from typing import Any, Final, Self, cast
 import msgspec
 
 from dawdle._rules.field_types import fields_of
-from dawdle._rules.models import load
+from dawdle._rules.models import Model, load
 from dawdle.errors import EventError
 from dawdle.events import kind_of
 
@@ -61,11 +61,14 @@ def not_equal(event: object, lost: Lost) -> EventError:
     return EventError(f"{path} would not arrive as it was signaled: {what}. {_advice(lost)}")
 
 
-def not_readable(event: object, said: str) -> EventError:
-    """Return the error for an event that could not be read at all. `said`: by its reader, without data."""
+def not_readable(event: object, said: str, *, by_us: bool) -> EventError:
+    """Return the error for an event that could not be read at all.
+
+    `said`: by its reader, without data. `by_us`: by a codec of ours, so that its fields tell why.
+    """
     name = type(event).__qualname__
     said = said.removeprefix(f"the data is not a {name}: ")
-    for path, names, why in _suspects(event, name):
+    for path, names, why in _suspects(event, name) if by_us else ():
         if _PLACE not in said or any(f".{each}`" in said for each in names):
             return EventError(f"{path} would not arrive: {why} ({said})")
     return EventError(f"this {name} could not be read by any handler: {said}")
@@ -73,13 +76,16 @@ def not_readable(event: object, said: str) -> EventError:
 
 def where_not_written(value: object, path: str, write: Callable[[object], object]) -> str:
     """Return the way to what in an event cannot be written. `write` raises for it, and for what holds it."""
-    if kind_of(type(value)) == "pydantic":
-        return path  # it writes its fields itself
+    is_model = kind_of(type(value)) == "pydantic"  # which writes itself, and what it holds in its own way
     for step, each in _parts(value):
         try:
-            write(each)
+            if is_model:
+                cast("Model", value).model_dump_json(by_alias=True, round_trip=True, warnings=False, include={step[1:]})
+            else:
+                write(each)
         except Exception:  # noqa: BLE001 - the caller has seen it, and tells it
-            return where_not_written(each, path + step, write)
+            is_known = not is_model or kind_of(type(each)) == "pydantic"
+            return where_not_written(each, path + step, write) if is_known else path + step
     return path
 
 
