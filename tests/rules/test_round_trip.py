@@ -83,6 +83,9 @@ from tests.rules.round_trip_types import (
     sealed,
 )
 
+BEHIND = tuple(map(int, msgspec.__version__.split(".")[:3])) < (0, 18, 4)
+"""An msgspec that leaves out fields of dataclasses, or writes some offsets wrong, so that such events are refused."""
+
 SAME = [
     Camel("Ada", ["Lovelace"]),
     Camel(),
@@ -97,7 +100,7 @@ SAME = [
     Anything(Colour.RED),
     Anything(OrderedDict(a=1)),
     Computing(4),
-    Underscored(7),
+    *([] if BEHIND else [Underscored(7), At(TWICE), At(dt.datetime(2026, 6, 1, tzinfo=PARIS))]),
     NoEquality(1, [NoEquality(2).net]),
     LooselyEqual(1, "note"),
     Aliased(brutto=3),
@@ -115,8 +118,6 @@ SAME = [
     ChoicesNamed(orderId="o-1"),
     GeneratedAlike(ORDER_ID="o-1"),
     ByName(orderId="o-1"),
-    At(TWICE),
-    At(dt.datetime(2026, 6, 1, tzinfo=PARIS)),
 ]
 
 
