@@ -17,6 +17,9 @@ __all__ = ["Lost", "Missing", "class_for", "not_equal", "not_readable", "where_n
 
 _PLACE: Final = "at `$"
 
+_Fault = tuple[tuple[str, ...], str]
+"""The names that a field has in data, and why it does not travel."""
+
 
 class Missing:
     """The class of what is there on one side alone."""
@@ -103,7 +106,7 @@ def _called(kind: type) -> str:
     if kind in {Missing, type(None)}:
         return "nothing" if kind is Missing else "None"
     name = kind.__qualname__
-    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
+    return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
 
 
 def _advice(lost: Lost) -> str:
@@ -152,16 +155,14 @@ def _suspects(value: object, path: str) -> Iterator[tuple[str, tuple[str, ...], 
 
 
 def _init_only(kind: type) -> Iterator[str]:
+    """Yield the names of a dataclass's `InitVar`s; where annotations are text, only dataclasses knows which are."""
     for name, field in cast("dict[str, Any]", getattr(kind, "__dataclass_fields__", {})).items():
-        if isinstance(field.type, dataclasses.InitVar) or getattr(field, "_field_type", None) is _INIT_VAR:
+        if isinstance(field.type, dataclasses.InitVar) or str(getattr(field, "_field_type", "")) == "_FIELD_INITVAR":
             yield name
 
 
-_INIT_VAR: Final = getattr(dataclasses, "_FIELD_INITVAR", None)
-
-
-def _fault_of(kind: type, name: str) -> tuple[tuple[str, ...], str] | None:
-    """Return the names that a field has in data, and why it does not travel, whatever its value; None if it may."""
+def _fault_of(kind: type, name: str) -> _Fault | None:
+    """Return why a field does not travel, whatever its value; None if it may."""
     match kind_of(kind):
         case "pydantic":
             return _fault_of_model(kind, name)
@@ -173,23 +174,19 @@ def _fault_of(kind: type, name: str) -> tuple[tuple[str, ...], str] | None:
             return None
 
 
-def _fault_of_model(kind: type, name: str) -> tuple[tuple[str, ...], str] | None:
+def _fault_of_model(kind: type, name: str) -> _Fault | None:
     field = cast("Any", kind).model_fields.get(name)
     if field is None:
         return None
     reads = _names_read(cast("Any", kind).model_config, name, field)
     if field.exclude:
-        return (
-            name,
-            *reads,
-        ), "the field is kept out of the message by exclude=True: remove that, or signal its default"
+        why = "the field is kept out of the message by exclude=True: remove that, or signal its default"
+        return (name, *reads), why
     written = field.serialization_alias or name
     if written not in reads:
         known = " or ".join(map(repr, reads)) or "an AliasPath"
-        return (
-            name,
-            *reads,
-        ), f"it is written as {written!r} and read as {known}: let serialization_alias be a name that is read"
+        why = f"it is written as {written!r} and read as {known}: let serialization_alias be a name that is read"
+        return (name, *reads), why
     return None
 
 
@@ -205,7 +202,7 @@ def _names_read(config: Mapping[str, object], name: str, field: Any) -> tuple[st
     return tuple(found)
 
 
-def _unread_type_of(kind: type, name: str) -> tuple[tuple[str, ...], str] | None:
+def _unread_type_of(kind: type, name: str) -> _Fault | None:
     """Return why the annotation of a field cannot be read, for what msgspec reads."""
     if kind_of(kind) == "pydantic":
         return None
