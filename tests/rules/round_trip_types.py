@@ -288,6 +288,14 @@ class ExcludedDefault(pydantic.BaseModel):
     cached: int = pydantic.Field(default=0, exclude=True)
 
 
+class ExcludedToo(ExcludedDefault):
+    net: int
+
+
+class Tags(msgspec.Struct):
+    tags: set[str]
+
+
 class Apart(pydantic.BaseModel):
     order_id: str = pydantic.Field(validation_alias="orderId", serialization_alias="order_id_out")
 

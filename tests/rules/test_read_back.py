@@ -32,6 +32,7 @@ from tests.rules.round_trip_types import (
     Model,
     Secret,
     SecretStruct,
+    Tags,
     changed,
     each_codec,
     returned,
@@ -138,6 +139,14 @@ def test_a_codec_of_ones_own_is_read_as_a_node_reads_it():
     sealed(Line("a"), codec, codecs)
     with pytest.raises(EventError, match=r"^Anything\.value would not arrive as it was signaled: it holds a tuple"):
         sealed(Anything((1,)), codec, codecs)
+
+
+def test_a_set_that_comes_back_with_more_or_less_than_it_had_is_refused():
+    event = Tags({"a", "b"})
+    for tags in ({"a"}, {"a", "b", "c"}, {"a", "c"}):
+        codec = Written("application/x.mine", read=lambda *data, tags=tags, **options: Tags(tags))
+        with pytest.raises(EventError, match=r"^Tags\.tags would not arrive as it was signaled: it holds a set"):
+            sealed(event, codec)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ from tests.rules.round_trip_types import (
     Env,
     Excluded,
     ExcludedDefault,
+    ExcludedToo,
     Extra,
     Generated,
     GeneratedAlike,
@@ -250,6 +251,7 @@ def test_what_would_not_come_back_equal_is_refused_with_the_field(event, path, w
         (Line(None), "Expected `str`, got `null` - at `$.sku`"),
         (Holder(tagged=TaggedMore(1)), "at `$.tagged.type`"),
         (Model.model_construct(inner=3), "at `$.inner`"),
+        (ExcludedToo.model_construct(net="x"), "at `$.net`"),
     ],
 )
 @each_codec
