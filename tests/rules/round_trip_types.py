@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import enum
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, NamedTuple, TypedDict, TypeVar
 from zoneinfo import ZoneInfo
 
 import attrs
@@ -184,6 +184,28 @@ class Loose(msgspec.Struct):
 
 class LooseHolder(msgspec.Struct):
     inner: Loose
+
+
+class LooseTwice(msgspec.Struct):
+    one: LooseHolder
+    other: LooseHolder
+
+
+class LooseRing(msgspec.Struct):
+    ring: LooseRingBack | None = None
+    loose: Loose | None = None
+
+
+class LooseRingBack(msgspec.Struct):
+    ring: LooseRing | None = None
+
+
+class Described(msgspec.Struct):
+    counts: list[Annotated[int, ["a description that has no hash"]]] = []
+
+
+class Misspelt(msgspec.Struct):
+    when: dt.Datetime
 
 
 class Env(msgspec.Struct, Generic[T], frozen=True):

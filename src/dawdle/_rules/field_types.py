@@ -63,7 +63,8 @@ def told_by_equality(kind: type) -> tuple[str, ...]:
     It is so for scalars, containers of such, and structs that have such fields only, and msgspec's own `==`. What is
     in a field of `Any` is read as a builtin. A dataclass, an attrs class or a model may leave fields out of its `==`.
     """
-    return _told_fields(kind, set())
+    hints = _hints_of(kind)
+    return tuple(name for name in fields_of(kind) or () if name in hints and _is_told(hints[name], set()))
 
 
 def is_told_by_equality(kind: type) -> bool:
@@ -71,30 +72,30 @@ def is_told_by_equality(kind: type) -> bool:
     return _is_told(kind, set())
 
 
-def _told_fields(kind: type, known: set[object]) -> tuple[str, ...]:
-    try:
-        hints = _hints_of(kind)
-    except Exception:  # noqa: BLE001 - whatever an annotation raises, its type is not known
-        return ()
-    return tuple(name for name in fields_of(kind) or () if name in hints and _is_told(hints[name], known))
-
-
 def _hints_of(kind: type) -> Mapping[str, object]:
     if kind_of(kind) == "pydantic":
         return {name: field.annotation for name, field in cast("Any", kind).model_fields.items()}
-    return typing.get_type_hints(kind, include_extras=True)
+    try:
+        return typing.get_type_hints(kind, include_extras=True)
+    except Exception:  # noqa: BLE001 - whatever an annotation raises, its type is not known
+        return {}
 
 
 def _is_told(hint: object, known: set[object]) -> bool:
-    """Whether `==` is to be believed of what is read for an annotation. `known`: structs that are being looked at."""
+    """Whether `==` is to be believed of what is read for an annotation.
+
+    `known`: structs whose fields were looked at, or are. If one of them says no, the whole answer is no.
+    """
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:
         return _is_told(typing.get_args(hint)[0], known)
-    if origin is typing.Literal or hint in SCALARS or hint in _CONTAINERS or hint in _OTHERS:
-        return True
     if origin is typing.Union or origin is types.UnionType or origin in _CONTAINERS:
         return all(each is Ellipsis or _is_told(each, known) for each in typing.get_args(hint))
-    if not isinstance(hint, type) or origin is not None:
+    if origin is not None:
+        return origin is typing.Literal
+    if hint in SCALARS or hint in _CONTAINERS or hint in _OTHERS:
+        return True
+    if not isinstance(hint, type):
         return False
     if issubclass(hint, enum.Enum):
         return hint.__eq__ in {object.__eq__, str.__eq__, int.__eq__}
@@ -103,4 +104,5 @@ def _is_told(hint: object, known: set[object]) -> bool:
     if hint in known:
         return True
     known.add(hint)
-    return len(_told_fields(hint, known)) == len(hint.__struct_fields__)
+    hints = _hints_of(hint)
+    return all(name in hints and _is_told(hints[name], known) for name in hint.__struct_fields__)

@@ -213,11 +213,13 @@ def _unread_type_of(kind: type, name: str) -> _Fault | None:
         alone = type(base.__name__, (), {"__annotations__": {name: hint}, "__module__": base.__module__})
         try:
             hint = typing.get_type_hints(alone, localns=dict(vars(base)), include_extras=True)[name]
-        except Exception as error:  # noqa: BLE001 - whatever an annotation raises
+        except NameError as error:
             return (name,), (
                 f"its type {hint!r} is not known where {base.__qualname__} is defined ({error}): import it for run "
                 f"time too, outside of `if TYPE_CHECKING:`"
             )
+        except Exception as error:  # noqa: BLE001 - whatever else an annotation raises
+            return (name,), f"its type {hint!r} cannot be read: {error}"
         try:
             msgspec.json.Decoder(hint, dec_hook=load)
         except Exception:  # noqa: BLE001 - what its reader said is told beside it
