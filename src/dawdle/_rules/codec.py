@@ -5,7 +5,7 @@ What msgspec knows, it reads and writes itself; a pydantic model does it by its 
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -59,10 +59,10 @@ class JSON:
         """Return the event. Raises `EventError` when the data is not one of that type."""
         return _decoded(self._decoder, data, kind)
 
-    def _compile(self, kind: type[object]) -> Callable[[bytes], object]:
+    def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
         if kind_of(kind) == "pydantic":
             return cast("type[Model]", kind).model_validate_json
-        return cast("Callable[[bytes], object]", msgspec.json.Decoder(kind, dec_hook=load).decode)
+        return msgspec.json.Decoder(kind, dec_hook=load).decode
 
 
 class MessagePack:
@@ -85,8 +85,8 @@ class MessagePack:
         """Return the event. Raises `EventError` when the data is not one of that type."""
         return _decoded(self._decoder, data, kind)
 
-    def _compile(self, kind: type[object]) -> Callable[[bytes], object]:
-        return cast("Callable[[bytes], object]", msgspec.msgpack.Decoder(kind, dec_hook=load).decode)
+    def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
+        return msgspec.msgpack.Decoder(kind, dec_hook=load).decode
 
 
 def seal(
@@ -210,12 +210,13 @@ def _opened(codec: Codec, data: bytes, kind: type[E]) -> E:
         raise _undecodable(kind, error) from cause_without_data(error)
 
 
-def _decoded(decoder: Callable[[type], Callable[[bytes], object]], data: bytes, kind: type[E]) -> E:
+def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, kind: type[E]) -> E:
     """Decode by the decoder of a type. To compile that fails too, where a field's type is not known."""
     try:
-        return cast("E", decoder(kind)(data))
+        event: E = decoder(kind)(data)
     except Exception as error:  # noqa: BLE001 - raised again, as ours
         raise _undecodable(kind, error) from cause_without_data(error)
+    return event
 
 
 def _undecodable(kind: type[object], error: Exception) -> EventError:

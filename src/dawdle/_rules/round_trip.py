@@ -36,7 +36,7 @@ def require_equal(sent: object, read: object, is_written_alike: Callable[[], boo
     `is_written_alike` says whether both are the same data; it is asked where nothing else tells.
     """
     doubts: Doubts = []
-    lost = _compare(sent, read, doubts)
+    lost = _comparer(type(read))(sent, read, doubts)
     if lost is None and doubts and not is_written_alike():
         lost = _compare(sent, read, None)
     if lost is not None:
