@@ -314,7 +314,10 @@ class Identified(Protocol):
 
 @runtime_checkable
 class Codec(Protocol):
-    """How an event's data becomes bytes and comes back. A node reads every codec that it knows."""
+    """How an event's data becomes bytes and comes back. A node reads every codec that it knows.
+
+    `signal` decodes what it encoded, and refuses an event that does not come back equal.
+    """
 
     @property
     def content_type(self) -> str:

@@ -288,9 +288,12 @@ async def test_idle_returns_after_events_that_nobody_wants(running, registry):
 
 
 class Raising:
-    """A codec of the user's own, with a mistake in it."""
+    """A codec of the user's own, with a mistake in it, which reads each event once."""
 
     content_type = "application/x-mine"
+
+    def __init__(self):
+        self.reads = 0
 
     def encode(self, event):
         if event.number == 0:
@@ -298,7 +301,10 @@ class Raising:
         return b"data"
 
     def decode(self, data, kind):
-        raise TypeError("not that")
+        self.reads += 1
+        if self.reads > 1:
+            raise TypeError("not that")
+        return kind(1)
 
 
 async def test_a_codec_that_raises_is_an_event_error_at_signal_and_a_dead_letter_at_a_handler(

@@ -4,7 +4,7 @@ import functools
 import inspect
 import sys
 from math import inf, nan
-from typing import Annotated, Any, Optional, Protocol, Union, runtime_checkable
+from typing import Annotated, Any, Generic, Optional, Protocol, TypeVar, Union, runtime_checkable
 
 import msgspec
 import pytest
@@ -25,6 +25,13 @@ class B(msgspec.Struct):
 
 class C(msgspec.Struct):
     pass
+
+
+T = TypeVar("T")
+
+
+class Env(msgspec.Struct, Generic[T]):
+    payload: T
 
 
 class SubA(A):
@@ -605,3 +612,36 @@ def test_a_quoted_annotation_of_a_callable_is_read_where_its_class_is_defined():
 
     assert told(Service(), name="service").types == (A,)
     assert told(functools.partial(Service()), name="service").types == (A,)
+
+
+SAYS_INSTEAD = (
+    r"asks for Env\[A\], and an event of Env does not say of what it is one: "
+    r"write `class EnvOfA\(Env\[A\]\): \.\.\.`, signal that, and ask for it"
+)
+
+
+def test_a_generic_class_of_something_is_refused_with_the_class_to_write_instead():
+    def handler(event: Env[A]): ...
+
+    def either(event: B | Env[A]): ...
+
+    for function in (handler, either):
+        with pytest.raises(ConfigurationError, match=rf"^handler .*{function.__name__} {SAYS_INSTEAD}$"):
+            Registry().on_event(function)
+    with pytest.raises(ConfigurationError, match=f"^on_event {SAYS_INSTEAD}$"):
+        Registry().on_event(Env[A])
+    with pytest.raises(ConfigurationError, match=r"class EnvOf\(Env\[list\[int\]\]\)"):
+        Registry().on_event(Env[list[int]])
+
+
+def test_the_class_that_is_written_instead_of_a_generic_one_is_asked_for_as_any_other():
+    class EnvOfA(Env[A]): ...
+
+    registry = Registry()
+
+    @registry.on_event
+    def handler(event: EnvOfA): ...
+
+    (made,) = registry
+    assert made.matches(EnvOfA)
+    assert not made.matches(Env)

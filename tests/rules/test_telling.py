@@ -23,6 +23,11 @@ class Model(pydantic.BaseModel):
     number: int = pydantic.Field(0, alias="theNumber")
 
 
+class Elsewhere(pydantic.BaseModel):
+    number: int = pydantic.Field(validation_alias=pydantic.AliasPath("numbers", 0))
+    name: str = pydantic.Field(validation_alias=pydantic.AliasChoices("theName", "name"))
+
+
 class Prices(pydantic.RootModel[dict[str, int]]):
     pass
 
@@ -159,3 +164,8 @@ def test_a_long_name_is_cut_out_as_fast_as_a_short_one():
     with pytest.raises(EventError, match=r"^the data is not a Strict: Object contains unknown field") as caught:
         open_event(open_envelope(message({name: 1}, "application/json")), Strict, CODECS)
     assert len(str(caught.value)) < 100
+
+
+def test_a_model_with_aliases_that_are_paths_is_told_of_as_any_other():
+    with pytest.raises(EventError, match="the data is not a Elsewhere: Field required; Field required"):
+        JSON().decode(b"{}", Elsewhere)

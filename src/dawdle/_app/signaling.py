@@ -30,6 +30,7 @@ class Signaling:
         self._settings = settings
         self._roster = roster
         self._watch = watch
+        self._codecs = settings.codecs
 
     def delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
         """Return the seconds that either means. Raises `ConfigurationError`."""
@@ -54,6 +55,7 @@ class Signaling:
             delay_ms=to_ms(delay),
             cause=None if where is None else where.event_id,
             max_body=queue.limits.max_body,
+            codecs=self._codecs,
         )
 
     async def store(

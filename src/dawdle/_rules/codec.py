@@ -3,18 +3,19 @@
 What msgspec knows, it reads and writes itself; a pydantic model does it by its own methods, also inside a struct.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from itertools import chain, repeat
-from math import isfinite
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
 from dawdle._rules.bounds import require_depth
-from dawdle._rules.envelope import Envelope, write
+from dawdle._rules.endless import refuse_endless, require_json
+from dawdle._rules.envelope import Envelope, open_envelope, write
+from dawdle._rules.field_types import once_a_type
+from dawdle._rules.lost import not_readable, where_not_written
+from dawdle._rules.models import Model, dump, load
+from dawdle._rules.round_trip import require_equal
 from dawdle._rules.telling import cause_without_data, without_data
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError
@@ -28,81 +29,40 @@ HEADROOM: Final = 4096
 E = TypeVar("E")
 
 
-class _Model(Protocol):
-    """The part of a pydantic model that we touch. Its warnings repeat the values that they are about."""
-
-    def model_dump(self, *, mode: str, by_alias: bool, warnings: bool) -> dict[str, object]: ...
-    def model_dump_json(self, *, by_alias: bool, warnings: bool) -> str: ...
-    @classmethod
-    def model_validate(cls, obj: object) -> object: ...
-    @classmethod
-    def model_validate_json(cls, json_data: bytes | str) -> object: ...
-
-
-def _dump(value: object) -> object:
-    """Encode what msgspec does not know: a pydantic model inside a struct."""
-    if kind_of(type(value)) == "pydantic":
-        return cast("_Model", value).model_dump(mode="json", by_alias=True, warnings=False)
-    raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
-
-
-def _load(kind: type, value: object) -> object:
-    """Decode what msgspec does not know: a pydantic model inside a struct.
-
-    It was dumped in pydantic's JSON mode, so it is validated as JSON: else a strict model takes no text for a date.
-    """
-    if kind_of(kind) != "pydantic":
-        raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
-    try:
-        return _validated(cast("_Model", kind), value)
-    except ValueError as error:  # pydantic's, whose text msgspec would make its own
-        raise ValueError(without_data(error, kind)) from None
-
-
-def _validated(model: _Model, value: object) -> object:
-    try:
-        text = json.dumps(value)  # which carries NaN, as MessagePack does
-    except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
-        return model.model_validate(value)
-    return model.model_validate_json(text)
-
-
 class JSON:
     """The default codec: `application/json`, readable in every queue browser."""
 
     content_type = "application/json"
 
     def __init__(self) -> None:
-        self._encoder = msgspec.json.Encoder(enc_hook=_dump)
-        self._decoders: dict[type, Callable[[bytes], Any]] = {}
+        self._encoder = msgspec.json.Encoder(enc_hook=dump)
+        self._decoder = once_a_type(self._compile)
 
     def encode(self, event: object) -> bytes:
         """Return the event as JSON. Raises `EventError` for NaN, infinity, lone surrogates and unknown types."""
         try:
             if kind_of(type(event)) == "pydantic":
-                data = cast("_Model", event).model_dump_json(by_alias=True, warnings=False).encode()
+                data = cast("Model", event).model_dump_json(by_alias=True, round_trip=True, warnings=False).encode()
                 if b"NaN" in data or b"Infinity" in data:  # as text, or as what is no JSON: the model's own choice
-                    _require_json(data, event)
+                    require_json(data, event)
             else:
                 data = self._encoder.encode(event)
             if b"null" in data:  # what JSON makes of NaN, and of None
-                _refuse_endless(_plain(event), type(event).__qualname__, event)
+                refuse_endless(event)
         except EventError:
             raise
         except Exception as error:
-            raise _unencodable(event, error) from error
+            raise _unencodable(event, error, self._encoder.encode) from error
         return data
 
     def decode(self, data: bytes, kind: type[E]) -> E:
         """Return the event. Raises `EventError` when the data is not one of that type."""
-        decode: Callable[[bytes], E] | None = self._decoders.get(kind)
-        if decode is None:
-            if kind_of(kind) == "pydantic":
-                decode = cast("Callable[[bytes], E]", cast("_Model", kind).model_validate_json)
-            else:
-                decode = msgspec.json.Decoder(kind, dec_hook=_load).decode
-            self._decoders[kind] = decode
-        return _decoded(decode, data, kind)
+        return _decoded(self._decoder, data, kind)
+
+    def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
+        if kind_of(kind) == "pydantic":
+            return cast("type[Model]", kind).model_validate_json
+        return msgspec.json.Decoder(kind, dec_hook=load).decode
 
 
 class MessagePack:
@@ -111,22 +71,22 @@ class MessagePack:
     content_type = "application/msgpack"
 
     def __init__(self) -> None:
-        self._encoder = msgspec.msgpack.Encoder(enc_hook=_dump)
-        self._decoders: dict[type, Callable[[bytes], Any]] = {}
+        self._encoder = msgspec.msgpack.Encoder(enc_hook=dump)
+        self._decoder = once_a_type(self._compile)
 
     def encode(self, event: object) -> bytes:
         """Return the event as MessagePack. Raises `EventError` for lone surrogates and unknown types."""
         try:
             return self._encoder.encode(event)
         except Exception as error:
-            raise _unencodable(event, error) from error
+            raise _unencodable(event, error, self._encoder.encode) from error
 
     def decode(self, data: bytes, kind: type[E]) -> E:
         """Return the event. Raises `EventError` when the data is not one of that type."""
-        decode = self._decoders.get(kind)
-        if decode is None:
-            decode = self._decoders[kind] = msgspec.msgpack.Decoder(kind, dec_hook=_load).decode
-        return _decoded(decode, data, kind)
+        return _decoded(self._decoder, data, kind)
+
+    def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
+        return msgspec.msgpack.Decoder(kind, dec_hook=load).decode
 
 
 def seal(
@@ -141,10 +101,12 @@ def seal(
     delay_ms: int,
     cause: str | None,
     max_body: int,
+    codecs: Mapping[str, Codec] | None = None,
 ) -> bytes:
-    """Return the body of an event's first copy.
+    """Return the body of an event's first copy. The event is read back from it, as a node with these `codecs` does.
 
-    Raises `EventError` for what cannot travel, `EventTooLargeError` for what leaves less than `HEADROOM` free.
+    Raises `EventError` for what cannot travel or would not come back equal, with the field; `EventTooLargeError` for
+    what leaves less than `HEADROOM` free.
     """
     data = _encoded(codec, event)
     attributes: dict[str, object] = {
@@ -174,7 +136,27 @@ def seal(
             size=len(body),
             limit=max_body - HEADROOM,
         )
+    _require_round_trip(event, data, body, codec, codecs)
     return body
+
+
+def _require_round_trip(
+    event: object, data: bytes, body: bytes, codec: Codec, codecs: Mapping[str, Codec] | None
+) -> None:
+    """Raise `EventError` unless the event is read back equal.
+
+    It is looked at each time and not once a type: no struct, dataclass or attrs class checks its own values, and what
+    a field loses may be lost of some values alone. What our own codecs write is known to fit the envelope.
+    """
+    is_ours = type(codec) is JSON or type(codec) is MessagePack
+    try:
+        if is_ours:
+            read = codec.decode(data, type(event))
+        else:
+            read = open_event(open_envelope(body), type(event), codecs or {codec.content_type: codec})
+    except EventError as error:
+        raise not_readable(event, str(error), by_us=is_ours) from error
+    require_equal(event, read, lambda: _encoded(codec, read) == data)
 
 
 def media_of(envelope: Envelope) -> str:
@@ -228,71 +210,23 @@ def _opened(codec: Codec, data: bytes, kind: type[E]) -> E:
         raise _undecodable(kind, error) from cause_without_data(error)
 
 
-def _decoded(decode: Callable[[bytes], E], data: bytes, kind: type[E]) -> E:
+def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, kind: type[E]) -> E:
+    """Decode by the decoder of a type. To compile that fails too, where a field's type is not known."""
     try:
-        return decode(data)
+        event: E = decoder(kind)(data)
     except Exception as error:  # noqa: BLE001 - raised again, as ours
         raise _undecodable(kind, error) from cause_without_data(error)
+    return event
 
 
 def _undecodable(kind: type[object], error: Exception) -> EventError:
     return EventError(f"the data is not a {kind.__qualname__}: {without_data(error, kind)}")
 
 
-def _unencodable(event: object, error: Exception) -> EventError:
+def _unencodable(event: object, error: Exception, write: Callable[[object], object] | None = None) -> EventError:
+    name = type(event).__qualname__
+    where = name if write is None else where_not_written(event, name, write)
+    where = f"this {name}" if where == name else where
     if isinstance(error, UnicodeError):
-        return EventError(
-            f"this {type(event).__qualname__} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}"
-        )
-    return EventError(f"this {type(event).__qualname__} cannot be encoded: {error}")
-
-
-def _plain(event: object) -> object:
-    """Return an event as mappings, sequences and scalars, NaN as it is."""
-    if kind_of(type(event)) == "pydantic":
-        return cast("_Model", event).model_dump(mode="python", by_alias=True, warnings=False)
-    return cast("object", msgspec.to_builtins(event, enc_hook=_dump))
-
-
-def _require_json(data: bytes, event: object) -> None:
-    try:
-        msgspec.json.decode(data)
-    except msgspec.MsgspecError:
-        _refuse_endless(_plain(event), type(event).__qualname__, event)
-        raise
-
-
-def _refuse_endless(value: object, path: str, source: object = None) -> None:
-    """Raise `EventError` for NaN and infinity, with the way there.
-
-    `source` is what became the `value`; None if that is not known.
-    """
-    if isinstance(value, float):
-        if not isfinite(value):
-            raise EventError(
-                f"{path} is {value}, which JSON cannot carry: send None, or a codec that can (dawdle.MessagePack())"
-            )
-    elif isinstance(value, (Mapping, list, tuple, set, frozenset)):
-        for step, each, its_source in _within(cast("_Filled", value), source):
-            _refuse_endless(each, f"{path}{step}", its_source)
-    elif kind_of(type(value)) is not None:
-        _refuse_endless(_plain(value), path, value)
-
-
-def _within(value: "_Filled", source: object) -> Iterator[tuple[str, object, object]]:
-    """Yield the step to each value within another, the value, and its source. Keys are data, so no step shows one."""
-    if not isinstance(value, Mapping):
-        sources = cast("Sequence[object]", source) if isinstance(source, (list, tuple)) else ()
-        for index, (each, its_source) in enumerate(zip(value, chain(sources, repeat(None)), strict=False)):
-            yield f"[{index}]", each, its_source
-    elif kind_of(type(source)) is not None:
-        for name, each in value.items():
-            yield f".{name}", each, getattr(source, str(name), None)
-    else:
-        known: Mapping[object, object] = cast("_Known", source) if isinstance(source, Mapping) else {}
-        for key, each in value.items():
-            yield "[...]", each, known.get(key)
-
-
-_Known = Mapping[object, object]
-_Filled = Mapping[object, object] | Sequence[object] | AbstractSet[object]
+        return EventError(f"{where} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}")
+    return EventError(f"{where} cannot be encoded: {error}")

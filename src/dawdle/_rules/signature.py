@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 
 from dawdle._rules.context import Context
+from dawdle._rules.lost import class_for
 from dawdle.errors import ConfigurationError, shown
+from dawdle.events import kind_of
 
 __all__ = ["EVERY", "is_async", "is_function", "read_annotation", "read_parameters", "require_kind", "yields"]
 
@@ -125,9 +127,27 @@ def read_annotation(annotation: object, called: str, *, every: bool) -> tuple[ty
     if not kinds:
         raise ConfigurationError(f"handler {called}: its annotation is None, and that is no event: {how}")
     for kind in kinds:
+        if _generic_of(kind) is not None:
+            raise _of_generic(kind, f"handler {called}")
         if not isinstance(kind, type):
             raise ConfigurationError(f"handler {called}: its annotation {annotation!r} is not made of classes: {how}")
     return cast("tuple[type, ...]", kinds)
+
+
+def _generic_of(kind: object) -> type | None:
+    """Return the class of which something like `Env[Order]` is said; None if it is nothing like it."""
+    origin = get_origin(kind)
+    return origin if isinstance(origin, type) and kind_of(origin) is not None else None
+
+
+def _of_generic(kind: object, who: str) -> ConfigurationError:
+    """Return the error for `Env[Order]`: its instances are of `Env`, and say nothing of `Order`."""
+    generic = cast("type", get_origin(kind))
+    of = [each.__name__ if isinstance(each, type) else str(each) for each in get_args(kind)]
+    return ConfigurationError(
+        f"{who} asks for {generic.__name__}[{', '.join(of)}], and an event of {generic.__name__} does not say of what "
+        f"it is one: write {class_for(generic, *of)}, signal that, and ask for it"
+    )
 
 
 def _members(annotation: object) -> tuple[object, ...]:
@@ -143,6 +163,8 @@ def _members(annotation: object) -> tuple[object, ...]:
 
 def require_kind(kind: object, who: str) -> None:
     """Raise `ConfigurationError` for what no event can be an instance of, and for what cannot be asked."""
+    if _generic_of(kind) is not None:
+        raise _of_generic(kind, who)
     if not isinstance(kind, type) or (kind.__module__ == "builtins" and kind is not object):
         raise ConfigurationError(
             f"{who} asks for {shown(kind)}, which is not an event type: name msgspec Structs, dataclasses, "

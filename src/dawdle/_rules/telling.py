@@ -66,5 +66,5 @@ def _place(described: Mapping[str, Any], fields: set[str]) -> str:
 def _fields_of(kind: type[object] | None) -> set[str]:
     """Return the names of a model's fields, and those that they have in data."""
     named: Mapping[str, Any] = getattr(kind, "model_fields", None) or {}
-    aliases = {getattr(field, alias, None) for field in named.values() for alias in ("alias", "validation_alias")}
-    return {*named, *(alias for alias in aliases if isinstance(alias, str))}
+    aliases = [getattr(field, alias, None) for field in named.values() for alias in ("alias", "validation_alias")]
+    return {*named, *(alias for alias in aliases if isinstance(alias, str))}  # an AliasPath is none, nor hashable

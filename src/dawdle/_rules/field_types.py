@@ -1,0 +1,108 @@
+"""What fields a type has, and for which of them `==` tells that they came back. Looks at types, never at values."""
+
+import dataclasses
+import datetime as dt
+import decimal
+import enum
+import types
+import typing
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+
+from dawdle.events import kind_of
+
+__all__ = ["MAX_TYPES", "SCALARS", "fields_of", "is_told_by_equality", "once_a_type", "told_by_equality"]
+
+R = TypeVar("R")
+
+MAX_TYPES: Final = 1024
+"""Types whose fields are remembered; a program that makes classes as it runs forgets the oldest."""
+
+SCALARS: Final = frozenset(
+    {
+        *(str, int, float, bool, bytes, type(None)),
+        *(decimal.Decimal, uuid.UUID, dt.datetime, dt.date, dt.time, dt.timedelta),
+    }
+)
+"""Types of which `==` is to be believed."""
+
+_CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset, Sequence, Mapping, AbstractSet})
+_OTHERS: Final = (Any, object, None, msgspec.Raw, msgspec.UnsetType)
+
+
+def once_a_type(function: Callable[[type], R]) -> Callable[[type], R]:
+    """Return a function that answers from memory for the types that it was asked of lately."""
+    return lru_cache(MAX_TYPES)(function)
+
+
+@once_a_type
+def fields_of(kind: type) -> tuple[str, ...] | None:
+    """Return the names of an event type's fields; None for a class that is none."""
+    match kind_of(kind):
+        case "struct":
+            return tuple(cast("type[msgspec.Struct]", kind).__struct_fields__)
+        case "pydantic":
+            return tuple(cast("Any", kind).model_fields)
+        case "attrs":
+            return tuple(each.name for each in cast("Any", kind).__attrs_attrs__)
+        case "dataclass":
+            return tuple(each.name for each in dataclasses.fields(kind))
+        case None:
+            return None
+
+
+@once_a_type
+def told_by_equality(kind: type) -> tuple[str, ...]:
+    """Return the fields of an event type whose values are the same where `==` says so, also in all that they hold.
+
+    It is so for scalars, containers of such, and structs that have such fields only, and msgspec's own `==`. What is
+    in a field of `Any` is read as a builtin. A dataclass, an attrs class or a model may leave fields out of its `==`.
+    """
+    hints = _hints_of(kind)
+    return tuple(name for name in fields_of(kind) or () if name in hints and _is_told(hints[name], set()))
+
+
+def is_told_by_equality(kind: type) -> bool:
+    """Whether two events of a type are the same where `==` says so."""
+    return _is_told(kind, set())
+
+
+def _hints_of(kind: type) -> Mapping[str, object]:
+    if kind_of(kind) == "pydantic":
+        return {name: field.annotation for name, field in cast("Any", kind).model_fields.items()}
+    try:
+        return typing.get_type_hints(kind, include_extras=True)
+    except Exception:  # noqa: BLE001 - whatever an annotation raises, its type is not known
+        return {}
+
+
+def _is_told(hint: object, known: set[object]) -> bool:
+    """Whether `==` is to be believed of what is read for an annotation.
+
+    `known`: structs whose fields were looked at, or are. If one of them says no, the whole answer is no.
+    """
+    origin = typing.get_origin(hint)
+    if origin is typing.Annotated:
+        return _is_told(typing.get_args(hint)[0], known)
+    if origin is typing.Union or origin is types.UnionType or origin in _CONTAINERS:
+        return all(each is Ellipsis or _is_told(each, known) for each in typing.get_args(hint))
+    if origin is not None:
+        return origin is typing.Literal
+    if hint in SCALARS or hint in _CONTAINERS or hint in _OTHERS:
+        return True
+    if not isinstance(hint, type):
+        return False
+    if issubclass(hint, enum.Enum):
+        return hint.__eq__ in {object.__eq__, str.__eq__, int.__eq__}
+    if not issubclass(hint, msgspec.Struct) or hint.__eq__ is not msgspec.Struct.__eq__:
+        return False
+    if hint in known:
+        return True
+    known.add(hint)
+    hints = _hints_of(hint)
+    return all(name in hints and _is_told(hints[name], known) for name in hint.__struct_fields__)

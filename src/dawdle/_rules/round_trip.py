@@ -1,0 +1,206 @@
+"""Whether what is read back is what was signaled, field by field. Two events in; an error, or nothing, out.
+
+`==` alone cannot say it: NaN is not equal to itself, some types have no `==` or leave fields out of it, and in an hour
+that a clock shows twice no two time zones agree. So types and fields are compared, and `==` is asked where it says all.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime
+from itertools import zip_longest
+from operator import attrgetter
+from typing import Any, Final, cast
+
+from dawdle._rules.field_types import SCALARS, fields_of, is_told_by_equality, once_a_type, told_by_equality
+from dawdle._rules.lost import Lost, Missing, not_equal
+from dawdle.events import kind_of
+
+__all__ = ["require_equal"]
+
+Doubts = list[Lost] | None
+"""Values of one type that have no `==`: the same if they are written alike. None: they are not, so these differ."""
+
+_Compare = Callable[[Any, Any, Doubts], Lost | None]
+
+_Values = Callable[[object], object]
+
+_MISSING: Final = Missing()
+_NO_EQUALITY: Final = object.__eq__
+_ORDERED: Final = (list, tuple, deque)
+
+
+def require_equal(sent: object, read: object, is_written_alike: Callable[[], bool]) -> None:
+    """Raise `EventError` if what is read back differs from what is signaled, with the field and what to do.
+
+    `is_written_alike` says whether both are the same data; it is asked where nothing else tells.
+    """
+    doubts: Doubts = []
+    lost = _comparer(type(read))(sent, read, doubts)
+    if lost is None and doubts and not is_written_alike():
+        lost = _compare(sent, read, None)
+    if lost is not None:
+        raise not_equal(sent, lost)
+
+
+def _compare(sent: object, read: object, doubts: Doubts) -> Lost | None:
+    """Return where two values differ; None where they do not."""
+    if sent is read:
+        return None
+    return _comparer(type(read))(sent, read, doubts)
+
+
+@once_a_type
+def _comparer(kind: type) -> _Compare:
+    """Return how values of a class that was read are compared with those that were sent."""
+    if kind in SCALARS:
+        return _compare_scalars
+    if kind_of(kind) is not None:
+        return _comparer_of_events(kind)
+    if issubclass(kind, _ORDERED):
+        return _compare_in_order
+    if issubclass(kind, Mapping):
+        return _compare_mappings
+    if issubclass(kind, AbstractSet):
+        return _compare_sets
+    return _compare_scalars
+
+
+def _comparer_of_events(kind: type) -> _Compare:
+    names, told = fields_of(kind) or (), told_by_equality(kind)
+    others = tuple(name for name in names if name not in told)
+    by_equality, values, has_extra = is_told_by_equality(kind), _values_of(told), _may_have_extra(kind)
+
+    def compare(sent: object, read: object, doubts: Doubts) -> Lost | None:
+        if by_equality and _is_equal(sent, read):
+            return None
+        if type(sent) is not kind and _class_of(sent) is not _class_of(read):
+            return _differing(sent, read)
+        is_told = values is not None and _is_equal(sent, read, values)
+        for name in others if is_told else names:
+            lost = _compare(getattr(sent, name, _MISSING), getattr(read, name, _MISSING), doubts)
+            if lost is not None:
+                return lost.below(f".{name}", kind, name)
+        if has_extra:
+            one, other = (getattr(each, "__pydantic_extra__", None) for each in (sent, read))
+            lost = _compare(one or {}, other or {}, doubts)
+            return lost and lost.below("", kind)
+        return None
+
+    return compare
+
+
+def _values_of(names: Sequence[str]) -> _Values | None:
+    return attrgetter(*names) if names else None
+
+
+def _may_have_extra(kind: type) -> bool:
+    return kind_of(kind) == "pydantic" and cast("Any", kind).model_config.get("extra") == "allow"
+
+
+@once_a_type
+def _values_that_tell(kind: type) -> _Values | None:
+    """Return what takes all fields from an event, if `==` of them tells whether two are the same."""
+    told = told_by_equality(kind)
+    return None if len(told) != len(fields_of(kind) or ()) or _may_have_extra(kind) else _values_of(told)
+
+
+def _is_equal(sent: object, read: object, values: _Values | None = None) -> bool:
+    """Whether `==` says so, of two values or of some of their fields. What it raises is no answer."""
+    try:
+        return bool(sent == read if values is None else values(sent) == values(read))
+    except Exception:  # noqa: BLE001 - a signaling NaN, a field that was never set, an array
+        return False
+
+
+def _are_equal(sent: Sequence[object], read: Sequence[object]) -> bool:
+    """Whether `==` says so of many values of one kind at once, which is quicker than one by one, and may be trusted."""
+    kinds = set(map(type, read))
+    if kinds <= SCALARS:
+        return _is_equal(sent, read)
+    values = _values_that_tell(next(iter(kinds))) if len(kinds) == 1 else None
+    if values is None or set(map(type, sent)) != kinds:
+        return False
+    try:
+        return list(map(values, sent)) == list(map(values, read))
+    except Exception:  # noqa: BLE001 - as above
+        return False
+
+
+def _class_of(value: object) -> object:
+    """Return the class of an event; pydantic makes one of its own for each `Env[Order]`, equal to `Env`."""
+    kind = type(value)
+    generic = getattr(kind, "__pydantic_generic_metadata__", None)
+    return (generic and generic["origin"]) or kind
+
+
+def _compare_in_order(sent: object, read: object, doubts: Doubts) -> Lost | None:
+    family = next(each for each in _ORDERED if issubclass(type(read), each))
+    if not isinstance(sent, family):
+        return _differing(sent, read)
+    one, other = cast("Sequence[object]", sent), cast("Sequence[object]", read)
+    if _are_equal(one, other):
+        return None
+    for index, (each, its_other) in enumerate(zip_longest(one, other, fillvalue=_MISSING)):
+        lost = _compare(each, its_other, doubts)
+        if lost is not None:
+            return lost.below(f"[{index}]")
+    return None
+
+
+def _compare_mappings(sent: object, read: object, doubts: Doubts) -> Lost | None:
+    if not isinstance(sent, Mapping):
+        return _differing(sent, read)
+    one, other = cast("Mapping[object, object]", sent), cast("Mapping[object, object]", read)
+    if one.keys() != other.keys():
+        return _differing(one, other, keys=True)
+    if _are_equal([one[key] for key in other], list(other.values())):
+        return None
+    for key, its_other in other.items():
+        lost = _compare(one[key], its_other, doubts)
+        if lost is not None:
+            return lost.below("[...]")
+    return None
+
+
+def _compare_sets(sent: object, read: object, doubts: Doubts) -> Lost | None:
+    if not isinstance(sent, AbstractSet):
+        return _differing(sent, read)
+    one, other = cast("AbstractSet[object]", sent), cast("AbstractSet[object]", read)
+    left = [each for each in other if each not in one]  # NaN, and what has no `==`
+    for each in one:
+        if each in other:
+            continue
+        same = next((its_other for its_other in left if _compare(each, its_other, doubts) is None), _MISSING)
+        if same is _MISSING:
+            return _differing(one, other)
+        left = [its_other for its_other in left if its_other is not same]
+    return _differing(one, other) if left else None
+
+
+def _differing(sent: object, read: object, *, keys: bool = False) -> Lost:
+    return Lost(type(sent), type(read), keys=keys)
+
+
+def _compare_scalars(sent: object, read: object, doubts: Doubts) -> Lost | None:
+    alike = type(sent) is type(read)
+    try:
+        if sent == read or _is_the_same_moment(sent, read):
+            return None
+        if alike and sent != sent and read != read:  # noqa: PLR0124 - NaN, of float and of Decimal
+            return None
+        is_told = getattr(type(read), "__eq__", None) is not _NO_EQUALITY
+    except Exception:  # noqa: BLE001 - an array, a signaling NaN: `==` says neither yes nor no
+        is_told = False
+    lost = _differing(sent, read)
+    if is_told or not alike or doubts is None:
+        return lost
+    doubts.append(lost)
+    return None
+
+
+def _is_the_same_moment(sent: object, read: object) -> bool:
+    """Whether two datetimes mean one moment. In an hour that is there twice, `==` says no for two time zones."""
+    if not (isinstance(sent, datetime) and isinstance(read, datetime) and sent.tzinfo and read.tzinfo):
+        return False
+    return sent.astimezone(UTC) == read.astimezone(UTC)
