@@ -49,6 +49,17 @@ class Anything(msgspec.Struct):
         (Placed(), {"headers": {"dawdleowed": "x"}}, ConfigurationError, "'dawdleowed' is taken"),
         (Placed(), {"headers": {"tenant": 7}}, ConfigurationError, "is text, not a int"),
         (Placed(), {"headers": {"tenant": "\udfff"}}, EventError, "lone surrogate"),
+        (Placed(), {"queue": ""}, ConfigurationError, "there is no queue ''; this app has default"),
+        (Placed(), {"queue": ["default"]}, ConfigurationError, r"there is no queue \['default'\]"),
+        (Placed(), {"headers": "tenant"}, ConfigurationError, "a mapping of names to text, not 'tenant'"),
+        (Placed(), {"headers": [("tenant", "one")]}, ConfigurationError, "a mapping of names to text, not "),
+        (Placed(), {"group": 5}, ConfigurationError, "group is 1 to 128 printable ASCII characters.*not 5"),
+        (Placed(), {"group": ""}, ConfigurationError, "group is 1 to 128"),
+        (Placed(), {"group": "x" * 129}, ConfigurationError, "group is 1 to 128"),
+        (Placed(), {"group": "a b"}, ConfigurationError, "without a space, not 'a b'"),
+        (Placed(), {"group": "é"}, ConfigurationError, "not 'é'"),
+        (Placed(), {"group": b"x"}, ConfigurationError, "not b'x'"),
+        (Placed(), {"group": "a b", "direct": True}, ConfigurationError, "group is 1 to 128"),
         (Placed(), {"id": "a b"}, ConfigurationError, "without a space, not 'a b'"),
         (Placed(), {"id": ""}, ConfigurationError, "id is 1 to 128"),
     ],
@@ -57,7 +68,7 @@ async def test_bad_input_is_an_error_before_anything_is_stored(running, queue, e
     async with running() as app:
         with pytest.raises(error, match=match):
             await app.signal(event, **options)
-        if set(options) <= {"delay", "at", "headers", "queue"}:
+        if set(options) <= {"delay", "at", "headers", "queue", "group"}:
             with pytest.raises(error, match=match):
                 await app.signal_many([Placed(), event], **options)
     assert queue.messages() == []
@@ -86,6 +97,45 @@ async def test_signal_returns_the_id_that_the_handler_sees_with_headers_and_time
     assert ctx.headers == {"tenant": "two", "region": "eu", "traceparent": "00-1-2-01"}
     assert (ctx.event_type, ctx.queue, ctx.attempt, ctx.max_attempts) == ("Placed", "default", 1, 5)
     assert ctx.signaled_at == datetime.fromtimestamp(clock.now(), UTC)
+
+
+async def test_a_function_for_headers_that_returns_none_is_an_error_that_says_what_it_returns(running, queue):
+    async with running(headers=lambda: None) as app:
+        with pytest.raises(ConfigurationError, match="the function headers= returns a mapping of names to text, not None"):
+            await app.signal(Placed())
+    assert queue.messages() == []
+
+
+async def test_one_callers_wrong_group_fails_that_caller_alone(running, queue):
+    async with running() as app:
+        answers = await asyncio.gather(
+            *(app.signal(Placed(number), group="a b" if number == 3 else "a") for number in range(6)),
+            return_exceptions=True,
+        )
+    assert [type(answer).__name__ for answer in answers] == ["str"] * 3 + ["ConfigurationError"] + ["str"] * 2
+    assert len(queue.messages()) == 5
+
+
+class Sized:
+    """A clock, or a codec, that also has a length, and it is 0: it is one all the same."""
+
+    def __init__(self, real):
+        self._real = real
+
+    def __len__(self):
+        return 0
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+
+async def test_a_clock_and_a_codec_that_are_empty_collections_too_are_used(queue, clock):
+    codec = Sized(dawdle.MessagePack())
+    async with dawdle.Dawdle(queue, registry=dawdle.Registry(), clock=Sized(clock), codec=codec) as app:
+        await app.signal(Placed())
+    (body,) = (msgspec.json.decode(each) for each in queue.messages())
+    assert body["datacontenttype"] == "application/msgpack"
+    assert body["time"] == datetime.fromtimestamp(clock.now(), UTC).isoformat().replace("+00:00", "Z")
 
 
 async def test_headers_may_be_a_function_that_is_asked_at_each_signal(running, queue):

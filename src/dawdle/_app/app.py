@@ -4,12 +4,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Final, Self, Unpack
+from typing import Final, Self, Unpack, cast
 
 from dawdle._app import current as _current
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.options import Headers, Lifespan, Settings
-from dawdle._app.signaling import Signaling, event_id_of
+from dawdle._app.signaling import Signaling, event_id_of, require_group
 from dawdle._app.worker import work_until_signal
 from dawdle._flow.house import House
 from dawdle._flow.inside import inside
@@ -28,7 +28,7 @@ from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, SystemClock
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, shown
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
@@ -86,19 +86,19 @@ class Dawdle:
         clock: Clock | None = None,
         signing_keys: Mapping[str, bytes | str] | None = None,
     ) -> None:
-        clock = clock or SystemClock()
+        clock = SystemClock() if clock is None else clock
         self._settings = Settings(
             backend=backend_from_environment(clock) if backend is None else backend,
             clock=clock,
             registry=default_registry if registry is None else registry,
             start_listener=start_listener_from_environment() if start_listener is None else start_listener,
             concurrency=concurrency,
-            retry=retry or Retry(),
+            retry=Retry() if retry is None else retry,
             grace=grace,
             unclaimed=unclaimed,
             source=source,
             headers={} if headers is None else headers,
-            codec=codec or JSON(),
+            codec=JSON() if codec is None else codec,
             hooks=hooks,
             lifespan=lifespan,
             signer=Signer(signing_keys),
@@ -184,7 +184,8 @@ class Dawdle:
           cancelled, all its handlers run all the same; left, the app stores what is unfinished.
         - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event, and
           keeps nothing from running twice, except on queues that remove duplicates themselves.
-        - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair.
+        - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair. 1 to
+          128 printable ASCII characters without a space.
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
         - `queue`: the name of the queue to store it in.
 
@@ -196,6 +197,7 @@ class Dawdle:
         if direct and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
         event_id = event_id_of(id)
+        require_group(group)
         body = self._signaling.seal(event, event_id, line, seconds, headers)
         if direct and house.accepts_direct:
             handlers = self._roster.matching(type(event))
@@ -360,10 +362,10 @@ class Dawdle:
 
     def _queue(self, name: str | None) -> Queue:
         queues = self._running().queues
-        try:
-            return queues[name or _DEFAULT]
-        except KeyError:
-            raise ConfigurationError(f"there is no queue {name!r}; this app has {', '.join(queues)}") from None
+        name = _DEFAULT if name is None else name
+        if not isinstance(cast("object", name), str) or name not in queues:
+            raise ConfigurationError(f"there is no queue {shown(name)}; this app has {', '.join(queues)}")
+        return queues[name]
 
     def _letters(self, queue: str | None, choice: Choice) -> Letters:
         given = self._settings

@@ -15,12 +15,13 @@ from dawdle._rules.codec import seal
 from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle._rules.roster import Roster
 from dawdle.abc import Outgoing
-from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError
+from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, shown
 from dawdle.hooks import Signaled
 
-__all__ = ["Signaling", "event_id_of"]
+__all__ = ["Signaling", "event_id_of", "require_group"]
 
-_ID: Final = re.compile(r"[!-~]{1,128}")
+_NAME: Final = re.compile(r"[!-~]{1,128}")
+"""An id or a group: what SQS takes as one (API reference, SendMessage, 2026), so that all queues take the same."""
 
 
 class Signaling:
@@ -78,6 +79,7 @@ class Signaling:
         group: str | None,
     ) -> list[str]:
         """Store an event each, side by side, and return their ids. Raises `SignalError`."""
+        require_group(group)
         ids = [event_id_of(None) for _ in events]
         bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
         answers = await asyncio.gather(
@@ -109,6 +111,12 @@ def event_id_of(given: str | None) -> str:
     """Return a new id, or the one that is given. Raises `ConfigurationError` for one that cannot travel."""
     if given is None:
         return uuid.uuid4().hex
-    if not (isinstance(given, str) and _ID.fullmatch(given)):
-        raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {given!r}")
+    if not (isinstance(given, str) and _NAME.fullmatch(given)):
+        raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
     return given
+
+
+def require_group(given: object) -> None:
+    """Raise `ConfigurationError` for a group that a queue may refuse: the others of its batch must not fail with it."""
+    if given is not None and not (isinstance(given, str) and _NAME.fullmatch(given)):
+        raise ConfigurationError(f"group is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
