@@ -5,6 +5,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pydantic
 import pytest
 
 import dawdle
@@ -189,6 +190,70 @@ async def test_signal_many_returns_the_ids_in_order_in_few_calls(running, queue,
     assert batches == [100, 100, 50]
     assert [msgspec.json.decode(body)["id"] for body in queue.messages()] == ids
     assert [moment.event_id for moment in moments if isinstance(moment, Signaled)] == ids
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        lambda: (Placed(number) for number in range(3)),
+        lambda: map(Placed, range(3)),
+        lambda: {0: Placed(0), 1: Placed(1), 2: Placed(2)}.values(),
+        lambda: (Placed(0), Placed(1), Placed(2)),
+    ],
+    ids=["generator", "map", "dict view", "tuple"],
+)
+async def test_signal_many_takes_any_iterable_and_stores_all_of_it_in_order(running, queue, events):
+    async with running() as app:
+        ids = await app.signal_many(events())
+    stored = [msgspec.json.decode(body) for body in queue.messages()]
+    assert [(body["id"], body["data"]["number"]) for body in stored] == list(zip(ids, range(3), strict=True))
+
+
+async def test_signal_many_takes_a_set(running, queue):
+    async with running() as app:
+        ids = await app.signal_many({Placed(0), Placed(1), Placed(2)})
+    assert sorted(msgspec.json.decode(body)["id"] for body in queue.messages()) == sorted(ids)
+    assert len(set(ids)) == 3
+
+
+class Iterable(pydantic.BaseModel):
+    """One event, though pydantic makes it an iterable of its fields."""
+
+    number: int = 0
+
+
+async def no_events():
+    yield Placed()
+
+
+@pytest.mark.parametrize(
+    ("events", "match"),
+    [
+        (Placed(1), r"got one event, of the type Placed: write signal\(event\), or signal_many\(\[event\]\)"),
+        (Iterable(), "got one event, of the type Iterable"),
+        (no_events(), "got an asynchronous one: write signal_many"),
+        (None, "signal_many takes an iterable of events, not None"),
+        (Placed, "signal_many takes an iterable of events, not <class "),
+        ("text", "signal_many takes an iterable of events, not 'text'"),
+        (b"text", "signal_many takes an iterable of events, not b'text'"),
+    ],
+)
+async def test_what_is_no_iterable_of_events_is_an_error_that_says_what_to_write(running, queue, events, match):
+    async with running() as app:
+        with pytest.raises(ConfigurationError, match=match):
+            await app.signal_many(events)
+    assert queue.messages() == []
+
+
+async def test_an_iterable_that_raises_halfway_stores_nothing(running, queue):
+    def events():
+        yield Placed()
+        raise LookupError("the file ends here")
+
+    async with running() as app:
+        with pytest.raises(LookupError, match="the file ends here"):
+            await app.signal_many(events())
+    assert queue.messages() == []
 
 
 class Refusing(Memory):

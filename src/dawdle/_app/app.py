@@ -1,6 +1,6 @@
 """Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -209,7 +209,7 @@ class Dawdle:
 
     async def signal_many(
         self,
-        events: Sequence[object],
+        events: Iterable[object],
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
@@ -219,7 +219,8 @@ class Dawdle:
     ) -> list[str]:
         """Signal events in as few requests as the queue allows, and return their ids in order.
 
-        The options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
+        `events` is any iterable: a list, a generator, a set, the values of a dict. All of them are in memory at once. The
+        options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
         before any is stored; `SignalError` says which events are stored and which are not known to be.
         """
         line, seconds = self._queue(queue), self._signaling.delay(delay, at)

@@ -3,9 +3,9 @@
 import asyncio
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 from dawdle._app.options import Settings
 from dawdle._flow.inside import inside
@@ -16,9 +16,10 @@ from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle._rules.roster import Roster
 from dawdle.abc import Outgoing
 from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, shown
+from dawdle.events import kind_of
 from dawdle.hooks import Signaled
 
-__all__ = ["Signaling", "event_id_of", "require_group"]
+__all__ = ["Signaling", "event_id_of", "events_of", "require_group"]
 
 _NAME: Final = re.compile(r"[!-~]{1,128}")
 """An id or a group: what SQS takes as one (API reference, SendMessage, 2026), so that all queues take the same."""
@@ -73,13 +74,14 @@ class Signaling:
     async def store_all(
         self,
         queue: Queue,
-        events: Sequence[object],
+        events: Iterable[object],
         delay: float,
         headers: Mapping[str, str] | None,
         group: str | None,
     ) -> list[str]:
         """Store an event each, side by side, and return their ids. Raises `SignalError`."""
         require_group(group)
+        events = events_of(events)
         ids = [event_id_of(None) for _ in events]
         bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
         answers = await asyncio.gather(
@@ -120,3 +122,21 @@ def require_group(given: object) -> None:
     """Raise `ConfigurationError` for a group that a queue may refuse: the others of its batch must not fail with it."""
     if given is not None and not (isinstance(given, str) and _NAME.fullmatch(given)):
         raise ConfigurationError(f"group is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
+
+
+def events_of(given: object) -> list[object]:
+    """Return the events of an iterable, in its order. Raises `ConfigurationError` for one event, and for no iterable."""
+    if not isinstance(given, type) and kind_of(type(given)) is not None:
+        name = type(given).__qualname__
+        raise ConfigurationError(
+            f"signal_many takes an iterable of events, and got one event, of the type {name}: write signal(event), or "
+            f"signal_many([event])"
+        )
+    if isinstance(given, AsyncIterable):
+        raise ConfigurationError(
+            "signal_many takes an iterable of events, and got an asynchronous one: write "
+            "signal_many([event async for event in events])"
+        )
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"signal_many takes an iterable of events, not {shown(given)}")
+    return list(cast("Iterable[object]", given))
