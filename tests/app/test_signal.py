@@ -102,7 +102,9 @@ async def test_signal_returns_the_id_that_the_handler_sees_with_headers_and_time
 
 async def test_a_function_for_headers_that_returns_none_is_an_error_that_says_what_it_returns(running, queue):
     async with running(headers=lambda: None) as app:
-        with pytest.raises(ConfigurationError, match="the function headers= returns a mapping of names to text, not None"):
+        with pytest.raises(
+            ConfigurationError, match="the function headers= returns a mapping of names to text, not None"
+        ):
             await app.signal(Placed())
     assert queue.messages() == []
 
@@ -197,7 +199,7 @@ async def test_signal_many_returns_the_ids_in_order_in_few_calls(running, queue,
     [
         lambda: (Placed(number) for number in range(3)),
         lambda: map(Placed, range(3)),
-        lambda: {0: Placed(0), 1: Placed(1), 2: Placed(2)}.values(),
+        {0: Placed(0), 1: Placed(1), 2: Placed(2)}.values,
         lambda: (Placed(0), Placed(1), Placed(2)),
     ],
     ids=["generator", "map", "dict view", "tuple"],
@@ -272,13 +274,62 @@ async def test_each_signal_of_a_batch_gets_its_own_answer(running, clock):
     error = answers[1]
     assert isinstance(error, SignalError)
     assert len(error.failed) == 1
-    assert "it may have" in str(error)
+    assert str(error) == f"event {error.ids[0]} may or may not be stored: try again (the queue answered unavailable)"
+
+
+class Saying(Memory):
+    """Answers each event with what its number stands for; None stores it."""
+
+    answers = (
+        None,
+        Fault("denied", "AccessDenied: not yours"),
+        Fault("refused", "too large"),
+        Fault("unavailable", "the answer does not mention it"),
+        Fault("throttled", "RequestThrottled", uncertain=True),
+        Fault("unavailable", "no connection", uncertain=False),
+    )
+
+    async def send(self, batch):
+        return [self.answers[msgspec.json.decode(each.body)["data"]["number"]] for each in batch]
+
+
+async def test_signal_says_whether_the_event_is_not_stored_or_may_be_and_why_first(running, clock):
+    async with running(Saying(clock=clock)) as app:
+        for number, told in [
+            (1, r"^could not store event mine: AccessDenied: not yours \(the queue answered denied\)$"),
+            (2, r"^could not store event mine: too large \(the queue answered refused\)$"),
+            (3, r"^event mine may or may not be stored: the answer does not mention it \(the queue answered unav"),
+            (4, r"^event mine may or may not be stored: RequestThrottled"),
+            (5, r"^could not store event mine: no connection"),
+        ]:
+            with pytest.raises(SignalError, match=told) as caught:
+                await app.signal(Placed(number), id="mine")
+            error = caught.value
+            assert (error.stored, list(error.failed)) == ((), ["mine"])
+            assert ((error.not_stored, error.uncertain) == (("mine",), ())) == str(error).startswith("could not store")
+
+
+async def test_signal_many_counts_what_is_not_stored_and_what_may_be(running, clock):
+    async with running(Saying(clock=clock)) as app:
+        for numbers, told in [
+            ((0, 1, 2), "^could not store 2 of 3 events: AccessDenied: not yours"),
+            ((0, 3), "^1 of 2 events may or may not be stored: the answer does not mention it"),
+            ((3, 0, 4, 2), "^could not store 1 of 4 events, and 2 more may or may not be stored: too large"),
+        ]:
+            with pytest.raises(SignalError, match=told) as caught:
+                await app.signal_many([Placed(number) for number in numbers])
+            error = caught.value
+            assert error.__cause__ is error.failed[(error.not_stored or error.uncertain)[0]]
+            place = dict(zip(error.ids, numbers, strict=True))
+            assert [place[each] for each in error.stored] == [each for each in numbers if each == 0]
+            assert [place[each] for each in error.not_stored] == [each for each in numbers if each in {1, 2, 5}]
+            assert [place[each] for each in error.uncertain] == [each for each in numbers if each in {3, 4}]
 
 
 async def test_signal_many_tells_what_is_stored_and_what_failed(running, clock):
     queue, events = Refusing(clock=clock), [Placed(number) for number in range(6)]
     async with running(queue) as app:
-        with pytest.raises(SignalError, match="3 of 6 events") as caught:
+        with pytest.raises(SignalError, match="3 of 6 events may or may not be stored") as caught:
             await app.signal_many(events)
     stored = [msgspec.json.decode(body)["id"] for body in queue.messages()]
     assert list(caught.value.stored) == stored

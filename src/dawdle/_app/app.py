@@ -184,13 +184,14 @@ class Dawdle:
           cancelled, all its handlers run all the same; left, the app stores what is unfinished.
         - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event, and
           keeps nothing from running twice, except on queues that remove duplicates themselves.
-        - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair. 1 to
-          128 printable ASCII characters without a space.
+        - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair. It
+          is 1 to 128 printable ASCII characters without a space.
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
         - `queue`: the name of the queue to store it in.
 
         Raises `ConfigurationError`, `NotAnEventError`, `EventError` or `EventTooLargeError` before anything is stored,
-        and `SignalError` when the queue did not say that it stored the event. Cancelled, the event may be stored.
+        and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
+        Cancelled, the event may be stored.
         """
         house, line = self._running(), self._queue(queue)
         seconds = self._signaling.delay(delay, at)
@@ -219,9 +220,9 @@ class Dawdle:
     ) -> list[str]:
         """Signal events in as few requests as the queue allows, and return their ids in order.
 
-        `events` is any iterable: a list, a generator, a set, the values of a dict. All of them are in memory at once. The
-        options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
-        before any is stored; `SignalError` says which events are stored and which are not known to be.
+        `events` is any iterable: a list, a generator, a set, the values of a dict. All of them are in memory at once.
+        The options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
+        before any is stored; `SignalError` says which events are stored, which are not, and which may or may not be.
         """
         line, seconds = self._queue(queue), self._signaling.delay(delay, at)
         return await self._signaling.store_all(line, events, seconds, headers, group)

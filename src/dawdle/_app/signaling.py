@@ -15,7 +15,7 @@ from dawdle._rules.codec import seal
 from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle._rules.roster import Roster
 from dawdle.abc import Outgoing
-from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, shown
+from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_be_done, shown
 from dawdle.events import kind_of
 from dawdle.hooks import Signaled
 
@@ -65,11 +65,10 @@ class Signaling:
         try:
             await self._send(queue, body, delay, event, event_id, group)
         except BackendError as error:
-            raise SignalError(
-                f"the queue did not say that it stored event {event_id}; it may have: {error}",
-                ids=(event_id,),
-                failed={event_id: error},
-            ) from error
+            told = (
+                f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
+            )
+            raise SignalError(f"{told}: {error}", ids=(event_id,), failed={event_id: error}) from error
 
     async def store_all(
         self,
@@ -93,12 +92,7 @@ class Signaling:
         )
         failed = {each: answer for each, answer in zip(ids, answers, strict=True) if isinstance(answer, Exception)}
         if failed:
-            first = next(iter(failed.values()))
-            raise SignalError(
-                f"the queue did not say that it stored {len(failed)} of {len(ids)} events; it may have: {first}",
-                ids=ids,
-                failed=failed,
-            ) from first
+            raise _signal_error(ids, failed)
         return ids
 
     async def _send(
@@ -125,7 +119,7 @@ def require_group(given: object) -> None:
 
 
 def events_of(given: object) -> list[object]:
-    """Return the events of an iterable, in its order. Raises `ConfigurationError` for one event, and for no iterable."""
+    """Return the events of an iterable, in its order. Raises `ConfigurationError` for one event and for no iterable."""
     if not isinstance(given, type) and kind_of(type(given)) is not None:
         name = type(given).__qualname__
         raise ConfigurationError(
@@ -140,3 +134,19 @@ def events_of(given: object) -> list[object]:
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise ConfigurationError(f"signal_many takes an iterable of events, not {shown(given)}")
     return list(cast("Iterable[object]", given))
+
+
+def _signal_error(ids: list[str], failed: dict[str, Exception]) -> SignalError:
+    """Return the error for several events: how many are known not to be stored, how many may be, and one cause."""
+    unstored = [error for error in failed.values() if not may_be_done(error)]
+    uncertain, total = len(failed) - len(unstored), len(ids)
+    if not unstored:
+        told = f"{uncertain} of {total} events may or may not be stored"
+    elif not uncertain:
+        told = f"could not store {len(unstored)} of {total} events"
+    else:
+        told = f"could not store {len(unstored)} of {total} events, and {uncertain} more may or may not be stored"
+    first = unstored[0] if unstored else next(iter(failed.values()))
+    error = SignalError(f"{told}: {first}", ids=ids, failed=failed)
+    error.__cause__ = first
+    return error

@@ -8,7 +8,7 @@ Only behind a call that hangs does an entry leave without a full batch.
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
@@ -26,6 +26,9 @@ FLIGHTS: Final = 8
 
 HANGS: Final = 2.0
 """Seconds that an entry waits at most for the answer to another: one call that hangs must not hold up all others."""
+
+_LEFT_BEFORE_THE_ANSWER: Final = "the app was left before the queue answered"
+_LEFT_BEFORE_SENT: Final = "the app was left before the request was sent"
 
 
 class Batcher(Generic[Entry, Answer]):
@@ -66,7 +69,7 @@ class Batcher(Generic[Entry, Answer]):
         batcher is closed.
         """
         if self._closed:
-            raise BackendError("the app is being left: its queue takes nothing any more")
+            raise BackendError("the app is being left: its queue takes nothing any more", uncertain=False)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, future))
         if self._flights == 0 or (
@@ -93,7 +96,9 @@ class Batcher(Generic[Entry, Answer]):
         self._closed = True
         if self._hanging is not None:
             self._hanging.cancel()
-        self._abandon([entry for batch in self._flying for entry in batch])
+        for batch in self._flying:
+            _tell(batch, BackendError(_LEFT_BEFORE_THE_ANSWER, uncertain=True))
+        self._abandon_waiting()
         self._land()
 
     def _take_off(self) -> None:
@@ -145,12 +150,10 @@ class Batcher(Generic[Entry, Answer]):
             if len(answers) != len(batch):
                 raise BackendError(f"the queue answered {len(answers)} of {len(batch)} entries")  # noqa: TRY301 - a backend's mistake is its callers' error
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its callers'
-            told = _told(error)
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(told)
+            _tell(batch, _told(error))
         except BaseException:
-            self._abandon(batch)
+            _tell(batch, BackendError(_LEFT_BEFORE_THE_ANSWER, uncertain=True))
+            self._abandon_waiting()
             raise
         else:
             for (_, future), answer in zip(batch, answers, strict=True):
@@ -159,11 +162,9 @@ class Batcher(Generic[Entry, Answer]):
         finally:
             self._flying.remove(batch)
 
-    def _abandon(self, batch: "list[tuple[Entry, asyncio.Future[Answer]]]") -> None:
-        """Tell callers, those that wait for the next flight too, that nobody will answer any more."""
-        for _, future in (*batch, *self._waiting):
-            if not future.done():
-                future.set_exception(BackendError("stopped before the queue answered; it may have been carried out"))
+    def _abandon_waiting(self) -> None:
+        """Tell the callers that wait for a next flight that there is none: of their entries nothing was sent."""
+        _tell(self._waiting, BackendError(_LEFT_BEFORE_SENT, uncertain=False))
         self._waiting.clear()
 
     def _land(self) -> None:
@@ -171,6 +172,12 @@ class Batcher(Generic[Entry, Answer]):
             if not waiter.done():
                 waiter.set_result(None)
         self._idle.clear()
+
+
+def _tell(entries: "Iterable[tuple[Entry, asyncio.Future[Answer]]]", error: BackendError) -> None:
+    for _, future in entries:
+        if not future.done():
+            future.set_exception(error)
 
 
 def _told(error: Exception) -> BackendError:

@@ -136,4 +136,4 @@ def _raise(fault: Fault | None) -> None:
         return
     if not isinstance(fault, Fault):
         raise BackendError(f"the queue answered with a {type(fault).__qualname__}, which is neither None nor a Fault")
-    raise BackendError(f"the queue answered {fault.kind}: {fault.reason}", kind=fault.kind)
+    raise BackendError(f"{fault.reason} (the queue answered {fault.kind})", kind=fault.kind, uncertain=fault.uncertain)
