@@ -77,7 +77,7 @@ async def test_no_credentials_is_denied_and_says_so(server, sqs, monkeypatch):
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     async with sqs() as queue:
-        with pytest.raises(BackendError, match="Unable to locate credentials") as caught:
+        with pytest.raises(BackendError, match="no AWS credentials found: set AWS_ACCESS_KEY_ID") as caught:
             await queue.receive(1, 0)
         assert caught.value.kind == "denied"
 

@@ -13,6 +13,7 @@ from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVari
 from dawdle._log import Log
 from dawdle.backends.sqs._errors import NO_ANSWER, as_error, is_stale
 from dawdle.backends.sqs._place import Place
+from dawdle.backends.sqs._tries import watch_tries
 from dawdle.errors import BackendError
 
 __all__ = ["Clients", "Generation"]
@@ -67,6 +68,7 @@ class Generation:
         client = session.create_client("sqs", region_name=place.region, endpoint_url=place.endpoint, config=config)
         client = await self._stack.enter_async_context(client)
         client.meta.events.register("response-received.sqs", _check)
+        watch_tries(client.meta.events)
         return client
 
 
@@ -128,8 +130,8 @@ class Clients:
             try:
                 fresh = await Generation().open(self._place, self._loader, self._configs)
             except Exception as error:  # noqa: BLE001 - the call's own error is raised; this one says why it was not mended
-                told = as_error(error, f"the credentials for {self._place.url} were refused, and others cannot be had")
-                _log.warning("%s", told)
+                what = f"the credentials for {self._place.url} were refused, and others cannot be had"
+                _log.warning("%s", as_error(error, what, uncertain=False))
                 self._renewed_at = clock()
                 return False
             self._renewed_at = clock()  # cancelled, it counts as none: whoever waits for the lock tries then

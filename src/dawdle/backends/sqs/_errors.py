@@ -15,6 +15,7 @@ from botocore.exceptions import (
     ConfigParseError,
     ConnectionClosedError,
     CredentialRetrievalError,
+    EndpointConnectionError,
     HTTPClientError,
     NoAuthTokenError,
     NoCredentialsError,
@@ -33,9 +34,10 @@ from botocore.exceptions import (
 
 from dawdle.abc import Fault
 from dawdle.backends.sqs._codes import FORBIDDING, REPEATING, STALE, kind_of, short
+from dawdle.backends.sqs._tries import is_unsent
 from dawdle.errors import BackendError, FaultKind
 
-__all__ = ["NO_ANSWER", "NotAllowedError", "as_error", "as_fault", "cause_of", "is_stale"]
+__all__ = ["EARLIER_TRY", "NO_ANSWER", "NotAllowedError", "as_error", "as_fault", "cause_of", "is_stale"]
 
 NO_ANSWER: Final = "HTTP {}, and no answer of SQS"
 """What a proxy, a captive portal or half an answer is."""
@@ -73,6 +75,11 @@ _REASON: Final = re.compile(r".*\bfor parameter (\w+) is invalid\. Reason: (.*)"
 _USER: Final = re.compile(r"://[^/\s\"'?]*@")
 _LONGEST: Final = 500
 _TOO_MANY: Final = 429
+EARLIER_TRY: Final = "an earlier try of the same call may have come through"
+_NO_CREDENTIALS: Final = (
+    "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the instance, "
+    "container or function a role"
+)
 _NO_REGION: Final = (
     "no region is set, and the URL does not say it: SQS(region=…), or the environment's DAWDLE_SQS_REGION or "
     "AWS_DEFAULT_REGION"
@@ -83,11 +90,19 @@ class NotAllowedError(BackendError):
     """A permission is missing. Credentials that are no good, or not there yet, are `denied` as well, and not this."""
 
 
-def as_error(error: Exception, what: str) -> BackendError:
-    """Return what a call raised as a `BackendError` that says which call it was; raise it `from cause_of(error)`."""
+def as_error(error: Exception, what: str, *, uncertain: bool) -> BackendError:
+    """Return what a call raised as a `BackendError`: the cause, then which call it was. Raise it `from cause_of(error)`.
+
+    `uncertain`: whether one of the call's tries may have come through.
+    """
     kind, told = _read(error)
+    if uncertain and (kind != "unavailable" or is_unsent(error)):
+        told = f"{told}; {EARLIER_TRY}"
+    elif is_unsent(error):
+        told = f"{told}, so nothing was sent"
     forbidden = isinstance(error, ClientError) and short(_code_of(error)) in FORBIDDING
-    return (NotAllowedError if forbidden else BackendError)(_masked(f"{what}: {told}"), kind=kind)
+    kind_of_error = NotAllowedError if forbidden else BackendError
+    return kind_of_error(_masked(f"{told} ({what})"), kind=kind, uncertain=uncertain)
 
 
 def as_fault(entry: Mapping[str, object]) -> Fault:
@@ -125,14 +140,20 @@ def _read(error: Exception) -> tuple[FaultKind, str]:
             return _read_answer(error)
         case NoRegionError():
             return "refused", _NO_REGION
+        case NoCredentialsError():
+            return "denied", _NO_CREDENTIALS
         case BotoCoreError() if isinstance(error, _OURS):
             return "refused", _shown(error)
         case BotoCoreError() if isinstance(error, _AUTH):
             return "denied", _shown(error)
+        case ReadTimeoutError():
+            return "unavailable", f"no answer came in time: {_shown(error)}"
+        case ConnectionClosedError() | EndpointConnectionError() if not is_unsent(error):
+            return "unavailable", f"the connection broke after the request was sent ({_inside(error)})"
         case HTTPClientError() | BotoConnectionError():
             return "unavailable", _shown(error)
         case TimeoutError():
-            return "unavailable", "no answer in time"
+            return "unavailable", "no answer came in time"
         case RuntimeError() if _is_still_expired(error):
             return "denied", "the credentials were renewed, and those that came are expired, too"
         case _:
@@ -175,9 +196,14 @@ def _shown(error: Any) -> str:
     facts: Mapping[str, object] = error.kwargs
     if isinstance(error, CredentialRetrievalError | TokenRetrievalError):
         return f"{name} from {facts.get('provider')}"
-    inner = facts.get("error")
-    trouble = f" ({type(inner).__name__})" if isinstance(inner, Exception) else ""
+    trouble = f" ({_inside(error)})" if isinstance(facts.get("error"), Exception) else ""
     return f"{str(error)[:_LONGEST] if isinstance(error, _OPEN) else name}{trouble}"
+
+
+def _inside(error: Any) -> str:
+    """Return which kind of trouble a network error was made of."""
+    facts: Mapping[str, object] = error.kwargs
+    return type(facts.get("error", error)).__name__
 
 
 def _may_be_printed(error: BaseException) -> bool:

@@ -5,10 +5,12 @@ from email.utils import parsedate_to_datetime
 from math import ceil
 from typing import Any
 
-from dawdle.abc import Delivery, Fault, Outgoing
-from dawdle.backends.sqs._errors import as_fault
+import msgspec
 
-__all__ = ["answers_of", "deliveries_of", "sending"]
+from dawdle.abc import Delivery, Fault, Outgoing
+from dawdle.backends.sqs._errors import EARLIER_TRY, as_fault
+
+__all__ = ["answers_of", "deliveries_of", "doubted", "sending"]
 
 Entry = dict[str, Any]
 SILENT = Fault("unavailable", "the answer does not mention it")
@@ -35,6 +37,13 @@ def answers_of(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
     for entry in answer.get("Failed", ()):
         slots[int(entry["Id"])] = as_fault(entry)
     return slots
+
+
+def doubted(slot: Fault | None) -> Fault | None:
+    """Return an entry's answer where an earlier try of the same call may have come through."""
+    if slot is None or slot.uncertain:
+        return slot
+    return msgspec.structs.replace(slot, reason=f"{slot.reason}; {EARLIER_TRY}", uncertain=True)
 
 
 def deliveries_of(answer: Mapping[str, Any]) -> list[Delivery]:
