@@ -11,6 +11,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
 
 from dawdle._log import Log
+from dawdle.backends.sqs._direct import DirectSession
 from dawdle.backends.sqs._errors import NO_ANSWER, as_error, is_stale
 from dawdle.backends.sqs._place import Place
 from dawdle.backends.sqs._tries import watch_tries
@@ -158,6 +159,7 @@ def _config(pool: int, *, connect: float, read: float, attempts: int) -> AioConf
         max_pool_connections=pool,
         retries={"total_max_attempts": attempts, "mode": "standard"},
         user_agent_extra="dawdle",
+        http_session_cls=DirectSession,
     )
 
 

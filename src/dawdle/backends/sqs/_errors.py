@@ -75,6 +75,11 @@ _REASON: Final = re.compile(r".*\bfor parameter (\w+) is invalid\. Reason: (.*)"
 _USER: Final = re.compile(r"://[^/\s\"'?]*@")
 _LONGEST: Final = 500
 _TOO_MANY: Final = 429
+_REDIRECTS: Final = range(300, 400)
+_REDIRECTED: Final = (
+    "HTTP {}: the server redirects to another address, which would get events and credentials, so it is not followed: "
+    "set endpoint_url, or the environment's DAWDLE_SQS_ENDPOINT_URL, to where the queue is"
+)
 EARLIER_TRY: Final = "an earlier try of the same call may have come through"
 _NO_CREDENTIALS: Final = (
     "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the instance, "
@@ -91,7 +96,7 @@ class NotAllowedError(BackendError):
 
 
 def as_error(error: Exception, what: str, *, uncertain: bool) -> BackendError:
-    """Return what a call raised as a `BackendError`: the cause, then which call it was. Raise it `from cause_of(error)`.
+    """Return what a call raised as a `BackendError`: the cause, then which call. Raise it `from cause_of(error)`.
 
     `uncertain`: whether one of the call's tries may have come through.
     """
@@ -146,12 +151,8 @@ def _read(error: Exception) -> tuple[FaultKind, str]:
             return "refused", _shown(error)
         case BotoCoreError() if isinstance(error, _AUTH):
             return "denied", _shown(error)
-        case ReadTimeoutError():
-            return "unavailable", f"no answer came in time: {_shown(error)}"
-        case ConnectionClosedError() | EndpointConnectionError() if not is_unsent(error):
-            return "unavailable", f"the connection broke after the request was sent ({_inside(error)})"
         case HTTPClientError() | BotoConnectionError():
-            return "unavailable", _shown(error)
+            return "unavailable", _network(error)
         case TimeoutError():
             return "unavailable", "no answer came in time"
         case RuntimeError() if _is_still_expired(error):
@@ -160,12 +161,24 @@ def _read(error: Exception) -> tuple[FaultKind, str]:
             return "unavailable", f"{type(error).__name__} {_place_of(error)}"
 
 
+def _network(error: BotoCoreError) -> str:
+    match error:
+        case ReadTimeoutError():
+            return f"no answer came in time: {_shown(error)}"
+        case ConnectionClosedError() | EndpointConnectionError() if not is_unsent(error):
+            return f"the connection broke after the request was sent ({_inside(error)})"
+        case _:
+            return _shown(error)
+
+
 def _read_answer(error: ClientError) -> tuple[FaultKind, str]:
     """Read an answer that is a no. Without a code of a service it came from something on the way."""
     response: Mapping[str, Any] = error.response
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _code_of(error)
     unknown: FaultKind = "throttled" if status == _TOO_MANY else "unavailable"
+    if status in _REDIRECTS:
+        return unknown, _REDIRECTED.format(status)
     if not _CODE.fullmatch(code):
         return unknown, NO_ANSWER.format(status)
     return _told(code, str(response["Error"].get("Message") or ""), unknown)

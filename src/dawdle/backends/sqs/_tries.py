@@ -80,8 +80,8 @@ def is_unsent(error: Exception) -> bool:
         return True
     if not isinstance(error, EndpointConnectionError):
         return False
-    facts: Mapping[str, object] = error.kwargs
-    return isinstance(facts.get("error"), ClientConnectorError | gaierror)
+    told: Any = error  # botocore has no types
+    return isinstance(told.kwargs.get("error"), ClientConnectorError | gaierror)
 
 
 def _sent(**_: object) -> None:
