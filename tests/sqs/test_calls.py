@@ -85,7 +85,7 @@ async def test_no_credentials_is_denied_and_says_so(server, sqs, monkeypatch):
 async def test_no_region_says_so(monkeypatch):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(BackendError, match="no region is set.*DAWDLE_SQS_REGION"):
-        async with SQS("https://queue.amazonaws.com/1/orders"):
+        async with SQS("http://localhost:9324/1/orders"):
             pass
 
 

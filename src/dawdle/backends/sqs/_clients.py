@@ -11,6 +11,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
 
 from dawdle._log import Log
+from dawdle.backends.sqs._address import Address, address_of
 from dawdle.backends.sqs._direct import DirectSession
 from dawdle.backends.sqs._errors import NO_ANSWER, as_error, is_stale
 from dawdle.backends.sqs._place import Place
@@ -52,7 +53,8 @@ class Generation:
         session.register_component("data_loader", loader)
         try:
             async with asyncio.timeout(MAKE_SECONDS):
-                self.polls, self.others = [await self._client(session, place, config) for config in configs]
+                address = address_of(place, session)
+                self.polls, self.others = [await self._client(session, address, config) for config in configs]
         except BaseException:
             await self.close()
             raise
@@ -63,10 +65,10 @@ class Generation:
         with suppress(Exception):
             await self._stack.aclose()
 
-    async def _client(self, session: Any, place: Place, config: AioConfig | None) -> Any:
+    async def _client(self, session: Any, address: Address, config: AioConfig | None) -> Any:
         if config is None:
             return None
-        client = session.create_client("sqs", region_name=place.region, endpoint_url=place.endpoint, config=config)
+        client = session.create_client("sqs", region_name=address.region, endpoint_url=address.endpoint, config=config)
         client = await self._stack.enter_async_context(client)
         client.meta.events.register("response-received.sqs", _check)
         watch_tries(client.meta.events)

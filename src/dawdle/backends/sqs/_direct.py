@@ -11,7 +11,7 @@ from aiobotocore.httpsession import AIOHTTPSession
 __all__ = ["DirectSession"]
 
 
-class DirectSession(AIOHTTPSession):  # type: ignore[misc] - aiobotocore has no types
+class DirectSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
     """aiobotocore's session, except that a redirect is an answer like any other."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:

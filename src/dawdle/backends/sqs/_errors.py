@@ -17,6 +17,7 @@ from botocore.exceptions import (
     CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
+    InvalidConfigError,
     NoAuthTokenError,
     NoCredentialsError,
     NoRegionError,
@@ -53,7 +54,7 @@ _AUTH: Final = (
     SSOError,
     TokenRetrievalError,
 )
-_OURS: Final = (ParamValidationError, ValidationError)
+_OURS: Final = (InvalidConfigError, ParamValidationError, ValidationError)
 _NETWORK: Final = (BotoConnectionError, ConnectionClosedError, ReadTimeoutError)
 # CredentialRetrievalError and TokenRetrievalError repeat what a credential process wrote, ParamValidationError and
 # ValidationError the values that were handed in.
@@ -61,6 +62,7 @@ _OPEN: Final = (
     *_NETWORK,
     ConfigNotFound,
     ConfigParseError,
+    InvalidConfigError,
     NoAuthTokenError,
     NoCredentialsError,
     NoRegionError,
