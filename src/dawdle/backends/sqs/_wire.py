@@ -1,6 +1,7 @@
 """How SQS and we say the same: entries of a batch, received messages. Values in, values out."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import ceil
 from typing import Any
@@ -48,9 +49,19 @@ def doubted(slot: Fault | None) -> Fault | None:
 
 def deliveries_of(answer: Mapping[str, Any]) -> list[Delivery]:
     """Return what a ReceiveMessage brought."""
-    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    answered_at = parsedate_to_datetime(date).timestamp() if date else None
+    answered_at = _seconds(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
     return [_delivery(message, answered_at) for message in answer.get("Messages", ())]
+
+
+def _seconds(date: str | None) -> float | None:
+    """Return an HTTP date in epoch seconds; None for none, and for one that makes no sense: a proxy may write it."""
+    if date is None:
+        return None
+    try:
+        told = parsedate_to_datetime(date)
+        return (told if told.tzinfo is not None else told.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
 
 
 def _delivery(message: Mapping[str, Any], answered_at: float | None) -> Delivery:
