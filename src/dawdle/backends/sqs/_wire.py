@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from dawdle.abc import Delivery, Fault, Outgoing
+from dawdle.abc import Delivery, Fault, Outgoing, Release
 from dawdle.backends.sqs._errors import EARLIER_TRY, as_fault
 
-__all__ = ["answers_of", "deliveries_of", "doubted", "sending"]
+__all__ = ["answers_of", "deleting", "deliveries_of", "doubted", "hiding", "sending"]
 
 Entry = dict[str, Any]
 SILENT = Fault("unavailable", "the answer does not mention it")
@@ -28,6 +28,19 @@ def sending(batch: Sequence[Outgoing]) -> list[Entry]:
             entry["MessageGroupId"] = outgoing.group
         entries.append(entry)
     return entries
+
+
+def hiding(batch: Sequence[Release]) -> list[Entry]:
+    """Return the entries of a ChangeMessageVisibilityBatch; whole seconds there, and never rounded down."""
+    return [
+        {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": ceil(seconds)}
+        for number, (receipt, seconds) in enumerate(batch)
+    ]
+
+
+def deleting(receipts: Sequence[str]) -> list[Entry]:
+    """Return the entries of a DeleteMessageBatch."""
+    return [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
 
 
 def answers_of(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
