@@ -264,7 +264,9 @@ class Dawdle:
         """Return how the app is at this moment; never raises, and asks nobody.
 
         It is not healthy when it has died or is not entered, when credentials, a permission or the queue are missing,
-        and when no receive has completed for 60 s although one was wanted and there was room.
+        when no receive has completed for 60 s although one was wanted and there was room, and when sends, deletes,
+        releases or lease renewals have failed for 60 s. It is healthy again with the first that succeeds, or when such
+        a call has not been made for 5 minutes.
         """
         if self._house is None or not self._entered:
             return Health(healthy=False, reasons=("the app is not entered",))

@@ -1,6 +1,7 @@
 """How the receives of one queue fare, and how long the next one waits. It waits and tells; the rules say how long."""
 
 import random
+from collections.abc import Callable
 
 from dawdle._flow.watch import Watch
 from dawdle._log import Log
@@ -18,8 +19,9 @@ _log = Log(__name__)
 class Backoff:
     """What became of the receives of one queue, all of them together: one that completes speaks for all."""
 
-    def __init__(self, queue: str, clock: Clock, watch: Watch) -> None:
+    def __init__(self, queue: str, clock: Clock, watch: Watch, recovered: Callable[[FaultKind], None]) -> None:
         self._queue = queue
+        self._recovered = recovered
         self._clock = clock
         self._watch = watch
         self._failures = 0
@@ -39,7 +41,8 @@ class Backoff:
 
     def completed(self) -> None:
         """Note that a receive came back, with or without messages."""
-        if self._failures:
+        if self._kind is not None:
+            self._recovered(self._kind)
             _log.warning("receiving from %s works again (failures in a row: %d)", self._queue, self._failures)
         self._completed = self._clock.monotonic()
         self._wanted = self._kind = self._error = None

@@ -8,7 +8,7 @@ Only behind a call that hangs does an entry leave without a full batch.
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
@@ -32,7 +32,10 @@ _LEFT_BEFORE_SENT: Final = "the app was left before the request was sent"
 
 
 class Batcher(Generic[Entry, Answer]):
-    """Carries entries in batches, and each entry's own answer back to who submitted it."""
+    """Carries entries in batches, and each entry's own answer back to who submitted it.
+
+    `tell` is called with what each call came back with: the answers, or the error of the whole call.
+    """
 
     def __init__(
         self,
@@ -42,12 +45,14 @@ class Batcher(Generic[Entry, Answer]):
         max_count: int,
         max_bytes: int = 0,
         size: Callable[[Entry], int] | None = None,
+        tell: Callable[[Sequence[Answer] | BackendError], None] | None = None,
     ) -> None:
         self._carry = carry
         self._spawn = spawn
         self._max_count = max_count
         self._max_bytes = max_bytes
         self._size = size
+        self._tell = tell
         self._waiting: deque[tuple[Entry, asyncio.Future[Answer]]] = deque()
         self._flying: list[list[tuple[Entry, asyncio.Future[Answer]]]] = []
         self._flights = 0
@@ -97,7 +102,7 @@ class Batcher(Generic[Entry, Answer]):
         if self._hanging is not None:
             self._hanging.cancel()
         for batch in self._flying:
-            _tell(batch, BackendError(_LEFT_BEFORE_THE_ANSWER, uncertain=True))
+            _fail(batch, BackendError(_LEFT_BEFORE_THE_ANSWER, uncertain=True))
         self._abandon_waiting()
         self._land()
 
@@ -150,12 +155,17 @@ class Batcher(Generic[Entry, Answer]):
             if len(answers) != len(batch):
                 raise BackendError(f"the queue answered {len(answers)} of {len(batch)} entries")  # noqa: TRY301 - a backend's mistake is its callers' error
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its callers'
-            _tell(batch, _told(error))
+            told = _told(error)
+            if self._tell is not None:
+                self._tell(told)
+            _fail(batch, told)
         except BaseException:
-            _tell(batch, BackendError(_LEFT_BEFORE_THE_ANSWER, uncertain=True))
+            _fail(batch, BackendError(_LEFT_BEFORE_THE_ANSWER, uncertain=True))
             self._abandon_waiting()
             raise
         else:
+            if self._tell is not None:
+                self._tell(answers)
             for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
@@ -164,7 +174,7 @@ class Batcher(Generic[Entry, Answer]):
 
     def _abandon_waiting(self) -> None:
         """Tell the callers that wait for a next flight that there is none: of their entries nothing was sent."""
-        _tell(self._waiting, BackendError(_LEFT_BEFORE_SENT, uncertain=False))
+        _fail(self._waiting, BackendError(_LEFT_BEFORE_SENT, uncertain=False))
         self._waiting.clear()
 
     def _land(self) -> None:
@@ -174,7 +184,7 @@ class Batcher(Generic[Entry, Answer]):
         self._idle.clear()
 
 
-def _tell(entries: "Iterable[tuple[Entry, asyncio.Future[Answer]]]", error: BackendError) -> None:
+def _fail(entries: "Iterable[tuple[Entry, asyncio.Future[Answer]]]", error: BackendError) -> None:
     for _, future in entries:
         if not future.done():
             future.set_exception(error)

@@ -56,7 +56,7 @@ class Receiver:
         self._watch = watch
         self._hands = hands
         self._alone = alone
-        self._backoff = Backoff(queue.full_name, clock, watch)
+        self._backoff = Backoff(queue.full_name, clock, watch, queue.calls.recovered)
         self._carrier = carrier
         self._keeper = keeper
         self._start_carrier = start_carrier
