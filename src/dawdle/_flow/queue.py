@@ -32,7 +32,7 @@ class Queue:
     ) -> None:
         self.name = name
         self.backend = backend
-        self.home = home or self
+        self.home = self if home is None else home
         """Where copies of its messages go: itself, or the queue that it stands behind."""
         self.calls = calls
         """How its calls fare, and those of the queues behind it."""
