@@ -155,3 +155,24 @@ async def test_signal_says_not_stored_or_may_be_and_the_cause(server, sqs):
             await app.signal(Placed(), id="mine")
         assert (caught.value.not_stored, caught.value.uncertain) == ((), ("mine",))
     assert len(server.queue("orders")) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+async def test_under_any_faults_what_is_not_stored_is_not_there_and_what_is_stored_is(server, sqs, seed):
+    for number, fault in enumerate(("lost_answer", "reset", "server_error", "throttle", "access_denied")):
+        server.faults.add(fault, operation="SendMessageBatch", share=0.15, seed=10 * seed + number)
+    server.faults.add("entries_failed", operation="SendMessageBatch", share=0.2, seed=seed, entries=(0, 3))
+    ids = [f"event-{number}" for number in range(300)]
+    async with Dawdle(sqs(), registry=Registry(), start_listener=False) as app:
+        answers = await asyncio.gather(*(app.signal(Placed(), id=each) for each in ids), return_exceptions=True)
+    there = {msgspec.json.decode(message.body)["id"] for message in server.queue("orders").messages()}
+    errors = [answer for answer in answers if isinstance(answer, SignalError)]
+    not_stored = {each for error in errors for each in error.not_stored}
+    uncertain = {each for error in errors for each in error.uncertain}
+    stored = {answer for answer in answers if isinstance(answer, str)}
+    assert stored | not_stored | uncertain == set(ids)
+    assert stored <= there
+    assert not_stored.isdisjoint(there)
+    assert not_stored
+    assert uncertain

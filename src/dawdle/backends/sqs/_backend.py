@@ -44,8 +44,9 @@ class SQS:
     """One standard queue of Amazon SQS. A queue URL suffices: nothing is listed or created.
 
     - `queue_url`: without it `DAWDLE_SQS_QUEUE_URL`.
-    - `region`, `endpoint_url`: without them `DAWDLE_SQS_REGION` and `DAWDLE_SQS_ENDPOINT_URL`, then what the URL says,
-      then botocore's own chain, which also finds the credentials.
+    - `region`: without it `DAWDLE_SQS_REGION`, then what the URL says, then botocore's own chain of settings.
+    - `endpoint_url`: without it `DAWDLE_SQS_ENDPOINT_URL`, then an endpoint that botocore's chain configures, then the
+      host in the URL. Credentials are found by botocore's chain.
     - `dead_letter_url`: without it `DAWDLE_SQS_DEAD_LETTER_URL`, then, in an app that receives, the queue's own redrive
       policy.
     - `delay_queue_url`: a second queue for delayed events, so that none of them counts towards this one's limits;
