@@ -10,7 +10,7 @@ from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
 from dawdle.backends.sqs._address import Address, address_of
 from dawdle.backends.sqs._place import Place
-from dawdle.errors import BackendError
+from dawdle.errors import BackendError, ConfigurationError
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +38,6 @@ def no_region(credentials, monkeypatch):
         ("https://sqs.us-gov-west-1.amazonaws.com/1/q", "us-gov-west-1", None),
         ("https://sqs.us-iso-east-1.c2s.ic.gov/1/q", "us-iso-east-1", None),
         ("https://sqs.us-isob-east-1.sc2s.sgov.gov/1/q", "us-isob-east-1", None),
-        ("https://sqs.eusc-de-east-1.amazonaws.eu/1/q", "eusc-de-east-1", None),
         ("https://sqs.eu-nowhere-9.amazonaws.com/1/q", "eu-nowhere-9", None),
         ("https://sqs-fips.us-east-1.amazonaws.com/1/q", "us-east-1", "https://sqs-fips.us-east-1.amazonaws.com"),
         ("https://sqs.us-east-1.api.aws/1/q", "us-east-1", "https://sqs.us-east-1.api.aws"),
@@ -70,6 +69,13 @@ def no_region(credentials, monkeypatch):
 )
 def test_a_url_says_its_region_and_where_requests_go(url, region, endpoint):
     assert address(url) == Address(region, endpoint)
+
+
+def test_a_partition_that_this_botocore_knows_needs_nothing_of_ours():
+    partitions = Session().get_component("data_loader").load_data("partitions")["partitions"]
+    if not any(each["id"] == "aws-eusc" for each in partitions):
+        pytest.skip("the sovereign cloud of Europe came with a later botocore")
+    assert address("https://sqs.eusc-de-east-1.amazonaws.eu/1/q") == Address("eusc-de-east-1", None)
 
 
 def regions():
@@ -152,3 +158,13 @@ async def test_a_services_section_that_is_not_there_is_named(configure):
     with pytest.raises(BackendError, match='"nowhere" services configuration does not exist'):
         async with SQS("http://localhost:9324/000000000000/orders", region="us-east-1"):
             pass
+
+
+async def test_a_region_that_is_not_the_urls_is_an_error_before_the_first_call(monkeypatch):
+    monkeypatch.setenv("DAWDLE_SQS_REGION", "us-east-1")
+    with pytest.raises(ConfigurationError, match="the region is 'us-east-1', and .* is a queue in eu-central-1: leave"):
+        async with SQS(AWS):
+            pass
+    assert address(AWS, "us-east-1", "http://localhost:1").region == "us-east-1"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://localhost:4566")
+    assert address(AWS, "us-east-1").region == "us-east-1"

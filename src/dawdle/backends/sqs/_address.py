@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from botocore.configprovider import ConfiguredEndpointProvider
 
 from dawdle.backends.sqs._place import Place
+from dawdle.errors import ConfigurationError
 
 __all__ = ["Address", "address_of"]
 
@@ -31,7 +32,10 @@ class Address(NamedTuple):
 
 
 def address_of(place: Place, session: Any) -> Address:
-    """Return the address of a queue. `session`: botocore's, whose settings and data are read."""
+    """Return the address of a queue. `session`: botocore's, whose settings and data are read.
+
+    Raises `ConfigurationError` for a region that is not the URL's: requests would go to a queue of the same name there.
+    """
     parts = urlsplit(place.url)
     host = parts.hostname or ""
     partitions = session.get_component("data_loader").load_data("partitions")["partitions"]
@@ -39,7 +43,14 @@ def address_of(place: Place, session: Any) -> Address:
     region = place.region or (None if found is None else found.region)
     if place.endpoint is not None:
         return Address(region, place.endpoint)
-    if (found is not None and found.is_default and parts.port in {None, 443}) or _is_configured(session):
+    if _is_configured(session):
+        return Address(region, None)
+    if found is not None and found.is_default and parts.port in {None, 443}:
+        if region != found.region:
+            raise ConfigurationError(
+                f"the region is {region!r}, and {place.url} is a queue in {found.region}: leave the region out, in the "
+                f"code and in DAWDLE_SQS_REGION, or take the URL of a queue in {region}"
+            )
         return Address(region, None)
     return Address(region, f"{parts.scheme}://{parts.netloc}")
 

@@ -10,6 +10,7 @@ from dawdle.backends.sqs._errors import as_error, cause_of
 from dawdle.backends.sqs._place import Place
 from dawdle.backends.sqs._tries import Tries, counted
 from dawdle.backends.sqs._wire import answers_of, deliveries_of, doubted
+from dawdle.errors import ConfigurationError
 
 __all__ = ["ANSWER_SECONDS", "Connection"]
 
@@ -46,9 +47,11 @@ class Connection:
         self._clients = Clients(place, wait, answer=answer, attempts=attempts)
 
     async def open(self) -> Self:
-        """Make the clients."""
+        """Make the clients. Raises `ConfigurationError` for what was told wrongly, `BackendError` for the rest."""
         try:
             await self._clients.open()
+        except ConfigurationError:
+            raise
         except Exception as error:  # noqa: BLE001 - told as ours; which cause may be printed is decided there
             what = f"the client for {self._place.url} cannot be made"
             raise as_error(error, what, uncertain=False) from cause_of(error)
