@@ -237,3 +237,22 @@ async def test_idle_returns_when_all_is_answered(queue):
         await idle
         assert future.done()
         assert not batcher.busy
+
+
+async def test_an_error_that_cannot_be_shown_fails_its_own_entries_and_no_others():
+    class Odd(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    errors = [Odd()]
+
+    async def carry(batch):
+        if errors:
+            raise errors.pop()
+        return batch
+
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, carry)
+        with pytest.raises(BackendError, match=r"Odd: \(its message cannot be shown: RuntimeError\)"):
+            await batcher.submit("a")
+        assert await batcher.submit("b") == "b"

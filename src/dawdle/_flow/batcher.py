@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
+from dawdle._rules.outcome import told
 from dawdle._rules.packer import pack
 from dawdle.errors import BackendError
 
@@ -155,10 +156,10 @@ class Batcher(Generic[Entry, Answer]):
             if len(answers) != len(batch):
                 raise BackendError(f"the queue answered {len(answers)} of {len(batch)} entries")  # noqa: TRY301 - a backend's mistake is its callers' error
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its callers'
-            told = _told(error)
+            failed = _as_backend_error(error)
             if self._tell is not None:
-                self._tell(told)
-            _fail(batch, told)
+                self._tell(failed)
+            _fail(batch, failed)
         except BaseException:
             _fail(batch, BackendError(_LEFT_BEFORE_THE_ANSWER, uncertain=True))
             self._abandon_waiting()
@@ -190,10 +191,10 @@ def _fail(entries: "Iterable[tuple[Entry, asyncio.Future[Answer]]]", error: Back
             future.set_exception(error)
 
 
-def _told(error: Exception) -> BackendError:
+def _as_backend_error(error: Exception) -> BackendError:
     """Return an error as one that callers know what to do with: whatever a backend lets out, its queue has failed."""
     if isinstance(error, BackendError):
         return error
-    told = BackendError(f"{type(error).__qualname__}: {error}")
-    told.__cause__ = error
-    return told
+    failed = BackendError(told(error))
+    failed.__cause__ = error
+    return failed

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dawdle._rules.health import CallName, FailingCalls
+from dawdle._rules.outcome import told
 from dawdle.abc import Clock, Fault
 from dawdle.errors import BackendError, FaultKind
 
@@ -33,7 +34,7 @@ class Calls:
 
     def answered(self, queue: str, call: CallName, answers: Sequence[object]) -> None:
         """Note what a batch came back with. An entry that is refused, or has an old receipt, says nothing of others."""
-        if None in answers:
+        if any(answer is None for answer in answers):
             self._succeeded(queue, call)
             return
         for answer in answers:
@@ -46,7 +47,7 @@ class Calls:
         if isinstance(error, BackendError):
             self._failed(queue, call, error.kind, str(error))
         else:
-            self._failed(queue, call, "unavailable", f"{type(error).__qualname__}: {error}")
+            self._failed(queue, call, "unavailable", told(error))
 
     def recovered(self, kind: FaultKind) -> None:
         """Note that calls which failed so work again.
