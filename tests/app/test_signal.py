@@ -14,6 +14,7 @@ from dawdle.abc import Fault
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.hooks import Signaled
+from dawdle.testing import ManualClock
 from tests.app.events import Cancelled, Placed
 
 pytestmark = pytest.mark.anyio
@@ -119,22 +120,23 @@ async def test_one_callers_wrong_group_fails_that_caller_alone(running, queue):
     assert len(queue.messages()) == 5
 
 
-class Sized:
-    """A clock, or a codec, that also has a length, and it is 0: it is one all the same."""
-
-    def __init__(self, real):
-        self._real = real
+class SizedClock(ManualClock):
+    """A clock that has a length as well, and it is 0: it is a clock all the same."""
 
     def __len__(self):
         return 0
 
-    def __getattr__(self, name):
-        return getattr(self._real, name)
+
+class SizedCodec(dawdle.MessagePack):
+    """The same of a codec."""
+
+    def __len__(self):
+        return 0
 
 
-async def test_a_clock_and_a_codec_that_are_empty_collections_too_are_used(queue, clock):
-    codec = Sized(dawdle.MessagePack())
-    async with dawdle.Dawdle(queue, registry=dawdle.Registry(), clock=Sized(clock), codec=codec) as app:
+async def test_a_clock_and_a_codec_that_are_empty_collections_too_are_used(queue):
+    clock = SizedClock(start=1_000_000_000)
+    async with dawdle.Dawdle(queue, registry=dawdle.Registry(), clock=clock, codec=SizedCodec()) as app:
         await app.signal(Placed())
     (body,) = (msgspec.json.decode(each) for each in queue.messages())
     assert body["datacontenttype"] == "application/msgpack"
