@@ -13,6 +13,7 @@ from dawdle._rules.codec import JSON as JSON
 from dawdle._rules.codec import MessagePack as MessagePack
 from dawdle._rules.context import Context as Context
 from dawdle._rules.dead_letter import DeadLetter as DeadLetter
+from dawdle._rules.health import FailingCalls as FailingCalls
 from dawdle._rules.health import Health as Health
 from dawdle._rules.health import QueueHealth as QueueHealth
 from dawdle._rules.registry import Registry as Registry

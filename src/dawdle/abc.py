@@ -213,6 +213,9 @@ class Fault(msgspec.Struct, frozen=True):
     reason: str
     """What the queue said, without bodies, receipts and credentials."""
 
+    uncertain: bool | None = None
+    """Whether the entry may have been carried out all the same; None: as `BackendError` has it for this kind."""
+
 
 Release = tuple[str, float]
 """A receipt, and the seconds after which its message may be received again."""
@@ -228,8 +231,8 @@ class Backend(Protocol):
     One object serves one app at a time: an app refuses a backend that another has open, or one behind it.
 
     Every call that takes a batch takes at most `limits.max_batch` entries and returns one slot per entry: None
-    for yes, a `Fault` for no. A call that fails as a whole raises `BackendError`. A call whose answer is lost
-    may have been carried out.
+    for yes, a `Fault` for no. A call that fails as a whole raises `BackendError`. One whose answer is lost may have
+    been carried out, and says so: `BackendError.uncertain`.
     """
 
     @property

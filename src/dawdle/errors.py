@@ -8,8 +8,8 @@
     ├── EventError (ValueError)              this event cannot be signaled, or this message cannot be read
     │   ├── NotAnEventError (TypeError)      the value is of no type that can travel
     │   └── EventTooLargeError               it is larger than the queue takes; .size and .limit in bytes
-    ├── SignalError                          the queue did not say that it stored it; .ids, .stored, .failed
-    ├── BackendError                         the queue cannot be reached or refuses; .retryable
+    ├── SignalError                          not every event is stored; .ids, .stored, .not_stored, .uncertain, .failed
+    ├── BackendError                         the queue cannot be reached or refuses; .kind, .retryable, .uncertain
     ├── Reject                               a handler: never try again, dead-letter this now
     └── RetryLater                           a handler: not yet, try again in .seconds
 """
@@ -76,34 +76,53 @@ class EventTooLargeError(EventError):
 
 
 class SignalError(DawdleError):
-    """The queue did not say that it stored every event.
+    """Not every event is stored, or not every one is known to be.
 
-    `ids` holds the id that each event was given, in the order of the events. `stored` holds those of the events that
-    are known to be stored. `failed` maps the id of each other event to the error that came instead; such an event
-    *may* have been stored all the same, when the answer was what got lost.
+    - `ids`: the id that each event was given, in the order of the events. Each is in one of the next three.
+    - `stored`: the ids of the events that the queue has stored.
+    - `not_stored`: those that it has not: no credentials, access denied, no such queue, too large, no connection. To
+      signal them again cannot store any of them twice.
+    - `uncertain`: those that may or may not be stored: the connection broke after the request was sent, or no answer
+      came in time. Signaled again, they may be handled twice; with the same `id=`, a handler can tell by its event id.
+    - `failed`: maps each id of the last two to its error.
     """
 
     def __init__(self, message: str, *, ids: Sequence[str], failed: Mapping[str, Exception]) -> None:
         super().__init__(message)
         self.ids = tuple(ids)
         self.stored = tuple(each for each in ids if each not in failed)
+        self.uncertain = tuple(each for each in ids if each in failed and may_be_done(failed[each]))
+        self.not_stored = tuple(each for each in ids if each in failed and not may_be_done(failed[each]))
         self.failed = dict(failed)
 
 
 class BackendError(DawdleError):
     """A queue could not be reached, or refused: `kind` says which.
 
-    `retryable` says whether the same call can succeed later without anyone changing it.
+    `retryable` says whether the same call can succeed later without anyone changing it. `uncertain` says whether the
+    call may have been carried out all the same: the request was sent, or may have been, and no answer says what came of
+    it. Without it only what is `unavailable` is uncertain; each of the other kinds is an answer, and the answer is no.
     """
 
-    def __init__(self, message: str, *, kind: FaultKind = "unavailable") -> None:
+    def __init__(self, message: str, *, kind: FaultKind = "unavailable", uncertain: bool | None = None) -> None:
         super().__init__(message)
         self.kind: FaultKind = kind
+        self.uncertain: bool = is_uncertain(kind, uncertain)
 
     @property
     def retryable(self) -> bool:
         """Whether the same call can succeed later without anyone changing it."""
         return self.kind not in {"lost", "refused"}
+
+
+def is_uncertain(kind: FaultKind, told: bool | None) -> bool:
+    """Return whether a call may have been carried out all the same: what was told, else what the kind says."""
+    return kind == "unavailable" if told is None else told
+
+
+def may_be_done(error: Exception) -> bool:
+    """Return whether a call that failed so may have been carried out; of a foreign error nothing is known."""
+    return not isinstance(error, BackendError) or error.uncertain
 
 
 class Reject(DawdleError):  # noqa: N818 - a verdict that a handler raises, not a failure

@@ -388,7 +388,7 @@ async def test_a_queue_that_stores_no_more_ends_the_call_which_says_how_far_it_c
         choosy.no, choosy.from_, choosy.asked = {"send": Fault("throttled", "slow down")}, 5, 0
         with pytest.raises(BackendError) as error:
             await app.redrive()
-        assert "the queue answered throttled: slow down; letters redriven before that: 5" in str(error.value)
+        assert "slow down (the queue answered throttled); letters redriven before that: 5" in str(error.value)
         assert (error.value.kind, error.value.retryable) == ("throttled", True)
         assert (len(choosy.messages()), visible(choosy)) == (5, 3)
         choosy.no = {}
@@ -438,7 +438,7 @@ async def test_a_letter_that_cannot_be_deleted_is_redriven_with_a_warning(runnin
         assert await app.redrive() == 3
         assert len(choosy.messages()) == 3
         assert visible(choosy) == 0, "it is not given back, or it would be redriven twice at once"
-        assert caplog.text.count("it may be redriven twice: the queue answered unavailable: gone") == 3
+        assert caplog.text.count("it may be redriven twice: gone (the queue answered unavailable)") == 3
 
 
 async def test_a_letter_that_the_queue_will_never_take_stops_nobody(running, choosy, clock, mended, caplog):
@@ -447,7 +447,7 @@ async def test_a_letter_that_the_queue_will_never_take_stops_nobody(running, cho
         choosy.no, choosy.from_, choosy.asked = {"send": Fault("refused", "a forbidden character")}, 1, 0
         caplog.clear()
         assert await app.redrive() == 1
-        assert caplog.text.count("is left where it is: the queue answered refused: a forbidden character") == 2
+        assert caplog.text.count("is left where it is: a forbidden character (the queue answered refused)") == 2
         assert visible(choosy) == 2
 
 

@@ -5,6 +5,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import pydantic
 import pytest
 
 import dawdle
@@ -13,6 +14,7 @@ from dawdle.abc import Fault
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.hooks import Signaled
+from dawdle.testing import ManualClock
 from tests.app.events import Cancelled, Placed
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +51,17 @@ class Anything(msgspec.Struct):
         (Placed(), {"headers": {"dawdleowed": "x"}}, ConfigurationError, "'dawdleowed' is taken"),
         (Placed(), {"headers": {"tenant": 7}}, ConfigurationError, "is text, not a int"),
         (Placed(), {"headers": {"tenant": "\udfff"}}, EventError, "lone surrogate"),
+        (Placed(), {"queue": ""}, ConfigurationError, "there is no queue ''; this app has default"),
+        (Placed(), {"queue": ["default"]}, ConfigurationError, r"there is no queue \['default'\]"),
+        (Placed(), {"headers": "tenant"}, ConfigurationError, "a mapping of names to text, not 'tenant'"),
+        (Placed(), {"headers": [("tenant", "one")]}, ConfigurationError, "a mapping of names to text, not "),
+        (Placed(), {"group": 5}, ConfigurationError, "group is 1 to 128 printable ASCII characters.*not 5"),
+        (Placed(), {"group": ""}, ConfigurationError, "group is 1 to 128"),
+        (Placed(), {"group": "x" * 129}, ConfigurationError, "group is 1 to 128"),
+        (Placed(), {"group": "a b"}, ConfigurationError, "without a space, not 'a b'"),
+        (Placed(), {"group": "é"}, ConfigurationError, "not 'é'"),
+        (Placed(), {"group": b"x"}, ConfigurationError, "not b'x'"),
+        (Placed(), {"group": "a b", "direct": True}, ConfigurationError, "group is 1 to 128"),
         (Placed(), {"id": "a b"}, ConfigurationError, "without a space, not 'a b'"),
         (Placed(), {"id": ""}, ConfigurationError, "id is 1 to 128"),
     ],
@@ -57,7 +70,7 @@ async def test_bad_input_is_an_error_before_anything_is_stored(running, queue, e
     async with running() as app:
         with pytest.raises(error, match=match):
             await app.signal(event, **options)
-        if set(options) <= {"delay", "at", "headers", "queue"}:
+        if set(options) <= {"delay", "at", "headers", "queue", "group"}:
             with pytest.raises(error, match=match):
                 await app.signal_many([Placed(), event], **options)
     assert queue.messages() == []
@@ -86,6 +99,48 @@ async def test_signal_returns_the_id_that_the_handler_sees_with_headers_and_time
     assert ctx.headers == {"tenant": "two", "region": "eu", "traceparent": "00-1-2-01"}
     assert (ctx.event_type, ctx.queue, ctx.attempt, ctx.max_attempts) == ("Placed", "default", 1, 5)
     assert ctx.signaled_at == datetime.fromtimestamp(clock.now(), UTC)
+
+
+async def test_a_function_for_headers_that_returns_none_is_an_error_that_says_what_it_returns(running, queue):
+    async with running(headers=lambda: None) as app:
+        with pytest.raises(
+            ConfigurationError, match="the function headers= returns a mapping of names to text, not None"
+        ):
+            await app.signal(Placed())
+    assert queue.messages() == []
+
+
+async def test_one_callers_wrong_group_fails_that_caller_alone(running, queue):
+    async with running() as app:
+        answers = await asyncio.gather(
+            *(app.signal(Placed(number), group="a b" if number == 3 else "a") for number in range(6)),
+            return_exceptions=True,
+        )
+    assert [type(answer).__name__ for answer in answers] == ["str"] * 3 + ["ConfigurationError"] + ["str"] * 2
+    assert len(queue.messages()) == 5
+
+
+class SizedClock(ManualClock):
+    """A clock that has a length as well, and it is 0: it is a clock all the same."""
+
+    def __len__(self):
+        return 0
+
+
+class SizedCodec(dawdle.MessagePack):
+    """The same of a codec."""
+
+    def __len__(self):
+        return 0
+
+
+async def test_a_clock_and_a_codec_that_are_empty_collections_too_are_used(queue):
+    clock = SizedClock(start=1_000_000_000)
+    async with dawdle.Dawdle(queue, registry=dawdle.Registry(), clock=clock, codec=SizedCodec()) as app:
+        await app.signal(Placed())
+    (body,) = (msgspec.json.decode(each) for each in queue.messages())
+    assert body["datacontenttype"] == "application/msgpack"
+    assert body["time"] == datetime.fromtimestamp(clock.now(), UTC).isoformat().replace("+00:00", "Z")
 
 
 async def test_headers_may_be_a_function_that_is_asked_at_each_signal(running, queue):
@@ -141,6 +196,70 @@ async def test_signal_many_returns_the_ids_in_order_in_few_calls(running, queue,
     assert [moment.event_id for moment in moments if isinstance(moment, Signaled)] == ids
 
 
+@pytest.mark.parametrize(
+    "events",
+    [
+        lambda: (Placed(number) for number in range(3)),
+        lambda: map(Placed, range(3)),
+        {0: Placed(0), 1: Placed(1), 2: Placed(2)}.values,
+        lambda: (Placed(0), Placed(1), Placed(2)),
+    ],
+    ids=["generator", "map", "dict view", "tuple"],
+)
+async def test_signal_many_takes_any_iterable_and_stores_all_of_it_in_order(running, queue, events):
+    async with running() as app:
+        ids = await app.signal_many(events())
+    stored = [msgspec.json.decode(body) for body in queue.messages()]
+    assert [(body["id"], body["data"]["number"]) for body in stored] == list(zip(ids, range(3), strict=True))
+
+
+async def test_signal_many_takes_a_set(running, queue):
+    async with running() as app:
+        ids = await app.signal_many({Placed(0), Placed(1), Placed(2)})
+    assert sorted(msgspec.json.decode(body)["id"] for body in queue.messages()) == sorted(ids)
+    assert len(set(ids)) == 3
+
+
+class Iterable(pydantic.BaseModel):
+    """One event, though pydantic makes it an iterable of its fields."""
+
+    number: int = 0
+
+
+async def no_events():
+    yield Placed()
+
+
+@pytest.mark.parametrize(
+    ("events", "match"),
+    [
+        (Placed(1), r"got one event, of the type Placed: write signal\(event\), or signal_many\(\[event\]\)"),
+        (Iterable(), "got one event, of the type Iterable"),
+        (no_events(), "got an asynchronous one: write signal_many"),
+        (None, "signal_many takes an iterable of events, not None"),
+        (Placed, "signal_many takes an iterable of events, not <class "),
+        ("text", "signal_many takes an iterable of events, not 'text'"),
+        (b"text", "signal_many takes an iterable of events, not b'text'"),
+    ],
+)
+async def test_what_is_no_iterable_of_events_is_an_error_that_says_what_to_write(running, queue, events, match):
+    async with running() as app:
+        with pytest.raises(ConfigurationError, match=match):
+            await app.signal_many(events)
+    assert queue.messages() == []
+
+
+async def test_an_iterable_that_raises_halfway_stores_nothing(running, queue):
+    def events():
+        yield Placed()
+        raise LookupError("the file ends here")
+
+    async with running() as app:
+        with pytest.raises(LookupError, match="the file ends here"):
+            await app.signal_many(events())
+    assert queue.messages() == []
+
+
 class Refusing(Memory):
     """Refuses every event with an odd number."""
 
@@ -157,13 +276,62 @@ async def test_each_signal_of_a_batch_gets_its_own_answer(running, clock):
     error = answers[1]
     assert isinstance(error, SignalError)
     assert len(error.failed) == 1
-    assert "it may have" in str(error)
+    assert str(error) == f"event {error.ids[0]} may or may not be stored: try again (the queue answered unavailable)"
+
+
+class Saying(Memory):
+    """Answers each event with what its number stands for; None stores it."""
+
+    answers = (
+        None,
+        Fault("denied", "AccessDenied: not yours"),
+        Fault("refused", "too large"),
+        Fault("unavailable", "the answer does not mention it"),
+        Fault("throttled", "RequestThrottled", uncertain=True),
+        Fault("unavailable", "no connection", uncertain=False),
+    )
+
+    async def send(self, batch):
+        return [self.answers[msgspec.json.decode(each.body)["data"]["number"]] for each in batch]
+
+
+async def test_signal_says_whether_the_event_is_not_stored_or_may_be_and_why_first(running, clock):
+    async with running(Saying(clock=clock)) as app:
+        for number, told in [
+            (1, r"^could not store event mine: AccessDenied: not yours \(the queue answered denied\)$"),
+            (2, r"^could not store event mine: too large \(the queue answered refused\)$"),
+            (3, r"^event mine may or may not be stored: the answer does not mention it \(the queue answered unav"),
+            (4, r"^event mine may or may not be stored: RequestThrottled"),
+            (5, r"^could not store event mine: no connection"),
+        ]:
+            with pytest.raises(SignalError, match=told) as caught:
+                await app.signal(Placed(number), id="mine")
+            error = caught.value
+            assert (error.stored, list(error.failed)) == ((), ["mine"])
+            assert ((error.not_stored, error.uncertain) == (("mine",), ())) == str(error).startswith("could not store")
+
+
+async def test_signal_many_counts_what_is_not_stored_and_what_may_be(running, clock):
+    async with running(Saying(clock=clock)) as app:
+        for numbers, told in [
+            ((0, 1, 2), "^could not store 2 of 3 events: AccessDenied: not yours"),
+            ((0, 3), "^1 of 2 events may or may not be stored: the answer does not mention it"),
+            ((3, 0, 4, 2), "^could not store 1 of 4 events, and 2 more may or may not be stored: too large"),
+        ]:
+            with pytest.raises(SignalError, match=told) as caught:
+                await app.signal_many([Placed(number) for number in numbers])
+            error = caught.value
+            assert error.__cause__ is error.failed[(error.not_stored or error.uncertain)[0]]
+            place = dict(zip(error.ids, numbers, strict=True))
+            assert [place[each] for each in error.stored] == [each for each in numbers if each == 0]
+            assert [place[each] for each in error.not_stored] == [each for each in numbers if each in {1, 2, 5}]
+            assert [place[each] for each in error.uncertain] == [each for each in numbers if each in {3, 4}]
 
 
 async def test_signal_many_tells_what_is_stored_and_what_failed(running, clock):
     queue, events = Refusing(clock=clock), [Placed(number) for number in range(6)]
     async with running(queue) as app:
-        with pytest.raises(SignalError, match="3 of 6 events") as caught:
+        with pytest.raises(SignalError, match="3 of 6 events may or may not be stored") as caught:
             await app.signal_many(events)
     stored = [msgspec.json.decode(body)["id"] for body in queue.messages()]
     assert list(caught.value.stored) == stored

@@ -189,17 +189,26 @@ async def test_an_answer_too_few_is_an_error_and_hangs_nobody():
             await batcher.submit("a")
 
 
-async def test_a_flight_that_is_cancelled_tells_all_who_wait(queue):
+@pytest.mark.parametrize("end", ["cancelled", "closed"])
+async def test_when_the_app_is_left_only_what_was_sent_is_uncertain(queue, end):
+    """Of an entry that still waits for the next request nothing was sent, so it cannot be stored."""
     tasks = []
-    batcher = Batcher(queue, spawn=lambda flight: tasks.append(asyncio.create_task(flight)), max_count=1)
-    futures = [batcher.submit(entry) for entry in "abc"]
+    batcher = Batcher(queue, spawn=lambda flight: tasks.append(asyncio.create_task(flight)), max_count=10)
+    sent = batcher.submit("a")
     await asyncio.sleep(0)
+    waiting = batcher.submit("b")
+    if end == "closed":
+        batcher.close()
     for task in tasks:
         task.cancel()
-    for future in futures:
-        with pytest.raises(BackendError, match="stopped before the queue answered"):
-            await future
+    with pytest.raises(BackendError, match="^the app was left before the queue answered$") as caught:
+        await sent
+    assert caught.value.uncertain
+    with pytest.raises(BackendError, match="^the app was left before the request was sent$") as caught:
+        await waiting
+    assert not caught.value.uncertain
     await asyncio.gather(*tasks, return_exceptions=True)
+    assert queue.batches == [["a"]]
 
 
 async def test_a_closed_batcher_takes_nothing_and_leaves_nobody_waiting(queue):
@@ -207,12 +216,14 @@ async def test_a_closed_batcher_takes_nothing_and_leaves_nobody_waiting(queue):
     batcher = Batcher(queue, spawn=lambda flight: tasks.append(asyncio.create_task(flight)), max_count=1)
     waiting = batcher.submit("a")
     batcher.close()
-    with pytest.raises(BackendError, match="stopped before"):
+    with pytest.raises(BackendError, match="before the request was sent"):
         await waiting
-    with pytest.raises(BackendError, match="being left"):
+    with pytest.raises(BackendError, match="being left") as caught:
         batcher.submit("b")
+    assert not caught.value.uncertain
     queue.gate.set()
     await asyncio.gather(*tasks)
+    assert queue.batches == []
 
 
 async def test_idle_returns_when_all_is_answered(queue):
@@ -226,3 +237,22 @@ async def test_idle_returns_when_all_is_answered(queue):
         await idle
         assert future.done()
         assert not batcher.busy
+
+
+async def test_an_error_that_cannot_be_shown_fails_its_own_entries_and_no_others():
+    class Odd(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    errors = [Odd()]
+
+    async def carry(batch):
+        if errors:
+            raise errors.pop()
+        return batch
+
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, carry)
+        with pytest.raises(BackendError, match=r"Odd: \(its message cannot be shown: RuntimeError\)"):
+            await batcher.submit("a")
+        assert await batcher.submit("b") == "b"

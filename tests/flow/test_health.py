@@ -5,7 +5,8 @@ import asyncio
 import msgspec
 import pytest
 
-from dawdle import Dawdle, Registry, Retry
+from dawdle import Dawdle, Registry, Retry, SignalError
+from dawdle.abc import Fault, Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.hooks import ReceiveFailed
@@ -204,3 +205,185 @@ async def test_where_an_open_receive_loses_nothing_by_it_its_end_is_not_told(reg
     await clock.advance(1)
     await leave(app, queue, clock)
     assert "abandoned" not in caplog.text
+
+
+DENIED = BackendError("AccessDenied: not yours", kind="denied")
+
+
+class Failing(Memory):
+    """Says what the test says to each kind of call; None carries it out."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.limits = msgspec.structs.replace(self.limits, durable=True, abandonable=True)
+        self.says = {}
+
+    def _raise(self, call):
+        if self.says.get(call) is not None:
+            raise self.says[call]
+
+    async def wake(self):
+        """Let a receive come back: a message is stored past the app."""
+        await super().send([Outgoing(b"{}")])
+
+    async def receive(self, limit, wait):
+        self._raise("receive")
+        return await super().receive(limit, wait)
+
+    async def send(self, batch):
+        self._raise("send")
+        return await super().send(batch)
+
+    async def ack(self, receipts):
+        self._raise("delete")
+        return await super().ack(receipts)
+
+    async def release(self, batch):
+        self._raise("release")
+        return await super().release(batch)
+
+    async def renew(self, receipts):
+        self._raise("renew")
+        return await super().renew(receipts)
+
+
+class Letters(Failing):
+    """With a dead-letter queue that says what the test says."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self._dead = Failing(dead_letters=False, **options)
+
+
+@pytest.fixture
+def failing(clock):
+    return Letters(clock=clock, lease=30)
+
+
+async def signal_in_vain(app):
+    with pytest.raises(SignalError):
+        await app.signal(Placed())
+
+
+async def test_a_send_that_is_denied_is_unhealthy_at_once_where_nothing_is_received_too(failing, registry, clock):
+    async with Dawdle(failing, registry=registry, clock=clock, start_listener=False) as app:
+        failing.says["send"] = DENIED
+        await signal_in_vain(app)
+        assert app.health().reasons == ("default: a send failed 0 s ago: AccessDenied: not yours",)
+        await clock.advance(12)
+        await signal_in_vain(app)
+        (calls,) = app.health().failing
+        assert (calls.queue, calls.call, calls.kind, calls.failures) == ("default", "send", "denied", 2)
+        assert (calls.first, calls.latest) == (12, 0)
+        failing.says.clear()
+        await app.signal(Placed())
+        assert (app.health().healthy, app.health().failing) == (True, ())
+
+
+async def test_a_send_that_is_unavailable_is_unhealthy_when_it_lasts_and_until_nobody_has_asked_for_long(
+    failing, registry, clock
+):
+    async with Dawdle(failing, registry=registry, clock=clock, start_listener=False) as app:
+        failing.says["send"] = BackendError("no route to host")
+        await signal_in_vain(app)
+        await clock.advance(59)
+        await signal_in_vain(app)
+        assert app.health().healthy
+        await clock.advance(1)
+        await signal_in_vain(app)
+        assert app.health().reasons == ("default: 3 sends in a row failed, the first 60 s ago: no route to host",)
+        await clock.advance(299)
+        assert not app.health().healthy
+        await clock.advance(1)
+        assert app.health().healthy
+
+
+async def test_a_wrong_event_says_nothing_of_the_queue(failing, registry, clock):
+    class Picky(Failing):
+        async def send(self, batch):
+            return [Fault("refused", "too large")] * len(batch)
+
+    async with Dawdle(Picky(clock=clock), registry=registry, clock=clock, start_listener=False) as app:
+        for _ in range(3):
+            await signal_in_vain(app)
+            await clock.advance(60)
+        assert (app.health().healthy, app.health().failing) == (True, ())
+
+
+async def test_a_batch_of_which_one_entry_is_stored_shows_that_the_queue_works(registry, clock):
+    class Partly(Failing):
+        async def send(self, batch):
+            return [None, *[Fault("denied", "KmsAccessDenied")] * (len(batch) - 1)]
+
+    async with Dawdle(Partly(clock=clock), registry=registry, clock=clock, start_listener=False) as app:
+        with pytest.raises(SignalError):
+            await app.signal_many([Placed(), Placed()])
+        assert app.health().healthy
+
+
+async def test_deletes_that_are_denied_are_unhealthy_although_everything_is_handled(failing, registry, clock):
+    async with Dawdle(failing, registry=registry, clock=clock, grace=1) as app:
+        failing.says["delete"] = DENIED
+        await app.signal(Placed())
+        await clock.advance(10)
+        (reason,) = app.health().reasons
+        assert reason.startswith("default: ")
+        assert " deletes in a row failed, the first 1" in reason
+        failing.says.clear()
+        await clock.advance(60)
+        assert app.health().healthy
+
+
+async def test_letters_that_cannot_be_stored_name_the_dead_letter_queue(failing, registry, clock):
+    @registry.on_event(Placed, retry=Retry(max_attempts=1))
+    async def bad(event):
+        raise ValueError
+
+    async with Dawdle(failing, registry=registry, clock=clock, grace=1) as app:
+        failing.dead_letters.says["send"] = DENIED
+        await app.signal(Placed())
+        await clock.advance(1)
+        assert app.health().reasons == ("default (dead letters): a send failed 1 s ago: AccessDenied: not yours",)
+        failing.dead_letters.says.clear()
+        await clock.advance(3600)
+        assert app.health().healthy
+        assert app.health().dead_letters == 1
+
+
+@pytest.mark.parametrize(("call", "word"), [("release", "release"), ("renew", "lease renewal")])
+async def test_releases_and_renewals_that_are_denied_are_unhealthy(failing, clock, call, word):
+    registry = Registry()
+
+    @registry.on_event(Placed, name="slow")
+    async def slow(event):
+        await clock.sleep_until(clock.monotonic() + 25)
+
+    async with Dawdle(failing, registry=registry, clock=clock, grace=0) as app:
+        failing.says[call] = DENIED
+        await app.signal(Placed())
+        await clock.advance(12)
+        if call == "release":
+            stopping = asyncio.create_task(app.stop_listener())
+            await clock.advance(5)
+            await stopping
+        (reason,) = app.health().reasons
+        assert f" {word}" in reason
+        assert reason.endswith(": AccessDenied: not yours")
+        failing.says.clear()
+
+
+async def test_a_receive_that_recovers_speaks_for_other_calls_that_failed_by_the_same(failing, registry, clock):
+    """Credentials that were expired fail a signal, and the next signal may be days away."""
+    async with Dawdle(failing, registry=registry, clock=clock, grace=1) as app:
+        await clock.advance(1)
+        failing.says.update(send=DENIED, receive=DENIED)
+        await failing.wake()
+        await clock.advance(1)
+        await signal_in_vain(app)
+        assert len(app.health().reasons) == 2
+        failing.says.clear()
+        await clock.advance(60)
+        await failing.wake()
+        await clock.advance(0)
+        assert app.health().healthy
+        assert app.health().failing == ()

@@ -122,6 +122,51 @@ async def test_a_queue_that_does_not_wait_is_asked_twice_a_second_while_it_is_em
     assert len(seen) == 500
 
 
+class Redelivering(Counting):
+    """Gives out what is in flight again with each receive, at once, and then what is new, if any."""
+
+    def __init__(self, clock, **options):
+        super().__init__(clock, **options)
+        self.given = {}
+
+    async def receive(self, limit, wait):
+        self.asked.append(self.time.monotonic())
+        for delivery in await Memory.receive(self, limit, 0):
+            self.given[delivery.key] = delivery
+        await asyncio.sleep(0)
+        return list(self.given.values())[:limit]
+
+    async def ack(self, receipts):
+        keys = {each.receipt: key for key, each in self.given.items()}
+        for receipt in receipts:
+            self.given.pop(keys[receipt], None)
+        return await super().ack(receipts)
+
+
+async def test_a_queue_that_gives_out_what_is_in_flight_again_is_asked_twice_a_second(clock):
+    registry, seen = Registry(), []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append((event.number, clock.monotonic()))
+        await clock.sleep_until(60)
+
+    queue = Redelivering(clock, max_batch=10, lease=30)
+    async with Dawdle(queue, registry=registry, clock=clock) as app:
+        await app.signal_many([Placed(number) for number in range(10)])
+        await clock.advance(10)
+        assert len(queue.asked) <= 25
+        assert [number for number, _ in seen] == list(range(10))
+        await clock.advance(49)
+        assert len(queue.asked) <= 125
+        assert queue.most == 0
+        await clock.advance(5)
+        queue.asked.clear()
+        await app.signal(Placed(11))
+        await clock.advance(1)
+        assert [number for number, _ in seen][-1] == 11
+
+
 async def test_nothing_is_received_before_the_queue_has_been_asked_where_its_dead_letters_go(clock):
     registry = Registry()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dawdle.errors import ConfigurationError, RetryLater, shown
+from dawdle.errors import BackendError, ConfigurationError, RetryLater, SignalError, shown
 
 
 @given(st.integers(0, 10**300) | st.floats(0, allow_infinity=False))
@@ -34,3 +34,24 @@ def test_a_wrong_value_is_shown_short_and_also_if_it_cannot_be_shown():
     assert shown(Broken()) == "a Broken that cannot be shown"
     assert shown("x" * 1000) == "'" + "x" * 199 + "…"
     assert shown(5) == "5"
+
+
+@pytest.mark.parametrize("kind", ["lost", "refused", "throttled", "denied", "missing"])
+def test_an_answer_that_is_a_no_leaves_nothing_uncertain_unless_an_earlier_try_does(kind):
+    assert not BackendError("no", kind=kind).uncertain
+    assert BackendError("no", kind=kind, uncertain=True).uncertain
+
+
+def test_what_is_unavailable_may_have_been_carried_out_unless_nothing_was_sent():
+    assert BackendError("the connection broke").uncertain
+    assert not BackendError("no connection", uncertain=False).uncertain
+
+
+def test_each_id_of_a_signal_error_is_stored_or_not_or_uncertain():
+    failed = {"b": BackendError("", kind="denied"), "c": BackendError(""), "e": ValueError("a backend's own")}
+    error = SignalError("", ids="abcde", failed=failed)
+    assert error.ids == ("a", "b", "c", "d", "e")
+    assert error.stored == ("a", "d")
+    assert error.not_stored == ("b",)
+    assert error.uncertain == ("c", "e")
+    assert error.failed == failed

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 
 import pytest
 
@@ -72,12 +73,44 @@ async def test_a_body_that_sqs_refuses_is_refused_alone(server, sqs):
         assert [None if answer is None else answer.kind for answer in answers] == [None, "refused", None]
 
 
+@pytest.mark.parametrize("group", [5, "", "x" * 129, "a b", "é", b"x"], ids=repr)
+async def test_a_group_that_sqs_does_not_take_is_refused_alone(server, sqs, group):
+    async with sqs() as queue:
+        answers = await queue.send([Outgoing(b"good"), Outgoing(b"bad", group=group), Outgoing(b"good", group="a!~")])
+    assert [None if fault is None else fault.kind for fault in answers] == [None, "refused", None]
+    assert len(server.queue("orders")) == 2
+
+
+@pytest.mark.parametrize("receipt", [None, "", 7], ids=repr)
+async def test_a_receipt_of_an_odd_server_is_refused_alone(server, sqs, receipt):
+    async with sqs() as queue:
+        await queue.send([Outgoing(b"one")])
+        (delivery,) = await queue.receive(1, 0)
+        for call in (
+            lambda: queue.renew([receipt, delivery.receipt]),
+            lambda: queue.release([(receipt, 5), (delivery.receipt, 5)]),
+            lambda: queue.ack([receipt, delivery.receipt]),
+        ):
+            assert [None if fault is None else fault.kind for fault in await call()] == ["refused", None]
+    assert len(server.queue("orders")) == 0
+
+
+@pytest.mark.parametrize("seconds", [-1, 43_201, math.inf, math.nan])
+async def test_a_release_for_no_number_of_seconds_is_refused_alone(server, sqs, seconds):
+    async with sqs() as queue:
+        await queue.send([Outgoing(b"one"), Outgoing(b"two")])
+        one, two = await queue.receive(2, 0)
+        answers = await queue.release([(one.receipt, seconds), (two.receipt, 0)])
+    assert [None if fault is None else fault.kind for fault in answers] == ["refused", None]
+    assert server.queue("orders").visible == 1
+
+
 async def test_no_credentials_is_denied_and_says_so(server, sqs, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     async with sqs() as queue:
-        with pytest.raises(BackendError, match="Unable to locate credentials") as caught:
+        with pytest.raises(BackendError, match="no AWS credentials found: set AWS_ACCESS_KEY_ID") as caught:
             await queue.receive(1, 0)
         assert caught.value.kind == "denied"
 
@@ -85,7 +118,7 @@ async def test_no_credentials_is_denied_and_says_so(server, sqs, monkeypatch):
 async def test_no_region_says_so(monkeypatch):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(BackendError, match="no region is set.*DAWDLE_SQS_REGION"):
-        async with SQS("https://queue.amazonaws.com/1/orders"):
+        async with SQS("http://localhost:9324/1/orders"):
             pass
 
 

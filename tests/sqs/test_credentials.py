@@ -160,7 +160,7 @@ async def test_where_none_can_be_had_the_old_ones_stay_and_a_warning_says_so_wit
         assert [record.name for record in caplog.records if record.name.startswith("dawdle")] == [
             "dawdle.backends.sqs._clients"
         ]
-        assert "others cannot be had: CredentialRetrievalError from custom-process" in caplog.text
+        assert "CredentialRetrievalError from custom-process (the credentials for " in caplog.text
         assert "canary" not in caplog.text + "".join(map(str, answers))
         assert await queue.ack(["receipt"]) == [None]
 
@@ -169,7 +169,7 @@ async def test_credentials_that_come_later_than_the_app_are_found(server, sqs, m
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     async with sqs() as queue:
-        with pytest.raises(BackendError, match="Unable to locate credentials") as caught:
+        with pytest.raises(BackendError, match="no AWS credentials found: set AWS_ACCESS_KEY_ID") as caught:
             await queue.receive(1, 0)
         assert caught.value.kind == "denied"
         monkeypatch.setattr(_clients, "AGAIN_SECONDS", 0)

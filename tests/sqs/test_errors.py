@@ -22,7 +22,7 @@ def answered(code, status, message=""):
 def told(error):
     """Return all that is ever printed of an error, its causes included."""
     try:
-        raise as_error(error, "ReceiveMessage on q") from cause_of(error)
+        raise as_error(error, "ReceiveMessage on q", uncertain=False) from cause_of(error)
     except BackendError as raised:
         return "".join(traceback.format_exception(raised)) + repr(raised)
 
@@ -69,7 +69,7 @@ def test_every_error_of_the_service_model_has_a_kind():
     ],
 )
 def test_only_what_is_known_to_be_ours_is_refused(code, status, kind):
-    assert as_error(answered(code, status), "x").kind == kind
+    assert as_error(answered(code, status), "x", uncertain=False).kind == kind
 
 
 def test_only_credentials_that_are_no_good_any_more_are_stale():
@@ -105,7 +105,7 @@ def test_a_handle_that_was_good_once_is_lost_and_what_sqs_repeats_of_ours_is_not
     assert fault.kind == kind
     assert CANARY not in repr(fault)
     error = answered("InvalidParameterValue", 400, message)
-    assert as_error(error, "x").kind == kind
+    assert as_error(error, "x", uncertain=False).kind == kind
     assert CANARY not in told(error)
     if "Reason: " in message:
         assert message.rpartition("Reason: ")[2] in told(error)
@@ -139,7 +139,7 @@ def test_of_an_unknown_code_in_a_batch_sqs_says_whose_fault_it_is():
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
 )
 def test_no_text_gives_away_what_it_was_told(error, kind):
-    assert as_error(error, "x").kind == kind
+    assert as_error(error, "x", uncertain=False).kind == kind
     assert CANARY not in told(error)
 
 
@@ -147,13 +147,13 @@ def test_what_gives_nothing_away_is_shown_with_its_cause():
     error = answered(
         "AccessDenied", 403, "User: arn:aws:iam::1:user/x is not authorized to perform: sqs:ReceiveMessage"
     )
-    assert "is not authorized to perform: sqs:ReceiveMessage" in str(as_error(error, "x"))
+    assert "is not authorized to perform: sqs:ReceiveMessage" in str(as_error(error, "x", uncertain=False))
     assert cause_of(error) is error
     error = CredentialRetrievalError(provider="custom-process", error_msg="x")
-    assert str(as_error(error, "x")) == "x: CredentialRetrievalError from custom-process"
+    assert str(as_error(error, "x", uncertain=False)) == "CredentialRetrievalError from custom-process (x)"
 
 
 def test_an_error_that_nobody_expected_says_where_it_comes_from():
     with pytest.raises(KeyError) as caught:
         raise KeyError(CANARY)
-    assert f"x: KeyError in {__name__}, line " in str(as_error(caught.value, "x"))
+    assert f"KeyError in {__name__}, line " in str(as_error(caught.value, "x", uncertain=False))

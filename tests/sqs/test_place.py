@@ -9,29 +9,6 @@ from dawdle.backends.sqs._place import Place
 AWS = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
 
 
-@pytest.mark.parametrize(
-    ("url", "region", "endpoint"),
-    [
-        (AWS, "eu-central-1", None),
-        ("https://eu-west-1.queue.amazonaws.com/123456789012/orders", "eu-west-1", None),
-        ("https://queue.amazonaws.com/123456789012/orders", None, None),
-        ("https://sqs.cn-north-1.amazonaws.com.cn/123456789012/orders", "cn-north-1", None),
-        ("https://vpce-0a1b.sqs.us-east-1.vpce.amazonaws.com/123456789012/orders", "us-east-1", None),
-        ("http://localhost:9324/000000000000/orders", None, "http://localhost:9324"),
-    ],
-)
-def test_the_url_says_region_and_server(monkeypatch, url, region, endpoint):
-    monkeypatch.delenv("AWS_ENDPOINT_URL_SQS", raising=False)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    assert Place.of(url, None, None) == Place(url, region, endpoint)
-
-
-def test_arguments_and_botocores_own_variable_win_over_the_url(monkeypatch):
-    assert Place.of(AWS, "us-east-1", "http://localhost:1") == Place(AWS, "us-east-1", "http://localhost:1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://localhost:2")
-    assert Place.of("http://localhost:3/0/q", None, None).endpoint is None
-
-
 def test_a_queue_beside_another_is_on_the_same_server():
     assert Place.of(AWS, None, None).beside("arn:aws:sqs:eu-central-1:123456789012:orders-dead") == (
         "https://sqs.eu-central-1.amazonaws.com/123456789012/orders-dead"

@@ -96,7 +96,7 @@ async def test_a_poll_is_waited_for_as_long_as_it_waits_and_no_longer(server):
     async with silence(server) as url:
         connection = await Connection(Place.of(url, None, None), 20, answer=ANSWER).open()
         start = time.monotonic()
-        with pytest.raises(BackendError, match="no answer in time|Read timeout"):
+        with pytest.raises(BackendError, match="no answer came in time"):
             await connection.receive(wait=1, QueueUrl=url)
         assert 1 + ANSWER * 0.9 < time.monotonic() - start < 1 + ANSWER + MARGIN
         await connection.close()
@@ -119,7 +119,9 @@ async def test_credentials_that_never_come_end_in_time(server, monkeypatch):
     monkeypatch.setattr(_clients, "MAKE_SECONDS", 0.1)
     async with listening(10) as url:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
-        with pytest.raises(BackendError, match=r"the client for .* cannot be made: no answer in time") as caught:
+        with pytest.raises(
+            BackendError, match=r"^no answer came in time \(the client for .* cannot be made\)$"
+        ) as caught:
             async with SQS(server.queue_url("orders")):
                 pass
     assert caught.value.kind == "unavailable"

@@ -59,6 +59,8 @@ DIFFERS = {
     "test_a_redrive_policy_that_cannot_work_is_refused[count]": "what the service answers, in "
     "github.com/crossplane-contrib/provider-aws/issues/443: InvalidParameterValue",
     "test_a_move_task_brings_dead_letters_back_as_new_messages": API + "StartMessageMoveTask",
+    "test_a_move_task_goes_where_it_is_told_though_nothing_is_there_yet": API
+    + "StartMessageMoveTask, DestinationArn: the queue that receives the moved messages",
     "test_a_move_task_with_a_rate_can_be_cancelled": API + "StartMessageMoveTask, CancelMessageMoveTask",
     "test_only_a_dead_letter_queue_can_be_moved": API + "StartMessageMoveTask, SourceArn: dead-letter queues only",
     "test_an_attempt_that_is_repeated_gets_the_same_messages_and_handles": API + "ReceiveMessage, "
@@ -645,6 +647,19 @@ def test_a_move_task_brings_dead_letters_back_as_new_messages(sqs, pair):
     (task,) = sqs.list_message_move_tasks(SourceArn=arn(sqs, dead))["Results"]
     assert (task["Status"], task["ApproximateNumberOfMessagesMoved"]) == ("COMPLETED", 1)
     assert "TaskHandle" not in task
+
+
+def test_a_move_task_goes_where_it_is_told_though_nothing_is_there_yet(sqs, pair, url):
+    live, dead = pair
+    send(sqs, live)
+    exhaust(sqs, live)
+    sqs.start_message_move_task(SourceArn=arn(sqs, dead), DestinationArn=arn(sqs, url))
+    (moved,) = receive(sqs, url, WaitTimeSeconds=2)
+    assert moved["Body"] == "a"
+    assert receive(sqs, live) == []
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=moved["ReceiptHandle"])
+    (task,) = sqs.list_message_move_tasks(SourceArn=arn(sqs, dead))["Results"]
+    assert task["DestinationArn"] == arn(sqs, url)
 
 
 def test_a_move_task_with_a_rate_can_be_cancelled(sqs, pair):

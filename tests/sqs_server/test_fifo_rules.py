@@ -90,7 +90,7 @@ def test_every_group_is_finished_in_the_order_in_which_it_was_sent(steps):
             done[message.group].append(int(message.body[1:]))
             queue.delete(queue.receipt(message))
     assert done == {group: list(range(count)) for group, count in sent.items()}
-    assert len(queue) == 0
+    assert queue.stored == 0
     assert not queue.ordering.line._groups
 
 

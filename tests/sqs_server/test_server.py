@@ -175,3 +175,9 @@ async def test_a_repeated_attempt_resets_the_visibility_timeout(server, client, 
         assert got["Messages"][0]["Attributes"]["ApproximateReceiveCount"] == "1"
         await clock.advance(20)
     assert server.queue("orders.fifo").in_flight == 1
+
+
+async def test_a_queue_that_is_empty_is_a_queue_all_the_same(clock):
+    async with SQSServer(clock=clock, queues=("orders",)) as server:
+        assert len(server.queue("orders")) == 0
+        assert bool(server.queue("orders"))

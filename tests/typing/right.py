@@ -259,6 +259,8 @@ async def signals(app: dawdle.Dawdle, events: list[A | B]) -> None:
     await dawdle.signal(A(), direct=True)
     assert_type(await dawdle.signal_many(events), list[str])
     assert_type(await app.signal_many((A(), B()), delay=5, group="g"), list[str])
+    assert_type(await app.signal_many(A() for _ in range(3)), list[str])
+    assert_type(await app.signal_many({1: A(), 2: A()}.values()), list[str])
     assert_type(dawdle.current(), dawdle.Dawdle)
     assert_type(dawdle.discover("shop.events", "shop.audit"), list[str])
 
@@ -288,8 +290,11 @@ def errors(
     assert_type(too_large.size, int)
     assert_type(too_large.limit, int)
     assert_type(failed.stored, tuple[str, ...])
+    assert_type(failed.not_stored, tuple[str, ...])
+    assert_type(failed.uncertain, tuple[str, ...])
     assert_type(failed.failed, dict[str, Exception])
     assert_type(backend.retryable, bool)
+    assert_type(backend.uncertain, bool)
     if failed.stored:
         return dawdle.NoAppError("none")
     if backend.retryable:

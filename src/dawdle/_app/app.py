@@ -1,16 +1,16 @@
 """Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Final, Self, Unpack
+from typing import Final, Self, Unpack, cast
 
 from dawdle._app import current as _current
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.options import Headers, Lifespan, Settings
-from dawdle._app.signaling import Signaling, event_id_of
+from dawdle._app.signaling import Signaling, event_id_of, require_group
 from dawdle._app.worker import work_until_signal
 from dawdle._flow.house import House
 from dawdle._flow.inside import inside
@@ -27,7 +27,7 @@ from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, SystemClock
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, shown
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
@@ -85,19 +85,19 @@ class Dawdle(DeadLetterCalls):
         clock: Clock | None = None,
         signing_keys: Mapping[str, bytes | str] | None = None,
     ) -> None:
-        clock = clock or SystemClock()
+        clock = SystemClock() if clock is None else clock
         self._settings = Settings(
             backend=backend_from_environment(clock) if backend is None else backend,
             clock=clock,
             registry=default_registry if registry is None else registry,
             start_listener=start_listener_from_environment() if start_listener is None else start_listener,
             concurrency=concurrency,
-            retry=retry or Retry(),
+            retry=Retry() if retry is None else retry,
             grace=grace,
             unclaimed=unclaimed,
             source=source,
             headers={} if headers is None else headers,
-            codec=codec or JSON(),
+            codec=JSON() if codec is None else codec,
             hooks=hooks,
             lifespan=lifespan,
             signer=Signer(signing_keys),
@@ -183,18 +183,21 @@ class Dawdle(DeadLetterCalls):
           cancelled, all its handlers run all the same; left, the app stores what is unfinished.
         - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event, and
           keeps nothing from running twice, except on queues that remove duplicates themselves.
-        - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair.
+        - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair. It
+          is 1 to 128 printable ASCII characters without a space.
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
         - `queue`: the name of the queue to store it in.
 
         Raises `ConfigurationError`, `NotAnEventError`, `EventError` or `EventTooLargeError` before anything is stored,
-        and `SignalError` when the queue did not say that it stored the event. Cancelled, the event may be stored.
+        and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
+        Cancelled, the event may be stored.
         """
         house, line = self._running(), self._queue(queue)
         seconds = self._signaling.delay(delay, at)
         if direct and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
         event_id = event_id_of(id)
+        require_group(group)
         body = self._signaling.seal(event, event_id, line, seconds, headers)
         if direct and house.accepts_direct:
             handlers = self._roster.matching(type(event))
@@ -206,7 +209,7 @@ class Dawdle(DeadLetterCalls):
 
     async def signal_many(
         self,
-        events: Sequence[object],
+        events: Iterable[object],
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
@@ -216,8 +219,9 @@ class Dawdle(DeadLetterCalls):
     ) -> list[str]:
         """Signal events in as few requests as the queue allows, and return their ids in order.
 
+        `events` is any iterable: a list, a generator, a set, the values of a dict. All of them are in memory at once.
         The options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
-        before any is stored; `SignalError` says which events are stored and which are not known to be.
+        before any is stored; `SignalError` says which events are stored, which are not, and which may or may not be.
         """
         line, seconds = self._queue(queue), self._signaling.delay(delay, at)
         return await self._signaling.store_all(line, events, seconds, headers, group)
@@ -259,7 +263,9 @@ class Dawdle(DeadLetterCalls):
         """Return how the app is at this moment; never raises, and asks nobody.
 
         It is not healthy when it has died or is not entered, when credentials, a permission or the queue are missing,
-        and when no receive has completed for 60 s although one was wanted and there was room.
+        when no receive has completed for 60 s although one was wanted and there was room, and when sends, deletes,
+        releases or lease renewals have failed for 60 s. It is healthy again with the first that succeeds, or when such
+        a call has not been made for 5 minutes.
         """
         if self._house is None or not self._entered:
             return Health(healthy=False, reasons=("the app is not entered",))
@@ -312,10 +318,10 @@ class Dawdle(DeadLetterCalls):
 
     def _queue(self, name: str | None) -> Queue:
         queues = self._running().queues
-        try:
-            return queues[name or _DEFAULT]
-        except KeyError:
-            raise ConfigurationError(f"there is no queue {name!r}; this app has {', '.join(queues)}") from None
+        name = _DEFAULT if name is None else name
+        if not isinstance(cast("object", name), str) or name not in queues:
+            raise ConfigurationError(f"there is no queue {shown(name)}; this app has {', '.join(queues)}")
+        return queues[name]
 
     def _letters(self, queue: str | None, choice: Choice) -> Letters:
         given = self._settings

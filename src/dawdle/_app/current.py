@@ -1,7 +1,7 @@
 """Which app `dawdle.signal` means: the one whose handler runs, else the one entered in this event loop."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
@@ -82,7 +82,7 @@ async def signal(
 
 
 async def signal_many(
-    events: Sequence[object],
+    events: Iterable[object],
     *,
     delay: float | timedelta | None = None,
     at: datetime | None = None,

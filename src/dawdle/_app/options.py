@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from math import isfinite
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -13,7 +13,7 @@ from dawdle._rules.registry import Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, shown
 from dawdle.hooks import Hook
 
 if TYPE_CHECKING:
@@ -90,7 +90,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def all_headers(self, given: Mapping[str, str] | None) -> Mapping[str, str]:
         """Return the app's own headers and those of one signal, which win. Raises `ConfigurationError`."""
         own = self.headers() if callable(self.headers) else self.headers
-        both = {**own, **given} if given else own
+        if not isinstance(cast("object", own), Mapping):
+            raise ConfigurationError(f"the function headers= returns a mapping of names to text, not {shown(own)}")
+        if given is None:
+            both = own
+        elif isinstance(cast("object", given), Mapping):
+            both = {**own, **given}
+        else:
+            raise ConfigurationError(f"headers is a mapping of names to text, not {shown(given)}")
         if both:
             check_headers(both)
         return both

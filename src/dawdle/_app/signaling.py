@@ -3,9 +3,9 @@
 import asyncio
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, cast
 
 from dawdle._app.options import Settings
 from dawdle._flow.inside import inside
@@ -15,12 +15,14 @@ from dawdle._rules.codec import seal
 from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle._rules.roster import Roster
 from dawdle.abc import Outgoing
-from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError
+from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_be_done, shown
+from dawdle.events import kind_of
 from dawdle.hooks import Signaled
 
-__all__ = ["Signaling", "event_id_of"]
+__all__ = ["Signaling", "event_id_of", "events_of", "require_group"]
 
-_ID: Final = re.compile(r"[!-~]{1,128}")
+_NAME: Final = re.compile(r"[!-~]{1,128}")
+"""An id or a group: what SQS takes as one (API reference, SendMessage, 2026), so that all queues take the same."""
 
 
 class Signaling:
@@ -65,21 +67,22 @@ class Signaling:
         try:
             await self._send(queue, body, delay, event, event_id, group)
         except BackendError as error:
-            raise SignalError(
-                f"the queue did not say that it stored event {event_id}; it may have: {error}",
-                ids=(event_id,),
-                failed={event_id: error},
-            ) from error
+            told = (
+                f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
+            )
+            raise SignalError(f"{told}: {error}", ids=(event_id,), failed={event_id: error}) from error
 
     async def store_all(
         self,
         queue: Queue,
-        events: Sequence[object],
+        events: Iterable[object],
         delay: float,
         headers: Mapping[str, str] | None,
         group: str | None,
     ) -> list[str]:
         """Store an event each, side by side, and return their ids. Raises `SignalError`."""
+        require_group(group)
+        events = events_of(events)
         ids = [event_id_of(None) for _ in events]
         bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
         answers = await asyncio.gather(
@@ -91,12 +94,7 @@ class Signaling:
         )
         failed = {each: answer for each, answer in zip(ids, answers, strict=True) if isinstance(answer, Exception)}
         if failed:
-            first = next(iter(failed.values()))
-            raise SignalError(
-                f"the queue did not say that it stored {len(failed)} of {len(ids)} events; it may have: {first}",
-                ids=ids,
-                failed=failed,
-            ) from first
+            raise _signal_error(ids, failed)
         return ids
 
     async def _send(
@@ -111,6 +109,46 @@ def event_id_of(given: str | None) -> str:
     """Return a new id, or the one that is given. Raises `ConfigurationError` for one that cannot travel."""
     if given is None:
         return uuid.uuid4().hex
-    if not (isinstance(given, str) and _ID.fullmatch(given)):
-        raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {given!r}")
+    if not (isinstance(given, str) and _NAME.fullmatch(given)):
+        raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
     return given
+
+
+def require_group(given: object) -> None:
+    """Raise `ConfigurationError` for a group that a queue may refuse: the others of its batch must not fail with it."""
+    if given is not None and not (isinstance(given, str) and _NAME.fullmatch(given)):
+        raise ConfigurationError(f"group is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
+
+
+def events_of(given: object) -> list[object]:
+    """Return the events of an iterable, in its order. Raises `ConfigurationError` for one event and for no iterable."""
+    if not isinstance(given, type) and kind_of(type(given)) is not None:
+        name = type(given).__qualname__
+        raise ConfigurationError(
+            f"signal_many takes an iterable of events, and got one event, of the type {name}: write signal(event), or "
+            f"signal_many([event])"
+        )
+    if isinstance(given, AsyncIterable):
+        raise ConfigurationError(
+            "signal_many takes an iterable of events, and got an asynchronous one: write "
+            "signal_many([event async for event in events])"
+        )
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"signal_many takes an iterable of events, not {shown(given)}")
+    return list(cast("Iterable[object]", given))
+
+
+def _signal_error(ids: list[str], failed: dict[str, Exception]) -> SignalError:
+    """Return the error for several events: how many are known not to be stored, how many may be, and one cause."""
+    unstored = [error for error in failed.values() if not may_be_done(error)]
+    uncertain, total = len(failed) - len(unstored), len(ids)
+    if not unstored:
+        told = f"{uncertain} of {total} events may or may not be stored"
+    elif not uncertain:
+        told = f"could not store {len(unstored)} of {total} events"
+    else:
+        told = f"could not store {len(unstored)} of {total} events, and {uncertain} more may or may not be stored"
+    first = unstored[0] if unstored else next(iter(failed.values()))
+    error = SignalError(f"{told}: {first}", ids=ids, failed=failed)
+    error.__cause__ = first
+    return error

@@ -1,10 +1,12 @@
 """How the receives of one queue fare, and how long the next one waits. It waits and tells; the rules say how long."""
 
 import random
+from collections.abc import Callable
 
 from dawdle._flow.watch import Watch
 from dawdle._log import Log
 from dawdle._rules.health import QueueHealth
+from dawdle._rules.outcome import told
 from dawdle._rules.patience import pause_after
 from dawdle.abc import Clock
 from dawdle.errors import BackendError, FaultKind
@@ -18,8 +20,9 @@ _log = Log(__name__)
 class Backoff:
     """What became of the receives of one queue, all of them together: one that completes speaks for all."""
 
-    def __init__(self, queue: str, clock: Clock, watch: Watch) -> None:
+    def __init__(self, queue: str, clock: Clock, watch: Watch, recovered: Callable[[FaultKind], None]) -> None:
         self._queue = queue
+        self._recovered = recovered
         self._clock = clock
         self._watch = watch
         self._failures = 0
@@ -39,7 +42,8 @@ class Backoff:
 
     def completed(self) -> None:
         """Note that a receive came back, with or without messages."""
-        if self._failures:
+        if self._kind is not None:
+            self._recovered(self._kind)
             _log.warning("receiving from %s works again (failures in a row: %d)", self._queue, self._failures)
         self._completed = self._clock.monotonic()
         self._wanted = self._kind = self._error = None
@@ -47,23 +51,23 @@ class Backoff:
 
     def tell(self, error: Exception) -> None:
         """Tell of the failure of one receive among several, which is left to the others: they may fare better."""
-        kind, told = _read(error)
-        _log.warning("one of several receives from %s failed, %s, and ends: %s", self._queue, kind, told)
+        kind, text = _read(error)
+        _log.warning("one of several receives from %s failed, %s, and ends: %s", self._queue, kind, text)
         if self._watch:
-            self._watch(ReceiveFailed(self._queue, told, 0.0, kind))
+            self._watch(ReceiveFailed(self._queue, text, 0.0, kind))
 
     async def fail(self, error: Exception) -> None:
         """Tell of a failure and wait until the next receive. Raises the error where no later try can mend it."""
-        kind, told = _read(error)
+        kind, text = _read(error)
         self._failures += 1
-        self._kind, self._error = kind, told
+        self._kind, self._error = kind, text
         pause = pause_after(kind, self._failures, random.random())
         if pause is None:
-            _log.error("receiving from %s cannot work, and is not tried again: %s", self._queue, told)
+            _log.error("receiving from %s cannot work, and is not tried again: %s", self._queue, text)
             raise error
-        _log.warning("receiving from %s failed, %s; the next try is in %.2g s: %s", self._queue, kind, pause, told)
+        _log.warning("receiving from %s failed, %s; the next try is in %.2g s: %s", self._queue, kind, pause, text)
         if self._watch:
-            self._watch(ReceiveFailed(self._queue, told, pause, kind))
+            self._watch(ReceiveFailed(self._queue, text, pause, kind))
         await self._clock.sleep_until(self._clock.monotonic() + pause)
 
     def health(self, may_wait: float) -> QueueHealth:
@@ -83,4 +87,4 @@ class Backoff:
 def _read(error: Exception) -> tuple[FaultKind, str]:
     if isinstance(error, BackendError):
         return error.kind, str(error)
-    return "unavailable", f"{type(error).__name__}: {error}"
+    return "unavailable", told(error)

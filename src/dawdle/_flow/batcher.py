@@ -8,10 +8,11 @@ Only behind a call that hangs does an entry leave without a full batch.
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
+from dawdle._rules.outcome import told
 from dawdle._rules.packer import pack
 from dawdle.errors import BackendError
 
@@ -27,9 +28,15 @@ FLIGHTS: Final = 8
 HANGS: Final = 2.0
 """Seconds that an entry waits at most for the answer to another: one call that hangs must not hold up all others."""
 
+_LEFT_BEFORE_THE_ANSWER: Final = "the app was left before the queue answered"
+_LEFT_BEFORE_SENT: Final = "the app was left before the request was sent"
+
 
 class Batcher(Generic[Entry, Answer]):
-    """Carries entries in batches, and each entry's own answer back to who submitted it."""
+    """Carries entries in batches, and each entry's own answer back to who submitted it.
+
+    `tell` is called with what each call came back with: the answers, or the error of the whole call.
+    """
 
     def __init__(
         self,
@@ -39,12 +46,14 @@ class Batcher(Generic[Entry, Answer]):
         max_count: int,
         max_bytes: int = 0,
         size: Callable[[Entry], int] | None = None,
+        tell: Callable[[Sequence[Answer] | BackendError], None] | None = None,
     ) -> None:
         self._carry = carry
         self._spawn = spawn
         self._max_count = max_count
         self._max_bytes = max_bytes
         self._size = size
+        self._tell = tell
         self._waiting: deque[tuple[Entry, asyncio.Future[Answer]]] = deque()
         self._flying: list[list[tuple[Entry, asyncio.Future[Answer]]]] = []
         self._flights = 0
@@ -66,7 +75,7 @@ class Batcher(Generic[Entry, Answer]):
         batcher is closed.
         """
         if self._closed:
-            raise BackendError("the app is being left: its queue takes nothing any more")
+            raise BackendError("the app is being left: its queue takes nothing any more", uncertain=False)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, future))
         if self._flights == 0 or (
@@ -93,7 +102,9 @@ class Batcher(Generic[Entry, Answer]):
         self._closed = True
         if self._hanging is not None:
             self._hanging.cancel()
-        self._abandon([entry for batch in self._flying for entry in batch])
+        for batch in self._flying:
+            _fail(batch, BackendError(_LEFT_BEFORE_THE_ANSWER, uncertain=True))
+        self._abandon_waiting()
         self._land()
 
     def _take_off(self) -> None:
@@ -145,25 +156,26 @@ class Batcher(Generic[Entry, Answer]):
             if len(answers) != len(batch):
                 raise BackendError(f"the queue answered {len(answers)} of {len(batch)} entries")  # noqa: TRY301 - a backend's mistake is its callers' error
         except Exception as error:  # noqa: BLE001 - whatever it is, it is its callers'
-            told = _told(error)
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(told)
+            failed = _as_backend_error(error)
+            if self._tell is not None:
+                self._tell(failed)
+            _fail(batch, failed)
         except BaseException:
-            self._abandon(batch)
+            _fail(batch, BackendError(_LEFT_BEFORE_THE_ANSWER, uncertain=True))
+            self._abandon_waiting()
             raise
         else:
+            if self._tell is not None:
+                self._tell(answers)
             for (_, future), answer in zip(batch, answers, strict=True):
                 if not future.done():
                     future.set_result(answer)
         finally:
             self._flying.remove(batch)
 
-    def _abandon(self, batch: "list[tuple[Entry, asyncio.Future[Answer]]]") -> None:
-        """Tell callers, those that wait for the next flight too, that nobody will answer any more."""
-        for _, future in (*batch, *self._waiting):
-            if not future.done():
-                future.set_exception(BackendError("stopped before the queue answered; it may have been carried out"))
+    def _abandon_waiting(self) -> None:
+        """Tell the callers that wait for a next flight that there is none: of their entries nothing was sent."""
+        _fail(self._waiting, BackendError(_LEFT_BEFORE_SENT, uncertain=False))
         self._waiting.clear()
 
     def _land(self) -> None:
@@ -173,10 +185,16 @@ class Batcher(Generic[Entry, Answer]):
         self._idle.clear()
 
 
-def _told(error: Exception) -> BackendError:
+def _fail(entries: "Iterable[tuple[Entry, asyncio.Future[Answer]]]", error: BackendError) -> None:
+    for _, future in entries:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _as_backend_error(error: Exception) -> BackendError:
     """Return an error as one that callers know what to do with: whatever a backend lets out, its queue has failed."""
     if isinstance(error, BackendError):
         return error
-    told = BackendError(f"{type(error).__qualname__}: {error}")
-    told.__cause__ = error
-    return told
+    failed = BackendError(told(error))
+    failed.__cause__ = error
+    return failed

@@ -226,7 +226,7 @@ class House:
                 task = house.create_task(coroutine, name="dawdle: a call to a queue", context=self._context.copy())
             except RuntimeError as error:  # the group is ending
                 coroutine.close()
-                raise BackendError("the app is ending: its queue takes nothing any more") from error
+                raise BackendError("the app is ending: its queue takes nothing any more", uncertain=False) from error
             self._tasks.calls.add(task)
             task.add_done_callback(self._tasks.calls.discard)
 

@@ -100,6 +100,7 @@ class Keeper:
                 self._at_home(self._made.set)
                 name = self._queue.name
                 self._at_home(_log.warning, "what renews the leases of %s could not be made: %s", name, error)
+                self._at_home(self._queue.calls.failed, self._queue.full_name, "renew", error)
                 self._fail(await self._due())
 
     async def _due(self) -> list[str]:
@@ -147,9 +148,10 @@ class Keeper:
             if len(faults) != len(receipts):
                 raise BackendError(f"the queue answered {len(faults)} of {len(receipts)} entries")  # noqa: TRY301 - as any
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
-            told = "no answer in time" if isinstance(error, TimeoutError) else error
+            told = BackendError("no answer in time") if isinstance(error, TimeoutError) else error
             name = self._queue.name
             self._at_home(_log.warning, "%d leases of %s were not renewed; tried again: %s", len(hands), name, told)
+            self._at_home(self._queue.calls.failed, self._queue.full_name, "renew", told)
             self._fail(list(hands))
             return
         finally:
@@ -157,6 +159,7 @@ class Keeper:
                 for key in hands:
                     del self._renewing[key]
             done.set_result(None)
+        self._at_home(self._queue.calls.answered, self._queue.full_name, "renew", faults)
         for (key, hand), count, fault in zip(hands.items(), receives, faults, strict=True):
             if fault is not None and fault.kind == "lost":
                 self._at_home(self._lose, hand, count)  # and not the receipt: asyncio prints arguments in debug mode

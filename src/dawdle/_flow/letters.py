@@ -99,6 +99,7 @@ class Letters:
             raise BackendError(
                 f"{error}; letters {done} before that: {self._count}, and every other one is where it was",
                 kind=error.kind,
+                uncertain=error.uncertain,
             ) from error
         except Exception as error:
             if self._count:

@@ -9,6 +9,7 @@ import msgspec
 from dawdle._flow.alone import Alone
 from dawdle._flow.aside import Aside
 from dawdle._flow.batcher import Spawn
+from dawdle._flow.calls import Calls
 from dawdle._flow.carrier import Carrier
 from dawdle._flow.dispatcher import Dispatcher
 from dawdle._flow.handler_call import Caller
@@ -65,7 +66,8 @@ class Parts:
         self.hands = Hands(plan.concurrency, plan.clock)
         self.alone = Alone(self.hands, plan.clock)
         self.queues = {
-            name: Queue(name, backend, spawn, plan.unclaimed, plan.signer) for name, backend in plan.backends.items()
+            name: Queue(name, backend, spawn, plan.unclaimed, plan.signer, calls=Calls(plan.clock))
+            for name, backend in plan.backends.items()
         }
         ledger = Ledger(plan.clock)
         self._settler = Settler(clock=plan.clock, watch=plan.watch, ledger=ledger)
@@ -102,6 +104,7 @@ class Parts:
             dead_letters=self._settler.dead_letters,
             unclaimed=self._settler.unclaimed,
             queues=tuple(receiver.health() for receiver in self._receivers),
+            failing=tuple(failing for queue in self.queues.values() for failing in queue.calls.failing()),
         )
 
     def _receiver(self, queue: Queue) -> Receiver:

@@ -1,10 +1,14 @@
 """One queue as the flow uses it: a backend, its batchers, and the queues behind it. Decides nothing."""
 
+from collections.abc import Callable, Sequence
+
 import msgspec
 
 from dawdle._flow.batcher import Batcher, Spawn
+from dawdle._flow.calls import Calls
 from dawdle._flow.opening import identity_of
 from dawdle._rules.delay import reach
+from dawdle._rules.health import CallName
 from dawdle._rules.signing import Signer
 from dawdle._rules.verdict import Terms
 from dawdle.abc import Backend, Fault, Limits, Outgoing, Release
@@ -24,12 +28,15 @@ class Queue:
         unclaimed: float,
         signer: Signer,
         *,
+        calls: Calls,
         home: "Queue | None" = None,
     ) -> None:
         self.name = name
         self.backend = backend
-        self.home = home or self
+        self.home = self if home is None else home
         """Where copies of its messages go: itself, or the queue that it stands behind."""
+        self.calls = calls
+        """How its calls fare, and those of the queues behind it."""
         self._spawn = spawn
         self._unclaimed = unclaimed
         self._signer = signer
@@ -45,10 +52,13 @@ class Queue:
             max_count=limits.max_batch,
             max_bytes=limits.max_batch_bytes,
             size=_size,
+            tell=self._teller("send"),
         )
-        self._ack: Batcher[str, Fault | None] = Batcher(backend.ack, spawn=spawn, max_count=limits.max_batch)
+        self._ack: Batcher[str, Fault | None] = Batcher(
+            backend.ack, spawn=spawn, max_count=limits.max_batch, tell=self._teller("delete")
+        )
         self._release: Batcher[Release, Fault | None] = Batcher(
-            backend.release, spawn=spawn, max_count=limits.max_batch
+            backend.release, spawn=spawn, max_count=limits.max_batch, tell=self._teller("release")
         )
 
     @property
@@ -104,7 +114,18 @@ class Queue:
     def _behind(self, backend: Backend | None) -> "Queue | None":
         if backend is None or self.home is not self:
             return None
-        return Queue(self.name, backend, self._spawn, self._unclaimed, self._signer, home=self)
+        return Queue(self.name, backend, self._spawn, self._unclaimed, self._signer, calls=self.calls, home=self)
+
+    def _teller(self, call: CallName) -> Callable[[Sequence[object] | BackendError], None]:
+        """Return what notes how calls of one kind fare."""
+
+        def tell(answer: Sequence[object] | BackendError) -> None:
+            if isinstance(answer, BackendError):
+                self.calls.failed(self.full_name, call, answer)
+            else:
+                self.calls.answered(self.full_name, call, answer)
+
+        return tell
 
     def _signed(self, outgoing: Outgoing) -> Outgoing:
         if not self._signer.size:
@@ -140,4 +161,4 @@ def _raise(fault: Fault | None) -> None:
         return
     if not isinstance(fault, Fault):
         raise BackendError(f"the queue answered with a {type(fault).__qualname__}, which is neither None nor a Fault")
-    raise BackendError(f"the queue answered {fault.kind}: {fault.reason}", kind=fault.kind)
+    raise BackendError(f"{fault.reason} (the queue answered {fault.kind})", kind=fault.kind, uncertain=fault.uncertain)

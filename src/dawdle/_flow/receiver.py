@@ -30,7 +30,11 @@ LONGEST_WAIT: Final = 20.0
 the queue allows: there is no client that could hang, and nobody who need be alone."""
 
 SHORTEST_EMPTY: Final = 0.5
-"""Seconds from one receive to the next where they bring nothing and do not wait, from the second in a row on."""
+"""Seconds from one receive to the next where they bring nothing new and do not wait, from the second in a row on.
+
+What brings only messages that are in flight here has brought nothing: a server may give them out again and again, and
+would else be asked as fast as it answers.
+"""
 
 OVERTIME: Final = 30.0
 """Seconds beyond its wait after which a receive is given up, whatever the backend makes of it."""
@@ -56,7 +60,7 @@ class Receiver:
         self._watch = watch
         self._hands = hands
         self._alone = alone
-        self._backoff = Backoff(queue.full_name, clock, watch)
+        self._backoff = Backoff(queue.full_name, clock, watch, queue.calls.recovered)
         self._carrier = carrier
         self._keeper = keeper
         self._start_carrier = start_carrier
@@ -161,14 +165,14 @@ class Receiver:
                 await self._backoff.fail(error)
                 continue
             self._backoff.completed()
-            self._accept(deliveries, room)
+            started = self._accept(deliveries, room)
             await asyncio.sleep(0)  # the carriers look at what came: one may want to be alone, before the next receive
-            hurried = hurried + 1 if not deliveries and self._clock.monotonic() < began + SHORTEST_EMPTY else 0
+            hurried = hurried + 1 if not started and self._clock.monotonic() < began + SHORTEST_EMPTY else 0
             if hurried > 1:
                 await self._clock.sleep_until(began + SHORTEST_EMPTY)
-            if len(deliveries) == room and not self._stopping and len(self._tasks) < most:
+            if started and len(deliveries) == room and not self._stopping and len(self._tasks) < most:
                 self._start(group, first=False)
-            if not deliveries and not first:
+            if not started and not first:
                 return
 
     def _wait(self, *, first: bool) -> float:

@@ -1,17 +1,35 @@
 """Whether an app is well: facts in, verdict and reasons out. What the facts are is measured elsewhere."""
 
 from math import inf
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from dawdle._rules.patience import needs_somebody
 from dawdle.errors import FaultKind
 
-__all__ = ["OVERDUE", "Health", "QueueHealth", "health_of"]
+__all__ = ["FORGOTTEN", "OVERDUE", "CallName", "FailingCalls", "Health", "QueueHealth", "health_of"]
 
 OVERDUE: Final = 60.0
-"""Seconds without a completed receive, while one was wanted and there was room, after which a queue is not well."""
+"""Seconds without a completed receive, while one was wanted and there was room, after which a queue is not well.
+Calls of other kinds that fail for as long are not well either."""
+
+FORGOTTEN: Final = 300.0
+"""Seconds after which a failure is no longer held against an app that has not made such a call since.
+
+A web app that only signals gets no requests while it is not healthy. Without this, it would never find out that its
+queue is back.
+"""
+
+CallName = Literal["send", "delete", "release", "renew"]
+"""The calls to a queue, but for receives. `renew` keeps messages in flight hidden."""
+
+_WORDS: Final[dict[CallName, str]] = {
+    "send": "send",
+    "delete": "delete",
+    "release": "release",
+    "renew": "lease renewal",
+}
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,11 +57,36 @@ class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
     """What the latest failure said."""
 
 
+class FailingCalls(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls of one kind to one queue that have failed in a row, with none since that did not."""
+
+    queue: str
+    """The queue's name; one behind another is named after it: `default (dead letters)`, `default (delayed)`."""
+
+    call: CallName
+    """Which kind of call."""
+
+    kind: FaultKind
+    """What the latest of them failed by."""
+
+    failures: int
+    """How many have failed in a row."""
+
+    first: float
+    """Seconds since the first of them failed."""
+
+    latest: float
+    """Seconds since the latest of them failed."""
+
+    error: str
+    """What the latest failure said."""
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """How an app is, as `app.health()` tells it at one moment. Seconds are by the app's clock."""
 
     healthy: bool
-    """Whether events are handled, as far as this app can know."""
+    """Whether events are stored and handled, as far as this app can know."""
 
     reasons: tuple[str, ...] = ()
     """Why it is not healthy, in words for a person."""
@@ -69,12 +112,16 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[QueueHealth, ...] = ()
     """Each queue that is received from."""
 
+    failing: tuple[FailingCalls, ...] = ()
+    """Sends, deletes, releases and lease renewals that fail now, also of an app that only signals."""
+
 
 def health_of(facts: Health, died_of: str | None) -> Health:
     """Return the facts with the verdict on them. `died_of`: what ended the app; None while it lives."""
     reasons = [] if died_of is None else [f"the app has died: {died_of}"]
     if facts.listening:
         reasons += [reason for queue in facts.queues if (reason := _complaint(queue)) is not None]
+    reasons += [_told(calls) for calls in facts.failing if _is_held_against(calls)]
     return msgspec.structs.replace(facts, healthy=not reasons, reasons=tuple(reasons))
 
 
@@ -85,3 +132,17 @@ def _complaint(queue: QueueHealth) -> str | None:
         last = f"; the latest failure: {queue.error}" if queue.error is not None else ""
         return f"{queue.queue}: no receive has completed for {queue.waited:.3g} s{last}"
     return None
+
+
+def _is_held_against(calls: FailingCalls) -> bool:
+    """Whether calls that fail make an app unhealthy: at once if somebody must mend it, else when it has lasted."""
+    if calls.latest >= FORGOTTEN:
+        return False
+    return needs_somebody(calls.kind) or calls.first - calls.latest >= OVERDUE
+
+
+def _told(calls: FailingCalls) -> str:
+    what = _WORDS[calls.call]
+    if calls.failures == 1:
+        return f"{calls.queue}: a {what} failed {calls.latest:.3g} s ago: {calls.error}"
+    return f"{calls.queue}: {calls.failures} {what}s in a row failed, the first {calls.first:.3g} s ago: {calls.error}"

@@ -74,7 +74,7 @@ class Memory:
             shared=False,
             abandonable=True,
         )
-        self._clock: Clock = clock or SystemClock()
+        self._clock: Clock = SystemClock() if clock is None else clock
         self._numbers = itertools.count(1)
         self._ready: deque[_Message] = deque()
         self._later: list[tuple[float, int, _Message]] = []

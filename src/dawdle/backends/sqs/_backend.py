@@ -3,7 +3,6 @@
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -14,6 +13,15 @@ from dawdle.abc import Delivery, Fault, Limits, Outgoing, Release, Renew
 from dawdle.backends._opening import Opening
 from dawdle.backends.sqs._identity import identity_of_url, says_account
 from dawdle.backends.sqs._place import Place, from_environment
+from dawdle.backends.sqs._refusals import (
+    MAX_DELAY,
+    MAX_VISIBILITY,
+    MEBIBYTE,
+    each_alone,
+    of_outgoing,
+    of_receipt,
+    of_release,
+)
 from dawdle.errors import BackendError, ConfigurationError
 
 if TYPE_CHECKING:
@@ -24,11 +32,8 @@ __all__ = ["SQS"]
 _log = Log(__name__)
 
 # SQS developer guide, quotas, 2026.
-_MEBIBYTE: Final = 1_048_576
 _MAX_BATCH: Final = 10
-_MAX_DELAY: Final = 900
 _MAX_WAIT: Final = 20
-_MAX_VISIBILITY: Final = 43_200
 _DEFAULT_RETENTION: Final = 345_600.0
 _SUSPICIOUS: Final = 30
 """Polls in a row that bring nothing, after which the next one does not wait. Of 20 seconds each: ten minutes."""
@@ -43,8 +48,9 @@ class SQS:
     Use one in one app at a time; a second opening is a `ConfigurationError`.
 
     - `queue_url`: without it `DAWDLE_SQS_QUEUE_URL`.
-    - `region`, `endpoint_url`: without them `DAWDLE_SQS_REGION` and `DAWDLE_SQS_ENDPOINT_URL`, then what the URL says,
-      then botocore's own chain, which also finds the credentials.
+    - `region`: without it `DAWDLE_SQS_REGION`, then what the URL says, then botocore's own chain of settings.
+    - `endpoint_url`: without it `DAWDLE_SQS_ENDPOINT_URL`, then an endpoint that botocore's chain configures, then the
+      host in the URL. Credentials are found by botocore's chain.
     - `dead_letter_url`: without it `DAWDLE_SQS_DEAD_LETTER_URL`, then, in an app that receives, the queue's own redrive
       policy.
     - `delay_queue_url`: a second queue for delayed events, so that none of them counts towards this one's limits;
@@ -71,18 +77,18 @@ class SQS:
             raise ConfigurationError("SQS needs a queue: SQS(queue_url=…), or the environment's DAWDLE_SQS_QUEUE_URL")
         if not 0 <= wait <= _MAX_WAIT or int(wait) != wait:
             raise ConfigurationError(f"wait is a whole number of 0 to {_MAX_WAIT} seconds, not {wait!r}")
-        if not 1 <= lease < _MAX_VISIBILITY or int(lease) != lease:
-            raise ConfigurationError(f"lease is a whole number of 1 to {_MAX_VISIBILITY - 1} seconds, not {lease!r}")
+        if not 1 <= lease < MAX_VISIBILITY or int(lease) != lease:
+            raise ConfigurationError(f"lease is a whole number of 1 to {MAX_VISIBILITY - 1} seconds, not {lease!r}")
         self._place = Place.of(
             url, region or from_environment("REGION"), endpoint_url or from_environment("ENDPOINT_URL")
         )
         self.limits = Limits(
             max_batch=_MAX_BATCH,
-            max_body=_MEBIBYTE,
-            max_batch_bytes=_MEBIBYTE,
-            max_delay=_MAX_DELAY,
+            max_body=MEBIBYTE,
+            max_batch_bytes=MEBIBYTE,
+            max_delay=MAX_DELAY,
             max_wait=wait,
-            max_hold=_MAX_VISIBILITY - lease - 1,
+            max_hold=MAX_VISIBILITY - lease - 1,
             lease=lease,
             can_release_later=True,
             retention=_DEFAULT_RETENTION,
@@ -187,14 +193,10 @@ class SQS:
         """Store messages. One that is no text, or larger or delayed for longer than SQS takes, is refused alone."""
         from dawdle.backends.sqs._wire import sending  # noqa: PLC0415 - as above
 
-        refused = [self._refusal(outgoing) for outgoing in batch]
-        taken = [number for number, fault in enumerate(refused) if fault is None]
-        if taken:
-            entries = sending([batch[number] for number in taken])
-            answers = await self._opened().batch("send_message_batch", self._place.url, entries)
-            for number, fault in zip(taken, answers, strict=True):
-                refused[number] = fault
-        return refused
+        async def send(taken: list[Outgoing]) -> list[Fault | None]:
+            return await self._opened().batch("send_message_batch", self._place.url, sending(taken))
+
+        return await each_alone(batch, of_outgoing, send)
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
         """Poll for up to `limit` messages, at most 10. An abandoned poll may hide one message for a lease.
@@ -217,17 +219,21 @@ class SQS:
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Delete received messages; a handle that SQS does not know any more deletes nothing."""
-        entries = [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
-        answers = await self._opened().batch("delete_message_batch", self._place.url, entries)
+        from dawdle.backends.sqs._wire import deleting  # noqa: PLC0415 - as above
+
+        async def delete(taken: list[str]) -> list[Fault | None]:
+            return await self._opened().batch("delete_message_batch", self._place.url, deleting(taken))
+
+        answers = await each_alone(receipts, of_receipt, delete)
         return [None if fault is not None and fault.kind == "lost" else fault for fault in answers]
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Hide received messages for a full lease from now."""
-        return await self._set_visibility([(receipt, self.limits.lease or 0) for receipt in receipts])
+        return await self._hide([(receipt, self.limits.lease or 0) for receipt in receipts], self._opened())
 
     async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
         """Let received messages be received again in so many seconds, rounded up."""
-        return await self._set_visibility(batch)
+        return await self._hide(batch, self._opened())
 
     @asynccontextmanager
     async def renewer(self) -> AsyncGenerator[Renew]:
@@ -242,25 +248,19 @@ class SQS:
         try:
 
             async def renew(receipts: Sequence[str]) -> list[Fault | None]:
-                entries = _visibility([(receipt, lease) for receipt in receipts])
-                return await connection.batch("change_message_visibility_batch", self._place.url, entries)
+                return await self._hide([(receipt, lease) for receipt in receipts], connection)
 
             yield renew
         finally:
             await connection.close()
 
-    async def _set_visibility(self, batch: Sequence[Release]) -> list[Fault | None]:
-        entries = _visibility(batch)
-        return await self._opened().batch("change_message_visibility_batch", self._place.url, entries)
+    async def _hide(self, batch: Sequence[Release], connection: "Connection") -> list[Fault | None]:
+        from dawdle.backends.sqs._wire import hiding  # noqa: PLC0415 - as above
 
-    def _refusal(self, outgoing: Outgoing) -> Fault | None:
-        if not outgoing.body or not _is_text(outgoing.body):
-            return Fault("refused", "a body of SQS is text, at least one byte of it, and this is none")
-        if len(outgoing.body) > _MEBIBYTE:
-            return Fault("refused", f"{len(outgoing.body):,} bytes, and {_MEBIBYTE:,} is the most")
-        if not 0 <= outgoing.delay <= _MAX_DELAY:
-            return Fault("refused", f"a delay of {outgoing.delay} s, and {_MAX_DELAY} is the most")
-        return None
+        async def hide(taken: list[Release]) -> list[Fault | None]:
+            return await connection.batch("change_message_visibility_batch", self._place.url, hiding(taken))
+
+        return await each_alone(batch, of_release, hide)
 
     def _behind(self, url: str | None) -> "SQS | None":
         """Return a queue that stands behind this one and shares its connections."""
@@ -287,20 +287,3 @@ class SQS:
         if self._connection is None:
             raise BackendError(f"{self!r} is not open", kind="refused")
         return self._connection
-
-
-def _is_text(body: bytes) -> bool:
-    if body.isascii():
-        return True
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
-def _visibility(batch: Sequence[Release]) -> list[dict[str, Any]]:
-    return [
-        {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": ceil(seconds)}
-        for number, (receipt, seconds) in enumerate(batch)
-    ]

@@ -11,8 +11,11 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
 
 from dawdle._log import Log
+from dawdle.backends.sqs._address import Address, address_of
+from dawdle.backends.sqs._direct import DirectSession
 from dawdle.backends.sqs._errors import NO_ANSWER, as_error, is_stale
 from dawdle.backends.sqs._place import Place
+from dawdle.backends.sqs._tries import watch_tries
 from dawdle.errors import BackendError
 
 __all__ = ["Clients", "Generation"]
@@ -50,7 +53,8 @@ class Generation:
         session.register_component("data_loader", loader)
         try:
             async with asyncio.timeout(MAKE_SECONDS):
-                self.polls, self.others = [await self._client(session, place, config) for config in configs]
+                address = address_of(place, session)
+                self.polls, self.others = [await self._client(session, address, config) for config in configs]
         except BaseException:
             await self.close()
             raise
@@ -61,12 +65,13 @@ class Generation:
         with suppress(Exception):
             await self._stack.aclose()
 
-    async def _client(self, session: Any, place: Place, config: AioConfig | None) -> Any:
+    async def _client(self, session: Any, address: Address, config: AioConfig | None) -> Any:
         if config is None:
             return None
-        client = session.create_client("sqs", region_name=place.region, endpoint_url=place.endpoint, config=config)
+        client = session.create_client("sqs", region_name=address.region, endpoint_url=address.endpoint, config=config)
         client = await self._stack.enter_async_context(client)
         client.meta.events.register("response-received.sqs", _check)
+        watch_tries(client.meta.events)
         return client
 
 
@@ -128,8 +133,8 @@ class Clients:
             try:
                 fresh = await Generation().open(self._place, self._loader, self._configs)
             except Exception as error:  # noqa: BLE001 - the call's own error is raised; this one says why it was not mended
-                told = as_error(error, f"the credentials for {self._place.url} were refused, and others cannot be had")
-                _log.warning("%s", told)
+                what = f"the credentials for {self._place.url} were refused, and others cannot be had"
+                _log.warning("%s", as_error(error, what, uncertain=False))
                 self._renewed_at = clock()
                 return False
             self._renewed_at = clock()  # cancelled, it counts as none: whoever waits for the lock tries then
@@ -156,6 +161,7 @@ def _config(pool: int, *, connect: float, read: float, attempts: int) -> AioConf
         max_pool_connections=pool,
         retries={"total_max_attempts": attempts, "mode": "standard"},
         user_agent_extra="dawdle",
+        http_session_cls=DirectSession,
     )
 
 

@@ -8,7 +8,9 @@ from dawdle.abc import Delivery, Fault
 from dawdle.backends.sqs._clients import Clients, Generation
 from dawdle.backends.sqs._errors import as_error, cause_of
 from dawdle.backends.sqs._place import Place
-from dawdle.backends.sqs._wire import answers_of, deliveries_of
+from dawdle.backends.sqs._tries import Tries, counted
+from dawdle.backends.sqs._wire import answers_of, deliveries_of, doubted
+from dawdle.errors import ConfigurationError
 
 __all__ = ["ANSWER_SECONDS", "Connection"]
 
@@ -48,11 +50,14 @@ class Connection:
         self._clients = Clients(place, wait, answer=answer, attempts=attempts)
 
     async def open(self) -> Self:
-        """Make the clients."""
+        """Make the clients. Raises `ConfigurationError` for what was told wrongly, `BackendError` for the rest."""
         try:
             await self._clients.open()
+        except ConfigurationError:
+            raise
         except Exception as error:  # noqa: BLE001 - told as ours; which cause may be printed is decided there
-            raise as_error(error, f"the client for {self._place.url} cannot be made") from cause_of(error)
+            what = f"the client for {self._place.url} cannot be made"
+            raise as_error(error, what, uncertain=False) from cause_of(error)
         return self
 
     async def close(self) -> None:
@@ -66,29 +71,39 @@ class Connection:
         """
         names = [*ATTRIBUTES, ORIGIN] if origin else ATTRIBUTES
         arguments |= {"WaitTimeSeconds": wait, "MessageSystemAttributeNames": names}
-        return await self._ask("receive_message", arguments, wait + self._answer, deliveries_of)
+        return await self._ask(
+            "receive_message", arguments, wait + self._answer, lambda answer, _: deliveries_of(answer)
+        )
 
     async def batch(self, operation: str, url: str, entries: Sequence[Mapping[str, Any]]) -> list[Fault | None]:
         """Make a batch call and return one slot per entry."""
         arguments = {"QueueUrl": url, "Entries": entries}
-        limit = self._answer * self._attempts
-        return await self._ask(operation, arguments, limit, lambda answer: answers_of(answer, len(entries)))
+
+        def read(answer: Answer, tries: Tries) -> list[Fault | None]:
+            slots = answers_of(answer, len(entries))
+            return [doubted(slot) for slot in slots] if tries.uncertain else slots
+
+        return await self._ask(operation, arguments, self._answer * self._attempts, read)
 
     async def call(self, operation: str, **arguments: object) -> Answer:
         """Make one call that is no poll."""
-        return await self._ask(operation, arguments, self._answer * self._attempts, lambda answer: answer)
+        return await self._ask(operation, arguments, self._answer * self._attempts, lambda answer, _: answer)
 
     async def _ask(
-        self, operation: str, arguments: Mapping[str, object], limit: float, read: Callable[[Answer], T]
+        self, operation: str, arguments: Mapping[str, object], limit: float, read: Callable[[Answer, Tries], T]
     ) -> T:
         def ask(generation: Generation) -> Any:
             client = generation.polls if operation == "receive_message" else generation.others
             return getattr(client, operation)(**arguments)
 
+        what = f"{operation.title().replace('_', '')} on {arguments.get('QueueUrl')}"
+        with counted() as tries:
+            try:
+                async with asyncio.timeout(limit):
+                    answer: Answer = await self._clients.call(ask)
+            except Exception as error:  # noqa: BLE001 - told as ours; which cause may be printed is decided there
+                raise as_error(error, what, uncertain=tries.uncertain) from cause_of(error)
         try:
-            async with asyncio.timeout(limit):
-                answer: Answer = await self._clients.call(ask)
-            return read(answer)
-        except Exception as error:  # noqa: BLE001 - told as ours; which cause may be printed is decided there
-            name = operation.title().replace("_", "")
-            raise as_error(error, f"{name} on {arguments.get('QueueUrl')}") from cause_of(error)
+            return read(answer, tries)
+        except Exception as error:  # noqa: BLE001 - the same; it was carried out, and nobody can say with what result
+            raise as_error(error, what, uncertain=True) from cause_of(error)

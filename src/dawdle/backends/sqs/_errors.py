@@ -15,7 +15,9 @@ from botocore.exceptions import (
     ConfigParseError,
     ConnectionClosedError,
     CredentialRetrievalError,
+    EndpointConnectionError,
     HTTPClientError,
+    InvalidConfigError,
     NoAuthTokenError,
     NoCredentialsError,
     NoRegionError,
@@ -33,9 +35,10 @@ from botocore.exceptions import (
 
 from dawdle.abc import Fault
 from dawdle.backends.sqs._codes import FORBIDDING, REPEATING, STALE, kind_of, short
+from dawdle.backends.sqs._tries import is_unsent
 from dawdle.errors import BackendError, FaultKind
 
-__all__ = ["NO_ANSWER", "NotAllowedError", "as_error", "as_fault", "cause_of", "is_stale"]
+__all__ = ["EARLIER_TRY", "NO_ANSWER", "NotAllowedError", "as_error", "as_fault", "cause_of", "is_stale"]
 
 NO_ANSWER: Final = "HTTP {}, and no answer of SQS"
 """What a proxy, a captive portal or half an answer is."""
@@ -51,7 +54,7 @@ _AUTH: Final = (
     SSOError,
     TokenRetrievalError,
 )
-_OURS: Final = (ParamValidationError, ValidationError)
+_OURS: Final = (InvalidConfigError, ParamValidationError, ValidationError)
 _NETWORK: Final = (BotoConnectionError, ConnectionClosedError, ReadTimeoutError)
 # CredentialRetrievalError and TokenRetrievalError repeat what a credential process wrote, ParamValidationError and
 # ValidationError the values that were handed in.
@@ -59,6 +62,7 @@ _OPEN: Final = (
     *_NETWORK,
     ConfigNotFound,
     ConfigParseError,
+    InvalidConfigError,
     NoAuthTokenError,
     NoCredentialsError,
     NoRegionError,
@@ -73,6 +77,16 @@ _REASON: Final = re.compile(r".*\bfor parameter (\w+) is invalid\. Reason: (.*)"
 _USER: Final = re.compile(r"://[^/\s\"'?]*@")
 _LONGEST: Final = 500
 _TOO_MANY: Final = 429
+_REDIRECTS: Final = range(300, 400)
+_REDIRECTED: Final = (
+    "HTTP {}: the server redirects to another address, which would get events and credentials, so it is not followed: "
+    "set endpoint_url, or the environment's DAWDLE_SQS_ENDPOINT_URL, to where the queue is"
+)
+EARLIER_TRY: Final = "an earlier try of the same call may have come through"
+_NO_CREDENTIALS: Final = (
+    "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the instance, "
+    "container or function a role"
+)
 _NO_REGION: Final = (
     "no region is set, and the URL does not say it: SQS(region=…), or the environment's DAWDLE_SQS_REGION or "
     "AWS_DEFAULT_REGION"
@@ -83,11 +97,19 @@ class NotAllowedError(BackendError):
     """A permission is missing. Credentials that are no good, or not there yet, are `denied` as well, and not this."""
 
 
-def as_error(error: Exception, what: str) -> BackendError:
-    """Return what a call raised as a `BackendError` that says which call it was; raise it `from cause_of(error)`."""
+def as_error(error: Exception, what: str, *, uncertain: bool) -> BackendError:
+    """Return what a call raised as a `BackendError`: the cause, then which call. Raise it `from cause_of(error)`.
+
+    `uncertain`: whether one of the call's tries may have come through.
+    """
     kind, told = _read(error)
+    if uncertain and (kind != "unavailable" or is_unsent(error)):
+        told = f"{told}; {EARLIER_TRY}"
+    elif is_unsent(error):
+        told = f"{told}, so nothing was sent"
     forbidden = isinstance(error, ClientError) and short(_code_of(error)) in FORBIDDING
-    return (NotAllowedError if forbidden else BackendError)(_masked(f"{what}: {told}"), kind=kind)
+    kind_of_error = NotAllowedError if forbidden else BackendError
+    return kind_of_error(_masked(f"{told} ({what})"), kind=kind, uncertain=uncertain)
 
 
 def as_fault(entry: Mapping[str, object]) -> Fault:
@@ -125,18 +147,30 @@ def _read(error: Exception) -> tuple[FaultKind, str]:
             return _read_answer(error)
         case NoRegionError():
             return "refused", _NO_REGION
+        case NoCredentialsError():
+            return "denied", _NO_CREDENTIALS
         case BotoCoreError() if isinstance(error, _OURS):
             return "refused", _shown(error)
         case BotoCoreError() if isinstance(error, _AUTH):
             return "denied", _shown(error)
         case HTTPClientError() | BotoConnectionError():
-            return "unavailable", _shown(error)
+            return "unavailable", _network(error)
         case TimeoutError():
-            return "unavailable", "no answer in time"
+            return "unavailable", "no answer came in time"
         case RuntimeError() if _is_still_expired(error):
             return "denied", "the credentials were renewed, and those that came are expired, too"
         case _:
             return "unavailable", f"{type(error).__name__} {_place_of(error)}"
+
+
+def _network(error: BotoCoreError) -> str:
+    match error:
+        case ReadTimeoutError():
+            return f"no answer came in time: {_shown(error)}"
+        case ConnectionClosedError() | EndpointConnectionError() if not is_unsent(error):
+            return f"the connection broke after the request was sent ({_inside(error)})"
+        case _:
+            return _shown(error)
 
 
 def _read_answer(error: ClientError) -> tuple[FaultKind, str]:
@@ -145,6 +179,8 @@ def _read_answer(error: ClientError) -> tuple[FaultKind, str]:
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _code_of(error)
     unknown: FaultKind = "throttled" if status == _TOO_MANY else "unavailable"
+    if status in _REDIRECTS:
+        return unknown, _REDIRECTED.format(status)
     if not _CODE.fullmatch(code):
         return unknown, NO_ANSWER.format(status)
     return _told(code, str(response["Error"].get("Message") or ""), unknown)
@@ -175,9 +211,14 @@ def _shown(error: Any) -> str:
     facts: Mapping[str, object] = error.kwargs
     if isinstance(error, CredentialRetrievalError | TokenRetrievalError):
         return f"{name} from {facts.get('provider')}"
-    inner = facts.get("error")
-    trouble = f" ({type(inner).__name__})" if isinstance(inner, Exception) else ""
+    trouble = f" ({_inside(error)})" if isinstance(facts.get("error"), Exception) else ""
     return f"{str(error)[:_LONGEST] if isinstance(error, _OPEN) else name}{trouble}"
+
+
+def _inside(error: Any) -> str:
+    """Return which kind of trouble a network error was made of."""
+    facts: Mapping[str, object] = error.kwargs
+    return type(facts.get("error", error)).__name__
 
 
 def _may_be_printed(error: BaseException) -> bool:

@@ -1,4 +1,4 @@
-"""Where a queue is: its URL, region and endpoint, from arguments and environment. Calls nothing."""
+"""What we were told of where a queue is: URL, region and endpoint, from arguments and environment. Calls nothing."""
 
 import os
 import re
@@ -11,10 +11,6 @@ from dawdle.errors import ConfigurationError
 
 __all__ = ["Place", "from_environment"]
 
-_AWS_HOST: Final = re.compile(
-    r"(?:.*\.)?(?:sqs|queue)(?:-fips)?\.(?:(?P<region>[a-z0-9-]+)\.)?(?:vpce\.)?amazonaws\.com(?:\.cn)?$"
-)
-_LEGACY_HOST: Final = re.compile(r"(?P<region>[a-z0-9-]+)\.queue\.amazonaws\.com(?:\.cn)?$")
 _ARN: Final = re.compile(r"arn:[a-z0-9-]+:sqs:(?P<region>[a-z0-9-]*):(?P<account>[^:]+):(?P<name>[A-Za-z0-9_.-]+)$")
 
 
@@ -24,7 +20,7 @@ def from_environment(name: str) -> str | None:
 
 
 class Place(msgspec.Struct, frozen=True):
-    """One queue's URL, and how its server is reached; None: as botocore's own chain of settings says."""
+    """One queue's URL, and how its server is reached; None: nothing was said, so that the URL and botocore decide."""
 
     url: str
     region: str | None
@@ -32,7 +28,7 @@ class Place(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, url: str, region: str | None, endpoint: str | None) -> Self:
-        """Return where a queue is. Raises `ConfigurationError` for a URL that is none, or of a FIFO queue.
+        """Return what was told, checked. Raises `ConfigurationError` for a URL that is none, or of a FIFO queue.
 
         A URL with a user and a password in it could not be shown, and nothing signs with them.
         """
@@ -47,11 +43,7 @@ class Place(msgspec.Struct, frozen=True):
             )
         if parts.path.endswith(".fifo"):
             raise ConfigurationError(f"{url!r} is a FIFO queue, which dawdle cannot use yet: take a standard queue")
-        host = parts.hostname or ""
-        found = _LEGACY_HOST.match(host) or _AWS_HOST.match(host)
-        if endpoint is None and found is None and not any(map(os.environ.get, _ENDPOINTS)):
-            endpoint = f"{parts.scheme}://{parts.netloc}"
-        return cls(url, region or (found.group("region") if found else None), endpoint)
+        return cls(url, region, endpoint)
 
     def beside(self, arn: str) -> str:
         """Return the URL of the queue with this ARN, which is on the same server. Raises `ConfigurationError`."""
@@ -60,7 +52,3 @@ class Place(msgspec.Struct, frozen=True):
             raise ConfigurationError(f"{arn!r} is no ARN of a queue")
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}/{found.group('account')}/{found.group('name')}"
-
-
-_ENDPOINTS: Final = ("AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL")
-"""What botocore reads by itself: where one is set, a queue URL of another server does not decide."""

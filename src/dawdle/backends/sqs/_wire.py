@@ -1,15 +1,18 @@
 """How SQS and we say the same: entries of a batch, received messages. Values in, values out."""
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import ceil
 from typing import Any
 
-from dawdle.abc import Delivery, Fault, Outgoing
-from dawdle.backends.sqs._errors import as_fault
+import msgspec
+
+from dawdle.abc import Delivery, Fault, Outgoing, Release
+from dawdle.backends.sqs._errors import EARLIER_TRY, as_fault
 from dawdle.backends.sqs._identity import identity_of_arn
 
-__all__ = ["answers_of", "deliveries_of", "sending"]
+__all__ = ["answers_of", "deleting", "deliveries_of", "doubted", "hiding", "sending"]
 
 Entry = dict[str, Any]
 SILENT = Fault("unavailable", "the answer does not mention it")
@@ -28,6 +31,19 @@ def sending(batch: Sequence[Outgoing]) -> list[Entry]:
     return entries
 
 
+def hiding(batch: Sequence[Release]) -> list[Entry]:
+    """Return the entries of a ChangeMessageVisibilityBatch; whole seconds there, and never rounded down."""
+    return [
+        {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": ceil(seconds)}
+        for number, (receipt, seconds) in enumerate(batch)
+    ]
+
+
+def deleting(receipts: Sequence[str]) -> list[Entry]:
+    """Return the entries of a DeleteMessageBatch."""
+    return [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
+
+
 def answers_of(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
     """Return one slot per entry: a 200 may carry entries that failed, and one that is not mentioned is not sure."""
     slots: list[Fault | None] = [SILENT] * count
@@ -38,11 +54,28 @@ def answers_of(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
     return slots
 
 
+def doubted(slot: Fault | None) -> Fault | None:
+    """Return an entry's answer where an earlier try of the same call may have come through."""
+    if slot is None or slot.uncertain:
+        return slot
+    return msgspec.structs.replace(slot, reason=f"{slot.reason}; {EARLIER_TRY}", uncertain=True)
+
+
 def deliveries_of(answer: Mapping[str, Any]) -> list[Delivery]:
     """Return what a ReceiveMessage brought."""
-    date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-    answered_at = parsedate_to_datetime(date).timestamp() if date else None
+    answered_at = _seconds(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
     return [_delivery(message, answered_at) for message in answer.get("Messages", ())]
+
+
+def _seconds(date: str | None) -> float | None:
+    """Return an HTTP date in epoch seconds; None for none, and for one that makes no sense: a proxy may write it."""
+    if date is None:
+        return None
+    try:
+        told = parsedate_to_datetime(date)
+        return (told if told.tzinfo is not None else told.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, OSError):
+        return None
 
 
 def _delivery(message: Mapping[str, Any], answered_at: float | None) -> Delivery:

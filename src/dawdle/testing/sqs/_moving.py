@@ -86,7 +86,7 @@ def list_message_move_tasks(service: Service, request: MoveTaskSource, _call: Ca
                 task_handle=move.handle if move.status == "RUNNING" else None,
                 status=move.status,
                 source_arn=move.source.arn,
-                destination_arn=move.destination.arn if move.destination else None,
+                destination_arn=None if move.destination is None else move.destination.arn,
                 max_number_of_messages_per_second=move.per_second,
                 approximate_number_of_messages_moved=move.moved,
                 approximate_number_of_messages_to_move=move.to_move,
@@ -125,7 +125,9 @@ def _step(service: Service, move: Move, moment: Moment) -> None:
     move.source.advance(moment.at)
     for _ in range(min(move.per_second or _AT_ONCE, move.to_move - move.moved)):
         for message in move.source.pull(1):
-            target = move.destination or service.find_arn(message.dead_letter_source or "")
+            target = move.destination
+            if target is None:
+                target = service.find_arn(message.dead_letter_source or "")
             if target is None:
                 move.source.store(message, 0, moment.at, again=True)
                 move.status, move.failure = "FAILED", "CouldNotDetermineMessageSource"

@@ -65,7 +65,9 @@ class Queue:
         self._ages: deque[Message] = deque()
         self._elders: list[tuple[float, int, Message]] = []
 
-    def __len__(self) -> int:
+    @property
+    def stored(self) -> int:
+        """How many messages are stored. It has no length: then an empty queue would be as false as none."""
         return len(self._stored)
 
     def messages(self) -> Iterable[Message]:

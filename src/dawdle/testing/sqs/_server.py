@@ -45,7 +45,7 @@ class SQSServer:
         account: str = "000000000000",
         in_flight_limit: int = IN_FLIGHT,
     ) -> None:
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = SystemClock() if clock is None else clock
         self.faults = Faults()
         self._host = host
         self._port = port

@@ -67,7 +67,11 @@ class QueueView:
 
     def __len__(self) -> int:
         """Return how many messages are stored, in whatever state."""
-        return len(self._advanced())
+        return self._advanced().stored
+
+    def __bool__(self) -> bool:
+        """Return true, also of a queue that is empty."""
+        return True
 
     def messages(self) -> list[MessageView]:
         """Return every stored message, in the order in which they were stored."""
