@@ -38,10 +38,12 @@ from tests.rules.test_verdict import (
 from tests.rules.test_verdict import admitted as admit_body
 from tests.rules.test_verdict import judged as judge_body
 
+LARGEST = 1_048_576
+
 
 def read(body, *, roster=ROSTER, stored_at=NOW, types=(), codecs=CODECS, keys=None):
     delivery = Delivery("receipt", "k-1", body, stored_at=stored_at)
-    return read_letter(delivery, "default", Kinds(roster, types), codecs, Signer(keys))
+    return read_letter(delivery, "default", Kinds(roster, types), codecs, Signer(keys), largest=LARGEST)
 
 
 def letters_of(verdict):
@@ -309,7 +311,15 @@ def chosen(body, *types, roster=ROSTER, stored_at=NOW, now=NOW, **options):
     options = {"handler": None, "older_than": None, "where": None, **options}
     choice = choose("redrive()", types, roster, **options)
     return choice.takes(
-        read_letter(Delivery("r", "k", body, stored_at=stored_at), "default", choice.kinds, CODECS, Signer(None)), now
+        read_letter(
+            Delivery("r", "k", body, stored_at=stored_at),
+            "default",
+            choice.kinds,
+            CODECS,
+            Signer(None),
+            largest=LARGEST,
+        ),
+        now,
     )
 
 
@@ -433,15 +443,48 @@ def test_a_letter_without_room_has_its_data_packed_and_is_redriven_as_it_came(ro
     "forged",
     [
         {"data_base64": "AAAA"},
-        {"data_base64": base64.b64encode(zlib.compress(b"x" * (65 << 20))).decode()},
+        {"data_base64": base64.b64encode(zlib.compress(b"x" * (LARGEST + 1))).decode()},
         {"data_base64": base64.b64encode(zlib.compress(b"[" * 100_000)).decode()},
         {"data_base64": base64.b64encode(zlib.compress(b"1")).decode(), "dawdlepacked": "id"},
         {"data": 1},
     ],
 )
 def test_a_letter_that_only_says_that_it_is_packed_is_no_event_and_is_redriven_as_it_is(forged):
-    core = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "dawdlepacked": "data"}
-    body = write({**core, **forged})
+    body = write({**STRANGERS, "dawdledead": "2026-01-01T00:00:00Z", **forged})
     found = read(body)
     assert found.letter.event is None
     assert redriven(found) == Redriven(body, raw=True)
+
+
+STRANGERS = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "dawdlepacked": "data"}
+
+
+def test_a_letter_unpacks_to_what_its_queue_takes_and_to_no_byte_more():
+    data = json.dumps({"text": "x" * (LARGEST - 12)}).encode()
+    assert len(data) == LARGEST
+    for length, read_back in ((LARGEST, True), (LARGEST + 1, False)):
+        packed = base64.b64encode(zlib.compress(data.replace(b"x", b"x" * (length - LARGEST + 1), 1))).decode()
+        found = read(write({**STRANGERS, "data_base64": packed, "dawdledead": "2026-01-01T00:00:00Z"}))
+        assert (found.letter.event is not None) is read_back
+        assert ("more than 1,048,576 bytes" in found.letter.error) is not read_back
+
+
+def test_a_message_that_says_it_is_packed_and_is_no_letter_is_read_as_it_stands():
+    body = write({**STRANGERS, "data_base64": base64.b64encode(b'{"text":"x"}').decode()})
+    found = read(body)
+    assert found.letter.event == Placed("x")
+    assert redriven(found) == Redriven(body, raw=False)
+
+
+@pytest.mark.parametrize("room", [5000, 60, 0])
+def test_what_a_stranger_calls_packed_is_in_no_letter_as_if_it_were(room):
+    bomb = base64.b64encode(zlib.compress(b'{"text":"' + b"x" * 100_000 + b'"}')).decode()
+    body = write({**STRANGERS, "data_base64": bomb, "tenant": "t" * 3000})
+    terms = msgspec.structs.replace(terms_of(), max_body=len(body) + room)
+    for retry in (Retry(max_attempts=1), Retry(max_attempts=5)):
+        results = [Result("a", retry, Failed("ValueError: no"))]
+        (copy,) = settle(body, open_envelope(body), results, now=NOW, terms=terms, roll=lambda: 0.5).copies
+        found = read(copy.body)
+        if copy.is_letter:
+            assert base64.b64decode(json.loads(found.body)["data_base64"]) == base64.b64decode(bomb)
+        assert "dawdlepacked" not in json.loads(found.body)

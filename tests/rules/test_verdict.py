@@ -688,4 +688,4 @@ def test_an_event_that_leaves_no_room_for_a_copy_is_given_up_whole_and_never_ret
             envelope = open_envelope(copy.body)
             assert envelope.owed == copy.handler
             assert not copy.is_letter or clip(copy.reason) == envelope.error
-            assert json.loads(unpack(copy.body))["data"] == json.loads(body)["data"]
+            assert json.loads(unpack(copy.body, 4096))["data"] == json.loads(body)["data"]

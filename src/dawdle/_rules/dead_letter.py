@@ -125,14 +125,17 @@ class Refused(msgspec.Struct, frozen=True):
     reason: str
 
 
-def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[str, Codec], signer: Signer) -> Found:
+def read_letter(
+    delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[str, Codec], signer: Signer, *, largest: int
+) -> Found:
     """Return what a received message of a dead-letter queue says. Every message says something: nothing is raised.
 
+    `largest`: bytes of the largest message that its queue takes; no letter holds more than one, however it is packed.
     Whoever can write into that queue could otherwise have anything signed and run by having it redriven: with keys,
     what is not signed with one of them is no event here either.
     """
     try:
-        body = unpack(signer.unsigned(delivery.body))
+        body = unpack(signer.unsigned(delivery.body), largest)
         envelope = open_envelope(body)
     except EventError as error:
         return Found(delivery, delivery.body, None, _of_no_event(delivery, queue, f"{MOVED}; {error}"))
