@@ -38,7 +38,7 @@ def foreign(**attributes):
         (b"[" * 100_000, "nested too deep to be read: 100,000 objects and arrays"),
         (foreign(specversion="0.3"), "specversion"),
         (foreign(dawdleattempt="many"), "dawdleattempt"),
-        (foreign(time="yesterday"), "time"),
+        (foreign(dawdledue="yesterday"), "dawdledue"),
     ],
 )
 async def test_a_body_that_is_no_event_is_dead_lettered_whole_with_the_reason(
@@ -104,6 +104,23 @@ async def test_a_foreign_event_is_handled_with_its_attributes_as_headers(running
         )
         await app.idle()
     assert seen == [(Placed(7), {"subject": "orders/7", "sequence": "12"}, None)]
+
+
+async def test_what_another_producer_writes_in_its_own_way_runs_and_is_retried(running, registry, queue, clock):
+    seen = []
+
+    @registry.on_event(Placed, retry=Retry(initial=1, jitter=0))
+    async def handler(event, ctx: Context):
+        seen.append((event, ctx.signaled_at, ctx.headers, ctx.attempt))
+        if ctx.attempt == 1:
+            raise ValueError
+
+    async with running() as app:
+        await queue.send([Outgoing(b"\xef\xbb\xbf\n" + foreign(data={"number": 7}, time="yesterday", subject="x"))])
+        await app.idle()
+        await clock.advance(1)
+        await app.idle()
+    assert seen == [(Placed(7), None, {"subject": "x"}, attempt) for attempt in (1, 2)]
 
 
 async def test_unknown_attributes_survive_a_retry(running, registry, queue, clock):

@@ -12,6 +12,7 @@ import msgspec
 
 from dawdle._rules.bounds import require_depth
 from dawdle._rules.envelope import rewrite
+from dawdle._rules.foreign import without_mark
 from dawdle.errors import EventError
 
 __all__ = ["pack", "unpack"]
@@ -31,7 +32,7 @@ _attributes = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 def pack(body: bytes, changes: Mapping[str, object]) -> bytes:
     """Return a body with these changes, its data deflated; `dawdlepacked` says which attribute that was."""
-    attributes = _attributes.decode(body)
+    attributes = _attributes.decode(without_mark(body))
     name = "data_base64" if "data_base64" in attributes else "data"
     deflated = zlib.compress(bytes(attributes.get(name, b"null")))
     return rewrite(body, {**changes, "data": None, "data_base64": deflated, "dawdlepacked": name})
@@ -47,7 +48,7 @@ def unpack(body: bytes, largest: int) -> bytes:
         return body
     require_depth(body)
     try:
-        packed = _reader.decode(body)
+        packed = _reader.decode(without_mark(body))
         if packed.dead is None:
             return body
         inflating = zlib.decompressobj()
