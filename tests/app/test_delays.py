@@ -2,8 +2,10 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 
+from dawdle.abc import Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.hooks import Forwarded
 from tests.app.events import Placed
@@ -102,3 +104,31 @@ async def test_a_retry_beyond_the_queues_limit_hops_too(running, registry, clock
         await clock.advance(10_000)
     assert len(ran) == 2
     assert 5100 <= ran[1] <= 5102
+
+
+class Timeless(Memory):
+    """A queue without a clock of its own."""
+
+    async def receive(self, limit, wait):
+        return [
+            msgspec.structs.replace(delivery, stored_at=None, received_at=None)
+            for delivery in await super().receive(limit, wait)
+        ]
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"])
+async def test_where_the_queue_has_no_clock_a_delay_counts_from_no_time_that_is_to_come(running, registry, clock, time):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(clock.monotonic())
+
+    body = {"specversion": "1.0", "id": "f-1", "source": "/elsewhere", "type": "Placed", "time": time}
+    queue = Timeless(clock=clock)
+    async with running(queue):
+        await queue.send([Outgoing(msgspec.json.encode({**body, "dawdledelay": "60000"}))])
+        await clock.advance(59)
+        assert seen == []
+        await clock.advance(2)
+    assert seen == [60]

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from dawdle import ConfigurationError, DeadLetter, MessagePack, Registry, Retry
 from dawdle._rules.choice import choose
-from dawdle._rules.dead_letter import Redriven, Refused, lineage_of, read_letter, redriven, written
+from dawdle._rules.dead_letter import (
+    ROUNDED,
+    Redriven,
+    Refused,
+    lineage_of,
+    read_letter,
+    redriven,
+    seconds_dead,
+    written,
+)
 from dawdle._rules.envelope import clip, moment, open_envelope, rewrite, seconds, write
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.outcome import Failed, Rejected
@@ -416,6 +425,14 @@ def test_a_letter_is_the_same_value_wherever_it_is_read(name, text):
     one, other = read(copy.body).letter, read(copy.body).letter
     assert isinstance(one, DeadLetter)
     assert one == other
+
+
+@given(st.floats(0, 10**9), st.floats(0, 10**9))
+def test_a_letter_that_says_it_is_given_up_after_it_was_stored_was_so_when_it_was_stored(ahead, later):
+    body = rewrite(dead_body(), {"dawdledead": moment(NOW + ahead)})
+    found = read(body, stored_at=NOW)
+    assert NOW <= seconds(found.letter.dead_at) <= NOW + ROUNDED + 0.001
+    assert later - ROUNDED - 0.001 <= seconds_dead(found, NOW + later) <= later + 0.001
 
 
 @given(st.integers(0, 20), st.booleans())

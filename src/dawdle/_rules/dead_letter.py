@@ -7,7 +7,7 @@ life. What dawdle gave up starts anew, at attempt 1, for the handler that it is 
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Literal
 
 import msgspec
@@ -147,7 +147,7 @@ def read_letter(
         error=_error_of(envelope),
         attempts=envelope.attempt,
         event=None if wrapped else _event_in(envelope, kinds, codecs),
-        dead_at=None if envelope.dead is None else aware(envelope.dead),
+        dead_at=_dead_at(envelope, delivery.stored_at),
         signaled_at=None if wrapped or envelope.time is None else aware(envelope.time),
         headers=headers_of(body),
         queue=queue,
@@ -233,6 +233,13 @@ def _wrapped(envelope: Envelope) -> bytes | None:
     if envelope.type != UNDECODABLE or envelope.dead is None:
         return None
     return envelope.data_base64
+
+
+def _dead_at(envelope: Envelope, stored_at: float | None) -> datetime | None:
+    """Return when a letter was given up; no later than it was stored, or `older_than` would never reach it."""
+    if envelope.dead is not None and stored_at is not None and seconds(envelope.dead) > stored_at + ROUNDED:
+        return datetime.fromtimestamp(stored_at, UTC)
+    return None if envelope.dead is None else aware(envelope.dead)
 
 
 def _error_of(envelope: Envelope) -> str:

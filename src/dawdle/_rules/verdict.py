@@ -164,7 +164,7 @@ def _unclaimed(
 ) -> Settlement:
     if not terms.shared:
         return Ack(reason)
-    since = now if envelope.since is None else seconds(envelope.since)
+    since = now if envelope.since is None else min(now, seconds(envelope.since))  # one that is to come never passes
     age = max(0.0, now - since)
     if age >= terms.unclaimed:
         return give_up(body, envelope, f"{reason}, for {terms.unclaimed:g} s", now, terms)
