@@ -16,7 +16,7 @@ import msgspec
 from dawdle._rules.bounds import require_depth
 from dawdle._rules.foreign import as_meant, without_mark
 from dawdle._rules.telling import cause_without_data, without_data
-from dawdle.errors import LONGEST_SHOWN, ConfigurationError, EventError
+from dawdle.errors import ConfigurationError, EventError, in_line
 
 __all__ = [
     "ERROR_BYTES",
@@ -25,7 +25,6 @@ __all__ = [
     "check_headers",
     "clip",
     "headers_of",
-    "in_line",
     "moment",
     "open_envelope",
     "rewrite",
@@ -175,11 +174,6 @@ def moment(epoch: float) -> str:
     """Return epoch seconds as an RFC 3339 timestamp, rounded up to the millisecond; the nearest there is, in UTC."""
     whole, ms = divmod(ceil(round(min(max(epoch * 1000, _FIRST_MS), _LAST_MS), 3)), 1000)
     return f"{datetime.fromtimestamp(whole, UTC).isoformat()[:19]}.{ms:03d}Z"
-
-
-def in_line(text: str) -> str:
-    """Return a name that a stranger may have written as a line of a log shows it: no line breaks, and not endless."""
-    return text if len(text) <= LONGEST_SHOWN and text.isprintable() else ascii(text[:LONGEST_SHOWN])
 
 
 def clip(text: str, limit: int = ERROR_BYTES) -> str:
