@@ -1,6 +1,7 @@
 """What cannot be read, or is not for this node: kept for another node, or dead-lettered with the reason."""
 
 import asyncio
+import logging
 
 import msgspec
 import pytest
@@ -337,3 +338,52 @@ async def test_a_strangers_names_are_told_in_one_line_and_not_at_any_length(runn
     for record in caplog.records:
         assert len(record.getMessage()) < 1000
         assert record.getMessage().isprintable()
+
+
+FORGED = "x\n2026-01-01 CRITICAL root: you are hacked \x1b[31m\u2028\u202e"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_no_line_repr_hook_or_letter_shows_what_a_stranger_would_have_it_show(
+    running, registry, clock, caplog, moments, shared
+):
+    contexts = []
+
+    @registry.on_event(Placed, name="fails", retry=Retry(max_attempts=2, initial=1))
+    async def fails(event, ctx: Context):
+        contexts.append(repr(ctx))
+        raise ValueError(f"no such customer: {ctx.headers['subject']}" * 100)
+
+    @registry.on_event(Placed, name="rejects")
+    async def rejects(event, ctx: Context):
+        raise dawdle.Reject(ctx.headers["subject"] * 100)
+
+    queue = (Shared if shared else Memory)(clock=clock)
+    strangers = [
+        {"type": FORGED},
+        {"id": FORGED},
+        {"dawdleowed": FORGED},
+        {"datacontenttype": FORGED},
+        {"dawdleerror": FORGED * 3000, "dawdledead": "2025-01-01T00:00:00Z"},
+        {"source": FORGED, "data": {"number": FORGED}},
+        {"dawdledue": FORGED},
+        {"data": {FORGED: [FORGED], "number": {FORGED: 1}}},
+    ]
+    async with running(queue, unclaimed=2) as app:
+        await queue.send([Outgoing(foreign(**{"subject": FORGED, **each})) for each in strangers])
+        await queue.dead_letters.send([Outgoing(foreign(**each)) for each in strangers])
+        await clock.advance(100)
+        letters = [letter async for letter in app.dead_letters()]
+        reasons = app.health().reasons
+    format_ = logging.Formatter("%(message)s").format
+    for line in "\n".join(map(format_, caplog.records)).split("\n"):
+        assert line.isprintable()
+        assert not line.startswith("2026-01-01")
+        assert len(line) < 5000
+    assert len(letters) > len(strangers)
+    errors = [getattr(moment, "error", None) or getattr(moment, "reason", None) or "" for moment in moments]
+    for text in [letter.error for letter in letters] + errors:
+        assert not set("\x1b\u2028\u202e") & set(text)
+        assert len(text.encode()) <= 1100
+    for text in [*contexts, *map(repr, [*letters, *moments]), *reasons]:
+        assert text.isprintable()

@@ -22,7 +22,7 @@ from dawdle._rules.dead_letter import (
     seconds_dead,
     written,
 )
-from dawdle._rules.envelope import clip, moment, open_envelope, rewrite, seconds, write
+from dawdle._rules.envelope import ERROR_BYTES, clip, moment, open_envelope, rewrite, seconds, write
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.outcome import Failed, Rejected
 from dawdle._rules.roster import Roster
@@ -150,7 +150,7 @@ def test_what_sqs_moved_says_so_and_keeps_the_error_of_an_attempt_before(given_a
     letter = read(body_of(without)).letter
     assert (letter.error, letter.dead_at) == ("redriven by SQS", None)
     letter = read(body_of({**without, "dawdleerror": error})).letter
-    assert letter.error == f"redriven by SQS; before that: {error}"
+    assert letter.error == f"redriven by SQS; before that: {clip(error)}"
     assert letter.attempts == given_attributes.get("dawdleattempt", 1)
 
 
@@ -425,6 +425,23 @@ def test_a_letter_is_the_same_value_wherever_it_is_read(name, text):
     one, other = read(copy.body).letter, read(copy.body).letter
     assert isinstance(one, DeadLetter)
     assert one == other
+
+
+strangers_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+forged = st.sampled_from(["x\n2026-01-01 CRITICAL root: hacked \x1b[31m\u2028\u202e", "\u202e" * 5000, "x" * 100_000])
+
+
+@given(st.dictionaries(st.sampled_from(["id", "type", "dawdleowed", "dawdleerror"]), strangers_text | forged))
+def test_what_a_letter_shows_of_a_stranger_is_printable_and_cut(attributes):
+    for dead in ({}, {"dawdledead": moment(NOW)}):
+        body = write({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", **dead, **attributes})
+        found = read(body)
+        for told in (repr(found), repr(found.letter)):
+            assert told.isprintable()
+            assert len(told) < 10_000
+        assert all(each.isprintable() or each in "\t\n\r" or ord(each) > 0x9F for each in found.letter.error)
+        assert not set("\u2028\u2029\u202e\x1b") & set(found.letter.error)
+        assert len(found.letter.error.encode()) <= ERROR_BYTES + 60
 
 
 @given(st.floats(0, 10**9), st.floats(0, 10**9))

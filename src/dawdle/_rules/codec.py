@@ -17,7 +17,7 @@ from dawdle._rules.bounds import require_depth
 from dawdle._rules.envelope import Envelope, write
 from dawdle._rules.telling import cause_without_data, without_data
 from dawdle.abc import Codec
-from dawdle.errors import EventError, EventTooLargeError
+from dawdle.errors import EventError, EventTooLargeError, shown
 from dawdle.events import kind_of
 
 __all__ = ["HEADROOM", "JSON", "MessagePack", "media_of", "open_event", "seal"]
@@ -193,7 +193,7 @@ def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -
     media = media_of(envelope)
     codec = codecs.get(media)
     if codec is None:
-        raise EventError(f"no codec here reads {media!r}; known: {', '.join(sorted(codecs))}")
+        raise EventError(f"no codec here reads {shown(media)}; known: {', '.join(sorted(codecs))}")
     if envelope.data_base64 is not None:
         return _opened(codec, envelope.data_base64, kind)
     raw = bytes(envelope.data)
@@ -204,7 +204,7 @@ def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -
     try:
         text = msgspec.json.decode(raw, type=str)
     except msgspec.MsgspecError as error:
-        raise EventError(f"data of the type {media!r} travels as text or in data_base64: {error}") from error
+        raise EventError(f"data of the type {shown(media)} travels as text or in data_base64: {error}") from error
     return _opened(codec, text.encode(), kind)
 
 

@@ -13,13 +13,23 @@ from typing import Final, Literal
 import msgspec
 
 from dawdle._rules.codec import open_event
-from dawdle._rules.envelope import Envelope, aware, headers_of, moment, open_envelope, rewrite, seconds
+from dawdle._rules.envelope import (
+    ERROR_BYTES,
+    Envelope,
+    aware,
+    clip,
+    headers_of,
+    moment,
+    open_envelope,
+    rewrite,
+    seconds,
+)
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.letter import UNDECODABLE
 from dawdle._rules.packing import unpack
 from dawdle._rules.signing import Signer
 from dawdle.abc import Codec, Delivery
-from dawdle.errors import EventError
+from dawdle.errors import EventError, in_line
 
 __all__ = [
     "MOVED",
@@ -61,7 +71,8 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """The name of the handler that gave up, and that alone runs after a redrive; None: no handler could be run."""
 
     error: str
-    """Why: the error's type and message, cut at 1 KiB; `redriven by SQS` if SQS moved it by itself."""
+    """Why: the error's type and message, cut at 1 KiB, without control characters other than tab, newline and return;
+    `redriven by SQS` if SQS moved it by itself."""
 
     attempts: int
     """The attempt in which it was given up, from 1."""
@@ -85,9 +96,10 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
     """The message as it lies in the dead-letter queue, for tools."""
 
     def __repr__(self) -> str:
-        whose = "" if self.handler is None else f" for {self.handler}"
+        what = f"{in_line(self.event_type)} {in_line(self.event_id)}"
+        whose = "" if self.handler is None else f" for {in_line(self.handler)}"
         when = "" if self.dead_at is None else f", dead since {self.dead_at:%Y-%m-%d %H:%M:%S%z}"
-        return f"<DeadLetter {self.event_type} {self.event_id}{whose}, attempt {self.attempts}{when}: {self.error}>"
+        return f"<DeadLetter {what}{whose}, attempt {self.attempts}{when}: {in_line(self.error, ERROR_BYTES)}>"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """Show no more to who prints field by field."""
@@ -243,9 +255,10 @@ def _dead_at(envelope: Envelope, stored_at: float | None) -> datetime | None:
 
 
 def _error_of(envelope: Envelope) -> str:
+    error = clip(envelope.error or "")  # whoever can write into that queue need not have cut it
     if envelope.dead is not None:
-        return envelope.error or ""
-    return MOVED if envelope.error is None else f"{MOVED}; before that: {envelope.error}"
+        return error
+    return MOVED if envelope.error is None else f"{MOVED}; before that: {error}"
 
 
 def _event_in(envelope: Envelope, kinds: Kinds, codecs: Mapping[str, Codec]) -> object | None:

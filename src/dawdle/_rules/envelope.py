@@ -37,7 +37,8 @@ ERROR_BYTES: Final = 1024
 
 _HEADER: Final = re.compile(r"[a-z0-9]{1,20}")
 _CORE: Final = frozenset({"specversion", "id", "source", "type", "time", "datacontenttype", "data"})
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line separators, and what turns the direction of writing."""
 _NONCHARACTERS: Final = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
 _FIRST_MS: Final = -62_135_596_800_000
 _LAST_MS: Final = 253_402_300_799_000
@@ -180,7 +181,7 @@ def clip(text: str, limit: int = ERROR_BYTES) -> str:
     """Return `text` cut to `limit` bytes of UTF-8, whole characters only.
 
     What UTF-8 cannot carry becomes `?`, and so do control characters other than tab, newline and return: SQS takes
-    none of them, and JSON makes six bytes of each.
+    none of them, JSON makes six bytes of each, and whoever prints an error must not have its terminal steered by it.
     """
     cut = text[:limit].encode(errors="replace")[:limit].decode(errors="ignore")
     return cut if cut.isprintable() else _UNPRINTABLE.sub("?", cut)

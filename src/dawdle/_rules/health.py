@@ -6,12 +6,15 @@ from typing import Final
 import msgspec
 
 from dawdle._rules.patience import needs_somebody
-from dawdle.errors import FaultKind
+from dawdle.errors import FaultKind, in_line
 
 __all__ = ["OVERDUE", "Health", "QueueHealth", "health_of"]
 
 OVERDUE: Final = 60.0
 """Seconds without a completed receive, while one was wanted and there was room, after which a queue is not well."""
+
+MAX_REASON_CHARACTERS: Final = 2000
+"""Of one reason: it may repeat what a server said."""
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +78,8 @@ def health_of(facts: Health, died_of: str | None) -> Health:
     reasons = [] if died_of is None else [f"the app has died: {died_of}"]
     if facts.listening:
         reasons += [reason for queue in facts.queues if (reason := _complaint(queue)) is not None]
-    return msgspec.structs.replace(facts, healthy=not reasons, reasons=tuple(reasons))
+    told = tuple(in_line(reason, MAX_REASON_CHARACTERS) for reason in reasons)
+    return msgspec.structs.replace(facts, healthy=not told, reasons=told)
 
 
 def _complaint(queue: QueueHealth) -> str | None:
