@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
+from functools import partial
 from itertools import chain, repeat
 from math import isfinite
 from typing import Any, Final, Protocol, TypeVar, cast
@@ -15,6 +16,7 @@ import msgspec
 
 from dawdle._rules.bounds import require_depth
 from dawdle._rules.envelope import Envelope, write
+from dawdle._rules.screening import validated, validated_json
 from dawdle._rules.telling import cause_without_data, without_data
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError, shown
@@ -33,10 +35,6 @@ class _Model(Protocol):
 
     def model_dump(self, *, mode: str, by_alias: bool, warnings: bool) -> dict[str, object]: ...
     def model_dump_json(self, *, by_alias: bool, warnings: bool) -> str: ...
-    @classmethod
-    def model_validate(cls, obj: object) -> object: ...
-    @classmethod
-    def model_validate_json(cls, json_data: bytes | str) -> object: ...
 
 
 def _dump(value: object) -> object:
@@ -54,17 +52,18 @@ def _load(kind: type, value: object) -> object:
     if kind_of(kind) != "pydantic":
         raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
     try:
-        return _validated(cast("_Model", kind), value)
+        return _validated(kind, value)
     except ValueError as error:  # pydantic's, whose text msgspec would make its own
-        raise ValueError(without_data(error, kind)) from None
+        told = without_data(error, kind)
+    raise ValueError(told)  # out here, so that it does not keep pydantic's alive, which may be large
 
 
-def _validated(model: _Model, value: object) -> object:
+def _validated(kind: type, value: object) -> object:
     try:
         text = json.dumps(value)  # which carries NaN, as MessagePack does
     except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
-        return model.model_validate(value)
-    return model.model_validate_json(text)
+        return validated(kind, value)
+    return validated_json(kind, text)
 
 
 class JSON:
@@ -98,7 +97,7 @@ class JSON:
         decode: Callable[[bytes], E] | None = self._decoders.get(kind)
         if decode is None:
             if kind_of(kind) == "pydantic":
-                decode = cast("Callable[[bytes], E]", cast("_Model", kind).model_validate_json)
+                decode = cast("Callable[[bytes], E]", partial(validated_json, kind))
             else:
                 decode = msgspec.json.Decoder(kind, dec_hook=_load).decode
             self._decoders[kind] = decode
@@ -225,14 +224,16 @@ def _opened(codec: Codec, data: bytes, kind: type[E]) -> E:
     except EventError:
         raise
     except Exception as error:  # noqa: BLE001 - raised again, as ours
-        raise _undecodable(kind, error) from cause_without_data(error)
+        told, cause = _undecodable(kind, error), cause_without_data(error)
+    raise told from cause
 
 
 def _decoded(decode: Callable[[bytes], E], data: bytes, kind: type[E]) -> E:
     try:
         return decode(data)
     except Exception as error:  # noqa: BLE001 - raised again, as ours
-        raise _undecodable(kind, error) from cause_without_data(error)
+        told, cause = _undecodable(kind, error), cause_without_data(error)
+    raise told from cause
 
 
 def _undecodable(kind: type[object], error: Exception) -> EventError:
