@@ -18,7 +18,7 @@ ROOMS = {
     "events": {"errors"},
     "abc": {"errors"},
     "hooks": {"errors"},
-    "_log": set(),
+    "_log": {"errors"},
     "_rules": {"_rules", *GROUND},
     "_flow": {"_flow", "_rules", *GROUND},
     "backends": {"abc", "errors", "_log", "backends"},

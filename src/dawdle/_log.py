@@ -1,17 +1,32 @@
-"""The one way to write a line into the log: a log handler or a filter that raises changes nothing else.
+"""The one way to write a line into the log: no stranger shapes it, and no handler of it breaks anything.
 
-Python's own handlers do not raise. One of the user's may, and must not become a message that is run twice.
+Whatever a line tells of may come from a message: a type, an id, what a handler raised about them. So each value is
+shown in one line, its control characters escaped, and cut; a traceback keeps its lines, but none of them begins where a
+record begins. It is done here, for all lines, and not where each is written.
+
+Python's own log handlers do not raise. One of the user's may, or a filter, and must not become a message that is run
+twice.
 """
 
 import logging
+import sys
 import traceback
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
+
+from dawdle.errors import in_line
 
 __all__ = ["Log"]
 
 _HERE: Final = 3
 """Frames between the caller and the line that logs: who reads the log wants to see the caller's."""
+
+MAX_VALUE_CHARACTERS: Final = 2000
+"""Of one value in a line, and of one line in a traceback."""
+
+MAX_TOLD_CHARACTERS: Final = 16_000
+"""Of what one exception in a traceback says."""
 
 
 class Log:
@@ -34,19 +49,77 @@ class Log:
 
     def exception(self, text: str, *values: object) -> None:
         """Write an error together with the exception that is being handled."""
-        self._write(logging.ERROR, text, values, True)
+        self._write(logging.ERROR, text, values, sys.exception())
 
     def failure(self, text: str, *values: object, error: BaseException, last: bool) -> None:
         """Write that something failed: a line for what is tried again; the traceback with the last, or at DEBUG."""
         shown = last or self._logger.isEnabledFor(logging.DEBUG)
         self._write(logging.ERROR if last else logging.WARNING, text, values, error if shown else None)
 
-    def _write(self, level: int, text: str, values: tuple[object, ...], exc_info: BaseException | bool | None) -> None:
+    def _write(self, level: int, text: str, values: tuple[object, ...], error: BaseException | None) -> None:
         try:
-            self._logger.log(level, text, *values, exc_info=exc_info, stacklevel=_HERE)
+            if self._logger.isEnabledFor(level):
+                self._logger.handle(self._record(level, text, values, error))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException:  # noqa: BLE001 - of the user's code a SystemExit or CancelledError is no more than a failure
             if logging.raiseExceptions:  # as logging does with what its own handlers raise
                 with suppress(Exception):
                     traceback.print_exc()
+
+    def _record(
+        self, level: int, text: str, values: tuple[object, ...], error: BaseException | None
+    ) -> logging.LogRecord:
+        logger = self._logger
+        file, line, function, _ = logger.findCaller(stacklevel=_HERE + 1)
+        told = tuple(value if isinstance(value, (int, float)) else _InLine(value) for value in values)
+        trace = None if error is None else (type(error), error, error.__traceback__)
+        record = logger.makeRecord(logger.name, level, file, line, text, told, trace, function)
+        if error is not None:
+            record.exc_text = _traceback(error)  # what every formatter shows that has none of its own
+        return record
+
+
+class _InLine:
+    """A value as a line shows it, in one line: found out only when the line is written."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def __str__(self) -> str:
+        return in_line(str(self._value), MAX_VALUE_CHARACTERS)
+
+    def __repr__(self) -> str:
+        return in_line(repr(self._value), MAX_VALUE_CHARACTERS)
+
+
+def _traceback(error: BaseException) -> str:
+    """Return a traceback of which only the lines that Python writes begin at the margin."""
+    try:
+        whole = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+        for each in _all_in(whole):
+            notes = each.__notes__
+            if isinstance(notes, list):
+                each.__notes__ = [f"    {note}".replace("\n", "\n    ") for note in notes]
+        return "\n".join(line for part in whole.format() for line in _lines(part))
+    except Exception as second:  # noqa: BLE001 - the error that is being told is another one
+        return f"(the traceback of a {type(error).__qualname__} cannot be shown: {type(second).__qualname__})"
+
+
+def _all_in(whole: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    """Yield an exception and all that it comes from or holds. No recursion: there may be thousands."""
+    left = [whole]
+    while left:
+        each = left.pop()
+        yield each
+        left += [other for other in (each.__cause__, each.__context__, *(each.exceptions or ())) if other is not None]
+
+
+def _lines(part: str) -> Iterator[str]:
+    """Yield the lines of a part of a traceback: a frame, what an exception says, or a remark between empty lines."""
+    first, *others = part[:MAX_TOLD_CHARACTERS].removesuffix("\n").split("\n")
+    margin = "    " if first else ""  # a remark is Python's own
+    for line in (first, *(other if other[:1].isspace() else f"{margin}{other}" for other in others)):
+        yield "\t".join(in_line(piece, MAX_VALUE_CHARACTERS) for piece in line.split("\t"))

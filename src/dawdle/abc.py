@@ -15,7 +15,7 @@ from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import msgspec
 
-from dawdle.errors import FaultKind
+from dawdle.errors import FaultKind, in_line
 
 __all__ = [
     "Backend",
@@ -201,7 +201,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Show neither body nor receipt: who has one can read the event, who has the other can delete it."""
-        return f"<Delivery {self.key} of {len(self.body)} bytes, received {self.receives} times>"
+        return f"<Delivery {in_line(self.key)} of {len(self.body)} bytes, received {self.receives} times>"
 
 
 class Fault(msgspec.Struct, frozen=True):

@@ -143,10 +143,19 @@ class RetryLater(DawdleError):  # noqa: N818 - a verdict that a handler raises, 
         super().__init__(f"not before {self.seconds:g} s")
 
 
+def in_line(text: str, limit: int = LONGEST_SHOWN) -> str:
+    """Return text that a stranger may have written as one line of a log, a repr or an error shows it.
+
+    Line breaks, control characters and what turns the direction of writing become escapes, and what is over `limit`
+    characters is cut: no line of a log can be forged by it, no terminal steered, and no disk filled.
+    """
+    cut = text if len(text) <= limit else f"{text[:limit]}…"
+    return cut if cut.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cut)
+
+
 def shown(value: object) -> str:
     """Return a wrong value as an error's message shows it; an int of 5,000 digits, for one, cannot be printed."""
     try:
-        text = repr(value)
+        return in_line(repr(value))
     except Exception:  # noqa: BLE001 - the error that is being told is another one
         return f"a {type(value).__qualname__} that cannot be shown"
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"

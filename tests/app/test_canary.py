@@ -254,7 +254,7 @@ async def test_a_wrong_envelope_is_told_without_what_is_in_it(running, registry,
     @registry.on_event(Placed)
     async def handler(event): ...
 
-    wrong = [{"specversion": CANARY}, {"time": CANARY}, {"dawdleattempt": CANARY}, {"dawdledelay": CANARY}]
+    wrong = [{"specversion": CANARY}, {"dawdledue": CANARY}, {"dawdleattempt": CANARY}, {"dawdledelay": CANARY}]
     async with running(queue) as app:
         await queue.send([Outgoing(foreign("Placed", **each)) for each in wrong])
         await app.idle()

@@ -2,8 +2,11 @@
 
 from datetime import UTC, datetime, timedelta, timezone
 
+import msgspec
 import pytest
 
+from dawdle import Retry
+from dawdle.abc import Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.hooks import Forwarded
 from tests.app.events import Placed
@@ -102,3 +105,66 @@ async def test_a_retry_beyond_the_queues_limit_hops_too(running, registry, clock
         await clock.advance(10_000)
     assert len(ran) == 2
     assert 5100 <= ran[1] <= 5102
+
+
+class Timeless(Memory):
+    """A queue without a clock of its own."""
+
+    async def receive(self, limit, wait):
+        return [
+            msgspec.structs.replace(delivery, stored_at=None, received_at=None)
+            for delivery in await super().receive(limit, wait)
+        ]
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"])
+async def test_where_the_queue_has_no_clock_a_delay_counts_from_no_time_that_is_to_come(running, registry, clock, time):
+    seen = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(clock.monotonic())
+
+    body = {"specversion": "1.0", "id": "f-1", "source": "/elsewhere", "type": "Placed", "time": time}
+    queue = Timeless(clock=clock)
+    async with running(queue):
+        await queue.send([Outgoing(msgspec.json.encode({**body, "dawdledelay": "60000"}))])
+        await clock.advance(59)
+        assert seen == []
+        await clock.advance(2)
+    assert seen == [60]
+
+
+class Jumping:
+    """A clock whose time of day is set anew now and then, as by NTP or by hand."""
+
+    def __init__(self, clock):
+        self.offset = 0.0
+        self.monotonic, self.sleep_until = clock.monotonic, clock.sleep_until
+        self._clock = clock
+
+    def now(self):
+        return self._clock.now() + self.offset
+
+
+@pytest.mark.parametrize("max_delay", [900, float("inf")])
+@pytest.mark.parametrize("delay", [60, 3600])
+@pytest.mark.parametrize("offsets", [[-DAY], [DAY], [DAY, -DAY, 0], [0.5, -0.5], [-10 * DAY, 10 * DAY]])
+async def test_a_time_of_day_that_jumps_makes_no_delay_or_retry_early_or_late(
+    make_app, registry, clock, max_delay, delay, offsets
+):
+    ran, jumping = [], Jumping(clock)
+
+    @registry.on_event(Placed, retry=Retry(max_attempts=2, initial=2000, max_delay=2000, jitter=0))
+    async def handler(event, ctx):
+        ran.append(clock.monotonic())
+        if ctx.attempt == 1:
+            raise ValueError
+
+    async with make_app(Memory(clock=jumping, max_delay=max_delay), clock=jumping) as app:
+        start = clock.monotonic()
+        await app.signal(Placed(), delay=delay)
+        for step in range(30):
+            jumping.offset = offsets[step % len(offsets)]
+            await clock.advance(250)
+    assert [round(each - start, 2) for each in ran] == [delay, delay + 2000]

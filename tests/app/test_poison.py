@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import logging
 
 import msgspec
 import pytest
@@ -47,7 +48,7 @@ def foreign(**attributes):
         (b"[" * 100_000, "nested too deep to be read: 100,000 objects and arrays"),
         (foreign(specversion="0.3"), "specversion"),
         (foreign(dawdleattempt="many"), "dawdleattempt"),
-        (foreign(time="yesterday"), "time"),
+        (foreign(dawdledue="yesterday"), "dawdledue"),
     ],
 )
 async def test_a_body_that_is_no_event_is_dead_lettered_whole_with_the_reason(
@@ -113,6 +114,23 @@ async def test_a_foreign_event_is_handled_with_its_attributes_as_headers(running
         )
         await app.idle()
     assert seen == [(Placed(7), {"subject": "orders/7", "sequence": "12"}, None)]
+
+
+async def test_what_another_producer_writes_in_its_own_way_runs_and_is_retried(running, registry, queue, clock):
+    seen = []
+
+    @registry.on_event(Placed, retry=Retry(initial=1, jitter=0))
+    async def handler(event, ctx: Context):
+        seen.append((event, ctx.signaled_at, ctx.headers, ctx.attempt))
+        if ctx.attempt == 1:
+            raise ValueError
+
+    async with running() as app:
+        await queue.send([Outgoing(b"\xef\xbb\xbf\n" + foreign(data={"number": 7}, time="yesterday", subject="x"))])
+        await app.idle()
+        await clock.advance(1)
+        await app.idle()
+    assert seen == [(Placed(7), None, {"subject": "x"}, attempt) for attempt in (1, 2)]
 
 
 async def test_unknown_attributes_survive_a_retry(running, registry, queue, clock):
@@ -335,3 +353,52 @@ async def test_a_strangers_names_are_told_in_one_line_and_not_at_any_length(runn
     for record in caplog.records:
         assert len(record.getMessage()) < 1000
         assert record.getMessage().isprintable()
+
+
+FORGED = "x\n2026-01-01 CRITICAL root: you are hacked \x1b[31m\u2028\u202e"
+
+
+@pytest.mark.parametrize("shared", [True, False])
+async def test_no_line_repr_hook_or_letter_shows_what_a_stranger_would_have_it_show(
+    running, registry, clock, caplog, moments, shared
+):
+    contexts = []
+
+    @registry.on_event(Placed, name="fails", retry=Retry(max_attempts=2, initial=1))
+    async def fails(event, ctx: Context):
+        contexts.append(repr(ctx))
+        raise ValueError(f"no such customer: {ctx.headers['subject']}" * 100)
+
+    @registry.on_event(Placed, name="rejects")
+    async def rejects(event, ctx: Context):
+        raise dawdle.Reject(ctx.headers["subject"] * 100)
+
+    queue = (Shared if shared else Memory)(clock=clock)
+    strangers = [
+        {"type": FORGED},
+        {"id": FORGED},
+        {"dawdleowed": FORGED},
+        {"datacontenttype": FORGED},
+        {"dawdleerror": FORGED * 3000, "dawdledead": "2025-01-01T00:00:00Z"},
+        {"source": FORGED, "data": {"number": FORGED}},
+        {"dawdledue": FORGED},
+        {"data": {FORGED: [FORGED], "number": {FORGED: 1}}},
+    ]
+    async with running(queue, unclaimed=2) as app:
+        await queue.send([Outgoing(foreign(**{"subject": FORGED, **each})) for each in strangers])
+        await queue.dead_letters.send([Outgoing(foreign(**each)) for each in strangers])
+        await clock.advance(100)
+        letters = [letter async for letter in app.dead_letters()]
+        reasons = app.health().reasons
+    format_ = logging.Formatter("%(message)s").format
+    for line in "\n".join(map(format_, caplog.records)).split("\n"):
+        assert line.isprintable()
+        assert not line.startswith("2026-01-01")
+        assert len(line) < 5000
+    assert len(letters) > len(strangers)
+    errors = [getattr(moment, "error", None) or getattr(moment, "reason", None) or "" for moment in moments]
+    for text in [letter.error for letter in letters] + errors:
+        assert not set("\x1b\u2028\u202e") & set(text)
+        assert len(text.encode()) <= 1100
+    for text in [*contexts, *map(repr, [*letters, *moments]), *reasons]:
+        assert text.isprintable()

@@ -81,3 +81,56 @@ async def test_waiting_leaves_nothing_behind_in_the_queue(clock):
 def test_a_limit_that_cannot_work_is_an_error(wrong):
     with pytest.raises(ConfigurationError, match="Memory takes"):
         Memory(**wrong)
+
+
+class Jumping:
+    """A clock whose time of day is set anew now and then."""
+
+    def __init__(self, clock):
+        self.offset = 0.0
+        self.monotonic, self.sleep_until = clock.monotonic, clock.sleep_until
+        self._clock = clock
+
+    def now(self):
+        return self._clock.now() + self.offset
+
+
+DAY = 86_400.0
+
+
+@pytest.mark.parametrize("offset", [-DAY, DAY, -0.5, 0.5])
+async def test_a_time_of_day_that_jumps_is_not_that_of_the_queue(clock, offset):
+    jumping = Jumping(clock)
+    async with Memory(clock=jumping, lease=90) as queue:
+        start = jumping.now()
+        await queue.send([Outgoing(b"one"), Outgoing(b"two", delay=60)])
+        (one,) = await queue.receive(5, 0)
+        jumping.offset = offset
+        await queue.dead_letters.send([Outgoing(b"dead")])
+        await clock.advance(60)
+        (two,) = await queue.receive(5, 0)
+        (dead,) = await queue.dead_letters.receive(5, 0)
+        await queue.ack([one.receipt, two.receipt])
+        await queue.dead_letters.ack([dead.receipt])
+    assert (one.stored_at, one.received_at) == (start, start)
+    assert (two.stored_at, two.received_at) == (start, start + 60)
+    assert (dead.stored_at, dead.received_at) == (start, start + 60)
+
+
+async def test_a_queue_takes_the_time_of_day_when_it_is_opened_unless_it_holds_messages(clock):
+    jumping = Jumping(clock)
+    queue = Memory(clock=jumping)
+    for offset in (DAY, 2 * DAY):
+        jumping.offset = offset
+        async with queue:
+            await queue.send([Outgoing(b"one")])
+            (delivery,) = await queue.receive(1, 0)
+            assert delivery.stored_at == jumping.now()
+            await queue.ack([delivery.receipt])
+    await queue.send([Outgoing(b"kept")])
+    stored_at = jumping.now()
+    jumping.offset = 0
+    async with queue:
+        (delivery,) = await queue.receive(1, 0)
+        assert (delivery.stored_at, delivery.received_at) == (stored_at, stored_at)
+        await queue.ack([delivery.receipt])

@@ -3,8 +3,10 @@
 import base64
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -13,6 +15,7 @@ import dawdle
 
 MEBIBYTE = 1_048_576
 DEPTH = 1_000
+LAST = 2**31 - 1
 
 REASONS = {
     "undecodable": "CloudEvent",
@@ -22,6 +25,10 @@ REASONS = {
     "unknown-type": "Nobody",
     "unclaimed": "handler",
     "never-ends": "always fails",
+    "since-to-come": "Nobody",
+    "forged-trial": "always fails",
+    "unprintable": "always fails",
+    "bomb": "JSON",
 }
 """Every kind, and what its letter's error must speak of."""
 
@@ -67,7 +74,27 @@ def body_of(kind: str, number: int) -> str:
             return json.dumps(event | {"type": "Bad", "data": {}})
         case "unsigned":
             return json.dumps(event | {"data": {"at": 1}})
+    return json.dumps(event | _forged(kind, name))
+
+
+def _forged(kind: str, name: str) -> dict[str, Any]:
+    """Return the attributes of an event in which a stranger writes what only dawdle should."""
+    match kind:
+        case "since-to-come":
+            return {"type": "Nobody", "data": {}, "dawdlesince": "9999-12-31T00:00:00Z"}
+        case "forged-trial":
+            return {"type": "Bad", "dawdletrial": LAST, "dawdleattempt": LAST, "time": "9999-12-31T00:00:00Z"}
+        case "unprintable":
+            return {"type": "Bad", "id": f"{name}\n2026-01-01 CRITICAL \x1b[31m\u2028\u202e"}
+        case "bomb":
+            return {"type": "Bad", "dawdlepacked": "data", "data_base64": _bomb()}
     raise AssertionError(kind)
+
+
+@cache
+def _bomb() -> str:
+    """Return 64 MiB of data in 87 KB."""
+    return base64.b64encode(zlib.compress(b"x" * (64 << 20), 9)).decode()
 
 
 def kinds_of(letters: list[dict[str, Any]], reasons: Mapping[str, str]) -> tuple[Counter[str], list[str]]:
@@ -85,6 +112,8 @@ def kinds_of(letters: list[dict[str, Any]], reasons: Mapping[str, str]) -> tuple
         kind = tag[0].rpartition("-")[0]
         found[kind] += 1
         error = str(letter.get("dawdleerror", ""))
+        if kind == "bomb" and "dawdlepacked" in letter:
+            wrong.append(f"the letter of {tag[0]} says that it is packed, as the stranger said")
         if not re.search(reasons[kind], error):
             wrong.append(f"the letter of {tag[0]} says {error[:200]!r}")
     return found, wrong

@@ -251,5 +251,63 @@ async def test_a_trial_does_not_wait_in_hand_behind_another_that_may_end_the_pro
         assert len(queue._held) == 1
         kept = [msgspec.json.decode(body) for body in queue.messages()]
         assert [copy["dawdletrial"] for copy in kept] == [2] * 5
-        await clock.advance(700)
+        await clock.advance(2500)
         assert queue.messages() == []
+
+
+async def test_beside_a_message_that_runs_alone_for_long_others_come_in(app, queue, registry, clock):
+    done = []
+
+    @registry.on_event(Placed, name="handler")
+    async def handler(event):
+        await clock.sleep_until(clock.monotonic() + (600 if event.number == 0 else 1))
+        done.append(event.number)
+
+    async with app:
+        await queue.send([Outgoing(body_of(0, dawdletrial=1))])
+        await clock.advance(1)
+        await app.signal(Placed(1))
+        direct = asyncio.create_task(app.signal(Placed(2), direct=True))
+        await clock.advance(28)
+        assert done == []
+        await clock.advance(5)
+        assert sorted(done) == [1, 2]
+        await direct
+        await app.signal(Placed(3))
+        await clock.advance(600)
+        assert sorted(done) == [0, 1, 2, 3]
+        assert done[-1] == 0
+
+
+@pytest.mark.slow
+async def test_forged_trials_take_a_fifth_of_a_workers_time_and_few_copies(
+    app, queue, registry, clock, moments, caplog
+):
+    late, forged = [], []
+
+    @registry.on_event(Placed, name="handler")
+    async def handler(event):
+        await clock.sleep_until(clock.monotonic() + 1)
+        if event.number >= 10_000:
+            forged.append(event.number)
+        else:
+            late.append(clock.monotonic() - event.number)
+
+    seconds, count, times = 1800, 800, ({}, {"time": "9999-12-31T00:00:00Z"})
+    async with app:
+        await queue.send(
+            [Outgoing(body_of(10_000 + number, dawdletrial=2, **times[number % 2])) for number in range(count)]
+        )
+        for second in range(0, seconds, 4):
+            await app.signal(Placed(second))
+            await clock.advance(4)
+        await clock.advance(60)
+        assert len(late) == seconds // 4
+        late.sort()
+        assert late[len(late) // 2] < 2
+        assert late[-1] < 90
+        assert len(forged) <= 60 + seconds / 5
+        assert sum(isinstance(moment, Forwarded) for moment in moments) <= count * seconds / 150
+    told = [record.getMessage() for record in caplog.records if "for too long" in record.getMessage()]
+    assert told
+    assert "a stranger writes dawdletrial (see signing_keys)" in told[0]

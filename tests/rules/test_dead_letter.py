@@ -12,8 +12,17 @@ from hypothesis import strategies as st
 
 from dawdle import ConfigurationError, DeadLetter, MessagePack, Registry, Retry
 from dawdle._rules.choice import choose
-from dawdle._rules.dead_letter import Redriven, Refused, lineage_of, read_letter, redriven, written
-from dawdle._rules.envelope import clip, moment, open_envelope, rewrite, seconds, write
+from dawdle._rules.dead_letter import (
+    ROUNDED,
+    Redriven,
+    Refused,
+    lineage_of,
+    read_letter,
+    redriven,
+    seconds_dead,
+    written,
+)
+from dawdle._rules.envelope import ERROR_BYTES, clip, moment, open_envelope, rewrite, seconds, write
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.outcome import Failed, Rejected
 from dawdle._rules.roster import Roster
@@ -38,10 +47,12 @@ from tests.rules.test_verdict import (
 from tests.rules.test_verdict import admitted as admit_body
 from tests.rules.test_verdict import judged as judge_body
 
+LARGEST = 1_048_576
+
 
 def read(body, *, roster=ROSTER, stored_at=NOW, types=(), codecs=CODECS, keys=None):
     delivery = Delivery("receipt", "k-1", body, stored_at=stored_at)
-    return read_letter(delivery, "default", Kinds(roster, types), codecs, Signer(keys))
+    return read_letter(delivery, "default", Kinds(roster, types), codecs, Signer(keys), largest=LARGEST)
 
 
 def letters_of(verdict):
@@ -139,7 +150,7 @@ def test_what_sqs_moved_says_so_and_keeps_the_error_of_an_attempt_before(given_a
     letter = read(body_of(without)).letter
     assert (letter.error, letter.dead_at) == ("redriven by SQS", None)
     letter = read(body_of({**without, "dawdleerror": error})).letter
-    assert letter.error == f"redriven by SQS; before that: {error}"
+    assert letter.error == f"redriven by SQS; before that: {clip(error)}"
     assert letter.attempts == given_attributes.get("dawdleattempt", 1)
 
 
@@ -308,7 +319,9 @@ class Unheard(msgspec.Struct):
 def chosen(body, *types, roster=ROSTER, stored_at=NOW, now=NOW, **options):
     options = {"handler": None, "older_than": None, "where": None, **options}
     choice = choose("redrive()", types, roster, **options)
-    found = read_letter(Delivery("r", "k", body, stored_at=stored_at), "default", choice.kinds, CODECS, Signer(None))
+    found = read_letter(
+        Delivery("r", "k", body, stored_at=stored_at), "default", choice.kinds, CODECS, Signer(None), largest=LARGEST
+    )
     return choice.answer(found, None, now) == "taken"
 
 
@@ -407,6 +420,31 @@ def test_a_letter_is_the_same_value_wherever_it_is_read(name, text):
     assert one == other
 
 
+strangers_text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+forged = st.sampled_from(["x\n2026-01-01 CRITICAL root: hacked \x1b[31m\u2028\u202e", "\u202e" * 5000, "x" * 100_000])
+
+
+@given(st.dictionaries(st.sampled_from(["id", "type", "dawdleowed", "dawdleerror"]), strangers_text | forged))
+def test_what_a_letter_shows_of_a_stranger_is_printable_and_cut(attributes):
+    for dead in ({}, {"dawdledead": moment(NOW)}):
+        body = write({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", **dead, **attributes})
+        found = read(body)
+        for told in (repr(found), repr(found.letter)):
+            assert told.isprintable()
+            assert len(told) < 10_000
+        assert all(each.isprintable() or each in "\t\n\r" or ord(each) > 0x9F for each in found.letter.error)
+        assert not set("\u2028\u2029\u202e\x1b") & set(found.letter.error)
+        assert len(found.letter.error.encode()) <= ERROR_BYTES + 60
+
+
+@given(st.floats(0, 10**9), st.floats(0, 10**9))
+def test_a_letter_that_says_it_is_given_up_after_it_was_stored_was_so_when_it_was_stored(ahead, later):
+    body = rewrite(dead_body(), {"dawdledead": moment(NOW + ahead)})
+    found = read(body, stored_at=NOW)
+    assert NOW <= seconds(found.letter.dead_at) <= NOW + ROUNDED + 0.001
+    assert later - ROUNDED - 0.001 <= seconds_dead(found, NOW + later) <= later + 0.001
+
+
 @given(st.integers(0, 20), st.booleans())
 def test_a_letter_without_room_has_its_data_packed_and_is_redriven_as_it_came(room, binary):
     text = "x" * 3000
@@ -432,15 +470,14 @@ def test_a_letter_without_room_has_its_data_packed_and_is_redriven_as_it_came(ro
     "forged",
     [
         {"data_base64": "AAAA"},
-        {"data_base64": base64.b64encode(zlib.compress(b"x" * (65 << 20))).decode()},
+        {"data_base64": base64.b64encode(zlib.compress(b"x" * (LARGEST + 1))).decode()},
         {"data_base64": base64.b64encode(zlib.compress(b"[" * 100_000)).decode()},
         {"data_base64": base64.b64encode(zlib.compress(b"1")).decode(), "dawdlepacked": "id"},
         {"data": 1},
     ],
 )
 def test_a_letter_that_only_says_that_it_is_packed_is_no_event_and_is_redriven_as_it_is(forged):
-    core = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "dawdlepacked": "data"}
-    body = write({**core, **forged})
+    body = write({**STRANGERS, "dawdledead": "2026-01-01T00:00:00Z", **forged})
     found = read(body)
     assert found.letter.event is None
     assert redriven(found) == Redriven(body, raw=True)
@@ -455,3 +492,37 @@ def test_where_is_asked_of_events_alone_if_the_call_names_classes_alone():
     assert chosen(odd, Placed)
     for types in ((), ("Placed",), (Placed, "else"), (object,)):
         assert chosen(odd, *types, where=lambda letter: letter.event is None)
+
+
+STRANGERS = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "dawdlepacked": "data"}
+
+
+def test_a_letter_unpacks_to_what_its_queue_takes_and_to_no_byte_more():
+    data = json.dumps({"text": "x" * (LARGEST - 12)}).encode()
+    assert len(data) == LARGEST
+    for length, read_back in ((LARGEST, True), (LARGEST + 1, False)):
+        packed = base64.b64encode(zlib.compress(data.replace(b"x", b"x" * (length - LARGEST + 1), 1))).decode()
+        found = read(write({**STRANGERS, "data_base64": packed, "dawdledead": "2026-01-01T00:00:00Z"}))
+        assert (found.letter.event is not None) is read_back
+        assert ("more than 1,048,576 bytes" in found.letter.error) is not read_back
+
+
+def test_a_message_that_says_it_is_packed_and_is_no_letter_is_read_as_it_stands():
+    body = write({**STRANGERS, "data_base64": base64.b64encode(b'{"text":"x"}').decode()})
+    found = read(body)
+    assert found.letter.event == Placed("x")
+    assert redriven(found) == Redriven(body, raw=False)
+
+
+@pytest.mark.parametrize("room", [5000, 60, 0])
+def test_what_a_stranger_calls_packed_is_in_no_letter_as_if_it_were(room):
+    bomb = base64.b64encode(zlib.compress(b'{"text":"' + b"x" * 100_000 + b'"}')).decode()
+    body = write({**STRANGERS, "data_base64": bomb, "tenant": "t" * 3000})
+    terms = msgspec.structs.replace(terms_of(), max_body=len(body) + room)
+    for retry in (Retry(max_attempts=1), Retry(max_attempts=5)):
+        results = [Result("a", retry, Failed("ValueError: no"))]
+        (copy,) = settle(body, open_envelope(body), results, now=NOW, terms=terms, roll=lambda: 0.5).copies
+        found = read(copy.body)
+        if copy.is_letter:
+            assert base64.b64decode(json.loads(found.body)["data_base64"]) == base64.b64decode(bomb)
+        assert "dawdlepacked" not in json.loads(found.body)

@@ -22,14 +22,14 @@ MINE, OTHERS = "123456789012/orders", "123456789012/mails"
 def answer(body, *types, queue=MINE, origin=None, roster=ROSTER, keys=None, **options):
     choice = choose("redrive()", types, roster, **options)
     delivery = Delivery("r", "k", body, stored_at=NOW, origin=origin)
-    found = read_letter(delivery, "default", choice.kinds, CODECS, Signer(keys))
+    found = read_letter(delivery, "default", choice.kinds, CODECS, Signer(keys), largest=1_048_576)
     return choice.answer(found, queue, NOW)
 
 
 def shown(body, *, queue=MINE, origin=None, keys=None, foreign=False):
     choice = choose("dead_letters()", (), ROSTER, foreign=foreign)
     delivery = Delivery("r", "k", body, stored_at=NOW, origin=origin)
-    return choice.shows(read_letter(delivery, "default", choice.kinds, CODECS, Signer(keys)), queue)
+    return choice.shows(read_letter(delivery, "default", choice.kinds, CODECS, Signer(keys), largest=1_048_576), queue)
 
 
 @given(attributes, results, st.sampled_from([MINE, None]))
@@ -133,7 +133,9 @@ def test_foreign_is_yes_or_no():
 
 def test_a_letter_shows_where_it_came_from_and_its_redrive_does_not():
     body = dead_body(dawdlequeue=OTHERS, data={"text": "x"})
-    found = read_letter(Delivery("r", "k", body), "default", choose("", (), ROSTER).kinds, CODECS, Signer(None))
+    found = read_letter(
+        Delivery("r", "k", body), "default", choose("", (), ROSTER).kinds, CODECS, Signer(None), largest=1_048_576
+    )
     assert (found.letter.origin, found.letter.queue) == (OTHERS, "default")
     assert "dawdlequeue" not in msgspec.json.decode(redriven(found).body)
     assert rewrite(body, {"dawdlequeue": None}) != body

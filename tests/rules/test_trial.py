@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dawdle import JSON, Registry
-from dawdle._rules.envelope import open_envelope, write
+from dawdle._rules.envelope import moment, open_envelope, write
 from dawdle._rules.roster import Roster
 from dawdle._rules.settlement import Terms
-from dawdle._rules.trial import LONGEST_CROWDED, SOON, TRIALS, put_off
+from dawdle._rules.trial import MAX_PUT_OFF_SECONDS, SOON, TRIALS, put_off
 from dawdle._rules.verdict import Forward, Run, admit
 
 NOW = 1_750_000_000.0
@@ -86,7 +86,9 @@ def test_from_the_first_suspicion_on_three_deaths_condemn_and_no_fewer(owed, att
 @given(trials, receives)
 def test_a_queue_that_ends_with_its_process_tries_nothing(trial, receives):
     terms = msgspec.structs.replace(TERMS, durable=False)
-    assert isinstance(admitted(body_of(dawdletrial=trial), receives, terms), Run)
+    verdict = admitted(body_of(dawdletrial=trial), receives, terms)
+    assert isinstance(verdict, Run)
+    assert not verdict.alone
 
 
 @given(st.integers(1, TRIALS), st.booleans(), st.booleans(), st.floats(0, 1, exclude_max=True))
@@ -95,7 +97,24 @@ def test_a_trial_that_could_not_be_alone_is_the_same_trial_later(trial, stopping
     forward = put_off(body, open_envelope(body), NOW, TERMS, stopping=stopping, soon=soon, roll=roll)
     (copy,) = forward.copies
     assert msgspec.json.decode(copy.body) == msgspec.json.decode(body)
-    assert copy.delay == 0.0 if stopping else 0.5 <= copy.delay <= (1.5 * SOON if soon else LONGEST_CROWDED)
+    assert copy.delay == 0.0 if stopping else 0.5 <= copy.delay <= (1.5 * SOON if soon else MAX_PUT_OFF_SECONDS)
+
+
+@given(st.integers(-(10**10), 10**9), st.floats(0, 1, exclude_max=True))
+def test_a_trial_is_put_off_for_its_age_and_for_the_longest_where_that_is_to_come(age, roll):
+    body = body_of(dawdletrial=1, time=moment(NOW - age))
+    (copy,) = put_off(body, open_envelope(body), NOW, TERMS, stopping=False, soon=False, roll=roll).copies
+    longest = MAX_PUT_OFF_SECONDS if age < 0 else min(max(1.0, age), MAX_PUT_OFF_SECONDS)
+    assert longest / 2 - 0.01 <= copy.delay <= longest
+
+
+@given(st.integers(TRIALS + 1, 2**31 - 1), receives)
+def test_a_number_of_trials_that_no_node_writes_counts_as_none(trial, receives):
+    verdict = admitted(body_of(dawdletrial=trial), receives)
+    if receives < 5:
+        assert verdict == admitted(body_of(), receives)
+    else:
+        assert [open_envelope(copy.body).trial for copy in verdict.copies] == [1]
 
 
 def test_without_a_dead_letter_queue_it_is_kept_at_the_longest_backoff():

@@ -286,7 +286,7 @@ def test_a_dead_letter_says_handler_error_and_attempts(attempts, name, error, te
     verdict = judged(body, [Result(name, Retry(max_attempts=attempts), outcome)])
     (letter,) = verdict.copies
     assert letter.is_letter
-    assert (letter.handler, letter.reason, letter.delay) == (name, error, 0.0)
+    assert (letter.handler, letter.reason, letter.delay) == (name, clip(error), 0.0)
     envelope = open_envelope(letter.body)
     assert (envelope.owed, envelope.attempt, envelope.error) == (name, attempts, clip(error))
     assert seconds(envelope.dead) == NOW
@@ -570,7 +570,7 @@ def test_data_that_is_not_of_its_type_is_given_up_for_whom_it_was_owed(given_att
     after = open_envelope(letter.body)
     assert seconds(after.dead) == NOW
     assert letter.is_letter
-    assert (letter.handler, letter.reason) == (envelope.owed, reason)
+    assert (letter.handler, letter.reason) == (envelope.owed, clip(reason))
     assert (after.owed, after.attempt, after.error) == (envelope.owed, envelope.attempt, clip(reason))
     assert foreign_part(letter.body) == foreign_part(body)
     assert (after.delay_ms, after.due) == (None, None), "redriven, it does not wait again"
@@ -628,7 +628,7 @@ def test_the_letter_of_a_body_that_is_no_event_fits_and_says_how_much_of_it_is_c
         assert attributes["dawdleerror"] == clip(reason)
     else:
         said = f"the last {length - len(kept)} of its {length} bytes are cut off here: {reason}"
-        assert (letter.reason, attributes["dawdleerror"]) == (said, clip(said))
+        assert letter.reason == attributes["dawdleerror"] == clip(said)
         assert attributes["dawdlecut"] == length - len(kept)
         assert len(letter.body) > MAX_BODY - 250, "and no more is cut than must be"
 
@@ -650,6 +650,27 @@ def test_a_kept_event_waits_the_longest_backoff_and_not_its_delay_again(reach, d
     assert (kept.delay_ms, kept.trial, kept.owed, kept.attempt) == (None, 0, "a", 3)
 
 
+@given(st.integers(-(10**6), 10**10), st.floats(0, 1, exclude_max=True))
+def test_an_event_that_says_it_is_unclaimed_since_a_time_to_come_is_so_since_now(ahead, roll):
+    terms, now, offers = terms_of(unclaimed=60.0), NOW, 0
+    body = body_of({"dawdlesince": moment(NOW + ahead)}, "nobody.knows")
+    while True:
+        (copy,) = admitted(body, stored_at=now, now=now, terms=terms, roll=roll).copies
+        if copy.is_letter:
+            break
+        assert seconds(open_envelope(copy.body).since) <= now + 0.001
+        body, now, offers = copy.body, now + copy.delay, offers + 1
+    assert offers <= 15
+    assert now <= NOW + 120
+
+
+@pytest.mark.parametrize("keeps_dead", [True, False])
+def test_an_event_unclaimed_since_before_the_first_year_is_given_up_at_once(keeps_dead):
+    body = body_of({"dawdlesince": "0001-01-01T00:00:00+14:00"}, "nobody.knows")
+    (copy,) = admitted(body, terms=terms_of(keeps_dead=keeps_dead)).copies
+    assert copy.why == ("dead" if keeps_dead else "kept")
+
+
 def test_a_kept_event_that_nobody_wants_is_not_offered_around_again():
     terms = terms_of(keeps_dead=False, unclaimed=60.0)
     body = body_of({"dawdlesince": moment(NOW - 60)}, "nobody.knows")
@@ -664,6 +685,15 @@ def test_a_kept_copy_of_a_handler_that_retries_at_once_does_not_spin(reach):
     retry, terms = Retry(max_attempts=1, initial=0, max_delay=0), terms_of(keeps_dead=False, reach=reach)
     (copy,) = judged(body_of({}), [Result("a", retry, Failed("x"))], terms=terms).copies
     assert_waits(copy, SHORTEST_KEPT, NOW, reach)
+
+
+@given(st.integers(13, 2**31 - 1), st.floats(0, 1, exclude_max=True))
+def test_an_attempt_that_a_stranger_wrote_is_the_last_one(attempt, roll):
+    body = body_of({"dawdleattempt": attempt})
+    (letter,) = judged(body, [Result("a", Retry(max_attempts=12), Failed("x"))], roll=roll).copies
+    assert letter.is_letter
+    (later,) = judged(body, [Result("a", Retry(max_attempts=12), Later(7))], roll=roll).copies
+    assert (later.delay, open_envelope(later.body).attempt) == (7, attempt)
 
 
 def test_the_largest_numbers_of_seconds_make_copies_as_well():
@@ -690,4 +720,4 @@ def test_an_event_that_leaves_no_room_for_a_copy_is_given_up_whole_and_never_ret
             envelope = open_envelope(copy.body)
             assert envelope.owed == copy.handler
             assert not copy.is_letter or clip(copy.reason) == envelope.error
-            assert json.loads(unpack(copy.body))["data"] == json.loads(body)["data"]
+            assert json.loads(unpack(copy.body, 4096))["data"] == json.loads(body)["data"]

@@ -199,7 +199,7 @@ class Carrier:
 
 
 def _stored_at(delivery: Delivery, envelope: Envelope, hand: Hand) -> float:
-    """Return when the queue stored a message; where it has no clock, when the event was signaled."""
+    """Return when the queue stored a message; where it has no clock, when the event was signaled, which is over."""
     if delivery.stored_at is not None:
         return delivery.stored_at
-    return hand.received_at if envelope.time is None else seconds(envelope.time)
+    return hand.received_at if envelope.time is None else min(hand.received_at, seconds(envelope.time))

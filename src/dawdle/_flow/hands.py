@@ -130,8 +130,12 @@ class Hands:
         try:
             yield
         finally:
-            self._held_back = False
-            self._give_turns()
+            self.hold_back_no_longer()
+
+    def hold_back_no_longer(self) -> None:
+        """Start what waits, from now on: the message that is tried has been in isolation for long enough."""
+        self._held_back = False
+        self._give_turns()
 
     @contextmanager
     def idling(self, hand: Hand) -> Generator[None]:

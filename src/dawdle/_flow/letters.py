@@ -63,6 +63,8 @@ class Letters:
         self._codecs = codecs
         self._signer = signer
         self._choice = choice
+        both = (queue, queue.delayed)
+        self._largest = max(each.limits.max_body for each in both if each is not None)
         self._dead: Queue
         self._began: float | None = None
         # A walk may come across a hundred thousand letters. So it remembers keys and lineages by their hashes, 64 bits
@@ -221,7 +223,9 @@ class Letters:
             self._seen.add(key)
             if self._began is None:
                 self._began = self._clock.now() if delivery.received_at is None else delivery.received_at
-            found = read_letter(delivery, self._queue.name, self._choice.kinds, self._codecs, self._signer)
+            found = read_letter(
+                delivery, self._queue.name, self._choice.kinds, self._codecs, self._signer, largest=self._largest
+            )
             if written(found, self._began) != "after":
                 self._returning += 1
                 batch.append(found)

@@ -9,10 +9,10 @@ from dawdle._flow.hand import Hand
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.watch import Watch
 from dawdle._log import Log
-from dawdle._rules.envelope import Envelope, in_line
+from dawdle._rules.envelope import Envelope
 from dawdle._rules.verdict import Ack, Copy, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
-from dawdle.errors import BackendError
+from dawdle.errors import BackendError, in_line
 from dawdle.hooks import DeadLettered, Forwarded, Settled, VerdictName
 
 __all__ = ["Settler"]

@@ -5,6 +5,7 @@ What msgspec knows, it reads and writes itself; a pydantic model does it by its 
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -16,9 +17,10 @@ from dawdle._rules.field_types import once_a_type
 from dawdle._rules.lost import not_readable, where_not_written
 from dawdle._rules.models import Model, dump, load
 from dawdle._rules.round_trip import require_equal
+from dawdle._rules.screening import validated_json
 from dawdle._rules.telling import cause_without_data, without_data
 from dawdle.abc import Codec
-from dawdle.errors import EventError, EventTooLargeError
+from dawdle.errors import EventError, EventTooLargeError, shown
 from dawdle.events import kind_of
 
 __all__ = ["HEADROOM", "JSON", "MessagePack", "media_of", "open_event", "seal"]
@@ -61,7 +63,7 @@ class JSON:
 
     def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
         if kind_of(kind) == "pydantic":
-            return cast("type[Model]", kind).model_validate_json
+            return partial(validated_json, kind)
         return msgspec.json.Decoder(kind, dec_hook=load).decode
 
 
@@ -175,7 +177,7 @@ def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -
     media = media_of(envelope)
     codec = codecs.get(media)
     if codec is None:
-        raise EventError(f"no codec here reads {media!r}; known: {', '.join(sorted(codecs))}")
+        raise EventError(f"no codec here reads {shown(media)}; known: {', '.join(sorted(codecs))}")
     if envelope.data_base64 is not None:
         return _opened(codec, envelope.data_base64, kind)
     raw = bytes(envelope.data)
@@ -186,7 +188,7 @@ def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -
     try:
         text = msgspec.json.decode(raw, type=str)
     except msgspec.MsgspecError as error:
-        raise EventError(f"data of the type {media!r} travels as text or in data_base64: {error}") from error
+        raise EventError(f"data of the type {shown(media)} travels as text or in data_base64: {error}") from error
     return _opened(codec, text.encode(), kind)
 
 
@@ -207,7 +209,8 @@ def _opened(codec: Codec, data: bytes, kind: type[E]) -> E:
     except EventError:
         raise
     except Exception as error:  # noqa: BLE001 - raised again, as ours
-        raise _undecodable(kind, error) from cause_without_data(error)
+        told, cause = _undecodable(kind, error), cause_without_data(error)
+    raise told from cause
 
 
 def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, kind: type[E]) -> E:
@@ -215,8 +218,10 @@ def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, kin
     try:
         event: E = decoder(kind)(data)
     except Exception as error:  # noqa: BLE001 - raised again, as ours
-        raise _undecodable(kind, error) from cause_without_data(error)
-    return event
+        told, cause = _undecodable(kind, error), cause_without_data(error)
+    else:
+        return event
+    raise told from cause
 
 
 def _undecodable(kind: type[object], error: Exception) -> EventError:

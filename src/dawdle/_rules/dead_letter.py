@@ -7,19 +7,29 @@ life. What dawdle gave up starts anew, at attempt 1, for the handler that it is 
 
 import hashlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Generic, Literal
 
 import msgspec
 
 from dawdle._rules.codec import open_event
-from dawdle._rules.envelope import Envelope, aware, headers_of, moment, open_envelope, rewrite, seconds
+from dawdle._rules.envelope import (
+    ERROR_BYTES,
+    Envelope,
+    aware,
+    clip,
+    headers_of,
+    moment,
+    open_envelope,
+    rewrite,
+    seconds,
+)
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.letter import UNDECODABLE
 from dawdle._rules.packing import unpack
 from dawdle._rules.signing import Signer
 from dawdle.abc import Codec, Delivery
-from dawdle.errors import EventError
+from dawdle.errors import EventError, in_line
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # both type checkers bring it along, so that it is no dependency
@@ -74,7 +84,8 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
     """The name of the handler that gave up, and that alone runs after a redrive; None: no handler could be run."""
 
     error: str
-    """Why: the error's type and message, cut at 1 KiB; `redriven by SQS` if SQS moved it by itself."""
+    """Why: the error's type and message, cut at 1 KiB, without control characters other than tab, newline and return;
+    `redriven by SQS` if SQS moved it by itself."""
 
     attempts: int
     """The attempt in which it was given up, from 1."""
@@ -101,9 +112,10 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
     """The identity of the queue that it came from, on SQS `account/name`; None where nothing says it."""
 
     def __repr__(self) -> str:
-        whose = "" if self.handler is None else f" for {self.handler}"
+        what = f"{in_line(self.event_type)} {in_line(self.event_id)}"
+        whose = "" if self.handler is None else f" for {in_line(self.handler)}"
         when = "" if self.dead_at is None else f", dead since {self.dead_at:%Y-%m-%d %H:%M:%S%z}"
-        return f"<DeadLetter {self.event_type} {self.event_id}{whose}, attempt {self.attempts}{when}: {self.error}>"
+        return f"<DeadLetter {what}{whose}, attempt {self.attempts}{when}: {in_line(self.error, ERROR_BYTES)}>"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """Show no more to who prints field by field."""
@@ -148,14 +160,17 @@ class Refused(msgspec.Struct, frozen=True):
     reason: str
 
 
-def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[str, Codec], signer: Signer) -> Found:
+def read_letter(
+    delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[str, Codec], signer: Signer, *, largest: int
+) -> Found:
     """Return what a received message of a dead-letter queue says. Every message says something: nothing is raised.
 
+    `largest`: bytes of the largest message that its queue takes; no letter holds more than one, however it is packed.
     Whoever can write into that queue could otherwise have anything signed and run by having it redriven: with keys,
     what is not signed with one of them is no event here either.
     """
     try:
-        body = unpack(signer.unsigned(delivery.body))
+        body = unpack(signer.unsigned(delivery.body), largest)
         envelope = open_envelope(body)
     except EventError as error:
         letter = _of_no_event(delivery, queue, f"{MOVED}; {error}")
@@ -168,7 +183,7 @@ def read_letter(delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[st
         error=_error_of(envelope),
         attempts=envelope.attempt,
         event=None if is_wrapper else _event_in(envelope, kinds, codecs),
-        dead_at=None if envelope.dead is None else aware(envelope.dead),
+        dead_at=_dead_at(envelope, delivery.stored_at),
         signaled_at=None if is_wrapper or envelope.time is None else aware(envelope.time),
         headers=headers_of(body),
         queue=queue,
@@ -268,10 +283,18 @@ def _resumed(found: Found, envelope: Envelope) -> bytes:
     return rewrite(found.body, changes) if changes else found.body
 
 
+def _dead_at(envelope: Envelope, stored_at: float | None) -> datetime | None:
+    """Return when a letter was given up; no later than it was stored, or `older_than` would never reach it."""
+    if envelope.dead is not None and stored_at is not None and seconds(envelope.dead) > stored_at + ROUNDED:
+        return datetime.fromtimestamp(stored_at, UTC)
+    return None if envelope.dead is None else aware(envelope.dead)
+
+
 def _error_of(envelope: Envelope) -> str:
+    error = clip(envelope.error or "")  # whoever can write into that queue need not have cut it
     if envelope.dead is not None:
-        return envelope.error or ""
-    return MOVED if envelope.error is None else f"{MOVED}; before that: {envelope.error}"
+        return error
+    return MOVED if envelope.error is None else f"{MOVED}; before that: {error}"
 
 
 def _event_in(envelope: Envelope, kinds: Kinds, codecs: Mapping[str, Codec]) -> object | None:

@@ -14,8 +14,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from dawdle._rules.bounds import require_depth
+from dawdle._rules.foreign import as_meant, without_mark
 from dawdle._rules.telling import cause_without_data, without_data
-from dawdle.errors import LONGEST_SHOWN, ConfigurationError, EventError
+from dawdle.errors import ConfigurationError, EventError, in_line
 
 __all__ = [
     "ERROR_BYTES",
@@ -24,7 +25,6 @@ __all__ = [
     "check_headers",
     "clip",
     "headers_of",
-    "in_line",
     "moment",
     "open_envelope",
     "rewrite",
@@ -37,8 +37,10 @@ ERROR_BYTES: Final = 1024
 
 _HEADER: Final = re.compile(r"[a-z0-9]{1,20}")
 _CORE: Final = frozenset({"specversion", "id", "source", "type", "time", "datacontenttype", "data"})
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line separators, and what turns the direction of writing."""
 _NONCHARACTERS: Final = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
+_FIRST_MS: Final = -62_135_596_800_000
 _LAST_MS: Final = 253_402_300_799_000
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
@@ -90,8 +92,10 @@ def open_envelope(body: bytes) -> Envelope:
     """Return the envelope of a message's body. Raises `EventError` when it is not a CloudEvent 1.0 in JSON.
 
     Nor when it is nested too deep, which is looked at first. The whole body is UTF-8 without lone surrogates, also
-    where nobody here reads it, so that it can be written again. An attribute that is null counts as not there.
+    where nobody here reads it, so that it can be written again. What other producers write differently is read as
+    they mean it (`_rules.foreign`): a byte order mark before it, an attribute that is null, a `time` that is none.
     """
+    body = without_mark(body)
     require_depth(body)
     try:
         if not body.isascii():
@@ -99,17 +103,13 @@ def open_envelope(body: bytes) -> Envelope:
         try:
             return _reader.decode(body)
         except msgspec.ValidationError:
-            if b"null" not in body:
-                raise
-            return _reader.decode(_without_nulls(body))
+            return _reader.decode(_encode(as_meant(_attributes_of(body))))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise EventError(f"not a CloudEvent 1.0 in JSON: {without_data(error)}") from cause_without_data(error)
 
 
-def _without_nulls(body: bytes) -> bytes:
-    """Return a body without the attributes that are null; the data keeps its null."""
-    attributes = _attributes.decode(body).items()
-    return _encode({name: raw for name, raw in attributes if name == "data" or bytes(raw) != b"null"})
+def _attributes_of(body: bytes) -> dict[str, msgspec.Raw]:
+    return _attributes.decode(without_mark(body))
 
 
 def write(attributes: Mapping[str, object]) -> bytes:
@@ -129,7 +129,7 @@ def write(attributes: Mapping[str, object]) -> bytes:
 
 def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:
     """Return a copy's body: `changes` by attribute name, None removes one; all else survives to the byte."""
-    attributes: dict[str, object] = {**_attributes.decode(body)}
+    attributes: dict[str, object] = {**_attributes_of(body)}
     for name, value in changes.items():
         if value is None:
             attributes.pop(name, None)
@@ -144,7 +144,7 @@ def headers_of(body: bytes) -> dict[str, str]:
     One that is null counts as not there.
     """
     headers: dict[str, str] = {}
-    for name, raw in _attributes.decode(body).items():
+    for name, raw in _attributes_of(body).items():
         if name not in _CORE and name != "data_base64" and not name.startswith("dawdle"):
             text = bytes(raw)
             if text != b"null":
@@ -174,21 +174,16 @@ def seconds(time: datetime) -> float:
 
 
 def moment(epoch: float) -> str:
-    """Return epoch seconds as an RFC 3339 timestamp, rounded up to the millisecond."""
-    whole, ms = divmod(ceil(round(min(epoch * 1000, _LAST_MS), 3)), 1000)
-    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{ms:03d}Z"
-
-
-def in_line(text: str) -> str:
-    """Return a name that a stranger may have written as a line of a log shows it: no line breaks, and not endless."""
-    return text if len(text) <= LONGEST_SHOWN and text.isprintable() else ascii(text[:LONGEST_SHOWN])
+    """Return epoch seconds as an RFC 3339 timestamp, rounded up to the millisecond; the nearest there is, in UTC."""
+    whole, ms = divmod(ceil(round(min(max(epoch * 1000, _FIRST_MS), _LAST_MS), 3)), 1000)
+    return f"{datetime.fromtimestamp(whole, UTC).isoformat()[:19]}.{ms:03d}Z"
 
 
 def clip(text: str, limit: int = ERROR_BYTES) -> str:
     """Return `text` cut to `limit` bytes of UTF-8, whole characters only.
 
     What UTF-8 cannot carry becomes `?`, and so do control characters other than tab, newline and return: SQS takes
-    none of them, and JSON makes six bytes of each.
+    none of them, JSON makes six bytes of each, and whoever prints an error must not have its terminal steered by it.
     """
     cut = text[:limit].encode(errors="replace")[:limit].decode(errors="ignore")
     return cut if cut.isprintable() else _UNPRINTABLE.sub("?", cut)

@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from dawdle._rules.patience import needs_somebody
-from dawdle.errors import FaultKind
+from dawdle.errors import FaultKind, in_line
 
 __all__ = ["FORGOTTEN", "OVERDUE", "CallName", "FailingCalls", "Health", "QueueHealth", "health_of"]
 
@@ -30,6 +30,9 @@ _WORDS: Final[dict[CallName, str]] = {
     "release": "release",
     "renew": "lease renewal",
 }
+
+MAX_REASON_CHARACTERS: Final = 2000
+"""Of one reason: it may repeat what a server said."""
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +125,8 @@ def health_of(facts: Health, died_of: str | None) -> Health:
     if facts.listening:
         reasons += [reason for queue in facts.queues if (reason := _complaint(queue)) is not None]
     reasons += [_told(calls) for calls in facts.failing if _is_held_against(calls)]
-    return msgspec.structs.replace(facts, healthy=not reasons, reasons=tuple(reasons))
+    told = tuple(in_line(reason, MAX_REASON_CHARACTERS) for reason in reasons)
+    return msgspec.structs.replace(facts, healthy=not told, reasons=told)
 
 
 def _complaint(queue: QueueHealth) -> str | None:

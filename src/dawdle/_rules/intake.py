@@ -62,7 +62,7 @@ def open_message(body: bytes, signer: Signer, max_body: int) -> Opened | Unreada
             envelope = open_envelope(bare)
             if envelope.dead is None:
                 return Opened(bare, envelope)
-            bare = unpack(bare)
+            bare = unpack(bare, max_body)
             require_size(bare, max_body)
             envelope = open_envelope(bare)
             inner = wrapped(envelope)

@@ -105,9 +105,13 @@ def dead(reason: str, now: float) -> dict[str, object]:
 
 
 _GONE: Final[Mapping[str, object]] = dict.fromkeys(
-    ("dawdledelay", "dawdledue", "dawdletrial", "dawdlesince", "dawdledead", "dawdlequeue")
+    (
+        *("dawdledelay", "dawdledue", "dawdletrial", "dawdlesince", "dawdledead"),
+        *("dawdlequeue", "dawdlepacked"),
+    )
 )
-"""What no copy takes along: how long its original had to wait, how it was tried, and that it was dead once."""
+"""What no copy takes along: how long its original had to wait, how it was tried, that it was dead once, and that it is
+packed: only a letter is, and no letter is a message."""
 
 
 def copy_of(
@@ -147,8 +151,9 @@ def _squeezed(
     body: bytes, changes: Mapping[str, object], handler: str | None, reason: str | None, terms: Terms
 ) -> Copy:
     """Return the letter of an event that leaves no room for one: its data packed, or else whole and just as it came."""
-    packed = pack(body, changes)
-    letter = packed if len(packed) <= terms.max_body else body
+    letter = pack(body, changes)
+    if len(letter) > terms.max_body:
+        letter = rewrite(body, {"dawdlepacked": None}) if b"dawdlepacked" in body else body
     return Copy(body=letter, delay=0.0, why="dead", handler=handler, reason=reason)
 
 

@@ -7,6 +7,7 @@ could not read them and one that allows them would keep them, and `Json[...]` is
 import json
 from typing import Protocol, cast
 
+from dawdle._rules.screening import validated, validated_json
 from dawdle._rules.telling import without_data
 from dawdle.events import kind_of
 
@@ -20,10 +21,6 @@ class Model(Protocol):
     def model_dump_json(
         self, *, by_alias: bool, round_trip: bool, warnings: bool, include: set[str] | None = None
     ) -> str: ...
-    @classmethod
-    def model_validate(cls, obj: object) -> object: ...
-    @classmethod
-    def model_validate_json(cls, json_data: bytes | str) -> object: ...
 
 
 def dump(value: object) -> object:
@@ -43,14 +40,15 @@ def load(kind: type, value: object) -> object:
     if kind_of(kind) != "pydantic":
         raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
     try:
-        return _validated(cast("Model", kind), value)
+        return _validated(kind, value)
     except ValueError as error:  # pydantic's, whose text msgspec would make its own
-        raise ValueError(without_data(error, kind)) from None
+        told = without_data(error, kind)
+    raise ValueError(told)  # out here, so that it does not keep pydantic's alive, which may be large
 
 
-def _validated(model: Model, value: object) -> object:
+def _validated(kind: type, value: object) -> object:
     try:
         text = json.dumps(value)  # which carries NaN, as MessagePack does
     except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
-        return model.model_validate(value)
-    return model.model_validate_json(text)
+        return validated(kind, value)
+    return validated_json(kind, text)

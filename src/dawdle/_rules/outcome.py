@@ -8,7 +8,9 @@ from math import isfinite
 from typing import Final, cast
 
 import msgspec
+from msgspec.structs import force_setattr
 
+from dawdle._rules.envelope import clip
 from dawdle.errors import Reject, RetryLater, shown
 
 __all__ = ["Crowded", "Done", "Failed", "Interrupted", "Later", "Outcome", "Rejected", "outcome_of", "told"]
@@ -21,16 +23,21 @@ class Done(msgspec.Struct, frozen=True):
     """It returned."""
 
 
-class Failed(msgspec.Struct, frozen=True):
+class Said(msgspec.Struct, frozen=True):
+    """What a handler said of an event, as far as it travels: a stranger's event may be in it, whole."""
+
+    error: str
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "error", clip(self.error))
+
+
+class Failed(Said, frozen=True):
     """It raised, or ran out of time."""
 
-    error: str
 
-
-class Rejected(msgspec.Struct, frozen=True):
+class Rejected(Said, frozen=True):
     """It raised `Reject`, or an error that is final: never again."""
-
-    error: str
 
 
 class Later(msgspec.Struct, frozen=True):

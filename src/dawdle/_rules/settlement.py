@@ -3,6 +3,10 @@
 from typing import Literal
 
 import msgspec
+from msgspec.structs import force_setattr
+
+from dawdle._rules.envelope import clip
+from dawdle.errors import shown
 
 __all__ = ["Ack", "Copy", "Forward", "Release", "Settlement", "Terms", "Why"]
 
@@ -42,11 +46,16 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True):
     why: Why
     handler: str | None = None
     reason: str | None = None
+    """Why, as a letter, the log and the hooks tell it: cut, since a stranger's text may be in it."""
     as_is: bool = False
     """Its body was not written here and nobody answers for it: it goes out byte for byte, and is never signed."""
 
+    def __post_init__(self) -> None:
+        if self.reason is not None:
+            force_setattr(self, "reason", clip(self.reason))
+
     def __repr__(self) -> str:
-        return f"<Copy of {len(self.body)} bytes, {self.why}, in {self.delay:g} s, for {self.handler}>"
+        return f"<Copy of {len(self.body)} bytes, {self.why}, in {self.delay:g} s, for {shown(self.handler)}>"
 
     @property
     def is_letter(self) -> bool:

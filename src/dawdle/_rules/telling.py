@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-__all__ = ["cause_without_data", "without_data"]
+__all__ = ["cause_without_data", "is_pydantics", "without_data"]
 
 _Describe = Callable[..., list[dict[str, Any]]]
 
@@ -18,13 +18,16 @@ _REPEATED: Final = ("Invalid enum value", "Invalid value", "Object contains unkn
 
 _PLACE: Final = " - at `$"
 
+MAX_TOLD_ERRORS: Final = 100
+"""pydantic describes all of its errors or none, and of half a million that takes a second and 240 MB."""
+
 _TELLS_TAG: Final = "union_tag_invalid"
 """The one kind of error of pydantic's own whose message repeats what it was given."""
 
 
 def without_data(error: Exception, kind: type[object] | None = None) -> str:
     """Return what a reader said of data, without what it repeats of the data. `kind`: the type that it is not."""
-    if _is_pydantics(error):
+    if is_pydantics(error):
         return _of_pydantic(error, kind)
     text = str(error)
     if isinstance(error, msgspec.ValidationError):
@@ -37,16 +40,19 @@ def without_data(error: Exception, kind: type[object] | None = None) -> str:
 
 def cause_without_data(error: Exception) -> Exception | None:
     """Return an error as the cause of another, None if a traceback that shows it would show data."""
-    return None if _is_pydantics(error) or without_data(error) != str(error) else error
+    return None if is_pydantics(error) or without_data(error) != str(error) else error
 
 
-def _is_pydantics(error: Exception) -> bool:
+def is_pydantics(error: Exception) -> bool:
     """Whether it is pydantic's ValidationError, which is not imported for that."""
     kind = type(error)
     return kind.__name__ == "ValidationError" and hasattr(kind, "errors") and hasattr(kind, "error_count")
 
 
 def _of_pydantic(error: Exception, kind: type[object] | None) -> str:
+    count = cast("Callable[[], int]", getattr(error, "error_count"))()  # noqa: B009 - it is no attribute of every Exception
+    if count > MAX_TOLD_ERRORS:
+        return f"{count:,} mistakes in it, too many to name"
     describe = cast("_Describe", getattr(error, "errors"))  # noqa: B009 - it is no attribute of every Exception
     found = describe(include_url=False, include_context=False, include_input=False)
     fields = _fields_of(kind)

@@ -26,7 +26,7 @@ from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Out
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
 from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Terms, Why
-from dawdle._rules.trial import TRIALS, crowded, is_suspect, next_trial
+from dawdle._rules.trial import TRIALS, crowded, is_suspect, next_trial, trial_of
 from dawdle.abc import Codec
 from dawdle.errors import ConfigurationError, shown
 from dawdle.events import declaration_of
@@ -144,9 +144,11 @@ def settle(
 
 def _tried(body: bytes, envelope: Envelope, run: Run, receives: int, now: float, terms: Terms) -> Run | Settlement:
     """Return the run, or what is done before it with a message that may be what ends processes."""
-    if not terms.durable or not is_suspect(envelope, receives):
-        return Run(run.kind, run.handlers, alone=envelope.trial > 0)
-    if envelope.trial < TRIALS:
+    if not terms.durable:  # nothing comes back when its process has ended, so no trial was ever written there
+        return run
+    if not is_suspect(envelope, receives):
+        return Run(run.kind, run.handlers, alone=trial_of(envelope) > 0)
+    if trial_of(envelope) < TRIALS:
         return next_trial(body, envelope, now, terms)
     return give_up(body, envelope, f"{TRIALS} processes in a row ended while they had it alone in hand", now, terms)
 
@@ -164,7 +166,7 @@ def _unclaimed(
 ) -> Settlement:
     if not terms.shared:
         return Ack(reason)
-    since = now if envelope.since is None else seconds(envelope.since)
+    since = now if envelope.since is None else min(now, seconds(envelope.since))  # one that is to come never passes
     age = max(0.0, now - since)
     if age >= terms.unclaimed:
         return give_up(body, envelope, f"{reason}, for {terms.unclaimed:g} s", now, terms)

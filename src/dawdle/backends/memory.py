@@ -41,7 +41,8 @@ class Memory:
     - `max_delay`: seconds; without a limit as a rule, 900 to try what a delay does on SQS.
     - `max_batch`: messages in one call.
     - `dead_letters`: whether there is a queue of the same kind for what was given up.
-    - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`.
+    - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`. Its time of day is read
+      when the queue is opened, and counted on from there: one that is set anew meanwhile moves no delay.
 
     Use one in one app at a time, and in one event loop; a second opening is a `ConfigurationError`. `messages()` looks
     inside.
@@ -75,6 +76,7 @@ class Memory:
             abandonable=True,
         )
         self._clock: Clock = SystemClock() if clock is None else clock
+        self._epoch: float | None = None
         self._numbers = itertools.count(1)
         self._ready: deque[_Message] = deque()
         self._later: list[tuple[float, int, _Message]] = []
@@ -101,6 +103,8 @@ class Memory:
 
     async def __aenter__(self) -> Self:
         self._opening.begin(self)
+        if not self.messages():
+            self._set_clock()
         return self
 
     async def __aexit__(
@@ -150,13 +154,29 @@ class Memory:
         """Yield `renew` itself."""
         yield self.renew
 
+    def _set_clock(self) -> float:
+        """Read what this queue calls the time of day, only while nothing is stored; return that of the clock's zero."""
+        epoch = self._epoch = self._clock.now() - self._clock.monotonic()
+        if self._dead is not None and not self._dead.messages():
+            self._dead._epoch = epoch
+        return epoch
+
+    def _now(self) -> float:
+        """Return the time of day by this queue's own clock, which never jumps.
+
+        A message carries when it is due from one hop to the next, and waits for that by `monotonic()`. Were the time of
+        day read anew each time, a clock that is set a day back would make it wait a day longer.
+        """
+        epoch = self._set_clock() if self._epoch is None else self._epoch
+        return epoch + self._clock.monotonic()
+
     def _store(self, outgoing: Outgoing) -> Fault | None:
         if len(outgoing.body) > self.limits.max_body:
             return Fault("refused", f"{len(outgoing.body):,} bytes, and {self.limits.max_body:,} is the most")
         if not 0 <= outgoing.delay <= self.limits.max_delay:
             return Fault("refused", f"a delay of {outgoing.delay} s, and {self.limits.max_delay} is the most")
         number = next(self._numbers)
-        message = _Message(f"m{number}", outgoing, self._clock.now(), self._clock.monotonic() + outgoing.delay)
+        message = _Message(f"m{number}", outgoing, self._now(), self._clock.monotonic() + outgoing.delay)
         if outgoing.delay > 0:
             heapq.heappush(self._later, (message.due, number, message))
         else:
@@ -191,7 +211,7 @@ class Memory:
             body=message.body,
             receives=message.receives,
             stored_at=message.stored_at,
-            received_at=self._clock.now(),
+            received_at=self._now(),
             group=message.group,
         )
 

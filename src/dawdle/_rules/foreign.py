@@ -1,0 +1,61 @@
+"""How other producers write what ours never does, and what they mean by it. Bytes and attributes in and out.
+
+A byte order mark before the body, an attribute that is null, a leap second, 24:00: each has one meaning. A `time` that
+cannot be read has none; and since no handler is run or kept back by it, it costs the event nothing but its `time`.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+__all__ = ["as_meant", "without_mark"]
+
+_MARK: Final = b"\xef\xbb\xbf"
+
+_STEERING: Final = ("dawdledue", "dawdlesince", "dawdledead")
+"""Times by which something is decided: one that cannot be read stays, and the event is refused for it."""
+
+_TURN: Final = re.compile(
+    r"(?P<day>\d{4}-\d\d-\d\d)[Tt ](?:(?P<midnight>24:00:00(?:\.0+)?)|(?P<minute>\d\d:\d\d):60)(?P<rest>.*)", re.ASCII
+)
+"""The two times of day that RFC 3339 or ISO 8601 has and Python has not: the end of a day, and a leap second."""
+
+
+def without_mark(body: bytes) -> bytes:
+    """Return a body without the byte order mark that .NET, for one, writes before it."""
+    return body.removeprefix(_MARK)
+
+
+def as_meant(attributes: Mapping[str, msgspec.Raw]) -> dict[str, object]:
+    """Return a message's attributes as far as they mean something: none that is null, and times that can be read.
+
+    The data keeps its null. What is still wrong then is wrong.
+    """
+    meant: dict[str, object] = {
+        name: raw for name, raw in attributes.items() if name == "data" or bytes(raw) != b"null"
+    }
+    for name in ("time", *_STEERING):
+        if name in meant:
+            time = _time(attributes[name])
+            if time is not None:
+                meant[name] = time
+            elif name not in _STEERING:
+                del meant[name]
+    return meant
+
+
+def _time(raw: msgspec.Raw) -> datetime | None:
+    """Return the time that an attribute says, None if it says none. A leap second is the second after it."""
+    try:
+        text = msgspec.json.decode(raw, type=str)
+        turn = _TURN.fullmatch(text)
+        if turn is None:
+            return msgspec.convert(text, datetime)
+        if turn["midnight"]:
+            return msgspec.convert(f"{turn['day']}T00:00:00{turn['rest']}", datetime) + timedelta(days=1)
+        return msgspec.convert(f"{turn['day']}T{turn['minute']}:59{turn['rest']}", datetime) + timedelta(seconds=1)
+    except (msgspec.MsgspecError, OverflowError):
+        return None
