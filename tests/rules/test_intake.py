@@ -30,7 +30,9 @@ def wrap(body, reason="x", **terms):
 
 
 def by_redrive(body):
-    return redriven(read_letter(Delivery("r", "k", body), "default", Kinds(ROSTER), CODECS, Signer(None), largest=1_048_576))
+    return redriven(
+        read_letter(Delivery("r", "k", body), "default", Kinds(ROSTER), CODECS, Signer(None), largest=1_048_576)
+    )
 
 
 @given(LIVING)

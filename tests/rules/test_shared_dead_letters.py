@@ -45,7 +45,12 @@ def test_so_does_a_letter_for_which_no_handler_could_be_run(given_attributes, ga
     for verdict in (unreadable(body, open_envelope(body), "x", NOW, terms), undecodable(garbage, "k", "x", NOW, terms)):
         (letter,) = verdict.copies
         found = read_letter(
-            Delivery("r", "k", letter.body), "default", choose("", (), ROSTER).kinds, CODECS, Signer(None)
+            Delivery("r", "k", letter.body),
+            "default",
+            choose("", (), ROSTER).kinds,
+            CODECS,
+            Signer(None),
+            largest=1_048_576,
         )
         assert found.letter.origin == MINE
         assert b"dawdlequeue" not in redriven(found).body or b"dawdlequeue" in garbage
