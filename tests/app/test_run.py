@@ -1,5 +1,6 @@
 """run() is a worker's whole main: real processes, real signals."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -201,3 +202,134 @@ async def test_an_app_that_dies_raises_from_run(worker):
     _, err = one.process.communicate(timeout=20)
     assert one.process.returncode == 1
     assert "ZeroDivisionError: a bug in dawdle" in err
+
+
+ENTERS = """
+from contextlib import asynccontextmanager
+
+@asynccontextmanager
+async def lifespan(app):
+    print("ready")
+    {body}
+    yield
+    print("lifespan left")
+
+if __name__ == "__main__":
+    dawdle.Dawdle(queue, lifespan=lifespan, grace={grace}).run()
+    print("ended")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_is_obeyed_while_the_app_is_being_entered(worker, number):
+    one = worker(
+        ENTERS.format(
+            grace=25,
+            body="""
+    try:
+        while True:
+            await asyncio.sleep(0.05)
+    finally:
+        await asyncio.sleep(0.1)
+        print("closed")
+""",
+        )
+    )
+    one.ready()
+    code, out, err, took = one.end(number)
+    assert (code, out) == (0, "closed\nended\n"), err
+    assert took < 5
+
+
+async def test_a_signal_is_obeyed_while_the_queue_is_being_opened(worker):
+    one = worker(
+        """
+        class Slow(Memory):
+            async def __aenter__(self):
+                print("ready")
+                await asyncio.sleep(3600)
+
+        dawdle.Dawdle(Slow()).run()
+        print("ended")
+        """
+    )
+    one.ready()
+    code, out, err, took = one.end(signal.SIGTERM)
+    assert (code, out) == (0, "ended\n"), err
+    assert took < 5
+
+
+IGNORES = """
+    while True:
+        try:
+            await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            print("go on")
+"""
+
+
+@pytest.mark.parametrize(("grace", "signals"), [(0.3, 1), (600, 2)])
+async def test_entering_that_ignores_its_cancellation_does_not_hold_the_process(worker, grace, signals):
+    one = worker(ENTERS.format(grace=grace, body=IGNORES))
+    one.ready()
+    code, out, err, took = one.end(*[signal.SIGTERM] * signals)
+    assert (code, out) == (0, "go on\n"), err
+    assert "ending the process while what enters the app still runs" in err
+    assert took < 5
+
+
+async def test_a_lifespan_that_goes_on_although_it_was_cancelled_is_left(worker):
+    body = """
+    try:
+        await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        print("go on")
+"""
+    one = worker(ENTERS.format(grace=25, body=body))
+    one.ready()
+    code, out, err, took = one.end(signal.SIGTERM)
+    assert (code, out) == (0, "go on\nlifespan left\nended\n"), err
+    assert took < 5
+
+
+async def test_a_thread_of_asyncio_that_hangs_does_not_hold_the_process(worker):
+    one = worker(ENTERS.format(grace=0.3, body="await asyncio.to_thread(time.sleep, 600)"))
+    one.ready()
+    code, _, err, took = one.end(signal.SIGTERM)
+    assert code == 0, err
+    assert took < 10
+
+
+WRONG_PLACE = """
+import warnings
+
+warnings.simplefilter("error")
+
+def try_it():
+    try:
+        dawdle.Dawdle(queue).run()
+    except dawdle.ConfigurationError as error:
+        print(error)
+
+async def main():
+    try_it()
+
+{call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("asyncio.run(main())", "one runs here already.*write `async with app:`"),
+        (
+            "import threading\nt = threading.Thread(target=try_it, name='web'); t.start(); t.join()",
+            "main thread only, and this is thread 'web': call it in the main thread",
+        ),
+    ],
+)
+async def test_run_says_what_to_do_where_it_cannot_work(worker, call, told):
+    one = worker(WRONG_PLACE.format(call=call))
+    out, err = one.process.communicate(timeout=20)
+    assert re.search(told, out), err
+    assert err == ""

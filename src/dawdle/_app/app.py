@@ -160,11 +160,12 @@ class Dawdle(DeadLetterCalls):
             _loops.left(self)
 
     def run(self) -> None:
-        """Be a worker's whole main: enter, work until SIGTERM or SIGINT, leave. Not async.
+        """Be a worker's whole main: enter, work until SIGTERM or SIGINT, leave. Not async, and in the main thread.
 
-        Raises what the app died of. A second signal ends the grace.
+        Raises what the app died of, and `ConfigurationError` in another thread or where an event loop runs. A signal
+        while the app is being entered cancels that. A second signal ends the grace.
         """
-        work_until_signal(self)
+        work_until_signal(self, self._settings.grace)
 
     async def signal(
         self,
