@@ -9,6 +9,7 @@ import threading
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
+from dawdle._flow.inside import outside
 from dawdle.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -101,9 +102,11 @@ def elsewhere(app: "Dawdle", loop: asyncio.AbstractEventLoop) -> str:
 
 
 def _forget_all() -> None:
-    """Begin anew in a forked child: the loops of its parent run in the parent."""
+    """Begin anew in a forked child: the loops of its parent run in the parent, and so does the handler that forked."""
     global _entries, _lock, _forked
     _entries, _lock, _forked = (), threading.Lock(), True
+    outside()
+    _lifespan.set(None)
 
 
 if hasattr(os, "register_at_fork"):  # Windows does not fork

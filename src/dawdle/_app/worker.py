@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from dawdle._app.loops import loop_here
-from dawdle._app.signals import on_signal
+from dawdle._app.signals import as_before_in_children, on_signal
 from dawdle._log import Log
 from dawdle.errors import ConfigurationError
 
@@ -33,7 +33,8 @@ def work_until_signal(app: "Dawdle", grace: float) -> None:
     over, the process ends without them.
     """
     _refuse_wrong_place()
-    asyncio.run(_Worker(app, grace).work())
+    with as_before_in_children():
+        asyncio.run(_Worker(app, grace).work())
 
 
 def _refuse_wrong_place() -> None:
