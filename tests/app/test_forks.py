@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-from tests.app.test_run import worker  # noqa: F401 - a fixture
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.anyio,
@@ -127,31 +125,31 @@ async def run_it(worker, helper, body, kind):
 
 @pytest.mark.parametrize("kind", ["async def", "def"])
 @pytest.mark.parametrize("number", ["SIGTERM", "SIGINT"])
-async def test_a_signal_ends_the_child_and_does_not_stop_the_worker(worker, kind, number):  # noqa: F811
+async def test_a_signal_ends_the_child_and_does_not_stop_the_worker(worker, kind, number):
     lines, err = await run_it(worker, TERMINATED, f"terminated(signal.{number})", kind)
     code = -15 if number == "SIGTERM" else 1
     assert lines == [f"child ended with {code}", "handled", "left 0", "ended"], err
 
 
 @pytest.mark.parametrize("kind", ["async def", "def"])
-async def test_a_pool_is_terminated_and_the_worker_goes_on(worker, kind):  # noqa: F811
+async def test_a_pool_is_terminated_and_the_worker_goes_on(worker, kind):
     lines, err = await run_it(worker, POOL, "pooled()", kind)
     assert lines == ["0 1 4 9", "handled", "left 0", "ended"], err
 
 
 @pytest.mark.parametrize("kind", ["async def", "def"])
-async def test_a_bare_fork_ends_by_its_signal(worker, kind):  # noqa: F811
+async def test_a_bare_fork_ends_by_its_signal(worker, kind):
     lines, err = await run_it(worker, BARE, "bare()", kind)
     assert lines == ["child ended with 15", "handled", "left 0", "ended"], err
 
 
 @pytest.mark.parametrize("kind", ["async def", "def"])
-async def test_a_child_has_no_app_and_may_enter_its_own(worker, kind):  # noqa: F811
+async def test_a_child_has_no_app_and_may_enter_its_own(worker, kind):
     lines, err = await run_it(worker, INHERITS, "inherits()", kind)
     assert lines[:6] == [*["NoAppError"] * 2, *["ConfigurationError"] * 2, "str", "child ended with 0"], (lines, err)
 
 
-async def test_a_child_that_is_terminated_as_it_is_born_does_not_stop_the_worker(worker):  # noqa: F811
+async def test_a_child_that_is_terminated_as_it_is_born_does_not_stop_the_worker(worker):
     """300 forks, each with a signal at once: many come before the child is Python again."""
     body = "born()"
     helper = """
@@ -167,4 +165,3 @@ def born():
 """
     lines, err = await run_it(worker, helper, body, "def")
     assert lines == ["handled", "left 0", "ended"], err
-

@@ -2,10 +2,7 @@
 
 import re
 import signal
-import subprocess
 import sys
-import textwrap
-import time
 
 import pytest
 
@@ -14,52 +11,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send SIGTERM to one process"),
 ]
-
-WORKER = """
-import asyncio, time
-import dawdle, msgspec
-from dawdle.backends.memory import Memory
-
-class Placed(msgspec.Struct):
-    seconds: float
-
-queue = Memory()
-"""
-
-
-class Worker:
-    def __init__(self, path, body):
-        path.write_text(WORKER + textwrap.dedent(body))
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def ready(self):
-        assert self.process.stdout.readline() == "ready\n"
-
-    def end(self, *signals, pause=0.1):
-        started = time.monotonic()
-        for number in signals:
-            self.process.send_signal(number)
-            time.sleep(pause)
-        out, err = self.process.communicate(timeout=20)
-        return self.process.returncode, out, err, time.monotonic() - started
-
-
-@pytest.fixture
-def worker(tmp_path):
-    workers = []
-
-    def start(body):
-        workers.append(Worker(tmp_path / "worker.py", body))
-        return workers[-1]
-
-    yield start
-    for each in workers:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.communicate()
-
 
 SLEEPS = """
 from contextlib import asynccontextmanager
@@ -333,3 +284,34 @@ async def test_run_says_what_to_do_where_it_cannot_work(worker, call, told):
     out, err = one.process.communicate(timeout=20)
     assert re.search(told, out), err
     assert err == ""
+
+
+NO_HANDLER = """
+from contextlib import asynccontextmanager
+import logging, os, signal
+
+logging.basicConfig(level=logging.INFO)
+
+@asynccontextmanager
+async def lifespan(app):
+    {registers}
+    yield
+    print("left")
+
+async def handler(event: Placed): ...
+
+dawdle.Dawdle(queue, lifespan=lifespan, start_listener={listens}).run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("registers", "listens", "warned"),
+    [("pass", True, True), ("app.register(handler)", True, False), ("pass", False, False)],
+)
+async def test_a_worker_without_a_handler_says_so(worker, registers, listens, warned):
+    registers += "; asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)"
+    one = worker(NO_HANDLER.format(registers=registers, listens=listens))
+    out, err = one.process.communicate(timeout=20)
+    assert (one.process.returncode, out) == (0, "left\n"), err
+    assert ("this worker receives nothing until one is: did you call dawdle.discover(" in err) is warned
+    assert "dawdle started: queue 'default' on Memory" in err

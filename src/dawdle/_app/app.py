@@ -12,6 +12,7 @@ from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.options import Headers, Lifespan, Settings
 from dawdle._app.signaling import Signaling, event_id_of, require_group
+from dawdle._app.start_log import StartLog
 from dawdle._app.worker import work_until_signal
 from dawdle._flow.house import House
 from dawdle._flow.inside import inside
@@ -45,7 +46,8 @@ class Dawdle(DeadLetterCalls):
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
     entered in one task and left in another, and entered again after it was left.
 
-    - `backend`: the queue; without it what `DAWDLE_BACKEND` says, and else `Memory()`.
+    - `backend`: the queue; without it what `DAWDLE_BACKEND` says, else SQS if `DAWDLE_SQS_QUEUE_URL` is set, and else
+      `Memory()`.
     - `registry`: the handlers; without it those of `dawdle.on_event`.
     - `start_listener`: whether to handle events; without it what `DAWDLE_START_LISTENER` says, and else true. An
       app without any handler does not receive.
@@ -106,6 +108,7 @@ class Dawdle(DeadLetterCalls):
         self._roster = Roster(self._settings.registry)
         self._watch = Watch(hooks)
         self._signaling = Signaling(self._settings, self._roster, self._watch)
+        self._start_log = StartLog(self._roster)
         self._house: House | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
         self._open = False  # whether the house has queues and handlers to ask: not yet while its queue is being opened
@@ -121,6 +124,7 @@ class Dawdle(DeadLetterCalls):
             raise ConfigurationError(f"{self!r} is entered already: leave it first, or make another")
         self._check_queues()
         self._loop, self._open = asyncio.get_running_loop(), False
+        self._start_log.entering()
         settings = self._settings
         try:
             self._house = house = House(
@@ -144,7 +148,9 @@ class Dawdle(DeadLetterCalls):
             _loops.left(self)
             raise
         if settings.start_listener:
+            self._start_log.listens()
             await house.start_listener()
+        self._start_log.entered(settings.backend, _DEFAULT)
         return self
 
     async def __aexit__(
@@ -165,7 +171,7 @@ class Dawdle(DeadLetterCalls):
         Raises what the app died of, and `ConfigurationError` in another thread or where an event loop runs. A signal
         while the app is being entered cancels that. A second signal ends the grace.
         """
-        work_until_signal(self, self._settings.grace)
+        work_until_signal(self, self._settings.grace, self._start_log.worker_entered)
 
     async def signal(
         self,
@@ -210,6 +216,8 @@ class Dawdle(DeadLetterCalls):
                 await house.run_direct(line, handlers, open_envelope(body), body, event)
                 return event_id
         await self._signaling.store(line, body, seconds, event, event_id, group)
+        if self._start_log.waits_for_signal:
+            self._start_log.signaled(line)
         return event_id
 
     async def signal_many(
@@ -229,7 +237,10 @@ class Dawdle(DeadLetterCalls):
         before any is stored; `SignalError` says which events are stored, which are not, and which may or may not be.
         """
         line, seconds = self._queue(queue), self._signaling.delay(delay, at)
-        return await self._signaling.store_all(line, events, seconds, headers, group)
+        ids = await self._signaling.store_all(line, events, seconds, headers, group)
+        if ids and self._start_log.waits_for_signal:
+            self._start_log.signaled(line)
+        return ids
 
     def register(self, handler: Callable[..., object], *types: type, **options: Unpack[HandlerOptions]) -> None:
         """Add a handler to this app only: a function, a bound method, anything that is called with an event.
@@ -250,7 +261,9 @@ class Dawdle(DeadLetterCalls):
 
     async def start_listener(self) -> None:
         """Begin to handle events; does nothing where that is so already."""
-        await self._running().start_listener()
+        house = self._running()
+        self._start_log.listens()
+        await house.start_listener()
 
     async def stop_listener(self) -> None:
         """Receive no more, and return when what is in hand is settled, after `grace` at the latest.

@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
 from dawdle._app.loops import loop_here
@@ -25,7 +25,7 @@ THREAD_STOP_SECONDS: Final = 5.0
 """How long threads of `asyncio.to_thread` may hold the process when all else is over, and the grace is too."""
 
 
-def work_until_signal(app: "Dawdle", grace: float) -> None:
+def work_until_signal(app: "Dawdle", grace: float, entered: Callable[[], None]) -> None:
     """Enter the app, work until SIGTERM or SIGINT or until it dies, leave it; a second signal ends the grace.
 
     Raises what the app died of, and `ConfigurationError` where it cannot work. The thread of a `def` handler cannot be
@@ -34,7 +34,7 @@ def work_until_signal(app: "Dawdle", grace: float) -> None:
     """
     _refuse_wrong_place()
     with as_before_in_children():
-        asyncio.run(_Worker(app, grace).work())
+        asyncio.run(_Worker(app, grace, entered).work())
 
 
 def _refuse_wrong_place() -> None:
@@ -47,8 +47,9 @@ def _refuse_wrong_place() -> None:
     here = threading.current_thread()
     if here is not threading.main_thread():
         raise ConfigurationError(
-            f"run() waits for SIGTERM, which Python delivers to the main thread only, and this is thread {here.name!r}: "
-            f"call it in the main thread, or asyncio.run(…) here a coroutine with `async with app:` and end that yourself"
+            f"run() waits for SIGTERM, which Python delivers to the main thread only, and this is thread "
+            f"{here.name!r}: call it in the main thread, or asyncio.run(…) here a coroutine with `async with app:` and "
+            f"end that yourself"
         )
 
 
@@ -58,8 +59,9 @@ class _Worker:
     entering ──► working ──► leaving ──► over      a first signal leads on from each; a second ends the grace
     """
 
-    def __init__(self, app: "Dawdle", grace: float) -> None:
+    def __init__(self, app: "Dawdle", grace: float, entered: Callable[[], None]) -> None:
         self._app = app
+        self._entered = entered
         self._grace = grace
         self._loop: asyncio.AbstractEventLoop
         self._asked: asyncio.Event
@@ -73,6 +75,7 @@ class _Worker:
         try:
             with on_signal(self._ask):
                 if await self._enter():
+                    self._entered()
                     await self._work_until_asked()
         except BaseException as error:
             died = error
@@ -100,15 +103,17 @@ class _Worker:
 
     async def _enter(self) -> bool:
         """Enter the app. False when a signal came first: then entering was cancelled, and nothing is left to leave."""
+        entering = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as self._entering:
+            async with entering:
+                self._entering = entering
                 await self._app.__aenter__()
         except TimeoutError:
-            if not self._entering.expired():
+            if not entering.expired():
                 raise
             return False
         finally:
-            entering, self._entering = self._entering, None
+            self._entering = None
         if entering.expired():  # it was entered all the same
             await self._app.__aexit__(None, None, None)
             return False
