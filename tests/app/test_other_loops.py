@@ -82,6 +82,27 @@ async def test_what_is_awaited_in_another_loop_raises_at_once(running, registry,
         assert len(queue.messages()) == 1
 
 
+async def test_a_look_at_dead_letters_that_began_here_does_not_go_on_in_another_loop(running):
+    async with running() as app:
+        letters = app.dead_letters()
+
+        async def look():
+            return [letter async for letter in letters]
+
+        error = await in_a_thread(lambda: asyncio.run(look()))
+        assert isinstance(error, ConfigurationError)
+        assert "dawdle.from_thread.signal(…)" in str(error)
+        assert [letter async for letter in app.dead_letters()] == []
+
+
+async def test_a_handler_is_registered_in_any_thread(running):
+    async def handler(event: Placed): ...
+
+    async with running() as app:
+        assert await in_a_thread(lambda: app.register(handler, queue="default")) is None
+        assert app.handler_count(Placed) == 1
+
+
 async def test_a_def_handler_that_runs_a_loop_of_its_own_is_told_how_to_signal(registry):
     told = []
 

@@ -118,10 +118,7 @@ class Dawdle(DeadLetterCalls):
         return f"<Dawdle on {type(self._settings.backend).__name__} at {id(self):#x}, {state}>"
 
     async def __aenter__(self) -> Self:
-        if self._loop is not None:
-            if self._loop.is_closed():
-                raise ConfigurationError(_loops.elsewhere(self, self._loop))
-            raise ConfigurationError(f"{self!r} is entered already: leave it first, or make another")
+        _loops.require_not_entered(self, self._loop)
         self._check_queues()
         self._loop, self._open = asyncio.get_running_loop(), False
         self._start_log.entering()

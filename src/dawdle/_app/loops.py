@@ -15,7 +15,7 @@ from dawdle.errors import ConfigurationError
 if TYPE_CHECKING:
     from dawdle._app.app import Dawdle
 
-__all__ = ["Entry", "apps_in", "entered", "entries", "left", "lifespan_here", "loop_here", "require_loop"]
+__all__ = ["Entry", "apps_in", "entered", "entries", "left", "lifespan_here", "loop_here", "require_loop", "require_not_entered"]
 
 
 class Entry(NamedTuple):
@@ -82,10 +82,19 @@ def require_loop(app: "Dawdle", loop: asyncio.AbstractEventLoop) -> None:
     A future of another loop would be waited for without end: whatever completes it does not wake this loop.
     """
     if loop_here() is not loop:
-        raise ConfigurationError(elsewhere(app, loop))
+        raise ConfigurationError(_elsewhere(app, loop))
 
 
-def elsewhere(app: "Dawdle", loop: asyncio.AbstractEventLoop) -> str:
+def require_not_entered(app: "Dawdle", loop: asyncio.AbstractEventLoop | None) -> None:
+    """Raise `ConfigurationError` for an app that is entered, be it in a loop that is closed by now."""
+    if loop is None:
+        return
+    if loop.is_closed():
+        raise ConfigurationError(_elsewhere(app, loop))
+    raise ConfigurationError(f"{app!r} is entered already: leave it first, or make another")
+
+
+def _elsewhere(app: "Dawdle", loop: asyncio.AbstractEventLoop) -> str:
     """Return what is said of an app to code in another event loop than the app's."""
     if loop.is_closed():
         return (
