@@ -24,6 +24,9 @@ _log = Log(__name__)
 THREAD_STOP_SECONDS: Final = 5.0
 """How long threads of `asyncio.to_thread` may hold the process when all else is over, and the grace is too."""
 
+_STILL_ENTERING: Final = "the app is still being entered; that ignores its cancellation"
+_STILL_HELD: Final = "a thread of asyncio.to_thread, or a task that ignores its cancellation, still runs"
+
 
 def work_until_signal(app: "Dawdle", grace: float, entered: Callable[[], None]) -> None:
     """Enter the app, work until SIGTERM or SIGINT or until it dies, leave it; a second signal ends the grace.
@@ -67,6 +70,7 @@ class _Worker:
         self._asked: asyncio.Event
         self._ends_by: float | None = None
         self._entering: asyncio.Timeout | None = None
+        self._still_entering: asyncio.TimerHandle | None = None
 
     async def work(self) -> None:
         """Work, and see to it that what nothing can end does not hold the process either."""
@@ -90,7 +94,7 @@ class _Worker:
             _log.warning("a second signal: the grace is over")
             self._app.hurry()
             if self._entering is not None:
-                _end_without(["what enters the app"], None)
+                _end_process(_STILL_ENTERING, None)
             return
         self._asked.set()
         self._ends_by = self._loop.time() + self._grace
@@ -99,7 +103,7 @@ class _Worker:
             return
         _log.info("asked to stop while the app is being entered: entering is cancelled")
         self._entering.reschedule(self._loop.time())
-        self._loop.call_at(self._ends_by, _end_without, ["what enters the app"], None)
+        self._still_entering = self._loop.call_at(self._ends_by, _end_process, _STILL_ENTERING, None)
 
     async def _enter(self) -> bool:
         """Enter the app. False when a signal came first: then entering was cancelled, and nothing is left to leave."""
@@ -114,6 +118,8 @@ class _Worker:
             return False
         finally:
             self._entering = None
+            if self._still_entering is not None:
+                self._still_entering.cancel()
         if entering.expired():  # it was entered all the same
             await self._app.__aexit__(None, None, None)
             return False
@@ -131,16 +137,20 @@ class _Worker:
             await self._app.__aexit__(None, None, None)
 
     def _hold_no_longer(self, died: BaseException | None) -> None:
-        """End the process, after the grace, if threads that were given to asyncio hold its loop."""
+        """End the process, after the grace, if a thread or a task that is not the app's holds its loop."""
         least = self._loop.time() + THREAD_STOP_SECONDS
-        self._loop.call_at(max(least, self._ends_by or 0), _end_without, ["a thread of asyncio.to_thread"], died)
+        self._loop.call_at(max(least, self._ends_by or 0), _end_process, _STILL_HELD, died)
 
 
 def _end_without(held: Sequence[str], died: BaseException | None) -> None:
     """End the process now if something still runs: neither asyncio nor the interpreter would end before it does."""
-    if not held:
-        return
-    _log.error("ending the process while %s still runs; what it has in hand runs again elsewhere", ", ".join(held))
+    if held:
+        running = ", ".join(held)
+        _end_process(f"{running} still runs; an event that it has not finished is handled again elsewhere", died)
+
+
+def _end_process(why: str, died: BaseException | None) -> None:
+    _log.error("ending the process while %s", why)
     if died is not None:
         traceback.print_exception(died)
     logging.shutdown()
