@@ -179,3 +179,24 @@ def test_where_an_app_is_entered_in_another_loop_the_error_says_so():
     finally:
         own.close()
         other.close()
+
+
+async def test_a_thread_ends_the_grace_of_a_leaving(registry):
+    started = asyncio.Event()
+
+    @registry.on_event
+    async def handler(event: Placed):
+        started.set()
+        await asyncio.sleep(3600)
+
+    queue = Memory()
+    app = Dawdle(queue, registry=registry, grace=3600)
+    await app.__aenter__()
+    await app.signal(Placed())
+    await started.wait()
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await asyncio.sleep(0.01)
+    timer = threading.Timer(0.1, app.hurry)
+    timer.start()
+    await asyncio.wait_for(leaving, SOON)
+    assert len(queue.messages()) == 1

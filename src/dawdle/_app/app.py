@@ -300,9 +300,9 @@ class Dawdle(DeadLetterCalls):
         await self._running().ended()
 
     def hurry(self) -> None:
-        """End the grace of a leaving that is under way."""
-        if self._house is not None:
-            self._house.hurry()
+        """End the grace of a leaving that is under way; from any thread."""
+        if self._house is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._house.hurry)
 
     def handlers_that_run(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
