@@ -15,7 +15,17 @@ from dawdle.errors import ConfigurationError
 if TYPE_CHECKING:
     from dawdle._app.app import Dawdle
 
-__all__ = ["Entry", "apps_in", "entered", "entries", "left", "lifespan_here", "loop_here", "require_loop", "require_not_entered"]
+__all__ = [
+    "Entry",
+    "apps_in",
+    "entered",
+    "entries",
+    "left",
+    "lifespan_here",
+    "loop_here",
+    "require_loop",
+    "require_not_entered",
+]
 
 
 class Entry(NamedTuple):

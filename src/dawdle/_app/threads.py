@@ -60,7 +60,7 @@ def do_in_loop(app: "Dawdle | None", make: "Callable[[Dawdle], Coroutine[object,
 
 
 def _entry_of(app: "Dawdle | None") -> loops.Entry:
-    """Return the app that is meant: the one given, else that of this thread's handler or lifespan, else the only one."""
+    """Return the app that is meant: the one given, or of this thread's handler, or the only one, or of its lifespan."""
     where = inside()
     if app is None and where is not None:
         app = cast("Dawdle", where.app)
