@@ -24,7 +24,8 @@ ROOMS = {
     "backends": {"abc", "errors", "_log", "backends"},
     "_app": {"_app", "_flow", "_rules", "backends", *GROUND},
     "testing": {"testing", "backends", "dawdle", *GROUND},
-    "__init__": {"_app", "_rules", *GROUND},
+    "from_thread": {"_app", "errors"},
+    "__init__": {"_app", "_rules", "from_thread", *GROUND},
 }
 
 
@@ -92,6 +93,7 @@ def test_the_public_names_are_those_of_the_design():
         "current",
         "discover",
         "event",
+        "from_thread",
         "on_event",
         "signal",
         "signal_many",

@@ -3,6 +3,7 @@
 The public names, nothing else.
 """
 
+from dawdle import from_thread as from_thread
 from dawdle._app.app import Dawdle as Dawdle
 from dawdle._app.app import default_registry as _default_registry
 from dawdle._app.current import current as current

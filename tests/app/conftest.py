@@ -1,5 +1,9 @@
 """The app is tested on a held clock, without sleep, and leaves no task behind."""
 
+import subprocess
+import sys
+import textwrap
+import time
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -55,3 +59,49 @@ def running(make_app):
 def letters(queue):
     """Read what is in the dead-letter queue."""
     return lambda: [msgspec.json.decode(body) for body in queue.dead_letters.messages()]
+
+
+WORKER = """
+import asyncio, time
+import dawdle, msgspec
+from dawdle.backends.memory import Memory
+
+class Placed(msgspec.Struct):
+    seconds: float
+
+queue = Memory()
+"""
+
+
+class Worker:
+    def __init__(self, path, body):
+        path.write_text(WORKER + textwrap.dedent(body))
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def ready(self):
+        assert self.process.stdout.readline() == "ready\n"
+
+    def end(self, *signals, pause=0.1):
+        started = time.monotonic()
+        for number in signals:
+            self.process.send_signal(number)
+            time.sleep(pause)
+        out, err = self.process.communicate(timeout=20)
+        return self.process.returncode, out, err, time.monotonic() - started
+
+
+@pytest.fixture
+def worker(tmp_path):
+    workers = []
+
+    def start(body):
+        workers.append(Worker(tmp_path / "worker.py", body))
+        return workers[-1]
+
+    yield start
+    for each in workers:
+        if each.process.poll() is None:
+            each.process.kill()
+            each.process.communicate()

@@ -227,10 +227,10 @@ async def test_an_event_that_comes_when_its_queue_is_closed_is_refused(make_app,
     await app.__aenter__()
     house = app._house
     await app.__aexit__(None, None, None)
-    app._entered = True  # as in the last turn of leaving
+    app._loop = asyncio.get_running_loop()  # as in the last turn of leaving
     with pytest.raises(SignalError):
         await app.signal(Placed(), direct=True)
-    app._entered = False
+    app._loop = None
     assert house is not None
     assert not seen
 

@@ -27,6 +27,30 @@ async def test_dawdle_backend_names_the_backend(monkeypatch, name, kind):
     assert type(Dawdle()._settings.backend) is kind
 
 
+ORDERS = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
+
+
+async def test_a_queue_url_of_sqs_alone_means_sqs(monkeypatch, caplog):
+    monkeypatch.setenv("DAWDLE_SQS_QUEUE_URL", ORDERS)
+    assert repr(Dawdle()._settings.backend) == f"<SQS {ORDERS}>"
+    assert type(Dawdle(Memory())._settings.backend) is Memory
+    monkeypatch.setenv("DAWDLE_BACKEND", "sqs")
+    assert repr(Dawdle()._settings.backend) == f"<SQS {ORDERS}>"
+    assert caplog.messages == []
+    monkeypatch.setenv("DAWDLE_BACKEND", " ")
+    monkeypatch.setenv("DAWDLE_SQS_QUEUE_URL", " ")
+    assert type(Dawdle()._settings.backend) is Memory
+
+
+@pytest.mark.parametrize("name", ["memory", "local"])
+async def test_memory_beside_a_queue_url_stays_memory_and_says_so(monkeypatch, caplog, name):
+    monkeypatch.setenv("DAWDLE_SQS_QUEUE_URL", ORDERS)
+    monkeypatch.setenv("DAWDLE_BACKEND", name)
+    assert type(Dawdle()._settings.backend) is Memory
+    (line,) = caplog.messages
+    assert line.startswith(f"DAWDLE_BACKEND={name}, so events stay in this process and DAWDLE_SQS_QUEUE_URL is not")
+
+
 @pytest.mark.parametrize(
     ("name", "match"),
     [

@@ -1,10 +1,8 @@
 """run() is a worker's whole main: real processes, real signals."""
 
+import re
 import signal
-import subprocess
 import sys
-import textwrap
-import time
 
 import pytest
 
@@ -13,52 +11,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send SIGTERM to one process"),
 ]
-
-WORKER = """
-import asyncio, time
-import dawdle, msgspec
-from dawdle.backends.memory import Memory
-
-class Placed(msgspec.Struct):
-    seconds: float
-
-queue = Memory()
-"""
-
-
-class Worker:
-    def __init__(self, path, body):
-        path.write_text(WORKER + textwrap.dedent(body))
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def ready(self):
-        assert self.process.stdout.readline() == "ready\n"
-
-    def end(self, *signals, pause=0.1):
-        started = time.monotonic()
-        for number in signals:
-            self.process.send_signal(number)
-            time.sleep(pause)
-        out, err = self.process.communicate(timeout=20)
-        return self.process.returncode, out, err, time.monotonic() - started
-
-
-@pytest.fixture
-def worker(tmp_path):
-    workers = []
-
-    def start(body):
-        workers.append(Worker(tmp_path / "worker.py", body))
-        return workers[-1]
-
-    yield start
-    for each in workers:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.communicate()
-
 
 SLEEPS = """
 from contextlib import asynccontextmanager
@@ -201,3 +153,166 @@ async def test_an_app_that_dies_raises_from_run(worker):
     _, err = one.process.communicate(timeout=20)
     assert one.process.returncode == 1
     assert "ZeroDivisionError: a bug in dawdle" in err
+
+
+ENTERS = """
+from contextlib import asynccontextmanager
+
+@asynccontextmanager
+async def lifespan(app):
+    print("ready")
+    {body}
+    yield
+    print("lifespan left")
+
+if __name__ == "__main__":
+    dawdle.Dawdle(queue, lifespan=lifespan, grace={grace}).run()
+    print("ended")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_is_obeyed_while_the_app_is_being_entered(worker, number):
+    one = worker(
+        ENTERS.format(
+            grace=25,
+            body="""
+    try:
+        while True:
+            await asyncio.sleep(0.05)
+    finally:
+        await asyncio.sleep(0.1)
+        print("closed")
+""",
+        )
+    )
+    one.ready()
+    code, out, err, took = one.end(number)
+    assert (code, out) == (0, "closed\nended\n"), err
+    assert took < 5
+
+
+async def test_a_signal_is_obeyed_while_the_queue_is_being_opened(worker):
+    one = worker(
+        """
+        class Slow(Memory):
+            async def __aenter__(self):
+                print("ready")
+                await asyncio.sleep(3600)
+
+        dawdle.Dawdle(Slow()).run()
+        print("ended")
+        """
+    )
+    one.ready()
+    code, out, err, took = one.end(signal.SIGTERM)
+    assert (code, out) == (0, "ended\n"), err
+    assert took < 5
+
+
+IGNORES = """
+    while True:
+        try:
+            await asyncio.sleep(0.05)
+        except asyncio.CancelledError:
+            print("go on")
+"""
+
+
+@pytest.mark.parametrize(("grace", "signals"), [(0.3, 1), (600, 2)])
+async def test_entering_that_ignores_its_cancellation_does_not_hold_the_process(worker, grace, signals):
+    one = worker(ENTERS.format(grace=grace, body=IGNORES))
+    one.ready()
+    code, out, err, took = one.end(*[signal.SIGTERM] * signals)
+    assert (code, out) == (0, "go on\n"), err
+    assert "ending the process while the app is still being entered" in err
+    assert took < 5
+
+
+async def test_a_lifespan_that_goes_on_although_it_was_cancelled_is_left(worker):
+    body = """
+    try:
+        await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        print("go on")
+"""
+    one = worker(ENTERS.format(grace=25, body=body))
+    one.ready()
+    code, out, err, took = one.end(signal.SIGTERM)
+    assert (code, out) == (0, "go on\nlifespan left\nended\n"), err
+    assert took < 5
+
+
+async def test_a_thread_of_asyncio_that_hangs_does_not_hold_the_process(worker):
+    one = worker(ENTERS.format(grace=0.3, body="await asyncio.to_thread(time.sleep, 600)"))
+    one.ready()
+    code, _, err, took = one.end(signal.SIGTERM)
+    assert code == 0, err
+    assert "ending the process while a thread of asyncio.to_thread" in err
+    assert took < 15
+
+
+WRONG_PLACE = """
+import warnings
+
+warnings.simplefilter("error")
+
+def try_it():
+    try:
+        dawdle.Dawdle(queue).run()
+    except dawdle.ConfigurationError as error:
+        print(error)
+
+async def main():
+    try_it()
+
+{call}
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("asyncio.run(main())", "one runs here already.*write `async with app:`"),
+        (
+            "import threading\nt = threading.Thread(target=try_it, name='web'); t.start(); t.join()",
+            "main thread only, and this is thread 'web': call it in the main thread",
+        ),
+    ],
+)
+async def test_run_says_what_to_do_where_it_cannot_work(worker, call, told):
+    one = worker(WRONG_PLACE.format(call=call))
+    out, err = one.process.communicate(timeout=20)
+    assert re.search(told, out), err
+    assert err == ""
+
+
+NO_HANDLER = """
+from contextlib import asynccontextmanager
+import logging, os, signal
+
+logging.basicConfig(level=logging.INFO)
+
+@asynccontextmanager
+async def lifespan(app):
+    {registers}
+    yield
+    print("left")
+
+async def handler(event: Placed): ...
+
+dawdle.Dawdle(queue, lifespan=lifespan, start_listener={listens}).run()
+"""
+
+
+@pytest.mark.parametrize(
+    ("registers", "listens", "warned"),
+    [("pass", True, True), ("app.register(handler)", True, False), ("pass", False, False)],
+)
+async def test_a_worker_without_a_handler_says_so(worker, registers, listens, warned):
+    registers += "; asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)"
+    one = worker(NO_HANDLER.format(registers=registers, listens=listens))
+    out, err = one.process.communicate(timeout=20)
+    assert (one.process.returncode, out) == (0, "left\n"), err
+    assert ("this worker receives nothing until one is: did you call dawdle.discover(" in err) is warned
+    assert "dawdle started: queue 'default' on Memory" in err

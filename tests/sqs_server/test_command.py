@@ -39,6 +39,7 @@ def test_the_command_prints_the_environment_and_ends_on_a_signal(number):
             "AWS_SECRET_ACCESS_KEY",
             "AWS_DEFAULT_REGION",
             "AWS_REGION",
+            "DAWDLE_BACKEND",
             "DAWDLE_SQS_ENDPOINT_URL",
             "DAWDLE_SQS_REGION",
             "DAWDLE_SQS_QUEUE_URL",

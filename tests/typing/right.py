@@ -11,7 +11,7 @@ from typing import Any, TypeVar, assert_never, assert_type
 import msgspec
 
 import dawdle
-from dawdle import hooks
+from dawdle import from_thread, hooks
 from dawdle.abc import Backend, Clock, Codec, Delivery, Fault, Outgoing, SystemClock
 from dawdle.backends.memory import Memory
 from dawdle.testing import ManualClock
@@ -263,6 +263,17 @@ async def signals(app: dawdle.Dawdle, events: list[A | B]) -> None:
     assert_type(await app.signal_many({1: A(), 2: A()}.values()), list[str])
     assert_type(dawdle.current(), dawdle.Dawdle)
     assert_type(dawdle.discover("shop.events", "shop.audit"), list[str])
+
+
+def signals_from_a_thread(app: dawdle.Dawdle, events: list[A | B]) -> None:
+    assert_type(dawdle.from_thread.signal(A()), str)
+    assert_type(from_thread.signal(C(), delay=timedelta(hours=1), app=app), str)
+    from_thread.signal(C(), delay=0.5, headers={"tenant": "t-1"}, id="e-1", group="g", queue="default")
+    from_thread.signal(A(), at=datetime.now(UTC), app=None)
+    from_thread.signal(A(), direct=True)
+    assert_type(from_thread.signal_many(events), list[str])
+    assert_type(dawdle.from_thread.signal_many((A(), B()), delay=5, group="g", app=app), list[str])
+    assert_type(from_thread.signal_many(A() for _ in range(3)), list[str])
 
 
 # Inside a handler

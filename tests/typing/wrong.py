@@ -133,6 +133,21 @@ def is_meant_of_b(letter: dawdle.DeadLetter[B]) -> bool:
     return bool(letter.event)
 
 
+def signals_from_a_thread(app: dawdle.Dawdle) -> None:
+    dawdle.from_thread.signal()  # error
+    dawdle.from_thread.signal(A(), 5)  # error
+    dawdle.from_thread.signal(A(), delay="5")  # error
+    dawdle.from_thread.signal(A(), direct="no")  # error
+    dawdle.from_thread.signal(A(), later=True)  # error
+    dawdle.from_thread.signal(A(), app=dawdle)  # error
+    dawdle.from_thread.signal(app, A())  # error
+    dawdle.from_thread.signal_many(A())  # error
+    dawdle.from_thread.signal_many([A()], direct=True)  # error
+    one: int = dawdle.from_thread.signal(A())  # error
+    many: list[int] = dawdle.from_thread.signal_many([A()], app=app)  # error
+    del one, many
+
+
 async def signals(app: dawdle.Dawdle) -> object:
     await dawdle.signal()  # error
     await dawdle.signal(A(), 5)  # error

@@ -1,16 +1,18 @@
 """Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Self, Unpack, cast
 
-from dawdle._app import current as _current
+from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.options import Headers, Lifespan, Settings
 from dawdle._app.signaling import Signaling, event_id_of, require_group
+from dawdle._app.start_log import StartLog
 from dawdle._app.worker import work_until_signal
 from dawdle._flow.house import House
 from dawdle._flow.inside import inside
@@ -44,7 +46,8 @@ class Dawdle(DeadLetterCalls):
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
     entered in one task and left in another, and entered again after it was left.
 
-    - `backend`: the queue; without it what `DAWDLE_BACKEND` says, and else `Memory()`.
+    - `backend`: the queue; without it what `DAWDLE_BACKEND` says, else SQS if `DAWDLE_SQS_QUEUE_URL` is set, and else
+      `Memory()`.
     - `registry`: the handlers; without it those of `dawdle.on_event`.
     - `start_listener`: whether to handle events; without it what `DAWDLE_START_LISTENER` says, and else true. An
       app without any handler does not receive.
@@ -105,19 +108,20 @@ class Dawdle(DeadLetterCalls):
         self._roster = Roster(self._settings.registry)
         self._watch = Watch(hooks)
         self._signaling = Signaling(self._settings, self._roster, self._watch)
+        self._start_log = StartLog(self._roster)
         self._house: House | None = None
-        self._entered = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
         self._open = False  # whether the house has queues and handlers to ask: not yet while its queue is being opened
 
     def __repr__(self) -> str:
-        state = "not entered" if not self._entered else "entered" if self._open else "being entered"
+        state = "not entered" if self._loop is None else "entered" if self._open else "being entered"
         return f"<Dawdle on {type(self._settings.backend).__name__} at {id(self):#x}, {state}>"
 
     async def __aenter__(self) -> Self:
-        if self._entered:
-            raise ConfigurationError(f"{self!r} is entered already: leave it first, or make another")
+        _loops.require_not_entered(self, self._loop)
         self._check_queues()
-        self._entered, self._open = True, False
+        self._loop, self._open = asyncio.get_running_loop(), False
+        self._start_log.entering()
         settings = self._settings
         try:
             self._house = house = House(
@@ -137,30 +141,34 @@ class Dawdle(DeadLetterCalls):
             )
             await house.enter()
         except BaseException:
-            self._entered = False
-            _current.left(self)
+            self._loop = None
+            _loops.left(self)
             raise
         if settings.start_listener:
+            self._start_log.listens()
             await house.start_listener()
+        self._start_log.entered(settings.backend, _DEFAULT)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._house is None or not self._entered:
+        if self._house is None or self._loop is None:
             raise ConfigurationError(f"{self!r} cannot be left")
+        _loops.require_loop(self, self._loop)
         try:
             await self._house.leave(self._settings.grace)
         finally:
-            self._entered = False
-            _current.left(self)
+            self._loop = None
+            _loops.left(self)
 
     def run(self) -> None:
-        """Be a worker's whole main: enter, work until SIGTERM or SIGINT, leave. Not async.
+        """Be a worker's whole main: enter, work until SIGTERM or SIGINT, leave. Not async, and in the main thread.
 
-        Raises what the app died of. A second signal ends the grace.
+        Raises what the app died of, and `ConfigurationError` in another thread or where an event loop runs. A signal
+        while the app is being entered cancels that. A second signal ends the grace.
         """
-        work_until_signal(self)
+        work_until_signal(self, self._settings.grace, self._start_log.worker_entered)
 
     async def signal(
         self,
@@ -205,6 +213,8 @@ class Dawdle(DeadLetterCalls):
                 await house.run_direct(line, handlers, open_envelope(body), body, event)
                 return event_id
         await self._signaling.store(line, body, seconds, event, event_id, group)
+        if self._start_log.waits_for_signal:
+            self._start_log.signaled(line)
         return event_id
 
     async def signal_many(
@@ -224,7 +234,10 @@ class Dawdle(DeadLetterCalls):
         before any is stored; `SignalError` says which events are stored, which are not, and which may or may not be.
         """
         line, seconds = self._queue(queue), self._signaling.delay(delay, at)
-        return await self._signaling.store_all(line, events, seconds, headers, group)
+        ids = await self._signaling.store_all(line, events, seconds, headers, group)
+        if ids and self._start_log.waits_for_signal:
+            self._start_log.signaled(line)
+        return ids
 
     def register(self, handler: Callable[..., object], *types: type, **options: Unpack[HandlerOptions]) -> None:
         """Add a handler to this app only: a function, a bound method, anything that is called with an event.
@@ -232,8 +245,8 @@ class Dawdle(DeadLetterCalls):
         The options are those of `on_event`; without `types` they come from the first parameter's annotation.
         """
         made = self._roster.register(handler, types, options)
-        if self._entered and made.options.queue is not None:
-            self._queue(made.options.queue)
+        if self._loop is not None and made.options.queue is not None:
+            self._queue(made.options.queue, anywhere=True)
 
     def unregister(self, handler: Callable[..., object]) -> None:
         """Take a handler from this app only, wherever it was registered. Raises `ConfigurationError` if it is none."""
@@ -245,7 +258,9 @@ class Dawdle(DeadLetterCalls):
 
     async def start_listener(self) -> None:
         """Begin to handle events; does nothing where that is so already."""
-        await self._running().start_listener()
+        house = self._running()
+        self._start_log.listens()
+        await house.start_listener()
 
     async def stop_listener(self) -> None:
         """Receive no more, and return when what is in hand is settled, after `grace` at the latest.
@@ -267,7 +282,7 @@ class Dawdle(DeadLetterCalls):
         releases or lease renewals have failed for 60 s. It is healthy again with the first that succeeds, or when such
         a call has not been made for 5 minutes.
         """
-        if self._house is None or not self._entered:
+        if self._house is None or self._loop is None:
             return Health(healthy=False, reasons=("the app is not entered",))
         if not self._open:
             return Health(healthy=False, reasons=(f"the app is being entered: {_OPENING}",))
@@ -285,9 +300,9 @@ class Dawdle(DeadLetterCalls):
         await self._running().ended()
 
     def hurry(self) -> None:
-        """End the grace of a leaving that is under way."""
-        if self._house is not None:
-            self._house.hurry()
+        """End the grace of a leaving that is under way; from any thread."""
+        if self._house is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._house.hurry)
 
     def handlers_that_run(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
@@ -303,29 +318,32 @@ class Dawdle(DeadLetterCalls):
         From here on `dawdle.signal` means this app, in its lifespan also where others are entered beside it.
         """
         self._open = True
-        _current.entered(self)
+        _loops.entered(self)
         return self._settings.lifespan_of(self)
 
-    def _running(self) -> House:
-        house = self._house
-        if house is None or not self._entered:
+    def _running(self, *, anywhere: bool = False) -> House:
+        """Return what runs. Raises what keeps it from being used: also another event loop, unless told `anywhere`."""
+        house, loop = self._house, self._loop
+        if house is None or loop is None:
             raise ConfigurationError(f"{self!r}: write `async with app:` around what uses it")
         if not self._open:
             raise ConfigurationError(f"{self!r}: {_OPENING}")
+        if not anywhere:
+            _loops.require_loop(self, loop)
         if house.error is not None:
             raise house.error
         return house
 
-    def _queue(self, name: str | None) -> Queue:
-        queues = self._running().queues
+    def _queue(self, name: str | None, *, anywhere: bool = False) -> Queue:
+        queues = self._running(anywhere=anywhere).queues
         name = _DEFAULT if name is None else name
         if not isinstance(cast("object", name), str) or name not in queues:
             raise ConfigurationError(f"there is no queue {shown(name)}; this app has {', '.join(queues)}")
         return queues[name]
 
-    def _letters(self, queue: str | None, choice: Choice) -> Letters:
-        given = self._settings
-        return Letters(self._queue(queue), clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)
+    def _letters(self, queue: str | None, choice: Choice, *, anywhere: bool = False) -> Letters:
+        given, line = self._settings, self._queue(queue, anywhere=anywhere)
+        return Letters(line, clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)
 
     def _check_queues(self) -> None:
         for handler in self._roster.handlers:

@@ -1,38 +1,17 @@
 """Which app `dawdle.signal` means: the one whose handler runs, else the one entered in this event loop."""
 
-import asyncio
 from collections.abc import Iterable, Mapping
-from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, cast
-from weakref import WeakKeyDictionary
 
+from dawdle._app.loops import apps_in, entries, lifespan_here, loop_here
 from dawdle._flow.inside import inside
 from dawdle.errors import NoAppError
 
 if TYPE_CHECKING:
     from dawdle._app.app import Dawdle
 
-__all__ = ["current", "entered", "left", "signal", "signal_many"]
-
-_entered: "WeakKeyDictionary[asyncio.AbstractEventLoop, list[Dawdle]]" = WeakKeyDictionary()
-
-
-_lifespan: "ContextVar[Dawdle | None]" = ContextVar("dawdle.lifespan", default=None)
-"""The app whose lifespan runs in this context, or once did."""
-
-
-def entered(app: "Dawdle") -> None:
-    """Note that an app runs in this event loop from now on; called in the context of its lifespan."""
-    _entered.setdefault(asyncio.get_running_loop(), []).append(app)
-    _lifespan.set(app)
-
-
-def left(app: "Dawdle") -> None:
-    """Note that it does no longer; apps may be left in any order."""
-    apps = _entered.get(asyncio.get_running_loop(), [])
-    if app in apps:
-        apps.remove(app)
+__all__ = ["current", "signal", "signal_many"]
 
 
 def current() -> "Dawdle":
@@ -44,23 +23,37 @@ def current() -> "Dawdle":
     where = inside()
     if where is not None:
         return cast("Dawdle", where.app)
-    try:
-        apps = _entered.get(asyncio.get_running_loop(), [])
-    except RuntimeError:
-        raise NoAppError("no event loop runs here: signal() is awaited, inside `async with dawdle.Dawdle():`") from None
+    loop = loop_here()
+    apps = [] if loop is None else apps_in(loop)
     if len(apps) == 1:
         return apps[0]
-    own = _lifespan.get()
+    own = lifespan_here()
     if own is not None and own in apps:
         return own
-    if not apps:
+    if apps:
         raise NoAppError(
-            "no app is entered in this event loop: write `async with dawdle.Dawdle() as app:` around what signals, "
-            "or enter one in the lifespan of your web app"
+            f"{len(apps)} apps are entered in this event loop, {' and '.join(map(repr, apps))}: "
+            f"say which one is meant, as in `await app.signal(…)`"
         )
-    raise NoAppError(
-        f"{len(apps)} apps are entered in this event loop, {' and '.join(map(repr, apps))}: "
-        f"say which one is meant, as in `await app.signal(…)`"
+    raise NoAppError(_no_app_here(runs=loop is not None))
+
+
+def _no_app_here(*, runs: bool) -> str:
+    """Return what is said where no app is entered; `runs`: whether an event loop runs here at all."""
+    if not runs:
+        return (
+            "no event loop runs here: `await dawdle.signal(…)` in a coroutine, inside `async with dawdle.Dawdle():`; "
+            "in a thread write dawdle.from_thread.signal(…)"
+        )
+    others = entries()
+    if others:
+        return (
+            f"no app is entered in this event loop. {others[0].app!r} is in another, that of thread "
+            f"{others[0].thread!r}: from a thread write dawdle.from_thread.signal(…), or enter an app in this loop"
+        )
+    return (
+        "no app is entered in this event loop: write `async with dawdle.Dawdle() as app:` around what signals, "
+        "or enter one in the lifespan of your web app"
     )
 
 

@@ -1,6 +1,7 @@
 """What an app says of its dead letters: its calls, with their arguments read. What they do is done elsewhere."""
 
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from datetime import timedelta
 from typing import TypeVar, overload
 
@@ -34,7 +35,8 @@ class DeadLetterCalls:
         The loop raises `BackendError` when the queue does not answer, and `ConfigurationError` when there is none.
         """
         choice = choose("dead_letters()", (), self._roster, foreign=foreign)
-        return self._letters(queue, choice).look()
+        self._letters(queue, choice, anywhere=True)  # what is wrong about the call is an error of the call
+        return self._look(queue, choice)
 
     @overload
     async def redrive(
@@ -158,6 +160,12 @@ class DeadLetterCalls:
         )
         return await self._letters(queue, choice).purge()
 
-    def _letters(self, queue: str | None, choice: Choice) -> Letters:
+    async def _look(self, queue: str | None, choice: Choice) -> AsyncGenerator[DeadLetter]:
+        """Look in the event loop in which `async for` runs; the call may have been made elsewhere."""
+        async with aclosing(self._letters(queue, choice).look()) as found:
+            async for letter in found:
+                yield letter
+
+    def _letters(self, queue: str | None, choice: Choice, *, anywhere: bool = False) -> Letters:
         """Return one look at the dead letters of a queue."""
         raise NotImplementedError

@@ -3,20 +3,33 @@
 import os
 from importlib import import_module
 
+from dawdle._log import Log
 from dawdle.abc import Backend, Clock
 from dawdle.backends.memory import Memory
 from dawdle.errors import ConfigurationError
 
 __all__ = ["backend_from_environment", "start_listener_from_environment"]
 
+_log = Log(__name__)
+
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 
 
 def backend_from_environment(clock: Clock) -> Backend:
-    """Return the backend that `DAWDLE_BACKEND` names: `memory` (the default), `local`, `sqs`, or a dotted name."""
-    name = os.environ.get("DAWDLE_BACKEND", "").strip() or "memory"
+    """Return the backend that `DAWDLE_BACKEND` names: `memory`, `local` (the same), `sqs`, or a dotted name.
+
+    Without it, a queue URL of SQS means SQS, and else it is memory.
+    """
+    has_url = bool(os.environ.get("DAWDLE_SQS_QUEUE_URL", "").strip())
+    name = os.environ.get("DAWDLE_BACKEND", "").strip() or ("sqs" if has_url else "memory")
     if name in {"memory", "local"}:
+        if has_url:
+            _log.warning(
+                "DAWDLE_BACKEND=%s, so events stay in this process and DAWDLE_SQS_QUEUE_URL is not used: unset one of "
+                "the two",
+                name,
+            )
         return Memory(clock=clock)
     if name == "sqs":
         from dawdle.backends.sqs import SQS  # noqa: PLC0415 - who does not use it need not load it

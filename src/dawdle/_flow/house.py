@@ -15,6 +15,7 @@ from typing import cast
 from dawdle._flow.ending import Ending, Tasks
 from dawdle._flow.inside import inside, outside
 from dawdle._flow.opening import open_backend
+from dawdle._flow.outlast import outlast
 from dawdle._flow.parts import Parts, Plan
 from dawdle._flow.queue import Queue
 from dawdle._flow.work import Work
@@ -73,6 +74,7 @@ class House:
         try:
             await asyncio.wait([self._owner, self._ready], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
+            self._closing.set()  # for a lifespan that is entered although it was cancelled: it is left at once
             self._owner.cancel()
             await _settled(self._owner)
             raise
@@ -89,12 +91,13 @@ class House:
         self._grace = grace
         self._closing.set()
         cancelled: asyncio.CancelledError | None = None
-        while not self._owner.done() and not self._tasks.stuck.done():
-            try:
-                await asyncio.wait([self._owner, self._tasks.stuck], return_when=asyncio.FIRST_COMPLETED)
-            except asyncio.CancelledError as error:
-                cancelled = error
-                self.hurry()
+        ends = [self._owner, self._tasks.stuck]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            self.hurry()
+            await outlast(ends, self.hurry)
         if self._owner.done():
             await self._owner_result()
         else:
@@ -262,11 +265,7 @@ class House:
 
 async def _settled(task: "asyncio.Task[None]") -> None:
     """Wait for a task to end, however often we are cancelled meanwhile; what it ended with is not asked."""
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            task.cancel()
+    await outlast([task], task.cancel)
     if not task.cancelled():
         task.exception()
 

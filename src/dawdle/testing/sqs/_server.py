@@ -107,6 +107,7 @@ class SQSServer:
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": self._service.region,
             "AWS_REGION": self._service.region,
+            "DAWDLE_BACKEND": "sqs",
             "DAWDLE_SQS_ENDPOINT_URL": self.endpoint_url,
             "DAWDLE_SQS_REGION": self._service.region,
         }

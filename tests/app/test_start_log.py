@@ -1,0 +1,151 @@
+"""What an app says when it starts; and that no event waits in silence where nothing can handle it."""
+
+import logging
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from dawdle import Dawdle, Registry
+from dawdle.backends.memory import Memory
+from dawdle.testing.sqs import SQSServer
+from tests.app.events import Placed
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def at_info(caplog):
+    caplog.set_level(logging.INFO, logger="dawdle")
+
+
+def said(caplog, start):
+    return [message for message in caplog.messages if message.startswith(start)]
+
+
+def started(caplog):
+    return said(caplog, "dawdle started: ")
+
+
+def unheard(caplog):
+    return said(caplog, "what this app signals is kept in its own process")
+
+
+def _register(registry, name):
+    async def handler(event): ...
+
+    handler.__qualname__ = name.replace("-", "_")
+    registry.on_event(Placed, name=name)(handler)
+
+
+async def test_a_start_says_backend_queue_and_handlers_in_one_line(caplog, registry):
+    @registry.on_event(name="send_receipt")
+    async def first(event: Placed): ...
+
+    @registry.on_event(name="book_shipping")
+    async def second(event: Placed): ...
+
+    async with Dawdle(Memory(), registry=registry):
+        pass
+    assert started(caplog) == [
+        "dawdle started: queue 'default' on Memory, listening, handlers (2): send_receipt, book_shipping"
+    ]
+
+
+async def test_a_start_on_sqs_says_which_queue_and_no_credentials(caplog, monkeypatch):
+    async with SQSServer(queues=("orders",)) as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+        async with Dawdle(registry=Registry(), start_listener=False) as app:
+            await app.signal(Placed())
+        url = server.queue_url("orders")
+    assert started(caplog) == [f"dawdle started: queue 'default' on <SQS {url}>, not listening, handlers (0): none"]
+    assert "very-secret" not in caplog.text
+    assert unheard(caplog) == []
+
+
+async def test_a_backend_of_a_stranger_is_named_by_its_type_alone(caplog):
+    @dataclass
+    class Vault(Memory):
+        password: str
+
+        def __post_init__(self):
+            Memory.__init__(self)
+
+    async with Dawdle(Vault("very-secret"), registry=Registry()):
+        pass
+    assert "on " + Vault.__qualname__ in started(caplog)[0]
+    assert "very-secret" not in caplog.text
+
+
+async def test_of_many_handlers_some_are_named_and_the_rest_counted(caplog, registry):
+    for number in range(30):
+        _register(registry, f"handler-{number:02}")
+    async with Dawdle(Memory(), registry=registry):
+        pass
+    (line,) = started(caplog)
+    assert "handlers (30): handler-00, " in line
+    assert line.endswith("handler-19, and 10 more")
+
+
+async def test_signals_that_only_this_process_could_handle_are_warned_about_once(caplog, registry):
+    _register(registry, "handler")
+    app = Dawdle(Memory(), registry=registry, start_listener=False)
+    for _ in range(2):
+        caplog.clear()
+        async with app:
+            assert unheard(caplog) == []
+            await app.signal(Placed())
+            await app.signal_many([Placed()])
+            (line,) = unheard(caplog)
+        assert "and it does not listen: set DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL" in line
+
+
+async def test_signals_without_any_handler_are_warned_about(caplog, registry):
+    async with Dawdle(Memory(), registry=registry) as app:
+        assert unheard(caplog) == []
+        await app.signal_many([])
+        assert unheard(caplog) == []
+        await app.signal_many([Placed()])
+        (line,) = unheard(caplog)
+    assert "and no handler is registered: set DAWDLE_BACKEND" in line
+    assert "dawdle.discover()" in line
+
+
+async def test_who_registers_after_entering_is_not_warned(caplog, registry):
+    async with Dawdle(Memory(), registry=registry) as app:
+        _register(registry, "handler")
+        await app.signal(Placed())
+        await app.idle()
+    assert unheard(caplog) == []
+
+
+async def test_who_starts_the_listener_after_entering_is_not_warned(caplog, registry):
+    _register(registry, "handler")
+    async with Dawdle(Memory(), registry=registry, start_listener=False) as app:
+        await app.start_listener()
+        await app.signal(Placed())
+        await app.stop_listener()
+        await app.signal(Placed())
+    assert unheard(caplog) == []
+
+
+async def test_a_signal_of_the_lifespan_comes_before_the_listener_and_is_not_warned_about(caplog, registry):
+    @asynccontextmanager
+    async def lifespan(app):
+        await app.signal(Placed())
+        _register(registry, "handler")
+        yield
+        await app.signal(Placed())
+
+    async with Dawdle(Memory(), registry=registry, lifespan=lifespan) as app:
+        await app.idle()
+    assert unheard(caplog) == []
+
+
+async def test_direct_events_are_handled_here_and_not_warned_about(caplog, registry):
+    _register(registry, "handler")
+    async with Dawdle(Memory(), registry=registry, start_listener=False) as app:
+        await app.signal(Placed(), direct=True)
+    assert unheard(caplog) == []
