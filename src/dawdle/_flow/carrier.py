@@ -125,7 +125,8 @@ class Carrier:
             if work.hand.abandoned:
                 return False
             now, terms = work.hand.now(self._clock), work.hand.home.terms
-            copy = copy_for(work.body, work.envelope, result, now, terms, random.random)
+            held = not work.hand.is_direct
+            copy = copy_for(work.body, work.envelope, result, now, terms, random.random, held=held)
             return await self._settler.keep(work.hand, work.envelope, copy)
 
         self._works[work.hand] = work

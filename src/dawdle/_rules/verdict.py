@@ -18,7 +18,7 @@ from typing import Final, assert_never
 import msgspec
 
 from dawdle._rules.codec import media_of
-from dawdle._rules.delay import due_of, hop, remaining
+from dawdle._rules.delay import due_of, hop, remaining, to_ms
 from dawdle._rules.envelope import Envelope, clip, moment, rewrite, seconds
 from dawdle._rules.handler import Handler
 from dawdle._rules.letter import LONGEST_BACKOFF, UNDECODABLE, copy_of, dead, give_up, undecodable, unreadable
@@ -138,7 +138,7 @@ def settle(
     unharmed = held and all(isinstance(result.outcome, Interrupted) for result in results)
     if unharmed and not envelope.trial:  # a trial that is received again counts as one that nobody lived through
         return Release(0.0)
-    copies = tuple(copy_for(body, envelope, result, now, terms, roll) for result in unfinished)
+    copies = tuple(copy_for(body, envelope, result, now, terms, roll, held=held) for result in unfinished)
     return Forward(copies, otherwise=min(_backoff_for(result, envelope, roll) for result in unfinished))
 
 
@@ -177,41 +177,57 @@ def _unclaimed(
 
 
 def copy_for(
-    body: bytes, envelope: Envelope, result: Result, now: float, terms: Terms, roll: Callable[[], float]
+    body: bytes,
+    envelope: Envelope,
+    result: Result,
+    now: float,
+    terms: Terms,
+    roll: Callable[[], float],
+    *,
+    held: bool = True,
 ) -> Copy:
     """Return the copy that keeps one unfinished handler's claim on the event.
 
     `settle` writes it when the last sibling has ended; where that takes long it is written before. Either way what it
     waits counts from when its handler ended.
+
+    `held` is False for an event that was in no queue: then `now` is by no queue's clock, and what waits for longer than
+    one hop says for how long, as a first copy does, and not until when.
     """
-    name, outcome, attempt = result.handler, result.outcome, envelope.attempt
-    delay: float
-    why: Why
-    error: str | None = None
+    delay, why, error = _what_follows(result, envelope, now, terms, roll)
+    if result.ended is not None and why in _WAITING:
+        delay = max(0.0, delay - max(0.0, now - result.ended))
+    attempt = envelope.attempt + (why == "retry")
+    changes: dict[str, object] = {"dawdleowed": result.handler, "dawdleattempt": attempt}
+    if error is not None:
+        changes |= dead(error, now) if why == "dead" else {"dawdleerror": clip(error)}
+    if not held and delay > hop(delay, terms.reach):
+        changes |= {"dawdledelay": str(to_ms(delay)), "dawdledue": None}
+    return copy_of(body, delay, now, terms, why=why, handler=result.handler, reason=error, changes=changes)
+
+
+def _what_follows(
+    result: Result, envelope: Envelope, now: float, terms: Terms, roll: Callable[[], float]
+) -> tuple[float, Why, str | None]:
+    """Return how long an unfinished handler waits for its next turn, why, and the error if there was one."""
+    outcome = result.outcome
     match outcome:
-        case Failed() if attempt < result.retry.max_attempts:
-            delay, why, error = result.retry.backoff(attempt, roll()), "retry", outcome.error
-            attempt += 1
+        case Failed() if envelope.attempt < result.retry.max_attempts:
+            return result.retry.backoff(envelope.attempt, roll()), "retry", outcome.error
         case Failed() | Rejected():
-            delay, why, error = 0.0, "dead", outcome.error
-            if not terms.keeps_dead:
-                delay, why = max(result.retry.max_delay, result.retry.initial, SHORTEST_KEPT), "kept"
+            if terms.keeps_dead:
+                return 0.0, "dead", outcome.error
+            return max(result.retry.max_delay, result.retry.initial, SHORTEST_KEPT), "kept", outcome.error
         case Later():
-            delay, why = outcome.seconds, "later"
+            return outcome.seconds, "later", None
         case Crowded():
-            delay, why = crowded(envelope, now), "crowded"
+            return crowded(envelope, now), "crowded", None
         case Interrupted():
-            delay, why = 0.0, "interrupted"
+            return 0.0, "interrupted", None
         case Done():
             raise AssertionError("a handler that is done is owed nothing")
         case _:
             assert_never(outcome)
-    if result.ended is not None and why in _WAITING:
-        delay = max(0.0, delay - max(0.0, now - result.ended))
-    changes: dict[str, object] = {"dawdleowed": name, "dawdleattempt": attempt}
-    if error is not None:
-        changes |= dead(error, now) if why == "dead" else {"dawdleerror": clip(error)}
-    return copy_of(body, delay, now, terms, why=why, handler=name, reason=error, changes=changes)
 
 
 _WAITING: Final = frozenset({"retry", "later", "crowded"})
