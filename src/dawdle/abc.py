@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from math import inf
 from types import TracebackType
-from typing import Protocol, Self, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -27,7 +27,7 @@ __all__ = [
     "Identified",
     "Limits",
     "Outgoing",
-    "Release",
+    "ReleaseEntry",
     "Renew",
     "SystemClock",
 ]
@@ -145,7 +145,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool = True
     """Other processes may receive from the same queue."""
 
-    abandonable: bool = False
+    receive_cancellable: bool = False
     """A waiting receive may be cancelled, and no message goes to it afterwards."""
 
     retention: float = inf
@@ -184,7 +184,7 @@ class Delivery(msgspec.Struct, frozen=True):
     body: bytes
     """What was sent, to the byte."""
 
-    receives: int = 1
+    receive_count: int = 1
     """How often this copy has been received, this time included."""
 
     stored_at: float | None = None
@@ -201,7 +201,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Show neither body nor receipt: who has one can read the event, who has the other can delete it."""
-        return f"<Delivery {in_line(self.key)} of {len(self.body)} bytes, received {self.receives} times>"
+        return f"<Delivery {in_line(self.key)} of {len(self.body)} bytes, received {self.receive_count} times>"
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -217,8 +217,19 @@ class Fault(msgspec.Struct, frozen=True):
     """Whether the entry may have been carried out all the same; None: as `BackendError` has it for this kind."""
 
 
-Release = tuple[str, float]
-"""A receipt, and the seconds after which its message may be received again."""
+class ReleaseEntry(NamedTuple):
+    """One received message to be let go of."""
+
+    receipt: str
+    """Of its latest receive."""
+
+    delay: float
+    """Seconds until it may be received again, 0: at once. More than 0 only where `Limits.can_release_later`."""
+
+    def __repr__(self) -> str:
+        """Show no receipt: who has it can delete the message."""
+        return f"<ReleaseEntry, in {self.delay:g} s>"
+
 
 Renew = Callable[[Sequence[str]], Awaitable[list[Fault | None]]]
 """Hides received messages, given by receipt, for a full lease from now; one slot per entry, as all batches."""
@@ -237,7 +248,7 @@ class Backend(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """What this queue can do; known once it is open, and perhaps better once it is about to receive."""
+        """What this queue can do; known once it is open, and perhaps better once `prepare_receive` returned."""
         ...
 
     @property
@@ -266,7 +277,7 @@ class Backend(Protocol):
         """Close connections; no call is under way any more."""
         ...
 
-    async def about_to_receive(self) -> None:
+    async def prepare_receive(self) -> None:
         """Look up what only an app that receives needs, such as the dead-letter queue; called before it receives."""
         ...
 
@@ -289,7 +300,7 @@ class Backend(Protocol):
         """Hide received messages for a full lease from now. `lost` is the one answer that means lost."""
         ...
 
-    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+    async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
         """Let received messages be received again in so many seconds, 0 = at once, by anyone."""
         ...
 

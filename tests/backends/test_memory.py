@@ -44,7 +44,7 @@ async def test_messages_shows_what_is_ready_in_hand_and_delayed_and_receives_not
     await queue.send([Outgoing(b"held"), Outgoing(b"ready"), Outgoing(b"delayed", delay=60)])
     await queue.receive(1, 0)
     assert sorted(queue.messages()) == [b"delayed", b"held", b"ready"]
-    assert [delivery.receives for delivery in await queue.receive(5, 0)] == [1]
+    assert [delivery.receive_count for delivery in await queue.receive(5, 0)] == [1]
 
 
 async def test_closing_a_queue_that_holds_messages_says_so(caplog):

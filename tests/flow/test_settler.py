@@ -50,7 +50,7 @@ class Queue:
 
 
 def hand_of(queue, clock):
-    delivery = Delivery(receipt="r", key="k", body=b"", receives=1, stored_at=None, received_at=None, group=None)
+    delivery = Delivery(receipt="r", key="k", body=b"", receive_count=1, stored_at=None, received_at=None, group=None)
     return Hand(queue, delivery, clock)
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 import dawdle
 from dawdle import from_thread, hooks
-from dawdle.abc import Backend, Clock, Codec, Delivery, Fault, Outgoing, SystemClock
+from dawdle.abc import Backend, Clock, Codec, Delivery, Fault, Outgoing, ReleaseEntry, SystemClock
 from dawdle.backends.memory import Memory
 from dawdle.testing import ManualClock
 
@@ -459,7 +459,7 @@ async def backends(queue: Backend) -> None:
         assert_type(await queue.send([Outgoing(b"x", delay=5)]), list[Fault | None])
         assert_type(await queue.receive(10, 20.0), list[Delivery])
         assert_type(await queue.ack(["r"]), list[Fault | None])
-        assert_type(await queue.release([("r", 5.0)]), list[Fault | None])
+        assert_type(await queue.release([ReleaseEntry("r", 5.0)]), list[Fault | None])
         async with queue.renewer() as renew:
             assert_type(await renew(["r"]), list[Fault | None])
     assert_type(json.decode(b"{}", A), A)

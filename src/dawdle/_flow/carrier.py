@@ -166,7 +166,7 @@ class Carrier:
             now=hand.now(self._clock),
             terms=terms,
             roll=random.random,
-            receives=delivery.receives,
+            receives=delivery.receive_count,
         )
         if not isinstance(verdict, Run):
             return verdict

@@ -271,7 +271,7 @@ class Letters:
 async def _dead_of(queue: Queue) -> Queue:
     """Return the queue behind this one that keeps its letters; a backend may have to look for it."""
     if queue.dead is None:
-        await queue.about_to_receive()
+        await queue.prepare_receive()
     if queue.dead is None:
         raise ConfigurationError(
             f"the queue {queue.name!r} has no dead-letter queue, so there are no letters: give its backend one, on SQS "

@@ -85,12 +85,12 @@ class Receiver:
         """Start no receive any more. One that waits is ended where that loses nothing, and left to finish elsewhere."""
         self._stopping = True
         for task, polling in self._tasks.items():
-            if not polling or self._queue.limits.abandonable:
+            if not polling or self._queue.limits.receive_cancellable:
                 task.cancel()
 
     def tell_abandoned(self) -> None:
         """Say that the receive that is open is given up, where what it brings is then out of sight for a while."""
-        if any(self._tasks.values()) and not self._queue.limits.abandonable:
+        if any(self._tasks.values()) and not self._queue.limits.receive_cancellable:
             _log.warning(
                 "a receive from %s that was still open is abandoned: what it brings is hidden until its lease ends; a "
                 "grace that is longer than the queue's wait lets it finish",
@@ -131,7 +131,7 @@ class Receiver:
                 await self._keeper.ready()
             while not self._prepared and not self._stopping:
                 try:
-                    await self._queue.home.about_to_receive()
+                    await self._queue.home.prepare_receive()
                 except Exception as error:  # noqa: BLE001 - as with a receive: whatever it is, it may pass
                     await self._backoff.fail(error)
                 else:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from dawdle._log import Log
-from dawdle.abc import Clock, Deadline, Delivery, Fault, Limits, Outgoing, Release, Renew, SystemClock
+from dawdle.abc import Clock, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
 from dawdle.backends._opening import Opening
 from dawdle.errors import ConfigurationError
 
@@ -73,7 +73,7 @@ class Memory:
             can_release_later=True,
             durable=False,
             shared=False,
-            abandonable=True,
+            receive_cancellable=True,
         )
         self._clock: Clock = SystemClock() if clock is None else clock
         self._epoch: float | None = None
@@ -115,7 +115,7 @@ class Memory:
         if left:
             _log.warning("messages left in memory that end with the process: %d; a durable queue keeps them", left)
 
-    async def about_to_receive(self) -> None:
+    async def prepare_receive(self) -> None:
         """Nothing is to be looked up."""
 
     def messages(self) -> list[bytes]:
@@ -145,7 +145,7 @@ class Memory:
         """Hide received messages for a full lease from now."""
         return [self._renew(receipt) for receipt in receipts]
 
-    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+    async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
         """Let messages be received again in so many seconds."""
         return [self._release(receipt, seconds) for receipt, seconds in batch]
 
@@ -209,7 +209,7 @@ class Memory:
             receipt=receipt,
             key=message.key,
             body=message.body,
-            receives=message.receives,
+            receive_count=message.receives,
             stored_at=message.stored_at,
             received_at=self._now(),
             group=message.group,

@@ -17,7 +17,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from dawdle.abc import Backend, Delivery, Outgoing
+from dawdle.abc import Backend, Delivery, Outgoing, ReleaseEntry
 
 __all__ = ["BackendContract"]
 
@@ -48,7 +48,7 @@ class BackendContract:
     async def queue(self) -> AsyncGenerator[Backend]:
         """Yield an open, empty queue that is about to be received from."""
         async with self.opened() as backend:
-            await backend.about_to_receive()
+            await backend.prepare_receive()
             yield backend
 
     async def receive_all(self, backend: Backend, count: int) -> list[Delivery]:
@@ -70,7 +70,7 @@ class BackendContract:
             assert await backend.send([Outgoing(body) for body in bodies]) == [None] * 3
             deliveries = await self.receive_all(backend, 3)
             assert sorted(delivery.body for delivery in deliveries) == sorted(bodies)
-            assert {delivery.receives for delivery in deliveries} == {1}
+            assert {delivery.receive_count for delivery in deliveries} == {1}
 
     async def test_every_entry_of_a_batch_has_its_own_answer(self) -> None:
         async with self.queue() as backend:
@@ -124,7 +124,7 @@ class BackendContract:
             (first,) = await self.receive_all(backend, 1)
             await self.passes(lease + self.slack)
             (second,) = await self.receive_all(backend, 1)
-            assert (second.key, second.body, second.receives) == (first.key, b"one", 2)
+            assert (second.key, second.body, second.receive_count) == (first.key, b"one", 2)
             assert second.receipt != first.receipt
 
     async def test_a_receive_that_waits_is_woken_when_a_lease_ends(self) -> None:
@@ -137,7 +137,7 @@ class BackendContract:
             await self.parked()
             await self.passes(lease + self.slack)
             async with asyncio.timeout(self.patience):
-                assert [delivery.receives for delivery in await waiting] == [2]
+                assert [delivery.receive_count for delivery in await waiting] == [2]
 
     async def receive_second(self, backend: Backend) -> list[Delivery]:
         """Receive a message, keep it, and wait for it to come again."""
@@ -192,9 +192,9 @@ class BackendContract:
         async with self.queue() as backend:
             await backend.send([Outgoing(b"one")])
             (first,) = await self.receive_all(backend, 1)
-            assert await backend.release([(first.receipt, 0)]) == [None]
+            assert await backend.release([ReleaseEntry(first.receipt, 0)]) == [None]
             (second,) = await self.receive_all(backend, 1)
-            assert (second.key, second.receives) == (first.key, 2)
+            assert (second.key, second.receive_count) == (first.key, 2)
 
     async def test_a_message_released_for_later_is_hidden_until_then(self) -> None:
         async with self.queue() as backend:
@@ -202,7 +202,7 @@ class BackendContract:
                 pytest.skip("cannot release for later")
             await backend.send([Outgoing(b"one")])
             (delivery,) = await self.receive_all(backend, 1)
-            assert await backend.release([(delivery.receipt, 3)]) == [None]
+            assert await backend.release([ReleaseEntry(delivery.receipt, 3)]) == [None]
             await self.passes(2)
             await self.nothing_to_receive(backend)
             await self.passes(1 + self.slack)
@@ -273,13 +273,13 @@ class BackendContract:
             kept = (await asyncio.gather(waiting, return_exceptions=True))[0]
             if isinstance(kept, list):
                 return  # it came first
-            if not backend.limits.abandonable:
+            if not backend.limits.receive_cancellable:
                 await self.passes((backend.limits.lease or 0) + self.slack)
             assert [delivery.body for delivery in await self.receive_all(backend, 1)] == [b"one"]
 
     async def test_a_cancelled_receive_does_not_swallow_what_comes_after_it(self) -> None:
         async with self.queue() as backend:
-            if not backend.limits.abandonable:
+            if not backend.limits.receive_cancellable:
                 pytest.skip("an abandoned receive may swallow a message until its lease ends")
             waiting = asyncio.create_task(backend.receive(1, backend.limits.max_wait))
             await self.parked()

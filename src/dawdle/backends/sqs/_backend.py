@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from dawdle._log import Log
-from dawdle.abc import Delivery, Fault, Limits, Outgoing, Release, Renew
+from dawdle.abc import Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
 from dawdle.backends._opening import Opening
 from dawdle.backends.sqs._identity import identity_of_url, says_account
 from dawdle.backends.sqs._place import Place, from_environment
@@ -144,7 +144,7 @@ class SQS:
         finally:
             self._opening.end()
 
-    async def about_to_receive(self) -> None:
+    async def prepare_receive(self) -> None:
         """Read the queue's attributes: how long it keeps messages, and where it puts what was received too often.
 
         Without the permission it is done without. Without credentials it is not: they may come a second later, and then
@@ -229,9 +229,9 @@ class SQS:
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Hide received messages for a full lease from now."""
-        return await self._hide([(receipt, self.limits.lease or 0) for receipt in receipts], self._opened())
+        return await self._hide([ReleaseEntry(receipt, self.limits.lease or 0) for receipt in receipts], self._opened())
 
-    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+    async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
         """Let received messages be received again in so many seconds, rounded up."""
         return await self._hide(batch, self._opened())
 
@@ -248,16 +248,16 @@ class SQS:
         try:
 
             async def renew(receipts: Sequence[str]) -> list[Fault | None]:
-                return await self._hide([(receipt, lease) for receipt in receipts], connection)
+                return await self._hide([ReleaseEntry(receipt, lease) for receipt in receipts], connection)
 
             yield renew
         finally:
             await connection.close()
 
-    async def _hide(self, batch: Sequence[Release], connection: "Connection") -> list[Fault | None]:
+    async def _hide(self, batch: Sequence[ReleaseEntry], connection: "Connection") -> list[Fault | None]:
         from dawdle.backends.sqs._wire import hiding  # noqa: PLC0415 - as above
 
-        async def hide(taken: list[Release]) -> list[Fault | None]:
+        async def hide(taken: list[ReleaseEntry]) -> list[Fault | None]:
             return await connection.batch("change_message_visibility_batch", self._place.url, hiding(taken))
 
         return await each_alone(batch, of_release, hide)
