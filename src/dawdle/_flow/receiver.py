@@ -27,7 +27,7 @@ FEW: Final = 10
 
 LONGEST_WAIT: Final = 20.0
 """Seconds that a receive waits at most. Only the first one of a queue that ends with the process waits for as long as
-the queue allows: there is no client that could hang, and nobody who need be alone."""
+the queue allows: there is no client that could hang, nothing need run alone, and a stop ends it."""
 
 SHORTEST_EMPTY: Final = 0.5
 """Seconds from one receive to the next where they bring nothing new and do not wait, from the second in a row on.
@@ -177,7 +177,8 @@ class Receiver:
 
     def _wait(self, *, first: bool) -> float:
         limits = self._queue.limits
-        return limits.max_wait if first and not limits.durable else min(limits.max_wait, LONGEST_WAIT)
+        as_long_as_it_takes = first and not limits.durable and limits.receive_cancellable
+        return limits.max_wait if as_long_as_it_takes else min(limits.max_wait, LONGEST_WAIT)
 
     async def _poll(self, room: int, wait: float) -> list[Delivery]:
         task = asyncio.current_task()
