@@ -91,7 +91,11 @@ class Outgoing(msgspec.Struct, frozen=True):
     """Ordered queues keep the order within a group; others may use it for fairness, or ignore it."""
 
     dedup: str | None = None
-    """Two messages with the same one are stored once, where the queue can do that."""
+    """Two messages with the same one are stored once, where the queue can do that, for as long as it remembers.
+
+    Every message has one. That of an event is its id. That of a copy or a letter is the same however often the message
+    that it comes from is settled, and on whichever node.
+    """
 
     def __repr__(self) -> str:
         """Show no body: it is the user's."""

@@ -49,6 +49,7 @@ class Lesser(Memory):
         self.overstepped = []
         self.away = False
         """Every send fails while this is so."""
+        self.sent = []
         self._has_clock = has_clock
         self._dedups = {} if stores_once else None
         self._first_held = {}
@@ -111,6 +112,7 @@ class Lesser(Memory):
             self.overstepped.append(f"{what}: {asked}, and {most} is the most")
 
     def _store_once(self, outgoing):
+        self.sent.append(outgoing)
         if not 0 <= outgoing.delay <= self.limits.max_delay:
             self.overstepped.append(f"a delay of {outgoing.delay} s")
         if self._dedups is not None and outgoing.dedup is not None:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 class Queue:
     """Answers as the test says, and notes what it was asked, and when it had answered."""
 
-    name = "default"
+    name, place = "default", ""
     limits = Limits(max_batch=10, max_body=1024, max_batch_bytes=1024, can_release_later=True)
 
     def __init__(self, *, stored=(), lost=False):

@@ -64,9 +64,14 @@ class Queue:
     @property
     def full_name(self) -> str:
         """Its name for people: that of a queue behind another says so."""
+        return f"{self.name} ({self.place})" if self.place else self.name
+
+    @property
+    def place(self) -> str:
+        """What it is to its home, the same on every node: nothing, its delayed messages, or its dead letters."""
         if self.home is self:
-            return self.name
-        return f"{self.name} ({'delayed' if self.home.delayed is self else 'dead letters'})"
+            return ""
+        return "delayed" if self.home.delayed is self else "dead letters"
 
     @property
     def limits(self) -> Limits:

@@ -9,6 +9,7 @@ from dawdle._flow.hand import Hand
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.watch import Watch
 from dawdle._log import Log
+from dawdle._rules.dedup import dedup_of
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.verdict import Ack, Copy, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
@@ -145,12 +146,12 @@ class Settler:
 
         Where it would come back at once, again and again, it is kept in flight instead, and the storing tried again.
         """
-        unstored = await self._store(hand, forward.copies)
+        unstored = await self._store(hand, envelope, forward.copies)
         pause = SHORTEST_PAUSE
         while unstored and _is_kept_here(hand):
             await self._wait_unless_stopped(hand, pause * random.random())
             pause = min(pause * 2, LONGEST_PAUSE)
-            unstored = await self._store(hand, unstored)
+            unstored = await self._store(hand, envelope, unstored)
         for copy in forward.copies:
             if copy not in unstored:
                 self._tell(hand, envelope, copy)
@@ -195,17 +196,19 @@ class Settler:
         while _is_kept_here(hand) and (now := self._clock.monotonic()) < until:
             await self._clock.sleep_until(min(until, now + GLANCE))
 
-    async def _store(self, hand: Hand, copies: Sequence[Copy]) -> list[Copy]:
+    async def _store(self, hand: Hand, envelope: Envelope | None, copies: Sequence[Copy]) -> list[Copy]:
         """Store copies, all at once, and return those that the queue did not say it stored."""
-        answers = await asyncio.gather(*(self._store_one(hand, copy) for copy in copies))
+        answers = await asyncio.gather(*(self._store_one(hand, envelope, copy) for copy in copies))
         return [copy for copy, stored in zip(copies, answers, strict=True) if not stored]
 
-    async def _store_one(self, hand: Hand, copy: Copy) -> bool:
+    async def _store_one(self, hand: Hand, envelope: Envelope | None, copy: Copy) -> bool:
         queue = hand.home.dead if copy.is_letter else hand.home
         assert queue is not None, "the rules write letters only where there is a queue for them"
-        group = None if hand.delivery is None else hand.delivery.group
+        key, group = (None, None) if hand.delivery is None else (hand.delivery.key, hand.delivery.group)
+        event_id, origin = "" if envelope is None else envelope.id, hand.queue.place
+        dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
         try:
-            await queue.send(Outgoing(copy.body, copy.delay, group), as_is=copy.as_is)
+            await queue.send(Outgoing(copy.body, copy.delay, group, dedup), as_is=copy.as_is)
         except BackendError as error:
             where = "the dead-letter queue of " if copy.is_letter else ""
             _log.warning("a copy could not be stored in %s%s, and is tried again: %s", where, hand.queue.name, error)
