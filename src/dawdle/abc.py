@@ -20,6 +20,8 @@ __all__ = [
     "Backend",
     "Clock",
     "Codec",
+    "Countable",
+    "Counts",
     "Deadline",
     "Delivery",
     "Fault",
@@ -239,6 +241,32 @@ class Backend(Protocol):
 
         Where the queue is shared it is entered in another thread's event loop, and used there alone.
         """
+        ...
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages a queue holds. A queue of many machines tells it about right, some seconds late."""
+
+    waiting: int
+    """May be received now."""
+
+    in_flight: int
+    """Received, and neither deleted nor released; their leases have not ended."""
+
+    delayed: int
+    """Sent for later. What is released for later counts here, or as in flight where the queue sees it so."""
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """What a backend may be besides a `Backend`: one that says how much it holds.
+
+    `Backend` does not grow. What only some queues can do is a protocol of its own, such as this one, and dawdle asks
+    `isinstance(backend, Countable)`.
+    """
+
+    async def count(self) -> Counts:
+        """Return how many messages this queue holds, without its dead letters. Raises `BackendError`."""
         ...
 
 

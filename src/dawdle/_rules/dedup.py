@@ -1,9 +1,10 @@
 """What a queue that stores nothing twice knows a copy by. Values in, text out.
 
 One stored message has at most one successor for each handler: whichever node settles it, and however often, stores the
-same one. So the dedup of a copy is made of the message that it comes from. It is not made of when it is due, which is left
-to chance, nor of the event alone: an event may be given up, redriven and given up again within the minutes for which a
-queue remembers, and its second letter must be stored. The next attempt and the next hop come from another message.
+same one. So the dedup of a copy is made of the message that it comes from. It is not made of when it is due, which is
+left to chance, nor of the event alone: an event may be given up, redriven and given up again within the minutes for
+which a queue remembers, and its second letter must be stored. The next attempt and the next hop come from another
+message.
 """
 
 import hashlib

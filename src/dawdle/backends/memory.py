@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from dawdle._log import Log
-from dawdle.abc import Clock, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
+from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
 from dawdle.backends._opening import Opening
 from dawdle.errors import ConfigurationError
 
@@ -122,6 +122,11 @@ class Memory:
         """Return the bodies of all that is stored: ready, in hand, delayed. Nothing is received by it."""
         delayed = (message for _, _, message in sorted(self._later))
         return [message.body for message in (*self._ready, *self._held.values(), *delayed)]
+
+    async def count(self) -> Counts:
+        """Return how many messages are ready, in flight and delayed, exactly."""
+        self._ripen(self._clock.monotonic())
+        return Counts(waiting=len(self._ready), in_flight=len(self._held), delayed=len(self._later))
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages; one that is too large or delayed for too long is refused alone."""

@@ -18,7 +18,7 @@ from math import inf
 
 import pytest
 
-from dawdle.abc import Backend, Delivery, Outgoing, ReleaseEntry
+from dawdle.abc import Backend, Countable, Counts, Delivery, Outgoing, ReleaseEntry
 
 __all__ = ["BackendContract"]
 
@@ -328,6 +328,31 @@ class BackendContract:
             assert delivery.body == b"given up"
             assert await dead.ack([delivery.receipt]) == [None]
             await self.nothing_to_receive(backend)
+
+    async def test_a_queue_that_counts_says_what_waits_is_in_flight_and_is_delayed(self) -> None:
+        async with self.queue() as backend:
+            if not isinstance(backend, Countable):
+                pytest.skip("does not count")
+            assert await backend.count() == Counts(waiting=0, in_flight=0, delayed=0)
+            await self.send_all(backend, [b"one", b"two", b"three"])
+            (delivery,) = await self.receive_all(backend, 1)
+            assert await backend.count() == Counts(waiting=2, in_flight=1, delayed=0)
+            if backend.limits.max_delay >= 10:
+                await backend.send([Outgoing(b"later", delay=10)])
+                assert await backend.count() == Counts(waiting=2, in_flight=1, delayed=1)
+            await backend.ack([delivery.receipt])
+            assert (await backend.count()).in_flight == 0
+
+    async def test_messages_of_two_dedups_are_both_stored_and_of_one_at_least_one(self) -> None:
+        async with self.queue() as backend:
+            group = "one" if backend.limits.ordered else None
+            for dedup in ("a", "b", "a"):
+                assert await backend.send([Outgoing(dedup.encode(), group=group, dedup=dedup)]) == [None]
+            found: list[bytes] = []
+            while (deliveries := await backend.receive(1, 0)) and len(found) < 10:
+                found += [delivery.body for delivery in deliveries]
+                await backend.ack([delivery.receipt for delivery in deliveries])
+            assert sorted(found) in ([b"a", b"b"], [b"a", b"a", b"b"])
 
     async def send_all(self, backend: Backend, bodies: Sequence[bytes]) -> None:
         """Store messages, in as many calls as it takes."""

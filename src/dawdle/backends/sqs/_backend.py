@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import msgspec
 
 from dawdle._log import Log
-from dawdle.abc import Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
+from dawdle.abc import Counts, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
 from dawdle.backends._opening import Opening
 from dawdle.backends.sqs._identity import identity_of_url, says_account
 from dawdle.backends.sqs._place import Place, from_environment
@@ -40,6 +40,8 @@ _SUSPICIOUS: Final = 30
 
 _FEWEST_RECEIVES: Final = 50
 """A redrive policy below this may take a message away that was only interrupted or released often."""
+
+_COUNTS: Final = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
 
 
 class SQS:
@@ -234,6 +236,13 @@ class SQS:
     async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
         """Let received messages be received again in so many seconds, rounded up."""
         return await self._hide(batch, self._opened())
+
+    async def count(self) -> Counts:
+        """Return about how many messages are visible, in flight and delayed. Needs sqs:GetQueueAttributes."""
+        answer = await self._opened().call("get_queue_attributes", QueueUrl=self._place.url, AttributeNames=[*_COUNTS])
+        attributes: dict[str, str] = answer.get("Attributes", {})
+        waiting, in_flight, delayed = (int(attributes.get(name, 0)) for name in _COUNTS)
+        return Counts(waiting=waiting, in_flight=in_flight, delayed=delayed)
 
     @asynccontextmanager
     async def renewer(self) -> AsyncGenerator[Renew]:
