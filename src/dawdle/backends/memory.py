@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from math import inf
 from types import TracebackType
 from typing import Self
@@ -13,7 +14,7 @@ from typing import Self
 from dawdle._log import Log
 from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
 from dawdle.backends._opening import Opening
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, seconds_of
 
 __all__ = ["Memory"]
 
@@ -36,9 +37,9 @@ class _Message:
 class Memory:
     """A queue in memory: leases, receive counts, delays, dead letters, redelivery. It ends with its process.
 
-    - `lease`: seconds that a received message stays hidden without a renewal.
+    - `lease`: seconds, or a timedelta, that a received message stays hidden without a renewal.
     - `max_body`: bytes; the default is that of SQS, so that what works here works there.
-    - `max_delay`: seconds; without a limit as a rule, 900 to try what a delay does on SQS.
+    - `max_delay`: seconds, or a timedelta; without a limit as a rule, 900 to try what a delay does on SQS.
     - `max_batch`: messages in one call.
     - `dead_letters`: whether there is a queue of the same kind for what was given up.
     - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`. Its time of day is read
@@ -51,23 +52,23 @@ class Memory:
     def __init__(
         self,
         *,
-        lease: float = 60.0,
+        lease: float | timedelta = 60.0,
         max_body: int = 1_048_576,
-        max_delay: float = inf,
+        max_delay: float | timedelta = inf,
         max_batch: int = 100,
         dead_letters: bool = True,
         clock: Clock | None = None,
     ) -> None:
-        if not lease > 0 or max_delay < 0 or max_batch < 1 or max_body < 1:
+        lease = seconds_of(lease, "Memory takes a lease of", most=inf, above=True)
+        if max_batch < 1 or max_body < 1:
             raise ConfigurationError(
-                f"Memory takes a lease over 0 s, a max_delay of 0 s or more, and a max_batch and a max_body of 1 or "
-                f"more, not {lease=}, {max_delay=}, {max_batch=}, {max_body=}"
+                f"Memory takes a max_batch and a max_body of 1 or more, not {max_batch=}, {max_body=}"
             )
         self.limits = Limits(
             max_batch=max_batch,
             max_body=max_body,
             max_batch_bytes=max_body * max_batch,
-            max_delay=max_delay,
+            max_delay=seconds_of(max_delay, "Memory takes a max_delay of", most=inf),
             max_wait=inf,
             lease=lease,
             can_release_later=True,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -22,7 +23,7 @@ from dawdle.backends.sqs._refusals import (
     of_receipt,
     of_release,
 )
-from dawdle.errors import BackendError, ConfigurationError
+from dawdle.errors import BackendError, ConfigurationError, seconds_of
 
 if TYPE_CHECKING:
     from dawdle.backends.sqs._connection import Connection
@@ -58,7 +59,7 @@ class SQS:
     - `delay_queue_url`: a second queue for delayed events, so that none of them counts towards this one's limits;
       without it `DAWDLE_SQS_DELAY_QUEUE_URL`, then none.
     - `wait`: seconds of a long poll, 0 to 20. `lease`: seconds that a received message is hidden without a renewal,
-      1 to 43,199.
+      1 to 43,199. Both are whole, or a timedelta.
 
     Raises `ConfigurationError` for what cannot work.
     """
@@ -71,16 +72,14 @@ class SQS:
         endpoint_url: str | None = None,
         dead_letter_url: str | None = None,
         delay_queue_url: str | None = None,
-        wait: int = 20,
-        lease: int = 60,
+        wait: int | timedelta = 20,
+        lease: int | timedelta = 60,
     ) -> None:
         url = queue_url or from_environment("QUEUE_URL")
         if url is None:
             raise ConfigurationError("SQS needs a queue: SQS(queue_url=…), or the environment's DAWDLE_SQS_QUEUE_URL")
-        if not 0 <= wait <= _MAX_WAIT or int(wait) != wait:
-            raise ConfigurationError(f"wait is a whole number of 0 to {_MAX_WAIT} seconds, not {wait!r}")
-        if not 1 <= lease < MAX_VISIBILITY or int(lease) != lease:
-            raise ConfigurationError(f"lease is a whole number of 1 to {MAX_VISIBILITY - 1} seconds, not {lease!r}")
+        wait = _whole_seconds(wait, "wait is", least=0, most=_MAX_WAIT)
+        lease = _whole_seconds(lease, "lease is", least=1, most=MAX_VISIBILITY - 1)
         self._place = Place.of(
             url, region or from_environment("REGION"), endpoint_url or from_environment("ENDPOINT_URL")
         )
@@ -296,3 +295,10 @@ class SQS:
         if self._connection is None:
             raise BackendError(f"{self!r} is not open", kind="refused")
         return self._connection
+
+
+def _whole_seconds(given: object, what: str, *, least: int, most: int) -> int:
+    seconds = seconds_of(given, what, least=least, most=most)
+    if not seconds.is_integer():
+        raise ConfigurationError(f"{what} a whole number of seconds, not {given!r}")
+    return int(seconds)
