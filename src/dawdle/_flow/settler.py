@@ -72,7 +72,7 @@ class Settler:
 
     async def keep(self, hand: Hand, envelope: Envelope, copy: Copy) -> bool:
         """Store one copy of a message whose other handlers still run, and return whether the queue has it."""
-        stored = not await self._store(hand, (copy,))
+        stored = not await self._store(hand, envelope, (copy,))
         if stored:
             self._tell(hand, envelope, copy)
         return stored
@@ -172,7 +172,7 @@ class Settler:
         pause = SHORTEST_PAUSE
         try:
             while unstored:
-                asked, unstored = unstored, await self._store(hand, unstored)
+                asked, unstored = unstored, await self._store(hand, envelope, unstored)
                 for copy in asked:
                     if copy not in unstored:
                         self._tell(hand, envelope, copy)
