@@ -44,9 +44,9 @@ def test_every_failure_is_told_or_counted_once(noted):
     failures, now, told, counted = Failures(), 0.0, 0, 0
     for sort, passed in noted:
         now += passed
-        counted += sum(each.count for each in failures.over(now))
+        counted += sum(each.times for each in failures.over(now))
         told += failures.note(sort, now) in {"with traceback", "in one line"}
-    counted += sum(each.count for each in failures.over(now, all_of_them=True))
+    counted += sum(each.times for each in failures.over(now, all_of_them=True))
     assert told + counted == len(noted)
     assert list(failures.over(now, all_of_them=True)) == []
 

@@ -65,8 +65,8 @@ class FailureLog:
         _log.failure(
             "handler %s failed %s more %s with %s in %.0f s%s; one of the latest, on %s, attempt %d: %s\n%s",
             sort.handler,
-            f"{counted.count:,}",
-            "time" if counted.count == 1 else "times",
+            f"{counted.times:,}",
+            "time" if counted.times == 1 else "times",
             sort.error,
             counted.seconds,
             ", each in its last attempt" if sort.is_last else "",

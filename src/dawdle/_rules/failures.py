@@ -38,7 +38,7 @@ class Counted(NamedTuple):
     """Failures that were counted and not told."""
 
     sort: Sort
-    count: int
+    times: int
     seconds: float
     """For how long they were counted."""
     latest: object
