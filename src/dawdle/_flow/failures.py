@@ -18,7 +18,7 @@ class _Latest(NamedTuple):
     label: str
     attempt: int
     told: str
-    traceback: TracebackException
+    traceback: TracebackException | None
 
 
 class FailureLog:
@@ -51,8 +51,7 @@ class FailureLog:
                 last=is_last,
             )
         elif how == "kept":
-            traceback = TracebackException(type(error), error, error.__traceback__, lookup_lines=False, compact=True)
-            self._failures.keep(sort, _Latest(envelope.label, attempt, told, traceback))
+            self._failures.keep(sort, _Latest(envelope.label, attempt, told, _traceback_of(error)))
 
     def tell_counted(self, *, all_of_it: bool = False) -> None:
         """Tell what was counted for a minute, or all that was counted."""
@@ -73,7 +72,22 @@ class FailureLog:
             latest.label,
             latest.attempt,
             latest.told,
-            "".join(latest.traceback.format()).rstrip(),
+            _text_of(latest.traceback),
             error=None,
             last=sort.is_last,
         )
+
+
+def _traceback_of(error: BaseException) -> TracebackException | None:
+    """Read where an error was raised, so that neither it nor its frames are held; None if its own code prevents that."""
+    try:
+        return TracebackException(type(error), error, error.__traceback__, lookup_lines=False, compact=True)
+    except BaseException:  # noqa: BLE001 - an odd error concerns its handler, and the log least of all
+        return None
+
+
+def _text_of(traceback: TracebackException | None) -> str:
+    try:
+        return "(its traceback cannot be shown)" if traceback is None else "".join(traceback.format()).rstrip()
+    except BaseException:  # noqa: BLE001 - as above
+        return "(its traceback cannot be shown)"

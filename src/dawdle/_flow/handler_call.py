@@ -151,9 +151,7 @@ class Caller:
             self._limiter = CapacityLimiter(self._threads)
 
         def call() -> tuple[object, BaseException | None]:
-            run = self._running.begin(
-                handler, work.envelope
-            )  # here, and not where we wait: the thread may run for longer
+            run = self._running.begin(handler, work.envelope)  # here, not where we wait: the thread may run for longer
             try:
                 return handler.function(*arguments), None
             except BaseException as error:  # noqa: BLE001 - a future does not carry each error as it is: a StopIteration

@@ -86,7 +86,7 @@ class Retry(msgspec.Struct, frozen=True):
 
 def _types_of(never: object) -> tuple[type[Exception], ...]:
     """Return the types that a caller names as final, each once. Raises `ConfigurationError`."""
-    given: object = (cast("object", never),) if isinstance(never, type) else never
+    given = [never] if issubclass(type(never), type) else never
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
         raise ConfigurationError(f"Retry(never=…) takes exception types, such as (ValueError,), not {shown(never)}")
     types = tuple(dict.fromkeys(cast("Iterable[object]", given)))
