@@ -72,6 +72,7 @@ class Lesser(Memory):
             if queue.limits.lease is None:  # what the connection held, others may have now
                 queue._ready.extend(queue._held.values())
                 queue._held.clear()
+        await super().__aexit__(*error)
 
     async def send(self, batch):
         if self.away:

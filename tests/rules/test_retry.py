@@ -65,6 +65,8 @@ def test_the_waits_of_the_default_are_together_as_long_as_the_docs_say():
     assert together(0.0) == 8715  # 2 h 25 min
     assert together(0.5) == 6536.25  # 1 h 49 min
     assert together(1.0) == 4357.5  # 1 h 12 min
+    little = Retry(jitter=0.1)
+    assert sum(little.backoff(attempt, 1.0) for attempt in range(1, 12)) == pytest.approx(7843.5)  # 2 h 10 min
 
 
 def test_waits_may_be_given_as_timedeltas():

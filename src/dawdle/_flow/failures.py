@@ -79,7 +79,7 @@ class FailureLog:
 
 
 def _traceback_of(error: BaseException) -> TracebackException | None:
-    """Read where an error was raised, so that neither it nor its frames are held; None if its own code prevents that."""
+    """Read where an error was raised, and hold neither it nor its frames; None if its own code prevents that."""
     try:
         return TracebackException(type(error), error, error.__traceback__, lookup_lines=False, compact=True)
     except BaseException:  # noqa: BLE001 - an odd error concerns its handler, and the log least of all

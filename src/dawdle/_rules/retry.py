@@ -92,8 +92,9 @@ def _types_of(never: object) -> tuple[type[Exception], ...]:
     types = tuple(dict.fromkeys(cast("Iterable[object]", given)))
     for each in types:
         if not (isinstance(each, type) and issubclass(each, Exception)):
+            wrong = shown(cast("object", each))
             raise ConfigurationError(
-                f"Retry(never=…) takes exception types, such as (ValueError,), and this is none: {shown(each)}"
+                f"Retry(never=…) takes exception types, such as (ValueError,), and this is none: {wrong}"
             )
         if issubclass(each, RetryLater):
             raise ConfigurationError(f"Retry(never=…) takes failures, and {each.__qualname__} says: not yet")
