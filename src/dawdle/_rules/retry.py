@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from datetime import timedelta
 from math import inf
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeGuard, cast
 
 import msgspec
 
@@ -91,14 +91,17 @@ def _types_of(never: object) -> tuple[type[Exception], ...]:
         raise ConfigurationError(f"Retry(never=…) takes exception types, such as (ValueError,), not {shown(never)}")
     types = tuple(dict.fromkeys(cast("Iterable[object]", given)))
     for each in types:
-        if not (isinstance(each, type) and issubclass(each, Exception)):
-            wrong = shown(cast("object", each))
+        if not _is_failure(each):
             raise ConfigurationError(
-                f"Retry(never=…) takes exception types, such as (ValueError,), and this is none: {wrong}"
+                f"Retry(never=…) takes exception types, such as (ValueError,), and this is none: {shown(each)}"
             )
         if issubclass(each, RetryLater):
             raise ConfigurationError(f"Retry(never=…) takes failures, and {each.__qualname__} says: not yet")
     return cast("tuple[type[Exception], ...]", types)
+
+
+def _is_failure(kind: object) -> TypeGuard[type[Exception]]:
+    return isinstance(kind, type) and issubclass(kind, Exception)
 
 
 def _require(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:
