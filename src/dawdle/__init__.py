@@ -16,6 +16,7 @@ from dawdle._rules.context import Context as Context
 from dawdle._rules.dead_letter import DeadLetter as DeadLetter
 from dawdle._rules.health import FailingCalls as FailingCalls
 from dawdle._rules.health import Health as Health
+from dawdle._rules.health import LongRunning as LongRunning
 from dawdle._rules.health import QueueHealth as QueueHealth
 from dawdle._rules.registry import Registry as Registry
 from dawdle._rules.retry import Retry as Retry

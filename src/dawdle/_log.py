@@ -51,10 +51,13 @@ class Log:
         """Write an error together with the exception that is being handled."""
         self._write(logging.ERROR, text, values, sys.exception())
 
-    def failure(self, text: str, *values: object, error: BaseException, last: bool) -> None:
-        """Write that something failed: a line for what is tried again; the traceback with the last, or at DEBUG."""
-        shown = last or self._logger.isEnabledFor(logging.DEBUG)
-        self._write(logging.ERROR if last else logging.WARNING, text, values, error if shown else None)
+    def failure(self, text: str, *values: object, error: BaseException | None, last: bool) -> None:
+        """Write that something failed: an error if it is not tried again. With the traceback of `error`, if given."""
+        self._write(logging.ERROR if last else logging.WARNING, text, values, error)
+
+    def shows(self, level: int) -> bool:
+        """Whether lines of this level are written."""
+        return self._logger.isEnabledFor(level)
 
     def _write(self, level: int, text: str, values: tuple[object, ...], error: BaseException | None) -> None:
         try:

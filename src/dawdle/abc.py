@@ -5,108 +5,36 @@ says in `Limits` what it can do, so that the rules decide from data and never fr
 `dawdle.testing.contract` is the suite that every backend passes.
 """
 
-import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from math import inf
 from types import TracebackType
-from typing import Protocol, Self, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 
 import msgspec
 
+from dawdle.clock import Clock, Deadline, SystemClock
 from dawdle.errors import FaultKind, in_line
 
 __all__ = [
     "Backend",
     "Clock",
     "Codec",
+    "Countable",
+    "Counts",
     "Deadline",
     "Delivery",
     "Fault",
     "Identified",
     "Limits",
     "Outgoing",
-    "Release",
+    "ReleaseEntry",
     "Renew",
     "SystemClock",
 ]
 
 
 E = TypeVar("E")
-
-
-@runtime_checkable
-class Clock(Protocol):
-    """Where time comes from, and the one way to wait for it. Handed in, so that a test can hold it."""
-
-    def now(self) -> float:
-        """Return the time of day in seconds since 1970 (UTC)."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds since an arbitrary start; never goes back."""
-        ...
-
-    async def sleep_until(self, deadline: float) -> None:
-        """Return once `monotonic()` has reached `deadline`. May be cancelled."""
-        ...
-
-
-class SystemClock:
-    """The machine's own clock, and asyncio's own sleep."""
-
-    def now(self) -> float:
-        """Return the time of day in seconds since 1970 (UTC)."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Return seconds since an arbitrary start; never goes back."""
-        return time.monotonic()
-
-    async def sleep_until(self, deadline: float) -> None:
-        """Return once `monotonic()` has reached `deadline`. May be cancelled."""
-        await asyncio.sleep(max(0.0, deadline - time.monotonic()))
-
-
-class Deadline:
-    """`async with Deadline(clock, at):` ends the block with `TimeoutError` when the clock reaches `at`.
-
-    It is `asyncio.timeout` for a clock that may be a test's: on the system clock it costs what that costs; on
-    any other a small task waits on the clock and pulls the trigger.
-    """
-
-    __slots__ = ("_at", "_clock", "_scope", "_timer")
-
-    def __init__(self, clock: Clock, at: float) -> None:
-        self._clock = clock
-        self._at = at
-        self._timer: asyncio.Task[None] | None = None
-        self._scope = asyncio.timeout(None)
-
-    async def __aenter__(self) -> Self:
-        if isinstance(self._clock, SystemClock):
-            left = self._at - self._clock.monotonic()
-            self._scope = asyncio.timeout(None if left == inf else max(left, 0.0))
-        await self._scope.__aenter__()
-        if self._at < inf and not isinstance(self._clock, SystemClock):
-            self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline")
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        await self._scope.__aexit__(kind, error, trace)
-
-    def expired(self) -> bool:
-        """Whether the block was ended by this deadline."""
-        return self._scope.expired()
-
-    async def _expire(self) -> None:
-        await self._clock.sleep_until(self._at)
-        self._scope.reschedule(asyncio.get_running_loop().time())
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,7 +73,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool = True
     """Other processes may receive from the same queue."""
 
-    abandonable: bool = False
+    receive_cancellable: bool = False
     """A waiting receive may be cancelled, and no message goes to it afterwards."""
 
     retention: float = inf
@@ -165,7 +93,11 @@ class Outgoing(msgspec.Struct, frozen=True):
     """Ordered queues keep the order within a group; others may use it for fairness, or ignore it."""
 
     dedup: str | None = None
-    """Two messages with the same one are stored once, where the queue can do that."""
+    """Two messages with the same one are stored once, where the queue can do that, for as long as it remembers.
+
+    Every message has one. That of an event is its id. That of a copy or a letter is the same however often the message
+    that it comes from is settled, and on whichever node.
+    """
 
     def __repr__(self) -> str:
         """Show no body: it is the user's."""
@@ -184,7 +116,7 @@ class Delivery(msgspec.Struct, frozen=True):
     body: bytes
     """What was sent, to the byte."""
 
-    receives: int = 1
+    receive_count: int = 1
     """How often this copy has been received, this time included."""
 
     stored_at: float | None = None
@@ -201,7 +133,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Show neither body nor receipt: who has one can read the event, who has the other can delete it."""
-        return f"<Delivery {in_line(self.key)} of {len(self.body)} bytes, received {self.receives} times>"
+        return f"<Delivery {in_line(self.key)} of {len(self.body)} bytes, received {self.receive_count} times>"
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -217,8 +149,19 @@ class Fault(msgspec.Struct, frozen=True):
     """Whether the entry may have been carried out all the same; None: as `BackendError` has it for this kind."""
 
 
-Release = tuple[str, float]
-"""A receipt, and the seconds after which its message may be received again."""
+class ReleaseEntry(NamedTuple):
+    """One received message to be let go of."""
+
+    receipt: str
+    """Of its latest receive."""
+
+    delay: float
+    """Seconds until it may be received again, 0: at once. More than 0 only where `Limits.can_release_later`."""
+
+    def __repr__(self) -> str:
+        """Show no receipt: who has it can delete the message."""
+        return f"<ReleaseEntry, in {self.delay:g} s>"
+
 
 Renew = Callable[[Sequence[str]], Awaitable[list[Fault | None]]]
 """Hides received messages, given by receipt, for a full lease from now; one slot per entry, as all batches."""
@@ -237,7 +180,7 @@ class Backend(Protocol):
 
     @property
     def limits(self) -> Limits:
-        """What this queue can do; known once it is open, and perhaps better once it is about to receive."""
+        """What this queue can do; known once it is open, and perhaps better once `prepare_receive` returned."""
         ...
 
     @property
@@ -266,7 +209,7 @@ class Backend(Protocol):
         """Close connections; no call is under way any more."""
         ...
 
-    async def about_to_receive(self) -> None:
+    async def prepare_receive(self) -> None:
         """Look up what only an app that receives needs, such as the dead-letter queue; called before it receives."""
         ...
 
@@ -289,7 +232,7 @@ class Backend(Protocol):
         """Hide received messages for a full lease from now. `lost` is the one answer that means lost."""
         ...
 
-    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+    async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
         """Let received messages be received again in so many seconds, 0 = at once, by anyone."""
         ...
 
@@ -298,6 +241,32 @@ class Backend(Protocol):
 
         Where the queue is shared it is entered in another thread's event loop, and used there alone.
         """
+        ...
+
+
+class Counts(msgspec.Struct, frozen=True, kw_only=True):
+    """How many messages a queue holds. A queue of many machines tells it about right, some seconds late."""
+
+    waiting: int
+    """May be received now."""
+
+    in_flight: int
+    """Received, and neither deleted nor released; their leases have not ended."""
+
+    delayed: int
+    """Sent for later. What is released for later counts here, or as in flight where the queue sees it so."""
+
+
+@runtime_checkable
+class Countable(Protocol):
+    """What a backend may be besides a `Backend`: one that says how much it holds.
+
+    `Backend` does not grow. What only some queues can do is a protocol of its own, such as this one, and dawdle asks
+    `isinstance(backend, Countable)`.
+    """
+
+    async def count(self) -> Counts:
+        """Return how many messages this queue holds, without its dead letters. Raises `BackendError`."""
         ...
 
 

@@ -16,6 +16,8 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from math import inf
 from typing import Final, Literal
 
 __all__ = [
@@ -132,14 +134,12 @@ class Reject(DawdleError):  # noqa: N818 - a verdict that a handler raises, not 
 class RetryLater(DawdleError):  # noqa: N818 - a verdict that a handler raises, not a failure
     """Raise it in a handler that cannot act yet: `raise RetryLater(30)`.
 
-    The handler gets its event again after `seconds`; the attempt is not counted. Raises `ConfigurationError` for
-    what is no number of seconds, and the handler has failed then.
+    The handler gets its event again after `seconds`, a number or a timedelta; the attempt is not counted. Raises
+    `ConfigurationError` for what is neither, and the handler has failed then.
     """
 
-    def __init__(self, seconds: float) -> None:
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= sys.float_info.max:
-            raise ConfigurationError(f"RetryLater takes 0 or more seconds, not {shown(seconds)}")
-        self.seconds = float(seconds)
+    def __init__(self, seconds: float | timedelta) -> None:
+        self.seconds = seconds_of(seconds, "RetryLater takes")
         super().__init__(f"not before {self.seconds:g} s")
 
 
@@ -159,3 +159,25 @@ def shown(value: object) -> str:
         return in_line(repr(value))
     except Exception:  # noqa: BLE001 - the error that is being told is another one
         return f"a {type(value).__qualname__} that cannot be shown"
+
+
+def seconds_of(
+    value: object, what: str, *, least: float = 0.0, most: float = sys.float_info.max, above: bool = False
+) -> float:
+    """Return a duration in seconds: of a number, or of a `timedelta`. The one way in for all that a caller may give.
+
+    `least` and `most` bound it, both included, `least` not where it must lie `above` it; a `most` of `inf` lets it be
+    endless. Raises `ConfigurationError` that begins with `what`, such as "grace is".
+    """
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, (int, float)) and not isinstance(seconds, bool):
+        holds = isinstance(seconds, float) or seconds <= sys.float_info.max  # a larger int cannot be a float
+        if holds and least <= seconds <= most and not (above and seconds == least):
+            return float(seconds)
+    if most in {inf, sys.float_info.max}:
+        span = f"more than {least:g}" if above else f"{least:g} or more"
+    else:
+        span = f"{least:g} to {most:,.15g}"
+    # A timedelta shows itself in days, also where it is seconds.
+    told = f"timedelta(seconds={seconds:g})" if isinstance(value, timedelta) else shown(value)
+    raise ConfigurationError(f"{what} {span} seconds, or a timedelta, not {told}")

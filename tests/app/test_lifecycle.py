@@ -431,7 +431,7 @@ async def test_the_last_of_several_starts_and_stops_counts_also_while_a_poll_is_
     @registry.on_event(Placed)
     async def handler(event): ...
 
-    queue.limits = msgspec.structs.replace(queue.limits, abandonable=False, durable=True)
+    queue.limits = msgspec.structs.replace(queue.limits, receive_cancellable=False, durable=True)
     app = make_app(grace=30)
     await app.__aenter__()
     await clock.advance(1)
@@ -451,7 +451,7 @@ async def test_a_listener_that_is_started_while_its_app_is_left_holds_nothing(ma
     @registry.on_event(Placed)
     async def handler(event): ...
 
-    queue.limits = msgspec.structs.replace(queue.limits, abandonable=False, durable=True)
+    queue.limits = msgspec.structs.replace(queue.limits, receive_cancellable=False, durable=True)
     app = make_app(grace=30)
     await app.__aenter__()
     await clock.advance(1)

@@ -38,7 +38,7 @@ class Plain:
     def limits(self):
         return self.inner.limits
 
-    async def about_to_receive(self): ...
+    async def prepare_receive(self): ...
 
     async def send(self, batch):
         return await self.inner.send(batch)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from dawdle.abc import Outgoing
+from dawdle.abc import Backend, Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.errors import ConfigurationError
 from dawdle.testing import ManualClock
@@ -44,7 +44,7 @@ async def test_messages_shows_what_is_ready_in_hand_and_delayed_and_receives_not
     await queue.send([Outgoing(b"held"), Outgoing(b"ready"), Outgoing(b"delayed", delay=60)])
     await queue.receive(1, 0)
     assert sorted(queue.messages()) == [b"delayed", b"held", b"ready"]
-    assert [delivery.receives for delivery in await queue.receive(5, 0)] == [1]
+    assert [delivery.receive_count for delivery in await queue.receive(5, 0)] == [1]
 
 
 async def test_closing_a_queue_that_holds_messages_says_so(caplog):
@@ -134,3 +134,11 @@ async def test_a_queue_takes_the_time_of_day_when_it_is_opened_unless_it_holds_m
         (delivery,) = await queue.receive(1, 0)
         assert (delivery.stored_at, delivery.received_at) == (stored_at, stored_at)
         await queue.ack([delivery.receipt])
+
+
+def test_the_core_protocol_does_not_grow():
+    members = {name for name in vars(Backend) if not name.startswith("_") or name in {"__aenter__", "__aexit__"}}
+    assert members == {
+        *("limits", "dead_letters", "delayed", "__aenter__", "__aexit__", "prepare_receive"),
+        *("send", "receive", "ack", "renew", "release", "renewer"),
+    }

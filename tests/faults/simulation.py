@@ -223,7 +223,7 @@ class Queue:
             receipt=message.receipt,
             key=message.key,
             body=message.body,
-            receives=message.receives,
+            receive_count=message.receives,
             stored_at=message.stored_at,
             received_at=received_at,
             group=message.group,

@@ -60,7 +60,7 @@ async def test_an_abandoned_poll_swallows_the_next_message_until_its_lease_ends(
     assert await wire_to(queue).receive(10, 0) == []
     await clock.advance(30)
     (delivery,) = await wire_to(queue).receive(10, 0)
-    assert delivery.receives == 2
+    assert delivery.receive_count == 2
 
 
 async def test_a_full_flight_is_an_error_for_who_does_not_wait_and_silence_for_who_does(queue, clock):
@@ -133,4 +133,4 @@ async def test_what_is_deleted_comes_back_under_its_key(queue, clock):
     await wire.ack([first.receipt])
     await clock.advance(60)
     (second,) = await wire.receive(10, 0)
-    assert (second.key, second.receives) == (first.key, 2)
+    assert (second.key, second.receive_count) == (first.key, 2)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self, TypeVar
 
-from dawdle.abc import Deadline, Delivery, Fault, Limits, Outgoing, Release, Renew
+from dawdle.abc import Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
 from dawdle.errors import BackendError, FaultKind
 from tests.faults.message import number_in
 from tests.faults.simulation import MAX_HOLD, Queue
@@ -61,7 +61,7 @@ class Wire:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    async def about_to_receive(self) -> None:
+    async def prepare_receive(self) -> None:
         async def look() -> None: ...
 
         await self._call("attributes", (), look)
@@ -87,8 +87,8 @@ class Wire:
 
         return await self._batch("renew", receipts, self.queue.number_of, renew)
 
-    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
-        def release(entry: Release) -> Fault | None:
+    async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
+        def release(entry: ReleaseEntry) -> Fault | None:
             return self.queue.change(*entry)
 
         return await self._batch("release", batch, lambda entry: self.queue.number_of(entry[0]), release)

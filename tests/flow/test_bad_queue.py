@@ -697,8 +697,8 @@ async def test_of_two_receives_that_come_back_in_the_wrong_order_the_newer_recei
         home = app._house.queues["default"]
         (hand,) = app._house._parts.hands
         first = hand.delivery
-        newer = msgspec.structs.replace(first, receipt="newer", receives=3)
-        older = msgspec.structs.replace(first, receipt="older", receives=2)
+        newer = msgspec.structs.replace(first, receipt="newer", receive_count=3)
+        older = msgspec.structs.replace(first, receipt="older", receive_count=2)
         for delivery in (newer, older):
             assert app._house._parts.hands.take(home, delivery) is None
         assert hand.receipt == "newer"

@@ -24,7 +24,7 @@ class Remote(Memory):
     def __init__(self, **options):
         super().__init__(**options)
         self.limits = msgspec.structs.replace(
-            self.limits, shared=True, durable=True, max_wait=20, max_batch=10, abandonable=False
+            self.limits, shared=True, durable=True, max_wait=20, max_batch=10, receive_cancellable=False
         )
         self.says = None
         self.asked = []
@@ -215,7 +215,7 @@ class Failing(Memory):
 
     def __init__(self, **options):
         super().__init__(**options)
-        self.limits = msgspec.structs.replace(self.limits, durable=True, abandonable=True)
+        self.limits = msgspec.structs.replace(self.limits, durable=True, receive_cancellable=True)
         self.says = {}
 
     def _raise(self, call):

@@ -180,7 +180,7 @@ async def test_nothing_is_received_before_the_queue_has_been_asked_where_its_dea
         def dead_letters(self):
             return self.found
 
-        async def about_to_receive(self):
+        async def prepare_receive(self):
             await self.time.sleep_until(self.time.monotonic() + 5)
             self.found = self._dead
 

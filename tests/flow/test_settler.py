@@ -22,8 +22,8 @@ pytestmark = pytest.mark.anyio
 class Queue:
     """Answers as the test says, and notes what it was asked, and when it had answered."""
 
-    name = "default"
-    limits = Limits(max_batch=10, max_body=1024, max_batch_bytes=1024)
+    name, place = "default", ""
+    limits = Limits(max_batch=10, max_body=1024, max_batch_bytes=1024, can_release_later=True)
 
     def __init__(self, *, stored=(), lost=False):
         self.home = self
@@ -50,7 +50,7 @@ class Queue:
 
 
 def hand_of(queue, clock):
-    delivery = Delivery(receipt="r", key="k", body=b"", receives=1, stored_at=None, received_at=None, group=None)
+    delivery = Delivery(receipt="r", key="k", body=b"", receive_count=1, stored_at=None, received_at=None, group=None)
     return Hand(queue, delivery, clock)
 
 

@@ -396,7 +396,7 @@ async def not_awaited(letter): ...
         ((), {"handler": 7}, "redrive() takes handler=, the name that a letter shows"),
         ((), {"handler": ""}, "handler="),
         ((), {"handler": not_awaited}, "handler="),
-        ((), {"older_than": -1}, "redrive() takes older_than=, 0 or more seconds or a timedelta, not -1"),
+        ((), {"older_than": -1}, "redrive() takes older_than=, 0 or more seconds, or a timedelta, not -1"),
         ((), {"older_than": True}, "older_than="),
         ((), {"older_than": float("nan")}, "older_than="),
         ((), {"older_than": float("inf")}, "older_than="),

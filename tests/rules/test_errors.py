@@ -15,11 +15,15 @@ def test_retry_later_takes_any_seconds_that_are_not_negative(seconds):
     assert RetryLater(seconds).seconds == float(seconds)
 
 
+def test_retry_later_takes_a_timedelta():
+    assert RetryLater(timedelta(minutes=1)).seconds == 60
+
+
 @pytest.mark.parametrize(
-    "seconds", [-1, nan, inf, 10**400, 10**5000, "x", "5", b"5", None, True, [1], timedelta(1)], ids=type
+    "seconds", [-1, nan, inf, 10**400, 10**5000, "x", "5", b"5", None, True, [1], timedelta(-1)], ids=type
 )
 def test_retry_later_refuses_what_is_no_number_of_seconds(seconds):
-    with pytest.raises(ConfigurationError, match="RetryLater takes 0 or more seconds, not ") as caught:
+    with pytest.raises(ConfigurationError, match="RetryLater takes 0 or more seconds, or a timedelta, not ") as caught:
         RetryLater(seconds)
     assert len(str(caught.value)) < 300
 

@@ -401,9 +401,9 @@ def test_options_are_kept_as_they_were_given(timeout, concurrency, retry):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"timeout": 0}, "timeout is more than 0 seconds, not 0"),
-        ({"timeout": -1.5}, "timeout is more than 0 seconds, not -1.5"),
-        ({"timeout": nan}, "timeout is more than 0 seconds, not nan"),
+        ({"timeout": 0}, "timeout is more than 0 seconds, or a timedelta, not 0"),
+        ({"timeout": -1.5}, "timeout is more than 0 seconds, or a timedelta, not -1.5"),
+        ({"timeout": nan}, "timeout is more than 0 seconds, or a timedelta, not nan"),
         ({"concurrency": 0}, "concurrency is a whole number of 1 or more, not 0"),
         ({"concurrency": 1.5}, "concurrency is a whole number of 1 or more, not 1.5"),
         ({"concurrency": "4"}, "concurrency is a whole number of 1 or more, not '4'"),
@@ -421,7 +421,7 @@ def test_an_option_that_cannot_work_is_refused(options, says):
 @pytest.mark.parametrize(
     ("option", "values", "says"),
     [
-        ("timeout", ["5", [1], True, 10**400, 10**5000, b"5"], "timeout is more than 0 seconds, not "),
+        ("timeout", ["5", [1], True, 10**400, 10**5000, b"5"], "timeout is more than 0 seconds, or a timedelta, not "),
         ("concurrency", [True, 1.0, -(10**5000)], "concurrency is a whole number of 1 or more, not "),
         ("aliases", [5, None, object()], "aliases is a sequence of names"),
         ("aliases", [[None], [5], b"name", [["x"]]], "a handler's name is 1 to 200"),

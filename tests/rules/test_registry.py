@@ -324,7 +324,7 @@ def test_the_same_function_with_other_options_in_an_included_registry_is_refused
     app, shop, handle = Registry(), Registry(), function()
     app.on_event(A, timeout=5)(handle)
     shop.on_event(A, timeout=6)(handle)
-    with pytest.raises(ConfigurationError, match="timeout=6 and timeout=5"):
+    with pytest.raises(ConfigurationError, match="timeout=6.0 and timeout=5.0"):
         shop.include(app)
     assert len(names(shop)) == 1
 

@@ -1,5 +1,6 @@
 """A back-off grows, has an end, and is spread by no more than its jitter."""
 
+from datetime import timedelta
 from math import inf, nan
 from time import perf_counter
 
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dawdle._rules.retry import Retry
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, RetryLater
 
 durations = st.floats(0, 1e9)
 retries = st.builds(
@@ -48,11 +49,82 @@ def test_a_backoff_is_the_first_wait_grown_by_the_factor_once_for_each_attempt_b
     assert retry.backoff(attempt, roll) == pytest.approx(min(grown, max_delay) * (1 - jitter * roll))
 
 
-def test_the_default_waits_5_10_20_40_seconds_and_never_over_15_minutes():
+def test_the_default_waits_5_10_20_40_seconds_and_never_over_an_hour():
     retry = Retry()
     assert [retry.backoff(attempt, 0.0) for attempt in (1, 2, 3, 4)] == [5, 10, 20, 40]
     assert retry.backoff(5, 1.0) == 40
-    assert retry.backoff(2**31 - 1, 0.0) == 900
+    assert retry.backoff(2**31 - 1, 0.0) == 3600
+
+
+def test_the_waits_of_the_default_are_together_as_long_as_the_docs_say():
+    retry = Retry()
+
+    def together(roll):
+        return sum(retry.backoff(attempt, roll) for attempt in range(1, retry.max_attempts))
+
+    assert together(0.0) == 8715  # 2 h 25 min
+    assert together(0.5) == 6536.25  # 1 h 49 min
+    assert together(1.0) == 4357.5  # 1 h 12 min
+    little = Retry(jitter=0.1)
+    assert sum(little.backoff(attempt, 1.0) for attempt in range(1, 12)) == pytest.approx(7843.5)  # 2 h 10 min
+
+
+def test_waits_may_be_given_as_timedeltas():
+    retry = Retry(initial=timedelta(minutes=1), max_delay=timedelta(hours=2))
+    assert retry == Retry(initial=60, max_delay=7200)
+    assert (type(retry.initial), type(retry.max_delay)) == (float, float)
+
+
+class Invalid(ValueError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final"),
+    [
+        (ValueError(), True),
+        (Invalid(), True),
+        (KeyError(), True),
+        (LookupError(), False),
+        (ExceptionGroup("a handler's own group", [LookupError(), Invalid()]), True),
+        (ExceptionGroup("", [LookupError(), ExceptionGroup("", [OSError(), KeyError()])]), True),
+        (ExceptionGroup("", [LookupError()]), False),
+        (BaseExceptionGroup("", [SystemExit(), Invalid()]), True),
+        (SystemExit(), False),
+    ],
+)
+def test_an_error_is_final_by_its_type_or_by_one_in_its_group(error, is_final):
+    assert Retry(never=(ValueError, KeyError)).is_final(error) is is_final
+    assert Retry().is_final(error) is False
+
+
+def test_a_group_may_be_final_itself():
+    assert Retry(never=[ExceptionGroup]).is_final(ExceptionGroup("", [OSError()]))
+
+
+def test_errors_that_are_final_are_given_as_a_type_or_types_and_rules_with_the_same_ones_are_equal():
+    assert Retry(never=ValueError) == Retry(never=[ValueError, ValueError]) == Retry(never=(ValueError,))
+    assert Retry(never=(ValueError,)) != Retry(never=(KeyError,))
+    assert Retry().never == ()
+
+
+@pytest.mark.parametrize(
+    ("never", "says"),
+    [
+        (5, "takes exception types, such as (ValueError,), not 5"),
+        ("ValueError", "not 'ValueError'"),
+        (None, "not None"),
+        ([ValueError()], "this is none: ValueError()"),
+        ((int,), "this is none: <class 'int'>"),
+        ((KeyboardInterrupt,), "this is none: <class 'KeyboardInterrupt'>"),
+        ((RetryLater,), "RetryLater says: not yet"),
+    ],
+)
+def test_what_is_no_type_of_failure_cannot_be_final(never, says):
+    with pytest.raises(ConfigurationError) as caught:
+        Retry(never=never)
+    assert str(caught.value).startswith("Retry(never=…) takes ")
+    assert says in str(caught.value)
 
 
 def test_a_retry_that_starts_at_once_stays_at_once():

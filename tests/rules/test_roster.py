@@ -327,6 +327,6 @@ def test_a_function_that_an_app_registers_again_has_the_options_of_both(registry
     roster.register(handle, (B,), {"concurrency": 2})
     (handler,) = roster.handlers
     assert (set(handler.types), handler.options.timeout, handler.options.concurrency) == ({A, B}, 5, 2)
-    with pytest.raises(ConfigurationError, match="timeout=5 and timeout=6"):
+    with pytest.raises(ConfigurationError, match="timeout=5.0 and timeout=6.0"):
         roster.register(handle, (B,), {"timeout": 6})
     assert roster.handlers == (handler,)

@@ -161,7 +161,7 @@ async def test_the_dead_letter_queue_names_itself(server, sqs):
     async with sqs(dead_letter_url=server.queue_url("dead")) as queue:
         await queue.dead_letters.send([Outgoing(b"given up")])
         (letter,) = await queue.dead_letters.receive(10, 0)
-        assert (letter.body, letter.receives, letter.stored_at is not None) == (b"given up", 1, True)
+        assert (letter.body, letter.receive_count, letter.stored_at is not None) == (b"given up", 1, True)
         assert await queue.dead_letters.ack([letter.receipt]) == [None]
         server.faults.add("access_denied", queue="dead")
         with pytest.raises(BackendError, match=r"^AccessDenied.* \(ReceiveMessage on .*/dead\)$"):

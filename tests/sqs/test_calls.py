@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from dawdle.abc import Outgoing
+from dawdle.abc import Outgoing, ReleaseEntry
 from dawdle.backends.sqs import SQS, _clients
 from dawdle.errors import BackendError
 from dawdle.testing.sqs import SQSServer
@@ -138,7 +138,7 @@ async def test_polls_do_not_starve_the_rest(server, sqs):
 async def test_the_dead_letter_queue_is_found_from_the_redrive_policy(server, sqs):
     async with sqs() as queue:
         assert queue.dead_letters is None
-        await queue.about_to_receive()
+        await queue.prepare_receive()
         assert repr(queue.dead_letters) == f"<SQS {server.queue_url('dead')}>"
         assert await queue.dead_letters.send([Outgoing(b"given up")]) == [None]
     assert [message.body for message in server.queue("dead").messages()] == ["given up"]
@@ -147,12 +147,12 @@ async def test_the_dead_letter_queue_is_found_from_the_redrive_policy(server, sq
 async def test_where_it_may_not_be_read_a_warning_names_dead_letter_url(server, sqs, caplog):
     server.faults.add("access_denied", operation="GetQueueAttributes")
     async with sqs() as queue:
-        await queue.about_to_receive()
+        await queue.prepare_receive()
         assert queue.dead_letters is None
         assert "set dead_letter_url, or allow sqs:GetQueueAttributes" in caplog.text
     caplog.clear()
     async with sqs(dead_letter_url=server.queue_url("dead")) as queue:
-        await queue.about_to_receive()
+        await queue.prepare_receive()
         assert caplog.text == ""
 
 
@@ -169,11 +169,11 @@ async def test_while_credentials_are_no_good_it_is_asked_again_and_not_done_with
     monkeypatch.setattr(_clients, "AGAIN_SECONDS", 0)
     async with sqs() as queue:
         with pytest.raises(BackendError) as caught:
-            await queue.about_to_receive()
+            await queue.prepare_receive()
         assert caught.value.kind == "denied"
         assert "dead_letter_url" not in caplog.text
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-        await queue.about_to_receive()
+        await queue.prepare_receive()
         assert repr(queue.dead_letters) == f"<SQS {server.queue_url('dead')}>"
 
 
@@ -181,11 +181,11 @@ async def test_a_low_redrive_policy_and_a_missing_one_are_warned_about(server, c
     server.create_queue("eager", dead_letter="dead", max_receives=5)
     server.create_queue("bare")
     async with SQS(server.queue_url("eager")) as queue:
-        await queue.about_to_receive()
+        await queue.prepare_receive()
     assert "takes a message away after 5 receives" in caplog.text
     caplog.clear()
     async with SQS(server.queue_url("bare")) as queue:
-        await queue.about_to_receive()
+        await queue.prepare_receive()
     assert "has no dead-letter queue, so what cannot be handled is tried for ever" in caplog.text
 
 
@@ -194,7 +194,7 @@ async def test_no_delay_is_longer_than_half_of_what_the_queue_keeps(server):
 
     server.create_queue("short", dead_letter="dead", attributes={"MessageRetentionPeriod": "120"})
     async with SQS(server.queue_url("short")) as queue:
-        await queue.about_to_receive()
+        await queue.prepare_receive()
         assert queue.limits.retention == 120
         assert reach(queue.limits.max_delay, queue.limits.retention) == 60
 
@@ -222,18 +222,18 @@ async def test_at_the_first_receive_the_time_is_exact_and_later_it_is_the_answer
         assert first.received_at == pytest.approx(clock.now(), abs=0.002)
         await clock.advance(6)
         (second,) = await queue.receive(1, 0)
-        assert second.receives == 2
+        assert second.receive_count == 2
         assert 0 <= clock.now() - second.received_at < 1
 
 
 async def test_nothing_is_called_that_needs_more_than_the_queue_url(server, sqs):
     server.requests.clear()
     async with sqs(lease=5) as queue:
-        await queue.about_to_receive()
+        await queue.prepare_receive()
         await queue.send([Outgoing(b"one")])
         (delivery,) = await queue.receive(1, 0)
         await queue.renew([delivery.receipt])
-        await queue.release([(delivery.receipt, 0)])
+        await queue.release([ReleaseEntry(delivery.receipt, 0)])
         (delivery,) = await queue.receive(1, 0)
         await queue.ack([delivery.receipt])
     assert set(server.requests) == {

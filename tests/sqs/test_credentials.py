@@ -107,7 +107,7 @@ async def test_a_poll_under_way_is_not_cut_and_its_clients_are_closed_after_it(s
         (old,) = clients._retired
         assert old is not clients._current
         assert await queue.send([Outgoing(b"one")]) == [None]
-        assert [delivery.receives for delivery in await poll] == [1]
+        assert [delivery.receive_count for delivery in await poll] == [1]
         assert not clients._retired
         assert not old.polls._endpoint.http_session._sessions
 

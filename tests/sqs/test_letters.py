@@ -170,7 +170,7 @@ async def test_one_letter_that_sqs_does_not_take_stops_no_other(server, sqs, clo
     bad = write({**frame, "type": "dawdle.undecodable", "data_base64": b"\xff\x00"})
     async with Dawdle(sqs(), registry=Registry(), clock=clock, start_listener=False) as app:
         queue = app._house.queues["default"]
-        await queue.about_to_receive()
+        await queue.prepare_receive()
         await queue.dead.backend.send([Outgoing(bad), Outgoing(good), Outgoing(bad)])
         assert await passing(clock, app.redrive()) == 1
     assert caplog.text.count("is left where it is") == 2

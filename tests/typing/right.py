@@ -12,7 +12,7 @@ import msgspec
 
 import dawdle
 from dawdle import from_thread, hooks
-from dawdle.abc import Backend, Clock, Codec, Delivery, Fault, Outgoing, SystemClock
+from dawdle.abc import Backend, Clock, Codec, Delivery, Fault, Outgoing, ReleaseEntry, SystemClock
 from dawdle.backends.memory import Memory
 from dawdle.testing import ManualClock
 
@@ -314,6 +314,10 @@ def errors(
 
 
 dawdle.Retry()
+dawdle.Retry(initial=timedelta(seconds=5), max_delay=timedelta(hours=1), never=(ValueError, KeyError))
+dawdle.Retry(never=[OSError])
+assert_type(dawdle.Retry().is_final(ValueError()), bool)
+dawdle.Dawdle(timeout=timedelta(minutes=5), grace=timedelta(seconds=10), unclaimed=timedelta(days=1))
 dawdle.Retry(8, 1, 1.5, 60, 0)
 dawdle.Retry(max_attempts=3, initial=0.1, factor=2, max_delay=900, jitter=0.5)
 
@@ -459,7 +463,7 @@ async def backends(queue: Backend) -> None:
         assert_type(await queue.send([Outgoing(b"x", delay=5)]), list[Fault | None])
         assert_type(await queue.receive(10, 20.0), list[Delivery])
         assert_type(await queue.ack(["r"]), list[Fault | None])
-        assert_type(await queue.release([("r", 5.0)]), list[Fault | None])
+        assert_type(await queue.release([ReleaseEntry("r", 5.0)]), list[Fault | None])
         async with queue.renewer() as renew:
             assert_type(await renew(["r"]), list[Fault | None])
     assert_type(json.decode(b"{}", A), A)

@@ -206,6 +206,9 @@ dawdle.Retry(attempts=3)  # error
 dawdle.Retry(initial="1")  # error
 dawdle.Retry(1, 2, 3, 4, 0.5, 6)  # error
 dawdle.Retry().jitter = 0.1  # error
+dawdle.Retry(never=(int,))  # error
+dawdle.Retry(initial="5")  # error
+dawdle.Dawdle(timeout="5")  # error
 
 
 # Apps

@@ -53,6 +53,8 @@ class Dawdle(DeadLetterCalls):
       app without any handler does not receive.
     - `concurrency`: how many messages may be in hand at once.
     - `retry`: of handlers that have none of their own.
+    - `timeout`: seconds after which a run of a handler fails that has no timeout of its own; None: it may run for as
+      long as it likes. A `def` handler runs in a thread, which cannot be ended: there it is only told.
     - `grace`: seconds that leaving waits for what is in hand. Then handlers are cancelled, what they have not
       finished goes back to the queue: at once, or in 7 s at most where the queue does not answer.
     - `unclaimed`: seconds after which an event that no node has a handler for is dead-lettered. In memory there is no
@@ -67,7 +69,7 @@ class Dawdle(DeadLetterCalls):
       with one of them is dead-lettered and never run.
     - `clock`: where time comes from, such as `dawdle.testing.ManualClock()`.
 
-    Raises `ConfigurationError` for what cannot work.
+    Durations are seconds or a `timedelta`. Raises `ConfigurationError` for what cannot work.
     """
 
     def __init__(
@@ -78,8 +80,9 @@ class Dawdle(DeadLetterCalls):
         start_listener: bool | None = None,
         concurrency: int = 100,
         retry: Retry | None = None,
-        grace: float = 25.0,
-        unclaimed: float = 86400.0,
+        timeout: float | timedelta | None = None,
+        grace: float | timedelta = 25.0,
+        unclaimed: float | timedelta = 86400.0,
         source: str = "dawdle",
         headers: Headers | None = None,
         codec: Codec | None = None,
@@ -96,8 +99,9 @@ class Dawdle(DeadLetterCalls):
             start_listener=start_listener_from_environment() if start_listener is None else start_listener,
             concurrency=concurrency,
             retry=Retry() if retry is None else retry,
-            grace=grace,
-            unclaimed=unclaimed,
+            timeout=cast("float | None", timeout),
+            grace=cast("float", grace),
+            unclaimed=cast("float", unclaimed),
             source=source,
             headers={} if headers is None else headers,
             codec=JSON() if codec is None else codec,
@@ -133,6 +137,7 @@ class Dawdle(DeadLetterCalls):
                     watch=self._watch,
                     roster=self._roster,
                     retry=settings.retry,
+                    timeout=settings.timeout,
                     concurrency=settings.concurrency,
                     unclaimed=settings.unclaimed,
                     signer=settings.signer,

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from math import isfinite
 from typing import TYPE_CHECKING, cast
 
 import msgspec
 
 from dawdle._rules.codec import JSON, MessagePack
 from dawdle._rules.envelope import check_headers
+from dawdle._rules.options import timeout_of
 from dawdle._rules.registry import Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec
-from dawdle.errors import ConfigurationError, shown
+from dawdle.errors import ConfigurationError, seconds_of, shown
 from dawdle.hooks import Hook
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     start_listener: bool
     concurrency: int
     retry: Retry
+    timeout: float | None
     grace: float
     unclaimed: float
     source: str
@@ -65,9 +66,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             f"concurrency is how many messages may be in hand, 1 or more, not {self.concurrency!r}",
         )
         for name in ("grace", "unclaimed"):
-            value: object = getattr(self, name)
-            good = isinstance(value, (int, float)) and isfinite(value) and value >= 0
-            _require(good, f"{name} is in seconds, 0 or more, not {value!r}")
+            msgspec.structs.force_setattr(self, name, seconds_of(getattr(self, name), f"{name} is"))
+        if self.timeout is not None:
+            msgspec.structs.force_setattr(self, "timeout", timeout_of(self.timeout))
         _require(bool(self.source) and isinstance(self.source, str), f"source is text, not {self.source!r}")
         _require(
             isinstance(self.hooks, Collection) and all(map(callable, self.hooks)),

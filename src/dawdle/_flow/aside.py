@@ -26,7 +26,7 @@ class Aside:
     def start(self) -> None:
         """Start the thread unless it runs. It has begun when this returns, whatever the loop does next."""
         if self._thread is None and not self._stopping:
-            self._thread = threading.Thread(target=self._main, name="dawdle: leases", daemon=True)
+            self._thread = threading.Thread(target=self._main, name="dawdle: leases and pulse", daemon=True)
             self._thread.start()
 
     async def run(self) -> None:

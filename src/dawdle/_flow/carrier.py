@@ -25,6 +25,7 @@ from dawdle._rules.verdict import (
     Settlement,
     admit,
     copy_for,
+    put_off_for,
     settle,
     undecodable,
     unreadable,
@@ -153,7 +154,9 @@ class Carrier:
             return envelope, await self._work(hand, delivery, envelope, body)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end the app, nor lose the message
             _log.exception("could not carry %s; it comes back in %g s", envelope.label, AFTER_A_MISTAKE)
-            return envelope, Release(AFTER_A_MISTAKE if hand.queue.limits.can_release_later else 0.0)
+            if hand.queue.limits.can_release_later:
+                return envelope, Release(AFTER_A_MISTAKE)
+            return envelope, put_off_for(body, AFTER_A_MISTAKE, hand.now(self._clock), hand.home.terms)
 
     async def _work(self, hand: Hand, delivery: Delivery, envelope: Envelope, body: bytes) -> Settlement:
         """Admit, open, run, settle: the verdict on one message, whose `body` is without its signature."""
@@ -167,7 +170,7 @@ class Carrier:
             now=hand.now(self._clock),
             terms=terms,
             roll=random.random,
-            receives=delivery.receives,
+            receives=delivery.receive_count,
         )
         if not isinstance(verdict, Run):
             return verdict

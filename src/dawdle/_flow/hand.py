@@ -57,7 +57,7 @@ class Hand:
         self.queue = queue
         self.delivery = delivery
         self.receipt = "" if delivery is None else delivery.receipt
-        self.receives = 0 if delivery is None else delivery.receives
+        self.receives = 0 if delivery is None else delivery.receive_count
         self.since = clock.monotonic()
         own = None if delivery is None else delivery.received_at
         self.received_at = clock.now() if own is None else own

@@ -9,8 +9,10 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
+from dawdle._flow.failures import FailureLog
 from dawdle._flow.hand import Hand
 from dawdle._flow.inside import Inside, enter, leave
+from dawdle._flow.running import Running
 from dawdle._flow.watch import Watch
 from dawdle._flow.work import Work
 from dawdle._log import Log
@@ -33,18 +35,27 @@ _log = Log(__name__)
 class Caller:
     """Calls handlers."""
 
-    def __init__(self, *, app: object, clock: Clock, watch: Watch, threads: int, state: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        *,
+        app: object,
+        clock: Clock,
+        watch: Watch,
+        timeout: float | None,
+        threads: int,
+        state: Callable[[], object],
+        running: Running,
+        failures: FailureLog,
+    ) -> None:
         self._app = app
         self._clock = clock
         self._watch = watch
         self._threads = threads
         self._limiter: CapacityLimiter | None = None
         self._state = state
-        self._running: list[str] = []
-
-    def running(self) -> list[str]:
-        """Return the names of the handlers that run, in tasks and in threads."""
-        return list(self._running)
+        self._timeout = timeout
+        self._running = running
+        self._failures = failures
 
     async def call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call the handler and tell the hooks and the log."""
@@ -58,7 +69,7 @@ class Caller:
             outcome = await self._call(handler, work, retry)
             await _absorb(work.hand, this_task())
         elapsed = self._clock.monotonic() - started
-        timeout = None if handler.is_async else handler.options.timeout
+        timeout = None if handler.is_async else self._timeout_of(handler)
         if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
             _log.warning(
                 "handler %s ran for %.3g s in its thread, over its timeout of %g s; a thread cannot be ended, and what "
@@ -82,9 +93,9 @@ class Caller:
         hand.begin(task, handler.name, in_thread=not handler.is_async)
         try:
             if handler.is_async:
-                await self._in_task(handler, arguments)
+                await self._in_task(handler, work, arguments)
             else:
-                await self._in_thread(handler, hand, arguments)
+                await self._in_thread(handler, work, arguments)
         except asyncio.CancelledError as error:
             if hand.absorbs(task):
                 return self._not_done(handler, work, retry, _outlived(hand)) if hand.outlived else Interrupted()
@@ -102,14 +113,18 @@ class Caller:
             leave(where, token)
         return Done()
 
-    async def _in_task(self, handler: Handler, arguments: tuple[object, ...]) -> None:
+    def _timeout_of(self, handler: Handler) -> float | None:
+        """Return the seconds that one run of a handler may take: its own timeout, or else the app's."""
+        return self._timeout if handler.options.timeout is None else handler.options.timeout
+
+    async def _in_task(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
         """Run an `async def` handler here, for no longer than its timeout."""
         function = cast("Callable[..., Awaitable[object]]", handler.function)  # is_async says so
-        await self._in_time(handler, function(*arguments), handler.options.timeout)
+        await self._in_time(handler, work, function(*arguments), self._timeout_of(handler))
 
-    async def _in_time(self, handler: Handler, running: Awaitable[object], left: float | None) -> None:
+    async def _in_time(self, handler: Handler, work: Work, running: Awaitable[object], left: float | None) -> None:
         """Await a handler for no longer than what is left of its timeout."""
-        self._running.append(handler.name)
+        run = self._running.begin(handler, work.envelope)
         try:
             if left is None:
                 await running
@@ -120,12 +135,12 @@ class Caller:
                     await running
             except TimeoutError as error:
                 if deadline.expired():
-                    raise TimeoutError(f"it ran longer than its timeout of {handler.options.timeout:g} s") from error
+                    raise TimeoutError(f"it ran longer than its timeout of {self._timeout_of(handler):g} s") from error
                 raise
         finally:
-            self._running.remove(handler.name)
+            self._running.end(run)
 
-    async def _in_thread(self, handler: Handler, hand: Hand, arguments: tuple[object, ...]) -> None:
+    async def _in_thread(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
         """Run a `def` handler in a thread of our own limiter. What it returns may still be awaited, here, in time.
 
         Such a one is an `async def` behind a plain decorator, as a rule: only the call of it is made in the thread.
@@ -136,23 +151,23 @@ class Caller:
             self._limiter = CapacityLimiter(self._threads)
 
         def call() -> tuple[object, BaseException | None]:
-            self._running.append(handler.name)  # here, and not where we wait: the thread may run for longer
+            run = self._running.begin(handler, work.envelope)  # here, not where we wait: the thread may run for longer
             try:
                 return handler.function(*arguments), None
             except BaseException as error:  # noqa: BLE001 - a future does not carry each error as it is: a StopIteration
                 return None, error
             finally:
-                self._running.remove(handler.name)
+                self._running.end(run)
 
         began = self._clock.monotonic()
         result, error = await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
         if error is not None:
             raise error
         if inspect.isawaitable(result):
-            timeout = handler.options.timeout
-            hand.begin(this_task(), handler.name)
+            timeout = self._timeout_of(handler)
+            work.hand.begin(this_task(), handler.name)
             left = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
-            await self._in_time(handler, result, left)
+            await self._in_time(handler, work, result, left)
 
     def _context(self, handler: Handler, work: Work, retry: Retry) -> Context:
         envelope = work.envelope
@@ -173,26 +188,12 @@ class Caller:
         outcome = outcome_of(error)
         match outcome:
             case Failed():
-                self._log_failure(handler, work, retry, error, outcome.error)
+                self._failures.tell(handler.name, work.envelope, retry.max_attempts, outcome.error, error)
             case Rejected():
                 _log.warning("handler %s rejected %s: %s", handler.name, work.envelope.label, outcome.error)
             case Later():
                 pass
         return outcome
-
-    def _log_failure(self, handler: Handler, work: Work, retry: Retry, error: BaseException, reason: str) -> None:
-        attempt = work.envelope.attempt
-        last = attempt >= retry.max_attempts
-        _log.failure(
-            "handler %s failed on %s, attempt %d of %d: %s",
-            handler.name,
-            work.envelope.label,
-            attempt,
-            retry.max_attempts,
-            reason,
-            error=error,
-            last=last,
-        )
 
 
 _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {

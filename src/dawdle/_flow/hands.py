@@ -84,8 +84,8 @@ class Hands:
         known = self._hands.get((id(queue), delivery.key))
         if known is None:
             return self._add(Hand(queue, delivery, self._clock))
-        if delivery.receives >= known.receives:
-            known.receipt, known.receives = delivery.receipt, delivery.receives
+        if delivery.receive_count >= known.receives:
+            known.receipt, known.receives = delivery.receipt, delivery.receive_count
         return None
 
     def accept(self, queue: Queue) -> Hand:

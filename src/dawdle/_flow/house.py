@@ -133,7 +133,7 @@ class House:
 
     def handlers_that_run(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
-        return self._parts.caller.running()
+        return self._parts.running.names()
 
     def left_behind(self) -> list[str]:
         """Return what runs on after leaving, since nothing could end it: handlers, and calls to a queue."""

@@ -25,6 +25,7 @@ from dawdle._rules.dead_letter import (
     redriven,
     written,
 )
+from dawdle._rules.dedup import dedup_of
 from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery, Outgoing
 from dawdle.errors import BackendError, ConfigurationError
@@ -160,8 +161,9 @@ class Letters:
         if isinstance(message, Refused):
             _log.warning("the letter %r is left where it is: %s; purge it", letter.event_id, message.reason)
             return False
+        dedup = dedup_of(letter.event_id, letter.handler, key=found.delivery.key, origin=self._dead.place)
         try:
-            await self._queue.send(Outgoing(message.body, 0.0, found.delivery.group), as_is=message.raw)
+            await self._queue.send(Outgoing(message.body, 0.0, found.delivery.group, dedup), as_is=message.raw)
         except BackendError as error:
             if error.kind != "refused":
                 raise
@@ -271,7 +273,7 @@ class Letters:
 async def _dead_of(queue: Queue) -> Queue:
     """Return the queue behind this one that keeps its letters; a backend may have to look for it."""
     if queue.dead is None:
-        await queue.about_to_receive()
+        await queue.prepare_receive()
     if queue.dead is None:
         raise ConfigurationError(
             f"the queue {queue.name!r} has no dead-letter queue, so there are no letters: give its backend one, on SQS "

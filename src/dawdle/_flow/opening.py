@@ -24,11 +24,11 @@ async def open_backend(stack: AsyncExitStack, name: str, backend: Backend) -> No
     for behind in (backend.dead_letters, backend.delayed):
         if behind is not None:
             stack.enter_context(_alone_with(name, behind))
-    limits = backend.limits
-    if not limits.max_delay > 0 and not limits.can_release_later and backend.delayed is None:
+    delays = backend.limits if backend.delayed is None else backend.delayed.limits
+    if not delays.max_delay > 0 and not backend.limits.can_release_later:
         raise ConfigurationError(
             f"the queue {name!r} can neither delay a message nor release one for later, so no retry could wait: "
-            f"give it a second queue that can (delayed)"
+            f"give it a second queue that can delay (delayed)"
         )
     identity_of(name, backend)
 

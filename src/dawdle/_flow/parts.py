@@ -12,6 +12,7 @@ from dawdle._flow.batcher import Spawn
 from dawdle._flow.calls import Calls
 from dawdle._flow.carrier import Carrier
 from dawdle._flow.dispatcher import Dispatcher
+from dawdle._flow.failures import FailureLog
 from dawdle._flow.handler_call import Caller
 from dawdle._flow.hands import Hands
 from dawdle._flow.keeper import Keeper
@@ -20,6 +21,7 @@ from dawdle._flow.listener import Listener
 from dawdle._flow.pulse import Pulse
 from dawdle._flow.queue import Queue
 from dawdle._flow.receiver import Receiver
+from dawdle._flow.running import Running
 from dawdle._flow.settler import Settler
 from dawdle._flow.watch import Watch
 from dawdle._rules.health import Health
@@ -41,6 +43,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     watch: Watch
     roster: Roster
     retry: Retry
+    timeout: float | None
     concurrency: int
     unclaimed: float
     signer: Signer
@@ -71,13 +74,24 @@ class Parts:
         }
         ledger = Ledger(plan.clock)
         self._settler = Settler(clock=plan.clock, watch=plan.watch, ledger=ledger)
-        self.caller = Caller(app=plan.app, clock=plan.clock, watch=plan.watch, threads=plan.concurrency, state=state)
+        self.running = Running(plan.clock, at_first=self._start_aside)
+        self._failures = FailureLog(plan.clock)
+        caller = Caller(
+            app=plan.app,
+            clock=plan.clock,
+            watch=plan.watch,
+            timeout=plan.timeout,
+            threads=plan.concurrency,
+            state=state,
+            running=self.running,
+            failures=self._failures,
+        )
         self.carrier = Carrier(
             clock=plan.clock,
             codecs=plan.codecs,
             signer=plan.signer,
             roster=plan.roster,
-            dispatcher=Dispatcher(self.caller, clock=plan.clock, retry=plan.retry),
+            dispatcher=Dispatcher(caller, clock=plan.clock, retry=plan.retry),
             settler=self._settler,
             hands=self.hands,
             alone=self.alone,
@@ -87,6 +101,7 @@ class Parts:
         self._kept_aside: list[Keeper] = []
         self._aside = Aside(self._work_aside)
         spawn(self._aside.run())
+        spawn(self._tell_regularly())
         both = [each for queue in self.queues.values() for each in (queue, queue.delayed) if each is not None]
         self._receivers = [self._receiver(queue) for queue in both]
         self.listener = Listener(self._receivers, hands=self.hands, clock=plan.clock, listen=listen, hurry=hurry)
@@ -103,6 +118,7 @@ class Parts:
             oldest_handlers=() if oldest is None else oldest.handlers,
             dead_letters=self._settler.dead_letters,
             unclaimed=self._settler.unclaimed,
+            long_running=self.running.long(),
             queues=tuple(receiver.health() for receiver in self._receivers),
             failing=tuple(failing for queue in self.queues.values() for failing in queue.calls.failing()),
         )
@@ -128,6 +144,20 @@ class Parts:
         keeper = Keeper(queue, plan.clock, plan.watch, lambda _: self._aside.start())
         self._kept_aside.append(keeper)
         return keeper
+
+    def _start_aside(self) -> None:
+        """Start the thread that notices a blocked loop where no lease does; not on a clock of a test's."""
+        if not self._kept_aside and isinstance(self._plan.clock, SystemClock):
+            self._aside.start()
+
+    async def _tell_regularly(self) -> None:
+        """Tell the log what runs for long and what was only counted, at least once a minute until cancelled."""
+        try:
+            while True:
+                self._failures.tell_counted()
+                await self._plan.clock.sleep_until(self.running.tell())
+        finally:
+            self._failures.tell_counted(all_of_it=True)
 
     async def _work_aside(self) -> None:
         async with asyncio.TaskGroup() as group:

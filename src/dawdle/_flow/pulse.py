@@ -71,7 +71,7 @@ class Pulse:
 
     def _warn(self, handler: str | None, where: str, seconds: float) -> None:
         _log.warning(
-            "%s has blocked the event loop for %.1f s, at %s: nothing else runs meanwhile, leases are renewed; make "
+            "%s has blocked the event loop for %.1f s, at %s: nothing else runs meanwhile; make "
             "it a def handler, which runs in a thread, or await what blocks",
             "something" if handler is None else f"handler {handler}",
             seconds,

@@ -11,7 +11,7 @@ from dawdle._rules.delay import reach
 from dawdle._rules.health import CallName
 from dawdle._rules.signing import Signer
 from dawdle._rules.verdict import Terms
-from dawdle.abc import Backend, Fault, Limits, Outgoing, Release
+from dawdle.abc import Backend, Fault, Limits, Outgoing, ReleaseEntry
 from dawdle.errors import BackendError
 
 __all__ = ["Queue"]
@@ -57,25 +57,30 @@ class Queue:
         self._ack: Batcher[str, Fault | None] = Batcher(
             backend.ack, spawn=spawn, max_count=limits.max_batch, tell=self._teller("delete")
         )
-        self._release: Batcher[Release, Fault | None] = Batcher(
+        self._release: Batcher[ReleaseEntry, Fault | None] = Batcher(
             backend.release, spawn=spawn, max_count=limits.max_batch, tell=self._teller("release")
         )
 
     @property
     def full_name(self) -> str:
         """Its name for people: that of a queue behind another says so."""
+        return f"{self.name} ({self.place})" if self.place else self.name
+
+    @property
+    def place(self) -> str:
+        """What it is to its home, the same on every node: nothing, its delayed messages, or its dead letters."""
         if self.home is self:
-            return self.name
-        return f"{self.name} ({'delayed' if self.home.delayed is self else 'dead letters'})"
+            return ""
+        return "delayed" if self.home.delayed is self else "dead letters"
 
     @property
     def limits(self) -> Limits:
         """What the backend can do, as far as it knows by now."""
         return self.backend.limits
 
-    async def about_to_receive(self) -> None:
+    async def prepare_receive(self) -> None:
         """Let the backend look up what it needs to know, and take note of it."""
-        await self.backend.about_to_receive()
+        await self.backend.prepare_receive()
         if self.dead is None:
             self.dead = self._behind(self.backend.dead_letters)
         self.terms = self._terms()
@@ -102,7 +107,7 @@ class Queue:
 
     async def release(self, receipt: str, seconds: float) -> None:
         """Let one received message be received again. Raises `BackendError` when that is not sure."""
-        _raise(await self._release.submit((receipt, seconds)))
+        _raise(await self._release.submit(ReleaseEntry(receipt, seconds)))
 
     async def flush(self) -> None:
         """Return once every call that was asked for is answered."""

@@ -27,7 +27,7 @@ FEW: Final = 10
 
 LONGEST_WAIT: Final = 20.0
 """Seconds that a receive waits at most. Only the first one of a queue that ends with the process waits for as long as
-the queue allows: there is no client that could hang, and nobody who need be alone."""
+the queue allows: there is no client that could hang, nothing need run alone, and a stop ends it."""
 
 SHORTEST_EMPTY: Final = 0.5
 """Seconds from one receive to the next where they bring nothing new and do not wait, from the second in a row on.
@@ -85,12 +85,12 @@ class Receiver:
         """Start no receive any more. One that waits is ended where that loses nothing, and left to finish elsewhere."""
         self._stopping = True
         for task, polling in self._tasks.items():
-            if not polling or self._queue.limits.abandonable:
+            if not polling or self._queue.limits.receive_cancellable:
                 task.cancel()
 
     def tell_abandoned(self) -> None:
         """Say that the receive that is open is given up, where what it brings is then out of sight for a while."""
-        if any(self._tasks.values()) and not self._queue.limits.abandonable:
+        if any(self._tasks.values()) and not self._queue.limits.receive_cancellable:
             _log.warning(
                 "a receive from %s that was still open is abandoned: what it brings is hidden until its lease ends; a "
                 "grace that is longer than the queue's wait lets it finish",
@@ -131,7 +131,7 @@ class Receiver:
                 await self._keeper.ready()
             while not self._prepared and not self._stopping:
                 try:
-                    await self._queue.home.about_to_receive()
+                    await self._queue.home.prepare_receive()
                 except Exception as error:  # noqa: BLE001 - as with a receive: whatever it is, it may pass
                     await self._backoff.fail(error)
                 else:
@@ -177,7 +177,8 @@ class Receiver:
 
     def _wait(self, *, first: bool) -> float:
         limits = self._queue.limits
-        return limits.max_wait if first and not limits.durable else min(limits.max_wait, LONGEST_WAIT)
+        as_long_as_it_takes = first and not limits.durable and limits.receive_cancellable
+        return limits.max_wait if as_long_as_it_takes else min(limits.max_wait, LONGEST_WAIT)
 
     async def _poll(self, room: int, wait: float) -> list[Delivery]:
         task = asyncio.current_task()

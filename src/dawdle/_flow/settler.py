@@ -9,6 +9,7 @@ from dawdle._flow.hand import Hand
 from dawdle._flow.ledger import Ledger
 from dawdle._flow.watch import Watch
 from dawdle._log import Log
+from dawdle._rules.dedup import dedup_of
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.verdict import Ack, Copy, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
@@ -25,6 +26,9 @@ LONGEST_PAUSE = 30.0
 
 SHORTEST_AGAIN = 1.0
 """Seconds until a message is visible that came again while it was being released."""
+
+GLANCE = 1.0
+"""Seconds from one look to the next at whether a stop ends a wait: well below what it grants for the settling."""
 
 
 class Settler:
@@ -68,7 +72,7 @@ class Settler:
 
     async def keep(self, hand: Hand, envelope: Envelope, copy: Copy) -> bool:
         """Store one copy of a message whose other handlers still run, and return whether the queue has it."""
-        stored = not await self._store(hand, (copy,))
+        stored = not await self._store(hand, envelope, (copy,))
         if stored:
             self._tell(hand, envelope, copy)
         return stored
@@ -120,25 +124,39 @@ class Settler:
         if hand.delivery is None:
             return
         await hand.drop_lease()
-        limits, receipt = hand.queue.limits, hand.receipt
+        later, receipt = hand.queue.limits.can_release_later, hand.receipt
         await self._release_by(receipt, hand, seconds)
         # Where it has come again meanwhile, and was adopted, it would be hidden for a lease. Released at once, it could
         # come again and again before the answer does.
-        while receipt != hand.receipt and limits.can_release_later:
+        while receipt != hand.receipt:
+            if not later:
+                await self._clock.sleep_until(self._clock.monotonic() + SHORTEST_AGAIN)
             receipt = hand.receipt
             await self._release_by(receipt, hand, max(seconds, SHORTEST_AGAIN))
         self._settled(hand, "released")
 
     async def _release_by(self, receipt: str, hand: Hand, seconds: float) -> None:
+        """Release, and ask for 0 where the queue knows nothing else: who wanted more has waited, or stored a copy."""
         held = self._clock.monotonic() - hand.since
-        await hand.queue.release(receipt, max(0.0, min(seconds, hand.queue.limits.max_hold - held)))
+        most = hand.queue.limits.max_hold - held if hand.queue.limits.can_release_later else 0.0
+        await hand.queue.release(receipt, max(0.0, min(seconds, most)))
 
     async def _forward(self, hand: Hand, envelope: Envelope | None, forward: Forward) -> None:
-        """Store all copies, then ack; if one cannot be stored, the message itself comes back."""
-        unstored = await self._store(hand, forward.copies)
+        """Store all copies, then ack; if one cannot be stored, the message itself comes back.
+
+        Where it would come back at once, again and again, it is kept in flight instead, and the storing tried again.
+        """
+        unstored = await self._store(hand, envelope, forward.copies)
+        pause = SHORTEST_PAUSE
+        while unstored and _is_kept_here(hand):
+            await self._wait_unless_stopped(hand, pause * random.random())
+            pause = min(pause * 2, LONGEST_PAUSE)
+            unstored = await self._store(hand, envelope, unstored)
         for copy in forward.copies:
             if copy not in unstored:
                 self._tell(hand, envelope, copy)
+        if unstored and hand.lost:
+            return
         if unstored:
             self._ledger.owed(hand, envelope, tuple(unstored), forward.otherwise)
             await self._release(hand, forward.otherwise)
@@ -154,7 +172,7 @@ class Settler:
         pause = SHORTEST_PAUSE
         try:
             while unstored:
-                asked, unstored = unstored, await self._store(hand, unstored)
+                asked, unstored = unstored, await self._store(hand, envelope, unstored)
                 for copy in asked:
                     if copy not in unstored:
                         self._tell(hand, envelope, copy)
@@ -173,17 +191,24 @@ class Settler:
             )
         hand.settled = True
 
-    async def _store(self, hand: Hand, copies: Sequence[Copy]) -> list[Copy]:
+    async def _wait_unless_stopped(self, hand: Hand, seconds: float) -> None:
+        until = self._clock.monotonic() + seconds
+        while _is_kept_here(hand) and (now := self._clock.monotonic()) < until:
+            await self._clock.sleep_until(min(until, now + GLANCE))
+
+    async def _store(self, hand: Hand, envelope: Envelope | None, copies: Sequence[Copy]) -> list[Copy]:
         """Store copies, all at once, and return those that the queue did not say it stored."""
-        answers = await asyncio.gather(*(self._store_one(hand, copy) for copy in copies))
+        answers = await asyncio.gather(*(self._store_one(hand, envelope, copy) for copy in copies))
         return [copy for copy, stored in zip(copies, answers, strict=True) if not stored]
 
-    async def _store_one(self, hand: Hand, copy: Copy) -> bool:
+    async def _store_one(self, hand: Hand, envelope: Envelope | None, copy: Copy) -> bool:
         queue = hand.home.dead if copy.is_letter else hand.home
         assert queue is not None, "the rules write letters only where there is a queue for them"
-        group = None if hand.delivery is None else hand.delivery.group
+        key, group = (None, None) if hand.delivery is None else (hand.delivery.key, hand.delivery.group)
+        event_id, origin = "" if envelope is None else envelope.id, hand.queue.place
+        dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
         try:
-            await queue.send(Outgoing(copy.body, copy.delay, group), as_is=copy.as_is)
+            await queue.send(Outgoing(copy.body, copy.delay, group, dedup), as_is=copy.as_is)
         except BackendError as error:
             where = "the dead-letter queue of " if copy.is_letter else ""
             _log.warning("a copy could not be stored in %s%s, and is tried again: %s", where, hand.queue.name, error)
@@ -225,3 +250,8 @@ def _stay(task: "asyncio.Task[object] | None") -> None:
     """Take back the cancellation by which a hand that gives up ended the wait of this task."""
     while task is not None and task.cancelling():
         task.uncancel()
+
+
+def _is_kept_here(hand: Hand) -> bool:
+    """Whether what could not be stored is tried again from here, since its queue lets nothing go for later."""
+    return not (hand.queue.limits.can_release_later or hand.interrupted or hand.lost)

@@ -8,7 +8,6 @@ by a server that does not say from where: it is meant if the app knows its type,
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from math import inf
 from typing import Literal
 
 import msgspec
@@ -17,7 +16,7 @@ from dawdle._rules.dead_letter import DeadLetter, Found, seconds_dead
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.roster import Roster
 from dawdle._rules.signature import is_async, require_kind
-from dawdle.errors import ConfigurationError, shown
+from dawdle.errors import ConfigurationError, seconds_of, shown
 
 __all__ = ["Answer", "Choice", "Where", "choose"]
 
@@ -110,7 +109,7 @@ def choose(
         every=not types,
         names=frozenset(each for each in types if isinstance(each, str)),
         handlers=None if handler is None else _names_of(who, handler, roster),
-        older_than=None if older_than is None else _age(who, older_than),
+        older_than=None if older_than is None else seconds_of(older_than, f"{who} takes older_than=,"),
         where=where,
         events=tuple(classes) if len(classes) == len(types) else (),
         foreign=foreign,
@@ -125,10 +124,3 @@ def _names_of(who: str, handler: object, roster: Roster) -> frozenset[str]:
         )
     known = roster.named(handler)
     return frozenset((handler, *(() if known is None else known.names)))
-
-
-def _age(who: str, older_than: object) -> float:
-    seconds = older_than.total_seconds() if isinstance(older_than, timedelta) else older_than
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < inf:
-        raise ConfigurationError(f"{who} takes older_than=, 0 or more seconds or a timedelta, not {shown(older_than)}")
-    return float(seconds)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Final
 
-from dawdle.errors import ConfigurationError, shown
+from dawdle.errors import ConfigurationError, seconds_of, shown
 
 __all__ = ["delay_of", "due_of", "hop", "reach", "remaining", "to_ms"]
 
@@ -27,14 +27,7 @@ def delay_of(delay: float | timedelta | None, at: datetime | None, now: float) -
         return _until(at, now)
     if delay is None:
         return 0.0
-    seconds = delay.total_seconds() if isinstance(delay, timedelta) else delay
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ConfigurationError(f"delay is in seconds or a timedelta, not {shown(seconds)}")
-    if not 0 <= seconds <= LONGEST:  # not so for NaN either
-        raise ConfigurationError(
-            f"delay is 0 seconds or more, and at most {LONGEST:.0f} (1000 years), not {shown(seconds)}"
-        )
-    return float(seconds)
+    return seconds_of(delay, "delay is", most=LONGEST)
 
 
 def _until(at: object, now: float) -> float:

@@ -8,7 +8,7 @@ import msgspec
 from dawdle._rules.patience import needs_somebody
 from dawdle.errors import FaultKind, in_line
 
-__all__ = ["FORGOTTEN", "OVERDUE", "CallName", "FailingCalls", "Health", "QueueHealth", "health_of"]
+__all__ = ["FORGOTTEN", "OVERDUE", "CallName", "FailingCalls", "Health", "LongRunning", "QueueHealth", "health_of"]
 
 OVERDUE: Final = 60.0
 """Seconds without a completed receive, while one was wanted and there was room, after which a queue is not well.
@@ -85,6 +85,19 @@ class FailingCalls(msgspec.Struct, frozen=True, kw_only=True):
     """What the latest failure said."""
 
 
+class LongRunning(msgspec.Struct, frozen=True, kw_only=True):
+    """A handler that has run for a minute or more."""
+
+    handler: str
+    """Its name."""
+
+    runs: int
+    """How many runs of it have taken that long and go on."""
+
+    seconds: float
+    """How long the longest of them has run."""
+
+
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """How an app is, as `app.health()` tells it at one moment. Seconds are by the app's clock."""
 
@@ -105,6 +118,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     oldest_handlers: tuple[str, ...] = ()
     """The handlers of the oldest that run now."""
+
+    long_running: tuple[LongRunning, ...] = ()
+    """The handlers that have run for a minute or more, the longest first. It is no reason not to be healthy."""
 
     dead_letters: int = 0
     """Letters written to a dead-letter queue since the app was entered."""

@@ -1,16 +1,17 @@
 """What a handler may be given besides its types. Checked where it is written, in words."""
 
-import sys
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from math import inf
 from typing import Any, TypedDict, cast
 
 import msgspec
 
 from dawdle._rules.name import NAME
 from dawdle._rules.retry import Retry
-from dawdle.errors import ConfigurationError, shown
+from dawdle.errors import ConfigurationError, seconds_of, shown
 
-__all__ = ["HandlerOptions", "Options", "read_options"]
+__all__ = ["HandlerOptions", "Options", "read_options", "timeout_of"]
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -20,7 +21,7 @@ class HandlerOptions(TypedDict, total=False):
     aliases: Sequence[str]
     exclude: Sequence[type]
     retry: Retry
-    timeout: float
+    timeout: float | timedelta
     concurrency: int
     queue: str
 
@@ -44,8 +45,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 )
         if self.retry is not None and not isinstance(self.retry, Retry):
             raise ConfigurationError(f"retry is a dawdle.Retry(…), not {shown(self.retry)}")
-        if self.timeout is not None and not _is_time(self.timeout):
-            raise ConfigurationError(f"timeout is more than 0 seconds, not {shown(self.timeout)}")
+        if self.timeout is not None:
+            msgspec.structs.force_setattr(self, "timeout", timeout_of(self.timeout))
         if self.concurrency is not None and not (_is_whole(self.concurrency) and self.concurrency >= 1):
             raise ConfigurationError(f"concurrency is a whole number of 1 or more, not {shown(self.concurrency)}")
         if self.queue is not None and not (isinstance(self.queue, str) and self.queue):
@@ -88,10 +89,15 @@ def read_options(options: HandlerOptions) -> Options:
         aliases=tuple(cast("Iterable[str]", aliases)),
         exclude=tuple(cast("Iterable[type]", exclude)),
         retry=options.get("retry"),
-        timeout=options.get("timeout"),
+        timeout=cast("float | None", options.get("timeout")),
         concurrency=options.get("concurrency"),
         queue=options.get("queue"),
     )
+
+
+def timeout_of(given: object) -> float:
+    """Return a timeout in seconds; `inf`: none, whatever the app's is. Raises `ConfigurationError`."""
+    return seconds_of(given, "timeout is", most=inf, above=True)
 
 
 def _same(mine: object, theirs: object) -> bool:
@@ -103,10 +109,3 @@ def _same(mine: object, theirs: object) -> bool:
 
 def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_time(value: object) -> bool:
-    """Whether it is a number of seconds above 0 that a float can hold; endless is one."""
-    if isinstance(value, float):
-        return value > 0
-    return _is_whole(value) and 0 < cast("int", value) <= sys.float_info.max

@@ -107,8 +107,9 @@ class Registry:
         - `aliases`: names under which it was known before.
         - `exclude`: types that it does not want.
         - `retry`: a `Retry`; the app's without one.
-        - `timeout`: seconds for one run, after which it is cancelled and has failed. A thread cannot be
-          cancelled: there a warning is logged, and what it returns counts.
+        - `timeout`: seconds, or a timedelta, for one run, after which it is cancelled and has failed; the app's without
+          one, and `float("inf")` for none. A thread cannot be cancelled: there a warning is logged, and what it returns
+          counts.
         - `concurrency`: how many runs of it at once in this process; without one, as many as the app runs.
         - `queue`: where it runs; without one, where its event arrives.
 

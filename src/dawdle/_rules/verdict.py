@@ -45,6 +45,7 @@ __all__ = [
     "Terms",
     "admit",
     "copy_for",
+    "put_off_for",
     "settle",
     "undecodable",
     "unreadable",
@@ -95,7 +96,7 @@ def admit(
     due = due_of(None if envelope.due is None else seconds(envelope.due), delay_ms, stored_at)
     left = remaining(due, now)
     if left > 0:
-        return _wait(body, left, now, terms)
+        return put_off_for(body, left, now, terms)
     try:
         kind = roster.kind_named(envelope.type)
     except ConfigurationError as error:
@@ -153,7 +154,8 @@ def _tried(body: bytes, envelope: Envelope, run: Run, receives: int, now: float,
     return give_up(body, envelope, f"{TRIALS} processes in a row ended while they had it alone in hand", now, terms)
 
 
-def _wait(body: bytes, left: float, now: float, terms: Terms) -> Settlement:
+def put_off_for(body: bytes, left: float, now: float, terms: Terms) -> Release | Forward:
+    """Return what lets a message wait `left` seconds: a copy, or the message itself where its queue cannot delay."""
     if terms.reach <= 0:
         return Release(left)
     due = {"dawdledelay": None, "dawdledue": moment(now + left)}

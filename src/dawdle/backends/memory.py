@@ -6,14 +6,15 @@ import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from math import inf
 from types import TracebackType
 from typing import Self
 
 from dawdle._log import Log
-from dawdle.abc import Clock, Deadline, Delivery, Fault, Limits, Outgoing, Release, Renew, SystemClock
+from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
 from dawdle.backends._opening import Opening
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, seconds_of
 
 __all__ = ["Memory"]
 
@@ -36,9 +37,9 @@ class _Message:
 class Memory:
     """A queue in memory: leases, receive counts, delays, dead letters, redelivery. It ends with its process.
 
-    - `lease`: seconds that a received message stays hidden without a renewal.
+    - `lease`: seconds, or a timedelta, that a received message stays hidden without a renewal.
     - `max_body`: bytes; the default is that of SQS, so that what works here works there.
-    - `max_delay`: seconds; without a limit as a rule, 900 to try what a delay does on SQS.
+    - `max_delay`: seconds, or a timedelta; without a limit as a rule, 900 to try what a delay does on SQS.
     - `max_batch`: messages in one call.
     - `dead_letters`: whether there is a queue of the same kind for what was given up.
     - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`. Its time of day is read
@@ -51,29 +52,29 @@ class Memory:
     def __init__(
         self,
         *,
-        lease: float = 60.0,
+        lease: float | timedelta = 60.0,
         max_body: int = 1_048_576,
-        max_delay: float = inf,
+        max_delay: float | timedelta = inf,
         max_batch: int = 100,
         dead_letters: bool = True,
         clock: Clock | None = None,
     ) -> None:
-        if not lease > 0 or max_delay < 0 or max_batch < 1 or max_body < 1:
+        lease = seconds_of(lease, "Memory takes a lease of", most=inf, above=True)
+        if max_batch < 1 or max_body < 1:
             raise ConfigurationError(
-                f"Memory takes a lease over 0 s, a max_delay of 0 s or more, and a max_batch and a max_body of 1 or "
-                f"more, not {lease=}, {max_delay=}, {max_batch=}, {max_body=}"
+                f"Memory takes a max_batch and a max_body of 1 or more, not {max_batch=}, {max_body=}"
             )
         self.limits = Limits(
             max_batch=max_batch,
             max_body=max_body,
             max_batch_bytes=max_body * max_batch,
-            max_delay=max_delay,
+            max_delay=seconds_of(max_delay, "Memory takes a max_delay of", most=inf),
             max_wait=inf,
             lease=lease,
             can_release_later=True,
             durable=False,
             shared=False,
-            abandonable=True,
+            receive_cancellable=True,
         )
         self._clock: Clock = SystemClock() if clock is None else clock
         self._epoch: float | None = None
@@ -115,13 +116,18 @@ class Memory:
         if left:
             _log.warning("messages left in memory that end with the process: %d; a durable queue keeps them", left)
 
-    async def about_to_receive(self) -> None:
+    async def prepare_receive(self) -> None:
         """Nothing is to be looked up."""
 
     def messages(self) -> list[bytes]:
         """Return the bodies of all that is stored: ready, in hand, delayed. Nothing is received by it."""
         delayed = (message for _, _, message in sorted(self._later))
         return [message.body for message in (*self._ready, *self._held.values(), *delayed)]
+
+    async def count(self) -> Counts:
+        """Return how many messages are ready, in flight and delayed, exactly."""
+        self._ripen(self._clock.monotonic())
+        return Counts(waiting=len(self._ready), in_flight=len(self._held), delayed=len(self._later))
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages; one that is too large or delayed for too long is refused alone."""
@@ -145,7 +151,7 @@ class Memory:
         """Hide received messages for a full lease from now."""
         return [self._renew(receipt) for receipt in receipts]
 
-    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+    async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
         """Let messages be received again in so many seconds."""
         return [self._release(receipt, seconds) for receipt, seconds in batch]
 
@@ -209,7 +215,7 @@ class Memory:
             receipt=receipt,
             key=message.key,
             body=message.body,
-            receives=message.receives,
+            receive_count=message.receives,
             stored_at=message.stored_at,
             received_at=self._now(),
             group=message.group,

@@ -3,7 +3,11 @@
 import asyncio
 import heapq
 import itertools
+from datetime import timedelta
+from math import inf
 from typing import Final
+
+from dawdle.errors import seconds_of
 
 __all__ = ["ManualClock", "SkewedClock"]
 
@@ -44,10 +48,12 @@ class ManualClock:
         heapq.heappush(self._sleepers, (deadline, next(self._order), wake))
         await wake
 
-    async def advance(self, seconds: float) -> None:
-        """Let `seconds` (0 or more) pass, moment by moment. Raises `RuntimeError` while another call does that."""
-        if not 0 <= seconds < float("inf"):
-            raise ValueError(f"time passes by 0 or more seconds, not by {seconds}")
+    async def advance(self, seconds: float | timedelta) -> None:
+        """Let `seconds` (0 or more, or a timedelta) pass, moment by moment.
+
+        Raises `RuntimeError` while another call does that.
+        """
+        seconds = seconds_of(seconds, "advance() takes")
         if self._advancing:
             raise RuntimeError("the clock is being advanced: await one advance() before the next, in one task")
         self._advancing = True
@@ -56,9 +62,9 @@ class ManualClock:
         finally:
             self._advancing = False
 
-    def skewed(self, seconds: float) -> "SkewedClock":
-        """Return this clock as read by a machine that is `seconds` ahead (or, negative, behind)."""
-        return SkewedClock(self, seconds)
+    def skewed(self, seconds: float | timedelta) -> "SkewedClock":
+        """Return this clock as read by a machine that is `seconds`, or a timedelta, ahead (or, negative, behind)."""
+        return SkewedClock(self, seconds_of(seconds, "skewed() takes", least=-inf))
 
     async def _pass(self, until: float) -> None:
         await self._quiet()

@@ -14,10 +14,11 @@ A check that needs what `limits` says the queue cannot do is skipped, and says s
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from math import inf
 
 import pytest
 
-from dawdle.abc import Backend, Delivery, Outgoing
+from dawdle.abc import Backend, Countable, Counts, Delivery, Outgoing, ReleaseEntry
 
 __all__ = ["BackendContract"]
 
@@ -48,7 +49,7 @@ class BackendContract:
     async def queue(self) -> AsyncGenerator[Backend]:
         """Yield an open, empty queue that is about to be received from."""
         async with self.opened() as backend:
-            await backend.about_to_receive()
+            await backend.prepare_receive()
             yield backend
 
     async def receive_all(self, backend: Backend, count: int) -> list[Delivery]:
@@ -67,17 +68,16 @@ class BackendContract:
     async def test_what_is_sent_is_received_with_its_body_to_the_byte(self) -> None:
         bodies = [b"{}", "ü…\U0001f600".encode(), b"x" * 10_000]
         async with self.queue() as backend:
-            assert await backend.send([Outgoing(body) for body in bodies]) == [None] * 3
+            await self.send_all(backend, bodies)
             deliveries = await self.receive_all(backend, 3)
             assert sorted(delivery.body for delivery in deliveries) == sorted(bodies)
-            assert {delivery.receives for delivery in deliveries} == {1}
+            assert {delivery.receive_count for delivery in deliveries} == {1}
 
     async def test_every_entry_of_a_batch_has_its_own_answer(self) -> None:
         async with self.queue() as backend:
-            too_large = Outgoing(b"x" * (backend.limits.max_body + 1))
             if backend.limits.max_batch < 2:
                 pytest.skip("takes one message a call")
-            answers = await backend.send([Outgoing(b"good"), too_large])
+            answers = await backend.send([Outgoing(b"good"), self.beyond(backend)])
             assert answers[0] is None
             assert answers[1] is not None
             assert answers[1].kind == "refused"
@@ -124,7 +124,7 @@ class BackendContract:
             (first,) = await self.receive_all(backend, 1)
             await self.passes(lease + self.slack)
             (second,) = await self.receive_all(backend, 1)
-            assert (second.key, second.body, second.receives) == (first.key, b"one", 2)
+            assert (second.key, second.body, second.receive_count) == (first.key, b"one", 2)
             assert second.receipt != first.receipt
 
     async def test_a_receive_that_waits_is_woken_when_a_lease_ends(self) -> None:
@@ -137,7 +137,7 @@ class BackendContract:
             await self.parked()
             await self.passes(lease + self.slack)
             async with asyncio.timeout(self.patience):
-                assert [delivery.receives for delivery in await waiting] == [2]
+                assert [delivery.receive_count for delivery in await waiting] == [2]
 
     async def receive_second(self, backend: Backend) -> list[Delivery]:
         """Receive a message, keep it, and wait for it to come again."""
@@ -179,7 +179,7 @@ class BackendContract:
     async def test_a_renewal_of_what_is_no_longer_ours_says_lost(self) -> None:
         async with self.queue() as backend:
             lease = self.lease_of(backend)
-            await backend.send([Outgoing(b"gone"), Outgoing(b"late")])
+            await self.send_all(backend, [b"gone", b"late"])
             gone, late = await self.receive_all(backend, 2)
             await backend.ack([gone.receipt])
             await self.passes(lease + self.slack)
@@ -192,9 +192,9 @@ class BackendContract:
         async with self.queue() as backend:
             await backend.send([Outgoing(b"one")])
             (first,) = await self.receive_all(backend, 1)
-            assert await backend.release([(first.receipt, 0)]) == [None]
+            assert await backend.release([ReleaseEntry(first.receipt, 0)]) == [None]
             (second,) = await self.receive_all(backend, 1)
-            assert (second.key, second.receives) == (first.key, 2)
+            assert (second.key, second.receive_count) == (first.key, 2)
 
     async def test_a_message_released_for_later_is_hidden_until_then(self) -> None:
         async with self.queue() as backend:
@@ -202,7 +202,7 @@ class BackendContract:
                 pytest.skip("cannot release for later")
             await backend.send([Outgoing(b"one")])
             (delivery,) = await self.receive_all(backend, 1)
-            assert await backend.release([(delivery.receipt, 3)]) == [None]
+            assert await backend.release([ReleaseEntry(delivery.receipt, 3)]) == [None]
             await self.passes(2)
             await self.nothing_to_receive(backend)
             await self.passes(1 + self.slack)
@@ -220,7 +220,7 @@ class BackendContract:
 
     async def test_a_delay_beyond_the_limit_is_refused(self) -> None:
         async with self.queue() as backend:
-            if backend.limits.max_delay == float("inf"):
+            if backend.limits.max_delay == inf:
                 pytest.skip("delays of any length")
             (fault,) = await backend.send([Outgoing(b"one", delay=backend.limits.max_delay + 1)])
             assert fault is not None
@@ -273,13 +273,13 @@ class BackendContract:
             kept = (await asyncio.gather(waiting, return_exceptions=True))[0]
             if isinstance(kept, list):
                 return  # it came first
-            if not backend.limits.abandonable:
+            if not backend.limits.receive_cancellable:
                 await self.passes((backend.limits.lease or 0) + self.slack)
             assert [delivery.body for delivery in await self.receive_all(backend, 1)] == [b"one"]
 
     async def test_a_cancelled_receive_does_not_swallow_what_comes_after_it(self) -> None:
         async with self.queue() as backend:
-            if not backend.limits.abandonable:
+            if not backend.limits.receive_cancellable:
                 pytest.skip("an abandoned receive may swallow a message until its lease ends")
             waiting = asyncio.create_task(backend.receive(1, backend.limits.max_wait))
             await self.parked()
@@ -329,12 +329,46 @@ class BackendContract:
             assert await dead.ack([delivery.receipt]) == [None]
             await self.nothing_to_receive(backend)
 
+    async def test_a_queue_that_counts_says_what_waits_is_in_flight_and_is_delayed(self) -> None:
+        async with self.queue() as backend:
+            if not isinstance(backend, Countable):
+                pytest.skip("does not count")
+            assert await backend.count() == Counts(waiting=0, in_flight=0, delayed=0)
+            await self.send_all(backend, [b"one", b"two", b"three"])
+            (delivery,) = await self.receive_all(backend, 1)
+            assert await backend.count() == Counts(waiting=2, in_flight=1, delayed=0)
+            if backend.limits.max_delay >= 10:
+                await backend.send([Outgoing(b"later", delay=10)])
+                assert await backend.count() == Counts(waiting=2, in_flight=1, delayed=1)
+            await backend.ack([delivery.receipt])
+            assert (await backend.count()).in_flight == 0
+
+    async def test_messages_of_two_dedups_are_both_stored_and_of_one_at_least_one(self) -> None:
+        async with self.queue() as backend:
+            group = "one" if backend.limits.ordered else None
+            for dedup in ("a", "b", "a"):
+                assert await backend.send([Outgoing(dedup.encode(), group=group, dedup=dedup)]) == [None]
+            found: list[bytes] = []
+            while (deliveries := await backend.receive(1, 0)) and len(found) < 10:
+                found += [delivery.body for delivery in deliveries]
+                await backend.ack([delivery.receipt for delivery in deliveries])
+            assert sorted(found) in ([b"a", b"b"], [b"a", b"a", b"b"])
+
     async def send_all(self, backend: Backend, bodies: Sequence[bytes]) -> None:
         """Store messages, in as many calls as it takes."""
         size = backend.limits.max_batch
         for first in range(0, len(bodies), size):
             answers = await backend.send([Outgoing(body) for body in bodies[first : first + size]])
             assert not any(answers)
+
+    def beyond(self, backend: Backend) -> Outgoing:
+        """Return a message that the queue refuses; skips the check where none fits into a send with another."""
+        limits = backend.limits
+        if limits.max_delay < inf:
+            return Outgoing(b"too late", delay=limits.max_delay + 1)
+        if limits.max_body + 100 > limits.max_batch_bytes:
+            pytest.skip("delays of any length, and no room for a body that is too large beside another")
+        return Outgoing(b"x" * (limits.max_body + 1))
 
     def lease_of(self, backend: Backend) -> float:
         """Return the lease; skips the check where the connection holds messages."""

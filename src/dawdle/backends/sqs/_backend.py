@@ -3,13 +3,14 @@
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import msgspec
 
 from dawdle._log import Log
-from dawdle.abc import Delivery, Fault, Limits, Outgoing, Release, Renew
+from dawdle.abc import Counts, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
 from dawdle.backends._opening import Opening
 from dawdle.backends.sqs._identity import identity_of_url, says_account
 from dawdle.backends.sqs._place import Place, from_environment
@@ -22,7 +23,7 @@ from dawdle.backends.sqs._refusals import (
     of_receipt,
     of_release,
 )
-from dawdle.errors import BackendError, ConfigurationError
+from dawdle.errors import BackendError, ConfigurationError, seconds_of
 
 if TYPE_CHECKING:
     from dawdle.backends.sqs._connection import Connection
@@ -41,6 +42,8 @@ _SUSPICIOUS: Final = 30
 _FEWEST_RECEIVES: Final = 50
 """A redrive policy below this may take a message away that was only interrupted or released often."""
 
+_COUNTS: Final = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
+
 
 class SQS:
     """One standard queue of Amazon SQS. A queue URL suffices: nothing is listed or created.
@@ -56,7 +59,7 @@ class SQS:
     - `delay_queue_url`: a second queue for delayed events, so that none of them counts towards this one's limits;
       without it `DAWDLE_SQS_DELAY_QUEUE_URL`, then none.
     - `wait`: seconds of a long poll, 0 to 20. `lease`: seconds that a received message is hidden without a renewal,
-      1 to 43,199.
+      1 to 43,199. Both are whole, or a timedelta.
 
     Raises `ConfigurationError` for what cannot work.
     """
@@ -69,16 +72,14 @@ class SQS:
         endpoint_url: str | None = None,
         dead_letter_url: str | None = None,
         delay_queue_url: str | None = None,
-        wait: int = 20,
-        lease: int = 60,
+        wait: int | timedelta = 20,
+        lease: int | timedelta = 60,
     ) -> None:
         url = queue_url or from_environment("QUEUE_URL")
         if url is None:
             raise ConfigurationError("SQS needs a queue: SQS(queue_url=…), or the environment's DAWDLE_SQS_QUEUE_URL")
-        if not 0 <= wait <= _MAX_WAIT or int(wait) != wait:
-            raise ConfigurationError(f"wait is a whole number of 0 to {_MAX_WAIT} seconds, not {wait!r}")
-        if not 1 <= lease < MAX_VISIBILITY or int(lease) != lease:
-            raise ConfigurationError(f"lease is a whole number of 1 to {MAX_VISIBILITY - 1} seconds, not {lease!r}")
+        wait = _whole_seconds(wait, "wait is", least=0, most=_MAX_WAIT)
+        lease = _whole_seconds(lease, "lease is", least=1, most=MAX_VISIBILITY - 1)
         self._place = Place.of(
             url, region or from_environment("REGION"), endpoint_url or from_environment("ENDPOINT_URL")
         )
@@ -144,7 +145,7 @@ class SQS:
         finally:
             self._opening.end()
 
-    async def about_to_receive(self) -> None:
+    async def prepare_receive(self) -> None:
         """Read the queue's attributes: how long it keeps messages, and where it puts what was received too often.
 
         Without the permission it is done without. Without credentials it is not: they may come a second later, and then
@@ -229,11 +230,18 @@ class SQS:
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Hide received messages for a full lease from now."""
-        return await self._hide([(receipt, self.limits.lease or 0) for receipt in receipts], self._opened())
+        return await self._hide([ReleaseEntry(receipt, self.limits.lease or 0) for receipt in receipts], self._opened())
 
-    async def release(self, batch: Sequence[Release]) -> list[Fault | None]:
+    async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
         """Let received messages be received again in so many seconds, rounded up."""
         return await self._hide(batch, self._opened())
+
+    async def count(self) -> Counts:
+        """Return about how many messages are visible, in flight and delayed. Needs sqs:GetQueueAttributes."""
+        answer = await self._opened().call("get_queue_attributes", QueueUrl=self._place.url, AttributeNames=[*_COUNTS])
+        attributes: dict[str, str] = answer.get("Attributes", {})
+        waiting, in_flight, delayed = (int(attributes.get(name, 0)) for name in _COUNTS)
+        return Counts(waiting=waiting, in_flight=in_flight, delayed=delayed)
 
     @asynccontextmanager
     async def renewer(self) -> AsyncGenerator[Renew]:
@@ -248,16 +256,16 @@ class SQS:
         try:
 
             async def renew(receipts: Sequence[str]) -> list[Fault | None]:
-                return await self._hide([(receipt, lease) for receipt in receipts], connection)
+                return await self._hide([ReleaseEntry(receipt, lease) for receipt in receipts], connection)
 
             yield renew
         finally:
             await connection.close()
 
-    async def _hide(self, batch: Sequence[Release], connection: "Connection") -> list[Fault | None]:
+    async def _hide(self, batch: Sequence[ReleaseEntry], connection: "Connection") -> list[Fault | None]:
         from dawdle.backends.sqs._wire import hiding  # noqa: PLC0415 - as above
 
-        async def hide(taken: list[Release]) -> list[Fault | None]:
+        async def hide(taken: list[ReleaseEntry]) -> list[Fault | None]:
             return await connection.batch("change_message_visibility_batch", self._place.url, hiding(taken))
 
         return await each_alone(batch, of_release, hide)
@@ -287,3 +295,10 @@ class SQS:
         if self._connection is None:
             raise BackendError(f"{self!r} is not open", kind="refused")
         return self._connection
+
+
+def _whole_seconds(given: object, what: str, *, least: int, most: int) -> int:
+    seconds = seconds_of(given, what, least=least, most=most)
+    if not seconds.is_integer():
+        raise ConfigurationError(f"{what} a whole number of seconds, not {given!r}")
+    return int(seconds)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from dawdle.abc import Fault, Outgoing, Release
+from dawdle.abc import Fault, Outgoing, ReleaseEntry
 
 __all__ = ["MAX_DELAY", "MAX_VISIBILITY", "MEBIBYTE", "each_alone", "of_outgoing", "of_receipt", "of_release"]
 
@@ -58,7 +58,7 @@ def of_receipt(receipt: str) -> Fault | None:
     return None if isinstance(receipt, str) and receipt else Fault("refused", "a receipt is text, and this is none")
 
 
-def of_release(release: Release) -> Fault | None:
+def of_release(release: ReleaseEntry) -> Fault | None:
     """Return why a message is not released, or not hidden for longer, if so."""
     receipt, seconds = release
     if not 0 <= seconds <= MAX_VISIBILITY:

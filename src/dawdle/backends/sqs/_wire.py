@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from dawdle.abc import Delivery, Fault, Outgoing, Release
+from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.sqs._errors import EARLIER_TRY, as_fault
 from dawdle.backends.sqs._identity import identity_of_arn
 
@@ -31,7 +31,7 @@ def sending(batch: Sequence[Outgoing]) -> list[Entry]:
     return entries
 
 
-def hiding(batch: Sequence[Release]) -> list[Entry]:
+def hiding(batch: Sequence[ReleaseEntry]) -> list[Entry]:
     """Return the entries of a ChangeMessageVisibilityBatch; whole seconds there, and never rounded down."""
     return [
         {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": ceil(seconds)}
@@ -89,7 +89,7 @@ def _delivery(message: Mapping[str, Any], answered_at: float | None) -> Delivery
         receipt=message["ReceiptHandle"],
         key=message["MessageId"],
         body=message["Body"].encode(),
-        receives=receives,
+        receive_count=receives,
         stored_at=None if sent is None else int(sent) / 1000,
         received_at=received_at,
         group=attributes.get("MessageGroupId"),

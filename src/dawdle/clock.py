@@ -1,0 +1,82 @@
+"""Where time comes from: a clock that can be handed in, and a deadline by it. Nothing here knows a queue."""
+
+import asyncio
+import time
+from math import inf
+from types import TracebackType
+from typing import Protocol, Self, runtime_checkable
+
+__all__ = ["Clock", "Deadline", "SystemClock"]
+
+
+@runtime_checkable
+class Clock(Protocol):
+    """Where time comes from, and the one way to wait for it. Handed in, so that a test can hold it."""
+
+    def now(self) -> float:
+        """Return the time of day in seconds since 1970 (UTC)."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary start; never goes back."""
+        ...
+
+    async def sleep_until(self, deadline: float) -> None:
+        """Return once `monotonic()` has reached `deadline`. May be cancelled."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock, and asyncio's own sleep."""
+
+    def now(self) -> float:
+        """Return the time of day in seconds since 1970 (UTC)."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary start; never goes back."""
+        return time.monotonic()
+
+    async def sleep_until(self, deadline: float) -> None:
+        """Return once `monotonic()` has reached `deadline`. May be cancelled."""
+        await asyncio.sleep(max(0.0, deadline - time.monotonic()))
+
+
+class Deadline:
+    """`async with Deadline(clock, at):` ends the block with `TimeoutError` when the clock reaches `at`.
+
+    It is `asyncio.timeout` for a clock that may be a test's: on the system clock it costs what that costs; on
+    any other a small task waits on the clock and pulls the trigger.
+    """
+
+    __slots__ = ("_at", "_clock", "_scope", "_timer")
+
+    def __init__(self, clock: Clock, at: float) -> None:
+        self._clock = clock
+        self._at = at
+        self._timer: asyncio.Task[None] | None = None
+        self._scope = asyncio.timeout(None)
+
+    async def __aenter__(self) -> Self:
+        if isinstance(self._clock, SystemClock):
+            left = self._at - self._clock.monotonic()
+            self._scope = asyncio.timeout(None if left == inf else max(left, 0.0))
+        await self._scope.__aenter__()
+        if self._at < inf and not isinstance(self._clock, SystemClock):
+            self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._scope.__aexit__(kind, error, trace)
+
+    def expired(self) -> bool:
+        """Whether the block was ended by this deadline."""
+        return self._scope.expired()
+
+    async def _expire(self) -> None:
+        await self._clock.sleep_until(self._at)
+        self._scope.reschedule(asyncio.get_running_loop().time())
