@@ -155,3 +155,24 @@ async def test_what_a_handlers_own_group_raises_steers_its_retry(running, regist
     told = letters()[0]["dawdleerror"]
     assert "Reject: closed" in told
     assert "ConnectionError: away" in told
+
+
+async def test_an_error_that_is_final_is_dead_lettered_at_its_first_attempt(running, registry, clock, letters):
+    runs = []
+
+    @registry.on_event(Placed, name="h", retry=Retry(max_attempts=5, initial=1, never=(ValueError,)))
+    async def handler(event):
+        runs.append(event.number)
+        if event.number == 1:
+            raise ValueError("no such customer")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(raising(ValueError("no such order")))
+
+    async with running() as app:
+        await app.signal_many([Placed(1), Placed(2)])
+        await clock.advance(100)
+    assert sorted(runs) == [1, 2]
+    assert sorted(letter["dawdleerror"] for letter in letters()) == [
+        "ValueError: no such customer",
+        "ValueError: no such order",
+    ]

@@ -69,3 +69,31 @@ def test_a_later_without_a_number_of_seconds_has_failed_and_says_so(seconds):
     outcome = outcome_of(Odd())
     assert isinstance(outcome, Failed)
     assert "its seconds are" in outcome.error
+
+
+class Invalid(ValueError):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final"),
+    [
+        (ValueError(), True),
+        (Invalid(), True),
+        (KeyError(), True),
+        (LookupError(), False),
+        (ExceptionGroup("a handler's own group", [LookupError(), Invalid()]), True),
+        (ExceptionGroup("", [LookupError(), ExceptionGroup("", [OSError(), KeyError()])]), True),
+        (ExceptionGroup("", [LookupError()]), False),
+        (ExceptionGroup("", [RetryLater(3), Invalid()]), True),
+        (BaseExceptionGroup("", [SystemExit(), Invalid()]), True),
+        (SystemExit(), False),
+    ],
+)
+def test_an_error_is_final_by_its_type_or_by_one_in_its_group(error, is_final):
+    assert isinstance(outcome_of(error, (ValueError, KeyError)), Rejected if is_final else Failed)
+    assert isinstance(outcome_of(error), Failed)
+
+
+def test_a_group_may_be_final_itself():
+    assert isinstance(outcome_of(ExceptionGroup("", [OSError()]), (ExceptionGroup,)), Rejected)

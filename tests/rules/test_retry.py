@@ -75,33 +75,6 @@ def test_waits_may_be_given_as_timedeltas():
     assert (type(retry.initial), type(retry.max_delay)) == (float, float)
 
 
-class Invalid(ValueError):
-    pass
-
-
-@pytest.mark.parametrize(
-    ("error", "is_final"),
-    [
-        (ValueError(), True),
-        (Invalid(), True),
-        (KeyError(), True),
-        (LookupError(), False),
-        (ExceptionGroup("a handler's own group", [LookupError(), Invalid()]), True),
-        (ExceptionGroup("", [LookupError(), ExceptionGroup("", [OSError(), KeyError()])]), True),
-        (ExceptionGroup("", [LookupError()]), False),
-        (BaseExceptionGroup("", [SystemExit(), Invalid()]), True),
-        (SystemExit(), False),
-    ],
-)
-def test_an_error_is_final_by_its_type_or_by_one_in_its_group(error, is_final):
-    assert Retry(never=(ValueError, KeyError)).is_final(error) is is_final
-    assert Retry().is_final(error) is False
-
-
-def test_a_group_may_be_final_itself():
-    assert Retry(never=[ExceptionGroup]).is_final(ExceptionGroup("", [OSError()]))
-
-
 def test_errors_that_are_final_are_given_as_a_type_or_types_and_rules_with_the_same_ones_are_equal():
     assert Retry(never=ValueError) == Retry(never=[ValueError, ValueError]) == Retry(never=(ValueError,))
     assert Retry(never=(ValueError,)) != Retry(never=(KeyError,))

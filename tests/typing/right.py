@@ -316,7 +316,7 @@ def errors(
 dawdle.Retry()
 dawdle.Retry(initial=timedelta(seconds=5), max_delay=timedelta(hours=1), never=(ValueError, KeyError))
 dawdle.Retry(never=[OSError])
-assert_type(dawdle.Retry().is_final(ValueError()), bool)
+assert_type(dawdle.Retry().never, tuple[type[Exception], ...])
 dawdle.Dawdle(timeout=timedelta(minutes=5), grace=timedelta(seconds=10), unclaimed=timedelta(days=1))
 dawdle.Retry(8, 1, 1.5, 60, 0)
 dawdle.Retry(max_attempts=3, initial=0.1, factor=2, max_delay=900, jitter=0.5)

@@ -185,7 +185,7 @@ class Caller:
 
     def _not_done(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Outcome:
         """Return what an error means, and log it."""
-        outcome = outcome_of(error)
+        outcome = outcome_of(error, retry.never)
         match outcome:
             case Failed():
                 self._failures.tell(handler.name, work.envelope, retry.max_attempts, outcome.error, error)

@@ -63,8 +63,8 @@ def outcome_of(error: BaseException, never: tuple[type[BaseException], ...] = ()
     In a group, as a handler's own TaskGroup raises it, any `Reject` or final error in it is final; only `RetryLater` in
     it is later, by the longest; else it has failed. The reason names the leaves.
     """
-    leaves = _leaves_of(error)
-    if any(isinstance(leaf, (Reject, *never)) for leaf in leaves):
+    every, leaves = _errors_in(error)
+    if any(isinstance(each, (Reject, *never)) for each in every):
         return Rejected(_told_all(leaves))
     if not all(isinstance(leaf, RetryLater) for leaf in leaves):
         return Failed(_told_all(leaves))
@@ -86,18 +86,20 @@ def told(error: BaseException) -> str:
     return f"{name}: {text}" if text else name
 
 
-def _leaves_of(error: BaseException) -> list[BaseException]:
-    """Return the errors in a group, however deep; of any other error itself."""
+def _errors_in(error: BaseException) -> tuple[list[BaseException], list[BaseException]]:
+    """Return an error with all that are in it, however deep, and of these the ones that hold no other."""
+    every: list[BaseException] = []
     leaves: list[BaseException] = []
     todo = [error]
     while todo:
         each = todo.pop()
+        every.append(each)
         inner = _inner_of(each)
         if inner:
             todo.extend(reversed(inner))
         else:
             leaves.append(each)
-    return leaves
+    return every, leaves
 
 
 def _inner_of(error: BaseException) -> list[BaseException]:

@@ -71,18 +71,6 @@ class Retry(msgspec.Struct, frozen=True):
             grown = inf if self.initial else 0.0
         return min(grown, self.max_delay) * (1.0 - self.jitter * roll)
 
-    def is_final(self, error: BaseException) -> bool:
-        """Whether a failure is one after which no further try is made: by its type, or by one inside its group."""
-        if not self.never:
-            return False
-        errors = [error]
-        for each in errors:
-            if isinstance(each, self.never):
-                return True
-            if isinstance(each, BaseExceptionGroup):
-                errors += cast("BaseExceptionGroup[BaseException]", each).exceptions
-        return False
-
 
 def _types_of(never: object) -> tuple[type[Exception], ...]:
     """Return the types that a caller names as final, each once. Raises `ConfigurationError`."""
