@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 from weakref import WeakSet
 
+from dawdle._rules.conflict import require_apart
 from dawdle._rules.handler import Function, Handler, read_handler
 from dawdle._rules.options import HandlerOptions, read_options
 from dawdle._rules.signature import is_function, require_kind
@@ -112,10 +113,11 @@ class Registry:
         - `concurrency`: how many runs of it at once in this process; without one, as many as the app runs.
         - `queue`: where it runs; without one, where its event arrives.
 
-        The same function again replaces itself, as after a reload; the same function object again adds types and
-        options. Raises `ConfigurationError` for another function under a taken name or alias, also in a registry
-        that includes this one or is included; for an option that is given twice, and not the same; and for what
-        cannot be a handler.
+        The same function object again adds types and options. The same function defined again takes its own place,
+        when its module is executed again: by a reload, or as a cell of a notebook. Raises `ConfigurationError` for
+        another function under a taken name or alias, which a factory makes that runs twice, also in a registry that
+        includes this one or is included; for an option that is given twice, and not the same; and for what cannot be
+        a handler.
         """
         # A quoted annotation may name a class of the function in which the handler is defined.
         if len(kinds) == 1 and is_function(kinds[0]):
@@ -236,7 +238,7 @@ class Registry:
         for each in self._with_includers():
             for name in handler.names:
                 for known in each.going_by(name):
-                    handler.require_apart(known)
+                    require_apart(handler, known)
             for neighbour in list(each._neighbours):
                 neighbour.require_apart(handler)
 

@@ -5,6 +5,7 @@ A roster is a registry seen by one app: plus what only that app registered, less
 
 from collections.abc import Sequence
 
+from dawdle._rules.conflict import require_apart
 from dawdle._rules.handler import Function, Handler, read_handler
 from dawdle._rules.options import HandlerOptions, read_options
 from dawdle._rules.registry import Observer, Registry
@@ -47,7 +48,7 @@ class Roster:
         for name in made.names:
             for known in self._shared.going_by(name):
                 if known.name not in self._hidden:
-                    made.require_apart(known)
+                    require_apart(made, known)
         return self._own.put(made)
 
     def require_apart(self, handler: Handler) -> None:
@@ -55,7 +56,7 @@ class Roster:
         if handler.name not in self._hidden:
             for name in handler.names:
                 for known in self._own.going_by(name):
-                    handler.require_apart(known)
+                    require_apart(handler, known)
 
     def unregister(self, function: Function) -> None:
         """Take a function's handlers from this app only. Raises `ConfigurationError` if it has none here."""
