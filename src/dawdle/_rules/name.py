@@ -1,16 +1,16 @@
 """What a handler goes by when nobody names it, such that a retry finds it under any entry point."""
 
-import re
 import sys
 from collections.abc import Callable
 from typing import Final
 
 from dawdle._rules.site import globals_of
 from dawdle.errors import ConfigurationError
+from dawdle.events import HANDLER_NAME
 
 __all__ = ["NAME", "PROGRAM", "default_name", "described", "place"]
 
-NAME: Final = re.compile(r"[\w.:-]{1,200}")
+NAME: Final = HANDLER_NAME
 
 PROGRAM: Final = ("__main__", "__mp_main__")
 """What the module of the program is called while it runs."""

@@ -9,11 +9,20 @@ from dawdle._rules.conflict import require_apart
 from dawdle._rules.handler import Function, Handler, read_handler
 from dawdle._rules.options import HandlerOptions, read_options
 from dawdle._rules.registry import Observer, Registry
+from dawdle._rules.type_names import handled_types, names_of, require_takers, takers, with_subclasses
 from dawdle.errors import ConfigurationError
-from dawdle.events import declared_as, kind_of, require_event_type, same_place, wire_name
+from dawdle.events import (
+    declaration_of,
+    declared_as,
+    is_defined_again,
+    kind_of,
+    require_event_type,
+    same_place,
+    wire_name,
+)
 from dawdle.events import name_taken as wire_name_taken
 
-__all__ = ["Roster", "with_subclasses"]
+__all__ = ["Roster"]
 
 
 class Roster:
@@ -28,6 +37,7 @@ class Roster:
         self._named: dict[str, Handler] = {}
         self._all: tuple[Handler, ...] = ()
         self._matching: dict[type, tuple[Handler, ...]] = {}
+        self._missing: dict[type, tuple[str, ...]] = {}
         self._kinds: dict[str, type] = {}
         registry.live_beside(self)
 
@@ -80,6 +90,17 @@ class Roster:
             found = self._matching[kind] = tuple(handler for handler in self._all if handler.matches(kind))
         return found
 
+    def missing(self, kind: type) -> tuple[str, ...]:
+        """Return the names that events of exactly this class say must handle them, and that no handler here goes by."""
+        self._refresh()
+        found = self._missing.get(kind)
+        if found is None:
+            declared = declaration_of(kind)
+            here = {name for handler in self.matching(kind) for name in handler.names}
+            wanted = () if declared is None else declared.handlers
+            found = self._missing[kind] = tuple(name for name in wanted if name not in here)
+        return found
+
     def named(self, name: str) -> Handler | None:
         """Return the handler that goes, or once went, by this name."""
         self._refresh()
@@ -88,18 +109,27 @@ class Roster:
     def learn(self, kind: type) -> str:
         """Return the wire name of a type that is being signaled, and know the type from now on.
 
-        Raises `NotAnEventError` for what is none, `ConfigurationError` when the name means another type here.
+        Raises `NotAnEventError` for what is none, `ConfigurationError` when the name means another type here, or the
+        type names a handler that is here and does not take it.
         """
         name = wire_name(kind)
         if self._signaled.get(name) is kind and self._seen == self._version():
             return name
         require_event_type(kind)
         other = self.kind_named(name)
-        if other is not None and not same_place(other, kind):
-            raise wire_name_taken(name, other, kind)
+        if other is not None and other is not kind and not self._may_replace(other, kind):
+            raise wire_name_taken(name, other, kind, takers(self._all, other, kind))
+        require_takers(kind, self._all)
         self._signaled[name] = kind
         self._kinds.pop(name, None)
         return name
+
+    def _may_replace(self, other: type, kind: type) -> bool:
+        """Whether a type that is signaled may stand for another of its name: never for one that a handler takes."""
+        if other in handled_types(self._all):
+            return False
+        known = other is self._signaled.get(wire_name(kind)) or other is declared_as(wire_name(kind))
+        return is_defined_again(other, kind) if known else same_place(other, kind)
 
     def kind_named(self, name: str) -> type | None:
         """Return the type that a name on the wire means here.
@@ -110,19 +140,26 @@ class Roster:
         self._refresh()
         found = self._kinds.get(name)
         if found is None:
-            found = declared_as(name) or self._handled(name) or self._signaled.get(name)
+            found = self._handled(name, declared_as(name), self._signaled.get(name))
             if found is not None:
                 self._kinds[name] = found
         return found
 
-    def _handled(self, name: str) -> type | None:
+    def _handled(self, name: str, declared: type | None, signaled: type | None) -> type | None:
+        """Return the type of a name: one that a handler takes, or else what is declared, or signaled, or a subclass."""
+        found = declared
+        for kind in handled_types(self._all):
+            if name in names_of(kind):
+                if found is not None and found is not kind:
+                    raise wire_name_taken(name, found, kind, takers(self._all, found, kind))
+                found = kind
+        found = found or signaled
         bases = dict.fromkeys(kind for handler in self._all for kind in handler.types)
-        found: type | None = None
         for kind in with_subclasses(bases):
             if kind_of(kind) is not None and wire_name(kind) == name:
                 if found is not None and not same_place(found, kind):
-                    raise wire_name_taken(name, found, kind)
-                found = kind if found is None or kind in bases else found
+                    raise wire_name_taken(name, found, kind, takers(self._all, found, kind))
+                found = found or kind
         return found
 
     def _version(self) -> int:
@@ -143,17 +180,6 @@ class Roster:
                 named.setdefault(alias, handler)
         self._all, self._named = tuple(handlers.values()), named
         self._matching.clear()
+        self._missing.clear()
         self._kinds.clear()
         self._seen = version
-
-
-def with_subclasses(bases: dict[type, None]) -> list[type]:
-    """Return the bases and every imported subclass of one."""
-    found: dict[type, None] = {}
-    todo = list(bases)
-    while todo:
-        kind = todo.pop()
-        if kind not in found:
-            found[kind] = None
-            todo.extend(type.__subclasses__(kind))
-    return list(found)
