@@ -6,6 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from threading import Lock
 from typing import Any, Final, Literal, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -47,6 +48,7 @@ class Declaration(msgspec.Struct, frozen=True):
 
 _declarations: WeakKeyDictionary[type, Declaration] = WeakKeyDictionary()
 _declared: WeakValueDictionary[str, type] = WeakValueDictionary()
+_declaring = Lock()
 
 
 @overload
@@ -125,12 +127,14 @@ def _declare(kind: type[T], declaration: Declaration) -> type[T]:
     names = (declaration.name, *declaration.aliases)
     for each in names:
         _require_wire_name(each)
-        other = _declared.get(each)
-        if other is not None and not same_place(other, kind):  # which of two in one place counts: its handlers say
-            raise name_taken(each, other, kind)
-    for each in names:
-        _declared[each] = kind
-    _declarations[kind] = declaration
+    with _declaring:
+        for each in names:
+            other = _declared.get(each)
+            if other is not None and not same_place(other, kind):  # which of two in one place counts: its handlers say
+                raise name_taken(each, other, kind)
+        for each in names:
+            _declared[each] = kind
+        _declarations[kind] = declaration
     return kind
 
 
