@@ -117,7 +117,7 @@ def test_a_type_that_names_nobody_is_handled_as_before():
 def test_a_node_that_has_none_of_them_leaves_the_whole_event_to_another():
     verdict = admitted(roster_of("heart", kind=Optional), body_of())
     (copy,) = verdict.copies
-    assert copy.why == "unclaimed"
+    assert copy.why == "missing"
     assert open_envelope(copy.body).owed is None
 
 
@@ -143,6 +143,20 @@ def test_that_this_node_lacks_a_handler_that_is_named_is_told_only_when_it_takes
     assert (copy.why, copy.handler, open_envelope(copy.body).owed) == (why, "crm", "crm")
     (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="unnamed")).copies
     assert copy.why == "unclaimed"
+
+
+def test_a_copy_for_a_named_handler_is_offered_often_enough_to_find_one_node_of_three():
+    age, times = 0.0, 0
+    while age < 600:
+        since = {"dawdlesince": moment(NOW - age)}
+        (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
+        age, times = age + copy.delay, times + 1
+    assert times >= 30, "of three nodes two miss it as often for one copy in 100,000"
+    while age < 86_300:
+        since = {"dawdlesince": moment(NOW - age)}
+        (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
+        age, times = age + copy.delay, times + 1
+    assert times <= 200, "and a day without its node costs no more than that"
 
 
 def test_a_direct_event_that_is_done_here_owes_what_is_missing():

@@ -129,7 +129,8 @@ def admit(
             if copies:
                 return Forward(copies, otherwise=SHORTEST_UNSTORED)
             return Ack(f"no handler for {envelope.type!r}, and its type says drop")
-        return _unclaimed(body, envelope, f"no node has a handler for {shown(envelope.type)}", now, terms, roll)
+        reason = f"no node has a handler for {shown(envelope.type)}"
+        return _unclaimed(body, envelope, reason, now, terms, roll, named=bool(missing))
     return _tried(body, envelope, Run(kind, handlers, missing=missing), receives, now, terms)
 
 
@@ -204,7 +205,7 @@ def _unclaimed(
 ) -> Settlement:
     """Return what becomes of an event that this node has no handler for.
 
-    `named`: its type names the handler, so that it is no surprise that this node lacks it, for a while.
+    `named`: its type names who must handle it, so that it is no surprise that this node lacks them, for a while.
     """
     if not terms.shared:
         return Ack(reason)
@@ -212,8 +213,11 @@ def _unclaimed(
     age = max(0.0, now - since)
     if age >= terms.unclaimed:
         return give_up(body, envelope, f"{reason}, for {terms.unclaimed:g} s", now, terms)
+    # A handler that is named is on some node. Of two nodes the wrong one has the copy ten times in a row for one copy in
+    # a thousand, which then waits for a quarter of an hour if each wait is as long as its age; so it is a part of it.
+    wait = age / 8 if named else age
     # Up to half is left to chance, or the same node might get it every time.
-    delay = min(max(1.0, age), LONGEST_BACKOFF) * (1.0 - roll() / 2)
+    delay = min(max(1.0, wait), LONGEST_BACKOFF) * (1.0 - roll() / 2)
     why: Why = "missing" if named and age < LONGEST_MISSING else "unclaimed"
     owed, changes = envelope.owed, {"dawdlesince": moment(since)}
     copy = copy_of(body, delay, now, terms, why=why, handler=owed, reason=reason, changes=changes)
