@@ -213,7 +213,7 @@ def _unclaimed(
     age = max(0.0, now - since)
     if age >= terms.unclaimed:
         return give_up(body, envelope, f"{reason}, for {terms.unclaimed:g} s", now, terms)
-    # A handler that is named is on some node. Of two nodes the wrong one has the copy ten times in a row for one copy in
+    # A handler that is named is on some node. Of two nodes the wrong one has a copy ten times in a row for one copy in
     # a thousand, which then waits for a quarter of an hour if each wait is as long as its age; so it is a part of it.
     wait = age / 8 if named else age
     # Up to half is left to chance, or the same node might get it every time.
