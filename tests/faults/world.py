@@ -58,6 +58,7 @@ class World:
     - `nodes`: how many; each with its own registry, and `clocks` (one each, else the true one).
     - `plan`: what each handler makes of each event.
     - `crowded`: this handler takes one event at a time.
+    - `kind`: the type of the events. `rosters`: which handlers each node has, where not all have all.
     """
 
     def __init__(
@@ -77,6 +78,8 @@ class World:
         concurrency: int = 10,
         clock: ManualClock | None = None,
         clocks: Sequence[Clock] = (),
+        kind: type[Happened] | None = None,
+        rosters: Sequence[Sequence[str]] = (),
     ) -> None:
         self.seed = seed
         self.tally = tally
@@ -103,6 +106,8 @@ class World:
         self._wait = wait
         self._concurrency = concurrency
         self._clocks = clocks
+        self._kind = kind or Happened
+        self._rosters = rosters
         self.apps = [self._app(node, patience) for node in range(nodes)]
 
     async def __aenter__(self) -> Self:
@@ -146,7 +151,7 @@ class World:
         """Signal an event until it is known to be stored, as a careful caller does: under the same id."""
         while True:
             try:
-                await self.apps[node].signal(Happened(number), id=f"event-{number}", **when)
+                await self.apps[node].signal(self._kind(number), id=f"event-{number}", **when)
             except (SignalError, ConfigurationError):  # the second, while the node is being replaced
                 self.signal_errors += 1
                 self.signaled_again[number] += 1
@@ -268,9 +273,9 @@ class World:
 
     def _registry(self, node: int) -> Registry:
         registry = Registry()
-        for name in self.ledger.handlers:
+        for name in self._rosters[node] if self._rosters else self.ledger.handlers:
             options: dict[str, Any] = {"concurrency": 1} if name == self._crowded else {}
-            registry.on_event(Happened, name=name, **options)(self._handler(node, name))
+            registry.on_event(self._kind, name=name, **options)(self._handler(node, name))
         return registry
 
     def _handler(self, node: int, name: str) -> Callable[[Happened, Context], Coroutine[object, object, None]]:

@@ -125,7 +125,7 @@ def test_a_name_that_another_type_has_is_refused_as_name_and_as_alias(name):
         event("x" + name[:199], aliases=[name]),
         event("first-alias"),
     ):
-        with pytest.raises(ConfigurationError, match=r"two event types are named.*First and .*Second.*@dawdle.event"):
+        with pytest.raises(ConfigurationError, match=r"two event types are named.*First .*and .*Second.*@dawdle.event"):
             declare(other)
         assert declared_as(name) is first
         assert wire_name(other) == "Second", "what was refused declares nothing"

@@ -1,5 +1,7 @@
 """A registry takes each handler once, under one name, and tells whoever includes it."""
 
+from functools import partial
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -25,13 +27,19 @@ KINDS = [A, B, C]
 
 
 def function(name="handle", module="shop.events"):
-    """Return a new function of this module and name, as a module that is loaded once more makes it."""
+    """Return a new function of this module and name."""
 
     async def handle(event):
         return object()
 
     handle.__qualname__, handle.__module__ = name, module
     return handle
+
+
+def executed(register):
+    """Register as a module does that is executed: each time anew."""
+    names = {"__name__": "shop.events", "__file__": "shop/events.py", "register": register}
+    exec(compile("register()", "shop/events.py", "exec"), names)
 
 
 def names(registry):
@@ -70,7 +78,7 @@ def test_a_function_that_is_defined_again_replaces_itself_with_its_types_and_opt
     registry, expected = Registry(), {}
     for name, kind, attempts in steps:
         again = function(name)
-        registry.on_event(kind, retry=Retry(max_attempts=attempts))(again)
+        executed(partial(registry.on_event(kind, retry=Retry(max_attempts=attempts)), again))
         expected[f"shop.events.{name}"] = (again, (kind,), attempts)
     found = {each.name: (each.function, each.types, each.options.retry.max_attempts) for each in registry}
     assert found == expected
@@ -79,9 +87,9 @@ def test_a_function_that_is_defined_again_replaces_itself_with_its_types_and_opt
 
 def test_a_reloaded_function_under_two_on_event_gets_both_types_and_no_old_one():
     registry = Registry()
-    registry.on_event(C)(function())
+    executed(lambda: registry.on_event(C)(function()))
     again = function()
-    registry.on_event(A)(registry.on_event(B)(again))
+    executed(lambda: registry.on_event(A)(registry.on_event(B)(again)))
     assert types_of(registry) == {"shop.events.handle": {A, B}}
 
 
@@ -176,9 +184,10 @@ def test_registries_include_each_other_in_any_shape_but_a_circle(case):
         found = names(registry)
         assert sorted(found) == sorted(f"shop.events.h{each}" for each in below), "each once, whatever the way to it"
         before = [each.version for each in registries]
-        registry.on_event(A)(function(f"h{number}"))
+        registry.on_event(A)(function(f"new{number}"))
         for other in range(size):
             assert (registries[other].version > before[other]) == (number in reachable(other))
+        registry.remove(f"shop.events.new{number}")
 
 
 def test_including_a_registry_that_has_a_taken_name_is_refused_and_includes_nothing():
@@ -393,8 +402,8 @@ def test_a_name_is_free_again_when_its_handler_is_gone_and_so_are_its_aliases():
 
 def test_a_function_that_is_defined_again_with_fewer_aliases_gives_them_up():
     registry = Registry()
-    registry.on_event(A, aliases=["once", "before"])(function("one"))
-    registry.on_event(A, aliases=["once"])(function("one"))
+    executed(lambda: registry.on_event(A, aliases=["once", "before"])(function("one")))
+    executed(lambda: registry.on_event(A, aliases=["once"])(function("one")))
     registry.on_event(A, name="before")(function("two"))
     with pytest.raises(ConfigurationError, match="once"):
         registry.on_event(A, name="once")(function("three"))

@@ -1,6 +1,7 @@
 """An app sees its registry live, plus what it registered itself, less what it unregistered; a name means one type."""
 
 import gc
+from functools import partial
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from dawdle._rules.registry import Registry
 from dawdle._rules.roster import Roster
 from dawdle.errors import ConfigurationError, NotAnEventError
 from dawdle.events import event
+from tests.rules.test_registry import executed
 
 
 class A(msgspec.Struct):
@@ -175,11 +177,11 @@ def test_a_name_that_the_registry_has_is_taken_for_the_app_too(registry, roster)
 
 def test_a_handler_is_found_by_the_names_it_once_had(registry, roster):
     moved = function("moved")
-    registry.on_event(A, aliases=["old.place", "older.place"])(moved)
+    executed(lambda: registry.on_event(A, aliases=["old.place", "older.place"])(moved))
     assert roster.named("old.place").function is moved
     assert roster.named("older.place").function is moved
     assert roster.named("unheard.of") is None
-    registry.on_event(A, aliases=["older.place"])(function("moved"))
+    executed(lambda: registry.on_event(A, aliases=["older.place"])(function("moved")))
     assert roster.named("old.place") is None
 
 
@@ -249,11 +251,11 @@ def test_a_name_that_is_declared_for_another_type_is_taken(roster):
 
 def test_a_type_that_is_defined_again_is_the_same_type_and_the_new_one_counts(registry, roster):
     old = made("RosterReloaded")
-    registry.on_event(old)(function("handle"))
+    executed(partial(registry.on_event(old), function("handle")))
     roster.learn(old)
     assert roster.kind_named("RosterReloaded") is old
     new = made("RosterReloaded")
-    registry.on_event(new)(function("handle"))
+    executed(partial(registry.on_event(new), function("handle")))
     assert roster.learn(new) == "RosterReloaded"
     assert roster.kind_named("RosterReloaded") is new
     del old
@@ -315,10 +317,11 @@ def test_an_app_that_is_gone_keeps_no_name(registry):
 def test_a_handler_that_an_app_has_put_in_place_of_one_it_took_away_stays_when_that_one_is_defined_again(
     registry, roster
 ):
-    registry.on_event(A, name="audit")(shared := function("one"))
+    shared, own = function("one"), function("two")
+    executed(lambda: registry.on_event(A, name="audit")(shared))
     roster.unregister(shared)
-    roster.register(own := function("two"), (A,), {"name": "audit"})
-    registry.on_event(A, name="audit")(function("one"))
+    roster.register(own, (A,), {"name": "audit"})
+    executed(lambda: registry.on_event(A, name="audit")(function("one")))
     assert [handler.function for handler in roster.handlers] == [own]
 
 

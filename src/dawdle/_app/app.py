@@ -28,6 +28,7 @@ from dawdle._rules.registry import HandlerOptions, Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
+from dawdle._rules.type_names import require_named_apart
 from dawdle.abc import Backend, Clock, Codec, SystemClock
 from dawdle.errors import ConfigurationError, shown
 from dawdle.hooks import Hook
@@ -124,6 +125,7 @@ class Dawdle(DeadLetterCalls):
     async def __aenter__(self) -> Self:
         _loops.require_not_entered(self, self._loop)
         self._check_queues()
+        require_named_apart(self._roster.handlers)
         self._loop, self._open = asyncio.get_running_loop(), False
         self._start_log.entering()
         settings = self._settings
@@ -191,9 +193,10 @@ class Dawdle(DeadLetterCalls):
 
         - `delay`: seconds or a timedelta until it is handled, of any length; `at`: an aware datetime instead.
         - `direct`: start the matching handlers here and now, past the queue, and return when they have started; it
-          waits for a slot, except when a handler signals. One that fails goes to the queue and is retried there. With
-          no handler here, or when none may start any more, the event goes to the queue. It is owed from the call on:
-          cancelled, all its handlers run all the same; left, the app stores what is unfinished.
+          waits for a slot, except when a handler signals. One that fails goes to the queue and is retried there, and so
+          does one that the type names in `handlers=` and this app lacks. With no handler here, or when none may start
+          any more, the event goes to the queue. It is owed from the call on: cancelled, all its handlers run all the
+          same; left, the app stores what is unfinished.
         - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event, and
           keeps nothing from running twice, except on queues that remove duplicates themselves.
         - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair. It

@@ -1,27 +1,52 @@
 """Imports the modules of a package, so that their decorators run."""
 
 import pkgutil
+import re
+from collections.abc import Iterable, Iterator
 from importlib import import_module
+from pathlib import Path
+from typing import Final
 
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, shown
 
 __all__ = ["discover"]
+
+_PATH: Final = re.compile(r"[/\\]|\.py$")
 
 
 def discover(*packages: str) -> list[str]:
     """Import modules, and all modules below those that are packages; return their names in the order of import.
 
     Call `dawdle.discover("shop")` in a worker's main module, so that every `@on_event` and `@event` in there is known.
-    `__main__` modules are left out. Raises `ConfigurationError` for a name that is no module; what a
+    A folder is a package with and without an `__init__.py`, as it is to Python; one that holds no module anywhere
+    is left out, and so are `__main__` modules.
+
+    Raises `ConfigurationError` for a name that is no module, and for a path, before anything is imported; what a
     module itself raises is not caught.
     """
     found: dict[str, None] = {}
+    for name in packages:
+        _require_name(name)
     for name in packages:
         _import(name, found)
     return list(found)
 
 
-def _import(name: str, found: dict[str, None]) -> None:
+def _require_name(name: object) -> None:
+    """Raise `ConfigurationError` for what cannot be the name of a module; of a path it says what to write."""
+    if isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) and not _PATH.search(name):
+        return
+    wanted = f"discover({shown(name)}): it takes the name of a module or a package, with dots"
+    if isinstance(name, str) and _PATH.search(name):
+        parts = re.split(r"[/\\]+", name.removesuffix(".py"))
+        instead = ".".join(part for part in parts if part not in {"", ".", "..", "__init__"})
+        if instead:
+            raise ConfigurationError(f'{wanted}, not a path; write dawdle.discover("{instead}")')
+    raise ConfigurationError(f'{wanted}, such as dawdle.discover("shop.events")')
+
+
+def _import(name: str, found: dict[str, None], above: frozenset[Path] = frozenset()) -> None:
+    """Import a module and all below it; `above` are the folders that it is in, which no link may lead back to."""
     if name in found:
         return
     try:
@@ -31,6 +56,35 @@ def _import(name: str, found: dict[str, None]) -> None:
             raise
         raise ConfigurationError(f"discover({name!r}): there is no module {error.name!r} on the path") from error
     found[name] = None
-    for below in pkgutil.iter_modules(getattr(module, "__path__", ()), f"{name}."):
-        if not below.name.endswith(".__main__"):
-            _import(below.name, found)
+    places = [place for place in map(Path, getattr(module, "__path__", ())) if place.resolve() not in above]
+    within = above.union(place.resolve() for place in places)
+    modules = {below.name for below in pkgutil.iter_modules(map(str, places))}
+    for below in sorted(modules.union(_plain_folders(places, within))):
+        if below != "__main__":
+            _import(f"{name}.{below}", found, within)
+
+
+def _plain_folders(places: Iterable[Path], above: frozenset[Path]) -> Iterator[str]:
+    """Yield the folders without an `__init__.py` that hold a module somewhere; `pkgutil` does not know those."""
+    for place in places:
+        for folder in _folders(place):
+            if _holds_modules(folder, above):
+                yield folder.name
+
+
+def _holds_modules(folder: Path, above: frozenset[Path]) -> bool:
+    here = folder.resolve()
+    if here in above:
+        return False
+    if any(True for _ in pkgutil.iter_modules([str(folder)])):
+        return True
+    return any(_holds_modules(each, above | {here}) for each in _folders(folder))
+
+
+def _folders(place: Path) -> list[Path]:
+    """Return the folders in a folder that a package may be; none of a zip file, and of what may not be read."""
+    try:
+        found = sorted(place.iterdir())
+    except OSError:
+        return []
+    return [each for each in found if each.name.isidentifier() and each.name != "__pycache__" and each.is_dir()]

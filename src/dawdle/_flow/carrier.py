@@ -130,6 +130,8 @@ class Carrier:
             copy = copy_for(work.body, work.envelope, result, now, terms, random.random, held=held)
             return await self._settler.keep(work.hand, work.envelope, copy)
 
+        if work.missing and not work.hand.home.terms.shared:
+            _warn_of_missing(work)
         self._works[work.hand] = work
         try:
             return await self._dispatcher.run(work, keep)
@@ -140,7 +142,14 @@ class Carrier:
         hand = work.hand
         now, terms = hand.now(self._clock), hand.home.terms
         return settle(
-            work.body, work.envelope, results, now=now, terms=terms, roll=random.random, held=not hand.is_direct
+            work.body,
+            work.envelope,
+            results,
+            now=now,
+            terms=terms,
+            roll=random.random,
+            held=not hand.is_direct,
+            missing=work.missing,
         )
 
     async def _decide(self, hand: Hand, delivery: Delivery) -> tuple[Envelope | None, Settlement]:
@@ -178,7 +187,7 @@ class Carrier:
             event = open_event(envelope, verdict.kind, self._codecs)
         except EventError as error:
             return unreadable(body, envelope, str(error), hand.now(self._clock), terms)
-        work = Work(event, envelope, body, hand, verdict.handlers)
+        work = Work(event, envelope, body, hand, verdict.handlers, verdict.missing)
         results = await self._run(verdict, work)
         if results is None:
             now, soon = hand.now(self._clock), self._alone.wanted
@@ -200,6 +209,16 @@ class Carrier:
                 TRIALS,
             )
             return await self._run_all(work)
+
+
+def _warn_of_missing(work: Work) -> None:
+    """Say that handlers which a type names will not get an event: a queue in memory has no other consumer."""
+    _log.warning(
+        "dropped %s for %s: its type names this handler in handlers=, this app does not have it, and a queue in memory "
+        "has no other consumer",
+        work.envelope.label,
+        ", ".join(work.missing),
+    )
 
 
 def _stored_at(delivery: Delivery, envelope: Envelope, hand: Hand) -> float:

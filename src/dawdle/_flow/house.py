@@ -174,7 +174,7 @@ class House:
         It is in flight from this call on, with all of its handlers: a caller that is cancelled changes nothing.
         """
         hand = self._parts.hands.accept(queue)
-        work = Work(event, envelope, body, hand, handlers)
+        work = Work(event, envelope, body, hand, handlers, self._plan.roster.missing(type(event)))
         carrying = self._parts.carrier.carry_direct(work, over_limit=inside() is not None)
         try:
             self._start(carrying)

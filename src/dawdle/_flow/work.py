@@ -18,6 +18,8 @@ class Work(msgspec.Struct, frozen=True):
     body: bytes
     hand: Hand
     handlers: tuple[Handler, ...]
+    missing: tuple[str, ...] = ()
+    """Names of handlers that the type names and this app lacks: each is owed a copy when the work is settled."""
     results: dict[str, Result] = msgspec.field(default_factory=dict[str, Result])
     """By handler's name: what has come of those that have ended."""
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from dawdle._rules.name import default_name, described, place
+from dawdle._rules.name import default_name, described
 from dawdle._rules.options import Options
 from dawdle._rules.signature import EVERY, is_async, read_annotation, read_parameters, require_kind, yields
+from dawdle._rules.site import Site, current_site
 from dawdle.errors import ConfigurationError, shown
 
 __all__ = ["Function", "Handler", "Options", "read_handler"]
@@ -24,6 +25,8 @@ class Handler(msgspec.Struct, frozen=True):
     options: Options
     takes_context: bool
     is_async: bool
+    site: Site | None = None
+    """Where it was registered, so that a module that is executed again is told from a second handler."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -44,35 +47,6 @@ class Handler(msgspec.Struct, frozen=True):
         both = (*self.types, *(kind for kind in other.types if kind not in self.types))
         options = self.options.merged(other.options, self.name)
         return msgspec.structs.replace(self, types=both if self.types and other.types else (), options=options)
-
-    def require_apart(self, known: "Handler") -> None:
-        """Raise `ConfigurationError` for another handler that cannot be told from this one by a name of both.
-
-        The same function under the same name is this handler once more, and their options must agree.
-        """
-        if self.name == known.name and self.is_again(known):
-            if self.function == known.function:
-                known.merged(self)
-            return
-        if self.name == known.name:
-            raise ConfigurationError(
-                f"the handler name {self.name!r} is taken by {known.function!r}: give {self.function!r} another with "
-                f"name=, or mark it an alias of the one that replaces it"
-            )
-        shared = ", ".join(name for name in self.names if name in known.names)
-        raise ConfigurationError(
-            f"the handlers {known.name} and {self.name} both go by {shared}, as a name or an alias: a retry under "
-            f"that name could be either's, so take it from one of them"
-        )
-
-    def is_again(self, other: "Handler") -> bool:
-        """Whether the other is the same function, defined once more: a reload, or a function that ran twice."""
-        mine, theirs = self.function, other.function
-        if mine == theirs:
-            return True
-        if getattr(mine, "__self__", None) is not getattr(theirs, "__self__", None):
-            return False
-        return place(mine) is not None and place(mine) == place(theirs)
 
 
 def read_handler(
@@ -105,4 +79,5 @@ def read_handler(
         options=options,
         takes_context=takes_context,
         is_async=is_async(function),
+        site=current_site(function),
     )

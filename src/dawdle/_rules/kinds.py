@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from dawdle._rules.roster import Roster, with_subclasses
+from dawdle._rules.roster import Roster
+from dawdle._rules.type_names import with_subclasses
 from dawdle.errors import ConfigurationError
 from dawdle.events import kind_of, wire_name
 

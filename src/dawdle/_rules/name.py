@@ -1,15 +1,19 @@
 """What a handler goes by when nobody names it, such that a retry finds it under any entry point."""
 
-import re
 import sys
 from collections.abc import Callable
 from typing import Final
 
+from dawdle._rules.site import globals_of
 from dawdle.errors import ConfigurationError
+from dawdle.events import HANDLER_NAME
 
-__all__ = ["NAME", "default_name", "described", "place"]
+__all__ = ["NAME", "PROGRAM", "default_name", "described", "place"]
 
-NAME: Final = re.compile(r"[\w.:-]{1,200}")
+NAME: Final = HANDLER_NAME
+
+PROGRAM: Final = ("__main__", "__mp_main__")
+"""What the module of the program is called while it runs."""
 
 
 def default_name(function: Callable[..., object]) -> str:
@@ -28,19 +32,21 @@ def default_name(function: Callable[..., object]) -> str:
 def place(function: object) -> tuple[str, str] | None:
     """Return module and qualname, None for what has none.
 
-    `__main__` is nobody's name: of `python -m shop.worker` it is the module's, of a script its file's stem.
+    The module of the program is `__main__`, and `__mp_main__` in a process that multiprocessing has started. What
+    stands for it is the module's name of `python -m shop.worker`, and of a script its file's stem.
     """
     qualname = getattr(function, "__qualname__", None)
     module = getattr(function, "__module__", None)
     if not qualname or not module:
         return None
-    if module == "__main__":
-        main = sys.modules.get("__main__")
-        spec, path = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    if module in PROGRAM:
+        own = globals_of(function) or {}
+        names = own if own.get("__name__") in PROGRAM else vars(sys.modules["__main__"])
+        spec, path = names.get("__spec__"), names.get("__file__")
         if spec is not None:
-            module = spec.name.removesuffix(".__main__")
+            module = str(getattr(spec, "name", "")).removesuffix(".__main__")
         elif path is not None:
-            stem = path.replace("\\", "/").rpartition("/")[2].partition(".")[0]
+            stem = str(path).replace("\\", "/").rpartition("/")[2].partition(".")[0]
             module = stem if NAME.fullmatch(stem) else "main"  # <stdin>, and the like
     return module, qualname
 

@@ -1,16 +1,23 @@
-"""A set of handlers, as a router is in a web framework. Registers; which handlers run is the roster's to say."""
+"""A set of handlers, as a router is in a web framework. Registers; which handlers run is the roster's to say.
+
+Registries may be changed in one thread while apps run in others. One lock for all of them guards every change, since a
+name is taken in all that are found together; what it changes are tuples and dicts that are replaced and never touched
+again, so whoever reads needs no lock. Observers are called once it is released.
+"""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import RLock
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
 from weakref import WeakSet
 
+from dawdle._rules.conflict import require_apart
 from dawdle._rules.handler import Function, Handler, read_handler
 from dawdle._rules.options import HandlerOptions, read_options
 from dawdle._rules.signature import is_function, require_kind
 from dawdle.errors import ConfigurationError
 
-__all__ = ["Decorator", "HandlerOptions", "Neighbour", "Observer", "Registry"]
+__all__ = ["CHANGING", "Decorator", "HandlerOptions", "Neighbour", "Observer", "Registry"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -24,6 +31,36 @@ X = TypeVar("X")
 P = ParamSpec("P")
 
 
+class _Changing:
+    """The lock of all registries. Who must be told of changes is told by whoever took it first, once it is free."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._depth = 0
+        self._waiting: list[Observer] = []
+
+    def tell(self, observers: "Iterable[Observer]") -> None:
+        """Call `changed()` on each of them, once, when the lock is released."""
+        self._waiting += [each for each in observers if not any(each is known for known in self._waiting)]
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        told: list[Observer] = []
+        if not self._depth:
+            told, self._waiting = self._waiting, []
+        self._lock.release()
+        for observer in told:
+            observer.changed()
+
+
+CHANGING: Final = _Changing()
+"""Held while any registry, or the handlers of any app, are changed."""
+
+
 class Decorator(Protocol[E]):  # type: ignore[misc]  # mypy infers covariance, pyright invariance
     """Takes a handler of events of type E, and perhaps of more, and returns it as it was."""
 
@@ -34,7 +71,7 @@ class Decorator(Protocol[E]):  # type: ignore[misc]  # mypy infers covariance, p
 
 
 class Observer(Protocol):
-    """Somebody who wants to know that a registry changed: a registry that includes it, or an app."""
+    """An app, which wants to know that a registry has changed."""
 
     def changed(self) -> None:
         """Take note; called in the thread that made the change."""
@@ -58,7 +95,8 @@ class Registry:
     def __init__(self) -> None:
         self._handlers: dict[str, Handler] = {}
         self._aliases: dict[str, str] = {}
-        self._included: list[Registry] = []
+        self._included: tuple[Registry, ...] = ()
+        self._includers: WeakSet[Registry] = WeakSet()
         self._observers: WeakSet[Observer] = WeakSet()
         self._neighbours: WeakSet[Neighbour] = WeakSet()
         self.version = 0
@@ -113,10 +151,11 @@ class Registry:
         - `concurrency`: how many runs of it at once in this process; without one, as many as the app runs.
         - `queue`: where it runs; without one, where its event arrives.
 
-        The same function again replaces itself, as after a reload; the same function object again adds types and
-        options. Raises `ConfigurationError` for another function under a taken name or alias, also in a registry
-        that includes this one or is included; for an option that is given twice, and not the same; and for what
-        cannot be a handler.
+        The same function object again adds types and options. The same function defined again takes its own place,
+        when its module is executed again: by a reload, or as a cell of a notebook. Raises `ConfigurationError` for
+        another function under a taken name or alias, which a factory makes that runs twice, also in a registry that
+        includes this one or is included; for an option that is given twice, and not the same; and for what cannot be
+        a handler.
         """
         # A quoted annotation may name a class of the function in which the handler is defined.
         if len(kinds) == 1 and is_function(kinds[0]):
@@ -147,15 +186,13 @@ class Registry:
 
     def put(self, made: Handler) -> Handler:
         """Take a handler, and return it as it stands here now: with its other types, if it was here already."""
-        self._require_apart(made)
-        known = self._handlers.get(made.name)
-        if known is not None:
-            if known.function == made.function:
+        with CHANGING:
+            self._require_apart(made)
+            known = self._handlers.get(made.name)
+            if known is not None and known.function == made.function:
                 made = known.merged(made)
-            self._forget_aliases(known)
-        self._handlers[made.name] = made
-        self._aliases.update(dict.fromkeys(made.options.aliases, made.name))
-        self.changed()
+            self._replace({**self._handlers, made.name: made})
+            self._changed()
         return made
 
     def include(self, other: "Registry") -> None:
@@ -164,28 +201,33 @@ class Registry:
         Raises `ConfigurationError` for a registry that includes this one, and for a handler's name or alias that
         both have.
         """
-        if any(each is self for each in other._with_included()):
-            raise ConfigurationError("a registry cannot include itself, directly or through another")
-        for handler in other:
-            self._require_apart(handler)
-        if not any(each is other for each in self._included):
-            self._included.append(other)
-            other.observe(self)
-            self.changed()
+        with CHANGING:
+            if any(each is self for each in other._with_included()):
+                raise ConfigurationError("a registry cannot include itself, directly or through another")
+            for handler in other:
+                self._require_apart(handler)
+            if any(each is other for each in self._included):
+                return
+            self._included = (*self._included, other)
+            other._includers.add(self)
+            self._changed()
 
     def clear(self) -> None:
         """Forget every handler and every included registry. Events in flight for them become unclaimed."""
-        for other in self._included:
-            other._observers.discard(self)
-        self._included.clear()
-        self._handlers.clear()
-        self._aliases.clear()
-        self.changed()
+        with CHANGING:
+            for other in self._included:
+                other._includers.discard(self)
+            self._included = ()
+            self._replace({})
+            self._changed()
 
     def remove(self, name: str) -> None:
-        """Forget one handler of this registry's own."""
-        self._forget_aliases(self._handlers.pop(name))
-        self.changed()
+        """Forget one handler of this registry's own. Raises `KeyError` if it has none of this name."""
+        with CHANGING:
+            left = dict(self._handlers)
+            del left[name]
+            self._replace(left)
+            self._changed()
 
     def going_by(self, name: str) -> Iterator[Handler]:
         """Return the handlers, own and included, that go or once went by a name."""
@@ -196,21 +238,27 @@ class Registry:
 
     def observe(self, observer: "Observer") -> None:
         """Call the observer's `changed()` after every change, for as long as somebody else holds it."""
-        self._observers.add(observer)
+        with CHANGING:
+            self._observers.add(observer)
 
     def live_beside(self, neighbour: Neighbour) -> None:
         """Ask somebody about every handler to come, here and in what is included, for as long as somebody holds it."""
-        self._neighbours.add(neighbour)
+        with CHANGING:
+            self._neighbours.add(neighbour)
 
-    def changed(self) -> None:
-        """Count a change and tell who observes."""
-        self.version += 1
-        for observer in list(self._observers):
-            observer.changed()
+    def _replace(self, handlers: dict[str, Handler]) -> None:
+        self._aliases = {alias: each.name for each in handlers.values() for alias in each.options.aliases}
+        self._handlers = handlers
+
+    def _changed(self) -> None:
+        """Count a change, here and in what includes this."""
+        for each in self._with_includers():
+            each.version += 1
+            CHANGING.tell(each._observers)
 
     def __iter__(self) -> Iterator[Handler]:
         for each in self._with_included():
-            yield from list(each._handlers.values())
+            yield from each._handlers.values()
 
     def __repr__(self) -> str:
         return f"<Registry of {', '.join(handler.name for handler in self) or 'no handlers'}>"
@@ -219,9 +267,9 @@ class Registry:
         return self._with_all(lambda each: each._included)
 
     def _with_includers(self) -> "list[Registry]":
-        return self._with_all(lambda each: [other for other in each._observers if isinstance(other, Registry)])
+        return self._with_all(lambda each: each._includers)
 
-    def _with_all(self, next_to: "Callable[[Registry], list[Registry]]") -> "list[Registry]":
+    def _with_all(self, next_to: "Callable[[Registry], Iterable[Registry]]") -> "list[Registry]":
         """Return this registry and all that can be reached from it, nearest first, each once."""
         found: list[Registry] = []
         todo: list[Registry] = [self]
@@ -237,10 +285,6 @@ class Registry:
         for each in self._with_includers():
             for name in handler.names:
                 for known in each.going_by(name):
-                    handler.require_apart(known)
+                    require_apart(handler, known)
             for neighbour in list(each._neighbours):
                 neighbour.require_apart(handler)
-
-    def _forget_aliases(self, handler: Handler) -> None:
-        for alias in handler.options.aliases:
-            self._aliases.pop(alias, None)

@@ -5,29 +5,60 @@ A roster is a registry seen by one app: plus what only that app registered, less
 
 from collections.abc import Sequence
 
+from dawdle._rules.conflict import require_apart
 from dawdle._rules.handler import Function, Handler, read_handler
 from dawdle._rules.options import HandlerOptions, read_options
-from dawdle._rules.registry import Observer, Registry
+from dawdle._rules.registry import CHANGING, Observer, Registry
+from dawdle._rules.type_names import handled_types, names_of, require_takers, takers, with_subclasses
 from dawdle.errors import ConfigurationError
-from dawdle.events import declared_as, kind_of, require_event_type, same_place, wire_name
+from dawdle.events import (
+    declaration_of,
+    declared_as,
+    is_defined_again,
+    kind_of,
+    require_event_type,
+    same_place,
+    wire_name,
+)
 from dawdle.events import name_taken as wire_name_taken
 
-__all__ = ["Roster", "with_subclasses"]
+__all__ = ["Roster"]
+
+
+class _View:
+    """The handlers of an app as they are at one version, and what was worked out from them. It is never changed back.
+
+    Threads that ask the same at the same time work it out twice, and write the same.
+    """
+
+    __slots__ = ("all", "kinds", "learned", "matching", "missing", "named", "version")
+
+    def __init__(self, version: int, handlers: Sequence[Handler]) -> None:
+        self.version = version
+        self.all = tuple(handlers)
+        self.named = {handler.name: handler for handler in handlers}
+        for handler in handlers:
+            for alias in handler.options.aliases:
+                self.named.setdefault(alias, handler)
+        self.matching: dict[type, tuple[Handler, ...]] = {}
+        self.missing: dict[type, tuple[str, ...]] = {}
+        self.kinds: dict[str, type] = {}
+        self.learned: dict[str, type] = {}
 
 
 class Roster:
-    """The handlers of one app. Every question is answered from a cache that a change of any registry empties."""
+    """The handlers of one app. Every question is answered from a view that a change of any registry replaces.
+
+    Only making a view takes the lock: until then a thread that asks sees the handlers of before the change.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self._shared = registry
         self._own = Registry()
-        self._hidden: set[str] = set()
+        self._hidden: frozenset[str] = frozenset()
         self._signaled: dict[str, type] = {}
-        self._seen = -1
-        self._named: dict[str, Handler] = {}
-        self._all: tuple[Handler, ...] = ()
-        self._matching: dict[type, tuple[Handler, ...]] = {}
-        self._kinds: dict[str, type] = {}
+        self._unregistered = 0
+        self._view = _View(-1, ())
         registry.live_beside(self)
 
     def observe(self, observer: Observer) -> None:
@@ -38,66 +69,78 @@ class Roster:
     @property
     def handlers(self) -> tuple[Handler, ...]:
         """Every handler, in the order of registration."""
-        self._refresh()
-        return self._all
+        return self._now().all
 
     def register(self, function: Function, kinds: Sequence[type], options: HandlerOptions) -> Handler:
         """Add a handler to this app only."""
         made = read_handler(function, kinds, read_options(options), every=False, names={})
-        for name in made.names:
-            for known in self._shared.going_by(name):
-                if known.name not in self._hidden:
-                    made.require_apart(known)
-        return self._own.put(made)
+        with CHANGING:
+            for name in made.names:
+                for known in self._shared.going_by(name):
+                    if known.name not in self._hidden:
+                        require_apart(made, known)
+            return self._own.put(made)
 
     def require_apart(self, handler: Handler) -> None:
         """Raise `ConfigurationError` if the shared registry must not take this handler, since this app has another."""
         if handler.name not in self._hidden:
             for name in handler.names:
                 for known in self._own.going_by(name):
-                    handler.require_apart(known)
+                    require_apart(handler, known)
 
     def unregister(self, function: Function) -> None:
         """Take a function's handlers from this app only. Raises `ConfigurationError` if it has none here."""
-        found = [handler for handler in self.handlers if handler.function == function]
-        if not found:
-            names = ", ".join(handler.name for handler in self.handlers) or "none"
-            raise ConfigurationError(f"{function!r} is not a handler of this app; its handlers: {names}")
-        own = {handler.name for handler in self._own}
-        for handler in found:
-            if handler.name in own:
-                self._own.remove(handler.name)
-            if any(handler.name == each.name for each in self._shared):
-                self._hidden.add(handler.name)
-        self._seen = -1
+        with CHANGING:
+            found = [handler for handler in self.handlers if handler.function == function]
+            if not found:
+                names = ", ".join(handler.name for handler in self.handlers) or "none"
+                raise ConfigurationError(f"{function!r} is not a handler of this app; its handlers: {names}")
+            own, shared = ({handler.name for handler in each} for each in (self._own, self._shared))
+            for handler in found:
+                if handler.name in own:
+                    self._own.remove(handler.name)
+            self._hidden = self._hidden.union(handler.name for handler in found if handler.name in shared)
+            self._unregistered += 1
 
     def matching(self, kind: type) -> tuple[Handler, ...]:
         """Return the handlers that want events of exactly this class."""
-        self._refresh()
-        found = self._matching.get(kind)
+        view = self._now()
+        found = view.matching.get(kind)
         if found is None:
-            found = self._matching[kind] = tuple(handler for handler in self._all if handler.matches(kind))
+            found = view.matching[kind] = tuple(handler for handler in view.all if handler.matches(kind))
+        return found
+
+    def missing(self, kind: type) -> tuple[str, ...]:
+        """Return the names that events of exactly this class say must handle them, and that no handler here goes by."""
+        view = self._now()
+        found = view.missing.get(kind)
+        if found is None:
+            declared = declaration_of(kind)
+            wanted = () if declared is None else declared.handlers
+            here = {name for handler in view.all if handler.matches(kind) for name in handler.names} if wanted else ()
+            found = view.missing[kind] = tuple(name for name in wanted if name not in here)
         return found
 
     def named(self, name: str) -> Handler | None:
         """Return the handler that goes, or once went, by this name."""
-        self._refresh()
-        return self._named.get(name)
+        return self._now().named.get(name)
 
     def learn(self, kind: type) -> str:
         """Return the wire name of a type that is being signaled, and know the type from now on.
 
-        Raises `NotAnEventError` for what is none, `ConfigurationError` when the name means another type here.
+        Raises `NotAnEventError` for what is none, `ConfigurationError` when the name means another type here, or the
+        type names a handler that is here and does not take it.
         """
-        name = wire_name(kind)
-        if self._signaled.get(name) is kind and self._seen == self._version():
+        name, view = wire_name(kind), self._now()
+        if view.learned.get(name) is kind:
             return name
         require_event_type(kind)
-        other = self.kind_named(name)
-        if other is not None and not same_place(other, kind):
-            raise wire_name_taken(name, other, kind)
-        self._signaled[name] = kind
-        self._kinds.pop(name, None)
+        other = self._named_kind(view, name)
+        if other is not None and other is not kind and not self._may_replace(view, other, kind):
+            raise wire_name_taken(name, other, kind, takers(view.all, other, kind))
+        require_takers(kind, view.all)
+        self._signaled[name] = view.learned[name] = kind
+        view.kinds.pop(name, None)
         return name
 
     def kind_named(self, name: str) -> type | None:
@@ -106,53 +149,53 @@ class Roster:
         It is declared, handled, a subclass of a handled one, or was signaled here. None when there is no such type.
         Raises `ConfigurationError` when there are two.
         """
-        self._refresh()
-        found = self._kinds.get(name)
+        return self._named_kind(self._now(), name)
+
+    def _named_kind(self, view: _View, name: str) -> type | None:
+        found = view.kinds.get(name)
         if found is None:
-            found = declared_as(name) or self._handled(name) or self._signaled.get(name)
+            found = _handled(view.all, name, declared_as(name), self._signaled.get(name))
             if found is not None:
-                self._kinds[name] = found
+                view.kinds[name] = found
         return found
 
-    def _handled(self, name: str) -> type | None:
-        bases = dict.fromkeys(kind for handler in self._all for kind in handler.types)
-        found: type | None = None
-        for kind in with_subclasses(bases):
-            if kind_of(kind) is not None and wire_name(kind) == name:
-                if found is not None and not same_place(found, kind):
-                    raise wire_name_taken(name, found, kind)
-                found = kind if found is None or kind in bases else found
-        return found
+    def _may_replace(self, view: _View, other: type, kind: type) -> bool:
+        """Whether a type that is signaled may stand for another of its name: never for one that a handler takes."""
+        if other in handled_types(view.all):
+            return False
+        known = other is self._signaled.get(wire_name(kind)) or other is declared_as(wire_name(kind))
+        return is_defined_again(other, kind) if known else same_place(other, kind)
 
     def _version(self) -> int:
-        return self._shared.version + self._own.version
+        return self._shared.version + self._own.version + self._unregistered
 
-    def _refresh(self) -> None:
-        version = self._version()
-        if version == self._seen:
-            return
-        handlers: dict[str, Handler] = {}
-        for handler in (*(each for each in self._shared if each.name not in self._hidden), *self._own):
-            known = handlers.get(handler.name)  # the same function once more, since others are refused
-            same = known is not None and known.function == handler.function
-            handlers[handler.name] = known.merged(handler) if known is not None and same else handler
-        named = dict(handlers)
-        for handler in handlers.values():
-            for alias in handler.options.aliases:
-                named.setdefault(alias, handler)
-        self._all, self._named = tuple(handlers.values()), named
-        self._matching.clear()
-        self._kinds.clear()
-        self._seen = version
+    def _now(self) -> _View:
+        view = self._view
+        return view if view.version == self._version() else self._new_view()
+
+    def _new_view(self) -> _View:
+        with CHANGING:
+            handlers: dict[str, Handler] = {}
+            for handler in (*(each for each in self._shared if each.name not in self._hidden), *self._own):
+                known = handlers.get(handler.name)  # the same function once more, since others are refused
+                same = known is not None and known.function == handler.function
+                handlers[handler.name] = known.merged(handler) if known is not None and same else handler
+            self._view = view = _View(self._version(), tuple(handlers.values()))
+            return view
 
 
-def with_subclasses(bases: dict[type, None]) -> list[type]:
-    """Return the bases and every imported subclass of one."""
-    found: dict[type, None] = {}
-    todo = list(bases)
-    while todo:
-        kind = todo.pop()
-        if kind not in found:
-            found[kind] = None
-            todo.extend(type.__subclasses__(kind))
-    return list(found)
+def _handled(handlers: Sequence[Handler], name: str, declared: type | None, signaled: type | None) -> type | None:
+    """Return the type of a name: one that a handler takes, or else what is declared, or signaled, or a subclass."""
+    found = declared
+    for kind in handled_types(handlers):
+        if name in names_of(kind):
+            if found is not None and found is not kind:
+                raise wire_name_taken(name, found, kind, takers(handlers, found, kind))
+            found = kind
+    found = found or signaled
+    for kind in with_subclasses(dict.fromkeys(kind for handler in handlers for kind in handler.types)):
+        if kind_of(kind) is not None and wire_name(kind) == name:
+            if found is not None and not same_place(found, kind):
+                raise wire_name_taken(name, found, kind, takers(handlers, found, kind))
+            found = found or kind
+    return found

@@ -10,7 +10,7 @@ from dawdle.errors import shown
 
 __all__ = ["Ack", "Copy", "Forward", "Release", "Settlement", "Terms", "Why"]
 
-Why = Literal["retry", "later", "crowded", "interrupted", "delayed", "unclaimed", "trial", "dead", "kept"]
+Why = Literal["retry", "later", "crowded", "interrupted", "delayed", "unclaimed", "missing", "trial", "dead", "kept"]
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,8 @@ The states of one (event, handler) pair, and the message that keeps it:
     stored ── admit ──► runs ──► done                            nothing is kept; the last one done acks
        ▲  │                ├──► failed, attempts left ─────────► a copy owing this handler, attempt + 1
        │  ├► not due ───┐  ├──► later, crowded, interrupted ───► a copy owing this handler, attempt unchanged
-       │  └► unclaimed ─┤  └──► rejected, attempts spent ──────► a dead letter; with nowhere to put it, a copy
+       │  ├► unclaimed ─┤  └──► rejected, attempts spent ──────► a dead letter; with nowhere to put it, a copy
+       │  └► missing ───┤  a copy owing a handler that the type names and this node lacks, beside those of its own
        └──── a copy ◄───┘
 
 Every copy is stored before its original is acked, and all copies of one verdict go into one batch. Whoever adds a
@@ -44,6 +45,7 @@ __all__ = [
     "Settlement",
     "Terms",
     "admit",
+    "copies_for",
     "copy_for",
     "put_off_for",
     "settle",
@@ -54,6 +56,12 @@ __all__ = [
 SHORTEST_KEPT: Final = 60.0
 """Seconds. What has failed for good, and has no dead-letter queue to go to, is tried again no more often than this."""
 
+SHORTEST_UNSTORED: Final = 10.0
+"""Seconds until a message comes back that is done here, and whose copies for other nodes could not be stored."""
+
+LONGEST_MISSING: Final = 60.0
+"""Seconds. A copy for a handler that the type names is expected to find its node in this time; then it is told of."""
+
 
 class Run(msgspec.Struct, frozen=True):
     """Decode the event as `kind` and run these handlers, all of them."""
@@ -62,6 +70,8 @@ class Run(msgspec.Struct, frozen=True):
     handlers: tuple[Handler, ...]
     alone: bool = False
     """Whoever had the message before did not live to say what came of it: nothing else may be in hand."""
+    missing: tuple[str, ...] = ()
+    """Handlers that the type names and this node lacks: each is owed a copy, by the time that the message is acked."""
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -108,15 +118,21 @@ def admit(
     if envelope.owed is not None:
         owed = roster.named(envelope.owed)
         if owed is None:
-            return _unclaimed(body, envelope, f"no node has the handler {shown(envelope.owed)}", now, terms, roll)
+            reason = f"no node has the handler {shown(envelope.owed)}"
+            named = envelope.owed in roster.missing(kind)
+            return _unclaimed(body, envelope, reason, now, terms, roll, named=named)
         return _tried(body, envelope, Run(kind, (owed,)), receives, now, terms)
-    handlers = roster.matching(kind)
+    handlers, missing = roster.matching(kind), roster.missing(kind)
     if not handlers:
         declared = declaration_of(kind)
         if declared is not None and declared.unclaimed == "drop":
+            copies = copies_for(body, missing, now, terms)
+            if copies:
+                return Forward(copies, otherwise=SHORTEST_UNSTORED)
             return Ack(f"no handler for {envelope.type!r}, and its type says drop")
-        return _unclaimed(body, envelope, f"no node has a handler for {shown(envelope.type)}", now, terms, roll)
-    return _tried(body, envelope, Run(kind, handlers), receives, now, terms)
+        reason = f"no node has a handler for {shown(envelope.type)}"
+        return _unclaimed(body, envelope, reason, now, terms, roll, named=bool(missing))
+    return _tried(body, envelope, Run(kind, handlers, missing=missing), receives, now, terms)
 
 
 def settle(
@@ -128,19 +144,35 @@ def settle(
     terms: Terms,
     roll: Callable[[], float],
     held: bool = True,
+    missing: Sequence[str] = (),
 ) -> Settlement:
     """Return what becomes of a message whose handlers ran. `now` by the queue's clock; `roll` in [0, 1).
 
-    `held` is False for an event that was handled past the queue: no message is there to be released.
+    `held` is False for an event that was handled past the queue: no message is there to be released. `missing` are
+    the handlers of its `Run` that this node lacks.
     """
     unfinished = [result for result in results if not isinstance(result.outcome, Done) and not result.kept]
+    elsewhere = copies_for(body, missing, now, terms)
     if not unfinished:
-        return Ack()
+        return Forward(elsewhere, otherwise=SHORTEST_UNSTORED) if elsewhere else Ack()
     unharmed = held and all(isinstance(result.outcome, Interrupted) for result in results)
     if unharmed and not envelope.trial:  # a trial that is received again counts as one that nobody lived through
         return Release(0.0)
     copies = tuple(copy_for(body, envelope, result, now, terms, roll, held=held) for result in unfinished)
-    return Forward(copies, otherwise=min(_backoff_for(result, envelope, roll) for result in unfinished))
+    otherwise = min(_backoff_for(result, envelope, roll) for result in unfinished)
+    return Forward((*copies, *elsewhere), otherwise)
+
+
+def copies_for(body: bytes, missing: Sequence[str], now: float, terms: Terms) -> tuple[Copy, ...]:
+    """Return a copy of an event for each handler that its type names and this node lacks.
+
+    None where no other node can have it: then there is only a warning to be given.
+    """
+    if not terms.shared:
+        return ()
+    return tuple(
+        copy_of(body, 0.0, now, terms, why="missing", handler=name, changes={"dawdleowed": name}) for name in missing
+    )
 
 
 def _tried(body: bytes, envelope: Envelope, run: Run, receives: int, now: float, terms: Terms) -> Run | Settlement:
@@ -148,7 +180,7 @@ def _tried(body: bytes, envelope: Envelope, run: Run, receives: int, now: float,
     if not terms.durable:  # nothing comes back when its process has ended, so no trial was ever written there
         return run
     if not is_suspect(envelope, receives):
-        return Run(run.kind, run.handlers, alone=trial_of(envelope) > 0)
+        return msgspec.structs.replace(run, alone=True) if trial_of(envelope) else run
     if trial_of(envelope) < TRIALS:
         return next_trial(body, envelope, now, terms)
     return give_up(body, envelope, f"{TRIALS} processes in a row ended while they had it alone in hand", now, terms)
@@ -164,17 +196,33 @@ def put_off_for(body: bytes, left: float, now: float, terms: Terms) -> Release |
 
 
 def _unclaimed(
-    body: bytes, envelope: Envelope, reason: str, now: float, terms: Terms, roll: Callable[[], float]
+    body: bytes,
+    envelope: Envelope,
+    reason: str,
+    now: float,
+    terms: Terms,
+    roll: Callable[[], float],
+    *,
+    named: bool = False,
 ) -> Settlement:
+    """Return what becomes of an event that this node has no handler for.
+
+    `named`: its type names who must handle it, so that it is no surprise that this node lacks them, for a while.
+    """
     if not terms.shared:
         return Ack(reason)
     since = now if envelope.since is None else min(now, seconds(envelope.since))  # one that is to come never passes
     age = max(0.0, now - since)
     if age >= terms.unclaimed:
         return give_up(body, envelope, f"{reason}, for {terms.unclaimed:g} s", now, terms)
+    # A handler that is named is on some node. Of two nodes the wrong one has a copy ten times in a row for one copy in
+    # a thousand, which then waits for a quarter of an hour if each wait is as long as its age; so it is a part of it.
+    wait = age / 8 if named else age
     # Up to half is left to chance, or the same node might get it every time.
-    delay = min(max(1.0, age), LONGEST_BACKOFF) * (1.0 - roll() / 2)
-    copy = copy_of(body, delay, now, terms, why="unclaimed", reason=reason, changes={"dawdlesince": moment(since)})
+    delay = min(max(1.0, wait), LONGEST_BACKOFF) * (1.0 - roll() / 2)
+    why: Why = "missing" if named and age < LONGEST_MISSING else "unclaimed"
+    owed, changes = envelope.owed, {"dawdlesince": moment(since)}
+    copy = copy_of(body, delay, now, terms, why=why, handler=owed, reason=reason, changes=changes)
     return Forward((copy,), otherwise=delay)
 
 

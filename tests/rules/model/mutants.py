@@ -15,6 +15,8 @@ from tests.rules.model.scenarios import (
     EARLY,
     FAN_OUT,
     KILLS,
+    NAMED,
+    NAMED_DIRECT,
     OWED,
     REMEMBERED,
     ROLLING,
@@ -149,6 +151,15 @@ def one_kept_is_all_kept(body, envelope, results, **kwargs):
     return settle(body, envelope, results, **kwargs)
 
 
+def the_missing_are_forgotten(*args, missing=(), **kwargs):
+    return settle(*args, **kwargs)
+
+
+def the_missing_only_beside_a_failure(*args, missing=(), **kwargs):
+    verdict = settle(*args, **kwargs)
+    return settle(*args, missing=missing, **kwargs) if isinstance(verdict, Forward) else verdict
+
+
 def interrupted_is_done(body, envelope, results, **kwargs):
     finished = [
         msgspec.structs.replace(result, outcome=Done()) if isinstance(result.outcome, Interrupted) else result
@@ -243,6 +254,30 @@ OTHERS = [
     ),
     Mutant(
         "given up at once", ROLLING, "given up after 0 trials and 0 s", "receives", rules=Rules(admit=given_up_at_once)
+    ),
+    Mutant(
+        "what a node lacks is forgotten", NAMED, "lost for b", "acks", rules=Rules(settle=the_missing_are_forgotten)
+    ),
+    Mutant(
+        "what a node lacks is forwarded only beside a failure",
+        NAMED,
+        "lost for b",
+        "has run a: done, and is to ack",
+        rules=Rules(settle=the_missing_only_beside_a_failure),
+    ),
+    Mutant(
+        "what a node lacks is forgotten of a direct event",
+        NAMED_DIRECT,
+        "lost for b",
+        "has run a: done",
+        rules=Rules(settle=the_missing_are_forgotten),
+    ),
+    Mutant(
+        "what a node lacks is owed to everybody",
+        NAMED,
+        "a copy owes ['a', 'b']",
+        "runs a",
+        rules=settle_and_change("missing", lambda copy, attempt: with_body(copy, dawdleowed=None)),
     ),
     Mutant("interrupted is done", FAN_OUT, "lost for", "interrupted", rules=Rules(settle=interrupted_is_done)),
     Mutant(

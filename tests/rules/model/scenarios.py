@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+import dawdle
 from dawdle import Registry, Retry
 from dawdle._rules.envelope import write
 from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Rejected
@@ -27,15 +28,20 @@ class Placed(msgspec.Struct):
     text: str = ""
 
 
-def roster_of(handlers: Mapping[str, Retry]) -> Roster:
+@dawdle.event("model.Named", handlers=("a", "b"))
+class Named(msgspec.Struct):
+    text: str = ""
+
+
+def roster_of(handlers: Mapping[str, Retry], kind: type = Placed) -> Roster:
     registry = Registry()
     for name, retry in handlers.items():
-        registry.on_event(Placed, name=name, retry=retry)(lambda event: None)
+        registry.on_event(kind, name=name, retry=retry)(lambda event: None)
     return Roster(registry)
 
 
 def body_of(**attributes: object) -> bytes:
-    return write({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", **attributes})
+    return write({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed"} | attributes)
 
 
 def terms_of(**changes: object) -> Terms:
@@ -80,6 +86,14 @@ OWED = ROLLING._replace(
     name="a node lacks the owed handler", body=body_of(dawdleowed="b"), over=frozenset("a"), faults=3
 )
 WANTED_BY_NONE = ROLLING._replace(name="no node has a handler", rosters=(NONE, NONE))
+NAMED = FAN_OUT._replace(
+    name="each node lacks a handler that the type names",
+    body=body_of(type="model.Named"),
+    rosters=(roster_of({"a": ONCE}, Named), roster_of({"b": ONCE}, Named)),
+    faults=3,
+    outcomes=FEW,
+    is_named=True,
+)
 
 REMEMBERED = FAN_OUT._replace(name="fan-out, workers remember", outcomes=FEW, remembers=True)
 EARLY = FAN_OUT._replace(name="fan-out, a copy is sent early", stores_early=True, faults=3)
@@ -88,6 +102,8 @@ DIRECT_EARLY = DIRECT._replace(name="a direct event, a copy is sent early", outc
 KILLS = FAN_OUT._replace(
     name="what kills its process", rosters=(BOTH_ONCE, BOTH_ONCE), outcomes=FEW, counts_receives=True, receives=3
 )
+
+NAMED_DIRECT = NAMED._replace(name="a direct event whose type names what a node lacks", is_direct=True, faults=2)
 
 SCENARIOS = [
     FAN_OUT,
@@ -115,6 +131,15 @@ SCENARIOS = [
     OWED,
     ROLLING._replace(name="a node has no handlers", rosters=(BOTH_ONCE, NONE), faults=3),
     WANTED_BY_NONE,
+    NAMED,
+    NAMED_DIRECT,
+    NAMED._replace(
+        name="a node lacks all handlers that the type names, another has all",
+        rosters=(NONE, roster_of({"a": QUICK, "b": QUICK}, Named)),
+    ),
+    NAMED._replace(name="the type names what a node lacks, workers remember", remembers=True, faults=2),
+    _under(NAMED._replace(faults=1), "no dead-letter queue", **NO_DEAD),
+    _under(NAMED._replace(faults=1), "the queue cannot delay", **NO_DELAY),
     _under(ROLLING._replace(faults=3), "no dead-letter queue", **NO_DEAD),
     _under(ROLLING._replace(faults=3), "the queue cannot delay", **NO_DELAY),
     UNDECODABLE,

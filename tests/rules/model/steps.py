@@ -77,7 +77,9 @@ class Steps:
         scenario = self._scenario
         if scenario.is_direct:
             names = tuple(handler.name for handler in scenario.rosters[0].handlers)
-            return World((), (Hand("waits", scenario.body, scenario.truth, names, is_direct=True), IDLE))
+            missing = tuple(sorted(scenario.handlers.keys() - set(names))) if scenario.is_named else ()
+            hand = Hand("waits", scenario.body, scenario.truth, names, is_direct=True, missing=missing)
+            return World((), (hand, IDLE))
         stored = Message(scenario.body, scenario.truth, scenario.wait, receives=scenario.receives)
         return World((stored,), over=scenario.over)
 
@@ -99,7 +101,7 @@ class Steps:
         if not hand.is_direct:
             return set()
         kept = {early.name for early in hand.early if early.is_kept}
-        held = {name for name in hand.handlers if name not in kept}
+        held = {name for name in hand.handlers if name not in kept}.union(hand.missing)
         for copy in (*hand.unsent, *hand.doubtful):
             held |= self._truths.owed_by(copy.body)
         return held
@@ -202,8 +204,8 @@ class Steps:
             taken = self._truths.settle(hand, ending)
             after = self._protocol.begins(taken.hand)
             over = world.over | ending.done
-            if not ending.is_interrupted:
-                # The handlers of an event are those of the node that first handles it.
+            if not ending.is_interrupted and not self._scenario.is_named:
+                # The handlers of an event are those of the node that first handles it, unless its type names others.
                 over |= self._truths.owed_by(hand.body).difference(hand.handlers)
             text = f"worker {worker} has run {ending}, and {_doing(after)}"
             reached = self._noted(world._replace(over=over).with_hand(worker, after), worker)

@@ -69,6 +69,9 @@ class Scenario(NamedTuple):
     remembers: bool = False
     """A worker knows again what it has settled. It need not: it remembers a number of messages, and no more."""
 
+    is_named: bool = False
+    """The type of the event names all handlers: one that a node lacks must have the event from another node."""
+
     @property
     def are_alike(self) -> bool:
         return self.rosters[0] is self.rosters[1]
@@ -208,7 +211,7 @@ class Truths:
         except EventError as error:
             return self._unrun(body, truth, self._rules.unreadable(body, envelope, str(error), NOW, terms))
         names = tuple(handler.name for handler in admitted.handlers)
-        return Taken(Hand("runs", body, truth, names, admitted.alone), complaint)
+        return Taken(Hand("runs", body, truth, names, admitted.alone, missing=admitted.missing), complaint)
 
     def _unrun(self, body: bytes, truth: Truth, settlement: Settlement) -> Taken:
         """Settle a message without having run anything."""
@@ -216,7 +219,7 @@ class Truths:
         def told(copy: Copy) -> tuple[Truth, str | None]:
             if self.owed_by(copy.body) != self.owed_by(body):
                 return truth, f"a copy owes {sorted(self.owed_by(copy.body))} of {sorted(self.owed_by(body))}"
-            if copy.why not in ("unclaimed", "dead", "kept") or self._scenario.is_poison:
+            if copy.why not in ("unclaimed", "missing", "dead", "kept") or self._scenario.is_poison:
                 return truth._replace(trials=truth.trials + (copy.why == "trial")), None
             if copy.is_letter and truth.trials >= TRIALS:
                 return truth, None
@@ -241,13 +244,22 @@ class Truths:
         ]
         held = {} if not hand.is_direct else {"held": False}
         settlement = self._rules.settle(
-            hand.body, open_envelope(hand.body), results, now=NOW, terms=self._scenario.terms, roll=_unlucky, **held
+            hand.body,
+            open_envelope(hand.body),
+            results,
+            now=NOW,
+            terms=self._scenario.terms,
+            roll=_unlucky,
+            missing=hand.missing,
+            **held,
         )
         outcomes = dict(ending.outcomes)
 
         def told(copy: Copy) -> tuple[Truth, str | None]:
             owed = sorted(self.owed_by(copy.body))
             name = owed[0] if len(owed) == 1 else None
+            if name in hand.missing:
+                return Truth(), None
             if name is None or name not in outcomes:
                 return hand.truth, f"a copy owes {owed}, and those that ran are {sorted(outcomes)}"
             return self._after(name, hand.truth, outcomes[name], copy)

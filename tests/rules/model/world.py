@@ -95,6 +95,8 @@ class Hand(NamedTuple):
     """Handlers that have ended while another one still runs."""
     is_direct: bool = False
     """It is an event that no queue holds: what is not stored for it is lost with this hand."""
+    missing: tuple[str, ...] = ()
+    """Handlers that the type names and its worker lacks."""
 
 
 IDLE = Hand()
