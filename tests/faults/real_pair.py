@@ -43,7 +43,9 @@ def node(desk: Desk) -> None:
 
     for name in names:
         registry.on_event(Shared, name=name, retry=dawdle.Retry(initial=0.1, factor=1))(_handler(desk, name))
-    desk.work(registry, lease=20, concurrency=100)
+    # The test server serves the poll that has waited longest. Where each waits a second, as long as a copy's shortest
+    # delay, that is the same node again and again: of SQS, which chooses among all, that would be wrong.
+    desk.work(registry, lease=20, wait=7, concurrency=100)
 
 
 def _handler(desk: Desk, name: str) -> Callable[[Shared, dawdle.Context], Awaitable[None]]:
