@@ -40,7 +40,7 @@ nitpick_ignore_regex = [
     (r"py:.*", rf"({'|'.join(sorted(sys.stdlib_module_names))})\..*"),
     (r"py:.*", r"msgspec\..*"),
     # Type variables, and aliases that are written out where they are used.
-    (r"py:.*", r"(.*\.)?[A-Z]"),
+    (r"py:.*", r"(.*\.)?[A-Z](_co)?"),
 ]
 
 HOMES = {name: "dawdle" for name in vars(dawdle) if not name.startswith("_")}
