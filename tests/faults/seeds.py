@@ -24,11 +24,13 @@ LONGEST: Final = 60.0
 Story = Callable[[int, Tally], Awaitable[None]]
 
 
-def run_seeds(scale: Scale, whole: int, story: Story, *, needs: str | None = "faults") -> Figures:
+def run_seeds(
+    scale: Scale, whole: int, story: Story, *, needs: str | None = "faults", longest: float = LONGEST
+) -> Figures:
     """Run a story with every seed of a row and return what it came to.
 
     Each seed also seeds the chance that dawdle itself takes, so it runs again as it ran. `needs` is a count that is
-    not 0 when the row has shown anything; None: there is none.
+    not 0 when the row has shown anything; None: there is none. `longest`: seconds of the machine's for one seed.
     """
     figures = Figures()
     counts: Counter[str] = Counter()
@@ -43,7 +45,7 @@ def run_seeds(scale: Scale, whole: int, story: Story, *, needs: str | None = "fa
         with asyncio.Runner() as runner:
             runner.get_loop().set_exception_handler(lambda loop, context: unheard.append(str(context)))
             for seed in scale.seeds(whole):
-                tally = runner.run(_run(seed, story))
+                tally = runner.run(_run(seed, story, longest))
                 counts.update(tally.counts)
                 for name, value in tally.most.items():
                     most[name] = max(value, most.get(name, value))
@@ -78,13 +80,13 @@ def _show(figures: Figures, seeds: int, counts: Counter[str], most: dict[str, fl
         figures.note(name, float(value))
 
 
-async def _run(seed: int, story: Story) -> Tally:
+async def _run(seed: int, story: Story, longest: float) -> Tally:
     """Run one seed. Whatever it leaves running is a promise broken, and is ended."""
     random.seed(seed)
     tally = Tally()
     before = asyncio.all_tasks()
     try:
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(longest):
             await story(seed, tally)
     except Exception as error:
         where = "".join(traceback.format_exception(error)[-2:]).strip()

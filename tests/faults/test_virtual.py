@@ -12,7 +12,7 @@ from tests.faults.table import judge
 from tests.faults.trouble import Rates
 from tests.faults.world import World
 
-for name in ("answers", "weather", "delays", "direct", "versions"):
+for name in ("answers", "weather", "delays", "direct", "versions", "limits"):
     importlib.import_module(f"tests.faults.virtual_{name}")
 
 VIRTUAL = sorted((row for row in ROWS if row.kind == "virtual"), key=lambda row: row.number)

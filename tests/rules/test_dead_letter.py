@@ -161,13 +161,13 @@ def test_what_sqs_moved_goes_on_where_it_was_and_nothing_counts_against_it(given
     stored_at = NOW - 5
     found = read(body, stored_at=stored_at)
     message = redriven(found)
-    gone = {"dawdletrial", "dawdlesince", "dawdledelay", "dawdledue"}
+    gone = {"dawdletrial", "dawdlesince", "dawdlecrowded", "dawdledelay", "dawdledue"}
     assert not message.raw
     assert {n: raw for n, raw in raws(message.body).items() if n not in gone} == {
         n: raw for n, raw in raws(body).items() if n not in gone
     }
     before, after = open_envelope(body), open_envelope(message.body)
-    assert (after.trial, after.since, after.delay_ms) == (0, None, None)
+    assert (after.trial, after.since, after.crowded, after.delay_ms) == (0, None, None, None)
     if before.due is not None:
         assert after.due == before.due
     elif before.delay_ms is not None:

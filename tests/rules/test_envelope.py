@@ -46,6 +46,7 @@ own = st.fixed_dictionaries(
         "dawdleowed": st.text("abc.:-_", min_size=1),
         "dawdlesince": times.map(lambda time: f"{time.isoformat()}+02:00"),
         "dawdletrial": st.integers(0, 2**31 - 1),
+        "dawdlecrowded": st.integers(0, 2**31 - 1),
         "dawdlecause": texts,
         "dawdleerror": texts,
     },
@@ -95,6 +96,8 @@ def test_what_dawdle_wrote_is_what_it_reads(ours):
     assert envelope.attempt == ours.get("dawdleattempt", 1)
     assert envelope.owed == ours.get("dawdleowed")
     assert envelope.trial == ours.get("dawdletrial", 0)
+    assert envelope.crowded == ours.get("dawdlecrowded")
+    assert envelope.counted == (ours["dawdlecrowded"] / 1e6 if "dawdlecrowded" in ours else None)
     assert envelope.cause == ours.get("dawdlecause")
     assert envelope.error == ours.get("dawdleerror")
     for found, name in ((envelope.due, "dawdledue"), (envelope.since, "dawdlesince")):
@@ -172,6 +175,9 @@ def test_whatever_bytes_arrive_they_are_an_envelope_or_an_error_of_ours(body):
         {"dawdleattempt": "2"},
         {"dawdleowed": ""},
         {"dawdletrial": -1},
+        {"dawdlecrowded": -1},
+        {"dawdlecrowded": 0.5},
+        {"dawdlecrowded": 2**31},
         {"dawdledue": 1750000000},
         {"data_base64": "§"},
     ],

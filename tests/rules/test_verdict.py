@@ -17,7 +17,6 @@ from dawdle._rules.envelope import ERROR_BYTES, clip, moment, open_envelope, sec
 from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Rejected
 from dawdle._rules.packing import unpack
 from dawdle._rules.roster import Roster
-from dawdle._rules.trial import LONGEST_CROWDED
 from dawdle._rules.verdict import (
     LONGEST_BACKOFF,
     SHORTEST_KEPT,
@@ -78,7 +77,7 @@ outcomes = st.one_of(
     st.builds(Failed, texts),
     st.builds(Rejected, texts),
     st.builds(Later, st.floats(0, 10**6)),
-    st.just(Crowded()),
+    st.builds(Crowded, st.floats(1, 900), st.floats(0, 1e6)),
     st.just(Interrupted()),
 )
 names = st.text("abc.:-_ÄЖ", min_size=1, max_size=8)
@@ -109,6 +108,7 @@ attributes = st.fixed_dictionaries(
         "dawdleowed": st.sampled_from("ab"),
         "dawdlesince": ages.map(lambda age: moment(NOW - age)),
         "dawdletrial": st.integers(0, 3),
+        "dawdlecrowded": st.integers(0, 2**31 - 1),
         "dawdlecause": texts,
         "dawdleerror": texts,
         "dawdledead": ages.map(lambda age: moment(NOW - age)),
@@ -118,7 +118,7 @@ attributes = st.fixed_dictionaries(
 )
 OWN = {
     *("dawdledelay", "dawdledue", "dawdleattempt", "dawdleowed", "dawdlesince", "dawdletrial"),
-    *("dawdleerror", "dawdledead", "dawdlequeue"),
+    *("dawdlecrowded", "dawdleerror", "dawdledead", "dawdlequeue"),
 }
 
 
@@ -252,7 +252,7 @@ def test_each_unfinished_handler_waits_its_own_time_and_no_longer_than_the_queue
             case "later":
                 wanted = result.outcome.seconds
             case "crowded":
-                wanted = min(copy.delay, LONGEST_CROWDED) if terms.reach >= LONGEST_CROWDED else None
+                wanted = result.outcome.seconds
             case "kept":
                 wanted = max(result.retry.max_delay, result.retry.initial, SHORTEST_KEPT)
             case "dead" | "interrupted":
@@ -272,6 +272,7 @@ def test_a_copy_keeps_nothing_of_how_long_or_how_often_its_original_waited(
         waits = "dawdledue" if held else "dawdledelay"
         assert not {"dawdledelay", "dawdledue", "dawdletrial", "dawdlesince"} - {waits} & set(kept)
         assert waits not in kept or copy.delay == terms.reach
+        assert ("dawdlecrowded" in kept) == (copy.why == "crowded")
 
 
 @pytest.mark.slow
@@ -355,13 +356,22 @@ def test_what_a_stop_interrupted_comes_back_at_once_and_only_what_is_unfinished(
     assert [(copy.handler, copy.why, copy.delay) for copy in mixed.copies] == [("a", "interrupted", 0.0)]
 
 
-@given(st.none() | st.floats(-1e6, 1e6))
-def test_a_crowded_handler_gets_its_event_again_within_a_minute_and_not_at_once(age):
-    body = body_of({} if age is None else {"time": moment(NOW - age)})
-    (copy,) = judged(body, [Result("a", Retry(), Crowded())]).copies
-    assert 1.0 <= copy.delay <= LONGEST_CROWDED
-    if age is not None and 1 < age < LONGEST_CROWDED:
-        assert copy.delay == pytest.approx(age, abs=0.01)
+@given(st.floats(1, 900), st.floats(0, 2000))
+def test_a_crowded_handler_gets_its_event_again_when_the_outcome_says_and_its_copy_how_it_was_counted(delay, step):
+    (copy,) = judged(body_of({}), [Result("a", Retry(), Crowded(delay, step))]).copies
+    assert (copy.handler, copy.why, copy.delay) == ("a", "crowded", delay)
+    assert open_envelope(copy.body).counted == pytest.approx(step, abs=1e-6)
+
+
+def test_a_step_longer_than_the_attribute_can_say_is_cut():
+    (copy,) = judged(body_of({}), [Result("a", Retry(), Crowded(1.0, 1e9))]).copies
+    assert open_envelope(copy.body).crowded == 2**31 - 1
+
+
+@pytest.mark.parametrize("outcome", [Failed("x"), Later(3.0), Rejected("x")], ids=lambda each: type(each).__name__)
+def test_what_ran_is_new_to_the_line_when_it_comes_again(outcome):
+    (copy,) = judged(body_of({"dawdlecrowded": 200_000}), [Result("a", Retry(), outcome)]).copies
+    assert "dawdlecrowded" not in raws(copy.body)
 
 
 # Admit
@@ -439,6 +449,7 @@ def test_what_another_node_may_handle_is_never_given_up_before_its_time(case, te
     assert_waits(copy, longest * (1 - roll / 2), NOW, terms.reach)
     before, after = open_envelope(body), open_envelope(copy.body)
     assert (after.owed, after.attempt, after.since) == (before.owed, before.attempt, before.since)
+    assert after.crowded == before.crowded, "the line that counted it still does"
     assert foreign_part(copy.body) == foreign_part(body)
     assert verdict.otherwise <= LONGEST_BACKOFF
 

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from dawdle._flow.handler_call import Caller, this_task
-from dawdle._flow.slots import Slots
+from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.work import Work
 from dawdle._log import Log
 from dawdle._rules.handler import Handler
@@ -26,9 +26,6 @@ _log = Log(__name__)
 Keep = Callable[[Result], Awaitable[bool]]
 """Stores the copy that one unfinished handler is tried again with; whether it did."""
 
-CROWDED_AFTER = 1.0
-"""Seconds that an event waits in hand for one handler's own concurrency."""
-
 EARLY_COPY_AFTER: Final = 1.0
 """Seconds after a handler's failure for which its copy waits for its siblings; they share a request if they end."""
 
@@ -36,11 +33,11 @@ EARLY_COPY_AFTER: Final = 1.0
 class Dispatcher:
     """Runs handlers."""
 
-    def __init__(self, caller: Caller, *, clock: Clock, retry: Retry) -> None:
+    def __init__(self, caller: Caller, *, clock: Clock, retry: Retry, limits: HandlerLimits) -> None:
         self._caller = caller
         self._clock = clock
         self._retry = retry
-        self._room: dict[str, Slots] = {}
+        self._limits = limits
 
     async def run(self, work: Work, keep: Keep) -> list[Result]:
         """Run all handlers concurrently and return each one's result, in their order.
@@ -90,48 +87,25 @@ class Dispatcher:
 
     async def _run(self, handler: Handler, work: Work) -> Result:
         try:
-            outcome = await self._run_in_room(handler, work)
+            outcome = await self._run_within_limit(handler, work)
         except Exception as error:  # noqa: BLE001 - a mistake of ours about one handler must not cancel its siblings
             _log.exception("handler %s could not be run on %s; it counts as failed", handler.name, work.envelope.label)
             outcome = Failed(told(error))
         return self.result_of(handler, work, outcome)
 
-    async def _run_in_room(self, handler: Handler, work: Work) -> Outcome:
-        room = self._room_of(handler)
-        if room is not None and not await self._enter(room, handler, work):
-            return Interrupted() if work.hand.interrupted else Crowded()
+    async def _run_within_limit(self, handler: Handler, work: Work) -> Outcome:
+        """Call a handler once its own limit allows it, or return what becomes of it instead."""
+        retry = handler.options.retry or self._retry
+        limit = self._limits.of(handler)
+        if limit is None:
+            return await self._caller.call(handler, work, retry)
+        began = await limit.enter(handler.name, work.hand, work.envelope.counted)
+        if isinstance(began, (Crowded, Interrupted)):
+            return began
         try:
-            return await self._caller.call(handler, work, handler.options.retry or self._retry)
+            return await self._caller.call(handler, work, retry)
         finally:
-            if room is not None:
-                room.give()
-
-    def _room_of(self, handler: Handler) -> Slots | None:
-        """Return the handler's own slots; None while it has no concurrency of its own."""
-        concurrency = handler.options.concurrency
-        if concurrency is None:
-            return None
-        room = self._room.get(handler.name)
-        if room is None or room.total != concurrency:
-            room = self._room[handler.name] = Slots(concurrency, self._clock)
-        return room
-
-    async def _enter(self, room: Slots, handler: Handler, work: Work) -> bool:
-        """Take a slot of a handler's own; False when there is none in time, or a stop ends the wait."""
-        task = this_task()
-        work.hand.begin(task, handler.name)
-        try:
-            async with Deadline(self._clock, self._clock.monotonic() + CROWDED_AFTER):
-                await room.take(1)
-        except TimeoutError:
-            return False
-        except asyncio.CancelledError:
-            if not work.hand.absorbs(task):
-                raise
-            return False
-        finally:
-            work.hand.end(task)
-        return True
+            limit.leave(began)
 
 
 class _Siblings:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
+from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.hands import Hands
 from dawdle._flow.receiver import Receiver
 from dawdle.abc import Clock
@@ -21,12 +22,14 @@ class Listener:
         receivers: Sequence[Receiver],
         *,
         hands: Hands,
+        limits: HandlerLimits,
         clock: Clock,
         listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         hurry: asyncio.Event,
     ) -> None:
         self._receivers = receivers
         self._hands = hands
+        self._limits = limits
         self._clock = clock
         self._listen = listen
         self._wanted = asyncio.Event()
@@ -62,12 +65,13 @@ class Listener:
             self._polls = self._listen(self._run())
 
     def begin_stop(self) -> None:
-        """Receive no more, and do not wait for what is in hand."""
+        """Receive no more, give back the messages that wait to be run, and do not wait for what runs."""
         self._ending = True
         self._stops += 1
         for receiver in self._receivers:
             receiver.stop()
         self._hands.give_back_waiting()
+        self._limits.give_back()
         if self._polls is not None and not self._wanted.is_set():
             self._polls.cancel()
 

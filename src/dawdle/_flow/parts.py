@@ -14,6 +14,7 @@ from dawdle._flow.carrier import Carrier
 from dawdle._flow.dispatcher import Dispatcher
 from dawdle._flow.failures import FailureLog
 from dawdle._flow.handler_call import Caller
+from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.hands import Hands
 from dawdle._flow.keeper import Keeper
 from dawdle._flow.ledger import Ledger
@@ -67,6 +68,7 @@ class Parts:
         self._spawn = spawn
         self._start = start
         self.hands = Hands(plan.concurrency, plan.clock)
+        self.limits = HandlerLimits(plan.clock, plan.concurrency)
         self.alone = Alone(self.hands, plan.clock)
         self.queues = {
             name: Queue(name, backend, spawn, plan.unclaimed, plan.signer, calls=Calls(plan.clock))
@@ -91,7 +93,7 @@ class Parts:
             codecs=plan.codecs,
             signer=plan.signer,
             roster=plan.roster,
-            dispatcher=Dispatcher(caller, clock=plan.clock, retry=plan.retry),
+            dispatcher=Dispatcher(caller, clock=plan.clock, retry=plan.retry, limits=self.limits),
             settler=self._settler,
             hands=self.hands,
             alone=self.alone,
@@ -104,7 +106,9 @@ class Parts:
         spawn(self._tell_regularly())
         both = [each for queue in self.queues.values() for each in (queue, queue.delayed) if each is not None]
         self._receivers = [self._receiver(queue) for queue in both]
-        self.listener = Listener(self._receivers, hands=self.hands, clock=plan.clock, listen=listen, hurry=hurry)
+        self.listener = Listener(
+            self._receivers, hands=self.hands, limits=self.limits, clock=plan.clock, listen=listen, hurry=hurry
+        )
 
     def facts(self) -> Health:
         """Return what health is judged by."""

@@ -259,7 +259,7 @@ def written(found: Found, began: float) -> Literal["before", "after", "unsure"]:
 _ANEW: Final[Mapping[str, object]] = dict.fromkeys(
     (
         *("dawdleattempt", "dawdleerror", "dawdledead", "dawdlequeue", "dawdletrial"),
-        *("dawdlesince", "dawdledue", "dawdledelay"),
+        *("dawdlesince", "dawdlecrowded", "dawdledue", "dawdledelay"),
     )
 )
 """What is gone from a letter that starts anew: how it went, and when it was due."""
@@ -276,6 +276,8 @@ def _resumed(found: Found, envelope: Envelope) -> bytes:
         changes["dawdletrial"] = None
     if envelope.since is not None:
         changes["dawdlesince"] = None
+    if envelope.crowded is not None:
+        changes["dawdlecrowded"] = None
     if envelope.delay_ms is not None and stored_at is not None:
         changes["dawdledelay"] = None
         if envelope.due is None:

@@ -65,6 +65,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     owed: _Text | None = msgspec.field(default=None, name="dawdleowed")
     since: datetime | None = msgspec.field(default=None, name="dawdlesince")
     trial: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = msgspec.field(default=0, name="dawdletrial")
+    crowded: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = msgspec.field(default=None, name="dawdlecrowded")
+    """Microseconds that a line was lengthened by for it; only of a copy that found no room, see `_rules.pacing`."""
     cause: str | None = msgspec.field(default=None, name="dawdlecause")
     error: str | None = msgspec.field(default=None, name="dawdleerror")
     dead: datetime | None = msgspec.field(default=None, name="dawdledead")
@@ -76,6 +78,11 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"<Envelope {self.label}, attempt {self.attempt}>"
+
+    @property
+    def counted(self) -> float | None:
+        """Seconds that a handler's line was lengthened by for this copy; None: it was in none yet."""
+        return None if self.crowded is None else self.crowded / 1e6
 
     @property
     def label(self) -> str:

@@ -107,11 +107,11 @@ def dead(reason: str, now: float) -> dict[str, object]:
 _GONE: Final[Mapping[str, object]] = dict.fromkeys(
     (
         *("dawdledelay", "dawdledue", "dawdletrial", "dawdlesince", "dawdledead"),
-        *("dawdlequeue", "dawdlepacked"),
+        *("dawdlecrowded", "dawdlequeue", "dawdlepacked"),
     )
 )
-"""What no copy takes along: how long its original had to wait, how it was tried, that it was dead once, and that it is
-packed: only a letter is, and no letter is a message."""
+"""What no copy takes along: how long its original had to wait, how it was tried, how it was counted in the line of a
+handler that was crowded, that it was dead once, and that it is packed: only a letter is, and no letter is a message."""
 
 
 def copy_of(

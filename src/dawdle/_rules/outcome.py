@@ -47,7 +47,11 @@ class Later(msgspec.Struct, frozen=True):
 
 
 class Crowded(msgspec.Struct, frozen=True):
-    """It never started: its own `concurrency` was taken for too long."""
+    """It never started: as many of it run and wait here as may. It comes back in so many seconds."""
+
+    seconds: float
+    step: float
+    """Seconds that the handler's line was lengthened by for this event; see `_rules.pacing`."""
 
 
 class Interrupted(msgspec.Struct, frozen=True):

@@ -148,7 +148,8 @@ class Registry:
         - `timeout`: seconds, or a timedelta, for one run, after which it is cancelled and has failed; the app's without
           one, and `float("inf")` for none. A thread cannot be cancelled: there a warning is logged, and what it returns
           counts.
-        - `concurrency`: how many runs of it at once in this process; without one, as many as the app runs.
+        - `concurrency`: how many runs of it at once in this process; without one, as many as the app runs. A few events
+          wait for it in memory, and the rest of a backlog returns in time, as delayed copies.
         - `queue`: where it runs; without one, where its event arrives.
 
         The same function object again adds types and options. The same function defined again takes its own place,

@@ -19,11 +19,9 @@ from dawdle._rules.letter import copy_of
 from dawdle._rules.settlement import Forward, Terms
 
 __all__ = [
-    "LONGEST_CROWDED",
     "SOON",
     "SUSPECT_FROM",
     "TRIALS",
-    "crowded",
     "is_suspect",
     "next_trial",
     "put_off",
@@ -42,9 +40,6 @@ SOON: Final = 2.0
 MAX_PUT_OFF_SECONDS: Final = 300.0
 """A trial that finds no room comes back at least this often. How soon, its age says; this does where that is not known,
 or its time lies in the future."""
-
-LONGEST_CROWDED: Final = 60.0
-"""Seconds. An event that found no room to run in comes back at least this often."""
 
 
 def trial_of(envelope: Envelope) -> int:
@@ -81,9 +76,3 @@ def put_off(
 def _put_off_for(envelope: Envelope, now: float) -> float:
     age = -1.0 if envelope.time is None else now - seconds(envelope.time)
     return MAX_PUT_OFF_SECONDS if age < 0 else min(max(1.0, age), MAX_PUT_OFF_SECONDS)
-
-
-def crowded(envelope: Envelope, now: float) -> float:
-    """Return the seconds that an event waits which found no room to run in: more, the older it is."""
-    age = 0.0 if envelope.time is None else now - seconds(envelope.time)
-    return min(max(1.0, age), LONGEST_CROWDED)

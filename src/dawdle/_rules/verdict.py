@@ -27,7 +27,7 @@ from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Out
 from dawdle._rules.retry import Retry
 from dawdle._rules.roster import Roster
 from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Terms, Why
-from dawdle._rules.trial import TRIALS, crowded, is_suspect, next_trial, trial_of
+from dawdle._rules.trial import TRIALS, is_suspect, next_trial, trial_of
 from dawdle.abc import Codec
 from dawdle.errors import ConfigurationError, shown
 from dawdle.events import declaration_of
@@ -61,6 +61,10 @@ SHORTEST_UNSTORED: Final = 10.0
 
 LONGEST_MISSING: Final = 60.0
 """Seconds. A copy for a handler that the type names is expected to find its node in this time; then it is told of."""
+
+
+_MOST_COUNTED: Final = 2**31 - 1
+"""What `dawdlecrowded` can say: an integer of CloudEvents has 32 bits."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -221,7 +225,7 @@ def _unclaimed(
     # Up to half is left to chance, or the same node might get it every time.
     delay = min(max(1.0, wait), LONGEST_BACKOFF) * (1.0 - roll() / 2)
     why: Why = "missing" if named and age < LONGEST_MISSING else "unclaimed"
-    owed, changes = envelope.owed, {"dawdlesince": moment(since)}
+    owed, changes = envelope.owed, {"dawdlesince": moment(since), "dawdlecrowded": envelope.crowded}
     copy = copy_of(body, delay, now, terms, why=why, handler=owed, reason=reason, changes=changes)
     return Forward((copy,), otherwise=delay)
 
@@ -244,11 +248,13 @@ def copy_for(
     `held` is False for an event that was in no queue: then `now` is by no queue's clock, and what waits for longer than
     one hop says for how long, as a first copy does, and not until when.
     """
-    delay, why, error = _what_follows(result, envelope, now, terms, roll)
+    delay, why, error = _what_follows(result, envelope, terms, roll)
     if result.ended is not None and why in _WAITING:
         delay = max(0.0, delay - max(0.0, now - result.ended))
     attempt = envelope.attempt + (why == "retry")
     changes: dict[str, object] = {"dawdleowed": result.handler, "dawdleattempt": attempt}
+    if isinstance(result.outcome, Crowded):
+        changes["dawdlecrowded"] = min(round(result.outcome.step * 1e6), _MOST_COUNTED)
     if error is not None:
         changes |= dead(error, now) if why == "dead" else {"dawdleerror": clip(error)}
     if not held and delay > hop(delay, terms.reach):
@@ -257,7 +263,7 @@ def copy_for(
 
 
 def _what_follows(
-    result: Result, envelope: Envelope, now: float, terms: Terms, roll: Callable[[], float]
+    result: Result, envelope: Envelope, terms: Terms, roll: Callable[[], float]
 ) -> tuple[float, Why, str | None]:
     """Return how long an unfinished handler waits for its next turn, why, and the error if there was one."""
     outcome = result.outcome
@@ -271,7 +277,7 @@ def _what_follows(
         case Later():
             return outcome.seconds, "later", None
         case Crowded():
-            return crowded(envelope, now), "crowded", None
+            return outcome.seconds, "crowded", None
         case Interrupted():
             return 0.0, "interrupted", None
         case Done():

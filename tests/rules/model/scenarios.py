@@ -20,7 +20,7 @@ DELAY = 2400.0
 LEASE = 300.0
 """Seconds, in the chain of delays: a part of each hop, so that fewer moments differ."""
 
-ALL = (Done(), Failed("no"), Rejected("no"), Later(3.0), Crowded(), Interrupted())
+ALL = (Done(), Failed("no"), Rejected("no"), Later(3.0), Crowded(40.0, 0.5), Interrupted())
 FEW = (Done(), Failed("no"), Interrupted())
 
 

@@ -12,7 +12,7 @@ from dawdle import JSON, Retry
 from dawdle._rules import verdict
 from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import open_envelope, seconds
-from dawdle._rules.outcome import Done, Failed, Interrupted, Later, Outcome, Rejected
+from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Outcome, Rejected
 from dawdle._rules.roster import Roster
 from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Terms
 from dawdle._rules.trial import SUSPECT_FROM, TRIALS, put_off
@@ -276,7 +276,7 @@ class Truths:
                 failures += 1
                 may_die = failures >= retry.max_attempts
                 due = 0.0 if may_die else retry.backoff(failures, 0.0)
-            case Later():
+            case Later() | Crowded():
                 due = outcome.seconds
             case _:
                 pass
