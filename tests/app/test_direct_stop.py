@@ -310,3 +310,71 @@ async def test_an_interrupted_handler_that_takes_a_while_to_end_is_settled_with_
     async with make_app(grace=0) as app:
         await app.signal(Placed(3), direct=True)
     assert owed_in(queue) == [(3, "tidy")]
+
+
+def let_die(app):
+    """Let an app die of a mistake, in the next turns of the loop."""
+
+    async def mistake():
+        raise ZeroDivisionError
+
+    app._house._work.create_task(mistake())
+
+
+async def test_what_waits_for_a_slot_when_the_app_dies_is_not_told_as_handled(make_app, registry, queue):
+    @registry.on_event(Placed)
+    async def stay(event):
+        await asyncio.sleep(3600)
+
+    app = make_app(concurrency=1)
+    await app.__aenter__()
+    await app.signal(Placed(0), direct=True)
+    call = asyncio.create_task(app.signal(Placed(1), direct=True))
+    await turns()
+    let_die(app)
+    with pytest.raises(SignalError) as raised:
+        await call
+    assert raised.value.not_stored == raised.value.ids
+    with pytest.raises(ZeroDivisionError):
+        await app.__aexit__(None, None, None)
+    assert queue.messages() == []
+
+
+@pytest.mark.parametrize("before", range(4))
+async def test_whoever_signals_as_the_app_dies_is_told_in_whatever_turn_that_is(make_app, registry, before):
+    @registry.on_event(Placed)
+    async def stay(event):
+        await asyncio.sleep(3600)
+
+    app = make_app()
+    await app.__aenter__()
+    let_die(app)
+    await turns(before)
+    call = asyncio.create_task(app.signal(Placed(), direct=True))
+    await turns()
+    assert call.done()
+    with contextlib.suppress(SignalError, ZeroDivisionError):
+        await call
+    with pytest.raises(ZeroDivisionError):
+        await app.__aexit__(None, None, None)
+
+
+async def test_what_waits_for_a_slot_and_cannot_be_stored_is_not_told_as_handled(make_app, registry, clock):
+    queue = Away(clock=clock)
+
+    @registry.on_event(Placed)
+    async def stay(event):
+        await asyncio.sleep(3600)
+
+    app = make_app(queue, concurrency=1, grace=0)
+    await app.__aenter__()
+    await app.signal(Placed(0), direct=True)
+    call = asyncio.create_task(app.signal(Placed(1), direct=True))
+    await turns()
+    queue.away = True
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(10)
+    await leaving
+    with pytest.raises(SignalError) as raised:
+        await call
+    assert raised.value.uncertain == raised.value.ids

@@ -91,7 +91,8 @@ class Carrier:
         try:
             await self._hands.start(hand, over_limit=over_limit)
             assert hand.begun is not None, "a direct event says when its handlers have started"
-            hand.begun.set_result(None)
+            if hand.started:
+                hand.begun.set_result(True)
             try:
                 results = await self._run_all(work)
             except Exception:  # noqa: BLE001 - a mistake of ours must not end the app, nor lose the event
@@ -99,9 +100,11 @@ class Carrier:
                 results = self._results_so_far(work)
             if not hand.abandoned:
                 await self._settler.settle(hand, work.envelope, self._verdict(work, results))
-        finally:
+        except BaseException:
             if not hand.settled and not hand.abandoned:
                 _log.error("lost direct event %s: the app ended before it was stored", work.envelope.label)
+            raise
+        finally:
             self._hands.let_go(hand)
 
     async def abandon(self, hand: Hand) -> None:

@@ -61,8 +61,8 @@ class Hand:
         self.since = clock.monotonic()
         own = None if delivery is None else delivery.received_at
         self.received_at = clock.now() if own is None else own
-        self.begun: asyncio.Future[None] | None = None
-        """Of a direct event: done once its handlers have started, or never will here."""
+        self.begun: asyncio.Future[bool] | None = None
+        """Of a direct event: True once its handlers have started, or it is stored instead; False if it is lost."""
         self.keeper: Keeper | None = None
         self.started = False
         """It has been given its turn, and counts as work under way."""

@@ -12,7 +12,7 @@ Whatever comes in here is counted, seen by `idle()`, by the stop and by `health(
 import asyncio
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from dawdle._flow.hand import Hand
 from dawdle._flow.queue import Queue
@@ -109,14 +109,15 @@ class Hands:
             try:
                 await hand.wait_for_turn()
             except BaseException:
-                hand.interrupted = True  # it waits no more: its turn must not come
+                with suppress(ValueError):
+                    self._turns.remove(hand)  # it waits no more: its turn must not come
                 raise
 
     def let_go(self, hand: Hand) -> None:
         """Let go of what is settled, or cannot be, and give its slot back."""
         del self._hands[hand.key]
         if hand.begun is not None and not hand.begun.done():
-            hand.begun.set_result(None)
+            hand.begun.set_result(hand.settled)
         if hand.started:
             self._under_way -= 1
         self._slots.give()

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from contextvars import copy_context
-from typing import cast
+from typing import Final, cast
 
 from dawdle._flow.ending import Ending, Tasks
 from dawdle._flow.inside import inside, outside
@@ -29,6 +29,9 @@ __all__ = ["House"]
 
 CARRIER = "dawdle: carrier"
 """The name of a task that carries a message."""
+
+_DIED: Final = "the app has died: the event was neither handled nor stored"
+_LEFT: Final = "the app was left before a handler could start, and its queue did not say that it stored the event"
 
 _log = Log(__name__)
 
@@ -169,21 +172,27 @@ class House:
     async def run_direct(
         self, queue: Queue, handlers: tuple[Handler, ...], envelope: Envelope, body: bytes, event: object
     ) -> None:
-        """Take a direct event, and return when its handlers have started, or are stored since the app is being left.
+        """Take a direct event, and return when its handlers have started, or it is stored since the app is being left.
 
-        It is in flight from this call on, with all of its handlers: a caller that is cancelled changes nothing.
+        It is in flight from this call on, with all of its handlers: a caller that is cancelled changes nothing. Raises
+        `BackendError` if neither came to pass.
         """
+        missing = self._plan.roster.missing(type(event))
         hand = self._parts.hands.accept(queue)
-        work = Work(event, envelope, body, hand, handlers, self._plan.roster.missing(type(event)))
+        work = Work(event, envelope, body, hand, handlers, missing)
         carrying = self._parts.carrier.carry_direct(work, over_limit=inside() is not None)
         try:
-            self._start(carrying)
+            carried = self._start(carrying)
         except RuntimeError as error:  # the group is ending: the app has died just now
             carrying.close()
             self._parts.hands.let_go(hand)
-            raise BackendError("the app has died: the event was neither handled nor stored") from error
+            raise BackendError(_DIED, uncertain=False) from error
         assert hand.begun is not None, "a direct event says when its handlers have started"
-        await asyncio.wait([hand.begun])
+        await asyncio.wait([hand.begun, carried], return_when=asyncio.FIRST_COMPLETED)
+        if not hand.begun.done():  # the app died before its carrier had its first turn
+            self._parts.hands.let_go(hand)
+        if not hand.begun.result():
+            raise BackendError(_LEFT if hand.interrupted else _DIED, uncertain=hand.interrupted)
         await asyncio.sleep(0)  # each of several handlers starts in a task of its own
 
     async def _owner_result(self) -> None:
@@ -242,9 +251,9 @@ class House:
             state=lambda: self._state,
         )
 
-    def _start(self, coroutine: Coroutine[object, object, None]) -> None:
+    def _start(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Carry a message or a direct event. Its carrier is never cancelled by a stop: it settles."""
-        self._start_in(self._tasks.carriers, coroutine, CARRIER)
+        return self._start_in(self._tasks.carriers, coroutine, CARRIER)
 
     def _listen(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start what receives; a stop may cancel it."""

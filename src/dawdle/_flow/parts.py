@@ -59,7 +59,7 @@ class Parts:
         plan: Plan,
         *,
         spawn: Spawn,
-        start: Callable[[Coroutine[object, object, None]], None],
+        start: Callable[[Coroutine[object, object, None]], object],
         listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         hurry: asyncio.Event,
         state: Callable[[], object],
