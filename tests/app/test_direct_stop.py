@@ -7,7 +7,10 @@ import logging
 import msgspec
 import pytest
 
-from dawdle import DawdleError, Retry, SignalError
+from dawdle import DawdleError, Retry, RetryLater, SignalError
+from dawdle._flow import carrier
+from dawdle._rules import verdict
+from dawdle._rules.outcome import Failed
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from tests.app.events import Placed
@@ -378,3 +381,40 @@ async def test_what_waits_for_a_slot_and_cannot_be_stored_is_not_told_as_handled
     with pytest.raises(SignalError) as raised:
         await call
     assert raised.value.uncertain == raised.value.ids
+
+
+async def test_one_that_is_to_wait_for_longer_than_there_is_time_is_stored(running, registry, queue):
+    @registry.on_event(Placed, name="h")
+    async def handler(event):
+        raise RetryLater(1e306)
+
+    async with running(start_listener=False) as app:
+        await app.signal(Placed(7), direct=True)
+        await app.idle()
+    assert owed_in(queue) == [(7, "h")]
+
+
+async def test_a_mistake_of_ours_about_its_outcome_stores_it_and_does_not_end_the_app(
+    running, registry, queue, monkeypatch, caplog
+):
+    def settle(body, envelope, results, **options):
+        if any(isinstance(result.outcome, Failed) for result in results):
+            raise ZeroDivisionError
+        return verdict.settle(body, envelope, results, **options)
+
+    monkeypatch.setattr(carrier, "settle", settle)
+
+    @registry.on_event(Placed, name="bad")
+    async def bad(event):
+        raise ValueError
+
+    @registry.on_event(Placed, name="good")
+    async def good(event):
+        pass
+
+    async with running(start_listener=False) as app:
+        await app.signal(Placed(7), direct=True)
+        await app.idle()
+        assert app.health().healthy
+    assert owed_in(queue) == [(7, "bad")]
+    assert "ZeroDivisionError" in caplog.text
