@@ -11,6 +11,7 @@ from dawdle import DawdleError, Retry, RetryLater, SignalError
 from dawdle._flow import carrier
 from dawdle._rules import verdict
 from dawdle._rules.outcome import Failed
+from dawdle.abc import SystemClock
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from tests.app.events import Placed
@@ -315,6 +316,13 @@ async def test_an_interrupted_handler_that_takes_a_while_to_end_is_settled_with_
     assert owed_in(queue) == [(3, "tidy")]
 
 
+async def pass_both(clock, seconds):
+    """Let the held clock pass with the machine's."""
+    for _ in range(int(seconds * 20)):
+        await asyncio.sleep(0.05)
+        await clock.advance(0.05)
+
+
 def let_die(app):
     """Let an app die of a mistake, in the next turns of the loop."""
 
@@ -418,3 +426,77 @@ async def test_a_mistake_of_ours_about_its_outcome_stores_it_and_does_not_end_th
         assert app.health().healthy
     assert owed_in(queue) == [(7, "bad")]
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_an_app_that_dies_is_left_though_a_handler_made_a_failure_of_it_and_the_queue_is_away(
+    make_app, registry, clock, caplog
+):
+    queue = Away(clock=clock)
+
+    @registry.on_event(Placed)
+    async def stubborn(event):
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise ValueError from None
+
+    app = make_app(queue)
+    await app.__aenter__()
+    event_id = await app.signal(Placed(), direct=True)
+    queue.away = True
+    let_die(app)
+    passing = asyncio.create_task(pass_both(clock, 6))
+    await app.ended()
+    assert not passing.done()
+    with pytest.raises(ZeroDivisionError):
+        await app.__aexit__(None, None, None)
+    assert [each for each in caplog.records if "lost" in each.message and event_id in each.message]
+    passing.cancel()
+
+
+async def test_an_app_that_dies_is_left_though_a_handler_ignores_it(make_app, registry, queue):
+    go = asyncio.Event()
+
+    @registry.on_event(Placed, name="deaf")
+    async def deaf(event):
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+
+    app = make_app()
+    await app.__aenter__()
+    await app.signal(Placed(3), direct=True)
+    let_die(app)
+    await asyncio.wait_for(app.ended(), 6)
+    with pytest.raises(BackendError, match="the app has died, and deaf ignores its cancellation"):
+        await app.__aexit__(None, None, None)
+    assert owed_in(queue) == [(3, "deaf")]
+    go.set()
+    await turns()
+    await asyncio.sleep(0.05)
+
+
+async def test_a_handler_that_ends_late_leaves_its_event_the_time_of_a_flush(make_app, registry, queue):
+    class Slow(Memory):
+        async def send(self, batch):
+            await asyncio.sleep(1.5)
+            return await super().send(batch)
+
+    queue = Slow()
+
+    @registry.on_event(Placed, name="late")
+    async def late(event):
+        until = asyncio.get_running_loop().time() + 3.3
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            while asyncio.get_running_loop().time() < until:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.05)
+
+    app = make_app(queue, grace=0, clock=SystemClock())
+    await app.__aenter__()
+    await app.signal(Placed(3), direct=True)
+    await app.__aexit__(None, None, None)
+    assert app.left_behind() == []
+    assert owed_in(queue) == [(3, "late")]

@@ -44,6 +44,7 @@ class House:
         self._closing = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace = 0.0
+        self._died = False
         self._state: object = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
@@ -104,7 +105,10 @@ class House:
         if self._owner.done():
             await self._owner_result()
         else:
-            _log.error("left although %s ignores its cancellation", ", ".join(self.left_behind()))
+            names = ", ".join(self.left_behind())
+            _log.error("left although %s ignores its cancellation", names)
+            if self._died:
+                raise BackendError(f"the app has died, and {names} ignores its cancellation")
         if cancelled is not None:
             raise cancelled
 
@@ -130,9 +134,9 @@ class House:
         self._parts.listener.begin_stop()
 
     async def ended(self) -> None:
-        """Return when everything here is over."""
+        """Return when everything here is over, but for what nothing can end."""
         assert self._owner is not None, "it was entered"
-        await asyncio.wait([self._owner])
+        await asyncio.wait([self._owner, self._tasks.stuck], return_when=asyncio.FIRST_COMPLETED)
 
     def handlers_that_run(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
@@ -223,8 +227,13 @@ class House:
                     plan.roster.observe(self)
                     self.changed()
                     self._ready.set_result(None)
-                    await self._closing.wait()
-                    await self._parts.listener.close(self._grace)
+                    try:
+                        await self._closing.wait()
+                        await self._parts.listener.close(self._grace)
+                    except asyncio.CancelledError:
+                        self._died = True  # of what, the group says when all in it has ended
+                        await ending.end_work()
+                        raise
                     await ending.end_work()
                 await ending.flush()
                 await ending.end_calls()
