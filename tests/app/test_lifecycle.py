@@ -356,6 +356,25 @@ async def test_a_state_that_the_lifespan_does_not_yield_is_an_error_that_says_so
     assert "asks for the state int, and the app has no lifespan" in letters()[0]["dawdleerror"]
 
 
+async def test_a_lifespan_that_starts_the_listener_before_it_is_entered_is_told_when_to(make_app, registry):
+    told = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        pass
+
+    @asynccontextmanager
+    async def lifespan(app):
+        with pytest.raises(ConfigurationError, match="still being entered") as raised:
+            await app.start_listener()
+        told.append(raised.value)
+        yield
+
+    async with make_app(lifespan=lifespan) as app:
+        assert app.health().listening
+    assert told
+
+
 async def test_a_lifespan_that_raises_at_its_end_is_raised_by_leaving(make_app):
     @asynccontextmanager
     async def lifespan(app):

@@ -23,7 +23,7 @@ from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.handler import Handler
 from dawdle._rules.health import Health, health_of
-from dawdle.errors import BackendError
+from dawdle.errors import BackendError, ConfigurationError
 
 __all__ = ["House"]
 
@@ -122,7 +122,12 @@ class House:
             self._loop.call_soon_threadsafe(self._parts.listener.want)
 
     async def start_listener(self) -> None:
-        """Begin to receive, as soon as there is a handler."""
+        """Begin to receive, as soon as there is a handler. Raises `ConfigurationError` before the lifespan is entered."""
+        if not self._ready.done():
+            raise ConfigurationError(
+                "the lifespan of the app is still being entered, and no handler runs before it is: the app listens by "
+                "itself after that, or call start_listener() then"
+            )
         await self._parts.listener.start()
 
     async def stop_listener(self, grace: float) -> None:
