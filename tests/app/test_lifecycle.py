@@ -387,6 +387,34 @@ async def test_a_lifespan_that_raises_at_its_end_is_raised_by_leaving(make_app):
         await app.__aexit__(None, None, None)
 
 
+@pytest.mark.parametrize("before", range(6))
+async def test_in_whatever_turn_the_owner_dies_idle_returns(make_app, registry, before):
+    @registry.on_event(Placed)
+    async def stay(event):
+        await asyncio.sleep(3600)
+
+    async def mistake():
+        raise ZeroDivisionError
+
+    async def turns(count):
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    app = make_app()
+    await app.__aenter__()
+    await turns(20)
+    await app.signal(Placed(), direct=True)
+    idle = asyncio.create_task(app.idle())
+    signaling = asyncio.create_task(app.signal(Placed()))
+    await turns(before)  # from some of them on a message is received in the very turn
+    app._house._work.create_task(mistake())
+    await turns(100)
+    assert idle.done()
+    await asyncio.gather(idle, signaling, return_exceptions=True)
+    with pytest.raises((ZeroDivisionError, ExceptionGroup)):
+        await app.__aexit__(None, None, None)
+
+
 async def test_if_the_owner_dies_signal_fails_at_once_with_its_error_and_so_does_leaving(make_app, queue, monkeypatch):
     app = make_app()
     await app.__aenter__()

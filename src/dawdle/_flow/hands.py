@@ -124,6 +124,11 @@ class Hands:
         self._give_turns()
         self._look_for_rest()
 
+    def let_go_of_all(self) -> None:
+        """Let go of what the app died too early for: nothing carries it, or ever has."""
+        for hand in self:
+            self.let_go(hand)
+
     @contextmanager
     def held_back(self) -> Generator[None]:
         """Start nothing in the block, but for what is started over the limit: one message is tried in isolation."""

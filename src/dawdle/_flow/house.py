@@ -193,7 +193,6 @@ class House:
         try:
             carried = self._start(carrying)
         except RuntimeError as error:  # the group is ending: the app has died just now
-            carrying.close()
             self._parts.hands.let_go(hand)
             raise BackendError(_DIED, uncertain=False) from error
         assert hand.begun is not None, "a direct event says when its handlers have started"
@@ -218,9 +217,9 @@ class House:
         async with AsyncExitStack() as stack:
             for name, backend in plan.backends.items():
                 await open_backend(stack, name, backend)
-            stack.callback(self._close_queues)
             async with asyncio.TaskGroup() as house:
                 self._parts = parts = self._build(house)
+                stack.callback(self._close)
                 ending = Ending(
                     self._tasks,
                     hands=parts.hands,
@@ -276,10 +275,18 @@ class House:
     def _start_in(
         self, tasks: set[asyncio.Task[None]], coroutine: Coroutine[object, object, None], name: str
     ) -> asyncio.Task[None]:
-        task = self._work.create_task(coroutine, name=name, context=self._context.copy())
+        try:
+            task = self._work.create_task(coroutine, name=name, context=self._context.copy())
+        except RuntimeError:  # the group is ending
+            coroutine.close()
+            raise
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         return task
+
+    def _close(self) -> None:
+        self._close_queues()
+        self._parts.hands.let_go_of_all()
 
     def _close_queues(self) -> None:
         for queue in self.queues.values():
