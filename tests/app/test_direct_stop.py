@@ -500,3 +500,34 @@ async def test_a_handler_that_ends_late_leaves_its_event_the_time_of_a_flush(mak
     await app.__aexit__(None, None, None)
     assert app.left_behind() == []
     assert owed_in(queue) == [(3, "late")]
+
+
+async def test_a_message_that_is_left_with_a_deaf_handler_comes_back_though_its_queue_was_silent(
+    make_app, registry, clock
+):
+    queue, go = Silent(clock=clock, lease=60), asyncio.Event()
+
+    @registry.on_event(Placed, name="deaf")
+    async def deaf(event):
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+
+    @registry.on_event(Placed, name="bad")
+    async def bad(event):
+        raise ValueError
+
+    app = make_app(queue, grace=0)
+    await app.__aenter__()
+    await app.signal(Placed(3))
+    await clock.advance(0.5)
+    queue.silent = True
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await asyncio.wait([leaving], timeout=10)
+    await clock.advance(120)
+    waiting = (await queue.count()).waiting
+    go.set()
+    queue.silent = False
+    await clock.advance(10)
+    await asyncio.wait([app._house._owner], timeout=10)
+    assert waiting == 1

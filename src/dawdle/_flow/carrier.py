@@ -113,7 +113,11 @@ class Carrier:
         if work is None or hand.abandoned or hand.lost or hand.settling is not None:
             return
         hand.abandoned = True
-        await self._settler.settle(hand, work.envelope, self._verdict(work, self._results_so_far(work)))
+        try:
+            await self._settler.settle(hand, work.envelope, self._verdict(work, self._results_so_far(work)))
+        finally:
+            if hand.keeper is not None:  # what could not be settled comes back, however long the handler still takes
+                hand.keeper.drop(hand)
 
     def _results_so_far(self, work: Work, *, at_most_done: bool = False) -> list[Result]:
         """Return what has come of each handler; one that still runs counts as interrupted.
