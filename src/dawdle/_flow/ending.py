@@ -79,7 +79,7 @@ class Ending:
         loop = asyncio.get_running_loop()
         until = loop.time() + FLUSH
         await asyncio.sleep(0)  # each of them begins
-        while any(hand.settling is not None for hand in hands) and loop.time() < until:
+        while any(hand.settling is not None for hand in hands) and loop.time() < until:  # noqa: ASYNC110 - no event says it
             await asyncio.sleep(AGAIN)
         for hand in hands:
             hand.give_up()

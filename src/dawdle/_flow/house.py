@@ -122,7 +122,7 @@ class House:
             self._loop.call_soon_threadsafe(self._parts.listener.want)
 
     async def start_listener(self) -> None:
-        """Begin to receive, as soon as there is a handler. Raises `ConfigurationError` before the lifespan is entered."""
+        """Begin to receive, as soon as there is a handler. Not while its lifespan is entered."""
         if not self._ready.done():
             raise ConfigurationError(
                 "the lifespan of the app is still being entered, and no handler runs before it is: the app listens by "
@@ -196,7 +196,8 @@ class House:
             self._parts.hands.let_go(hand)
             raise BackendError(_DIED, uncertain=False) from error
         assert hand.begun is not None, "a direct event says when its handlers have started"
-        await asyncio.wait([hand.begun, carried], return_when=asyncio.FIRST_COMPLETED)
+        ends: list[asyncio.Future[bool] | asyncio.Future[None]] = [hand.begun, carried]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         if not hand.begun.done():  # the app died before its carrier had its first turn
             self._parts.hands.let_go(hand)
         if not hand.begun.result():
