@@ -263,6 +263,7 @@ class House:
             listen=self._listen,
             hurry=self._hurry,
             state=lambda: self._state,
+            dies=self._dies,
         )
 
     def _start(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -284,6 +285,10 @@ class House:
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         return task
+
+    def _dies(self) -> bool:
+        """Whether a cancellation that is not ours ends the app: then its owner is cancelled, too, or was."""
+        return self._died or self._owner is None or self._owner.done() or self._owner.cancelling() > 0
 
     def _close(self) -> None:
         self._close_queues()

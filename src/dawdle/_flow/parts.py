@@ -63,6 +63,7 @@ class Parts:
         listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         hurry: asyncio.Event,
         state: Callable[[], object],
+        dies: Callable[[], bool],
     ) -> None:
         self._plan = plan
         self._spawn = spawn
@@ -87,6 +88,7 @@ class Parts:
             state=state,
             running=self.running,
             failures=self._failures,
+            dies=dies,
         )
         self.carrier = Carrier(
             clock=plan.clock,
