@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from dawdle import Context, Dawdle, Retry
+from dawdle.abc import Fault
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.testing import ManualClock
@@ -228,3 +229,40 @@ async def test_a_direct_failure_waits_as_long_as_it_should_whatever_the_nodes_cl
         await app.signal(Placed(), direct=True)
         await clock.advance(10_000)
     assert runs == [0.0, pytest.approx(3000, abs=0.1)]
+
+
+class Loses(Memory):
+    """A queue that gives away what is held, once it loses."""
+
+    loses = False
+
+    async def renew(self, receipts):
+        if self.loses:
+            return [Fault("lost", "another receive has it")] * len(receipts)
+        return await super().renew(receipts)
+
+
+async def test_a_message_that_loses_its_lease_while_it_waits_for_its_turn_holds_nothing_any_more(
+    running, registry, clock
+):
+    queue, gate, ran = Loses(clock=clock, lease=60), asyncio.Event(), []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        ran.append(event.number)
+        await gate.wait()
+
+    async with running(queue, concurrency=2) as app:
+        await clock.advance(0)  # the receive has reserved both slots
+        for number in range(2):
+            await app.signal(Placed(number), direct=True)
+        await app.signal(Placed(2))
+        await clock.advance(1)
+        assert (app.health().in_hand, ran) == (3, [0, 1])
+        queue.loses = True
+        await clock.advance(25)
+        queue.loses = False
+        assert app.health().in_hand == 2
+        gate.set()
+        await clock.advance(60)
+        assert (app.health().in_hand, ran) == (0, [0, 1, 2])

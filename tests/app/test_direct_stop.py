@@ -7,7 +7,11 @@ import logging
 import msgspec
 import pytest
 
-from dawdle import DawdleError, Retry, SignalError
+from dawdle import DawdleError, Retry, RetryLater, SignalError
+from dawdle._flow import carrier
+from dawdle._rules import verdict
+from dawdle._rules.outcome import Failed
+from dawdle.abc import SystemClock
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from tests.app.events import Placed
@@ -310,3 +314,220 @@ async def test_an_interrupted_handler_that_takes_a_while_to_end_is_settled_with_
     async with make_app(grace=0) as app:
         await app.signal(Placed(3), direct=True)
     assert owed_in(queue) == [(3, "tidy")]
+
+
+async def pass_both(clock, seconds):
+    """Let the held clock pass with the machine's."""
+    for _ in range(int(seconds * 20)):
+        await asyncio.sleep(0.05)
+        await clock.advance(0.05)
+
+
+def let_die(app):
+    """Let an app die of a mistake, in the next turns of the loop."""
+
+    async def mistake():
+        raise ZeroDivisionError
+
+    app._house._work.create_task(mistake())
+
+
+async def test_what_waits_for_a_slot_when_the_app_dies_is_not_told_as_handled(make_app, registry, queue):
+    @registry.on_event(Placed)
+    async def stay(event):
+        await asyncio.sleep(3600)
+
+    app = make_app(concurrency=1)
+    await app.__aenter__()
+    await app.signal(Placed(0), direct=True)
+    call = asyncio.create_task(app.signal(Placed(1), direct=True))
+    await turns()
+    let_die(app)
+    with pytest.raises(SignalError) as raised:
+        await call
+    assert raised.value.not_stored == raised.value.ids
+    with pytest.raises(ZeroDivisionError):
+        await app.__aexit__(None, None, None)
+    assert queue.messages() == []
+
+
+@pytest.mark.parametrize("before", range(4))
+async def test_whoever_signals_as_the_app_dies_is_told_in_whatever_turn_that_is(make_app, registry, before):
+    @registry.on_event(Placed)
+    async def stay(event):
+        await asyncio.sleep(3600)
+
+    app = make_app()
+    await app.__aenter__()
+    let_die(app)
+    await turns(before)
+    call = asyncio.create_task(app.signal(Placed(), direct=True))
+    await turns()
+    assert call.done()
+    with contextlib.suppress(SignalError, ZeroDivisionError):
+        await call
+    with pytest.raises(ZeroDivisionError):
+        await app.__aexit__(None, None, None)
+
+
+async def test_what_waits_for_a_slot_and_cannot_be_stored_is_not_told_as_handled(make_app, registry, clock):
+    queue = Away(clock=clock)
+
+    @registry.on_event(Placed)
+    async def stay(event):
+        await asyncio.sleep(3600)
+
+    app = make_app(queue, concurrency=1, grace=0)
+    await app.__aenter__()
+    await app.signal(Placed(0), direct=True)
+    call = asyncio.create_task(app.signal(Placed(1), direct=True))
+    await turns()
+    queue.away = True
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(10)
+    await leaving
+    with pytest.raises(SignalError) as raised:
+        await call
+    assert raised.value.uncertain == raised.value.ids
+
+
+async def test_one_that_is_to_wait_for_longer_than_there_is_time_is_stored(running, registry, queue):
+    @registry.on_event(Placed, name="h")
+    async def handler(event):
+        raise RetryLater(1e306)
+
+    async with running(start_listener=False) as app:
+        await app.signal(Placed(7), direct=True)
+        await app.idle()
+    assert owed_in(queue) == [(7, "h")]
+
+
+async def test_a_mistake_of_ours_about_its_outcome_stores_it_and_does_not_end_the_app(
+    running, registry, queue, monkeypatch, caplog
+):
+    def settle(body, envelope, results, **options):
+        if any(isinstance(result.outcome, Failed) for result in results):
+            raise ZeroDivisionError
+        return verdict.settle(body, envelope, results, **options)
+
+    monkeypatch.setattr(carrier, "settle", settle)
+
+    @registry.on_event(Placed, name="bad")
+    async def bad(event):
+        raise ValueError
+
+    @registry.on_event(Placed, name="good")
+    async def good(event):
+        pass
+
+    async with running(start_listener=False) as app:
+        await app.signal(Placed(7), direct=True)
+        await app.idle()
+        assert app.health().healthy
+    assert owed_in(queue) == [(7, "bad")]
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_an_app_that_dies_is_left_though_a_handler_made_a_failure_of_it_and_the_queue_is_away(
+    make_app, registry, clock, caplog
+):
+    queue = Away(clock=clock)
+
+    @registry.on_event(Placed)
+    async def stubborn(event):
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise ValueError from None
+
+    app = make_app(queue)
+    await app.__aenter__()
+    event_id = await app.signal(Placed(), direct=True)
+    queue.away = True
+    let_die(app)
+    passing = asyncio.create_task(pass_both(clock, 6))
+    await app.ended()
+    assert not passing.done()
+    with pytest.raises(ZeroDivisionError):
+        await app.__aexit__(None, None, None)
+    assert [each for each in caplog.records if "lost" in each.message and event_id in each.message]
+    passing.cancel()
+
+
+async def test_an_app_that_dies_is_left_though_a_handler_ignores_it(make_app, registry, queue):
+    go = asyncio.Event()
+
+    @registry.on_event(Placed, name="deaf")
+    async def deaf(event):
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+
+    app = make_app()
+    await app.__aenter__()
+    await app.signal(Placed(3), direct=True)
+    let_die(app)
+    await asyncio.wait_for(app.ended(), 6)
+    with pytest.raises(BackendError, match="the app has died, and deaf ignores its cancellation"):
+        await app.__aexit__(None, None, None)
+    assert owed_in(queue) == [(3, "deaf")]
+    go.set()
+    await turns()
+    await asyncio.sleep(0.05)
+
+
+async def test_a_handler_that_ends_late_leaves_its_event_the_time_of_a_flush(make_app, registry, queue):
+    class Slow(Memory):
+        async def send(self, batch):
+            await asyncio.sleep(1.5)
+            return await super().send(batch)
+
+    queue = Slow()
+
+    @registry.on_event(Placed, name="late")
+    async def late(event):
+        until = asyncio.get_running_loop().time() + 3.3
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            while asyncio.get_running_loop().time() < until:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0.05)
+
+    app = make_app(queue, grace=0, clock=SystemClock())
+    await app.__aenter__()
+    await app.signal(Placed(3), direct=True)
+    await app.__aexit__(None, None, None)
+    assert app.left_behind() == []
+    assert owed_in(queue) == [(3, "late")]
+
+
+async def test_a_message_that_is_left_with_a_deaf_handler_comes_back_though_its_queue_was_silent(
+    make_app, registry, clock
+):
+    queue, go = Silent(clock=clock, lease=60), asyncio.Event()
+
+    @registry.on_event(Placed, name="deaf")
+    async def deaf(event):
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+
+    @registry.on_event(Placed, name="bad")
+    async def bad(event):
+        raise ValueError
+
+    app = make_app(queue, grace=0)
+    await app.__aenter__()
+    await app.signal(Placed(3))
+    await clock.advance(0.5)
+    queue.silent = True
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await asyncio.wait([leaving], timeout=10)
+    await clock.advance(120)
+    waiting = (await queue.count()).waiting
+    go.set()
+    queue.silent = False
+    await clock.advance(10)
+    await asyncio.wait([app._house._owner], timeout=10)
+    assert waiting == 1

@@ -356,6 +356,25 @@ async def test_a_state_that_the_lifespan_does_not_yield_is_an_error_that_says_so
     assert "asks for the state int, and the app has no lifespan" in letters()[0]["dawdleerror"]
 
 
+async def test_a_lifespan_that_starts_the_listener_before_it_is_entered_is_told_when_to(make_app, registry):
+    told = []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        pass
+
+    @asynccontextmanager
+    async def lifespan(app):
+        with pytest.raises(ConfigurationError, match="still being entered") as raised:
+            await app.start_listener()
+        told.append(raised.value)
+        yield
+
+    async with make_app(lifespan=lifespan) as app:
+        assert app.health().listening
+    assert told
+
+
 async def test_a_lifespan_that_raises_at_its_end_is_raised_by_leaving(make_app):
     @asynccontextmanager
     async def lifespan(app):
@@ -365,6 +384,34 @@ async def test_a_lifespan_that_raises_at_its_end_is_raised_by_leaving(make_app):
     app = make_app(lifespan=lifespan)
     await app.__aenter__()
     with pytest.raises(OSError, match="disk full"):
+        await app.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("before", range(6))
+async def test_in_whatever_turn_the_owner_dies_idle_returns(make_app, registry, before):
+    @registry.on_event(Placed)
+    async def stay(event):
+        await asyncio.sleep(3600)
+
+    async def mistake():
+        raise ZeroDivisionError
+
+    async def turns(count):
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    app = make_app()
+    await app.__aenter__()
+    await turns(20)
+    await app.signal(Placed(), direct=True)
+    idle = asyncio.create_task(app.idle())
+    signaling = asyncio.create_task(app.signal(Placed()))
+    await turns(before)  # from some of them on a message is received in the very turn
+    app._house._work.create_task(mistake())
+    await turns(100)
+    assert idle.done()
+    await asyncio.gather(idle, signaling, return_exceptions=True)
+    with pytest.raises((ZeroDivisionError, ExceptionGroup)):
         await app.__aexit__(None, None, None)
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
-from dawdle import Reject, Retry, RetryLater
+from dawdle import Context, Reject, Retry, RetryLater
 from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
@@ -176,3 +177,45 @@ async def test_an_error_that_is_final_is_dead_lettered_at_its_first_attempt(runn
         "ValueError: no such customer",
         "ValueError: no such order",
     ]
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("handlers", [1, 2])
+async def test_a_handler_that_cancels_its_own_task_has_failed_and_nothing_else_has(
+    running, registry, queue, clock, direct, handlers
+):
+    runs = []
+
+    @registry.on_event(Placed, name="own", retry=Retry(initial=10, jitter=0))
+    async def own(event, ctx: Context):
+        runs.append(("own", ctx.attempt))
+        if ctx.attempt == 1:
+            asyncio.current_task().cancel()
+            await asyncio.sleep(0)
+
+    if handlers == 2:
+
+        @registry.on_event(Placed, name="good")
+        async def good(event):
+            runs.append("good")
+
+    async with running() as app:
+        await app.signal(Placed(), direct=direct)
+        await clock.advance(9)
+        (copy,) = map(msgspec.json.decode, queue.messages())
+        assert (copy["dawdleowed"], copy["dawdleerror"]) == ("own", "CancelledError")
+        await clock.advance(100)
+    assert runs == [("own", 1), *["good"] * (handlers - 1), ("own", 2)]
+
+
+async def test_what_a_handler_raises_after_it_cancelled_its_own_task_is_settled_once(running, registry, queue, clock):
+    @registry.on_event(Placed, name="own")
+    async def handler(event):
+        asyncio.current_task().cancel()
+        raise RetryLater(1000)
+
+    async with running() as app:
+        await app.signal(Placed())
+        await clock.advance(100)
+        (copy,) = map(msgspec.json.decode, queue.messages())
+        assert copy["dawdleowed"] == "own"

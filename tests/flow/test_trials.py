@@ -279,6 +279,30 @@ async def test_beside_a_message_that_runs_alone_for_long_others_come_in(app, que
         assert done[-1] == 0
 
 
+async def test_beside_one_that_runs_alone_for_long_a_direct_event_begins_though_nothing_is_received(
+    app, queue, registry, clock
+):
+    over, seen = asyncio.Event(), []
+
+    @registry.on_event(Placed)
+    async def handler(event):
+        seen.append(event.number)
+        if event.number == 1:
+            await app.stop_listener()
+            await over.wait()
+
+    async with app:
+        await queue.send([Outgoing(body_of(1, dawdletrial=1))])
+        await clock.advance(1)
+        direct = asyncio.create_task(app.signal(Placed(2), direct=True))
+        await clock.advance(28)
+        assert seen == [1]
+        await clock.advance(2)
+        assert seen == [1, 2]
+        over.set()
+        await direct
+
+
 @pytest.mark.slow
 async def test_forged_trials_take_a_fifth_of_a_workers_time_and_few_copies(
     app, queue, registry, clock, moments, caplog

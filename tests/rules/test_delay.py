@@ -172,6 +172,11 @@ def test_whole_milliseconds_stay_what_they_are(ms):
     assert to_ms(ms / 1000) == ms
 
 
+@pytest.mark.parametrize("delay", [1e12, 1e15, 1e306, inf])
+def test_a_delay_of_more_digits_than_an_envelope_reads_is_written_as_the_longest_that_one_reads(delay):
+    assert to_ms(delay) == 999_999_999_999_999
+
+
 @given(st.integers(0, 10**14), st.integers(1, 999))
 def test_a_part_of_a_millisecond_counts_as_one(ms, part):
     assume(ms < 10**11)

@@ -11,7 +11,7 @@ from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.options import Headers, Lifespan, Settings
-from dawdle._app.signaling import Signaling, event_id_of, require_group
+from dawdle._app.signaling import Signaling, event_id_of, failing_for, require_group
 from dawdle._app.start_log import StartLog
 from dawdle._app.worker import work_until_signal
 from dawdle._flow.house import House
@@ -218,7 +218,8 @@ class Dawdle(DeadLetterCalls):
         if direct and house.accepts_direct:
             handlers = self._roster.matching(type(event))
             if handlers:
-                await house.run_direct(line, handlers, open_envelope(body), body, event)
+                with failing_for(event_id):
+                    await house.run_direct(line, handlers, open_envelope(body), body, event)
                 return event_id
         await self._signaling.store(line, body, seconds, event, event_id, group)
         if self._start_log.waits_for_signal:

@@ -3,7 +3,8 @@
 import asyncio
 import re
 import uuid
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, cast
 
@@ -19,7 +20,7 @@ from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, Sig
 from dawdle.events import kind_of
 from dawdle.hooks import Signaled
 
-__all__ = ["Signaling", "event_id_of", "events_of", "require_group"]
+__all__ = ["Signaling", "event_id_of", "events_of", "failing_for", "require_group"]
 
 _NAME: Final = re.compile(r"[!-~]{1,128}")
 """An id or a group: what SQS takes as one (API reference, SendMessage, 2026), so that all queues take the same."""
@@ -64,13 +65,8 @@ class Signaling:
         self, queue: Queue, body: bytes, delay: float, event: object, event_id: str, group: str | None
     ) -> None:
         """Store one message. Raises `SignalError`."""
-        try:
+        with failing_for(event_id):
             await self._send(queue, body, delay, event, event_id, group)
-        except BackendError as error:
-            told = (
-                f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
-            )
-            raise SignalError(f"{told}: {error}", ids=(event_id,), failed={event_id: error}) from error
 
     async def store_all(
         self,
@@ -103,6 +99,16 @@ class Signaling:
         await queue.send(Outgoing(body, hop(delay, queue.terms.reach), group, event_id))
         if self._watch:
             self._watch(Signaled(queue.name, event_id, self._roster.learn(type(event)), delay))
+
+
+@contextmanager
+def failing_for(event_id: str) -> Generator[None]:
+    """Raise the `BackendError` of a block that stores one event, or handles it, as a `SignalError`."""
+    try:
+        yield
+    except BackendError as error:
+        told = f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
+        raise SignalError(f"{told}: {error}", ids=(event_id,), failed={event_id: error}) from error
 
 
 def event_id_of(given: str | None) -> str:

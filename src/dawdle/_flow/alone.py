@@ -105,11 +105,14 @@ class Alone:
         self._over.clear()
         self._until = self._rested = -inf
         self._alone_until = now + MAX_ALONE_SECONDS
+        # A direct event waits as a receive does, and there may be no receive that sees to it.
+        end_in_time = asyncio.create_task(self.over(), name="dawdle: isolation")
         try:
             with self._hands.held_back():
                 yield True
         finally:
             self._over.set()
+            end_in_time.cancel()
             self._allowance.spend(min(self._clock.monotonic(), self._alone_until) - began)
 
     def _want(self) -> None:

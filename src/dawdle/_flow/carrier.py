@@ -14,7 +14,7 @@ from dawdle._log import Log
 from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import Envelope, seconds
 from dawdle._rules.intake import Incomplete, Unreadable, open_message
-from dawdle._rules.outcome import Interrupted
+from dawdle._rules.outcome import Done, Interrupted
 from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
 from dawdle._rules.trial import TRIALS, put_off
@@ -91,17 +91,20 @@ class Carrier:
         try:
             await self._hands.start(hand, over_limit=over_limit)
             assert hand.begun is not None, "a direct event says when its handlers have started"
-            hand.begun.set_result(None)
+            if hand.started:
+                hand.begun.set_result(True)
             try:
-                results = await self._run_all(work)
+                settlement = self._verdict(work, await self._run_all(work))
             except Exception:  # noqa: BLE001 - a mistake of ours must not end the app, nor lose the event
                 _log.exception("could not handle direct event %s; it is stored", work.envelope.label)
-                results = self._results_so_far(work)
+                settlement = self._verdict(work, self._results_so_far(work, at_most_done=True))
             if not hand.abandoned:
-                await self._settler.settle(hand, work.envelope, self._verdict(work, results))
-        finally:
+                await self._settler.settle(hand, work.envelope, settlement)
+        except BaseException:
             if not hand.settled and not hand.abandoned:
                 _log.error("lost direct event %s: the app ended before it was stored", work.envelope.label)
+            raise
+        finally:
             self._hands.let_go(hand)
 
     async def abandon(self, hand: Hand) -> None:
@@ -110,14 +113,24 @@ class Carrier:
         if work is None or hand.abandoned or hand.lost or hand.settling is not None:
             return
         hand.abandoned = True
-        await self._settler.settle(hand, work.envelope, self._verdict(work, self._results_so_far(work)))
+        try:
+            await self._settler.settle(hand, work.envelope, self._verdict(work, self._results_so_far(work)))
+        finally:
+            if hand.keeper is not None:  # what could not be settled comes back, however long the handler still takes
+                hand.keeper.drop(hand)
 
-    def _results_so_far(self, work: Work) -> list[Result]:
-        """Return what has come of each handler; one that still runs counts as interrupted."""
-        return [
-            work.results.get(handler.name) or self._dispatcher.result_of(handler, work, Interrupted())
-            for handler in work.handlers
-        ]
+    def _results_so_far(self, work: Work, *, at_most_done: bool = False) -> list[Result]:
+        """Return what has come of each handler; one that still runs counts as interrupted.
+
+        `at_most_done`: and so does one that has ended in any other way than well, unless that is stored.
+        """
+        results: list[Result] = []
+        for handler in work.handlers:
+            result = work.results.get(handler.name)
+            if result is None or (at_most_done and not isinstance(result.outcome, Done) and not result.kept):
+                result = self._dispatcher.result_of(handler, work, Interrupted())
+            results.append(result)
+        return results
 
     async def _run_all(self, work: Work) -> list[Result]:
         """Run the handlers. The copy of one that failed is stored while a sibling takes its time."""

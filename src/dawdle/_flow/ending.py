@@ -68,15 +68,24 @@ class Ending:
         self._leave_behind({*self._tasks.carriers, *self._tasks.receives})
 
     async def _abandon(self) -> None:
-        """Settle, as far as the queue answers in time, whatever has a handler that nothing can end."""
+        """Settle, as far as the queue answers in time, whatever has a handler that nothing can end.
+
+        What came to be settled only now, since its handler took its time to end, has as long.
+        """
         hands = list(self._hands)
         if not hands:
             return
-        settling = [asyncio.create_task(self._carrier.abandon(hand), name="dawdle: settle") for hand in hands]
-        await asyncio.wait(settling, timeout=FLUSH)
+        abandoning = [asyncio.create_task(self._carrier.abandon(hand), name="dawdle: settle") for hand in hands]
+        loop = asyncio.get_running_loop()
+        until = loop.time() + FLUSH
+        await asyncio.sleep(0)  # each of them begins
+        while any(hand.settling is not None for hand in hands) and loop.time() < until:  # noqa: ASYNC110 - no event says it
+            await asyncio.sleep(AGAIN)
         for hand in hands:
             hand.give_up()
-        await asyncio.wait(settling)
+        await asyncio.wait(abandoning)
+        if self._tasks.carriers:  # those that have given up just now are not left behind
+            await asyncio.wait(self._tasks.carriers, timeout=10 * AGAIN)
 
     async def end_calls(self) -> None:
         """Cancel the calls to the queues that still run, again and again for a while: some swallow cancellations."""

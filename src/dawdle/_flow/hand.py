@@ -61,8 +61,8 @@ class Hand:
         self.since = clock.monotonic()
         own = None if delivery is None else delivery.received_at
         self.received_at = clock.now() if own is None else own
-        self.begun: asyncio.Future[None] | None = None
-        """Of a direct event: done once its handlers have started, or never will here."""
+        self.begun: asyncio.Future[bool] | None = None
+        """Of a direct event: True once its handlers have started, or it is stored instead; False if it is lost."""
         self.keeper: Keeper | None = None
         self.started = False
         """It has been given its turn, and counts as work under way."""
@@ -122,8 +122,7 @@ class Hand:
     def interrupt(self) -> None:
         """Cancel the handlers that run, and start no other: the grace is over. May be called again and again."""
         self.interrupted = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        self.wake()
         for task in self._running:
             task.cancel()
 
@@ -135,6 +134,7 @@ class Hand:
     def lose(self) -> None:
         """Cancel the handlers that run: the message is somebody else's now. A thread goes on, and keeps its slot."""
         self.lost = self.interrupted = True
+        self.wake()
         for task, running in self._running.items():
             if not running.in_thread:
                 task.cancel()
@@ -167,6 +167,6 @@ class Hand:
             self._waiter = None
 
     def wake(self) -> None:
-        """Tell it that its turn has come."""
+        """Tell it, if it waits for its turn, that this has come or never will."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -46,6 +46,7 @@ class Caller:
         state: Callable[[], object],
         running: Running,
         failures: FailureLog,
+        dies: Callable[[], bool],
     ) -> None:
         self._app = app
         self._clock = clock
@@ -56,6 +57,7 @@ class Caller:
         self._timeout = timeout
         self._running = running
         self._failures = failures
+        self._dies = dies
 
     async def call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call the handler and tell the hooks and the log."""
@@ -67,7 +69,7 @@ class Caller:
         outcome: Outcome = Interrupted()
         if not work.hand.interrupted:
             outcome = await self._call(handler, work, retry)
-            await _absorb(work.hand, this_task())
+            await self._absorb(work.hand, this_task())
         elapsed = self._clock.monotonic() - started
         timeout = None if handler.is_async else self._timeout_of(handler)
         if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
@@ -84,7 +86,7 @@ class Caller:
         return outcome
 
     async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
-        """Call the handler and return what came of it. Only a real cancellation of this task gets out."""
+        """Call the handler and return what came of it. Only a cancellation by which the app ends gets out."""
         task = this_task()
         hand = work.hand
         arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
@@ -99,8 +101,10 @@ class Caller:
         except asyncio.CancelledError as error:
             if hand.absorbs(task):
                 return self._not_done(handler, work, retry, _outlived(hand)) if hand.outlived else Interrupted()
-            if task.cancelling():
+            if task.cancelling() and self._dies():
                 raise
+            while task.cancelling():  # whoever it was, with this task it would end the other handlers of the event
+                task.uncancel()
             return self._not_done(handler, work, retry, error)
         except KeyboardInterrupt:
             raise
@@ -112,6 +116,17 @@ class Caller:
             hand.end(task)
             leave(where, token)
         return Done()
+
+    async def _absorb(self, hand: Hand, task: "asyncio.Task[object]") -> None:
+        """Take back a cancellation that the handler never felt, swallowed, or turned into another error.
+
+        It was ours, or any other by which the app does not end.
+        """
+        if task.cancelling() and (hand.interrupted or not self._dies()):
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+            while task.cancelling():
+                task.uncancel()
 
     def _timeout_of(self, handler: Handler) -> float | None:
         """Return the seconds that one run of a handler may take: its own timeout, or else the app's."""
@@ -224,12 +239,3 @@ def this_task() -> "asyncio.Task[object]":
     task = asyncio.current_task()
     assert task is not None, "a handler runs in a task"
     return task
-
-
-async def _absorb(hand: Hand, task: "asyncio.Task[object]") -> None:
-    """Take back a cancellation of ours that the handler never felt, swallowed, or turned into another error."""
-    if hand.interrupted and task.cancelling():
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.sleep(0)
-        while task.cancelling():
-            task.uncancel()

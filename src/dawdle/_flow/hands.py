@@ -12,7 +12,7 @@ Whatever comes in here is counted, seen by `idle()`, by the stop and by `health(
 import asyncio
 from collections import deque
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from dawdle._flow.hand import Hand
 from dawdle._flow.queue import Queue
@@ -109,19 +109,25 @@ class Hands:
             try:
                 await hand.wait_for_turn()
             except BaseException:
-                hand.interrupted = True  # it waits no more: its turn must not come
+                with suppress(ValueError):
+                    self._turns.remove(hand)  # it waits no more: its turn must not come
                 raise
 
     def let_go(self, hand: Hand) -> None:
         """Let go of what is settled, or cannot be, and give its slot back."""
         del self._hands[hand.key]
         if hand.begun is not None and not hand.begun.done():
-            hand.begun.set_result(None)
+            hand.begun.set_result(hand.settled)
         if hand.started:
             self._under_way -= 1
         self._slots.give()
         self._give_turns()
         self._look_for_rest()
+
+    def let_go_of_all(self) -> None:
+        """Let go of what the app died too early for: nothing carries it, or ever has."""
+        for hand in self:
+            self.let_go(hand)
 
     @contextmanager
     def held_back(self) -> Generator[None]:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from contextvars import copy_context
-from typing import cast
+from typing import Final, cast
 
 from dawdle._flow.ending import Ending, Tasks
 from dawdle._flow.inside import inside, outside
@@ -23,12 +23,15 @@ from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.handler import Handler
 from dawdle._rules.health import Health, health_of
-from dawdle.errors import BackendError
+from dawdle.errors import BackendError, ConfigurationError
 
 __all__ = ["House"]
 
 CARRIER = "dawdle: carrier"
 """The name of a task that carries a message."""
+
+_DIED: Final = "the app has died: the event was neither handled nor stored"
+_LEFT: Final = "the app was left before a handler could start, and its queue did not say that it stored the event"
 
 _log = Log(__name__)
 
@@ -41,6 +44,7 @@ class House:
         self._closing = asyncio.Event()
         self._hurry = asyncio.Event()
         self._grace = 0.0
+        self._died = False
         self._state: object = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
@@ -101,7 +105,10 @@ class House:
         if self._owner.done():
             await self._owner_result()
         else:
-            _log.error("left although %s ignores its cancellation", ", ".join(self.left_behind()))
+            names = ", ".join(self.left_behind())
+            _log.error("left although %s ignores its cancellation", names)
+            if self._died:
+                raise BackendError(f"the app has died, and {names} ignores its cancellation")
         if cancelled is not None:
             raise cancelled
 
@@ -115,7 +122,12 @@ class House:
             self._loop.call_soon_threadsafe(self._parts.listener.want)
 
     async def start_listener(self) -> None:
-        """Begin to receive, as soon as there is a handler."""
+        """Begin to receive, as soon as there is a handler. Not while its lifespan is entered."""
+        if not self._ready.done():
+            raise ConfigurationError(
+                "the lifespan of the app is still being entered, and no handler runs before it is: the app listens by "
+                "itself after that, or call start_listener() then"
+            )
         await self._parts.listener.start()
 
     async def stop_listener(self, grace: float) -> None:
@@ -127,9 +139,9 @@ class House:
         self._parts.listener.begin_stop()
 
     async def ended(self) -> None:
-        """Return when everything here is over."""
+        """Return when everything here is over, but for what nothing can end."""
         assert self._owner is not None, "it was entered"
-        await asyncio.wait([self._owner])
+        await asyncio.wait([self._owner, self._tasks.stuck], return_when=asyncio.FIRST_COMPLETED)
 
     def handlers_that_run(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, those that nothing could end."""
@@ -169,21 +181,27 @@ class House:
     async def run_direct(
         self, queue: Queue, handlers: tuple[Handler, ...], envelope: Envelope, body: bytes, event: object
     ) -> None:
-        """Take a direct event, and return when its handlers have started, or are stored since the app is being left.
+        """Take a direct event, and return when its handlers have started, or it is stored since the app is being left.
 
-        It is in flight from this call on, with all of its handlers: a caller that is cancelled changes nothing.
+        It is in flight from this call on, with all of its handlers: a caller that is cancelled changes nothing. Raises
+        `BackendError` if neither came to pass.
         """
+        missing = self._plan.roster.missing(type(event))
         hand = self._parts.hands.accept(queue)
-        work = Work(event, envelope, body, hand, handlers, self._plan.roster.missing(type(event)))
+        work = Work(event, envelope, body, hand, handlers, missing)
         carrying = self._parts.carrier.carry_direct(work, over_limit=inside() is not None)
         try:
-            self._start(carrying)
+            carried = self._start(carrying)
         except RuntimeError as error:  # the group is ending: the app has died just now
-            carrying.close()
             self._parts.hands.let_go(hand)
-            raise BackendError("the app has died: the event was neither handled nor stored") from error
+            raise BackendError(_DIED, uncertain=False) from error
         assert hand.begun is not None, "a direct event says when its handlers have started"
-        await asyncio.wait([hand.begun])
+        ends: list[asyncio.Future[bool] | asyncio.Future[None]] = [hand.begun, carried]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not hand.begun.done():  # the app died before its carrier had its first turn
+            self._parts.hands.let_go(hand)
+        if not hand.begun.result():
+            raise BackendError(_LEFT if hand.interrupted else _DIED, uncertain=hand.interrupted)
         await asyncio.sleep(0)  # each of several handlers starts in a task of its own
 
     async def _owner_result(self) -> None:
@@ -200,9 +218,9 @@ class House:
         async with AsyncExitStack() as stack:
             for name, backend in plan.backends.items():
                 await open_backend(stack, name, backend)
-            stack.callback(self._close_queues)
             async with asyncio.TaskGroup() as house:
                 self._parts = parts = self._build(house)
+                stack.callback(self._close)
                 ending = Ending(
                     self._tasks,
                     hands=parts.hands,
@@ -214,8 +232,13 @@ class House:
                     plan.roster.observe(self)
                     self.changed()
                     self._ready.set_result(None)
-                    await self._closing.wait()
-                    await self._parts.listener.close(self._grace)
+                    try:
+                        await self._closing.wait()
+                        await self._parts.listener.close(self._grace)
+                    except asyncio.CancelledError:
+                        self._died = True  # of what, the group says when all in it has ended
+                        await ending.end_work()
+                        raise
                     await ending.end_work()
                 await ending.flush()
                 await ending.end_calls()
@@ -240,11 +263,12 @@ class House:
             listen=self._listen,
             hurry=self._hurry,
             state=lambda: self._state,
+            dies=self._dies,
         )
 
-    def _start(self, coroutine: Coroutine[object, object, None]) -> None:
+    def _start(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Carry a message or a direct event. Its carrier is never cancelled by a stop: it settles."""
-        self._start_in(self._tasks.carriers, coroutine, CARRIER)
+        return self._start_in(self._tasks.carriers, coroutine, CARRIER)
 
     def _listen(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start what receives; a stop may cancel it."""
@@ -253,10 +277,22 @@ class House:
     def _start_in(
         self, tasks: set[asyncio.Task[None]], coroutine: Coroutine[object, object, None], name: str
     ) -> asyncio.Task[None]:
-        task = self._work.create_task(coroutine, name=name, context=self._context.copy())
+        try:
+            task = self._work.create_task(coroutine, name=name, context=self._context.copy())
+        except RuntimeError:  # the group is ending
+            coroutine.close()
+            raise
         tasks.add(task)
         task.add_done_callback(tasks.discard)
         return task
+
+    def _dies(self) -> bool:
+        """Whether a cancellation that is not ours ends the app: then its owner is cancelled, too, or was."""
+        return self._died or self._owner is None or self._owner.done() or self._owner.cancelling() > 0
+
+    def _close(self) -> None:
+        self._close_queues()
+        self._parts.hands.let_go_of_all()
 
     def _close_queues(self) -> None:
         for queue in self.queues.values():

@@ -59,10 +59,11 @@ class Parts:
         plan: Plan,
         *,
         spawn: Spawn,
-        start: Callable[[Coroutine[object, object, None]], None],
+        start: Callable[[Coroutine[object, object, None]], object],
         listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         hurry: asyncio.Event,
         state: Callable[[], object],
+        dies: Callable[[], bool],
     ) -> None:
         self._plan = plan
         self._spawn = spawn
@@ -87,6 +88,7 @@ class Parts:
             state=state,
             running=self.running,
             failures=self._failures,
+            dies=dies,
         )
         self.carrier = Carrier(
             clock=plan.clock,

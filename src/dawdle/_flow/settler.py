@@ -189,7 +189,8 @@ class Settler:
                 ", ".join(sorted({in_line(copy.handler or "all its handlers") for copy in unstored})),
                 hand.queue.name,
             )
-        hand.settled = True
+        else:
+            hand.settled = True
 
     async def _wait_unless_stopped(self, hand: Hand, seconds: float) -> None:
         until = self._clock.monotonic() + seconds

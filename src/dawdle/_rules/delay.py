@@ -11,6 +11,9 @@ __all__ = ["delay_of", "due_of", "hop", "reach", "remaining", "to_ms"]
 LONGEST: Final = 1000 * 365.25 * 86400
 """A delay must end in a year that a timestamp can name."""
 
+MOST_MS: Final = 10**15 - 1
+"""Milliseconds, some 30,000 years: an envelope reads no more digits."""
+
 RESOLUTION: Final = 1e-6
 """Seconds. Epoch seconds in a float are no finer than a quarter of this."""
 
@@ -41,8 +44,11 @@ def _until(at: object, now: float) -> float:
 
 
 def to_ms(seconds: float) -> int:
-    """Return whole milliseconds, rounded up: what is never early stays never early."""
-    return ceil(round(seconds * 1000, 3))
+    """Return whole milliseconds, rounded up: what is never early stays never early.
+
+    A `RetryLater`, or the `max_delay` of a `Retry`, may ask for more than can be written: then it is the most that can.
+    """
+    return ceil(round(min(seconds * 1000, MOST_MS), 3))
 
 
 def due_of(due: float | None, delay_ms: int | None, stored_at: float) -> float | None:
