@@ -44,8 +44,12 @@ async def test_a_thousand_failures_alike_are_one_traceback_and_one_counted_line(
     assert text.startswith(
         "handler mail failed 999 more times with ConnectionError in 60 s, each in its last attempt; one"
     )
-    assert text.count('raise ConnectionError("the server does not answer")') == 1
     assert text.endswith("ConnectionError: the server does not answer")
+    assert "\\n" not in text, "a traceback is no part of the line, where its line breaks would be escaped"
+    lines = rest.exc_text.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines.count('    raise ConnectionError("the server does not answer")') == 1
+    assert lines[-1] == "ConnectionError: the server does not answer"
 
 
 async def test_what_was_counted_is_told_when_the_app_is_left(app, registry, clock, caplog):

@@ -62,7 +62,7 @@ class FailureLog:
         sort, latest = counted.sort, counted.latest
         assert isinstance(latest, _Latest), "the first that is counted is kept"
         _log.failure(
-            "handler %s failed %s more %s with %s in %.0f s%s; one of the latest, on %s, attempt %d: %s\n%s",
+            "handler %s failed %s more %s with %s in %.0f s%s; one of the latest, on %s, attempt %d: %s",
             sort.handler,
             f"{counted.times:,}",
             "time" if counted.times == 1 else "times",
@@ -72,8 +72,7 @@ class FailureLog:
             latest.label,
             latest.attempt,
             latest.told,
-            _text_of(latest.traceback),
-            error=None,
+            error=latest.traceback,
             last=sort.is_last,
         )
 
@@ -84,10 +83,3 @@ def _traceback_of(error: BaseException) -> TracebackException | None:
         return TracebackException(type(error), error, error.__traceback__, lookup_lines=False, compact=True)
     except BaseException:  # noqa: BLE001 - an odd error concerns its handler, and the log least of all
         return None
-
-
-def _text_of(traceback: TracebackException | None) -> str:
-    try:
-        return "(its traceback cannot be shown)" if traceback is None else "".join(traceback.format()).rstrip()
-    except BaseException:  # noqa: BLE001 - as above
-        return "(its traceback cannot be shown)"
