@@ -5,7 +5,7 @@ import logging
 import msgspec
 import pytest
 
-from dawdle import Dawdle, Registry, Retry
+from dawdle import Dawdle, Registry, Reject, Retry
 from dawdle.backends.memory import Memory
 
 pytestmark = pytest.mark.anyio
@@ -92,3 +92,19 @@ async def test_at_the_level_debug_every_failure_has_its_traceback(app, registry,
             await app.signal_many([Placed(number) for number in range(10)])
             await clock.advance(120)
     assert [each.exc_info is not None for each in lines_of(caplog)] == [True] * 10
+
+
+async def test_an_error_that_is_final_has_its_traceback_and_a_reject_has_none(app, registry, clock, caplog):
+    @registry.on_event(Placed, name="mail", retry=Retry(never=(KeyError,)))
+    async def mail(event: Placed) -> None:
+        raise KeyError("street") if event.number else Reject("no address")
+
+    async with app:
+        await app.signal_many([Placed(0), Placed(1)])
+        await clock.advance(1)
+    (told,) = lines_of(caplog)
+    assert "handler mail failed on" in told.getMessage()
+    assert "attempt 1 of 12: KeyError: 'street'" in told.getMessage()
+    assert told.levelno == logging.ERROR
+    assert told.exc_info[0] is KeyError
+    assert [each.getMessage() for each in caplog.records if "rejected" in each.getMessage()] != []

@@ -28,13 +28,16 @@ class FailureLog:
         self._clock = clock
         self._failures = Failures()
 
-    def tell(self, handler: str, envelope: Envelope, most: int, told: str, error: BaseException) -> None:
+    def tell(
+        self, handler: str, envelope: Envelope, most: int, told: str, error: BaseException, *, final: bool = False
+    ) -> None:
         """Take note of a failure, and tell it now unless it is one of many. At the level DEBUG each is told.
 
-        `most`: the attempts that the handler has. `told`: the error's type and message.
+        `most`: the attempts that the handler has; `final`: it is not tried again all the same. `told`: the error's type
+        and message.
         """
         attempt = envelope.attempt
-        is_last = attempt >= most
+        is_last = final or attempt >= most
         sort = Sort(handler, type(error).__qualname__, is_last)
         how = "with traceback"
         if not _log.shows(logging.DEBUG):

@@ -189,6 +189,8 @@ class Caller:
         match outcome:
             case Failed():
                 self._failures.tell(handler.name, work.envelope, retry.max_attempts, outcome.error, error)
+            case Rejected() if retry.never and not isinstance(outcome_of(error), Rejected):  # final, and not on purpose
+                self._failures.tell(handler.name, work.envelope, retry.max_attempts, outcome.error, error, final=True)
             case Rejected():
                 _log.warning("handler %s rejected %s: %s", handler.name, work.envelope.label, outcome.error)
             case Later():
