@@ -407,3 +407,8 @@ def test_a_function_that_is_defined_again_with_fewer_aliases_gives_them_up():
     registry.on_event(A, name="before")(function("two"))
     with pytest.raises(ConfigurationError, match="once"):
         registry.on_event(A, name="once")(function("three"))
+
+
+def test_only_a_registry_can_be_included():
+    with pytest.raises(ConfigurationError, match=r"include\(\) takes a dawdle.Registry, not 'mail'"):
+        Registry().include("mail")

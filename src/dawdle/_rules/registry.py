@@ -8,14 +8,14 @@ again, so whoever reads needs no lock. Observers are called once it is released.
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import RLock
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
 from dawdle._rules.conflict import require_apart
 from dawdle._rules.handler import Function, Handler, read_handler
 from dawdle._rules.options import HandlerOptions, read_options
 from dawdle._rules.signature import is_function, require_kind
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, shown
 
 __all__ = ["CHANGING", "Decorator", "HandlerOptions", "Neighbour", "Observer", "Registry"]
 
@@ -202,6 +202,8 @@ class Registry:
         Raises `ConfigurationError` for a registry that includes this one, and for a handler's name or alias that
         both have.
         """
+        if not isinstance(cast("object", other), Registry):
+            raise ConfigurationError(f"include() takes a dawdle.Registry, not {shown(other)}")
         with CHANGING:
             if any(each is self for each in other._with_included()):
                 raise ConfigurationError("a registry cannot include itself, directly or through another")
