@@ -97,6 +97,8 @@ async def test_a_start_listener_that_is_neither_yes_nor_no_is_an_error(monkeypat
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        ({"start_listener": "no"}, "start_listener is True or False, not 'no'"),
+        ({"concurrency": True}, "in flight at once, 1 or more, not True"),
         ({"backend": "sqs"}, r"backend is a dawdle.abc.Backend, such as Memory\(\) or SQS\(…\), not 'sqs'"),
         ({"backend": Memory}, r"such as Memory\(\) or SQS\(…\), not <class"),
         ({"clock": time}, r"clock is a dawdle.abc.Clock, such as dawdle.testing.ManualClock\(\), not <module 'time'"),

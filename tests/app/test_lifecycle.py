@@ -642,3 +642,8 @@ async def test_leaving_right_after_entering_takes_no_time(make_app, registry):
             pass
         async with make_app(grace=1000, start_listener=False) as app:
             await app.start_listener()
+
+
+async def test_how_many_handlers_want_what_is_no_class_is_an_error(make_app):
+    with pytest.raises(ConfigurationError, match=r"handler_count\(\) takes an event class, not 'Placed'"):
+        make_app().handler_count("Placed")

@@ -30,7 +30,7 @@ from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
 from dawdle._rules.type_names import require_named_apart
 from dawdle.abc import Backend, Clock, Codec, SystemClock
-from dawdle.errors import ConfigurationError, shown
+from dawdle.errors import ConfigurationError, shown, yes_or_no
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
@@ -210,6 +210,7 @@ class Dawdle(DeadLetterCalls):
         """
         house, line = self._running(), self._queue(queue)
         seconds = self._signaling.delay(delay, at)
+        yes_or_no(direct, "direct is")
         if direct and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
         event_id = event_id_of(id)
@@ -262,6 +263,8 @@ class Dawdle(DeadLetterCalls):
 
     def handler_count(self, kind: type | None = None) -> int:
         """Return how many handlers there are, or how many want events of a type."""
+        if kind is not None and not isinstance(cast("object", kind), type):
+            raise ConfigurationError(f"handler_count() takes an event class, not {shown(kind)}")
         return len(self._roster.handlers if kind is None else self._roster.matching(kind))
 
     async def start_listener(self) -> None:

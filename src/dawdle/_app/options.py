@@ -13,7 +13,7 @@ from dawdle._rules.registry import Registry
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec
-from dawdle.errors import ConfigurationError, seconds_of, shown
+from dawdle.errors import ConfigurationError, seconds_of, shown, yes_or_no
 from dawdle.hooks import Hook
 
 if TYPE_CHECKING:
@@ -62,9 +62,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _require(isinstance(self.registry, Registry), f"registry is a dawdle.Registry, not {self.registry!r}")
         _require(isinstance(self.retry, Retry), f"retry is a dawdle.Retry(…), not {self.retry!r}")
         _require(
-            isinstance(self.concurrency, int) and self.concurrency >= 1,
-            f"concurrency is how many messages may be in hand, 1 or more, not {self.concurrency!r}",
+            isinstance(self.concurrency, int) and not isinstance(self.concurrency, bool) and self.concurrency >= 1,
+            f"concurrency is how many messages may be in flight at once, 1 or more, not {self.concurrency!r}",
         )
+        yes_or_no(self.start_listener, "start_listener is")
         for name in ("grace", "unclaimed"):
             msgspec.structs.force_setattr(self, name, seconds_of(getattr(self, name), f"{name} is"))
         if self.timeout is not None:
