@@ -166,10 +166,16 @@ class Registry:
         for kind in kinds:
             require_kind(kind, "on_event")
 
-        def register(handler: H) -> H:
+        def register(*given: H, **fields: object) -> H:
+            if len(given) != 1 or fields:  # `@on_event` stands above an event class, and an event is to be made
+                called = ", ".join(kind.__qualname__ for kind in kinds)
+                raise ConfigurationError(
+                    f"on_event({called}) was called without one handler: write @on_event above functions. "
+                    f"Above an event class write @dawdle.event, or nothing"
+                )
             names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
-            self.add(handler, kinds, options, every=True, names=names)
-            return handler
+            self.add(given[0], kinds, options, every=True, names=names)
+            return given[0]
 
         return register
 
