@@ -210,7 +210,7 @@ _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
 
 def _outlived(hand: Hand) -> TimeoutError:
     longest = hand.queue.limits.max_hold
-    return TimeoutError(f"it ran for {longest:g} s, and the queue lets nobody hold a message for longer")
+    return TimeoutError(f"it ran for {longest:g} s, and its queue keeps no message in flight for longer")
 
 
 def _is_running(task: "asyncio.Task[object]") -> bool:
