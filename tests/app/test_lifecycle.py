@@ -194,7 +194,7 @@ async def test_a_handler_that_ignores_every_cancellation_does_not_hold_the_app(
     leaving = asyncio.create_task(app.__aexit__(None, None, None))
     await clock.advance(5 + 3.1)
     await leaving
-    assert "left although immortal ignores its cancellation" in caplog.text
+    assert "closed while immortal is still running: it ignores cancellation" in caplog.text
     assert app.handlers_that_run() == ["immortal"]
     assert len(queue.messages()) == 1
     enough = True

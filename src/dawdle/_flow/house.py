@@ -101,7 +101,7 @@ class House:
         if self._owner.done():
             await self._owner_result()
         else:
-            _log.error("left although %s ignores its cancellation", ", ".join(self.left_behind()))
+            _log.error("closed while %s is still running: it ignores cancellation", ", ".join(self.left_behind()))
         if cancelled is not None:
             raise cancelled
 
