@@ -120,7 +120,7 @@ class Memory:
         """Nothing is to be looked up."""
 
     def messages(self) -> list[bytes]:
-        """Return the bodies of all that is stored: ready, in hand, delayed. Nothing is received by it."""
+        """Return the bodies of all that is stored: ready, in flight, delayed. Nothing is received by it."""
         delayed = (message for _, _, message in sorted(self._later))
         return [message.body for message in (*self._ready, *self._held.values(), *delayed)]
 
