@@ -1,5 +1,6 @@
 """What the environment says, and that an argument in code wins over it."""
 
+import asyncio
 import time
 
 import pytest
@@ -114,6 +115,7 @@ async def test_a_start_listener_that_is_neither_yes_nor_no_is_an_error(monkeypat
         ({"retry": 3}, r"retry is a dawdle.Retry\(…\), not 3"),
         ({"registry": []}, r"registry is a dawdle.Registry, not \[\]"),
         ({"hooks": ["x"]}, "hooks are functions"),
+        ({"hooks": [asyncio.sleep]}, "a hook is a plain function.*sleep.* is async: make it def"),
         ({"headers": {"X": "y"}}, "a header's name"),
         ({"headers": "x"}, "headers is a mapping"),
         ({"lifespan": 3}, "lifespan is a function"),

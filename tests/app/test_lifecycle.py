@@ -356,6 +356,22 @@ async def test_a_state_that_the_lifespan_does_not_yield_is_an_error_that_says_so
     assert "asks for the state int, and the app has no lifespan" in letters()[0]["dawdleerror"]
 
 
+@pytest.mark.parametrize("kind", ["generator", "async_generator", "coroutine"])
+async def test_a_lifespan_that_cannot_be_entered_is_told_with_what_to_write(make_app, queue, kind):
+    def generator(app):
+        yield
+
+    async def async_generator(app):
+        yield
+
+    async def coroutine(app):
+        pass
+
+    app = make_app(lifespan=locals()[kind])
+    with pytest.raises(ConfigurationError, match=f"lifespan returned a {kind}.*@contextlib.asynccontextmanager"):
+        await app.__aenter__()
+
+
 async def test_a_lifespan_that_raises_at_its_end_is_raised_by_leaving(make_app):
     @asynccontextmanager
     async def lifespan(app):
