@@ -66,6 +66,17 @@ def test_a_name_that_is_no_module_is_an_error_that_says_so():
         dawdle.discover("shopping.evnts")
 
 
+def test_without_a_name_it_says_what_to_write():
+    with pytest.raises(dawdle.ConfigurationError, match=r'name your package, as in dawdle.discover\("shop"\)'):
+        dawdle.discover()
+
+
+def test_a_module_that_is_not_there_says_where_python_looks_first(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(dawdle.ConfigurationError, match=f"begins with '{tmp_path}': start the program in the folder"):
+        dawdle.discover("nowhere")
+
+
 @pytest.mark.usefixtures("package")
 def test_what_a_module_itself_lacks_is_not_hidden():
     with pytest.raises(ModuleNotFoundError, match="no_such_dependency"):

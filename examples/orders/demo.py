@@ -108,7 +108,7 @@ async def demo(orders: int) -> bool:
         took = perf_counter() - began
         requests = await server.requests()
     print(f"{orders:,} orders over HTTP in {placed:.1f} s, all that they lead to in {took:.1f} s")
-    print(f"one of {WORKERS} workers was killed half way, and what it had in hand came back after {LEASE} s\n")
+    print(f"one of {WORKERS} workers was killed half way, and what it had in flight came back after {LEASE} s\n")
     print(figures.table(requests))
     return figures.nothing_lost and len(figures.signaled) == orders
 

@@ -3,7 +3,7 @@
 from dawdle.backends.sqs import SQS
 
 LEASE = 5
-"""Seconds until what a killed worker had in hand comes back."""
+"""Seconds until what a killed worker had in flight comes back."""
 
 
 def with_a_short_lease() -> SQS:

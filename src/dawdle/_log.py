@@ -28,6 +28,9 @@ MAX_VALUE_CHARACTERS: Final = 2000
 MAX_TOLD_CHARACTERS: Final = 16_000
 """Of what one exception in a traceback says."""
 
+_Error = BaseException | traceback.TracebackException
+"""An error, or its traceback alone, read where the error itself is not to be kept."""
+
 
 class Log:
     """The logger of one module, by its name."""
@@ -51,7 +54,7 @@ class Log:
         """Write an error together with the exception that is being handled."""
         self._write(logging.ERROR, text, values, sys.exception())
 
-    def failure(self, text: str, *values: object, error: BaseException | None, last: bool) -> None:
+    def failure(self, text: str, *values: object, error: _Error | None, last: bool) -> None:
         """Write that something failed: an error if it is not tried again. With the traceback of `error`, if given."""
         self._write(logging.ERROR if last else logging.WARNING, text, values, error)
 
@@ -59,7 +62,7 @@ class Log:
         """Whether lines of this level are written."""
         return self._logger.isEnabledFor(level)
 
-    def _write(self, level: int, text: str, values: tuple[object, ...], error: BaseException | None) -> None:
+    def _write(self, level: int, text: str, values: tuple[object, ...], error: _Error | None) -> None:
         try:
             if self._logger.isEnabledFor(level):
                 self._logger.handle(self._record(level, text, values, error))
@@ -70,13 +73,11 @@ class Log:
                 with suppress(Exception):
                     traceback.print_exc()
 
-    def _record(
-        self, level: int, text: str, values: tuple[object, ...], error: BaseException | None
-    ) -> logging.LogRecord:
+    def _record(self, level: int, text: str, values: tuple[object, ...], error: _Error | None) -> logging.LogRecord:
         logger = self._logger
         file, line, function, _ = logger.findCaller(stacklevel=_HERE + 1)
         told = tuple(value if isinstance(value, (int, float)) else _InLine(value) for value in values)
-        trace = None if error is None else (type(error), error, error.__traceback__)
+        trace = (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
         record = logger.makeRecord(logger.name, level, file, line, text, told, trace, function)
         if error is not None:
             record.exc_text = _traceback(error)  # what every formatter shows that has none of its own
@@ -98,10 +99,14 @@ class _InLine:
         return in_line(repr(self._value), MAX_VALUE_CHARACTERS)
 
 
-def _traceback(error: BaseException) -> str:
+def _traceback(error: _Error) -> str:
     """Return a traceback of which only the lines that Python writes begin at the margin."""
     try:
-        whole = traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+        whole = (
+            traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
+            if isinstance(error, BaseException)
+            else error
+        )
         for each in _all_in(whole):
             notes = each.__notes__
             if isinstance(notes, list):

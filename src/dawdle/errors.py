@@ -161,6 +161,16 @@ def shown(value: object) -> str:
         return f"a {type(value).__qualname__} that cannot be shown"
 
 
+def yes_or_no(value: object, what: str) -> bool:
+    """Return a value that is True or False; text such as "no" is neither, and would count as yes.
+
+    Raises `ConfigurationError` that begins with `what`, such as "direct is".
+    """
+    if isinstance(value, bool):
+        return value
+    raise ConfigurationError(f"{what} True or False, not {shown(value)}")
+
+
 def seconds_of(
     value: object, what: str, *, least: float = 0.0, most: float = sys.float_info.max, above: bool = False
 ) -> float:

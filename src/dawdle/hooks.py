@@ -109,7 +109,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class LeaseLost(msgspec.Struct, frozen=True):
-    """A message is no longer ours although it was in hand; its handlers were cancelled."""
+    """The lease of a message was lost while its handlers ran; they were cancelled."""
 
     queue: str
     seconds: float

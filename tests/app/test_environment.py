@@ -1,5 +1,6 @@
 """What the environment says, and that an argument in code wins over it."""
 
+import asyncio
 import time
 
 import pytest
@@ -97,6 +98,8 @@ async def test_a_start_listener_that_is_neither_yes_nor_no_is_an_error(monkeypat
 @pytest.mark.parametrize(
     ("options", "match"),
     [
+        ({"start_listener": "no"}, "start_listener is True or False, not 'no'"),
+        ({"concurrency": True}, "in flight at once, 1 or more, not True"),
         ({"backend": "sqs"}, r"backend is a dawdle.abc.Backend, such as Memory\(\) or SQS\(…\), not 'sqs'"),
         ({"backend": Memory}, r"such as Memory\(\) or SQS\(…\), not <class"),
         ({"clock": time}, r"clock is a dawdle.abc.Clock, such as dawdle.testing.ManualClock\(\), not <module 'time'"),
@@ -112,6 +115,7 @@ async def test_a_start_listener_that_is_neither_yes_nor_no_is_an_error(monkeypat
         ({"retry": 3}, r"retry is a dawdle.Retry\(…\), not 3"),
         ({"registry": []}, r"registry is a dawdle.Registry, not \[\]"),
         ({"hooks": ["x"]}, "hooks are functions"),
+        ({"hooks": [asyncio.sleep]}, "a hook is a plain function.*sleep.* is async: make it def"),
         ({"headers": {"X": "y"}}, "a header's name"),
         ({"headers": "x"}, "headers is a mapping"),
         ({"lifespan": 3}, "lifespan is a function"),

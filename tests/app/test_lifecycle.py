@@ -194,7 +194,7 @@ async def test_a_handler_that_ignores_every_cancellation_does_not_hold_the_app(
     leaving = asyncio.create_task(app.__aexit__(None, None, None))
     await clock.advance(5 + 3.1)
     await leaving
-    assert "left although immortal ignores its cancellation" in caplog.text
+    assert "closed while immortal is still running: it ignores cancellation" in caplog.text
     assert app.handlers_that_run() == ["immortal"]
     assert len(queue.messages()) == 1
     enough = True
@@ -373,6 +373,22 @@ async def test_a_lifespan_that_starts_the_listener_before_it_is_entered_is_told_
     async with make_app(lifespan=lifespan) as app:
         assert app.health().listening
     assert told
+
+
+@pytest.mark.parametrize("kind", ["generator", "async_generator", "coroutine"])
+async def test_a_lifespan_that_cannot_be_entered_is_told_with_what_to_write(make_app, queue, kind):
+    def generator(app):
+        yield
+
+    async def async_generator(app):
+        yield
+
+    async def coroutine(app):
+        pass
+
+    app = make_app(lifespan=locals()[kind])
+    with pytest.raises(ConfigurationError, match=f"lifespan returned a {kind}.*@contextlib.asynccontextmanager"):
+        await app.__aenter__()
 
 
 async def test_a_lifespan_that_raises_at_its_end_is_raised_by_leaving(make_app):
@@ -689,3 +705,8 @@ async def test_leaving_right_after_entering_takes_no_time(make_app, registry):
             pass
         async with make_app(grace=1000, start_listener=False) as app:
             await app.start_listener()
+
+
+async def test_how_many_handlers_want_what_is_no_class_is_an_error(make_app):
+    with pytest.raises(ConfigurationError, match=r"handler_count\(\) takes an event class, not 'Placed'"):
+        make_app().handler_count("Placed")

@@ -154,7 +154,7 @@ async def test_memory_alone_acks_what_it_has_no_handler_for_with_a_warning(runni
         await queue.send([Outgoing(foreign(type="Unheard"))])
         await app.idle()
     assert queue.messages() == []
-    assert "dropped, since nobody else can have it: no node knows an event type 'Unheard'" in caplog.text
+    assert ": no node knows an event type 'Unheard', and a queue in memory has no other consumer" in caplog.text
 
 
 async def test_an_event_that_this_node_does_not_know_is_handled_by_another(running, registry, clock):

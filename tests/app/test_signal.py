@@ -45,6 +45,8 @@ class Anything(msgspec.Struct):
         (Placed(), {"at": 17.0}, ConfigurationError, "an aware datetime, not 17.0"),
         (Placed(), {"at": datetime(2030, 1, 1, tzinfo=UTC), "delay": 1}, ConfigurationError, "not both"),
         (Placed(), {"direct": True, "delay": 1}, ConfigurationError, "neither delay= nor at="),
+        (Placed(), {"direct": "no"}, ConfigurationError, "direct is True or False, not 'no'"),
+        (Placed(), {"direct": 0}, ConfigurationError, "direct is True or False, not 0"),
         (Placed(), {"queue": "video"}, ConfigurationError, "there is no queue 'video'; this app has default"),
         (Placed(), {"headers": {"Trace-Id": "x"}}, ConfigurationError, "a header's name is 1 to 20 of a-z and 0-9"),
         (Placed(), {"headers": {"id": "x"}}, ConfigurationError, "'id' is taken"),

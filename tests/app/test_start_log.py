@@ -110,7 +110,7 @@ async def test_signals_without_any_handler_are_warned_about(caplog, registry):
         await app.signal_many([Placed()])
         (line,) = unheard(caplog)
     assert "and no handler is registered: set DAWDLE_BACKEND" in line
-    assert "dawdle.discover()" in line
+    assert 'dawdle.discover("your.package")' in line
 
 
 async def test_who_registers_after_entering_is_not_warned(caplog, registry):

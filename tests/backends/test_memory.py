@@ -76,7 +76,15 @@ async def test_waiting_leaves_nothing_behind_in_the_queue(clock):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"lease": 0}, {"max_batch": 0}, {"max_delay": -1}, {"max_body": 0}, {"lease": float("nan")}]
+    "wrong",
+    [
+        {"lease": 0},
+        {"max_batch": 0},
+        {"max_delay": -1},
+        {"max_body": 0},
+        {"lease": float("nan")},
+        {"dead_letters": "no"},
+    ],
 )
 def test_a_limit_that_cannot_work_is_an_error(wrong):
     with pytest.raises(ConfigurationError, match="Memory takes"):

@@ -523,7 +523,7 @@ async def test_a_lost_lease_cancels_the_handlers_and_neither_sends_nor_acks(
         await clock.advance(30)
         assert story[2:] == ["started"]
     assert len([moment for moment in moments if isinstance(moment, LeaseLost)]) == 1
-    assert "is not ours any more" in caplog.text
+    assert "lost the lease of a message of" in caplog.text
 
 
 async def test_a_message_that_comes_again_while_in_hand_starts_nothing_and_its_newer_receipt_is_acked(
@@ -565,7 +565,7 @@ async def test_a_handler_that_outlives_what_a_queue_can_hold_has_failed_and_is_t
     (letter,) = [msgspec.json.decode(body) for body in queue.dead_letters.messages()]
     assert letter["dawdleowed"] == "endless"
     assert letter["dawdleerror"] == (
-        "TimeoutError: it ran for 300 s, and the queue lets nobody hold a message for longer"
+        "TimeoutError: it ran for 300 s, and its queue keeps no message in flight for longer"
     )
     assert queue.messages() == []
 

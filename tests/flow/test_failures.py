@@ -5,7 +5,7 @@ import logging
 import msgspec
 import pytest
 
-from dawdle import Dawdle, Registry, Retry
+from dawdle import Dawdle, Registry, Reject, Retry
 from dawdle.backends.memory import Memory
 
 pytestmark = pytest.mark.anyio
@@ -44,8 +44,12 @@ async def test_a_thousand_failures_alike_are_one_traceback_and_one_counted_line(
     assert text.startswith(
         "handler mail failed 999 more times with ConnectionError in 60 s, each in its last attempt; one"
     )
-    assert text.count('raise ConnectionError("the server does not answer")') == 1
     assert text.endswith("ConnectionError: the server does not answer")
+    assert "\\n" not in text, "a traceback is no part of the line, where its line breaks would be escaped"
+    lines = rest.exc_text.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines.count('    raise ConnectionError("the server does not answer")') == 1
+    assert lines[-1] == "ConnectionError: the server does not answer"
 
 
 async def test_what_was_counted_is_told_when_the_app_is_left(app, registry, clock, caplog):
@@ -88,3 +92,19 @@ async def test_at_the_level_debug_every_failure_has_its_traceback(app, registry,
             await app.signal_many([Placed(number) for number in range(10)])
             await clock.advance(120)
     assert [each.exc_info is not None for each in lines_of(caplog)] == [True] * 10
+
+
+async def test_an_error_that_is_final_has_its_traceback_and_a_reject_has_none(app, registry, clock, caplog):
+    @registry.on_event(Placed, name="mail", retry=Retry(never=(KeyError,)))
+    async def mail(event: Placed) -> None:
+        raise KeyError("street") if event.number else Reject("no address")
+
+    async with app:
+        await app.signal_many([Placed(0), Placed(1)])
+        await clock.advance(1)
+    (told,) = lines_of(caplog)
+    assert "handler mail failed on" in told.getMessage()
+    assert "attempt 1 of 12: KeyError: 'street'" in told.getMessage()
+    assert told.levelno == logging.ERROR
+    assert told.exc_info[0] is KeyError
+    assert [each.getMessage() for each in caplog.records if "rejected" in each.getMessage()] != []

@@ -159,7 +159,7 @@ async def test_a_trial_that_is_received_again_is_counted_and_the_third_is_the_la
     assert diary.order == [1]
     (letter,) = [msgspec.json.decode(body) for body in queue.dead_letters.messages()]
     assert (letter["id"], letter["dawdleowed"]) == ("e-2", "handler")
-    assert letter["dawdleerror"] == "3 processes in a row ended while they had it alone in hand"
+    assert letter["dawdleerror"] == "3 processes in a row ended while they ran it in isolation"
     assert "dawdletrial" not in letter
     (told,) = [moment for moment in moments if isinstance(moment, DeadLettered)]
     assert told.handler == "handler"

@@ -357,6 +357,18 @@ def test_a_lone_surrogate_is_refused_at_the_signal(event, codec):
         sealed(event, codec)
 
 
+def test_bytes_of_a_model_that_are_no_text_are_told_with_the_setting_that_carries_them():
+    class Photo(pydantic.BaseModel):
+        data: bytes
+
+    class Packed(Photo):
+        model_config = pydantic.ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+    with pytest.raises(EventError, match=r"Photo\.data holds bytes that are no UTF-8 text.*ser_json_bytes='base64'"):
+        sealed(Photo(data=b"\xff"))
+    sealed(Packed(data=b"\xff"))
+
+
 @pytest.mark.parametrize("codec", [JSON(), MessagePack()], ids=["json", "messagepack"])
 def test_a_value_of_a_type_that_nobody_knows_is_refused_at_the_signal(codec):
     with pytest.raises(EventError, match=r"Line\.count cannot be encoded: a object cannot be encoded"):

@@ -238,9 +238,9 @@ def test_a_handler_that_needs_more_than_it_gets_is_refused_by_name():
     def named(event, *, database): ...
     def both(event, ctx, one, *, two): ...
 
-    assert "three needs database, which nobody gives" in refused(three, A)
-    assert "named needs database, which nobody gives" in refused(named, A)
-    assert "both needs one, two, which nobody gives" in refused(both, A)
+    assert "three needs database, which dawdle does not give" in refused(three, A)
+    assert "named needs database, which dawdle does not give" in refused(named, A)
+    assert "both needs one, two, which dawdle does not give" in refused(both, A)
 
 
 def test_a_second_parameter_of_another_type_is_refused():

@@ -407,3 +407,17 @@ def test_a_function_that_is_defined_again_with_fewer_aliases_gives_them_up():
     registry.on_event(A, name="before")(function("two"))
     with pytest.raises(ConfigurationError, match="once"):
         registry.on_event(A, name="once")(function("three"))
+
+
+def test_only_a_registry_can_be_included():
+    with pytest.raises(ConfigurationError, match=r"include\(\) takes a dawdle.Registry, not 'mail'"):
+        Registry().include("mail")
+
+
+def test_an_event_class_under_on_event_is_told_where_an_event_is_made():
+    @Registry().on_event
+    class Placed(msgspec.Struct):
+        number: int
+
+    with pytest.raises(ConfigurationError, match=r"on_event\(.*Placed\).*Above an event class write @dawdle.event"):
+        Placed(number=1)

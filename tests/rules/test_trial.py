@@ -80,7 +80,7 @@ def test_from_the_first_suspicion_on_three_deaths_condemn_and_no_fewer(owed, att
     assert runs == TRIALS
     letter = msgspec.json.decode(copy.body)
     assert (letter.get("dawdleowed"), letter["dawdleattempt"], letter["kept"]) == (owed, attempt, 7)
-    assert "ended while they had it alone in hand" in letter["dawdleerror"]
+    assert "ended while they ran it in isolation" in letter["dawdleerror"]
 
 
 @given(trials, receives)

@@ -30,7 +30,7 @@ from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
 from dawdle._rules.type_names import require_named_apart
 from dawdle.abc import Backend, Clock, Codec, SystemClock
-from dawdle.errors import ConfigurationError, shown
+from dawdle.errors import ConfigurationError, shown, yes_or_no
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
@@ -52,11 +52,11 @@ class Dawdle(DeadLetterCalls):
     - `registry`: the handlers; without it those of `dawdle.on_event`.
     - `start_listener`: whether to handle events; without it what `DAWDLE_START_LISTENER` says, and else true. An
       app without any handler does not receive.
-    - `concurrency`: how many messages may be in hand at once.
+    - `concurrency`: how many messages may be in flight at once.
     - `retry`: of handlers that have none of their own.
     - `timeout`: seconds after which a run of a handler fails that has no timeout of its own; None: it may run for as
       long as it likes. A `def` handler runs in a thread, which cannot be ended: there it is only told.
-    - `grace`: seconds that leaving waits for what is in hand. Then handlers are cancelled, what they have not
+    - `grace`: seconds to let running handlers finish on shutdown. Then they are cancelled, and what they have not
       finished goes back to the queue: at once, or in 7 s at most where the queue does not answer.
     - `unclaimed`: seconds after which an event that no node has a handler for is dead-lettered. In memory there is no
       other node, and it is dropped at once, with a warning.
@@ -210,6 +210,7 @@ class Dawdle(DeadLetterCalls):
         """
         house, line = self._running(), self._queue(queue)
         seconds = self._signaling.delay(delay, at)
+        yes_or_no(direct, "direct is")
         if direct and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
         event_id = event_id_of(id)
@@ -263,6 +264,8 @@ class Dawdle(DeadLetterCalls):
 
     def handler_count(self, kind: type | None = None) -> int:
         """Return how many handlers there are, or how many want events of a type."""
+        if kind is not None and not isinstance(cast("object", kind), type):
+            raise ConfigurationError(f"handler_count() takes an event class, not {shown(kind)}")
         return len(self._roster.handlers if kind is None else self._roster.matching(kind))
 
     async def start_listener(self) -> None:
@@ -272,7 +275,7 @@ class Dawdle(DeadLetterCalls):
         await house.start_listener()
 
     async def stop_listener(self) -> None:
-        """Receive no more, and return when what is in hand is settled, after `grace` at the latest.
+        """Receive no more, and return when what is in flight is settled, after `grace` at the latest.
 
         Called by one of this app's own handlers it returns at once, since it would wait for its caller.
         """
@@ -284,7 +287,7 @@ class Dawdle(DeadLetterCalls):
             await house.stop_listener(self._settings.grace)
 
     def health(self) -> Health:
-        """Return how the app is at this moment; never raises, and asks nobody.
+        """Return how the app is at this moment; never raises, and makes no request.
 
         It is not healthy when it has died or is not entered, when credentials, a permission or the queue are missing,
         when no receive has completed for 60 s although one was wanted and there was room, and when sends, deletes,
@@ -300,7 +303,8 @@ class Dawdle(DeadLetterCalls):
     async def idle(self) -> None:
         """Return when nothing that is due is left to do.
 
-        In memory that is exact; elsewhere it means that nothing was in hand and a receive then came back empty.
+        In memory that is exact; elsewhere it means that nothing was in flight here and a receive then came back empty.
+        A delayed event, a retry that waits, and a copy for a handler whose `concurrency` is used up are not due.
         """
         await self._running().idle()
 

@@ -2,6 +2,7 @@
 
 import pkgutil
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -21,9 +22,11 @@ def discover(*packages: str) -> list[str]:
     A folder is a package with and without an `__init__.py`, as it is to Python; one that holds no module anywhere
     is left out, and so are `__main__` modules.
 
-    Raises `ConfigurationError` for a name that is no module, and for a path, before anything is imported; what a
-    module itself raises is not caught.
+    Raises `ConfigurationError` without a name, for a name that is no module, and for a path, before anything is
+    imported; what a module itself raises is not caught.
     """
+    if not packages:
+        raise ConfigurationError('discover() names nothing to import: name your package, as in dawdle.discover("shop")')
     found: dict[str, None] = {}
     for name in packages:
         _require_name(name)
@@ -54,7 +57,10 @@ def _import(name: str, found: dict[str, None], above: frozenset[Path] = frozense
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise
-        raise ConfigurationError(f"discover({name!r}): there is no module {error.name!r} on the path") from error
+        raise ConfigurationError(
+            f"discover({name!r}): there is no module {error.name!r} on the path, which begins with {_path_begins()}: "
+            f"start the program in the folder that holds it, or install it"
+        ) from error
     found[name] = None
     places = [place for place in map(Path, getattr(module, "__path__", ())) if place.resolve() not in above]
     within = above.union(place.resolve() for place in places)
@@ -62,6 +68,11 @@ def _import(name: str, found: dict[str, None], above: frozenset[Path] = frozense
     for below in sorted(modules.union(_plain_folders(places, within))):
         if below != "__main__":
             _import(f"{name}.{below}", found, within)
+
+
+def _path_begins() -> str:
+    """Return the first place in which Python looks for modules."""
+    return shown(sys.path[0] if sys.path and sys.path[0] else str(Path.cwd()))
 
 
 def _plain_folders(places: Iterable[Path], above: frozenset[Path]) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """What `Dawdle(…)` was given, checked: a mistake is told where it was written, before anything runs."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, cast
 
@@ -11,9 +11,10 @@ from dawdle._rules.envelope import check_headers
 from dawdle._rules.options import timeout_of
 from dawdle._rules.registry import Registry
 from dawdle._rules.retry import Retry
+from dawdle._rules.signature import is_async
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec
-from dawdle.errors import ConfigurationError, seconds_of, shown
+from dawdle.errors import ConfigurationError, seconds_of, shown, yes_or_no
 from dawdle.hooks import Hook
 
 if TYPE_CHECKING:
@@ -62,9 +63,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _require(isinstance(self.registry, Registry), f"registry is a dawdle.Registry, not {self.registry!r}")
         _require(isinstance(self.retry, Retry), f"retry is a dawdle.Retry(…), not {self.retry!r}")
         _require(
-            isinstance(self.concurrency, int) and self.concurrency >= 1,
-            f"concurrency is how many messages may be in hand, 1 or more, not {self.concurrency!r}",
+            isinstance(self.concurrency, int) and not isinstance(self.concurrency, bool) and self.concurrency >= 1,
+            f"concurrency is how many messages may be in flight at once, 1 or more, not {self.concurrency!r}",
         )
+        yes_or_no(self.start_listener, "start_listener is")
         for name in ("grace", "unclaimed"):
             msgspec.structs.force_setattr(self, name, seconds_of(getattr(self, name), f"{name} is"))
         if self.timeout is not None:
@@ -74,6 +76,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             isinstance(self.hooks, Collection) and all(map(callable, self.hooks)),
             f"hooks are functions that take a moment, a list of them, not {self.hooks!r}",
         )
+        for hook in self.hooks:
+            _require(
+                not is_async(hook),
+                f"a hook is a plain function that is not awaited, and {shown(hook)} is async: make it def, and let it "
+                f"create a task of its own where it must await",
+            )
         _require(
             self.lifespan is None or callable(self.lifespan),
             f"lifespan is a function that takes the app and returns an async context manager, not {self.lifespan!r}",
@@ -104,8 +112,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return both
 
     def lifespan_of(self, app: "Dawdle") -> AbstractAsyncContextManager[object]:
-        """Return the context that the app lives in."""
-        return nullcontext() if self.lifespan is None else self.lifespan(app)
+        """Return the context that the app lives in. Raises `ConfigurationError` for what cannot be entered."""
+        if self.lifespan is None:
+            return nullcontext()
+        made: object = self.lifespan(app)
+        if isinstance(made, AbstractAsyncContextManager):
+            return made
+        if isinstance(made, Coroutine):
+            made.close()  # or Python warns of it
+        raise ConfigurationError(
+            f"lifespan returned a {type(made).__qualname__}, which is no async context manager: make it "
+            f"`async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
+        )
 
 
 def _is_one(value: object, kind: type) -> bool:

@@ -67,7 +67,10 @@ class StartLog:
         if queue.limits.shared or (self._listened and self._roster.handlers):
             return
         missing, here = (
-            ("no handler is registered", "import the modules that have handlers, as dawdle.discover() does")
+            (
+                "no handler is registered",
+                'import the modules that have handlers, as dawdle.discover("your.package") does',
+            )
             if self._listened
             else ("it does not listen", "let it listen (start_listener)")
         )

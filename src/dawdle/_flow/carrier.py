@@ -175,7 +175,9 @@ class Carrier:
         try:
             return envelope, await self._work(hand, delivery, envelope, body)
         except Exception:  # noqa: BLE001 - a mistake of ours must not end the app, nor lose the message
-            _log.exception("could not carry %s; it comes back in %g s", envelope.label, AFTER_A_MISTAKE)
+            _log.exception(
+                "could not handle %s: a mistake of dawdle; it comes back in %g s", envelope.label, AFTER_A_MISTAKE
+            )
             if hand.queue.limits.can_release_later:
                 return envelope, Release(AFTER_A_MISTAKE)
             return envelope, put_off_for(body, AFTER_A_MISTAKE, hand.now(self._clock), hand.home.terms)

@@ -28,13 +28,16 @@ class FailureLog:
         self._clock = clock
         self._failures = Failures()
 
-    def tell(self, handler: str, envelope: Envelope, most: int, told: str, error: BaseException) -> None:
+    def tell(
+        self, handler: str, envelope: Envelope, most: int, told: str, error: BaseException, *, final: bool = False
+    ) -> None:
         """Take note of a failure, and tell it now unless it is one of many. At the level DEBUG each is told.
 
-        `most`: the attempts that the handler has. `told`: the error's type and message.
+        `most`: the attempts that the handler has; `final`: it is not tried again all the same. `told`: the error's type
+        and message.
         """
         attempt = envelope.attempt
-        is_last = attempt >= most
+        is_last = final or attempt >= most
         sort = Sort(handler, type(error).__qualname__, is_last)
         how = "with traceback"
         if not _log.shows(logging.DEBUG):
@@ -62,7 +65,7 @@ class FailureLog:
         sort, latest = counted.sort, counted.latest
         assert isinstance(latest, _Latest), "the first that is counted is kept"
         _log.failure(
-            "handler %s failed %s more %s with %s in %.0f s%s; one of the latest, on %s, attempt %d: %s\n%s",
+            "handler %s failed %s more %s with %s in %.0f s%s; one of the latest, on %s, attempt %d: %s",
             sort.handler,
             f"{counted.times:,}",
             "time" if counted.times == 1 else "times",
@@ -72,8 +75,7 @@ class FailureLog:
             latest.label,
             latest.attempt,
             latest.told,
-            _text_of(latest.traceback),
-            error=None,
+            error=latest.traceback,
             last=sort.is_last,
         )
 
@@ -84,10 +86,3 @@ def _traceback_of(error: BaseException) -> TracebackException | None:
         return TracebackException(type(error), error, error.__traceback__, lookup_lines=False, compact=True)
     except BaseException:  # noqa: BLE001 - an odd error concerns its handler, and the log least of all
         return None
-
-
-def _text_of(traceback: TracebackException | None) -> str:
-    try:
-        return "(its traceback cannot be shown)" if traceback is None else "".join(traceback.format()).rstrip()
-    except BaseException:  # noqa: BLE001 - as above
-        return "(its traceback cannot be shown)"

@@ -204,6 +204,8 @@ class Caller:
         match outcome:
             case Failed():
                 self._failures.tell(handler.name, work.envelope, retry.max_attempts, outcome.error, error)
+            case Rejected() if retry.never and not isinstance(outcome_of(error), Rejected):  # final, and not on purpose
+                self._failures.tell(handler.name, work.envelope, retry.max_attempts, outcome.error, error, final=True)
             case Rejected():
                 _log.warning("handler %s rejected %s: %s", handler.name, work.envelope.label, outcome.error)
             case Later():
@@ -223,7 +225,7 @@ _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
 
 def _outlived(hand: Hand) -> TimeoutError:
     longest = hand.queue.limits.max_hold
-    return TimeoutError(f"it ran for {longest:g} s, and the queue lets nobody hold a message for longer")
+    return TimeoutError(f"it ran for {longest:g} s, and its queue keeps no message in flight for longer")
 
 
 def _is_running(task: "asyncio.Task[object]") -> bool:

@@ -106,7 +106,7 @@ class House:
             await self._owner_result()
         else:
             names = ", ".join(self.left_behind())
-            _log.error("left although %s ignores its cancellation", names)
+            _log.error("closed while %s is still running: it ignores cancellation", names)
             if self._died:
                 raise BackendError(f"the app has died, and {names} ignores its cancellation")
         if cancelled is not None:

@@ -183,8 +183,8 @@ class Keeper:
         self.drop(hand)
         held = self._clock.monotonic() - hand.since
         _log.warning(
-            "a message of %s is not ours any more after %.3g s in hand; its handlers are cancelled, and it runs again "
-            "where it is now: a longer lease helps if renewals came too late",
+            "lost the lease of a message of %s after %.3g s: its handlers are cancelled here, and it runs again where "
+            "it is received next. Take a longer lease if renewals came too late",
             self._queue.name,
             held,
         )

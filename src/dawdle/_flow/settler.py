@@ -81,7 +81,9 @@ class Settler:
         match settlement:
             case Ack():
                 if settlement.reason is not None:
-                    _log.warning("dropped, since nobody else can have it: %s", settlement.reason)
+                    _log.warning(
+                        "dropped %s: %s", "a message" if envelope is None else envelope.label, settlement.reason
+                    )
                 await self._ack(hand)
             case Release():
                 await self._release(hand, settlement.seconds)

@@ -16,7 +16,7 @@ from dawdle._rules.dead_letter import DeadLetter, Found, seconds_dead
 from dawdle._rules.kinds import Kinds
 from dawdle._rules.roster import Roster
 from dawdle._rules.signature import is_async, require_kind
-from dawdle.errors import ConfigurationError, seconds_of, shown
+from dawdle.errors import ConfigurationError, seconds_of, shown, yes_or_no
 
 __all__ = ["Answer", "Choice", "Where", "choose"]
 
@@ -102,8 +102,7 @@ def choose(
         classes.append(each)
     if where is not None and (not callable(where) or is_async(where)):
         raise ConfigurationError(f"{who} takes where=, a plain function of a letter, not {shown(where)}")
-    if not isinstance(foreign, bool):
-        raise ConfigurationError(f"{who} takes foreign=, True or False, not {shown(foreign)}")
+    yes_or_no(foreign, f"{who} takes foreign=,")
     return Choice(
         kinds=Kinds(roster, classes),
         every=not types,

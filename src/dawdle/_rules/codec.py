@@ -234,4 +234,9 @@ def _unencodable(event: object, error: Exception, write: Callable[[object], obje
     where = f"this {name}" if where == name else where
     if isinstance(error, UnicodeError):
         return EventError(f"{where} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}")
+    if "invalid utf-8" in str(error):  # pydantic writes bytes as text unless its model says otherwise
+        return EventError(
+            f"{where} holds bytes that are no UTF-8 text, and pydantic writes bytes as text in JSON: write "
+            f"model_config = ConfigDict(ser_json_bytes='base64', val_json_bytes='base64') in the model"
+        )
     return EventError(f"{where} cannot be encoded: {error}")

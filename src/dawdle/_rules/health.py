@@ -114,7 +114,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Messages between their receive and their settling, and events that are handled past the queue."""
 
     oldest: float | None = None
-    """Seconds for which the oldest of them has been in hand."""
+    """Seconds for which the oldest of them has been in flight."""
 
     oldest_handlers: tuple[str, ...] = ()
     """The handlers of the oldest that run now."""

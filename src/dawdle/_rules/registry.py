@@ -8,14 +8,14 @@ again, so whoever reads needs no lock. Observers are called once it is released.
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import RLock
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, overload
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
 from dawdle._rules.conflict import require_apart
 from dawdle._rules.handler import Function, Handler, read_handler
 from dawdle._rules.options import HandlerOptions, read_options
 from dawdle._rules.signature import is_function, require_kind
-from dawdle.errors import ConfigurationError
+from dawdle.errors import ConfigurationError, shown
 
 __all__ = ["CHANGING", "Decorator", "HandlerOptions", "Neighbour", "Observer", "Registry"]
 
@@ -166,10 +166,16 @@ class Registry:
         for kind in kinds:
             require_kind(kind, "on_event")
 
-        def register(handler: H) -> H:
+        def register(*given: H, **fields: object) -> H:
+            if len(given) != 1 or fields:  # `@on_event` stands above an event class, and an event is to be made
+                called = ", ".join(kind.__qualname__ for kind in kinds)
+                raise ConfigurationError(
+                    f"on_event({called}) was called without one handler: write @on_event above functions. "
+                    f"Above an event class write @dawdle.event, or nothing"
+                )
             names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
-            self.add(handler, kinds, options, every=True, names=names)
-            return handler
+            self.add(given[0], kinds, options, every=True, names=names)
+            return given[0]
 
         return register
 
@@ -202,6 +208,8 @@ class Registry:
         Raises `ConfigurationError` for a registry that includes this one, and for a handler's name or alias that
         both have.
         """
+        if not isinstance(cast("object", other), Registry):
+            raise ConfigurationError(f"include() takes a dawdle.Registry, not {shown(other)}")
         with CHANGING:
             if any(each is self for each in other._with_included()):
                 raise ConfigurationError("a registry cannot include itself, directly or through another")

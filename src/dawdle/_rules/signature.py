@@ -73,7 +73,7 @@ def read_parameters(function: Function, called: str, names: Mapping[str, object]
     if len(required) > _MOST_PARAMETERS or named:
         surplus = ", ".join([each.name for each in required[_MOST_PARAMETERS:]] + named)
         raise ConfigurationError(
-            f"handler {called} needs {surplus}, which nobody gives: a handler takes the event and, if it has "
+            f"handler {called} needs {surplus}, which dawdle does not give: a handler takes the event and, if it has "
             f"a second parameter without a default, the dawdle.Context"
         )
     if len(required) == _MOST_PARAMETERS:

@@ -187,7 +187,7 @@ def _tried(body: bytes, envelope: Envelope, run: Run, receives: int, now: float,
         return msgspec.structs.replace(run, alone=True) if trial_of(envelope) else run
     if trial_of(envelope) < TRIALS:
         return next_trial(body, envelope, now, terms)
-    return give_up(body, envelope, f"{TRIALS} processes in a row ended while they had it alone in hand", now, terms)
+    return give_up(body, envelope, f"{TRIALS} processes in a row ended while they ran it in isolation", now, terms)
 
 
 def put_off_for(body: bytes, left: float, now: float, terms: Terms) -> Release | Forward:
@@ -214,7 +214,7 @@ def _unclaimed(
     `named`: its type names who must handle it, so that it is no surprise that this node lacks them, for a while.
     """
     if not terms.shared:
-        return Ack(reason)
+        return Ack(f"{reason}, and a queue in memory has no other consumer")
     since = now if envelope.since is None else min(now, seconds(envelope.since))  # one that is to come never passes
     age = max(0.0, now - since)
     if age >= terms.unclaimed:

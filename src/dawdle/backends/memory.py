@@ -14,7 +14,7 @@ from typing import Self
 from dawdle._log import Log
 from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
 from dawdle.backends._opening import Opening
-from dawdle.errors import ConfigurationError, seconds_of
+from dawdle.errors import ConfigurationError, seconds_of, yes_or_no
 
 __all__ = ["Memory"]
 
@@ -86,7 +86,7 @@ class Memory:
         self._waiters: dict[int, asyncio.Future[None]] = {}
         self._opening = Opening()
         self._dead: Memory | None = None
-        if dead_letters:
+        if yes_or_no(dead_letters, "Memory takes dead_letters=,"):
             self._dead = Memory(
                 lease=lease, max_body=max_body, max_batch=max_batch, dead_letters=False, clock=self._clock
             )
@@ -120,7 +120,7 @@ class Memory:
         """Nothing is to be looked up."""
 
     def messages(self) -> list[bytes]:
-        """Return the bodies of all that is stored: ready, in hand, delayed. Nothing is received by it."""
+        """Return the bodies of all that is stored: ready, in flight, delayed. Nothing is received by it."""
         delayed = (message for _, _, message in sorted(self._later))
         return [message.body for message in (*self._ready, *self._held.values(), *delayed)]
 

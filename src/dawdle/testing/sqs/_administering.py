@@ -214,7 +214,10 @@ def list_queue_tags(service: Service, request: OnQueue, _call: Call) -> TagsAnsw
 def unsupported(service: Service, request: OnQueue, _call: Call) -> None:
     """Refuse: everybody who signs may do everything here, so there are no permissions to add or remove."""
     service.find(request.queue_url)
-    raise refuse("UnsupportedOperation", "This server to test against has no permissions; whoever signs may do all.")
+    raise refuse(
+        "UnsupportedOperation",
+        "This server to test against has no permissions: every request that is signed may do all.",
+    )
 
 
 def _tag(queue: Queue, tags: dict[str, str]) -> None:

@@ -15,7 +15,8 @@ try:
     import httptools
 except ImportError as error:
     raise ConfigurationError(
-        "dawdle.testing.sqs needs the package httptools; install it with: pip install 'dawdle[sqs-server]'"
+        "dawdle.testing.sqs needs the package httptools: pip install httptools, or install dawdle with its extra, "
+        "dawdle[sqs-server]"
     ) from error
 
 __all__ = ["Connection", "Exchange", "Request"]
