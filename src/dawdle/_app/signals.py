@@ -35,7 +35,7 @@ def on_signal(ask: Callable[[], None]) -> Generator[None]:
         for number, handler in before.items():
             with suppress(NotImplementedError):
                 loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: a host in C set it
 
 
 # A forked process inherits signal handlers, and the descriptor by which Python wakes an event loop for a signal. With
