@@ -49,9 +49,13 @@ def terms_of(**changes: object) -> Terms:
     return Terms(**{**usual, "max_body": 1_048_576, **changes})
 
 
-TWICE, THRICE = Retry(max_attempts=2, initial=5, jitter=0), Retry(max_attempts=3, initial=7, jitter=0)
-QUICK = Retry(max_attempts=2, initial=1, factor=1, jitter=0)
-ONCE = Retry(max_attempts=1)
+ONE_HOP = 900.0
+"""Seconds that a handler is kept which nothing can be done for: no chain of hops, which another scenario has."""
+
+TWICE = Retry(max_attempts=2, initial=5, max_delay=ONE_HOP, jitter=0)
+THRICE = Retry(max_attempts=3, initial=7, max_delay=ONE_HOP, jitter=0)
+QUICK = Retry(max_attempts=2, initial=1, factor=1, max_delay=ONE_HOP, jitter=0)
+ONCE = Retry(max_attempts=1, max_delay=ONE_HOP)
 BOTH = roster_of({"a": TWICE, "b": THRICE})
 BOTH_QUICK, ONLY_A = roster_of({"a": QUICK, "b": QUICK}), roster_of({"a": QUICK})
 BOTH_ONCE = roster_of({"a": ONCE, "b": ONCE})
