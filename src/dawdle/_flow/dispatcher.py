@@ -56,10 +56,12 @@ class Dispatcher:
 
     def result_of(self, handler: Handler, work: Work, outcome: Outcome) -> Result:
         """Return, and note in the work, what has come of a handler just now."""
-        retry = handler.options.retry or self._retry
-        result = Result(handler.name, retry, outcome, ended=work.hand.now(self._clock))
+        result = Result(handler.name, self._retry_of(handler), outcome, ended=work.hand.now(self._clock))
         work.results[handler.name] = result
         return result
+
+    def _retry_of(self, handler: Handler) -> Retry:
+        return handler.options.retry or self._retry
 
     async def _run_beside(self, handler: Handler, work: Work, siblings: "_Siblings", keep: Keep) -> Result:
         """Run one of several handlers. Its retry does not wait for a sibling that takes its time."""
@@ -95,7 +97,7 @@ class Dispatcher:
 
     async def _run_within_limit(self, handler: Handler, work: Work) -> Outcome:
         """Call a handler once its own limit allows it, or return what becomes of it instead."""
-        retry = handler.options.retry or self._retry
+        retry = self._retry_of(handler)
         limit = self._limits.of(handler)
         if limit is None:
             return await self._caller.call(handler, work, retry)
@@ -113,17 +115,18 @@ class _Siblings:
 
     def __init__(self, count: int) -> None:
         self._left = count
-        self._ended = asyncio.Event()
+        self._ended: asyncio.Event | None = None  # made for the first that waits: as a rule there is none
 
     def end_one(self) -> None:
         """Note that one has ended."""
         self._left -= 1
-        if not self._left:
+        if not self._left and self._ended is not None:
             self._ended.set()
 
     async def end_within(self, clock: Clock, seconds: float) -> bool:
         """Return whether the last one has ended in so many seconds, as soon as that is known."""
         if self._left:
+            self._ended = self._ended or asyncio.Event()
             try:
                 async with Deadline(clock, clock.monotonic() + seconds):
                     await self._ended.wait()
