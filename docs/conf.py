@@ -72,7 +72,7 @@ def leave_out_signature(
 
 def forget_overloads() -> None:
     """Show one signature for `on_event`, the page's own: its eight overloads say nothing more to a reader."""
-    analyzer = ModuleAnalyzer.for_module("dawdle._rules.registry")
+    analyzer = ModuleAnalyzer.for_module("dawdle._handlers.registry")
     analyzer.analyze()
     analyzer.overloads.pop("Registry.on_event", None)
 

@@ -10,15 +10,15 @@ from dawdle._app.current import current as current
 from dawdle._app.current import signal as signal
 from dawdle._app.current import signal_many as signal_many
 from dawdle._app.discovery import discover as discover
+from dawdle._handlers.context import Context as Context
+from dawdle._handlers.registry import Registry as Registry
 from dawdle._rules.codec import JSON as JSON
 from dawdle._rules.codec import MessagePack as MessagePack
-from dawdle._rules.context import Context as Context
 from dawdle._rules.dead_letter import DeadLetter as DeadLetter
 from dawdle._rules.health import FailingCalls as FailingCalls
 from dawdle._rules.health import Health as Health
 from dawdle._rules.health import LongRunning as LongRunning
 from dawdle._rules.health import QueueHealth as QueueHealth
-from dawdle._rules.registry import Registry as Registry
 from dawdle._rules.retry import Retry as Retry
 from dawdle.errors import BackendError as BackendError
 from dawdle.errors import ConfigurationError as ConfigurationError

@@ -15,7 +15,7 @@ import pytest
 
 import dawdle
 from dawdle import Context, Retry
-from dawdle._flow.hand import Hand
+from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.work import Work
 from dawdle._rules.envelope import open_envelope
 from dawdle.abc import Delivery, Fault, Outgoing
@@ -275,7 +275,7 @@ async def test_a_signing_key_is_in_no_repr_and_no_error():
 async def test_what_is_only_passed_along_shows_nothing_either(clock):
     body = foreign("Placed", data_base64="Y2FuYXJ5", data={"secret": CANARY}, dawdleerror=CANARY)
     envelope = open_envelope(body)
-    hand = Hand(None, Delivery(CANARY, "key", body), clock)
+    hand = InFlightMessage(None, Delivery(CANARY, "key", body), clock)
     assert envelope.data_base64 == b"canary"
     for each in (Outgoing(body), envelope, Work(Struct(secret=CANARY), envelope, body, hand, ()), hand):
         assert "canary" not in repr(each)

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from dawdle import DawdleError, Retry, RetryLater, SignalError
-from dawdle._flow import carrier
-from dawdle._rules import verdict
+from dawdle._flow import processor
+from dawdle._rules import settlement
 from dawdle._rules.outcome import Failed
 from dawdle.abc import SystemClock
 from dawdle.backends.memory import Memory
@@ -229,13 +229,13 @@ async def test_an_event_that_comes_when_its_queue_is_closed_is_refused(make_app,
 
     app = make_app()
     await app.__aenter__()
-    house = app._house
+    runtime = app._runtime
     await app.__aexit__(None, None, None)
     app._loop = asyncio.get_running_loop()  # as in the last turn of leaving
     with pytest.raises(SignalError):
         await app.signal(Placed(), direct=True)
     app._loop = None
-    assert house is not None
+    assert runtime is not None
     assert not seen
 
 
@@ -251,7 +251,7 @@ async def test_what_is_unfinished_when_the_app_dies_is_an_error_that_names_it(ma
     async def mistake():
         raise ZeroDivisionError
 
-    app._house._work.create_task(mistake())
+    app._runtime._work.create_task(mistake())
     await app.ended()
     assert [each for each in caplog.records if each.levelno == logging.ERROR and event_id in each.message]
     with pytest.raises(ZeroDivisionError):
@@ -275,10 +275,10 @@ async def test_a_direct_event_whose_handler_nothing_can_end_is_stored_before_the
     await app.__aenter__()
     await app.signal(Placed(3), direct=True)
     await app.__aexit__(None, None, None)
-    assert app.left_behind() == ["deaf"]
+    assert app.unfinished() == ["deaf"]
     assert owed_in(queue) == [(3, "deaf")]
     go.set()
-    await app._house.ended()
+    await app._runtime.ended()
 
 
 async def test_a_queued_event_whose_handler_nothing_can_end_is_given_back_before_the_app_is_left(
@@ -299,7 +299,7 @@ async def test_a_queued_event_whose_handler_nothing_can_end_is_given_back_before
     await app.__aexit__(None, None, None)
     assert len(queue._ready) == 1
     go.set()
-    await app._house.ended()
+    await app._runtime.ended()
     assert len(queue._ready) == 1
 
 
@@ -329,7 +329,7 @@ def let_die(app):
     async def mistake():
         raise ZeroDivisionError
 
-    app._house._work.create_task(mistake())
+    app._runtime._work.create_task(mistake())
 
 
 async def test_what_waits_for_a_slot_when_the_app_dies_is_not_told_as_handled(make_app, registry, queue):
@@ -408,9 +408,9 @@ async def test_a_mistake_of_ours_about_its_outcome_stores_it_and_does_not_end_th
     def settle(body, envelope, results, **options):
         if any(isinstance(result.outcome, Failed) for result in results):
             raise ZeroDivisionError
-        return verdict.settle(body, envelope, results, **options)
+        return settlement.settle(body, envelope, results, **options)
 
-    monkeypatch.setattr(carrier, "settle", settle)
+    monkeypatch.setattr(processor, "settle", settle)
 
     @registry.on_event(Placed, name="bad")
     async def bad(event):
@@ -498,7 +498,7 @@ async def test_a_handler_that_ends_late_leaves_its_event_the_time_of_a_flush(mak
     await app.__aenter__()
     await app.signal(Placed(3), direct=True)
     await app.__aexit__(None, None, None)
-    assert app.left_behind() == []
+    assert app.unfinished() == []
     assert owed_in(queue) == [(3, "late")]
 
 
@@ -529,5 +529,5 @@ async def test_a_message_that_is_left_with_a_deaf_handler_comes_back_though_its_
     go.set()
     queue.silent = False
     await clock.advance(10)
-    await asyncio.wait([app._house._owner], timeout=10)
+    await asyncio.wait([app._runtime._owner], timeout=10)
     assert waiting == 1

@@ -195,10 +195,10 @@ async def test_a_handler_that_ignores_every_cancellation_does_not_hold_the_app(
     await clock.advance(5 + 3.1)
     await leaving
     assert "closed while immortal is still running: it ignores cancellation" in caplog.text
-    assert app.handlers_that_run() == ["immortal"]
+    assert app.running_handlers() == ["immortal"]
     assert len(queue.messages()) == 1
     enough = True
-    await asyncio.wait([app._house._owner])
+    await asyncio.wait([app._runtime._owner])
 
 
 async def test_a_handler_that_answers_its_cancellation_with_another_error_has_failed_and_is_settled(
@@ -288,7 +288,7 @@ async def test_while_its_queue_is_being_opened_an_app_says_so(make_app, clock):
         await clock.advance(9)
         assert app.health().reasons == ("the app is being entered: its queue is not open yet",)
         assert not app.health().healthy
-        assert app.handlers_that_run() == []
+        assert app.running_handlers() == []
         with pytest.raises(ConfigurationError, match="its queue is not open yet"):
             await app.signal(Placed())
         await clock.advance(opens - clock.monotonic())
@@ -423,7 +423,7 @@ async def test_in_whatever_turn_the_owner_dies_idle_returns(make_app, registry, 
     idle = asyncio.create_task(app.idle())
     signaling = asyncio.create_task(app.signal(Placed()))
     await turns(before)  # from some of them on a message is received in the very turn
-    app._house._work.create_task(mistake())
+    app._runtime._work.create_task(mistake())
     await turns(100)
     assert idle.done()
     await asyncio.gather(idle, signaling, return_exceptions=True)
@@ -434,13 +434,13 @@ async def test_in_whatever_turn_the_owner_dies_idle_returns(make_app, registry, 
 async def test_if_the_owner_dies_signal_fails_at_once_with_its_error_and_so_does_leaving(make_app, queue, monkeypatch):
     app = make_app()
     await app.__aenter__()
-    house = app._house
+    runtime = app._runtime
 
     async def mistake():
         raise ZeroDivisionError("a bug in dawdle")
 
-    house._work.create_task(mistake())
-    await asyncio.wait([house._owner])
+    runtime._work.create_task(mistake())
+    await asyncio.wait([runtime._owner])
     with pytest.raises(ZeroDivisionError):
         await app.signal(Placed())
     with pytest.raises(ZeroDivisionError):

@@ -102,7 +102,7 @@ async def test_waiting_events_hold_a_quarter_of_the_slots_for_one_handler_and_ha
     for name in "abcd":
         registry.on_event(Placed, name=name, concurrency=1)(takes(clock, 50, []))
     async with running(concurrency=16, grace=0) as app:
-        limits = app._house._parts.limits
+        limits = app._runtime._components.limits
         await app.signal_many([Placed(number) for number in range(100)])
         most = Counter()
         for _ in range(60):
@@ -225,10 +225,10 @@ async def test_a_wait_that_is_cut_off_at_the_end_of_the_grace_leaves_no_trace(ma
         for number in range(3):
             await app.signal(Placed(number), direct=True)
         await clock.advance(1)
-        for hand in app._house._parts.hands:
-            hand.interrupt()
+        for message in app._runtime._components.in_flight:
+            message.interrupt()
         await clock.advance(0)
-        assert app._house._parts.limits.waiting == 0
+        assert app._runtime._components.limits.waiting == 0
         assert app.health().in_hand == 0
         assert len(queue.messages()) == 3
         await clock.advance(0)

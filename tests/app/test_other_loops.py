@@ -196,7 +196,7 @@ async def test_a_thread_ends_the_grace_of_a_leaving(registry):
     await started.wait()
     leaving = asyncio.create_task(app.__aexit__(None, None, None))
     await asyncio.sleep(0.01)
-    timer = threading.Timer(0.1, app.hurry)
+    timer = threading.Timer(0.1, app.end_grace)
     timer.start()
     await asyncio.wait_for(leaving, SOON)
     assert len(queue.messages()) == 1

@@ -144,7 +144,7 @@ async def test_an_app_that_dies_raises_from_run(worker):
         async def lifespan(app):
             async def die():
                 raise ZeroDivisionError("a bug in dawdle")
-            asyncio.get_running_loop().call_later(0.05, lambda: app._house._work.create_task(die()))
+            asyncio.get_running_loop().call_later(0.05, lambda: app._runtime._work.create_task(die()))
             yield
 
         dawdle.Dawdle(queue, lifespan=lifespan).run()

@@ -173,7 +173,7 @@ async def test_nothing_is_stored_early_for_a_message_that_is_lost(running, regis
     async with running(queue) as app:
         await app.signal(Placed())
         await clock.advance(0.75)
-        (hand,) = app._house._parts.hands
-        hand.lose()
+        (message,) = app._runtime._components.in_flight
+        message.lose_lease()
         await clock.advance(3)
         assert queue.sent == 1

@@ -36,12 +36,10 @@ async def test_a_def_handler_runs_in_a_thread_and_the_loop_goes_on(registry):
     async with Dawdle(registry=registry) as app:
         await app.signal(Placed())
         await until(lambda: where)
-        assert app.handlers_that_run() == [
-            f"{__name__}.test_a_def_handler_runs_in_a_thread_and_the_loop_goes_on.blocks"
-        ]
+        assert app.running_handlers() == [f"{__name__}.test_a_def_handler_runs_in_a_thread_and_the_loop_goes_on.blocks"]
         release.set()
         await app.idle()
-        assert app.handlers_that_run() == []
+        assert app.running_handlers() == []
     assert where == [(False, 1)]
 
 
@@ -102,10 +100,10 @@ async def test_at_the_end_of_the_grace_a_thread_is_left_and_its_message_is_visib
     async with app:
         await app.signal(Placed())
         await until(lambda: started)
-    assert app.handlers_that_run() == ["hung"]
+    assert app.running_handlers() == ["hung"]
     assert len(queue._ready) == 1
     release.set()
-    await until(lambda: not app.handlers_that_run())
+    await until(lambda: not app.running_handlers())
 
 
 async def test_as_many_threads_run_as_the_app_has_slots(registry):

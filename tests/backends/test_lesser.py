@@ -8,7 +8,7 @@ import pytest
 from tests.backends.lesser import LESSER, Lesser
 
 from dawdle import Context, Dawdle, Registry, Reject, Retry
-from dawdle._flow.carrier import Carrier
+from dawdle._flow.processor import Processor
 from dawdle.abc import Outgoing
 from dawdle.errors import ConfigurationError
 from dawdle.testing.contract import BackendContract
@@ -197,7 +197,7 @@ async def test_an_app_does_not_start_where_no_message_could_wait(clock, second):
 async def test_a_mistake_of_ours_delays_a_message_and_neither_loses_it_nor_runs_hot(
     app, registry, lesser, clock, monkeypatch
 ):
-    decided, work, done = [], Carrier._work, []
+    decided, work, done = [], Processor._work, []
 
     async def mistaken(self, *arguments):
         decided.append(clock.monotonic())
@@ -205,7 +205,7 @@ async def test_a_mistake_of_ours_delays_a_message_and_neither_loses_it_nor_runs_
             raise AssertionError("a mistake")
         return await work(self, *arguments)
 
-    monkeypatch.setattr(Carrier, "_work", mistaken)
+    monkeypatch.setattr(Processor, "_work", mistaken)
 
     @registry.on_event(Placed, name="handler")
     async def handler(event: Placed) -> None:

@@ -112,9 +112,9 @@ class Node:
     @property
     def waiting(self) -> list[int]:
         """How many events wait in memory for each handler with a limit."""
-        house = self.app._house
-        assert house is not None, "it was entered"
-        return [limit.waiting for limit in house._parts.limits._limits.values()]
+        runtime = self.app._runtime
+        assert runtime is not None, "it was entered"
+        return [limit.waiting for limit in runtime._components.limits._limits.values()]
 
 
 class Backlog:

@@ -126,7 +126,7 @@ class Stage:
         return Counter((self.folder / "notes").read_text().split("\n")[:-1])
 
     def log(self) -> list[str]:
-        """Return the lines that dawdle logged, here and in workers: `WARNING:dawdle._flow.keeper:…`."""
+        """Return the lines that dawdle logged, here and in workers: `WARNING:dawdle._flow.lease_renewer:…`."""
         return (self.folder / "log").read_text().split("\n")
 
     def drained(self, figures: Figures, *urls: str, patience: float = 5.0) -> None:

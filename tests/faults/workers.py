@@ -66,26 +66,26 @@ class Audited(dawdle.Dawdle):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        house = self._house
+        runtime = self._runtime
         try:
             await super().__aexit__(kind, error, trace)
         finally:
             Audited._entered_here -= 1
-        assert house is not None, "it was entered"
+        assert runtime is not None, "it was entered"
         end = time.monotonic() + 2
-        while (leaves := self._left(house)) and time.monotonic() < end:
+        while (leaves := self._left(runtime)) and time.monotonic() < end:
             await asyncio.sleep(0.02)
         self.leaves = leaves
 
-    def _left(self, house: Any) -> dict[str, str]:
+    def _left(self, runtime: Any) -> dict[str, str]:
         left: dict[str, str] = {}
         if Audited._entered_here == 0:
             now = _held()
             left = {name: f"{had} → {now[name]}" for name, had in Audited._before.items() if now[name] > had}
-        if house._parts.hands.free_slots != house._parts.hands.total:
-            left["slots"] = f"{house._parts.hands.free_slots} of {house._parts.hands.total}"
-        if len(house._parts.hands):
-            left["in hand"] = f"{len(house._parts.hands)}"
+        if runtime._components.in_flight.free_slots != runtime._components.in_flight.total:
+            left["slots"] = f"{runtime._components.in_flight.free_slots} of {runtime._components.in_flight.total}"
+        if len(runtime._components.in_flight):
+            left["in hand"] = f"{len(runtime._components.in_flight)}"
         return left
 
 

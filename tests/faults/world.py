@@ -247,9 +247,9 @@ class World:
                 await self.clock.advance(LEAVING)
             elif task.exception() is not None:
                 self.tally.broken.append(f"leaving raised {task.exception()!r}")
-            house = app._house
-            assert house is not None, "it was entered"
-            slots, hands = house._parts.hands, len(house._parts.hands)
+            runtime = app._runtime
+            assert runtime is not None, "it was entered"
+            slots, hands = runtime._components.in_flight, len(runtime._components.in_flight)
             self.tally.must(
                 slots.free_slots == slots.total, f"{slots.free_slots} of {slots.total} slots are free at the end"
             )

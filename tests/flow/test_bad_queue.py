@@ -215,10 +215,10 @@ async def test_a_message_that_was_deleted_and_comes_again_is_deleted_without_bei
 
     async with app:
         queue.ack, remembers = forgets, queue.ack
-        app._house.queues["default"]._ack._carry = forgets
+        app._runtime.queues["default"]._ack._call = forgets
         await app.signal(Placed())
         await clock.advance(40)
-        app._house.queues["default"]._ack._carry = remembers
+        app._runtime.queues["default"]._ack._call = remembers
         await clock.advance(40)
         assert queue.messages() == []
     assert runs == [0.0]
@@ -237,7 +237,7 @@ async def test_a_message_is_kept_while_its_deletion_waits_for_an_answer(app, que
 
     async with app:
         await clock.advance(0)
-        app._house.queues["default"]._ack._carry = slow
+        app._runtime.queues["default"]._ack._call = slow
         await app.signal(Placed())
         await clock.advance(110)
         assert queue.messages() == []
@@ -287,7 +287,7 @@ async def test_a_copy_that_is_stored_is_not_stored_again_for_its_sibling_that_is
 
     async with app:
         await app.signal(Placed())
-        app._house.queues["default"]._send._carry = store_the_first
+        app._runtime.queues["default"]._send._call = store_the_first
         await clock.advance(100)
         assert queue.messages() == []
     assert sorted(runs) == [("good", 1, 0.0), ("one", 1, 0.0), ("one", 2, 10.0), ("two", 1, 0.0), ("two", 2, 20.0)]
@@ -596,7 +596,7 @@ async def test_a_queue_that_never_answers_does_not_hold_a_stop(app, queue, regis
     await app.__aenter__()
     await app.signal(Placed())
     queue.ack = never
-    app._house.queues["default"]._ack._carry = never
+    app._runtime.queues["default"]._ack._call = never
     await clock.advance(1)
     leaving = asyncio.create_task(app.__aexit__(None, None, None))
     await clock.advance(30)
@@ -694,15 +694,15 @@ async def test_of_two_receives_that_come_back_in_the_wrong_order_the_newer_recei
     async with app:
         await app.signal(Placed())
         await clock.advance(1)
-        home = app._house.queues["default"]
-        (hand,) = app._house._parts.hands
-        first = hand.delivery
+        home = app._runtime.queues["default"]
+        (message,) = app._runtime._components.in_flight
+        first = message.delivery
         newer = msgspec.structs.replace(first, receipt="newer", receive_count=3)
         older = msgspec.structs.replace(first, receipt="older", receive_count=2)
         for delivery in (newer, older):
-            assert app._house._parts.hands.take(home, delivery) is None
-        assert hand.receipt == "newer"
-        hand.receipt = first.receipt
+            assert app._runtime._components.in_flight.add(home, delivery) is None
+        assert message.receipt == "newer"
+        message.receipt = first.receipt
         await clock.advance(20)
     assert queue.messages() == []
 
@@ -782,4 +782,4 @@ async def test_a_backend_that_ignores_every_cancellation_does_not_hold_the_app(r
         with pytest.raises(SignalError):
             await signaling
     queue.enough = True
-    await asyncio.wait([app._house._owner, signaling])
+    await asyncio.wait([app._runtime._owner, signaling])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from dawdle._flow.batcher import FLIGHTS, Batcher
+from dawdle._flow.batcher import MAX_CALLS, Batcher
 from dawdle.errors import BackendError
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +62,7 @@ async def test_what_is_submitted_in_one_turn_leaves_in_one_batch(queue):
 
 
 async def test_what_waits_behind_a_call_that_hangs_leaves_without_a_full_batch(queue, monkeypatch):
-    monkeypatch.setattr("dawdle._flow.batcher.HANGS", 0.05)
+    monkeypatch.setattr("dawdle._flow.batcher.STALL_SECONDS", 0.05)
     hung = asyncio.Event()
 
     async def hangs_once(batch):
@@ -86,21 +86,21 @@ async def test_what_waits_behind_a_call_that_hangs_leaves_without_a_full_batch(q
 
 
 async def test_calls_that_hang_are_never_more_than_eight(queue, monkeypatch):
-    monkeypatch.setattr("dawdle._flow.batcher.HANGS", 0.01)
+    monkeypatch.setattr("dawdle._flow.batcher.STALL_SECONDS", 0.01)
     async with asyncio.TaskGroup() as group:
         batcher = batcher_of(group, queue)
         futures = []
-        for number in range(FLIGHTS + 5):
+        for number in range(MAX_CALLS + 5):
             futures.append(batcher.submit(number))
             await asyncio.sleep(0.04)
-        assert queue.flying == FLIGHTS
+        assert queue.flying == MAX_CALLS
         queue.gate.set()
         await asyncio.gather(*futures)
-    assert queue.most == FLIGHTS
+    assert queue.most == MAX_CALLS
 
 
 async def test_a_call_that_does_not_hang_is_waited_for(queue, monkeypatch):
-    monkeypatch.setattr("dawdle._flow.batcher.HANGS", 0.2)
+    monkeypatch.setattr("dawdle._flow.batcher.STALL_SECONDS", 0.2)
     async with asyncio.TaskGroup() as group:
         batcher = batcher_of(group, queue)
         futures = [batcher.submit("a")]
@@ -134,10 +134,10 @@ async def test_a_second_flight_starts_only_with_a_full_batch_and_never_more_than
         futures += [batcher.submit(number) for number in range(500)]
         for _ in range(5):
             await asyncio.sleep(0)
-        assert queue.flying == FLIGHTS
+        assert queue.flying == MAX_CALLS
         queue.gate.set()
         await asyncio.gather(*futures)
-    assert queue.most == FLIGHTS
+    assert queue.most == MAX_CALLS
     assert sum(len(batch) for batch in queue.batches) == 511
     assert max(len(batch) for batch in queue.batches) == 10
 

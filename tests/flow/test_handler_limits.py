@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from dawdle._flow.hand import Hand
 from dawdle._flow.handler_limits import HandlerLimits
-from dawdle._rules.handler import Handler, Options
-from dawdle._rules.outcome import Crowded, Interrupted
+from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._handlers.handler import Handler, Options
+from dawdle._rules.outcome import AtLimit, Interrupted
 from dawdle.abc import Delivery
 
 pytestmark = pytest.mark.anyio
@@ -19,9 +19,9 @@ def limits(clock):
 
 
 @pytest.fixture
-def hand(clock):
+def message(clock):
     queue = object()  # a limit asks no queue for anything
-    return lambda delivery=None: Hand(queue, delivery, clock)
+    return lambda delivery=None: InFlightMessage(queue, delivery, clock)
 
 
 def handler(name="slow", concurrency=1):
@@ -30,8 +30,8 @@ def handler(name="slow", concurrency=1):
     return Handler(handle, name, (), Options(concurrency=concurrency), takes_context=False, is_async=True)
 
 
-def entering(limit, hand):
-    return asyncio.create_task(limit.enter("slow", hand, None))
+def entering(limit, message):
+    return asyncio.create_task(limit.enter("slow", message, None))
 
 
 async def test_a_handler_without_concurrency_has_no_limit(limits):
@@ -39,10 +39,10 @@ async def test_a_handler_without_concurrency_has_no_limit(limits):
     assert limits.of(handler()) is limits.of(handler())
 
 
-async def test_they_run_in_the_order_in_which_they_came(limits, hand, clock):
+async def test_they_run_in_the_order_in_which_they_came(limits, message, clock):
     limit = limits.of(handler())
-    first = await limit.enter("slow", hand(), None)
-    waiting = [entering(limit, hand()) for _ in range(3)]
+    first = await limit.enter("slow", message(), None)
+    waiting = [entering(limit, message()) for _ in range(3)]
     await clock.advance(5)
     for task in waiting:
         assert not task.done()
@@ -53,37 +53,37 @@ async def test_they_run_in_the_order_in_which_they_came(limits, hand, clock):
     assert limit.waiting == 0
 
 
-async def test_a_place_that_is_given_up_in_the_step_in_which_it_is_granted_goes_to_the_next(limits, hand, clock):
+async def test_a_place_that_is_given_up_in_the_step_in_which_it_is_granted_goes_to_the_next(limits, message, clock):
     limit = limits.of(handler())
-    began = await limit.enter("slow", hand(), None)
-    hands = [hand() for _ in range(3)]
-    tasks = [entering(limit, each) for each in hands]
+    began = await limit.enter("slow", message(), None)
+    messages = [message() for _ in range(3)]
+    tasks = [entering(limit, each) for each in messages]
     await clock.advance(1)
     limit.leave(began)
-    hands[0].interrupt()
-    hands[1].interrupt()
+    messages[0].interrupt()
+    messages[1].interrupt()
     assert await tasks[0] == Interrupted()
     assert await tasks[1] == Interrupted()
     assert await tasks[2] == clock.monotonic()
     assert limit.waiting == 0
 
 
-async def test_a_place_is_not_granted_to_one_that_was_cancelled_before(limits, hand, clock):
+async def test_a_place_is_not_granted_to_one_that_was_cancelled_before(limits, message, clock):
     limit = limits.of(handler())
-    began = await limit.enter("slow", hand(), None)
-    hands = [hand(), hand()]
-    tasks = [entering(limit, each) for each in hands]
+    began = await limit.enter("slow", message(), None)
+    messages = [message(), message()]
+    tasks = [entering(limit, each) for each in messages]
     await clock.advance(1)
-    hands[0].interrupt()
+    messages[0].interrupt()
     limit.leave(began)
     assert await tasks[0] == Interrupted()
     assert isinstance(await tasks[1], float)
 
 
-async def test_a_cancellation_that_is_not_ours_gets_out_and_takes_no_place_along(limits, hand, clock):
+async def test_a_cancellation_that_is_not_ours_gets_out_and_takes_no_place_along(limits, message, clock):
     limit = limits.of(handler())
-    await limit.enter("slow", hand(), None)
-    task = entering(limit, hand())
+    await limit.enter("slow", message(), None)
+    task = entering(limit, message())
     await clock.advance(1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -91,35 +91,35 @@ async def test_a_cancellation_that_is_not_ours_gets_out_and_takes_no_place_along
     assert limit.waiting == 0
 
 
-async def test_what_is_to_stop_neither_runs_nor_waits_nor_counts(limits, hand, clock):
+async def test_what_is_to_stop_neither_runs_nor_waits_nor_counts(limits, message, clock):
     limit = limits.of(handler())
-    stopped = hand()
+    stopped = message()
     stopped.interrupt()
     assert await limit.enter("slow", stopped, None) == Interrupted()
-    assert isinstance(await limit.enter("slow", hand(), None), float)
+    assert isinstance(await limit.enter("slow", message(), None), float)
 
 
-async def test_a_stop_gives_back_messages_and_lets_direct_events_wait(limits, hand, clock):
+async def test_a_stop_gives_back_messages_and_lets_direct_events_wait(limits, message, clock):
     limit = limits.of(handler())
-    began = await limit.enter("slow", hand(), None)
-    message = entering(limit, hand(Delivery("receipt", "key", b"{}")))
-    direct = entering(limit, hand())
+    began = await limit.enter("slow", message(), None)
+    received = entering(limit, message(Delivery("receipt", "key", b"{}")))
+    direct = entering(limit, message())
     await clock.advance(1)
-    limits.give_back()
-    assert await message == Interrupted()
+    limits.interrupt_waiting()
+    assert await received == Interrupted()
     limit.leave(began)
     assert await direct == clock.monotonic()
 
 
-async def test_all_handlers_together_let_no_more_wait_than_half_of_the_slots(limits, hand, clock):
+async def test_all_handlers_together_let_no_more_wait_than_half_of_the_slots(limits, message, clock):
     tasks = []
     for name in "abcd":
         limit = limits.of(handler(name))
-        tasks += [entering(limit, hand()) for _ in range(10)]
+        tasks += [entering(limit, message()) for _ in range(10)]
     await clock.advance(0)
     came = [task.result() for task in tasks if task.done()]
     assert limits.waiting == 8
-    assert len([each for each in came if isinstance(each, Crowded)]) == 40 - 4 - 8
+    assert len([each for each in came if isinstance(each, AtLimit)]) == 40 - 4 - 8
     left = [task for task in tasks if not task.done()]
     assert len(left) == 8
     for task in left:

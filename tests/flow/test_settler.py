@@ -8,11 +8,12 @@ from tests.rules.model.steps import Protocol
 from tests.rules.model.world import Hand as ModelHand
 from tests.rules.model.world import Truth, Unsent
 
-from dawdle._flow.hand import Hand
-from dawdle._flow.ledger import Ledger
+from dawdle._flow.hook_calls import HookCaller
+from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._flow.settled_cache import SettledCache
 from dawdle._flow.settler import Settler
-from dawdle._flow.watch import Watch
-from dawdle._rules.settlement import Ack, Copy, Forward, Release
+from dawdle._rules.copies import Copy
+from dawdle._rules.settlement import Ack, Forward, Release
 from dawdle.abc import Delivery, Limits
 from dawdle.errors import BackendError
 
@@ -22,17 +23,17 @@ pytestmark = pytest.mark.anyio
 class Queue:
     """Answers as the test says, and notes what it was asked, and when it had answered."""
 
-    name, place = "default", ""
+    name, role = "default", ""
     limits = Limits(max_batch=10, max_body=1024, max_batch_bytes=1024, can_release_later=True)
 
     def __init__(self, *, stored=(), lost=False):
-        self.home = self
+        self.main_queue = self
         self.dead = self
         self.notes = []
         self._stored = dict(stored)
         self._lost = lost
 
-    async def send(self, outgoing, *, as_is):
+    async def send(self, outgoing, *, unsigned):
         self.notes.append(f"send {outgoing.body.decode()}")
         for _ in range(len(self._stored)):
             await asyncio.sleep(0)
@@ -49,22 +50,22 @@ class Queue:
         self.notes.append(f"release {seconds:g}")
 
 
-def hand_of(queue, clock):
+def message_of(queue, clock):
     delivery = Delivery(receipt="r", key="k", body=b"", receive_count=1, stored_at=None, received_at=None, group=None)
-    return Hand(queue, delivery, clock)
+    return InFlightMessage(queue, delivery, clock)
 
 
 async def settled(clock, settlement, **answers):
     queue = Queue(**answers)
-    hand, ledger = hand_of(queue, clock), Ledger(clock)
-    await Settler(clock=clock, watch=Watch(()), ledger=ledger).settle(hand, None, settlement)
-    recalled = ledger.recall(hand)
+    message, settled_cache = message_of(queue, clock), SettledCache(clock)
+    await Settler(clock=clock, hooks=HookCaller(()), settled_cache=settled_cache).settle(message, None, settlement)
+    recalled = settled_cache.recall(message)
     return queue.notes, None if recalled is None else recalled[1]
 
 
-def last_of(hand):
+def last_of(message):
     """What the model's worker ends with."""
-    return "ack" if hand.phase == "acks" else f"release {hand.wait:g}"
+    return "ack" if message.phase == "acks" else f"release {message.wait:g}"
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -80,7 +81,7 @@ async def test_copies_are_all_asked_for_and_all_answered_before_the_message_is_l
     for kinds, answers in product(product(["retry", "dead"], repeat=number), product([True, False], repeat=number)):
         copies = tuple(Copy(body=body, delay=0.0, why=why) for body, why in zip(bodies, kinds, strict=True))
         stored = dict(zip(bodies, answers, strict=True))
-        (*sends, last), recalled = await settled(clock, Forward(copies, otherwise=7), stored=stored)
+        (*sends, last), recalled = await settled(clock, Forward(copies, release_after=7), stored=stored)
         assert sorted(sends) == sorted(f"{what} {body.decode()}" for what in ("send", "answer to") for body in bodies)
         in_doubt = tuple(Unsent(body, Truth(), 0.0, is_letter=False) for body, known in stored.items() if not known)
         sent = Protocol().begins(ModelHand("sends", wait=7))._replace(doubtful=in_doubt)
@@ -90,4 +91,4 @@ async def test_copies_are_all_asked_for_and_all_answered_before_the_message_is_l
             assert recalled == Ack()
         else:
             assert [copy.body for copy in recalled.copies] == [copy.body for copy in known.unsent]
-            assert recalled.otherwise == known.wait
+            assert recalled.release_after == known.wait

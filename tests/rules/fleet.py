@@ -163,7 +163,7 @@ class Fleet:
     def _arrive(self, node: Node, message: Message) -> None:
         limit = node.limit
         spare = self._slots // 2 - limit.waiting
-        match limit.arrive(self.now, counted=message.counted, spare=spare, roll=self.random.random()):
+        match limit.arrive(self.now, counted=message.counted, spare=spare, random=self.random.random()):
             case Starts():
                 self._start(node, message)
             case Waits():

@@ -11,29 +11,31 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from dawdle import ConfigurationError, DeadLetter, MessagePack, Registry, Retry
-from dawdle._rules.choice import choose
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._handlers.letter_filter import read_filter
+from dawdle._handlers.letter_types import LetterTypes
+from dawdle._rules.admission import Run
 from dawdle._rules.dead_letter import (
-    ROUNDED,
+    ROUNDING_SECONDS,
     Redriven,
     Refused,
     lineage_of,
     read_letter,
     redriven,
     seconds_dead,
-    written,
+    when_written,
 )
-from dawdle._rules.envelope import ERROR_BYTES, clip, moment, open_envelope, rewrite, seconds, write
-from dawdle._rules.kinds import Kinds
+from dawdle._rules.dead_lettering import UNDECODABLE, undecodable, unreadable
+from dawdle._rules.envelope import ERROR_BYTES, clip, open_envelope, rewrite, to_epoch, to_rfc3339, write
 from dawdle._rules.outcome import Failed, Rejected
-from dawdle._rules.roster import Roster
+from dawdle._rules.settlement import Forward, Result, settle
 from dawdle._rules.signing import Signer
-from dawdle._rules.verdict import UNDECODABLE, Forward, Result, Run, settle, undecodable, unreadable
 from dawdle.abc import Delivery
-from tests.rules.test_verdict import (
+from tests.rules.test_settlement import (
     CODECS,
+    LOOKUP,
     NOW,
     OWN,
-    ROSTER,
     Placed,
     attributes,
     body_of,
@@ -44,15 +46,15 @@ from tests.rules.test_verdict import (
     terms_of,
     texts,
 )
-from tests.rules.test_verdict import admitted as admit_body
-from tests.rules.test_verdict import judged as judge_body
+from tests.rules.test_settlement import admitted as admit_body
+from tests.rules.test_settlement import judged as judge_body
 
 LARGEST = 1_048_576
 
 
-def read(body, *, roster=ROSTER, stored_at=NOW, types=(), codecs=CODECS, keys=None):
+def read(body, *, lookup=LOOKUP, stored_at=NOW, types=(), codecs=CODECS, keys=None):
     delivery = Delivery("receipt", "k-1", body, stored_at=stored_at)
-    return read_letter(delivery, "default", Kinds(roster, types), codecs, Signer(keys), largest=LARGEST)
+    return read_letter(delivery, "default", LetterTypes(lookup, types), codecs, Signer(keys), largest=LARGEST)
 
 
 def letters_of(verdict):
@@ -82,11 +84,11 @@ def test_redriven_it_runs_at_once_for_just_the_handler_that_failed_at_attempt_on
     for copy in letters_of(judge_body(body_of(given_attributes), results)):
         message = redriven(read(copy.body))
         assert isinstance(message, Redriven)
-        assert not message.raw
+        assert not message.unsigned
         again = open_envelope(message.body)
         assert (again.attempt, again.owed, again.error, again.dead) == (1, copy.handler, None, None)
-        roster = roster_of(copy.handler)
-        verdict = admit_body(message.body, roster=roster)
+        lookup = roster_of(copy.handler)
+        verdict = admit_body(message.body, lookup=lookup)
         assert isinstance(verdict, Run)
         assert [handler.name for handler in verdict.handlers] == [copy.handler]
 
@@ -120,7 +122,7 @@ def test_what_nobody_knows_survives_death_and_redrive_to_the_byte(given_attribut
 def test_what_was_no_event_is_redriven_as_the_bytes_that_came(body, reason, key):
     (copy,) = undecodable(body, key, reason, NOW, terms_of()).copies
     found = read(copy.body)
-    assert redriven(found) == Redriven(body, raw=True)
+    assert redriven(found) == Redriven(body, unsigned=True)
     assert (found.letter.event_id, found.letter.event_type, found.letter.error) == (key, UNDECODABLE, clip(reason))
     assert (found.letter.event, found.letter.handler, found.letter.signaled_at) == (None, None, None)
 
@@ -137,7 +139,7 @@ def test_half_a_message_is_not_redriven(length):
 def test_an_event_that_only_has_the_name_of_what_is_none_is_an_event():
     body = body_of({"data_base64": "Z2FyYmFnZQ=="}, UNDECODABLE)
     message = redriven(read(body))
-    assert (message.body, message.raw) == (body, False)
+    assert (message.body, message.unsigned) == (body, False)
 
 
 # What SQS moved
@@ -162,7 +164,7 @@ def test_what_sqs_moved_goes_on_where_it_was_and_nothing_counts_against_it(given
     found = read(body, stored_at=stored_at)
     message = redriven(found)
     gone = {"dawdletrial", "dawdlesince", "dawdlecrowded", "dawdledelay", "dawdledue"}
-    assert not message.raw
+    assert not message.unsigned
     assert {n: raw for n, raw in raws(message.body).items() if n not in gone} == {
         n: raw for n, raw in raws(body).items() if n not in gone
     }
@@ -171,14 +173,14 @@ def test_what_sqs_moved_goes_on_where_it_was_and_nothing_counts_against_it(given
     if before.due is not None:
         assert after.due == before.due
     elif before.delay_ms is not None:
-        assert abs(seconds(after.due) - stored_at - int(before.delay_ms) / 1000) <= 0.0011, "it does not wait anew"
+        assert abs(to_epoch(after.due) - stored_at - int(before.delay_ms) / 1000) <= 0.0011, "it does not wait anew"
     else:
         assert after.due is None
 
 
 def test_what_sqs_moved_and_has_nothing_to_lose_is_the_very_bytes():
     body = b' {"type":"Placed", "specversion":"1.0","id":"e","source":"s" , "data": {"text" : "x"}} '
-    assert redriven(read(body)) == Redriven(body, raw=False)
+    assert redriven(read(body)) == Redriven(body, unsigned=False)
 
 
 @pytest.mark.parametrize("body", [b"", b"garbage", b"\xff\x00", b'{"hello": "world"}', b"[" * 100_000])
@@ -186,14 +188,14 @@ def test_what_sqs_moved_and_is_no_event_is_read_and_redriven_as_it_is(body):
     found = read(body)
     assert found.letter.error.startswith(("redriven by SQS; not a CloudEvent 1.0", "redriven by SQS; it is nested too"))
     assert (found.letter.event_id, found.letter.event_type) == ("k-1", UNDECODABLE)
-    assert redriven(found) == Redriven(body, raw=True)
+    assert redriven(found) == Redriven(body, unsigned=True)
 
 
 # What cannot be decoded
 
 
 def dead_body(kind="Placed", **more):
-    return body_of({"dawdledead": moment(NOW), "dawdleerror": "x", "dawdleowed": "a", **more}, kind)
+    return body_of({"dawdledead": to_rfc3339(NOW), "dawdleerror": "x", "dawdleowed": "a", **more}, kind)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +209,7 @@ def dead_body(kind="Placed", **more):
 def test_an_event_that_this_node_cannot_decode_is_none_and_no_error(body):
     found = read(body)
     assert (found.letter.event, found.letter.error, found.letter.handler) == (None, "x", "a")
-    assert not redriven(found).raw
+    assert not redriven(found).unsigned
 
 
 def test_an_attribute_that_no_float_can_hold_hides_no_letter():
@@ -221,14 +223,14 @@ def test_two_types_under_one_name_hide_no_letter():
     for _ in range(2):
         kind = msgspec.defstruct("Twice", [("text", str)], module=f"m{_}")
         registry.on_event(kind, name=f"h{_}")(lambda event: None)
-    assert read(dead_body("Twice", data={"text": "x"}), roster=Roster(registry)).letter.event is None
+    assert read(dead_body("Twice", data={"text": "x"}), lookup=AppHandlers(registry)).letter.event is None
 
 
 def test_a_type_that_the_caller_names_is_decoded_without_a_handler():
-    nobody = Roster(Registry())
+    nobody = AppHandlers(Registry())
     body = dead_body(data={"text": "x"})
-    assert read(body, roster=nobody).letter.event is None
-    assert read(body, roster=nobody, types=(Placed,)).letter.event == Placed("x")
+    assert read(body, lookup=nobody).letter.event is None
+    assert read(body, lookup=nobody, types=(Placed,)).letter.event == Placed("x")
 
 
 def test_another_codec_is_read():
@@ -267,7 +269,7 @@ def test_what_is_not_signed_with_a_known_key_is_no_event_and_goes_back_as_it_is(
         found = read(body, keys=KEYS)
         assert (found.letter.event, found.letter.handler, found.letter.event_type) == (None, None, UNDECODABLE)
         assert "sign" in found.letter.error
-        assert redriven(found) == Redriven(body, raw=True)
+        assert redriven(found) == Redriven(body, unsigned=True)
 
 
 # When it came
@@ -276,7 +278,7 @@ def test_what_is_not_signed_with_a_known_key_is_no_event_and_goes_back_as_it_is(
 @given(st.integers(-(10**9), 10**9).map(lambda ms: ms / 1000), st.booleans())
 def test_a_letter_of_an_earlier_time_was_there_and_one_of_a_second_later_was_not(after, marked):
     body = dead_body() if marked else body_of({})
-    said = written(read(body, stored_at=NOW + after), NOW)
+    said = when_written(read(body, stored_at=NOW + after), NOW)
     if after >= 1:
         assert said == "after"
     elif after < 0 and marked:
@@ -286,7 +288,7 @@ def test_a_letter_of_an_earlier_time_was_there_and_one_of_a_second_later_was_not
 
 
 def test_where_the_queue_has_no_clock_nothing_is_sure():
-    assert written(read(dead_body(), stored_at=None), NOW) == "unsure"
+    assert when_written(read(dead_body(), stored_at=None), NOW) == "unsure"
 
 
 def test_what_fails_once_more_has_the_lineage_of_what_was_redriven():
@@ -316,11 +318,11 @@ class Unheard(msgspec.Struct):
     text: str = ""
 
 
-def chosen(body, *types, roster=ROSTER, stored_at=NOW, now=NOW, **options):
+def chosen(body, *types, lookup=LOOKUP, stored_at=NOW, now=NOW, **options):
     options = {"handler": None, "older_than": None, "where": None, **options}
-    choice = choose("redrive()", types, roster, **options)
+    choice = read_filter("redrive()", types, lookup, **options)
     found = read_letter(
-        Delivery("r", "k", body, stored_at=stored_at), "default", choice.kinds, CODECS, Signer(None), largest=LARGEST
+        Delivery("r", "k", body, stored_at=stored_at), "default", choice.types, CODECS, Signer(None), largest=LARGEST
     )
     return choice.answer(found, None, now) == "taken"
 
@@ -358,7 +360,7 @@ def test_a_letter_is_chosen_by_its_handler_under_the_name_it_has_or_had():
 @given(st.floats(0, 1e6), st.floats(0, 1e6))
 def test_a_letter_is_chosen_by_its_age(age, older_than):
     assume(abs(age - older_than) > 0.002)
-    body = rewrite(dead_body(), {"dawdledead": moment(NOW - age)})
+    body = rewrite(dead_body(), {"dawdledead": to_rfc3339(NOW - age)})
     assert chosen(body, older_than=older_than) == (age > older_than)
     assert chosen(body, older_than=timedelta(seconds=older_than)) == (age > older_than)
     assert chosen(body_of({}), stored_at=NOW - age, older_than=older_than) == (age > older_than), "as SQS stored it"
@@ -367,7 +369,9 @@ def test_a_letter_is_chosen_by_its_age(age, older_than):
 def test_a_letter_of_no_known_age_is_chosen_by_no_age():
     assert not chosen(body_of({}), stored_at=None, older_than=0)
     assert chosen(body_of({}), stored_at=None)
-    assert chosen(dead_body(dawdledead=moment(NOW + 5)), older_than=0), "a clock that is behind makes nobody younger"
+    assert chosen(dead_body(dawdledead=to_rfc3339(NOW + 5)), older_than=0), (
+        "a clock that is behind makes nobody younger"
+    )
 
 
 def test_a_letter_is_chosen_by_what_the_caller_says_of_it_and_all_must_agree():
@@ -426,7 +430,7 @@ forged = st.sampled_from(["x\n2026-01-01 CRITICAL root: hacked \x1b[31m\u2028\u2
 
 @given(st.dictionaries(st.sampled_from(["id", "type", "dawdleowed", "dawdleerror"]), strangers_text | forged))
 def test_what_a_letter_shows_of_a_stranger_is_printable_and_cut(attributes):
-    for dead in ({}, {"dawdledead": moment(NOW)}):
+    for dead in ({}, {"dawdledead": to_rfc3339(NOW)}):
         body = write({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", **dead, **attributes})
         found = read(body)
         for told in (repr(found), repr(found.letter)):
@@ -439,10 +443,10 @@ def test_what_a_letter_shows_of_a_stranger_is_printable_and_cut(attributes):
 
 @given(st.floats(0, 10**9), st.floats(0, 10**9))
 def test_a_letter_that_says_it_is_given_up_after_it_was_stored_was_so_when_it_was_stored(ahead, later):
-    body = rewrite(dead_body(), {"dawdledead": moment(NOW + ahead)})
+    body = rewrite(dead_body(), {"dawdledead": to_rfc3339(NOW + ahead)})
     found = read(body, stored_at=NOW)
-    assert NOW <= seconds(found.letter.dead_at) <= NOW + ROUNDED + 0.001
-    assert later - ROUNDED - 0.001 <= seconds_dead(found, NOW + later) <= later + 0.001
+    assert NOW <= to_epoch(found.letter.dead_at) <= NOW + ROUNDING_SECONDS + 0.001
+    assert later - ROUNDING_SECONDS - 0.001 <= seconds_dead(found, NOW + later) <= later + 0.001
 
 
 @given(st.integers(0, 20), st.booleans())
@@ -452,7 +456,15 @@ def test_a_letter_without_room_has_its_data_packed_and_is_redriven_as_it_came(ro
     body = write({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "tenant": "t", **data})
     terms = msgspec.structs.replace(terms_of(), max_body=len(body) + room)
     result = Result("a", Retry(max_attempts=3), Failed("ValueError: no"))
-    verdict = settle(body, open_envelope(body), [result], now=NOW, terms=terms, roll=lambda: 0.5)
+    verdict = settle(
+        body,
+        open_envelope(body),
+        [result],
+        attempt=open_envelope(body).attempt,
+        now=NOW,
+        terms=terms,
+        random=lambda: 0.5,
+    )
     (copy,) = verdict.copies
     assert copy.is_letter
     assert len(copy.body) < len(body)
@@ -480,7 +492,7 @@ def test_a_letter_that_only_says_that_it_is_packed_is_no_event_and_is_redriven_a
     body = write({**STRANGERS, "dawdledead": "2026-01-01T00:00:00Z", **forged})
     found = read(body)
     assert found.letter.event is None
-    assert redriven(found) == Redriven(body, raw=True)
+    assert redriven(found) == Redriven(body, unsigned=True)
 
 
 def test_where_is_asked_of_events_alone_if_the_call_names_classes_alone():
@@ -511,7 +523,7 @@ def test_a_message_that_says_it_is_packed_and_is_no_letter_is_read_as_it_stands(
     body = write({**STRANGERS, "data_base64": base64.b64encode(b'{"text":"x"}').decode()})
     found = read(body)
     assert found.letter.event == Placed("x")
-    assert redriven(found) == Redriven(body, raw=False)
+    assert redriven(found) == Redriven(body, unsigned=False)
 
 
 @pytest.mark.parametrize("room", [5000, 60, 0])
@@ -521,7 +533,15 @@ def test_what_a_stranger_calls_packed_is_in_no_letter_as_if_it_were(room):
     terms = msgspec.structs.replace(terms_of(), max_body=len(body) + room)
     for retry in (Retry(max_attempts=1), Retry(max_attempts=5)):
         results = [Result("a", retry, Failed("ValueError: no"))]
-        (copy,) = settle(body, open_envelope(body), results, now=NOW, terms=terms, roll=lambda: 0.5).copies
+        (copy,) = settle(
+            body,
+            open_envelope(body),
+            results,
+            attempt=open_envelope(body).attempt,
+            now=NOW,
+            terms=terms,
+            random=lambda: 0.5,
+        ).copies
         found = read(copy.body)
         if copy.is_letter:
             assert base64.b64decode(json.loads(found.body)["data_base64"]) == base64.b64decode(bomb)

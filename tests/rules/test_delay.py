@@ -8,11 +8,13 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from dawdle._rules.delay import LONGEST, delay_of, due_of, hop, reach, remaining, to_ms
-from dawdle._rules.envelope import moment, open_envelope, rewrite, seconds
-from dawdle._rules.registry import Registry
-from dawdle._rules.roster import Roster
-from dawdle._rules.verdict import Forward, Release, Run, Terms, admit
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._handlers.registry import Registry
+from dawdle._rules.admission import Run, admit
+from dawdle._rules.delay import MAX_SECONDS, delay_of, due_of, hop, max_hop_of, remaining, to_ms
+from dawdle._rules.envelope import open_envelope, rewrite, to_epoch, to_rfc3339
+from dawdle._rules.settlement import Forward, Release
+from dawdle._rules.terms import Terms
 from dawdle.errors import ConfigurationError
 
 FINE = 2e-6
@@ -32,14 +34,14 @@ class Reminder(msgspec.Struct):
 def roster_of_one():
     registry = Registry()
     registry.on_event(Reminder, name="remind")(lambda event: None)
-    return Roster(registry)
+    return AppHandlers(registry)
 
 
-ROSTER = roster_of_one()
+LOOKUP = roster_of_one()
 
 
-def terms_with(reach):
-    return Terms(reach=reach, keeps_dead=True, shared=True, unclaimed=60.0, max_body=1_048_576)
+def terms_with(max_hop):
+    return Terms(max_hop=max_hop, has_dead_letters=True, shared=True, unclaimed=60.0, max_body=1_048_576)
 
 
 def first_copy(delay):
@@ -53,9 +55,9 @@ def first_copy(delay):
 class VirtualQueue:
     """A queue whose clock moves only while a message waits or is held. It keeps one message."""
 
-    def __init__(self, now, reach, *, whole_dates, whole_delays, lag):
+    def __init__(self, now, max_hop, *, whole_dates, whole_delays, lag):
         self.now = now
-        self.reach = reach
+        self.reach = max_hop
         self.whole_dates = whole_dates
         self.whole_delays = whole_delays
         self.lag = lag
@@ -87,12 +89,12 @@ def fired_after(queue, delay, held=0.0):
         verdict = admit(
             queue.body,
             open_envelope(queue.body),
-            ROSTER,
+            LOOKUP,
             {"application/json": None},
             stored_at=queue.stored_at,
             now=told + held,
             terms=terms_with(queue.reach),
-            roll=lambda: 0.5,
+            random=lambda: 0.5,
         )
         queue.now = now + held
         match verdict:
@@ -114,42 +116,42 @@ def fired_after(queue, delay, held=0.0):
 @pytest.mark.slow
 @given(
     delay=delays,
-    reach=reaches,
+    max_hop=reaches,
     start=starts,
     whole_dates=st.booleans(),
     whole_delays=st.booleans(),
     lag=st.floats(0, 9),
 )
-@example(delay=86400, reach=900, start=START + 0.999, whole_dates=True, whole_delays=True, lag=0.0)
+@example(delay=86400, max_hop=900, start=START + 0.999, whole_dates=True, whole_delays=True, lag=0.0)
 def test_a_delay_of_any_length_never_fires_early_however_long_each_hop_takes(
-    delay, reach, start, whole_dates, whole_delays, lag
+    delay, max_hop, start, whole_dates, whole_delays, lag
 ):
-    assume(delay / reach < 5000)
-    queue = VirtualQueue(start, reach, whole_dates=whole_dates, whole_delays=whole_delays, lag=lag)
+    assume(delay / max_hop < 5000)
+    queue = VirtualQueue(start, max_hop, whole_dates=whole_dates, whole_delays=whole_delays, lag=lag)
     assert fired_after(queue, delay) >= -FINE
 
 
 @pytest.mark.slow
-@given(delay=delays, reach=reaches, start=starts, whole_dates=st.booleans(), whole_delays=st.booleans())
-@example(delay=86400, reach=900, start=START + 0.999, whole_dates=True, whole_delays=True)
-@example(delay=0.0011, reach=900, start=START + 0.999, whole_dates=True, whole_delays=True)
+@given(delay=delays, max_hop=reaches, start=starts, whole_dates=st.booleans(), whole_delays=st.booleans())
+@example(delay=86400, max_hop=900, start=START + 0.999, whole_dates=True, whole_delays=True)
+@example(delay=0.0011, max_hop=900, start=START + 0.999, whole_dates=True, whole_delays=True)
 def test_a_delay_fires_at_most_two_seconds_late_on_a_queue_that_tells_and_counts_whole_seconds(
-    delay, reach, start, whole_dates, whole_delays
+    delay, max_hop, start, whole_dates, whole_delays
 ):
-    assume(delay / reach < 5000)
-    queue = VirtualQueue(start, reach, whole_dates=whole_dates, whole_delays=whole_delays, lag=0.0)
+    assume(delay / max_hop < 5000)
+    queue = VirtualQueue(start, max_hop, whole_dates=whole_dates, whole_delays=whole_delays, lag=0.0)
     late = fired_after(queue, delay)
     assert late <= 2.0 + 0.002
     if not whole_dates and not whole_delays:
         assert late <= 0.002
     if whole_delays or not whole_dates:
-        assert queue.hops <= ceil(delay / reach) + 3
+        assert queue.hops <= ceil(delay / max_hop) + 3
 
 
-@given(delay=delays, reach=reaches, held=st.floats(0, 30))
-def test_the_time_that_a_node_holds_a_message_counts_towards_its_delay(delay, reach, held):
-    assume(delay / reach < 1000)
-    queue = VirtualQueue(START, reach, whole_dates=False, whole_delays=False, lag=0.0)
+@given(delay=delays, max_hop=reaches, held=st.floats(0, 30))
+def test_the_time_that_a_node_holds_a_message_counts_towards_its_delay(delay, max_hop, held):
+    assume(delay / max_hop < 1000)
+    queue = VirtualQueue(START, max_hop, whole_dates=False, whole_delays=False, lag=0.0)
     late = fired_after(queue, delay, held)
     assert -FINE <= late <= held + 0.002
 
@@ -161,7 +163,7 @@ def test_a_queue_that_cannot_delay_gives_the_message_back_until_it_is_due(delay,
     assert queue.hops == 1
 
 
-@given(st.floats(0, LONGEST))
+@given(st.floats(0, MAX_SECONDS))
 def test_milliseconds_are_rounded_up_and_by_less_than_one(duration):
     ms = to_ms(duration)
     assert duration * 1000 - 0.001 - duration * 1e-9 <= ms < duration * 1000 + 1 + duration * 1e-9
@@ -201,13 +203,13 @@ def test_what_remains_is_never_negative_and_ends_when_it_is_due(due, left):
 
 @given(st.floats(0, 10**8), st.floats(60, 14 * 86400), st.floats(0, 10**9))
 def test_a_hop_stays_within_what_the_queue_takes_and_half_of_its_retention(max_delay, retention, wanted):
-    step = hop(wanted, reach(max_delay, retention))
+    step = hop(wanted, max_hop_of(max_delay, retention))
     assert step <= max_delay
     assert step <= retention / 2
     assert step == wanted or wanted > step
 
 
-@given(st.floats(0, LONGEST))
+@given(st.floats(0, MAX_SECONDS))
 def test_a_delay_means_the_same_in_seconds_as_a_timedelta_and_as_a_point_in_time(duration):
     assert delay_of(duration, None, START) == duration
     span = timedelta(seconds=duration)
@@ -230,7 +232,9 @@ def test_a_point_in_the_past_is_now_and_no_delay_at_all_is_none():
     assert delay_of(None, None, START) == 0
 
 
-@pytest.mark.parametrize("delay", [-1, -0.001, nan, inf, -inf, LONGEST * 1.01, timedelta(seconds=-1), timedelta.max])
+@pytest.mark.parametrize(
+    "delay", [-1, -0.001, nan, inf, -inf, MAX_SECONDS * 1.01, timedelta(seconds=-1), timedelta.max]
+)
 def test_a_delay_that_is_negative_endless_or_not_a_number_is_refused(delay):
     with pytest.raises(ConfigurationError, match="delay is 0 to 31,557,600,000 seconds"):
         delay_of(delay, None, START)
@@ -266,13 +270,13 @@ def test_a_delay_and_a_point_in_time_at_once_are_refused():
 
 @given(st.floats(0, 250_000_000_000))
 def test_a_moment_read_back_is_never_early_and_less_than_two_milliseconds_late(epoch):
-    body = rewrite(first_copy(0), {"dawdledue": moment(epoch)})
-    back = seconds(open_envelope(body).due)
+    body = rewrite(first_copy(0), {"dawdledue": to_rfc3339(epoch)})
+    back = to_epoch(open_envelope(body).due)
     grain = epoch * 1e-15
     assert epoch - FINE - grain <= back <= epoch + 0.0011 + grain
 
 
 @given(st.floats(0, 4_000_000_000))
 def test_a_moment_that_is_written_again_does_not_move(epoch):
-    once = rewrite(first_copy(0), {"dawdledue": moment(epoch)})
-    assert moment(seconds(open_envelope(once).due)) == moment(epoch)
+    once = rewrite(first_copy(0), {"dawdledue": to_rfc3339(epoch)})
+    assert to_rfc3339(to_epoch(open_envelope(once).due)) == to_rfc3339(epoch)

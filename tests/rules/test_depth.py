@@ -9,13 +9,13 @@ import pydantic
 import pytest
 
 from dawdle import JSON, MessagePack
-from dawdle._rules.bounds import DEEPEST
+from dawdle._rules.body_limits import MAX_DEPTH
 from dawdle._rules.codec import open_event, seal
 from dawdle._rules.envelope import open_envelope
 from dawdle.errors import EventError
 
 CODECS = {codec.content_type: codec for codec in (JSON(), MessagePack())}
-IN_DATA = DEEPEST - 2
+IN_DATA = MAX_DEPTH - 2
 """Levels that a field of an event may have: the envelope is one, and the event another."""
 
 
@@ -104,16 +104,16 @@ def test_the_deepest_event_comes_back(kind, nested, codec):
 @pytest.mark.parametrize("nested", [lists, mappings])
 @pytest.mark.parametrize("kind", KINDS)
 def test_json_one_level_deeper_is_refused_where_it_is_signaled(kind, nested):
-    with pytest.raises(EventError, match=f"{DEEPEST + 1} objects and arrays, and {DEEPEST} is the most"):
+    with pytest.raises(EventError, match=f"{MAX_DEPTH + 1} objects and arrays, and {MAX_DEPTH} is the most"):
         sealed(kind(value=nested(IN_DATA + 1)), JSON())
 
 
 @pytest.mark.parametrize("kind", [Chain, ModelChain])
 def test_a_chain_of_events_counts_as_what_it_is(kind):
-    event = chained(kind, DEEPEST - 1)
+    event = chained(kind, MAX_DEPTH - 1)
     assert there_and_back(event, JSON()) == event
     with pytest.raises(EventError):
-        sealed(chained(kind, DEEPEST), JSON())
+        sealed(chained(kind, MAX_DEPTH), JSON())
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)

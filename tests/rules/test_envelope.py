@@ -16,10 +16,10 @@ from dawdle._rules.envelope import (
     check_headers,
     clip,
     headers_of,
-    moment,
     open_envelope,
     rewrite,
-    seconds,
+    to_epoch,
+    to_rfc3339,
     write,
 )
 from dawdle.errors import ConfigurationError, EventError
@@ -206,8 +206,8 @@ def test_data_that_is_nested_without_end_is_no_crash(depth):
 @given(times, st.integers(-23 * 60, 23 * 60))
 def test_a_timestamp_means_the_same_whatever_its_offset_and_utc_without_one(time, minutes):
     offset = timezone(timedelta(minutes=minutes))
-    assert seconds(time) == seconds(time.replace(tzinfo=UTC))
-    assert seconds(time.replace(tzinfo=UTC).astimezone(offset)) == pytest.approx(seconds(time), abs=1e-3)
+    assert to_epoch(time) == to_epoch(time.replace(tzinfo=UTC))
+    assert to_epoch(time.replace(tzinfo=UTC).astimezone(offset)) == pytest.approx(to_epoch(time), abs=1e-3)
     assert aware(time).tzinfo is UTC
 
 
@@ -294,17 +294,17 @@ def test_control_characters_do_not_travel_in_an_error(code):
 
 @pytest.mark.parametrize("epoch", [1e300, 1.7e308, 10.0**15])
 def test_a_moment_beyond_what_a_timestamp_can_name_is_the_last_one(epoch):
-    assert moment(epoch) == "9999-12-31T23:59:59.000Z"
+    assert to_rfc3339(epoch) == "9999-12-31T23:59:59.000Z"
 
 
-@pytest.mark.parametrize("epoch", [-1e300, seconds(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))])
+@pytest.mark.parametrize("epoch", [-1e300, to_epoch(datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14))))])
 def test_a_moment_before_what_a_timestamp_can_name_is_the_first_one(epoch):
-    assert moment(epoch) == "0001-01-01T00:00:00.000Z"
+    assert to_rfc3339(epoch) == "0001-01-01T00:00:00.000Z"
 
 
 @given(times)
 def test_a_moment_is_a_timestamp_that_can_be_read_in_every_year(time):
-    written = msgspec.convert(moment(seconds(time)), datetime)
+    written = msgspec.convert(to_rfc3339(to_epoch(time)), datetime)
     assert timedelta(microseconds=-50) <= written - aware(time) <= timedelta(milliseconds=2)  # as fine as a float is
 
 

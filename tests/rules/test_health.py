@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from dawdle._rules.health import FORGOTTEN, OVERDUE, FailingCalls, Health, health_of
+from dawdle._rules.health import FORGET_SECONDS, OVERDUE_SECONDS, FailingCalls, Health, health_of
 
 FAILING = FailingCalls(
-    queue="default", call="send", kind="unavailable", failures=2, first=OVERDUE, latest=0.0, error="no route"
+    queue="default", call="send", kind="unavailable", failures=2, first=OVERDUE_SECONDS, latest=0.0, error="no route"
 )
 
 
@@ -24,8 +24,8 @@ def test_what_somebody_must_mend_is_unhealthy_at_once(kind):
 
 @pytest.mark.parametrize("kind", ["unavailable", "throttled", "refused"])
 def test_what_may_pass_is_unhealthy_when_it_has_failed_for_a_minute(kind):
-    assert judged(kind=kind, first=OVERDUE - 1).healthy
-    assert not judged(kind=kind, first=OVERDUE).healthy
+    assert judged(kind=kind, first=OVERDUE_SECONDS - 1).healthy
+    assert not judged(kind=kind, first=OVERDUE_SECONDS).healthy
 
 
 def test_one_failure_that_may_pass_does_not_last_because_nobody_asks_again():
@@ -34,8 +34,8 @@ def test_one_failure_that_may_pass_does_not_last_because_nobody_asks_again():
 
 def test_what_no_call_has_confirmed_for_five_minutes_is_not_held_against_the_app():
     for kind in ("denied", "unavailable"):
-        assert not judged(kind=kind, first=FORGOTTEN + 100, latest=FORGOTTEN - 1).healthy
-        assert judged(kind=kind, first=FORGOTTEN + 100, latest=FORGOTTEN).healthy
+        assert not judged(kind=kind, first=FORGET_SECONDS + 100, latest=FORGET_SECONDS - 1).healthy
+        assert judged(kind=kind, first=FORGET_SECONDS + 100, latest=FORGET_SECONDS).healthy
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dawdle._handlers.letter_types import LetterTypes
+from dawdle._rules.admission import Run
+from dawdle._rules.compression import compress
 from dawdle._rules.dead_letter import read_letter, redriven
+from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import open_envelope, write
 from dawdle._rules.intake import MAX_WRAPPERS, Incomplete, Opened, Unreadable, open_message
-from dawdle._rules.kinds import Kinds
-from dawdle._rules.packing import pack
+from dawdle._rules.settlement import Forward
 from dawdle._rules.signing import Signer
-from dawdle._rules.verdict import Forward, Run, undecodable, unreadable
 from dawdle.abc import Delivery
-from tests.rules.test_verdict import CODECS, NOW, ROSTER, attributes, body_of, judged, results, terms_of, texts
-from tests.rules.test_verdict import admitted as admit_body
+from tests.rules.test_settlement import CODECS, LOOKUP, NOW, attributes, body_of, judged, results, terms_of, texts
+from tests.rules.test_settlement import admitted as admit_body
 
 KEYS, OTHER_KEYS = {"k": "k" * 32}, {"o": "o" * 32}
 LIVING = attributes.map(lambda given_: {name: each for name, each in given_.items() if name != "dawdledead"})
@@ -31,7 +33,7 @@ def wrap(body, reason="x", **terms):
 
 def by_redrive(body):
     return redriven(
-        read_letter(Delivery("r", "k", body), "default", Kinds(ROSTER), CODECS, Signer(None), largest=1_048_576)
+        read_letter(Delivery("r", "k", body), "default", LetterTypes(LOOKUP), CODECS, Signer(None), largest=1_048_576)
     )
 
 
@@ -70,7 +72,7 @@ def test_a_letter_whose_data_was_packed_is_unpacked():
 
 
 def test_packed_data_that_no_queue_ever_took_is_not_unpacked():
-    letter = pack(body_of({"data": {"text": "x" * 200_000}}), {"dawdledead": "2025-06-15T15:06:40Z"})
+    letter = compress(body_of({"data": {"text": "x" * 200_000}}), {"dawdledead": "2025-06-15T15:06:40Z"})
     assert len(letter) < 10_000
     found = opened(letter, max_body=100_000)
     assert isinstance(found, Unreadable)

@@ -151,8 +151,8 @@ def test_what_was_held_for_too_long_is_told_once_and_not_kept():
     leases.hold("a", 0.0)
     leases.hold("b", 25.0)
     assert leases.due(35.0) == ["a", "b"]
-    assert leases.over() == []
+    assert leases.expired() == []
     assert leases.due(55.0) == ["b"]
-    assert leases.over() == ["a"]
-    assert leases.over() == []
+    assert leases.expired() == ["a"]
+    assert leases.expired() == []
     assert len(leases) == 1

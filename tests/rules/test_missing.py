@@ -6,17 +6,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dawdle import JSON, Registry, Retry
-from dawdle._rules.envelope import moment, open_envelope, rewrite, write
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._rules.admission import MISSING_GRACE_SECONDS, Run, admit
+from dawdle._rules.copies import copies_for_missing
+from dawdle._rules.envelope import open_envelope, rewrite, to_rfc3339, write
 from dawdle._rules.outcome import Done, Failed, Interrupted
-from dawdle._rules.roster import Roster
-from dawdle._rules.settlement import Terms
-from dawdle._rules.verdict import LONGEST_MISSING, Ack, Forward, Release, Result, Run, admit, copies_for, settle
+from dawdle._rules.settlement import Ack, Forward, Release, Result, settle
+from dawdle._rules.terms import Terms
 from dawdle.errors import ConfigurationError
 from dawdle.events import MAX_HANDLERS, declaration_of, event
 
 NOW = 1_750_000_000.0
 NAMES = ("mail", "crm", "stats")
-TERMS = Terms(reach=900.0, keeps_dead=True, shared=True, unclaimed=86400.0, max_body=1_048_576)
+TERMS = Terms(max_hop=900.0, has_dead_letters=True, shared=True, unclaimed=86400.0, max_body=1_048_576)
 IN_MEMORY = msgspec.structs.replace(TERMS, shared=False)
 
 
@@ -34,7 +36,7 @@ def roster_of(*names, kind=Placed, **options):
     registry = Registry()
     for name in names:
         registry.on_event(kind, name=name, **options)(lambda event: None)
-    return Roster(registry)
+    return AppHandlers(registry)
 
 
 def body_of(**attributes):
@@ -44,17 +46,27 @@ def body_of(**attributes):
     )
 
 
-def admitted(roster, body, terms=TERMS, now=NOW):
+def admitted(lookup, body, terms=TERMS, now=NOW):
     return admit(
-        body, open_envelope(body), roster, {"application/json": JSON()}, stored_at=NOW - 10, now=now, terms=terms,
-        roll=lambda: 0.0,
+        body, open_envelope(body), lookup, {"application/json": JSON()}, stored_at=NOW - 10, now=now, terms=terms,
+        random=lambda: 0.0,
     )  # fmt: skip
 
 
 def settled(body, outcomes, missing, terms=TERMS, **options):
     results = [Result(name, Retry(), outcome) for name, outcome in outcomes.items()]
     envelope = open_envelope(body)
-    return settle(body, envelope, results, now=NOW, terms=terms, roll=lambda: 0.0, missing=missing, **options)
+    return settle(
+        body,
+        envelope,
+        results,
+        attempt=envelope.attempt,
+        now=NOW,
+        terms=terms,
+        random=lambda: 0.0,
+        missing=missing,
+        **options,
+    )
 
 
 def owed(forward):
@@ -128,17 +140,18 @@ def test_a_type_that_may_be_dropped_is_not_dropped_for_those_that_it_names():
 
 
 def test_in_memory_no_other_node_can_have_them():
-    assert copies_for(body_of(), NAMES, NOW, IN_MEMORY) == ()
+    assert copies_for_missing(body_of(), NAMES, NOW, IN_MEMORY) == ()
     assert settled(body_of(), {"mail": Done()}, ("crm",), IN_MEMORY) == Ack()
     run = admitted(roster_of("mail"), body_of(), IN_MEMORY)
     assert run.missing == ("crm", "stats"), "so that it can be told"
 
 
 @pytest.mark.parametrize(
-    ("age", "why"), [(None, "missing"), (LONGEST_MISSING - 1, "missing"), (LONGEST_MISSING + 1, "unclaimed")]
+    ("age", "why"),
+    [(None, "missing"), (MISSING_GRACE_SECONDS - 1, "missing"), (MISSING_GRACE_SECONDS + 1, "unclaimed")],
 )
 def test_that_this_node_lacks_a_handler_that_is_named_is_told_only_when_it_takes_long(age, why):
-    since = {} if age is None else {"dawdlesince": moment(NOW - age)}
+    since = {} if age is None else {"dawdlesince": to_rfc3339(NOW - age)}
     (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
     assert (copy.why, copy.handler, open_envelope(copy.body).owed) == (why, "crm", "crm")
     (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="unnamed")).copies
@@ -148,12 +161,12 @@ def test_that_this_node_lacks_a_handler_that_is_named_is_told_only_when_it_takes
 def test_a_copy_for_a_named_handler_is_offered_often_enough_to_find_one_node_of_three():
     age, times = 0.0, 0
     while age < 600:
-        since = {"dawdlesince": moment(NOW - age)}
+        since = {"dawdlesince": to_rfc3339(NOW - age)}
         (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
         age, times = age + copy.delay, times + 1
     assert times >= 30, "of three nodes two miss it as often for one copy in 100,000"
     while age < 86_300:
-        since = {"dawdlesince": moment(NOW - age)}
+        since = {"dawdlesince": to_rfc3339(NOW - age)}
         (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
         age, times = age + copy.delay, times + 1
     assert times <= 200, "and a day without its node costs no more than that"
@@ -166,12 +179,12 @@ def test_a_direct_event_that_is_done_here_owes_what_is_missing():
 
 def test_the_handlers_that_come_and_go_change_what_is_missing():
     registry = Registry()
-    roster = Roster(registry)
-    assert roster.missing(Placed) == NAMES
+    lookup = AppHandlers(registry)
+    assert lookup.missing_for(Placed) == NAMES
     registry.on_event(Placed, name="crm")(lambda event: None)
-    assert roster.missing(Placed) == ("mail", "stats")
+    assert lookup.missing_for(Placed) == ("mail", "stats")
     registry.remove("crm")
-    assert roster.missing(Placed) == NAMES
+    assert lookup.missing_for(Placed) == NAMES
 
 
 # What handlers= takes
@@ -200,5 +213,5 @@ def test_more_names_than_a_message_should_make_copies_are_refused():
 
 
 def test_a_copy_is_the_event_and_nothing_of_how_it_waited():
-    (copy,) = copies_for(body_of(tenant="x"), ("crm",), NOW, TERMS)
+    (copy,) = copies_for_missing(body_of(tenant="x"), ("crm",), NOW, TERMS)
     assert copy.body == rewrite(body_of(tenant="x"), {"dawdleowed": "crm", "dawdledelay": None})

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dawdle import Reject, RetryLater
-from dawdle._rules.outcome import Failed, Later, Rejected, outcome_of, told
+from dawdle._rules.outcome import Failed, Postponed, Rejected, error_text, outcome_of
 
 LEAVES = st.sampled_from([ValueError("no"), Reject("closed"), RetryLater(3), RetryLater(7), SystemExit(1)])
 ERRORS = st.recursive(
@@ -25,7 +25,7 @@ def test_any_reject_is_final_only_later_is_later_and_else_it_has_failed(error):
     if any(isinstance(leaf, Reject) for leaf in leaves):
         assert isinstance(outcome, Rejected)
     elif all(isinstance(leaf, RetryLater) for leaf in leaves):
-        assert outcome == Later(max(leaf.seconds for leaf in leaves))
+        assert outcome == Postponed(max(leaf.seconds for leaf in leaves))
     else:
         assert isinstance(outcome, Failed)
 
@@ -57,7 +57,7 @@ def test_a_message_that_cannot_be_shown_is_told_as_that(raised):
             raise raised
 
     expected = f"(its message cannot be shown: {raised.__name__})"
-    assert told(Unspeakable()).endswith(f"Unspeakable: {expected}")
+    assert error_text(Unspeakable()).endswith(f"Unspeakable: {expected}")
 
 
 @pytest.mark.parametrize("seconds", ["soon", -1, float("nan"), float("inf"), True, None, 10**400, b"x"], ids=str)

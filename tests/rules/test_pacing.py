@@ -20,7 +20,7 @@ from dawdle._rules.pacing import (
 )
 from tests.rules.fleet import Fleet
 
-rolls = st.floats(0, 1, exclude_max=True)
+chances = st.floats(0, 1, exclude_max=True)
 steps = st.floats(1e-6, 1e6)
 counted = st.none() | st.floats(0, 2147)
 
@@ -28,13 +28,13 @@ counted = st.none() | st.floats(0, 2147)
 # The line
 
 
-@given(st.floats(-1e6, 1e9), st.floats(0, 1e9), steps, st.integers(0, 1000), st.floats(0, 100), counted, rolls)
+@given(st.floats(-1e6, 1e9), st.floats(0, 1e9), steps, st.integers(0, 1000), st.floats(0, 100), counted, chances)
 def test_an_event_comes_back_in_the_second_half_of_the_line_and_never_later_than_sqs_allows(
-    end, now, step, waiting, room, counted, roll
+    end, now, step, waiting, room, counted, random
 ):
     line = Line()
     line.end = end
-    place = line.place(now, step=step, starts=False, waiting=waiting, room=room, counted=counted, roll=roll)
+    place = line.place(now, step=step, starts=False, waiting=waiting, room=room, counted=counted, random=random)
     if isinstance(place, Waits):
         assert waiting < room
         assert counted is not None or end - now <= MAX_LINE_SECONDS
@@ -47,12 +47,12 @@ def test_an_event_comes_back_in_the_second_half_of_the_line_and_never_later_than
     assert place.step == step
 
 
-@given(st.lists(st.tuples(st.floats(0, 5), steps, rolls)))
+@given(st.lists(st.tuples(st.floats(0, 5), steps, chances)))
 def test_each_new_event_lengthens_the_line_by_its_step_and_time_alone_shortens_it(events):
     line, now, end = Line(), 0.0, 0.0
-    for pause, step, roll in events:
+    for pause, step, random in events:
         now += pause
-        line.place(now, step=step, starts=False, waiting=0, room=0, counted=None, roll=roll)
+        line.place(now, step=step, starts=False, waiting=0, room=0, counted=None, random=random)
         end = max(end, now) + step
         assert line.end == pytest.approx(end)
 
@@ -61,7 +61,7 @@ def test_each_new_event_lengthens_the_line_by_its_step_and_time_alone_shortens_i
 def test_a_copy_that_comes_back_for_nothing_puts_the_line_right_by_what_is_known_by_then(first, step, left):
     line = Line()
     line.end = left
-    line.place(0.0, step=step, starts=False, waiting=0, room=0, counted=first, roll=0.5)
+    line.place(0.0, step=step, starts=False, waiting=0, room=0, counted=first, random=0.5)
     assert line.end == pytest.approx(max(0.0, left + 1.1 * step - first), abs=1e-6)
 
 
@@ -69,7 +69,7 @@ def test_a_copy_that_comes_back_for_nothing_puts_the_line_right_by_what_is_known
 def test_a_copy_that_finds_room_leaves_the_line_as_it_is(step, counted, starts):
     line = Line()
     line.end = 500.0
-    place = line.place(0.0, step=step, starts=starts, waiting=2, room=3, counted=counted, roll=0.5)
+    place = line.place(0.0, step=step, starts=starts, waiting=2, room=3, counted=counted, random=0.5)
     assert place == (Starts() if starts else Waits())
     assert line.end == 500.0
 
@@ -77,7 +77,7 @@ def test_a_copy_that_finds_room_leaves_the_line_as_it_is(step, counted, starts):
 def test_a_new_event_does_not_take_the_room_of_those_who_were_sent_away_before_it():
     line = Line()
     line.end = MAX_LINE_SECONDS + 1
-    ask = {"step": 1.0, "starts": False, "waiting": 0, "room": 10, "roll": 0.0}
+    ask = {"step": 1.0, "starts": False, "waiting": 0, "room": 10, "random": 0.0}
     assert isinstance(line.place(0.0, counted=None, **ask), ComesBack)
     assert line.place(0.0, counted=1.0, **ask) == Waits()
 
@@ -119,7 +119,7 @@ def test_no_more_wait_than_a_quarter_of_the_slots_and_two_for_each_run_where_the
 
 
 actions = st.lists(
-    st.tuples(st.sampled_from(["new", "back", "end", "leave"]), st.floats(0, 30), rolls), min_size=1, max_size=200
+    st.tuples(st.sampled_from(["new", "back", "end", "leave"]), st.floats(0, 30), chances), min_size=1, max_size=200
 )
 
 
@@ -127,7 +127,7 @@ actions = st.lists(
 def test_no_slot_is_idle_while_an_event_waits_and_no_more_run_or_wait_than_may(actions, limit, slots, spare):
     pace, now = ConcurrencyLimit(limit, slots), 0.0
     runs: list[float] = []
-    for what, seconds, roll in actions:
+    for what, seconds, random in actions:
         now += seconds
         if what == "end" and runs:
             pace.finish(runs.pop(0), now)
@@ -137,7 +137,7 @@ def test_no_slot_is_idle_while_an_event_waits_and_no_more_run_or_wait_than_may(a
             pace.withdraw()
         elif what in ("new", "back"):
             had = pace.waiting
-            place = pace.arrive(now, counted=None if what == "new" else 0.1, spare=spare - had, roll=roll)
+            place = pace.arrive(now, counted=None if what == "new" else 0.1, spare=spare - had, random=random)
             if isinstance(place, Starts):
                 runs.append(now)
             assert pace.waiting == had + isinstance(place, Waits)

@@ -6,30 +6,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dawdle import ConfigurationError, Registry
-from dawdle._rules.choice import choose
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._handlers.letter_filter import read_filter
 from dawdle._rules.dead_letter import read_letter, redriven
+from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import open_envelope, rewrite
-from dawdle._rules.roster import Roster
+from dawdle._rules.settlement import Forward
 from dawdle._rules.signing import Signer
-from dawdle._rules.verdict import Forward, undecodable, unreadable
 from dawdle.abc import Delivery
 from tests.rules.test_dead_letter import dead_body
-from tests.rules.test_verdict import CODECS, NOW, ROSTER, attributes, body_of, judged, results, terms_of
+from tests.rules.test_settlement import CODECS, LOOKUP, NOW, attributes, body_of, judged, results, terms_of
 
 MINE, OTHERS = "123456789012/orders", "123456789012/mails"
 
 
-def answer(body, *types, queue=MINE, origin=None, roster=ROSTER, keys=None, **options):
-    choice = choose("redrive()", types, roster, **options)
+def answer(body, *types, queue=MINE, origin=None, lookup=LOOKUP, keys=None, **options):
+    choice = read_filter("redrive()", types, lookup, **options)
     delivery = Delivery("r", "k", body, stored_at=NOW, origin=origin)
-    found = read_letter(delivery, "default", choice.kinds, CODECS, Signer(keys), largest=1_048_576)
+    found = read_letter(delivery, "default", choice.types, CODECS, Signer(keys), largest=1_048_576)
     return choice.answer(found, queue, NOW)
 
 
 def shown(body, *, queue=MINE, origin=None, keys=None, foreign=False):
-    choice = choose("dead_letters()", (), ROSTER, foreign=foreign)
+    choice = read_filter("dead_letters()", (), LOOKUP, foreign=foreign)
     delivery = Delivery("r", "k", body, stored_at=NOW, origin=origin)
-    return choice.shows(read_letter(delivery, "default", choice.kinds, CODECS, Signer(keys), largest=1_048_576), queue)
+    return choice.shows(read_letter(delivery, "default", choice.types, CODECS, Signer(keys), largest=1_048_576), queue)
 
 
 @given(attributes, results, st.sampled_from([MINE, None]))
@@ -47,7 +48,7 @@ def test_so_does_a_letter_for_which_no_handler_could_be_run(given_attributes, ga
         found = read_letter(
             Delivery("r", "k", letter.body),
             "default",
-            choose("", (), ROSTER).kinds,
+            read_filter("", (), LOOKUP).types,
             CODECS,
             Signer(None),
             largest=1_048_576,
@@ -89,14 +90,14 @@ def test_the_server_knows_better_than_a_mark_that_came_along():
 
 
 def test_what_no_mark_is_on_is_taken_where_its_type_is_known_or_it_is_named():
-    body, nobody = body_of({"data": {"text": "x"}, "dawdleowed": "a"}), Roster(Registry())
+    body, nobody = body_of({"data": {"text": "x"}, "dawdleowed": "a"}), AppHandlers(Registry())
     assert answer(body) == "taken"
-    assert answer(body, roster=nobody) == "of no known queue"
-    assert answer(body, object, roster=nobody) == "of no known queue"
-    assert answer(body, "Placed", roster=nobody) == "taken"
-    assert answer(body, handler="a", roster=nobody) == "taken"
-    assert answer(body, roster=nobody, foreign=True) == "taken"
-    assert answer(body, roster=nobody, where=lambda letter: 1 / 0) == "of no known queue"
+    assert answer(body, lookup=nobody) == "of no known queue"
+    assert answer(body, object, lookup=nobody) == "of no known queue"
+    assert answer(body, "Placed", lookup=nobody) == "taken"
+    assert answer(body, handler="a", lookup=nobody) == "taken"
+    assert answer(body, lookup=nobody, foreign=True) == "taken"
+    assert answer(body, lookup=nobody, where=lambda letter: 1 / 0) == "of no known queue"
     assert answer(b"garbage") == "of no known queue"
     assert answer(b"garbage", "dawdle.undecodable") == "taken"
     assert shown(body)
@@ -139,7 +140,7 @@ def test_foreign_is_yes_or_no():
 def test_a_letter_shows_where_it_came_from_and_its_redrive_does_not():
     body = dead_body(dawdlequeue=OTHERS, data={"text": "x"})
     found = read_letter(
-        Delivery("r", "k", body), "default", choose("", (), ROSTER).kinds, CODECS, Signer(None), largest=1_048_576
+        Delivery("r", "k", body), "default", read_filter("", (), LOOKUP).types, CODECS, Signer(None), largest=1_048_576
     )
     assert (found.letter.origin, found.letter.queue) == (OTHERS, "default")
     assert "dawdlequeue" not in msgspec.json.decode(redriven(found).body)

@@ -25,7 +25,7 @@ async def settled(server, *apps):
         quiet = 0
         while quiet < 3:
             await asyncio.sleep(0.001)
-            at_rest = not any(len(app._house._parts.hands) for app in apps)
+            at_rest = not any(len(app._runtime._components.in_flight) for app in apps)
             quiet = quiet + 1 if at_rest and server.queue("orders").polls >= len(apps) else 0
 
 
@@ -207,7 +207,7 @@ async def test_at_saturation_an_event_costs_at_most_a_third_of_a_request(sqs):
                 await asyncio.gather(*(signaler() for _ in range(100)))
                 while count < 4000:
                     await asyncio.sleep(0.01)
-                await app._house.queues["default"].flush()
+                await app._runtime.queues["default"].flush()
             total = sum(server.requests.values())
     assert count == 4000
     assert total / 4000 <= 0.35, server.requests

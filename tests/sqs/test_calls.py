@@ -190,13 +190,13 @@ async def test_a_low_redrive_policy_and_a_missing_one_are_warned_about(server, c
 
 
 async def test_no_delay_is_longer_than_half_of_what_the_queue_keeps(server):
-    from dawdle._rules.delay import reach
+    from dawdle._rules.delay import max_hop_of
 
     server.create_queue("short", dead_letter="dead", attributes={"MessageRetentionPeriod": "120"})
     async with SQS(server.queue_url("short")) as queue:
         await queue.prepare_receive()
         assert queue.limits.retention == 120
-        assert reach(queue.limits.max_delay, queue.limits.retention) == 60
+        assert max_hop_of(queue.limits.max_delay, queue.limits.retention) == 60
 
 
 async def test_a_group_makes_a_fair_queue(server, sqs):

@@ -8,7 +8,7 @@ import pytest
 from aiobotocore.session import get_session
 
 from dawdle import ConfigurationError, Context, Dawdle, Registry, Retry
-from dawdle._rules.envelope import moment, write
+from dawdle._rules.envelope import to_rfc3339, write
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
 from dawdle.testing.sqs import SQSServer
@@ -164,12 +164,12 @@ async def test_without_a_dead_letter_queue_the_error_says_how_to_get_one(server,
 
 
 async def test_one_letter_that_sqs_does_not_take_stops_no_other(server, sqs, clock, caplog):
-    marks = {"dawdledead": moment(clock.now()), "dawdleerror": "x"}
+    marks = {"dawdledead": to_rfc3339(clock.now()), "dawdleerror": "x"}
     frame = {"specversion": "1.0", "id": "e", "source": "s", **marks}
     good = write({**frame, "type": "Placed", "data": {"number": 7}})
     bad = write({**frame, "type": "dawdle.undecodable", "data_base64": b"\xff\x00"})
     async with Dawdle(sqs(), registry=Registry(), clock=clock, start_listener=False) as app:
-        queue = app._house.queues["default"]
+        queue = app._runtime.queues["default"]
         await queue.prepare_receive()
         await queue.dead.backend.send([Outgoing(bad), Outgoing(good), Outgoing(bad)])
         assert await passing(clock, app.redrive()) == 1

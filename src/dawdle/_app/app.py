@@ -10,25 +10,25 @@ from typing import Final, Self, Unpack, cast
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
-from dawdle._app.options import Headers, Lifespan, Settings
+from dawdle._app.settings import Headers, Settings
 from dawdle._app.signaling import Signaling, event_id_of, failing_for, require_group
 from dawdle._app.start_log import StartLog
 from dawdle._app.worker import work_until_signal
-from dawdle._flow.house import House
-from dawdle._flow.inside import inside
-from dawdle._flow.letters import Letters
-from dawdle._flow.parts import Plan
-from dawdle._flow.queue import Queue
-from dawdle._flow.watch import Watch
-from dawdle._rules.choice import Choice
+from dawdle._flow.dead_letter_scan import DeadLetterScan
+from dawdle._flow.handler_scope import current_scope
+from dawdle._flow.hook_calls import HookCaller
+from dawdle._flow.queue_client import QueueClient
+from dawdle._flow.runtime import Runtime
+from dawdle._flow.wiring import RuntimeConfig
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._handlers.letter_filter import LetterFilter
+from dawdle._handlers.registry import HandlerOptions, Registry
+from dawdle._handlers.type_names import require_named_apart
 from dawdle._rules.codec import JSON
 from dawdle._rules.envelope import open_envelope
 from dawdle._rules.health import Health
-from dawdle._rules.registry import HandlerOptions, Registry
 from dawdle._rules.retry import Retry
-from dawdle._rules.roster import Roster
 from dawdle._rules.signing import Signer
-from dawdle._rules.type_names import require_named_apart
 from dawdle.abc import Backend, Clock, Codec, SystemClock
 from dawdle.errors import ConfigurationError, shown, yes_or_no
 from dawdle.hooks import Hook
@@ -88,7 +88,7 @@ class Dawdle(DeadLetterCalls):
         headers: Headers | None = None,
         codec: Codec | None = None,
         hooks: Sequence[Hook] = (),
-        lifespan: Lifespan | None = None,
+        lifespan: Callable[["Dawdle"], AbstractAsyncContextManager[object]] | None = None,
         clock: Clock | None = None,
         signing_keys: Mapping[str, bytes | str] | None = None,
     ) -> None:
@@ -110,13 +110,15 @@ class Dawdle(DeadLetterCalls):
             lifespan=lifespan,
             signer=Signer(signing_keys),
         )
-        self._roster = Roster(self._settings.registry)
-        self._watch = Watch(hooks)
-        self._signaling = Signaling(self._settings, self._roster, self._watch)
-        self._start_log = StartLog(self._roster)
-        self._house: House | None = None
+        self._handlers = AppHandlers(self._settings.registry)
+        self._hooks = HookCaller(hooks)
+        self._signaling = Signaling(self._settings, self._handlers, self._hooks)
+        self._start_log = StartLog(self._handlers)
+        self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
-        self._open = False  # whether the house has queues and handlers to ask: not yet while its queue is being opened
+        self._open = (
+            False  # whether the runtime has queues and handlers to ask: not yet while its queue is being opened
+        )
 
     def __repr__(self) -> str:
         state = "not entered" if self._loop is None else "entered" if self._open else "being entered"
@@ -125,46 +127,46 @@ class Dawdle(DeadLetterCalls):
     async def __aenter__(self) -> Self:
         _loops.require_not_entered(self, self._loop)
         self._check_queues()
-        require_named_apart(self._roster.handlers)
+        require_named_apart(self._handlers.handlers)
         self._loop, self._open = asyncio.get_running_loop(), False
         self._start_log.entering()
         settings = self._settings
         try:
-            self._house = house = House(
-                Plan(
+            self._runtime = runtime = Runtime(
+                RuntimeConfig(
                     app=self,
                     backends={_DEFAULT: settings.backend},
                     clock=settings.clock,
                     codecs=settings.codecs,
-                    watch=self._watch,
-                    roster=self._roster,
+                    hooks=self._hooks,
+                    handlers=self._handlers,
                     retry=settings.retry,
                     timeout=settings.timeout,
                     concurrency=settings.concurrency,
                     unclaimed=settings.unclaimed,
                     signer=settings.signer,
-                    lifespan=self._live,
+                    lifespan=self._lifespan,
                 )
             )
-            await house.enter()
+            await runtime.enter()
         except BaseException:
             self._loop = None
             _loops.left(self)
             raise
         if settings.start_listener:
             self._start_log.listens()
-            await house.start_listener()
+            await runtime.start_listener()
         self._start_log.entered(settings.backend, _DEFAULT)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._house is None or self._loop is None:
+        if self._runtime is None or self._loop is None:
             raise ConfigurationError(f"{self!r} cannot be left")
         _loops.require_loop(self, self._loop)
         try:
-            await self._house.leave(self._settings.grace)
+            await self._runtime.leave(self._settings.grace)
         finally:
             self._loop = None
             _loops.left(self)
@@ -208,23 +210,23 @@ class Dawdle(DeadLetterCalls):
         and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
         Cancelled, the event may be stored.
         """
-        house, line = self._running(), self._queue(queue)
+        runtime, target = self._running(), self._queue(queue)
         seconds = self._signaling.delay(delay, at)
         yes_or_no(direct, "direct is")
         if direct and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
         event_id = event_id_of(id)
         require_group(group)
-        body = self._signaling.seal(event, event_id, line, seconds, headers)
-        if direct and house.accepts_direct:
-            handlers = self._roster.matching(type(event))
+        body = self._signaling.seal(event, event_id, target, seconds, headers)
+        if direct and runtime.accepts_direct:
+            handlers = self._handlers.handlers_for(type(event), target.name)
             if handlers:
                 with failing_for(event_id):
-                    await house.run_direct(line, handlers, open_envelope(body), body, event)
+                    await runtime.run_direct(target, handlers, open_envelope(body), body, event)
                 return event_id
-        await self._signaling.store(line, body, seconds, event, event_id, group)
+        await self._signaling.store(target, body, seconds, event, event_id, group)
         if self._start_log.waits_for_signal:
-            self._start_log.signaled(line)
+            self._start_log.signaled(target)
         return event_id
 
     async def signal_many(
@@ -243,10 +245,10 @@ class Dawdle(DeadLetterCalls):
         The options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
         before any is stored; `SignalError` says which events are stored, which are not, and which may or may not be.
         """
-        line, seconds = self._queue(queue), self._signaling.delay(delay, at)
-        ids = await self._signaling.store_all(line, events, seconds, headers, group)
+        target, seconds = self._queue(queue), self._signaling.delay(delay, at)
+        ids = await self._signaling.store_all(target, events, seconds, headers, group)
         if ids and self._start_log.waits_for_signal:
-            self._start_log.signaled(line)
+            self._start_log.signaled(target)
         return ids
 
     def register(self, handler: Callable[..., object], *types: type, **options: Unpack[HandlerOptions]) -> None:
@@ -254,37 +256,37 @@ class Dawdle(DeadLetterCalls):
 
         The options are those of `on_event`; without `types` they come from the first parameter's annotation.
         """
-        made = self._roster.register(handler, types, options)
+        made = self._handlers.register(handler, types, options)
         if self._loop is not None and made.options.queue is not None:
             self._queue(made.options.queue, anywhere=True)
 
     def unregister(self, handler: Callable[..., object]) -> None:
         """Take a handler from this app only, wherever it was registered. Raises `ConfigurationError` if it is none."""
-        self._roster.unregister(handler)
+        self._handlers.unregister(handler)
 
     def handler_count(self, kind: type | None = None) -> int:
         """Return how many handlers there are, or how many want events of a type."""
         if kind is not None and not isinstance(cast("object", kind), type):
             raise ConfigurationError(f"handler_count() takes an event class, not {shown(kind)}")
-        return len(self._roster.handlers if kind is None else self._roster.matching(kind))
+        return len(self._handlers.handlers if kind is None else self._handlers.handlers_for(kind))
 
     async def start_listener(self) -> None:
         """Begin to handle events; does nothing where that is so already."""
-        house = self._running()
+        runtime = self._running()
         self._start_log.listens()
-        await house.start_listener()
+        await runtime.start_listener()
 
     async def stop_listener(self) -> None:
         """Receive no more, and return when what is in flight is settled, after `grace` at the latest.
 
         Called by one of this app's own handlers it returns at once, since it would wait for its caller.
         """
-        house = self._running()
-        where = inside()
+        runtime = self._running()
+        where = current_scope()
         if where is not None and where.app is self:
-            house.begin_stop()
+            runtime.begin_stop()
         else:
-            await house.stop_listener(self._settings.grace)
+            await runtime.stop_listener(self._settings.grace)
 
     def health(self) -> Health:
         """Return how the app is at this moment; never raises, and makes no request.
@@ -294,11 +296,11 @@ class Dawdle(DeadLetterCalls):
         releases or lease renewals have failed for 60 s. It is healthy again with the first that succeeds, or when such
         a call has not been made for 5 minutes.
         """
-        if self._house is None or self._loop is None:
+        if self._runtime is None or self._loop is None:
             return Health(healthy=False, reasons=("the app is not entered",))
         if not self._open:
             return Health(healthy=False, reasons=(f"the app is being entered: {_OPENING}",))
-        return self._house.health()
+        return self._runtime.health()
 
     async def idle(self) -> None:
         """Return when nothing that is due is left to do.
@@ -312,20 +314,20 @@ class Dawdle(DeadLetterCalls):
         """Return when the app has died or been left."""
         await self._running().ended()
 
-    def hurry(self) -> None:
-        """End the grace of a leaving that is under way; from any thread."""
-        if self._house is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._house.hurry)
+    def end_grace(self) -> None:
+        """End the grace now, while the app is being left: cancel the handlers that still run. Safe from any thread."""
+        if self._runtime is not None and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._runtime.end_grace)
 
-    def handlers_that_run(self) -> list[str]:
-        """Return the names of the handlers that run now; after leaving, those that nothing could end."""
-        return [] if self._house is None or not self._open else self._house.handlers_that_run()
+    def running_handlers(self) -> list[str]:
+        """Return the names of the handlers that run now; after leaving, of those that ignore cancellation."""
+        return [] if self._runtime is None or not self._open else self._runtime.running_handlers()
 
-    def left_behind(self) -> list[str]:
-        """Return what still runs after leaving, since nothing could end it: handlers, and calls to a queue."""
-        return [] if self._house is None or not self._open else self._house.left_behind()
+    def unfinished(self) -> list[str]:
+        """Return what still runs after leaving: handlers that ignore cancellation, and calls to a queue."""
+        return [] if self._runtime is None or not self._open else self._runtime.unfinished()
 
-    def _live(self) -> AbstractAsyncContextManager[object]:
+    def _lifespan(self) -> AbstractAsyncContextManager[object]:
         """Return the context that the app lives in; asked for when the queue is open, in the task of the lifespan.
 
         From here on `dawdle.signal` means this app, in its lifespan also where others are entered beside it.
@@ -334,32 +336,32 @@ class Dawdle(DeadLetterCalls):
         _loops.entered(self)
         return self._settings.lifespan_of(self)
 
-    def _running(self, *, anywhere: bool = False) -> House:
+    def _running(self, *, anywhere: bool = False) -> Runtime:
         """Return what runs. Raises what keeps it from being used: also another event loop, unless told `anywhere`."""
-        house, loop = self._house, self._loop
-        if house is None or loop is None:
+        runtime, loop = self._runtime, self._loop
+        if runtime is None or loop is None:
             raise ConfigurationError(f"{self!r}: write `async with app:` around what uses it")
         if not self._open:
             raise ConfigurationError(f"{self!r}: {_OPENING}")
         if not anywhere:
             _loops.require_loop(self, loop)
-        if house.error is not None:
-            raise house.error
-        return house
+        if runtime.error is not None:
+            raise runtime.error
+        return runtime
 
-    def _queue(self, name: str | None, *, anywhere: bool = False) -> Queue:
+    def _queue(self, name: str | None, *, anywhere: bool = False) -> QueueClient:
         queues = self._running(anywhere=anywhere).queues
         name = _DEFAULT if name is None else name
         if not isinstance(cast("object", name), str) or name not in queues:
             raise ConfigurationError(f"there is no queue {shown(name)}; this app has {', '.join(queues)}")
         return queues[name]
 
-    def _letters(self, queue: str | None, choice: Choice, *, anywhere: bool = False) -> Letters:
-        given, line = self._settings, self._queue(queue, anywhere=anywhere)
-        return Letters(line, clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)
+    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> DeadLetterScan:
+        given, target = self._settings, self._queue(queue, anywhere=anywhere)
+        return DeadLetterScan(target, clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)
 
     def _check_queues(self) -> None:
-        for handler in self._roster.handlers:
+        for handler in self._handlers.handlers:
             if handler.options.queue not in {None, _DEFAULT}:
                 raise ConfigurationError(
                     f"handler {handler.name} runs on the queue {handler.options.queue!r}, and this app has {_DEFAULT}"

@@ -2,34 +2,32 @@
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
+from dawdle._app.app import Dawdle
 from dawdle._app.loops import apps_in, entries, lifespan_here, loop_here
-from dawdle._flow.inside import inside
+from dawdle._flow.handler_scope import current_scope
 from dawdle.errors import NoAppError
-
-if TYPE_CHECKING:
-    from dawdle._app.app import Dawdle
 
 __all__ = ["current", "signal", "signal_many"]
 
 
-def current() -> "Dawdle":
+def current() -> Dawdle:
     """Return the app that `dawdle.signal` means here.
 
     Inside a handler that is the app which runs it, and inside a lifespan the app whose it is; elsewhere the one that is
     entered in this event loop. Raises `NoAppError` when none is, or several are.
     """
-    where = inside()
+    where = current_scope()
     if where is not None:
         return cast("Dawdle", where.app)
     loop = loop_here()
     apps = [] if loop is None else apps_in(loop)
     if len(apps) == 1:
-        return apps[0]
+        return cast("Dawdle", apps[0])
     own = lifespan_here()
     if own is not None and own in apps:
-        return own
+        return cast("Dawdle", own)
     if apps:
         raise NoAppError(
             f"{len(apps)} apps are entered in this event loop, {' and '.join(map(repr, apps))}: "

@@ -5,10 +5,10 @@ from contextlib import aclosing
 from datetime import timedelta
 from typing import TypeVar, overload
 
-from dawdle._flow.letters import Letters
-from dawdle._rules.choice import Choice, Where, choose
+from dawdle._flow.dead_letter_scan import DeadLetterScan
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._handlers.letter_filter import LetterFilter, Where, read_filter
 from dawdle._rules.dead_letter import DeadLetter
-from dawdle._rules.roster import Roster
 
 __all__ = ["DeadLetterCalls"]
 
@@ -19,7 +19,7 @@ B = TypeVar("B")
 class DeadLetterCalls:
     """The half of an app that a person uses who looks after its dead letters."""
 
-    _roster: Roster
+    _handlers: AppHandlers
 
     def dead_letters(self, *, queue: str | None = None, foreign: bool = False) -> AsyncGenerator[DeadLetter]:
         """Look at what was given up: `async for letter in app.dead_letters():`. It needs no listener.
@@ -34,8 +34,8 @@ class DeadLetterCalls:
 
         The loop raises `BackendError` when the queue does not answer, and `ConfigurationError` when there is none.
         """
-        choice = choose("dead_letters()", (), self._roster, foreign=foreign)
-        self._letters(queue, choice, anywhere=True)  # what is wrong about the call is an error of the call
+        choice = read_filter("dead_letters()", (), self._handlers, foreign=foreign)
+        self._scan(queue, choice, anywhere=True)  # what is wrong about the call is an error of the call
         return self._look(queue, choice)
 
     @overload
@@ -102,10 +102,10 @@ class DeadLetterCalls:
         waits for the next call. A letter is deleted when its copy is stored: cut short, some may be redriven twice and
         none is lost. Raises `BackendError` when the queue does not answer, and says how many were redriven.
         """
-        choice = choose(
-            "redrive()", types, self._roster, handler=handler, older_than=older_than, where=where, foreign=foreign
+        choice = read_filter(
+            "redrive()", types, self._handlers, handler=handler, older_than=older_than, where=where, foreign=foreign
         )
-        return await self._letters(queue, choice).redrive()
+        return await self._scan(queue, choice).redrive()
 
     @overload
     async def purge(
@@ -155,17 +155,17 @@ class DeadLetterCalls:
         foreign: bool = False,
     ) -> int:
         """Delete dead letters for good, and return how many. Takes and raises what `redrive` does."""
-        choice = choose(
-            "purge()", types, self._roster, handler=handler, older_than=older_than, where=where, foreign=foreign
+        choice = read_filter(
+            "purge()", types, self._handlers, handler=handler, older_than=older_than, where=where, foreign=foreign
         )
-        return await self._letters(queue, choice).purge()
+        return await self._scan(queue, choice).purge()
 
-    async def _look(self, queue: str | None, choice: Choice) -> AsyncGenerator[DeadLetter]:
+    async def _look(self, queue: str | None, choice: LetterFilter) -> AsyncGenerator[DeadLetter]:
         """Look in the event loop in which `async for` runs; the call may have been made elsewhere."""
-        async with aclosing(self._letters(queue, choice).look()) as found:
+        async with aclosing(self._scan(queue, choice).found()) as found:
             async for letter in found:
                 yield letter
 
-    def _letters(self, queue: str | None, choice: Choice, *, anywhere: bool = False) -> Letters:
+    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> DeadLetterScan:
         """Return one look at the dead letters of a queue."""
         raise NotImplementedError

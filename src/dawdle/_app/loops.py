@@ -1,19 +1,17 @@
 """Which apps are entered in which event loop of this process, and what code that runs elsewhere is told.
 
-The table is a tuple that is replaced and never changed, so a thread reads it without a lock.
+It asks nothing of an app but which one it is. The table is a tuple that is replaced and never changed, so a thread
+reads it without a lock.
 """
 
 import asyncio
 import os
 import threading
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from dawdle._flow.inside import outside
+from dawdle._flow.handler_scope import clear_scope
 from dawdle.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from dawdle._app.app import Dawdle
 
 __all__ = [
     "Entry",
@@ -31,7 +29,7 @@ __all__ = [
 class Entry(NamedTuple):
     """An app that is entered."""
 
-    app: "Dawdle"
+    app: object
     loop: asyncio.AbstractEventLoop
     thread: str
     """The name of the thread in which the loop ran then."""
@@ -42,11 +40,11 @@ _entries: tuple[Entry, ...] = ()
 _lock = threading.Lock()
 _forked = False
 
-_lifespan: "ContextVar[Dawdle | None]" = ContextVar("dawdle.lifespan", default=None)
+_lifespan: ContextVar[object] = ContextVar("dawdle.lifespan", default=None)
 """The app whose lifespan runs in this context, or once did."""
 
 
-def entered(app: "Dawdle") -> None:
+def entered(app: object) -> None:
     """Note that an app runs in this event loop from now on; called in the context of its lifespan."""
     global _entries  # noqa: PLW0603 - one table for the process
     here = threading.current_thread()
@@ -56,14 +54,14 @@ def entered(app: "Dawdle") -> None:
     _lifespan.set(app)
 
 
-def left(app: "Dawdle") -> None:
+def left(app: object) -> None:
     """Note that it does no longer; apps may be left in any order."""
     global _entries  # noqa: PLW0603 - as above
     with _lock:
         _entries = tuple(each for each in entries() if each.app is not app)
 
 
-def lifespan_here() -> "Dawdle | None":
+def lifespan_here() -> object | None:
     """Return the app whose lifespan runs in this context, or once did."""
     return _lifespan.get()
 
@@ -73,7 +71,7 @@ def entries() -> tuple[Entry, ...]:
     return tuple(each for each in _entries if not each.loop.is_closed())
 
 
-def apps_in(loop: asyncio.AbstractEventLoop) -> "list[Dawdle]":
+def apps_in(loop: asyncio.AbstractEventLoop) -> list[object]:
     """Return the apps that are entered in a loop."""
     return [each.app for each in _entries if each.loop is loop]
 
@@ -86,7 +84,7 @@ def loop_here() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def require_loop(app: "Dawdle", loop: asyncio.AbstractEventLoop) -> None:
+def require_loop(app: object, loop: asyncio.AbstractEventLoop) -> None:
     """Raise `ConfigurationError` unless the loop in which an app was entered runs here.
 
     A future of another loop would be waited for without end: whatever completes it does not wake this loop.
@@ -95,7 +93,7 @@ def require_loop(app: "Dawdle", loop: asyncio.AbstractEventLoop) -> None:
         raise ConfigurationError(_elsewhere(app, loop))
 
 
-def require_not_entered(app: "Dawdle", loop: asyncio.AbstractEventLoop | None) -> None:
+def require_not_entered(app: object, loop: asyncio.AbstractEventLoop | None) -> None:
     """Raise `ConfigurationError` for an app that is entered, be it in a loop that is closed by now."""
     if loop is None:
         return
@@ -104,7 +102,7 @@ def require_not_entered(app: "Dawdle", loop: asyncio.AbstractEventLoop | None) -
     raise ConfigurationError(f"{app!r} is entered already: leave it first, or make another")
 
 
-def _elsewhere(app: "Dawdle", loop: asyncio.AbstractEventLoop) -> str:
+def _elsewhere(app: object, loop: asyncio.AbstractEventLoop) -> str:
     """Return what is said of an app to code in another event loop than the app's."""
     if loop.is_closed():
         return (
@@ -124,7 +122,7 @@ def _forget_all() -> None:
     """Begin anew in a forked child: the loops of its parent run in the parent, and so does the handler that forked."""
     global _entries, _lock, _forked
     _entries, _lock, _forked = (), threading.Lock(), True
-    outside()
+    clear_scope()
     _lifespan.set(None)
 
 

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, cast
 
-from dawdle._app.options import Settings
-from dawdle._flow.inside import inside
-from dawdle._flow.queue import Queue
-from dawdle._flow.watch import Watch
+from dawdle._app.settings import Settings
+from dawdle._flow.handler_scope import current_scope
+from dawdle._flow.hook_calls import HookCaller
+from dawdle._flow.queue_client import QueueClient
+from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.codec import seal
 from dawdle._rules.delay import delay_of, hop, to_ms
-from dawdle._rules.roster import Roster
 from dawdle.abc import Outgoing
 from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_be_done, shown
 from dawdle.events import kind_of
@@ -29,10 +29,10 @@ _NAME: Final = re.compile(r"[!-~]{1,128}")
 class Signaling:
     """The half of an app that signals."""
 
-    def __init__(self, settings: Settings, roster: Roster, watch: Watch) -> None:
+    def __init__(self, settings: Settings, handlers: AppHandlers, hooks: HookCaller) -> None:
         self._settings = settings
-        self._roster = roster
-        self._watch = watch
+        self._handlers = handlers
+        self._hooks = hooks
         self._codecs = settings.codecs
 
     def delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
@@ -40,17 +40,17 @@ class Signaling:
         return delay_of(delay, at, self._settings.clock.now())
 
     def seal(
-        self, event: object, event_id: str, queue: Queue, delay: float, headers: Mapping[str, str] | None
+        self, event: object, event_id: str, queue: QueueClient, delay: float, headers: Mapping[str, str] | None
     ) -> bytes:
         """Return the message of an event. Raises what an event that cannot travel raises."""
-        settings, where = self._settings, inside()
+        settings, where = self._settings, current_scope()
         if isinstance(event, type):
             name = event.__qualname__
             raise NotAnEventError(f"{name} is a class and no event: signal an instance, {name}(…)")
         return seal(
             event,
             codec=settings.codec,
-            wire_name=self._roster.learn(type(event)),
+            wire_name=self._handlers.learn(type(event)),
             event_id=event_id,
             source=settings.source,
             now=settings.clock.now(),
@@ -62,7 +62,7 @@ class Signaling:
         )
 
     async def store(
-        self, queue: Queue, body: bytes, delay: float, event: object, event_id: str, group: str | None
+        self, queue: QueueClient, body: bytes, delay: float, event: object, event_id: str, group: str | None
     ) -> None:
         """Store one message. Raises `SignalError`."""
         with failing_for(event_id):
@@ -70,7 +70,7 @@ class Signaling:
 
     async def store_all(
         self,
-        queue: Queue,
+        queue: QueueClient,
         events: Iterable[object],
         delay: float,
         headers: Mapping[str, str] | None,
@@ -94,11 +94,11 @@ class Signaling:
         return ids
 
     async def _send(
-        self, queue: Queue, body: bytes, delay: float, event: object, event_id: str, group: str | None
+        self, queue: QueueClient, body: bytes, delay: float, event: object, event_id: str, group: str | None
     ) -> None:
-        await queue.send(Outgoing(body, hop(delay, queue.terms.reach), group, event_id))
-        if self._watch:
-            self._watch(Signaled(queue.name, event_id, self._roster.learn(type(event)), delay))
+        await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id))
+        if self._hooks:
+            self._hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Final
 
-__all__ = ["as_before_in_children", "on_signal"]
+__all__ = ["on_signal", "restored_in_children"]
 
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -52,11 +52,11 @@ _watched = False
 
 
 @contextmanager
-def as_before_in_children() -> Generator[None]:
+def restored_in_children() -> Generator[None]:
     """Give each child that is forked meanwhile the signal handlers that are there now."""
     global _before, _watched  # noqa: PLW0603 - there is one set of signal handlers in a process
     if not _watched and hasattr(os, "register_at_fork"):  # Windows does not fork
-        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_begin_anew)
+        os.register_at_fork(before=_hold, after_in_parent=_release, after_in_child=_restore)
         _watched = True
     outer = _before
     _before = {number: signal.getsignal(number) for number in SIGNALS}
@@ -76,7 +76,7 @@ def _release() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, _masks.before)
 
 
-def _begin_anew() -> None:
+def _restore() -> None:
     """Be a process as any other, in a child that was just forked."""
     global _before
     before, _before = _before, None

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from dawdle._flow.queue import Queue
+from dawdle._flow.queue_client import QueueClient
+from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._log import Log
-from dawdle._rules.roster import Roster
 from dawdle.abc import Backend
 
 __all__ = ["StartLog"]
@@ -18,8 +18,8 @@ _log = Log(__name__)
 class StartLog:
     """The lines of one app, each once for each time that it is entered."""
 
-    def __init__(self, roster: Roster) -> None:
-        self._roster = roster
+    def __init__(self, handlers: AppHandlers) -> None:
+        self._handlers = handlers
         self._entered = False
         self._listened = False
         self.waits_for_signal = True
@@ -33,7 +33,7 @@ class StartLog:
     def entered(self, backend: Backend, queue: str) -> None:
         """Say what the app works on."""
         self._entered = True
-        names = [handler.name for handler in self._roster.handlers]
+        names = [handler.name for handler in self._handlers.handlers]
         _log.info(
             "dawdle started: queue %r on %s, %s, handlers (%d): %s",
             queue,
@@ -49,13 +49,13 @@ class StartLog:
 
     def worker_entered(self) -> None:
         """Warn of a worker without handlers: its modules were not imported, as a rule."""
-        if self._listened and not self._roster.handlers:
+        if self._listened and not self._handlers.handlers:
             _log.warning(
                 "no handler is registered, so this worker receives nothing until one is: did you call "
                 'dawdle.discover("your.package") before run()?'
             )
 
-    def signaled(self, queue: Queue) -> None:
+    def signaled(self, queue: QueueClient) -> None:
         """Warn at the first signal if only this process can handle it, and does not.
 
         Not at the start: handlers may be registered, and the listener started, after entering. And not while the
@@ -64,7 +64,7 @@ class StartLog:
         if not self._entered:
             return
         self.waits_for_signal = False
-        if queue.limits.shared or (self._listened and self._roster.handlers):
+        if queue.limits.shared or (self._listened and self._handlers.handlers):
             return
         missing, here = (
             (

@@ -11,14 +11,12 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from dawdle._app import loops
-from dawdle._flow.inside import inside
+from dawdle._app.app import Dawdle
+from dawdle._flow.handler_scope import current_scope
 from dawdle.errors import BackendError, ConfigurationError, NoAppError
-
-if TYPE_CHECKING:
-    from dawdle._app.app import Dawdle
 
 __all__ = ["do_in_loop"]
 
@@ -31,7 +29,7 @@ MAX_CHECKS_STOPPED: Final = 5
 T = TypeVar("T")
 
 
-def do_in_loop(app: "Dawdle | None", make: "Callable[[Dawdle], Coroutine[object, object, T]]") -> T:
+def do_in_loop(app: Dawdle | None, make: Callable[[Dawdle], Coroutine[object, object, T]]) -> T:
     """Run a coroutine in the loop of an app, block until it ends, and return or raise what it did.
 
     It runs in a copy of this thread's context. Without an app it is the one that this thread means. Raises
@@ -45,7 +43,7 @@ def do_in_loop(app: "Dawdle | None", make: "Callable[[Dawdle], Coroutine[object,
 
     def begin() -> None:
         if future.set_running_or_notify_cancel():
-            task = loop.create_task(make(entry.app), name="dawdle: for a thread")
+            task = loop.create_task(make(cast("Dawdle", entry.app)), name="dawdle: for a thread")
             begun.append(task)
             task.add_done_callback(lambda done: _tell(done, future))
 
@@ -59,9 +57,9 @@ def do_in_loop(app: "Dawdle | None", make: "Callable[[Dawdle], Coroutine[object,
     return future.result()
 
 
-def _entry_of(app: "Dawdle | None") -> loops.Entry:
+def _entry_of(app: Dawdle | None) -> loops.Entry:
     """Return the app that is meant: the one given, or of this thread's handler, or the only one, or of its lifespan."""
-    where = inside()
+    where = current_scope()
     if app is None and where is not None:
         app = cast("Dawdle", where.app)
     entries = loops.entries()

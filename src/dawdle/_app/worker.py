@@ -7,15 +7,13 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from dawdle._app.hosting import Hosted
 from dawdle._app.loops import loop_here
-from dawdle._app.signals import as_before_in_children, on_signal
+from dawdle._app.signals import on_signal, restored_in_children
 from dawdle._log import Log
 from dawdle.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from dawdle._app.app import Dawdle
 
 __all__ = ["work_until_signal"]
 
@@ -28,7 +26,7 @@ _STILL_ENTERING: Final = "the app is still being entered; that ignores its cance
 _STILL_HELD: Final = "a thread of asyncio.to_thread, or a task that ignores its cancellation, still runs"
 
 
-def work_until_signal(app: "Dawdle", grace: float, entered: Callable[[], None]) -> None:
+def work_until_signal(app: Hosted, grace: float, entered: Callable[[], None]) -> None:
     """Enter the app, work until SIGTERM or SIGINT or until it dies, leave it; a second signal ends the grace.
 
     Raises what the app died of, and `ConfigurationError` where it cannot work. The thread of a `def` handler cannot be
@@ -36,7 +34,7 @@ def work_until_signal(app: "Dawdle", grace: float, entered: Callable[[], None]) 
     over, the process ends without them.
     """
     _refuse_wrong_place()
-    with as_before_in_children():
+    with restored_in_children():
         asyncio.run(_Worker(app, grace, entered).work())
 
 
@@ -62,7 +60,7 @@ class _Worker:
     entering ──► working ──► leaving ──► over      a first signal leads on from each; a second ends the grace
     """
 
-    def __init__(self, app: "Dawdle", grace: float, entered: Callable[[], None]) -> None:
+    def __init__(self, app: Hosted, grace: float, entered: Callable[[], None]) -> None:
         self._app = app
         self._entered = entered
         self._grace = grace
@@ -85,14 +83,14 @@ class _Worker:
             died = error
             raise
         finally:
-            _end_without(self._app.left_behind(), died)
+            _end_without(self._app.unfinished(), died)
             self._hold_no_longer(died)
 
     def _ask(self) -> None:
         """Take a signal, in the loop."""
         if self._asked.is_set():
             _log.warning("a second signal: the grace is over")
-            self._app.hurry()
+            self._app.end_grace()
             if self._entering is not None:
                 _end_process(_STILL_ENTERING, None)
             return

@@ -9,37 +9,37 @@ from typing import Final
 
 import msgspec
 
-from dawdle._flow.handler_call import Caller, this_task
+from dawdle._flow.handler_call import HandlerCaller, this_task
 from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.work import Work
+from dawdle._handlers.handler import Handler
 from dawdle._log import Log
-from dawdle._rules.handler import Handler
-from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Outcome, told
+from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Outcome, error_text
 from dawdle._rules.retry import Retry
-from dawdle._rules.verdict import Result
+from dawdle._rules.settlement import Result
 from dawdle.abc import Clock, Deadline
 
-__all__ = ["Dispatcher", "Keep"]
+__all__ = ["Dispatcher", "StoreCopy"]
 
 _log = Log(__name__)
 
-Keep = Callable[[Result], Awaitable[bool]]
+StoreCopy = Callable[[Result], Awaitable[bool]]
 """Stores the copy that one unfinished handler is tried again with; whether it did."""
 
-EARLY_COPY_AFTER: Final = 1.0
+EARLY_COPY_SECONDS: Final = 1.0
 """Seconds after a handler's failure for which its copy waits for its siblings; they share a request if they end."""
 
 
 class Dispatcher:
     """Runs handlers."""
 
-    def __init__(self, caller: Caller, *, clock: Clock, retry: Retry, limits: HandlerLimits) -> None:
+    def __init__(self, caller: HandlerCaller, *, clock: Clock, retry: Retry, limits: HandlerLimits) -> None:
         self._caller = caller
         self._clock = clock
         self._retry = retry
         self._limits = limits
 
-    async def run(self, work: Work, keep: Keep) -> list[Result]:
+    async def run(self, work: Work, keep: StoreCopy) -> list[Result]:
         """Run all handlers concurrently and return each one's result, in their order.
 
         `keep` stores the copy of one that is to be tried again while a sibling still runs; it says whether it did.
@@ -56,34 +56,36 @@ class Dispatcher:
 
     def result_of(self, handler: Handler, work: Work, outcome: Outcome) -> Result:
         """Return, and note in the work, what has come of a handler just now."""
-        result = Result(handler.name, self._retry_of(handler), outcome, ended=work.hand.now(self._clock))
+        result = Result(handler.name, self._retry_of(handler), outcome, ended=work.message.now(self._clock))
         work.results[handler.name] = result
         return result
 
     def _retry_of(self, handler: Handler) -> Retry:
         return handler.options.retry or self._retry
 
-    async def _run_beside(self, handler: Handler, work: Work, siblings: "_Siblings", keep: Keep) -> Result:
+    async def _run_beside(self, handler: Handler, work: Work, siblings: "_Siblings", keep: StoreCopy) -> Result:
         """Run one of several handlers. Its retry does not wait for a sibling that takes its time."""
         try:
             result = await self._run(handler, work)
         finally:
             siblings.end_one()
-        hand = work.hand
-        if isinstance(result.outcome, (Done, Interrupted)) or await siblings.end_within(self._clock, EARLY_COPY_AFTER):
+        message = work.message
+        if isinstance(result.outcome, (Done, Interrupted)) or await siblings.end_within(
+            self._clock, EARLY_COPY_SECONDS
+        ):
             return result
-        if hand.interrupted:  # lost, or about to be settled: then all its copies go in one batch
+        if message.interrupted:  # lost, or about to be settled: then all its copies go in one batch
             return result
         task = this_task()
-        hand.begin(task, handler.name)  # so that a stop does not wait for this answer
+        message.begin(task, handler.name)  # so that a stop does not wait for this answer
         try:
             kept = await keep(result)
         except asyncio.CancelledError:
-            if not hand.absorbs(task):
+            if not message.consume_cancellation(task):
                 raise
             kept = False
         finally:
-            hand.end(task)
+            message.end(task)
         result = work.results[handler.name] = msgspec.structs.replace(result, kept=kept)
         return result
 
@@ -92,7 +94,7 @@ class Dispatcher:
             outcome = await self._run_within_limit(handler, work)
         except Exception as error:  # noqa: BLE001 - a mistake of ours about one handler must not cancel its siblings
             _log.exception("handler %s could not be run on %s; it counts as failed", handler.name, work.envelope.label)
-            outcome = Failed(told(error))
+            outcome = Failed(error_text(error))
         return self.result_of(handler, work, outcome)
 
     async def _run_within_limit(self, handler: Handler, work: Work) -> Outcome:
@@ -101,8 +103,8 @@ class Dispatcher:
         limit = self._limits.of(handler)
         if limit is None:
             return await self._caller.call(handler, work, retry)
-        began = await limit.enter(handler.name, work.hand, work.envelope.counted)
-        if isinstance(began, (Crowded, Interrupted)):
+        began = await limit.enter(handler.name, work.message, work.envelope.counted)
+        if isinstance(began, (AtLimit, Interrupted)):
             return began
         try:
             return await self._caller.call(handler, work, retry)

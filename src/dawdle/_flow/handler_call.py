@@ -9,22 +9,22 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
-from dawdle._flow.failures import FailureLog
-from dawdle._flow.hand import Hand
-from dawdle._flow.inside import Inside, enter, leave
-from dawdle._flow.running import Running
-from dawdle._flow.watch import Watch
+from dawdle._flow.failure_log import FailureLog
+from dawdle._flow.handler_scope import HandlerScope, enter_scope, leave_scope
+from dawdle._flow.hook_calls import HookCaller
+from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._flow.running_handlers import RunningHandlers
 from dawdle._flow.work import Work
+from dawdle._handlers.context import Context
+from dawdle._handlers.handler import Handler
 from dawdle._log import Log
-from dawdle._rules.context import Context
 from dawdle._rules.envelope import aware
-from dawdle._rules.handler import Handler
-from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Outcome, Rejected, outcome_of
+from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected, outcome_of
 from dawdle._rules.retry import Retry
 from dawdle.abc import Clock, Deadline
 from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
 
-__all__ = ["Caller", "this_task"]
+__all__ = ["HandlerCaller", "this_task"]
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _log = Log(__name__)
 
 
-class Caller:
+class HandlerCaller:
     """Calls handlers."""
 
     def __init__(
@@ -40,36 +40,36 @@ class Caller:
         *,
         app: object,
         clock: Clock,
-        watch: Watch,
+        hooks: HookCaller,
         timeout: float | None,
         threads: int,
         state: Callable[[], object],
-        running: Running,
+        running: RunningHandlers,
         failures: FailureLog,
-        dies: Callable[[], bool],
+        is_dying: Callable[[], bool],
     ) -> None:
         self._app = app
         self._clock = clock
-        self._watch = watch
+        self._hooks = hooks
         self._threads = threads
         self._limiter: CapacityLimiter | None = None
         self._state = state
         self._timeout = timeout
         self._running = running
         self._failures = failures
-        self._dies = dies
+        self._dies = is_dying
 
     async def call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call the handler and tell the hooks and the log."""
-        envelope, queue = work.envelope, work.hand.queue.name
-        facts = (queue, envelope.id, envelope.type, handler.name, envelope.attempt)
-        if self._watch:
-            self._watch(HandlerStarted(*facts))
+        envelope, queue = work.envelope, work.message.queue.name
+        facts = (queue, envelope.id, envelope.type, handler.name, work.attempt)
+        if self._hooks:
+            self._hooks(HandlerStarted(*facts))
         started = self._clock.monotonic()
         outcome: Outcome = Interrupted()
-        if not work.hand.interrupted:
+        if not work.message.interrupted:
             outcome = await self._call(handler, work, retry)
-            await self._absorb(work.hand, this_task())
+            await self._consume_cancellation(work.message, this_task())
         elapsed = self._clock.monotonic() - started
         timeout = None if handler.is_async else self._timeout_of(handler)
         if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
@@ -80,27 +80,31 @@ class Caller:
                 elapsed,
                 timeout,
             )
-        if self._watch:
+        if self._hooks:
             error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
-            self._watch(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
+            self._hooks(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
         return outcome
 
     async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call the handler and return what came of it. Only a cancellation by which the app ends gets out."""
         task = this_task()
-        hand = work.hand
+        message = work.message
         arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
-        where = Inside(self._app, hand, work.envelope.id)
-        token = enter(where)
-        hand.begin(task, handler.name, in_thread=not handler.is_async)
+        where = HandlerScope(self._app, message, work.envelope.id)
+        token = enter_scope(where)
+        message.begin(task, handler.name, in_thread=not handler.is_async)
         try:
             if handler.is_async:
                 await self._in_task(handler, work, arguments)
             else:
                 await self._in_thread(handler, work, arguments)
         except asyncio.CancelledError as error:
-            if hand.absorbs(task):
-                return self._not_done(handler, work, retry, _outlived(hand)) if hand.outlived else Interrupted()
+            if message.consume_cancellation(task):
+                return (
+                    self._not_done(handler, work, retry, _hold_expired(message))
+                    if message.hold_expired
+                    else Interrupted()
+                )
             if task.cancelling() and self._dies():
                 raise
             while task.cancelling():  # whoever it was, with this task it would end the other handlers of the event
@@ -113,16 +117,16 @@ class Caller:
                 raise  # this coroutine is being closed, since its loop has ended
             return self._not_done(handler, work, retry, error)
         finally:
-            hand.end(task)
-            leave(where, token)
+            message.end(task)
+            leave_scope(where, token)
         return Done()
 
-    async def _absorb(self, hand: Hand, task: "asyncio.Task[object]") -> None:
+    async def _consume_cancellation(self, message: InFlightMessage, task: "asyncio.Task[object]") -> None:
         """Take back a cancellation that the handler never felt, swallowed, or turned into another error.
 
         It was ours, or any other by which the app does not end.
         """
-        if task.cancelling() and (hand.interrupted or not self._dies()):
+        if task.cancelling() and (message.interrupted or not self._dies()):
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
             while task.cancelling():
@@ -139,7 +143,7 @@ class Caller:
 
     async def _in_time(self, handler: Handler, work: Work, running: Awaitable[object], left: float | None) -> None:
         """Await a handler for no longer than what is left of its timeout."""
-        run = self._running.begin(handler, work.envelope)
+        run = self._running.begin(handler, work.envelope, work.attempt)
         try:
             if left is None:
                 await running
@@ -166,7 +170,9 @@ class Caller:
             self._limiter = CapacityLimiter(self._threads)
 
         def call() -> tuple[object, BaseException | None]:
-            run = self._running.begin(handler, work.envelope)  # here, not where we wait: the thread may run for longer
+            run = self._running.begin(
+                handler, work.envelope, work.attempt
+            )  # here, not where we wait: the thread may run for longer
             try:
                 return handler.function(*arguments), None
             except BaseException as error:  # noqa: BLE001 - a future does not carry each error as it is: a StopIteration
@@ -180,7 +186,7 @@ class Caller:
             raise error
         if inspect.isawaitable(result):
             timeout = self._timeout_of(handler)
-            work.hand.begin(this_task(), handler.name)
+            work.message.begin(this_task(), handler.name)
             left = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
             await self._in_time(handler, work, result, left)
 
@@ -190,8 +196,8 @@ class Caller:
             event_id=envelope.id,
             event_type=envelope.type,
             handler=handler.name,
-            queue=work.hand.queue.name,
-            attempt=envelope.attempt,
+            queue=work.message.queue.name,
+            attempt=work.attempt,
             max_attempts=retry.max_attempts,
             signaled_at=None if envelope.time is None else aware(envelope.time),
             body=work.body,
@@ -203,12 +209,14 @@ class Caller:
         outcome = outcome_of(error, retry.never)
         match outcome:
             case Failed():
-                self._failures.tell(handler.name, work.envelope, retry.max_attempts, outcome.error, error)
+                self._failures.log(handler.name, work.envelope, work.attempt, retry.max_attempts, outcome.error, error)
             case Rejected() if retry.never and not isinstance(outcome_of(error), Rejected):  # final, and not on purpose
-                self._failures.tell(handler.name, work.envelope, retry.max_attempts, outcome.error, error, final=True)
+                self._failures.log(
+                    handler.name, work.envelope, work.attempt, retry.max_attempts, outcome.error, error, final=True
+                )
             case Rejected():
                 _log.warning("handler %s rejected %s: %s", handler.name, work.envelope.label, outcome.error)
-            case Later():
+            case Postponed():
                 pass
         return outcome
 
@@ -217,14 +225,14 @@ _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
     Done: "done",
     Failed: "failed",
     Rejected: "rejected",
-    Later: "later",
-    Crowded: "crowded",
+    Postponed: "later",
+    AtLimit: "crowded",
     Interrupted: "interrupted",
 }
 
 
-def _outlived(hand: Hand) -> TimeoutError:
-    longest = hand.queue.limits.max_hold
+def _hold_expired(message: InFlightMessage) -> TimeoutError:
+    longest = message.queue.limits.max_hold
     return TimeoutError(f"it ran for {longest:g} s, and its queue keeps no message in flight for longer")
 
 

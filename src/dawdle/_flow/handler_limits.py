@@ -3,9 +3,9 @@
 import asyncio
 import random
 
-from dawdle._flow.hand import Hand
-from dawdle._rules.handler import Handler
-from dawdle._rules.outcome import Crowded, Interrupted
+from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._handlers.handler import Handler
+from dawdle._rules.outcome import AtLimit, Interrupted
 from dawdle._rules.pacing import ComesBack, ConcurrencyLimit, Starts, Waits
 from dawdle.abc import Clock
 
@@ -47,10 +47,10 @@ class HandlerLimits:
         limit.resize(concurrency)
         return limit
 
-    def give_back(self) -> None:
+    def interrupt_waiting(self) -> None:
         """Give back the messages that wait. A direct event waits on: no queue has it to give it back."""
         for limit in self._limits.values():
-            limit.give_back()
+            limit.interrupt_waiting()
 
 
 class HandlerLimit:
@@ -60,7 +60,7 @@ class HandlerLimit:
         self._limits = limits
         self._clock = clock
         self._pace = ConcurrencyLimit(concurrency, slots)
-        self._waiters: dict[_Waiter, Hand] = {}
+        self._waiters: dict[_Waiter, InFlightMessage] = {}
 
     @property
     def waiting(self) -> int:
@@ -73,22 +73,24 @@ class HandlerLimit:
             self._pace.limit = concurrency
             self._start_next()
 
-    async def enter(self, handler: str, hand: Hand, counted: float | None) -> float | Crowded | Interrupted:
+    async def enter(
+        self, handler: str, message: InFlightMessage, counted: float | None
+    ) -> float | AtLimit | Interrupted:
         """Return when the run began, once it may; or what the handler makes of the event without one.
 
         `counted`: what the event's copy says of the line. The moment that is returned is handed to `leave`.
         """
-        if hand.interrupted:
+        if message.interrupted:
             return Interrupted()
         now = self._clock.monotonic()
-        place = self._pace.arrive(now, counted=counted, spare=self._limits.spare, roll=random.random())
+        place = self._pace.arrive(now, counted=counted, spare=self._limits.spare, random=random.random())
         match place:
             case Starts():
                 return now
             case ComesBack():
-                return Crowded(place.seconds, place.step)
+                return AtLimit(place.seconds, place.step)
             case Waits():
-                began = await self._wait(handler, hand)
+                began = await self._wait(handler, message)
                 return Interrupted() if began is None else began
 
     def leave(self, began: float) -> None:
@@ -96,30 +98,30 @@ class HandlerLimit:
         self._pace.finish(began, self._clock.monotonic())
         self._start_next()
 
-    def give_back(self) -> None:
+    def interrupt_waiting(self) -> None:
         """Let no message wait any more."""
-        for waiter, hand in list(self._waiters.items()):
-            if not hand.is_direct:
+        for waiter, message in list(self._waiters.items()):
+            if not message.is_direct:
                 self._withdraw(waiter)
                 if not waiter.done():
                     waiter.set_result(None)
 
-    async def _wait(self, handler: str, hand: Hand) -> float | None:
+    async def _wait(self, handler: str, message: InFlightMessage) -> float | None:
         """Return when the run began; None where there is none, since a stop or a lost lease ended the wait."""
         task = asyncio.current_task()
         assert task is not None, "a handler runs in a task"
         waiter: _Waiter = asyncio.get_running_loop().create_future()
-        self._waiters[waiter] = hand
-        hand.begin(task, handler)
+        self._waiters[waiter] = message
+        message.begin(task, handler)
         try:
             return await waiter
         except asyncio.CancelledError:
             self._forget(waiter)
-            if not hand.absorbs(task):
+            if not message.consume_cancellation(task):
                 raise
             return None
         finally:
-            hand.end(task)
+            message.end(task)
 
     def _forget(self, waiter: _Waiter) -> None:
         """Take back what a waiter has whose task was cancelled: its place, or the run that was to begin just now."""

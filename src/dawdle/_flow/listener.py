@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 
 from dawdle._flow.handler_limits import HandlerLimits
-from dawdle._flow.hands import Hands
+from dawdle._flow.in_flight import InFlight
 from dawdle._flow.receiver import Receiver
 from dawdle.abc import Clock
 
 __all__ = ["Listener"]
 
-FLUSH = 3.0
+FLUSH_SECONDS = 3.0
 """Seconds for what is left to do when the grace is over: settle what was cut off, answer who waits."""
 
 
@@ -21,23 +21,23 @@ class Listener:
         self,
         receivers: Sequence[Receiver],
         *,
-        hands: Hands,
+        in_flight: InFlight,
         limits: HandlerLimits,
         clock: Clock,
         listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
-        hurry: asyncio.Event,
+        grace_ended: asyncio.Event,
     ) -> None:
         self._receivers = receivers
-        self._hands = hands
+        self._in_flight = in_flight
         self._limits = limits
         self._clock = clock
         self._listen = listen
-        self._wanted = asyncio.Event()
+        self._has_handlers = asyncio.Event()
         self._polls: asyncio.Task[None] | None = None
         self._ending = False
         self._stops = 0
         self._closed = False
-        self._hurry = hurry
+        self._grace_ended = grace_ended
 
     @property
     def listening(self) -> bool:
@@ -47,11 +47,11 @@ class Listener:
     @property
     def receiving(self) -> bool:
         """Whether receives are made now."""
-        return self.listening and self._wanted.is_set() and not self._ending
+        return self.listening and self._has_handlers.is_set() and not self._ending
 
-    def want(self) -> None:
+    def handler_added(self) -> None:
         """There is a handler: from now on it makes sense to receive."""
-        self._wanted.set()
+        self._has_handlers.set()
 
     async def start(self) -> None:
         """Begin to receive; a stop that is under way comes to its end first, and one that comes meanwhile wins."""
@@ -70,9 +70,9 @@ class Listener:
         self._stops += 1
         for receiver in self._receivers:
             receiver.stop()
-        self._hands.give_back_waiting()
-        self._limits.give_back()
-        if self._polls is not None and not self._wanted.is_set():
+        self._in_flight.interrupt_waiting()
+        self._limits.interrupt_waiting()
+        if self._polls is not None and not self._has_handlers.is_set():
             self._polls.cancel()
 
     async def stop(self, grace: float) -> None:
@@ -82,25 +82,25 @@ class Listener:
         """
         self.begin_stop()
         polls = self._polls
-        if not await self._quiet(polls, grace, hurry=True) and self._polls is polls:
+        if not await self._wait_quiet(polls, grace, may_be_cut_short=True) and self._polls is polls:
             await self._cut_off(polls)
 
     async def _cut_off(self, polls: asyncio.Task[None] | None) -> None:
         """End the handlers and receives that still run, and wait for what is left of them to be settled: the flush."""
         for receiver in self._receivers:
-            receiver.tell_abandoned()
+            receiver.log_abandoned()
         if polls is not None:
             polls.cancel()  # what an open poll would have brought is visible when its lease ends
-        self._hands.interrupt()
-        await self._quiet(polls, FLUSH, hurry=False)
+        self._in_flight.interrupt()
+        await self._wait_quiet(polls, FLUSH_SECONDS, may_be_cut_short=False)
 
     async def close(self, grace: float) -> None:
         """Stop for good: from now on a start does nothing. When the grace is over, direct events are stored instead."""
         self._closed = True
         self.begin_stop()
-        await self._quiet(self._polls, grace, hurry=True)
-        self._hands.close()
-        if len(self._hands) or self.listening:
+        await self._wait_quiet(self._polls, grace, may_be_cut_short=True)
+        self._in_flight.close()
+        if len(self._in_flight) or self.listening:
             await self._cut_off(self._polls)
 
     async def idle(self) -> None:
@@ -109,40 +109,40 @@ class Listener:
         A handler that waits here is not waited for, nor is the event that it handles.
         """
         while True:
-            await self._hands.rest()
-            if not self.listening or not self._wanted.is_set():
+            await self._in_flight.wait_idle()
+            if not self.listening or not self._has_handlers.is_set():
                 return
             found = [await receiver.receive_now() for receiver in self._receivers]
-            if not any(found) and self._hands.at_rest:
+            if not any(found) and self._in_flight.is_idle:
                 return
 
     async def _run(self) -> None:
-        await self._wanted.wait()
+        await self._has_handlers.wait()
         async with asyncio.TaskGroup() as polls:
             for receiver in self._receivers:
                 polls.create_task(receiver.run(), name="dawdle: receiver")
 
-    async def _quiet(self, polls: asyncio.Task[None] | None, patience: float, *, hurry: bool) -> bool:
-        """Wait until no receive is open and nothing in hand; False if the patience was over or a hurry came first.
+    async def _wait_quiet(self, polls: asyncio.Task[None] | None, timeout: float, *, may_be_cut_short: bool) -> bool:
+        """Wait until no receive is open and nothing in flight; False if the patience was over or a hurry came first.
 
         It is over by our clock or by the machine's, whichever is first: who holds a clock still must not hang a stop.
         """
-        deadline = self._clock.monotonic() + patience
-        quiet = asyncio.create_task(self._at_rest(polls), name="dawdle: wait for work in hand")
+        deadline = self._clock.monotonic() + timeout
+        quiet = asyncio.create_task(self._until_quiet(polls), name="dawdle: wait for work in flight")
         ends: list[asyncio.Task[object]] = [
             asyncio.create_task(self._clock.sleep_until(deadline), name="dawdle: grace")
         ]
-        if hurry:
-            ends.append(asyncio.create_task(self._hurry.wait(), name="dawdle: a second signal"))
+        if may_be_cut_short:
+            ends.append(asyncio.create_task(self._grace_ended.wait(), name="dawdle: a second signal"))
         try:
-            await asyncio.wait([quiet, *ends], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([quiet, *ends], timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
             return quiet.done()
         finally:
             for task in (quiet, *ends):
                 task.cancel()
             await asyncio.gather(quiet, *ends, return_exceptions=True)
 
-    async def _at_rest(self, polls: asyncio.Task[None] | None) -> None:
+    async def _until_quiet(self, polls: asyncio.Task[None] | None) -> None:
         if polls is not None:
             await asyncio.wait([polls])
-        await self._hands.wait_empty()
+        await self._in_flight.wait_empty()

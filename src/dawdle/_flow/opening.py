@@ -10,7 +10,7 @@ from dawdle.errors import ConfigurationError, shown
 
 __all__ = ["identity_of", "open_backend"]
 
-MAX_IDENTITY: Final = 200
+MAX_IDENTITY_CHARACTERS: Final = 200
 """Characters of a queue's identity: each letter carries it."""
 
 
@@ -19,11 +19,11 @@ async def open_backend(stack: AsyncExitStack, name: str, backend: Backend) -> No
 
     That is one that can neither delay nor release for later, or has an identity that no letter can carry.
     """
-    stack.enter_context(_alone_with(name, backend))
+    stack.enter_context(_exclusive_use(name, backend))
     await stack.enter_async_context(backend)
     for behind in (backend.dead_letters, backend.delayed):
         if behind is not None:
-            stack.enter_context(_alone_with(name, behind))
+            stack.enter_context(_exclusive_use(name, behind))
     delays = backend.limits if backend.delayed is None else backend.delayed.limits
     if not delays.max_delay > 0 and not backend.limits.can_release_later:
         raise ConfigurationError(
@@ -38,7 +38,7 @@ _in_use: Final[dict[int, tuple[Backend, asyncio.AbstractEventLoop]]] = {}
 
 
 @contextmanager
-def _alone_with(name: str, backend: Backend) -> Generator[None]:
+def _exclusive_use(name: str, backend: Backend) -> Generator[None]:
     """Keep a backend from every other app. What an app left in a loop that is closed keeps nothing."""
     mine = (backend, asyncio.get_running_loop())
     used = _in_use.setdefault(id(backend), mine)
@@ -61,10 +61,10 @@ def identity_of(name: str, backend: Backend) -> str | None:
         return None
     identity: object = backend.identity
     if not (isinstance(identity, str) and identity.isascii() and identity.isprintable()) or not (
-        0 < len(identity) <= MAX_IDENTITY
+        0 < len(identity) <= MAX_IDENTITY_CHARACTERS
     ):
         raise ConfigurationError(
-            f"the backend of the queue {name!r} has the identity {shown(identity)}, and it is 1 to {MAX_IDENTITY} "
-            f"printable ASCII characters: see dawdle.abc.Identified"
+            f"the backend of the queue {name!r} has the identity {shown(identity)}, and it is 1 to "
+            f"{MAX_IDENTITY_CHARACTERS} printable ASCII characters: see dawdle.abc.Identified"
         )
     return identity

@@ -8,11 +8,11 @@ from dawdle.abc import Clock, Deadline
 
 __all__ = ["Slots"]
 
-PATIENCE: Final = 0.02
+BATCH_WAIT_SECONDS: Final = 0.02
 """Seconds that a receive waits for a whole batch's worth of room before it makes do with less."""
 
 
-class _Claim:
+class _Reservation:
     """Somebody who waits for `least` to `most` slots."""
 
     __slots__ = ("granted", "least", "most")
@@ -30,24 +30,24 @@ class Slots:
         self.total = total
         self._free = total
         self._clock = clock
-        self._claims: deque[_Claim] = deque()
+        self._reservations: deque[_Reservation] = deque()
 
     @property
     def free(self) -> int:
         """How many slots nobody has."""
         return self._free
 
-    async def take(self, want: int) -> int:
+    async def reserve(self, want: int) -> int:
         """Take up to `want` slots, 1 at least, and return how many. Cancelled, it has taken none."""
         want = min(want, self.total)
-        if self._free >= want and not self._claims:
+        if self._free >= want and not self._reservations:
             self._free -= want
             return want
-        claim = _Claim(want, want)
-        self._claims.append(claim)
+        claim = _Reservation(want, want)
+        self._reservations.append(claim)
         self._grant()
         try:
-            async with Deadline(self._clock, self._clock.monotonic() + PATIENCE):
+            async with Deadline(self._clock, self._clock.monotonic() + BATCH_WAIT_SECONDS):
                 await asyncio.wait([claim.granted])
         except TimeoutError:
             pass
@@ -62,27 +62,27 @@ class Slots:
             self._withdraw(claim)
             raise
 
-    def give(self, count: int = 1) -> None:
+    def unreserve(self, count: int = 1) -> None:
         """Give slots back that no work came for."""
         self._free += count
         self._grant()
 
-    def force(self) -> None:
+    def overdraw(self) -> None:
         """Take one slot whether or not there is one: a receive that waits may have taken them all."""
         self._free -= 1
 
     def _grant(self) -> None:
-        while self._claims and self._free >= self._claims[0].least:
-            claim = self._claims.popleft()
+        while self._reservations and self._free >= self._reservations[0].least:
+            claim = self._reservations.popleft()
             if claim.granted.cancelled():  # its taker was cancelled in this very step, and withdraws in the next
                 continue
             count = min(self._free, claim.most)
             self._free -= count
             claim.granted.set_result(count)
 
-    def _withdraw(self, claim: _Claim) -> None:
-        if claim in self._claims:
-            self._claims.remove(claim)
+    def _withdraw(self, claim: _Reservation) -> None:
+        if claim in self._reservations:
+            self._reservations.remove(claim)
             self._grant()
         elif not claim.granted.cancelled():
-            self.give(claim.granted.result())
+            self.unreserve(claim.granted.result())

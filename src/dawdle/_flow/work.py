@@ -2,10 +2,10 @@
 
 import msgspec
 
-from dawdle._flow.hand import Hand
+from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._handlers.handler import Handler
 from dawdle._rules.envelope import Envelope
-from dawdle._rules.handler import Handler
-from dawdle._rules.verdict import Result
+from dawdle._rules.settlement import Result
 
 __all__ = ["Work"]
 
@@ -16,8 +16,10 @@ class Work(msgspec.Struct, frozen=True):
     event: object
     envelope: Envelope
     body: bytes
-    hand: Hand
+    message: InFlightMessage
     handlers: tuple[Handler, ...]
+    attempt: int = 1
+    """Which try this is, from 1."""
     missing: tuple[str, ...] = ()
     """Names of handlers that the type names and this app lacks: each is owed a copy when the work is settled."""
     results: dict[str, Result] = msgspec.field(default_factory=dict[str, Result])

@@ -10,15 +10,15 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from dawdle._rules.bounds import require_depth
-from dawdle._rules.endless import refuse_endless, require_json
+from dawdle._rules.body_limits import require_depth
 from dawdle._rules.envelope import Envelope, open_envelope, write
 from dawdle._rules.field_types import once_a_type
-from dawdle._rules.lost import not_readable, where_not_written
-from dawdle._rules.models import Model, dump, load
+from dawdle._rules.lost_fields import not_readable, where_not_written
+from dawdle._rules.non_finite import refuse_non_finite, require_json
+from dawdle._rules.pydantic_models import Model, dump, load
+from dawdle._rules.redaction import cause_without_data, without_data
 from dawdle._rules.round_trip import require_equal
 from dawdle._rules.screening import validated_json
-from dawdle._rules.telling import cause_without_data, without_data
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError, shown
 from dawdle.events import kind_of
@@ -50,7 +50,7 @@ class JSON:
             else:
                 data = self._encoder.encode(event)
             if b"null" in data:  # what JSON makes of NaN, and of None
-                refuse_endless(event)
+                refuse_non_finite(event)
         except EventError:
             raise
         except Exception as error:

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Final, Generic, Literal
 import msgspec
 
 from dawdle._rules.codec import open_event
+from dawdle._rules.compression import decompress
+from dawdle._rules.dead_lettering import UNDECODABLE
 from dawdle._rules.envelope import (
     ERROR_BYTES,
     Envelope,
     aware,
     clip,
     headers_of,
-    moment,
     open_envelope,
     rewrite,
-    seconds,
+    to_epoch,
+    to_rfc3339,
 )
-from dawdle._rules.kinds import Kinds
-from dawdle._rules.letter import UNDECODABLE
-from dawdle._rules.packing import unpack
+from dawdle._rules.lookup import TypeLookup
 from dawdle._rules.signing import Signer
 from dawdle.abc import Codec, Delivery
 from dawdle.errors import EventError, in_line
@@ -41,26 +41,26 @@ else:
     E_co = TypeVar("E_co", covariant=True)
 
 __all__ = [
-    "MOVED",
+    "REDRIVEN_BY_SQS",
     "DeadLetter",
     "Found",
     "Lineage",
     "Redriven",
     "Refused",
-    "begun_anew",
-    "half_of",
+    "body_in_letter",
     "lineage_of",
     "read_letter",
     "redriven",
+    "restarted",
     "seconds_dead",
-    "wrapped",
-    "written",
+    "when_written",
+    "why_incomplete",
 ]
 
-MOVED: Final = "redriven by SQS"
+REDRIVEN_BY_SQS: Final = "redriven by SQS"
 """The error of a letter that dawdle did not write."""
 
-ROUNDED: Final = 1.0
+ROUNDING_SECONDS: Final = 1.0
 """Seconds that a queue's clock may have been ahead of what it said: a date is rounded down."""
 
 Lineage = tuple[str, str, str | None]
@@ -135,7 +135,7 @@ class Found(msgspec.Struct, frozen=True):
     """The queue that an unsigned letter says it is of: enough to leave it alone, and for nothing else."""
 
     @property
-    def says_whose(self) -> bool:
+    def says_queue(self) -> bool:
         """Whether it is known which queue it is of: the server says it, or dawdle wrote it, which once named none."""
         return self.letter.origin is not None or (self.envelope is not None and self.envelope.dead is not None)
 
@@ -147,11 +147,11 @@ class Redriven(msgspec.Struct, frozen=True):
     """The message that a letter is redriven as."""
 
     body: bytes
-    raw: bool
+    unsigned: bool
     """It is no event, but bytes as they once came: nobody here wrote them, or answers for them."""
 
     def __repr__(self) -> str:
-        return f"<Redriven as {len(self.body)} bytes{', raw' if self.raw else ''}>"
+        return f"<Redriven as {len(self.body)} bytes{', raw' if self.unsigned else ''}>"
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -161,7 +161,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 def read_letter(
-    delivery: Delivery, queue: str, kinds: Kinds, codecs: Mapping[str, Codec], signer: Signer, *, largest: int
+    delivery: Delivery, queue: str, types: TypeLookup, codecs: Mapping[str, Codec], signer: Signer, *, largest: int
 ) -> Found:
     """Return what a received message of a dead-letter queue says. Every message says something: nothing is raised.
 
@@ -170,19 +170,19 @@ def read_letter(
     what is not signed with one of them is no event here either.
     """
     try:
-        body = unpack(signer.unsigned(delivery.body), largest)
+        body = decompress(signer.unsigned(delivery.body), largest)
         envelope = open_envelope(body)
     except EventError as error:
-        letter = _of_no_event(delivery, queue, f"{MOVED}; {error}")
+        letter = _of_no_event(delivery, queue, f"{REDRIVEN_BY_SQS}; {error}")
         return Found(delivery, delivery.body, None, letter, claimed=_claimed(delivery, signer))
-    is_wrapper = wrapped(envelope) is not None
+    is_wrapper = body_in_letter(envelope) is not None
     letter = DeadLetter(
         event_id=envelope.id,
         event_type=envelope.type,
         handler=envelope.owed,
         error=_error_of(envelope),
         attempts=envelope.attempt,
-        event=None if is_wrapper else _event_in(envelope, kinds, codecs),
+        event=None if is_wrapper else _event_in(envelope, types, codecs),
         dead_at=_dead_at(envelope, delivery.stored_at),
         signaled_at=None if is_wrapper or envelope.time is None else aware(envelope.time),
         headers=headers_of(body),
@@ -197,29 +197,29 @@ def redriven(found: Found) -> Redriven | Refused:
     """Return the message that goes back to the queue in a letter's place."""
     body, envelope = found.body, found.envelope
     if envelope is None:
-        return Redriven(body, raw=True)
-    inner = wrapped(envelope)
+        return Redriven(body, unsigned=True)
+    inner = body_in_letter(envelope)
     if inner is not None:
-        half = half_of(envelope)
-        return Redriven(inner, raw=True) if half is None else Refused(half)
+        half = why_incomplete(envelope)
+        return Redriven(inner, unsigned=True) if half is None else Refused(half)
     if envelope.dead is None:
-        return Redriven(_resumed(found, envelope), raw=False)
-    return Redriven(begun_anew(body), raw=False)
+        return Redriven(_resumed(found, envelope), unsigned=False)
+    return Redriven(restarted(body), unsigned=False)
 
 
-def begun_anew(body: bytes) -> bytes:
+def restarted(body: bytes) -> bytes:
     """Return the message of a letter's event, at attempt 1, for the handler that the letter is owed to."""
-    return rewrite(body, _ANEW)
+    return rewrite(body, _RESTART)
 
 
-def wrapped(envelope: Envelope) -> bytes | None:
+def body_in_letter(envelope: Envelope) -> bytes | None:
     """Return the bytes of an undecodable message, or their beginning, from the letter that holds them."""
     if envelope.type != UNDECODABLE or envelope.dead is None:
         return None
     return envelope.data_base64
 
 
-def half_of(envelope: Envelope) -> str | None:
+def why_incomplete(envelope: Envelope) -> str | None:
     """Return why the bytes in a wrapper are not the message that came; None: they are."""
     if not envelope.cut:
         return None
@@ -229,7 +229,7 @@ def half_of(envelope: Envelope) -> str | None:
 def lineage_of(found: Found) -> Lineage:
     """Return what a letter has in common with one that is written when the same thing fails once more."""
     envelope = found.envelope
-    raw = found.body if envelope is None else wrapped(envelope)
+    raw = found.body if envelope is None else body_in_letter(envelope)
     if envelope is None or raw is not None:
         return ("", hashlib.sha256(raw or b"").hexdigest(), None)
     return (envelope.source, envelope.id, envelope.owed)
@@ -238,25 +238,25 @@ def lineage_of(found: Found) -> Lineage:
 def seconds_dead(found: Found, now: float) -> float | None:
     """Return how long ago a letter was given up; of what SQS moved, how long ago it was stored first."""
     if found.letter.dead_at is not None:
-        since: float | None = seconds(found.letter.dead_at)
+        since: float | None = to_epoch(found.letter.dead_at)
     else:
         since = found.delivery.stored_at
     return None if since is None else max(0.0, now - since)
 
 
-def written(found: Found, began: float) -> Literal["before", "after", "unsure"]:
+def when_written(found: Found, began: float) -> Literal["before", "after", "unsure"]:
     """Return whether a letter came into its queue before `began`, by the queue's clock, which may be rounded down.
 
     What SQS moved keeps the time at which it was stored first, so an early time says nothing there.
     """
     stored_at = found.delivery.stored_at
-    if stored_at is not None and stored_at >= began + ROUNDED:
+    if stored_at is not None and stored_at >= began + ROUNDING_SECONDS:
         return "after"
     is_marked = found.envelope is not None and found.envelope.dead is not None
     return "before" if is_marked and stored_at is not None and stored_at < began else "unsure"
 
 
-_ANEW: Final[Mapping[str, object]] = dict.fromkeys(
+_RESTART: Final[Mapping[str, object]] = dict.fromkeys(
     (
         *("dawdleattempt", "dawdleerror", "dawdledead", "dawdlequeue", "dawdletrial"),
         *("dawdlesince", "dawdlecrowded", "dawdledue", "dawdledelay"),
@@ -281,13 +281,13 @@ def _resumed(found: Found, envelope: Envelope) -> bytes:
     if envelope.delay_ms is not None and stored_at is not None:
         changes["dawdledelay"] = None
         if envelope.due is None:
-            changes["dawdledue"] = moment(stored_at + int(envelope.delay_ms) / 1000)
+            changes["dawdledue"] = to_rfc3339(stored_at + int(envelope.delay_ms) / 1000)
     return rewrite(found.body, changes) if changes else found.body
 
 
 def _dead_at(envelope: Envelope, stored_at: float | None) -> datetime | None:
     """Return when a letter was given up; no later than it was stored, or `older_than` would never reach it."""
-    if envelope.dead is not None and stored_at is not None and seconds(envelope.dead) > stored_at + ROUNDED:
+    if envelope.dead is not None and stored_at is not None and to_epoch(envelope.dead) > stored_at + ROUNDING_SECONDS:
         return datetime.fromtimestamp(stored_at, UTC)
     return None if envelope.dead is None else aware(envelope.dead)
 
@@ -296,11 +296,11 @@ def _error_of(envelope: Envelope) -> str:
     error = clip(envelope.error or "")  # whoever can write into that queue need not have cut it
     if envelope.dead is not None:
         return error
-    return MOVED if envelope.error is None else f"{MOVED}; before that: {error}"
+    return REDRIVEN_BY_SQS if envelope.error is None else f"{REDRIVEN_BY_SQS}; before that: {error}"
 
 
-def _event_in(envelope: Envelope, kinds: Kinds, codecs: Mapping[str, Codec]) -> object | None:
-    kind = kinds.named(envelope.type)
+def _event_in(envelope: Envelope, types: TypeLookup, codecs: Mapping[str, Codec]) -> object | None:
+    kind = types.resolve_type(envelope.type)
     if kind is None:
         return None
     try:

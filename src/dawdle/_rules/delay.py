@@ -6,15 +6,15 @@ from typing import Final
 
 from dawdle.errors import ConfigurationError, seconds_of, shown
 
-__all__ = ["delay_of", "due_of", "hop", "reach", "remaining", "to_ms"]
+__all__ = ["delay_of", "due_of", "hop", "max_hop_of", "remaining", "to_ms"]
 
-LONGEST: Final = 1000 * 365.25 * 86400
+MAX_SECONDS: Final = 1000 * 365.25 * 86400
 """A delay must end in a year that a timestamp can name."""
 
-MOST_MS: Final = 10**15 - 1
+MAX_MS: Final = 10**15 - 1
 """Milliseconds, some 30,000 years: an envelope reads no more digits."""
 
-RESOLUTION: Final = 1e-6
+RESOLUTION_SECONDS: Final = 1e-6
 """Seconds. Epoch seconds in a float are no finer than a quarter of this."""
 
 
@@ -30,7 +30,7 @@ def delay_of(delay: float | timedelta | None, at: datetime | None, now: float) -
         return _until(at, now)
     if delay is None:
         return 0.0
-    return seconds_of(delay, "delay is", most=LONGEST)
+    return seconds_of(delay, "delay is", most=MAX_SECONDS)
 
 
 def _until(at: object, now: float) -> float:
@@ -48,7 +48,7 @@ def to_ms(seconds: float) -> int:
 
     A `RetryLater`, or the `max_delay` of a `Retry`, may ask for more than can be written: then it is the most that can.
     """
-    return ceil(round(min(seconds * 1000, MOST_MS), 3))
+    return ceil(round(min(seconds * 1000, MAX_MS), 3))
 
 
 def due_of(due: float | None, delay_ms: int | None, stored_at: float) -> float | None:
@@ -63,16 +63,16 @@ def due_of(due: float | None, delay_ms: int | None, stored_at: float) -> float |
 
 def remaining(due: float | None, now: float) -> float:
     """Return the seconds until `due`, 0 when it is over; both by the queue's clock."""
-    if due is None or due - now <= RESOLUTION:
+    if due is None or due - now <= RESOLUTION_SECONDS:
         return 0.0
     return due - now
 
 
-def reach(max_delay: float, retention: float) -> float:
+def max_hop_of(max_delay: float, retention: float) -> float:
     """Return the longest hop that a queue allows: nothing is kept for more than half of its retention."""
     return min(max_delay, retention / 2)
 
 
-def hop(seconds: float, reach: float) -> float:
+def hop(seconds: float, max_hop: float) -> float:
     """Return the delay of the next copy of an event that must wait `seconds`."""
-    return min(seconds, reach)
+    return min(seconds, max_hop)

@@ -13,9 +13,9 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from dawdle._rules.bounds import require_depth
+from dawdle._rules.body_limits import require_depth
 from dawdle._rules.foreign import as_meant, without_mark
-from dawdle._rules.telling import cause_without_data, without_data
+from dawdle._rules.redaction import cause_without_data, without_data
 from dawdle.errors import ConfigurationError, EventError, in_line
 
 __all__ = [
@@ -25,10 +25,10 @@ __all__ = [
     "check_headers",
     "clip",
     "headers_of",
-    "moment",
     "open_envelope",
     "rewrite",
-    "seconds",
+    "to_epoch",
+    "to_rfc3339",
     "write",
 ]
 
@@ -175,12 +175,12 @@ def aware(time: datetime) -> datetime:
     return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
 
 
-def seconds(time: datetime) -> float:
+def to_epoch(time: datetime) -> float:
     """Return a timestamp in epoch seconds."""
     return aware(time).timestamp()
 
 
-def moment(epoch: float) -> str:
+def to_rfc3339(epoch: float) -> str:
     """Return epoch seconds as an RFC 3339 timestamp, rounded up to the millisecond; the nearest there is, in UTC."""
     whole, ms = divmod(ceil(round(min(max(epoch * 1000, _FIRST_MS), _LAST_MS), 3)), 1000)
     return f"{datetime.fromtimestamp(whole, UTC).isoformat()[:19]}.{ms:03d}Z"

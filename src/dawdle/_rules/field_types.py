@@ -16,7 +16,7 @@ import msgspec
 
 from dawdle.events import kind_of
 
-__all__ = ["MAX_TYPES", "SCALARS", "fields_of", "is_told_by_equality", "once_a_type", "told_by_equality"]
+__all__ = ["MAX_TYPES", "SCALARS", "compared_by_equality", "fields_of", "is_compared_by_equality", "once_a_type"]
 
 R = TypeVar("R")
 
@@ -57,7 +57,7 @@ def fields_of(kind: type) -> tuple[str, ...] | None:
 
 
 @once_a_type
-def told_by_equality(kind: type) -> tuple[str, ...]:
+def compared_by_equality(kind: type) -> tuple[str, ...]:
     """Return the fields of an event type whose values are the same where `==` says so, also in all that they hold.
 
     It is so for scalars, containers of such, and structs that have such fields only, and msgspec's own `==`. What is
@@ -67,7 +67,7 @@ def told_by_equality(kind: type) -> tuple[str, ...]:
     return tuple(name for name in fields_of(kind) or () if name in hints and _is_told(hints[name], set()))
 
 
-def is_told_by_equality(kind: type) -> bool:
+def is_compared_by_equality(kind: type) -> bool:
     """Whether two events of a type are the same where `==` says so."""
     return _is_told(kind, set())
 

@@ -5,16 +5,25 @@ from typing import Final, Literal
 
 import msgspec
 
-from dawdle._rules.patience import needs_somebody
+from dawdle._rules.receive_backoff import needs_operator
 from dawdle.errors import FaultKind, in_line
 
-__all__ = ["FORGOTTEN", "OVERDUE", "CallName", "FailingCalls", "Health", "LongRunning", "QueueHealth", "health_of"]
+__all__ = [
+    "FORGET_SECONDS",
+    "OVERDUE_SECONDS",
+    "CallName",
+    "FailingCalls",
+    "Health",
+    "LongRunning",
+    "QueueHealth",
+    "health_of",
+]
 
-OVERDUE: Final = 60.0
+OVERDUE_SECONDS: Final = 60.0
 """Seconds without a completed receive, while one was wanted and there was room, after which a queue is not well.
 Calls of other kinds that fail for as long are not well either."""
 
-FORGOTTEN: Final = 300.0
+FORGET_SECONDS: Final = 300.0
 """Seconds after which a failure is no longer held against an app that has not made such a call since.
 
 A web app that only signals gets no requests while it is not healthy. Without this, it would never find out that its
@@ -140,15 +149,15 @@ def health_of(facts: Health, died_of: str | None) -> Health:
     reasons = [] if died_of is None else [f"the app has died: {died_of}"]
     if facts.listening:
         reasons += [reason for queue in facts.queues if (reason := _complaint(queue)) is not None]
-    reasons += [_told(calls) for calls in facts.failing if _is_held_against(calls)]
+    reasons += [_describe(calls) for calls in facts.failing if _is_held_against(calls)]
     told = tuple(in_line(reason, MAX_REASON_CHARACTERS) for reason in reasons)
     return msgspec.structs.replace(facts, healthy=not told, reasons=told)
 
 
 def _complaint(queue: QueueHealth) -> str | None:
-    if needs_somebody(queue.backoff):
+    if needs_operator(queue.backoff):
         return f"{queue.queue}: {queue.error}"
-    if queue.waited >= max(OVERDUE, queue.may_wait + OVERDUE / 2):
+    if queue.waited >= max(OVERDUE_SECONDS, queue.may_wait + OVERDUE_SECONDS / 2):
         last = f"; the latest failure: {queue.error}" if queue.error is not None else ""
         return f"{queue.queue}: no receive has completed for {queue.waited:.3g} s{last}"
     return None
@@ -156,12 +165,12 @@ def _complaint(queue: QueueHealth) -> str | None:
 
 def _is_held_against(calls: FailingCalls) -> bool:
     """Whether calls that fail make an app unhealthy: at once if somebody must mend it, else when it has lasted."""
-    if calls.latest >= FORGOTTEN:
+    if calls.latest >= FORGET_SECONDS:
         return False
-    return needs_somebody(calls.kind) or calls.first - calls.latest >= OVERDUE
+    return needs_operator(calls.kind) or calls.first - calls.latest >= OVERDUE_SECONDS
 
 
-def _told(calls: FailingCalls) -> str:
+def _describe(calls: FailingCalls) -> str:
     what = _WORDS[calls.call]
     if calls.failures == 1:
         return f"{calls.queue}: a {what} failed {calls.latest:.3g} s ago: {calls.error}"

@@ -9,10 +9,10 @@ from typing import Final
 
 import msgspec
 
-from dawdle._rules.bounds import require_size
-from dawdle._rules.dead_letter import begun_anew, half_of, wrapped
+from dawdle._rules.body_limits import require_size
+from dawdle._rules.compression import decompress
+from dawdle._rules.dead_letter import body_in_letter, restarted, why_incomplete
 from dawdle._rules.envelope import Envelope, open_envelope
-from dawdle._rules.packing import unpack
 from dawdle._rules.signing import Signer
 from dawdle.errors import EventError
 
@@ -62,16 +62,16 @@ def open_message(body: bytes, signer: Signer, max_body: int) -> Opened | Unreada
             envelope = open_envelope(bare)
             if envelope.dead is None:
                 return Opened(bare, envelope)
-            bare = unpack(bare, max_body)
+            bare = decompress(bare, max_body)
             require_size(bare, max_body)
             envelope = open_envelope(bare)
-            inner = wrapped(envelope)
+            inner = body_in_letter(envelope)
             if inner is None:
-                bare = begun_anew(bare)
+                bare = restarted(bare)
                 return Opened(bare, open_envelope(bare))
         except EventError as error:
             return Unreadable(body, str(error))
-        half = half_of(envelope)
+        half = why_incomplete(envelope)
         if half is not None:
             return Incomplete(bare, envelope, envelope.error or half)
         body = inner

@@ -4,10 +4,10 @@ from typing import Final
 
 __all__ = ["Leases"]
 
-SHARE: Final = 1 / 3
+RENEW_SHARE: Final = 1 / 3
 """A lease is renewed when this share of it is over: two renewals may fail before it is lost."""
 
-SHARE_AFTER_FAILURE: Final = 1 / 12
+RETRY_SHARE: Final = 1 / 12
 """A renewal that failed is tried again after this share of a lease."""
 
 
@@ -31,7 +31,7 @@ class Leases:
     def hold(self, key: str, now: float) -> None:
         """Begin to keep a message that was received now."""
         self.drop(key)
-        self._renewed[key] = (now, now + self._lease * SHARE)
+        self._renewed[key] = (now, now + self._lease * RENEW_SHARE)
 
     def drop(self, key: str) -> None:
         """Stop keeping a message: it is settled, or not ours any more."""
@@ -52,12 +52,12 @@ class Leases:
         for key, received in found.items():
             self.drop(key)
             if received + self._max_hold > now:
-                self._renewed[key] = (received, now + self._lease * SHARE)
+                self._renewed[key] = (received, now + self._lease * RENEW_SHARE)
             else:
                 self._over.append(key)
         return [key for key in found if key in self._renewed]
 
-    def over(self) -> list[str]:
+    def expired(self) -> list[str]:
         """Return, once each, the messages that were due and have been held for as long as the queue allows."""
         over, self._over = self._over, []
         return over
@@ -66,7 +66,7 @@ class Leases:
         """Count a renewal as not made: it is due again soon, and well before the lease ends."""
         kept = self._renewed.pop(key, None)
         if kept is not None:
-            self._failed[key] = (kept[0], now + self._lease * SHARE_AFTER_FAILURE)
+            self._failed[key] = (kept[0], now + self._lease * RETRY_SHARE)
 
     def next_due(self) -> float | None:
         """Return when the first renewal is due; None while nothing is in hand."""

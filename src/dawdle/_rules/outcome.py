@@ -13,9 +13,9 @@ from msgspec.structs import force_setattr
 from dawdle._rules.envelope import clip
 from dawdle.errors import Reject, RetryLater, shown
 
-__all__ = ["Crowded", "Done", "Failed", "Interrupted", "Later", "Outcome", "Rejected", "outcome_of", "told"]
+__all__ = ["AtLimit", "Done", "Failed", "Interrupted", "Outcome", "Postponed", "Rejected", "error_text", "outcome_of"]
 
-MAX_LEAVES_TOLD: Final = 5
+MAX_LEAVES_NAMED: Final = 5
 """Errors of one group that a reason names; of the rest it says how many there are."""
 
 
@@ -23,7 +23,7 @@ class Done(msgspec.Struct, frozen=True):
     """It returned."""
 
 
-class Said(msgspec.Struct, frozen=True):
+class ErrorText(msgspec.Struct, frozen=True):
     """What a handler said of an event, as far as it travels: a stranger's event may be in it, whole."""
 
     error: str
@@ -32,21 +32,21 @@ class Said(msgspec.Struct, frozen=True):
         force_setattr(self, "error", clip(self.error))
 
 
-class Failed(Said, frozen=True):
+class Failed(ErrorText, frozen=True):
     """It raised, or ran out of time."""
 
 
-class Rejected(Said, frozen=True):
+class Rejected(ErrorText, frozen=True):
     """It raised `Reject`, or an error that is final: never again."""
 
 
-class Later(msgspec.Struct, frozen=True):
+class Postponed(msgspec.Struct, frozen=True):
     """It raised `RetryLater`: not yet."""
 
     seconds: float
 
 
-class Crowded(msgspec.Struct, frozen=True):
+class AtLimit(msgspec.Struct, frozen=True):
     """It never started: as many of it run and wait here as may. It comes back in so many seconds."""
 
     seconds: float
@@ -58,10 +58,10 @@ class Interrupted(msgspec.Struct, frozen=True):
     """A stop ended it, or it was never started because of one."""
 
 
-Outcome = Done | Failed | Rejected | Later | Crowded | Interrupted
+Outcome = Done | Failed | Rejected | Postponed | AtLimit | Interrupted
 
 
-def outcome_of(error: BaseException, never: tuple[type[BaseException], ...] = ()) -> Failed | Rejected | Later:
+def outcome_of(error: BaseException, never: tuple[type[BaseException], ...] = ()) -> Failed | Rejected | Postponed:
     """Return what an error that a handler raised means; `never` are the types that are final.
 
     In a group, as a handler's own TaskGroup raises it, any `Reject` or final error in it is final; only `RetryLater` in
@@ -69,18 +69,18 @@ def outcome_of(error: BaseException, never: tuple[type[BaseException], ...] = ()
     """
     every, leaves = _errors_in(error)
     if any(isinstance(each, (Reject, *never)) for each in every):
-        return Rejected(_told_all(leaves))
+        return Rejected(_text_of_leaves(leaves))
     if not all(isinstance(leaf, RetryLater) for leaf in leaves):
-        return Failed(_told_all(leaves))
+        return Failed(_text_of_leaves(leaves))
     waits = [_seconds_of(leaf) for leaf in leaves]
     known = [seconds for seconds in waits if isinstance(seconds, float)]
     if len(known) < len(waits):
         wrong = next(seconds for seconds in waits if not isinstance(seconds, float))
-        return Failed(f"{_told_all(leaves)}: its seconds are {wrong}, and RetryLater wants a number, 0 or more")
-    return Later(max(known))
+        return Failed(f"{_text_of_leaves(leaves)}: its seconds are {wrong}, and RetryLater wants a number, 0 or more")
+    return Postponed(max(known))
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     """Return an error's type and message, whatever its `__str__` does."""
     name = type(error).__qualname__
     try:
@@ -116,9 +116,9 @@ def _inner_of(error: BaseException) -> list[BaseException]:
     return [each for each in inner if isinstance(cast("object", each), BaseException)]
 
 
-def _told_all(leaves: list[BaseException]) -> str:
-    named = "; ".join(map(told, leaves[:MAX_LEAVES_TOLD]))
-    more = len(leaves) - MAX_LEAVES_TOLD
+def _text_of_leaves(leaves: list[BaseException]) -> str:
+    named = "; ".join(map(error_text, leaves[:MAX_LEAVES_NAMED]))
+    more = len(leaves) - MAX_LEAVES_NAMED
     return f"{named}; and {more:,} more" if more > 0 else named
 
 

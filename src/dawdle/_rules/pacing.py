@@ -44,7 +44,7 @@ MIN_WEIGHT: Final = 0.05
 CAUTION: Final = 0.9
 """Which part of the mean is reckoned with."""
 
-AGAIN: Final = 0.1
+STEP_GROWTH: Final = 0.1
 """By which part of a step the line grows when a copy came back for nothing."""
 
 
@@ -98,7 +98,7 @@ class Line:
         self.end = -inf
 
     def place(
-        self, now: float, *, step: float, starts: bool, waiting: int, room: float, counted: float | None, roll: float
+        self, now: float, *, step: float, starts: bool, waiting: int, room: float, counted: float | None, random: float
     ) -> Place:
         """Return where an event goes that comes now, and count it.
 
@@ -112,10 +112,10 @@ class Line:
                 self.end = max(self.end, now) + step
             return _STARTS if starts else _WAITS
         least = now + waiting * step
-        more = step if counted is None else (AGAIN + 1.0) * step - counted
+        more = step if counted is None else (STEP_GROWTH + 1.0) * step - counted
         self.end = max(least, max(least, self.end) + more)
         left = min(self.end - now, MAX_RETURN_SECONDS)
-        return ComesBack(max(MIN_RETURN_SECONDS, left * (0.5 + 0.5 * roll)), step)
+        return ComesBack(max(MIN_RETURN_SECONDS, left * (0.5 + 0.5 * random)), step)
 
 
 def most_waiting(step: float, limit: int, slots: int) -> float:
@@ -139,7 +139,7 @@ class ConcurrencyLimit:
         self._time = RunTime()
         self._line = Line()
 
-    def arrive(self, now: float, *, counted: float | None, spare: int, roll: float) -> Place:
+    def arrive(self, now: float, *, counted: float | None, spare: int, random: float) -> Place:
         """Return where an event goes that comes now; from then on it runs, or waits, as far as is known here.
 
         `spare`: how many events more may wait in the whole app; the rest as for `Line.place`.
@@ -148,7 +148,7 @@ class ConcurrencyLimit:
         room = min(most_waiting(step, self.limit, self._slots), self.waiting + spare)
         starts = self.running < self.limit and not self.waiting
         place = self._line.place(
-            now, step=step, starts=starts, waiting=self.waiting, room=room, counted=counted, roll=roll
+            now, step=step, starts=starts, waiting=self.waiting, room=room, counted=counted, random=random
         )
         match place:
             case Starts():

@@ -1,6 +1,5 @@
 """When a handler that failed is tried again. Values in, seconds out."""
 
-import sys
 from collections.abc import Iterable
 from datetime import timedelta
 from math import inf
@@ -10,12 +9,13 @@ import msgspec
 
 from dawdle.errors import ConfigurationError, RetryLater, seconds_of, shown
 
-__all__ = ["MOST_ATTEMPTS", "Retry"]
+__all__ = ["MAX_ATTEMPTS", "Retry"]
 
-MOST_ATTEMPTS: Final = 2**31 - 1
+MAX_ATTEMPTS: Final = 2**31 - 1
 """What `dawdleattempt` can say: an integer of CloudEvents has 32 bits."""
 
-_LARGEST: Final = sys.float_info.max
+_LARGEST: Final = 1.7976931348623157e308
+"""The largest float."""
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -56,20 +56,20 @@ class Retry(msgspec.Struct, frozen=True):
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        _require("max_attempts", self.max_attempts, 1, MOST_ATTEMPTS, whole=True)
+        _require("max_attempts", self.max_attempts, 1, MAX_ATTEMPTS, whole=True)
         for name in ("initial", "max_delay"):
             msgspec.structs.force_setattr(self, name, seconds_of(getattr(self, name), f"Retry({name}=…) takes"))
         _require("factor", self.factor, 1, _LARGEST)
         _require("jitter", self.jitter, 0, 1)
         msgspec.structs.force_setattr(self, "never", _types_of(self.never))
 
-    def backoff(self, attempt: int, roll: float) -> float:
+    def backoff(self, attempt: int, random: float) -> float:
         """Return the seconds to wait after `attempt` (from 1) failed; `roll` is a random number in [0, 1)."""
         try:  # in floats: the power of an int has as many digits as it takes, and that takes as long
             grown = self.initial * float(self.factor) ** (attempt - 1)
         except OverflowError:
             grown = inf if self.initial else 0.0
-        return min(grown, self.max_delay) * (1.0 - self.jitter * roll)
+        return min(grown, self.max_delay) * (1.0 - self.jitter * random)
 
 
 def _types_of(never: object) -> tuple[type[Exception], ...]:

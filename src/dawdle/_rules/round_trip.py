@@ -12,8 +12,8 @@ from itertools import zip_longest
 from operator import attrgetter
 from typing import Any, Final, cast
 
-from dawdle._rules.field_types import SCALARS, fields_of, is_told_by_equality, once_a_type, told_by_equality
-from dawdle._rules.lost import Lost, Missing, not_equal
+from dawdle._rules.field_types import SCALARS, compared_by_equality, fields_of, is_compared_by_equality, once_a_type
+from dawdle._rules.lost_fields import Lost, Missing, not_equal
 from dawdle.events import kind_of
 
 __all__ = ["require_equal"]
@@ -67,9 +67,9 @@ def _comparer(kind: type) -> _Compare:
 
 
 def _comparer_of_events(kind: type) -> _Compare:
-    names, told = fields_of(kind) or (), told_by_equality(kind)
+    names, told = fields_of(kind) or (), compared_by_equality(kind)
     others = tuple(name for name in names if name not in told)
-    by_equality, values, has_extra = is_told_by_equality(kind), _values_of(told), _may_have_extra(kind)
+    by_equality, values, has_extra = is_compared_by_equality(kind), _values_of(told), _may_have_extra(kind)
 
     def compare(sent: object, read: object, doubts: Doubts) -> Lost | None:
         if by_equality and _is_equal(sent, read):
@@ -101,7 +101,7 @@ def _may_have_extra(kind: type) -> bool:
 @once_a_type
 def _values_that_tell(kind: type) -> _Values | None:
     """Return what takes all fields from an event, if `==` of them tells whether two are the same."""
-    told = told_by_equality(kind)
+    told = compared_by_equality(kind)
     return None if len(told) != len(fields_of(kind) or ()) or _may_have_extra(kind) else _values_of(told)
 
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 from weakref import WeakKeyDictionary
 
-from dawdle._rules.telling import is_pydantics
+from dawdle._rules.redaction import is_pydantics
 
 __all__ = ["validated", "validated_json"]
 

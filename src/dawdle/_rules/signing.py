@@ -18,10 +18,10 @@ from dawdle.errors import ConfigurationError, EventError
 
 __all__ = ["Signer"]
 
-SHORTEST_KEY: Final = 32
+MIN_KEY_BYTES: Final = 32
 """Bytes. A key that is shorter than what SHA-256 gives is weaker than it (RFC 2104)."""
 
-LONGEST: Final = 128
+MAX_SIGNATURE_BYTES: Final = 128
 """Bytes of a signature as it stands in a body, at the most."""
 
 _KEY_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,32}")
@@ -38,7 +38,7 @@ class Signer:
     @property
     def size(self) -> int:
         """Bytes that a signature adds to a body, at the most."""
-        return LONGEST if self._keys else 0
+        return MAX_SIGNATURE_BYTES if self._keys else 0
 
     def __repr__(self) -> str:
         return f"<Signer with {len(self._keys)} keys>"
@@ -54,7 +54,7 @@ class Signer:
         """Return a body without its signature. Raises `EventError` when it has none, or one that is not ours."""
         if not self._keys:
             return body
-        found = _SIGNED.search(body, max(0, len(body) - LONGEST))
+        found = _SIGNED.search(body, max(0, len(body) - MAX_SIGNATURE_BYTES))
         if found is None:
             raise EventError("it is not signed, and this app takes only what is (signing_keys)")
         key_id = found["key_id"].decode()
@@ -101,9 +101,9 @@ def _key(key: object, number: int) -> bytes:
         key = key.encode(errors="surrogatepass")  # any bytes will do, and no error may hold them
     if not isinstance(key, bytes):
         raise ConfigurationError(f"signing key {number} is bytes or text, not a {type(key).__qualname__}")
-    if len(key) < SHORTEST_KEY:
+    if len(key) < MIN_KEY_BYTES:
         raise ConfigurationError(
-            f"signing key {number} has {len(key)} bytes, and {SHORTEST_KEY} are the fewest: "
+            f"signing key {number} has {len(key)} bytes, and {MIN_KEY_BYTES} are the fewest: "
             f"make one with secrets.token_hex(32)"
         )
     return key

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import msgspec
 
-from dawdle._rules.envelope import moment, rewrite
+from dawdle._rules.admission import Run, admit
+from dawdle._rules.copies import Copy
+from dawdle._rules.envelope import rewrite, to_rfc3339
 from dawdle._rules.outcome import Done, Interrupted
-from dawdle._rules.settlement import Ack, Copy, Forward, Settlement
-from dawdle._rules.verdict import Run, admit, settle
+from dawdle._rules.settlement import Ack, Forward, Settlement, settle
 from tests.rules.model.scenarios import (
     CHAIN,
     DIRECT,
@@ -138,7 +139,7 @@ def ack_unclaimed(*args, **kwargs):
 
 def one_copy_for_all(*args, **kwargs):
     verdict = settle(*args, **kwargs)
-    return Forward(verdict.copies[:1], verdict.otherwise) if isinstance(verdict, Forward) else verdict
+    return Forward(verdict.copies[:1], verdict.release_after) if isinstance(verdict, Forward) else verdict
 
 
 def a_direct_event_is_released(*args, held=True, **kwargs):
@@ -235,7 +236,7 @@ OTHERS = [
         CHAIN,
         "it is due in 1500 s; the copy says in 900 s",
         "receives the event for all",
-        rules=admit_and_change("delayed", lambda copy: with_body(copy, dawdledue=moment(NOW + copy.delay))),
+        rules=admit_and_change("delayed", lambda copy: with_body(copy, dawdledue=to_rfc3339(NOW + copy.delay))),
     ),
     Mutant("the next hop is taken for over", CHAIN, "s early", "runs a and b", rules=Rules(admit=a_hop_is_all)),
     Mutant(
@@ -250,7 +251,7 @@ OTHERS = [
         WANTED_BY_NONE,
         "nothing that goes well ends this, from the start",
         "",
-        rules=admit_and_change("unclaimed", lambda copy: with_body(copy, dawdlesince=moment(NOW))),
+        rules=admit_and_change("unclaimed", lambda copy: with_body(copy, dawdlesince=to_rfc3339(NOW))),
     ),
     Mutant(
         "given up at once", ROLLING, "given up after 0 trials and 0 s", "receives", rules=Rules(admit=given_up_at_once)

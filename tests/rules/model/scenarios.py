@@ -6,10 +6,10 @@ import msgspec
 
 import dawdle
 from dawdle import Registry, Retry
+from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.envelope import write
-from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Rejected
-from dawdle._rules.roster import Roster
-from dawdle._rules.settlement import Terms
+from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Postponed, Rejected
+from dawdle._rules.terms import Terms
 from tests.rules.model.truth import Scenario
 from tests.rules.model.world import UNCLAIMED, Truth
 
@@ -20,7 +20,7 @@ DELAY = 2400.0
 LEASE = 300.0
 """Seconds, in the chain of delays: a part of each hop, so that fewer moments differ."""
 
-ALL = (Done(), Failed("no"), Rejected("no"), Later(3.0), Crowded(40.0, 0.5), Interrupted())
+ALL = (Done(), Failed("no"), Rejected("no"), Postponed(3.0), AtLimit(40.0, 0.5), Interrupted())
 FEW = (Done(), Failed("no"), Interrupted())
 
 
@@ -33,11 +33,11 @@ class Named(msgspec.Struct):
     text: str = ""
 
 
-def roster_of(handlers: Mapping[str, Retry], kind: type = Placed) -> Roster:
+def roster_of(handlers: Mapping[str, Retry], kind: type = Placed) -> AppHandlers:
     registry = Registry()
     for name, retry in handlers.items():
         registry.on_event(kind, name=name, retry=retry)(lambda event: None)
-    return Roster(registry)
+    return AppHandlers(registry)
 
 
 def body_of(**attributes: object) -> bytes:
@@ -45,7 +45,7 @@ def body_of(**attributes: object) -> bytes:
 
 
 def terms_of(**changes: object) -> Terms:
-    usual: dict[str, object] = {"reach": REACH, "keeps_dead": True, "shared": True, "unclaimed": UNCLAIMED}
+    usual: dict[str, object] = {"max_hop": REACH, "has_dead_letters": True, "shared": True, "unclaimed": UNCLAIMED}
     return Terms(**{**usual, "max_body": 1_048_576, **changes})
 
 
@@ -59,7 +59,7 @@ ONCE = Retry(max_attempts=1, max_delay=ONE_HOP)
 BOTH = roster_of({"a": TWICE, "b": THRICE})
 BOTH_QUICK, ONLY_A = roster_of({"a": QUICK, "b": QUICK}), roster_of({"a": QUICK})
 BOTH_ONCE = roster_of({"a": ONCE, "b": ONCE})
-NONE = Roster(Registry())
+NONE = AppHandlers(Registry())
 
 FAN_OUT = Scenario("fan-out", body_of(), (BOTH, BOTH), terms_of(), 4, ALL)
 CHAIN = Scenario(
@@ -73,11 +73,11 @@ CHAIN = Scenario(
     wait=REACH,
     lapses=(0.0, LEASE),
 )
-ROLLING = FAN_OUT._replace(name="a node lacks a handler", rosters=(BOTH_QUICK, ONLY_A), outcomes=FEW)
+ROLLING = FAN_OUT._replace(name="a node lacks a handler", lookups=(BOTH_QUICK, ONLY_A), outcomes=FEW)
 UNDECODABLE = FAN_OUT._replace(name="no event at all", body=b"\x00", is_poison=True, outcomes=FEW)
 UNREADABLE = FAN_OUT._replace(name="data of another type", body=body_of(data={"text": 5}), is_poison=True)
-NO_DEAD = {"keeps_dead": False}
-NO_DELAY = {"reach": 0.0}
+NO_DEAD = {"has_dead_letters": False}
+NO_DELAY = {"max_hop": 0.0}
 
 
 def _under(scenario: Scenario, how: str, **changes: object) -> Scenario:
@@ -89,11 +89,11 @@ NO_DELAYS = _under(CHAIN._replace(wait=0.0), "the queue cannot delay", **NO_DELA
 OWED = ROLLING._replace(
     name="a node lacks the owed handler", body=body_of(dawdleowed="b"), over=frozenset("a"), faults=3
 )
-WANTED_BY_NONE = ROLLING._replace(name="no node has a handler", rosters=(NONE, NONE))
+WANTED_BY_NONE = ROLLING._replace(name="no node has a handler", lookups=(NONE, NONE))
 NAMED = FAN_OUT._replace(
     name="each node lacks a handler that the type names",
     body=body_of(type="model.Named"),
-    rosters=(roster_of({"a": ONCE}, Named), roster_of({"b": ONCE}, Named)),
+    lookups=(roster_of({"a": ONCE}, Named), roster_of({"b": ONCE}, Named)),
     faults=3,
     outcomes=FEW,
     is_named=True,
@@ -104,7 +104,7 @@ EARLY = FAN_OUT._replace(name="fan-out, a copy is sent early", stores_early=True
 DIRECT = FAN_OUT._replace(name="a direct event", is_direct=True)
 DIRECT_EARLY = DIRECT._replace(name="a direct event, a copy is sent early", outcomes=FEW, stores_early=True)
 KILLS = FAN_OUT._replace(
-    name="what kills its process", rosters=(BOTH_ONCE, BOTH_ONCE), outcomes=FEW, counts_receives=True, receives=3
+    name="what kills its process", lookups=(BOTH_ONCE, BOTH_ONCE), outcomes=FEW, counts_receives=True, receives=3
 )
 
 NAMED_DIRECT = NAMED._replace(name="a direct event whose type names what a node lacks", is_direct=True, faults=2)
@@ -118,7 +118,7 @@ SCENARIOS = [
     DIRECT,
     DIRECT_EARLY,
     DIRECT._replace(
-        name="a direct event, a node lacks a handler", rosters=(BOTH_QUICK, ONLY_A), outcomes=FEW, faults=3
+        name="a direct event, a node lacks a handler", lookups=(BOTH_QUICK, ONLY_A), outcomes=FEW, faults=3
     ),
     _under(DIRECT_EARLY, "no dead-letter queue", **NO_DEAD),
     _under(DIRECT_EARLY, "the queue cannot delay", **NO_DELAY),
@@ -133,13 +133,13 @@ SCENARIOS = [
     _under(CHAIN._replace(faults=3), "no dead-letter queue", **NO_DEAD),
     ROLLING,
     OWED,
-    ROLLING._replace(name="a node has no handlers", rosters=(BOTH_ONCE, NONE), faults=3),
+    ROLLING._replace(name="a node has no handlers", lookups=(BOTH_ONCE, NONE), faults=3),
     WANTED_BY_NONE,
     NAMED,
     NAMED_DIRECT,
     NAMED._replace(
         name="a node lacks all handlers that the type names, another has all",
-        rosters=(NONE, roster_of({"a": QUICK, "b": QUICK}, Named)),
+        lookups=(NONE, roster_of({"a": QUICK, "b": QUICK}, Named)),
     ),
     NAMED._replace(name="the type names what a node lacks, workers remember", remembers=True, faults=2),
     _under(NAMED._replace(faults=1), "no dead-letter queue", **NO_DEAD),

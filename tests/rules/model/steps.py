@@ -76,7 +76,7 @@ class Steps:
         """The event is stored, and nobody has it yet."""
         scenario = self._scenario
         if scenario.is_direct:
-            names = tuple(handler.name for handler in scenario.rosters[0].handlers)
+            names = tuple(handler.name for handler in scenario.lookups[0].handlers)
             missing = tuple(sorted(scenario.handlers.keys() - set(names))) if scenario.is_named else ()
             hand = Hand("waits", scenario.body, scenario.truth, names, is_direct=True, missing=missing)
             return World((), (hand, IDLE))

@@ -9,14 +9,16 @@ from itertools import product
 from typing import NamedTuple
 
 from dawdle import JSON, Retry
-from dawdle._rules import verdict
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._rules.admission import Run, admit
 from dawdle._rules.codec import open_event
-from dawdle._rules.envelope import open_envelope, seconds
-from dawdle._rules.outcome import Crowded, Done, Failed, Interrupted, Later, Outcome, Rejected
-from dawdle._rules.roster import Roster
-from dawdle._rules.settlement import Ack, Copy, Forward, Release, Settlement, Terms
-from dawdle._rules.trial import SUSPECT_FROM, TRIALS, put_off
-from dawdle._rules.verdict import Result, Run
+from dawdle._rules.copies import Copy
+from dawdle._rules.dead_lettering import UNDECODABLE, undecodable, unreadable
+from dawdle._rules.envelope import open_envelope, to_epoch
+from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected
+from dawdle._rules.poison import MAX_TRIALS, SUSPECT_RECEIVES, put_off
+from dawdle._rules.settlement import Ack, Forward, Release, Result, Settlement, copy_for, settle
+from dawdle._rules.terms import Terms
 from dawdle.errors import EventError
 from tests.rules.model.world import NOW, Early, Hand, Truth, Unsent, opened
 
@@ -31,11 +33,11 @@ HARMLESS = (Done, Interrupted)
 class Rules(NamedTuple):
     """What is under check; a mutant takes another for one of these."""
 
-    admit: Callable[..., Run | Settlement] = verdict.admit
-    settle: Callable[..., Settlement] = verdict.settle
-    copy_for: Callable[..., Copy] = verdict.copy_for
-    undecodable: Callable[..., Settlement] = verdict.undecodable
-    unreadable: Callable[..., Settlement] = verdict.unreadable
+    admit: Callable[..., Run | Settlement] = admit
+    settle: Callable[..., Settlement] = settle
+    copy_for: Callable[..., Copy] = copy_for
+    undecodable: Callable[..., Settlement] = undecodable
+    unreadable: Callable[..., Settlement] = unreadable
 
 
 class Scenario(NamedTuple):
@@ -43,7 +45,7 @@ class Scenario(NamedTuple):
 
     name: str
     body: bytes
-    rosters: tuple[Roster, Roster]
+    lookups: tuple[AppHandlers, AppHandlers]
     """One for each worker."""
     terms: Terms
     faults: int
@@ -74,11 +76,11 @@ class Scenario(NamedTuple):
 
     @property
     def are_alike(self) -> bool:
-        return self.rosters[0] is self.rosters[1]
+        return self.lookups[0] is self.lookups[1]
 
     @property
     def handlers(self) -> dict[str, Retry]:
-        found = {handler.name: handler.options.retry for roster in self.rosters for handler in roster.handlers}
+        found = {handler.name: handler.options.retry for lookup in self.lookups for handler in lookup.handlers}
         assert all(found.values()), "each handler here says how it is retried"
         return found
 
@@ -128,7 +130,7 @@ class Truths:
         key = (not self._scenario.are_alike and worker, body, truth, age, receives)
         found = self._taken.get(key)
         if found is None:
-            found = self._taken[key] = self._take(self._scenario.rosters[worker], body, truth, age, receives)
+            found = self._taken[key] = self._take(self._scenario.lookups[worker], body, truth, age, receives)
         return found
 
     def settle(self, hand: Hand, ending: Ending) -> Taken:
@@ -156,7 +158,9 @@ class Truths:
     def early(self, hand: Hand, name: str, outcome: Outcome) -> tuple[Unsent, str | None]:
         """The copy of one handler that has ended so while others run, and what is wrong with it."""
         result = Result(name, self._retries[name], outcome, ended=NOW)
-        copy = self._rules.copy_for(hand.body, open_envelope(hand.body), result, NOW, self._scenario.terms, _unlucky)
+        copy = self._rules.copy_for(
+            hand.body, result, NOW, self._scenario.terms, _unlucky, attempt=open_envelope(hand.body).attempt
+        )
         true, complaint = self._after(name, hand.truth, outcome, copy)
         return Unsent(copy.body, true, copy.delay, copy.is_letter), complaint or _mistimed(copy, true)
 
@@ -175,9 +179,9 @@ class Truths:
 
     def _owed_by(self, body: bytes) -> frozenset[str]:
         envelope = opened(body)
-        if envelope is None or envelope.type == verdict.UNDECODABLE or envelope.owed is None:
+        if envelope is None or envelope.type == UNDECODABLE or envelope.owed is None:
             return frozenset(self._retries)
-        found = (roster.named(envelope.owed) for roster in self._scenario.rosters)
+        found = (lookup.handler_named(envelope.owed) for lookup in self._scenario.lookups)
         return frozenset(handler.name for handler in found if handler is not None)
 
     def _miscounts(self, body: bytes, truth: Truth) -> str | None:
@@ -191,7 +195,7 @@ class Truths:
             return None
         return f"it says attempt {envelope.attempt} after {truth.failures} failures"
 
-    def _take(self, roster: Roster, body: bytes, truth: Truth, age: float, receives: int) -> Taken:
+    def _take(self, lookup: AppHandlers, body: bytes, truth: Truth, age: float, receives: int) -> Taken:
         terms = self._scenario.terms
         try:
             envelope = open_envelope(body)
@@ -199,19 +203,19 @@ class Truths:
             return self._unrun(body, truth, self._rules.undecodable(body, "key", str(error), NOW, terms))
         counted = {"receives": receives} if self._scenario.counts_receives else {}
         admitted = self._rules.admit(
-            body, envelope, roster, CODECS, stored_at=NOW - age, now=NOW, terms=terms, roll=_unlucky, **counted
+            body, envelope, lookup, CODECS, stored_at=NOW - age, now=NOW, terms=terms, random=_unlucky, **counted
         )
         if not isinstance(admitted, Run):
             return self._unrun(body, truth, admitted)
         complaint = f"it runs {truth.due:g} s early" if truth.due > SLACK else None
-        if receives >= SUSPECT_FROM:
+        if receives >= SUSPECT_RECEIVES:
             complaint = f"it is run as it is at its receive number {receives}"
         try:
-            open_event(envelope, admitted.kind, CODECS)
+            open_event(envelope, admitted.event_type, CODECS)
         except EventError as error:
             return self._unrun(body, truth, self._rules.unreadable(body, envelope, str(error), NOW, terms))
         names = tuple(handler.name for handler in admitted.handlers)
-        return Taken(Hand("runs", body, truth, names, admitted.alone, missing=admitted.missing), complaint)
+        return Taken(Hand("runs", body, truth, names, admitted.isolated, missing=admitted.missing), complaint)
 
     def _unrun(self, body: bytes, truth: Truth, settlement: Settlement) -> Taken:
         """Settle a message without having run anything."""
@@ -221,7 +225,7 @@ class Truths:
                 return truth, f"a copy owes {sorted(self.owed_by(copy.body))} of {sorted(self.owed_by(body))}"
             if copy.why not in ("unclaimed", "missing", "dead", "kept") or self._scenario.is_poison:
                 return truth._replace(trials=truth.trials + (copy.why == "trial")), None
-            if copy.is_letter and truth.trials >= TRIALS:
+            if copy.is_letter and truth.trials >= MAX_TRIALS:
                 return truth, None
             offered = max(truth.offered, 0.0)
             early = copy.is_letter and offered < self._scenario.terms.unclaimed - SLACK
@@ -234,7 +238,7 @@ class Truths:
     def put_off(self, hand: Hand) -> Taken:
         """What a worker does with a trial that it never had alone in hand."""
         terms = self._scenario.terms
-        settlement = put_off(hand.body, open_envelope(hand.body), NOW, terms, stopping=False, soon=False, roll=0.0)
+        settlement = put_off(hand.body, open_envelope(hand.body), NOW, terms, stopping=False, soon=False, random=0.0)
         return _begun(settlement, lambda copy: (hand.truth, None))
 
     def _settle(self, hand: Hand, ending: Ending) -> Taken:
@@ -247,9 +251,10 @@ class Truths:
             hand.body,
             open_envelope(hand.body),
             results,
+            attempt=open_envelope(hand.body).attempt,
             now=NOW,
             terms=self._scenario.terms,
-            roll=_unlucky,
+            random=_unlucky,
             missing=hand.missing,
             **held,
         )
@@ -276,7 +281,7 @@ class Truths:
                 failures += 1
                 may_die = failures >= retry.max_attempts
                 due = 0.0 if may_die else retry.backoff(failures, 0.0)
-            case Later() | Crowded():
+            case Postponed() | AtLimit():
                 due = outcome.seconds
             case _:
                 pass
@@ -310,7 +315,7 @@ def _begun(settlement: Settlement, told: Callable[[Copy], tuple[Truth, str | Non
                 true, complaint = told(copy)
                 unsent.append(Unsent(copy.body, true, copy.delay, copy.is_letter))
                 complaints += [each for each in (complaint, _mistimed(copy, true)) if each is not None]
-            hand = Hand("sends", unsent=tuple(sorted(unsent)), wait=settlement.otherwise)
+            hand = Hand("sends", unsent=tuple(sorted(unsent)), wait=settlement.release_after)
             return Taken(hand, "; ".join(complaints) or None)
 
 
@@ -321,7 +326,7 @@ def _mistimed(copy: Copy, truth: Truth) -> str | None:
         return None
     says = copy.delay
     if envelope.due is not None:
-        says = seconds(envelope.due) - NOW
+        says = to_epoch(envelope.due) - NOW
     elif envelope.delay_ms is not None:
         says = int(envelope.delay_ms) / 1000
     if abs(says - truth.due) <= SLACK and copy.delay <= truth.due + SLACK:

@@ -7,7 +7,7 @@ was is known to have been visited, whatever the clock says. What is long over co
 from functools import lru_cache
 from typing import NamedTuple
 
-from dawdle._rules.envelope import Envelope, moment, open_envelope, rewrite, seconds
+from dawdle._rules.envelope import Envelope, open_envelope, rewrite, to_epoch, to_rfc3339
 from dawdle.errors import EventError
 
 NOW = 1_750_000_000.0
@@ -213,7 +213,7 @@ def _body_later(body: bytes, elapsed: float) -> bytes:
         return body
     changes: dict[str, object] = {}
     if envelope.due is not None:
-        changes["dawdledue"] = moment(max(seconds(envelope.due) - elapsed, NOW))
+        changes["dawdledue"] = to_rfc3339(max(to_epoch(envelope.due) - elapsed, NOW))
     if envelope.since is not None:
-        changes["dawdlesince"] = moment(max(seconds(envelope.since) - elapsed, NOW - UNCLAIMED))
+        changes["dawdlesince"] = to_rfc3339(max(to_epoch(envelope.since) - elapsed, NOW - UNCLAIMED))
     return rewrite(body, changes)

@@ -1,0 +1,134 @@
+"""What `Dawdle(…)` was given, checked: a mistake is told where it was written, before anything runs."""
+
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import cast
+
+import msgspec
+
+from dawdle._handlers.options import timeout_of
+from dawdle._handlers.registry import Registry
+from dawdle._handlers.signature import is_async
+from dawdle._rules.codec import JSON, MessagePack
+from dawdle._rules.envelope import check_headers
+from dawdle._rules.retry import Retry
+from dawdle._rules.signing import Signer
+from dawdle.abc import Backend, Clock, Codec
+from dawdle.errors import ConfigurationError, seconds_of, shown, yes_or_no
+from dawdle.hooks import Hook
+
+__all__ = ["Headers", "Lifespan", "Settings"]
+
+Lifespan = Callable[..., AbstractAsyncContextManager[object]]
+"""Takes the app."""
+Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of one app."""
+
+    backend: Backend
+    clock: Clock
+    registry: Registry
+    start_listener: bool
+    concurrency: int
+    retry: Retry
+    timeout: float | None
+    grace: float
+    unclaimed: float
+    source: str
+    headers: Headers
+    codec: Codec
+    hooks: Sequence[Hook]
+    lifespan: Lifespan | None
+    signer: Signer
+
+    def __repr__(self) -> str:
+        return f"<Settings of an app on {type(self.backend).__name__}>"
+
+    def __post_init__(self) -> None:
+        _require(
+            _is_one(self.backend, Backend),
+            f"backend is a dawdle.abc.Backend, such as Memory() or SQS(…), not {self.backend!r}",
+        )
+        _require(
+            _is_one(self.clock, Clock),
+            f"clock is a dawdle.abc.Clock, such as dawdle.testing.ManualClock(), not {self.clock!r}",
+        )
+        _require(
+            _is_one(self.codec, Codec), f"codec is a dawdle.abc.Codec, such as dawdle.MessagePack(), not {self.codec!r}"
+        )
+        _require(isinstance(self.registry, Registry), f"registry is a dawdle.Registry, not {self.registry!r}")
+        _require(isinstance(self.retry, Retry), f"retry is a dawdle.Retry(…), not {self.retry!r}")
+        _require(
+            isinstance(self.concurrency, int) and not isinstance(self.concurrency, bool) and self.concurrency >= 1,
+            f"concurrency is how many messages may be in flight at once, 1 or more, not {self.concurrency!r}",
+        )
+        yes_or_no(self.start_listener, "start_listener is")
+        for name in ("grace", "unclaimed"):
+            msgspec.structs.force_setattr(self, name, seconds_of(getattr(self, name), f"{name} is"))
+        if self.timeout is not None:
+            msgspec.structs.force_setattr(self, "timeout", timeout_of(self.timeout))
+        _require(bool(self.source) and isinstance(self.source, str), f"source is text, not {self.source!r}")
+        _require(
+            isinstance(self.hooks, Collection) and all(map(callable, self.hooks)),
+            f"hooks are functions that take a moment, a list of them, not {self.hooks!r}",
+        )
+        for hook in self.hooks:
+            _require(
+                not is_async(hook),
+                f"a hook is a plain function that is not awaited, and {shown(hook)} is async: make it def, and let it "
+                f"create a task of its own where it must await",
+            )
+        _require(
+            self.lifespan is None or callable(self.lifespan),
+            f"lifespan is a function that takes the app and returns an async context manager, not {self.lifespan!r}",
+        )
+        if not callable(self.headers):
+            good = isinstance(self.headers, Mapping)
+            _require(good, f"headers is a mapping or a function that returns one, not {self.headers!r}")
+            check_headers(self.headers)
+
+    @property
+    def codecs(self) -> dict[str, Codec]:
+        """Every codec that this app can read, by media type."""
+        return {each.content_type: each for each in (JSON(), MessagePack(), self.codec)}
+
+    def all_headers(self, given: Mapping[str, str] | None) -> Mapping[str, str]:
+        """Return the app's own headers and those of one signal, which win. Raises `ConfigurationError`."""
+        own = self.headers() if callable(self.headers) else self.headers
+        if not isinstance(cast("object", own), Mapping):
+            raise ConfigurationError(f"the function headers= returns a mapping of names to text, not {shown(own)}")
+        if given is None:
+            both = own
+        elif isinstance(cast("object", given), Mapping):
+            both = {**own, **given}
+        else:
+            raise ConfigurationError(f"headers is a mapping of names to text, not {shown(given)}")
+        if both:
+            check_headers(both)
+        return both
+
+    def lifespan_of(self, app: object) -> AbstractAsyncContextManager[object]:
+        """Return the context that the app lives in. Raises `ConfigurationError` for what cannot be entered."""
+        if self.lifespan is None:
+            return nullcontext()
+        made: object = self.lifespan(app)
+        if isinstance(made, AbstractAsyncContextManager):
+            return made
+        if isinstance(made, Coroutine):
+            made.close()  # or Python warns of it
+        raise ConfigurationError(
+            f"lifespan returned a {type(made).__qualname__}, which is no async context manager: make it "
+            f"`async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
+        )
+
+
+def _is_one(value: object, kind: type) -> bool:
+    """Whether a value has what a protocol asks for; its class, which was not called, has most of it too."""
+    return isinstance(value, kind) and not isinstance(value, type)
+
+
+def _require(good: bool, otherwise: str) -> None:
+    if not good:
+        raise ConfigurationError(otherwise)

@@ -1,0 +1,212 @@
+"""What is in flight, and the room there is for it: the one owner of both, whichever way in was taken.
+
+A message is in flight from its receive on, a direct event from the call of `signal` on. Both go the same way:
+
+    reserve ──► receive ──► take ───┐                         ┌── interrupt: its handlers are cancelled, or never start
+                                    ├──► waits ──► started ──►┤
+    signal(direct=True) ──► accept ─┘      └── interrupt ────►└──► settled ──► let_go
+
+Whatever comes in here is counted, seen by `idle()`, by the stop and by `health()`, and leaves by `let_go` alone.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
+
+from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._flow.queue_client import QueueClient
+from dawdle._flow.slots import Slots
+from dawdle.abc import Clock, Delivery
+
+__all__ = ["InFlight"]
+
+
+class InFlight:
+    """All that is in flight in one app, by key, and the slots that it takes.
+
+    A receive reserves slots ahead, so that it asks only for what there is room for. A direct event takes its slot when
+    it comes, reserved or not; then what a receive brings waits for its turn.
+    """
+
+    def __init__(self, total: int, clock: Clock) -> None:
+        self.total = total
+        self._clock = clock
+        self._slots = Slots(total, clock)
+        self._messages: dict[tuple[int, str], InFlightMessage] = {}
+        self._started = 0
+        self._waiting_to_start: deque[InFlightMessage] = deque()
+        self._held_back = False
+        self._closed = False
+        self._waiting_for_idle: list[asyncio.Future[None]] = []
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __iter__(self) -> Iterator[InFlightMessage]:
+        return iter(list(self._messages.values()))
+
+    @property
+    def free_slots(self) -> int:
+        """How many slots are neither reserved nor taken; below 0 where direct events came on top."""
+        return self._slots.free
+
+    @property
+    def accepts_direct(self) -> bool:
+        """Whether a direct event may still come in: not once a stop for good has ended the handlers."""
+        return not self._closed
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is in flight but what itself waits for that."""
+        return all(message.idling for message in self._messages.values())
+
+    # Ways in
+
+    async def reserve(self, want: int) -> int:
+        """Reserve up to `want` slots, 1 at least, and return how many. Cancelled, it has reserved none."""
+        return await self._slots.reserve(want)
+
+    def overdraw(self) -> None:
+        """Reserve one slot whether or not there is one."""
+        self._slots.overdraw()
+
+    def unreserve(self, count: int) -> None:
+        """Give slots back that no message came for."""
+        self._slots.unreserve(count)
+
+    def add(self, queue: QueueClient, delivery: Delivery) -> InFlightMessage | None:
+        """Take a received message, in a slot that was reserved for it.
+
+        None if it is in flight already and has only come again: then the newer receipt counts, and the slot is not
+        used. Two receives may come back in another order than they were made in: the count says which is newer.
+        """
+        known = self._messages.get((id(queue), delivery.key))
+        if known is None:
+            return self._hold(InFlightMessage(queue, delivery, self._clock))
+        if delivery.receive_count >= known.receive_count:
+            known.receipt, known.receive_count = delivery.receipt, delivery.receive_count
+        return None
+
+    def add_direct(self, queue: QueueClient) -> InFlightMessage:
+        """Take a direct event, in a slot of its own; from now on it is owed."""
+        self._slots.overdraw()
+        message = self._hold(InFlightMessage(queue, None, self._clock))
+        message.handlers_started = asyncio.get_running_loop().create_future()
+        return message
+
+    # The way through
+
+    async def start(self, message: InFlightMessage, *, over_limit: bool = False) -> None:
+        """Return when it is a hand's turn, first come, first served; or when it was interrupted, started or not.
+
+        `over_limit`: at once, however much is under way. Who signals from a handler would else wait for his own slot.
+        """
+        if over_limit or (self._has_room() and not self._waiting_to_start):
+            self._start_now(message)
+        elif not message.interrupted:
+            self._waiting_to_start.append(message)
+            try:
+                await message.wait_for_turn()
+            except BaseException:
+                with suppress(ValueError):
+                    self._waiting_to_start.remove(message)  # it waits no more: its turn must not come
+                raise
+
+    def finish(self, message: InFlightMessage) -> None:
+        """Let go of what is settled, or cannot be, and give its slot back."""
+        del self._messages[message.key]
+        if message.handlers_started is not None and not message.handlers_started.done():
+            message.handlers_started.set_result(message.settled)
+        if message.started:
+            self._started -= 1
+        self._slots.unreserve()
+        self._start_waiting()
+        self._wake_if_idle()
+
+    def finish_all(self) -> None:
+        """Let go of what the app died too early for: nothing carries it, or ever has."""
+        for message in self:
+            self.finish(message)
+
+    @contextmanager
+    def hold_back_others(self) -> Generator[None]:
+        """Start nothing in the block, but for what is started over the limit: one message is tried in isolation."""
+        self._held_back = True
+        try:
+            yield
+        finally:
+            self.stop_holding_back()
+
+    def stop_holding_back(self) -> None:
+        """Start what waits, from now on: the message that is tried has been in isolation for long enough."""
+        self._held_back = False
+        self._start_waiting()
+
+    @contextmanager
+    def idling(self, message: InFlightMessage) -> Generator[None]:
+        """Count a hand as at rest in the block: one of its own handlers waits there until all else is done."""
+        message.idling += 1
+        self._wake_if_idle()
+        try:
+            yield
+        finally:
+            message.idling -= 1
+
+    # The end
+
+    def interrupt_waiting(self) -> None:
+        """Interrupt the messages that wait for their turn. A direct event waits on: no queue has it to give it back."""
+        for message in self:
+            if not message.started and not message.is_direct:
+                message.interrupt()
+
+    def interrupt(self) -> None:
+        """Interrupt all that is in flight."""
+        for message in self:
+            message.interrupt()
+
+    def close(self) -> None:
+        """Accept no direct event any more: no handler starts from now on."""
+        self._closed = True
+
+    async def wait_empty(self) -> None:
+        """Return once nothing is in flight."""
+        while self._messages:
+            await self._wait_for_change()
+
+    async def wait_idle(self) -> None:
+        """Return once nothing is in flight but what itself waits for that."""
+        while not self.is_idle:
+            await self._wait_for_change()
+
+    def _hold(self, message: InFlightMessage) -> InFlightMessage:
+        self._messages[message.key] = message
+        return message
+
+    def _has_room(self) -> bool:
+        return self._started < self.total and not self._held_back
+
+    def _start_now(self, message: InFlightMessage) -> None:
+        message.started = True
+        self._started += 1
+
+    def _start_waiting(self) -> None:
+        while self._waiting_to_start and (self._waiting_to_start[0].interrupted or self._has_room()):
+            message = self._waiting_to_start.popleft()
+            if not message.interrupted:
+                self._start_now(message)
+                message.wake()
+
+    def _wake_if_idle(self) -> None:
+        """Tell those that wait for it, when nothing is in flight or all that is rests."""
+        if self._waiting_for_idle and self.is_idle:
+            for changed in self._waiting_for_idle:
+                if not changed.done():
+                    changed.set_result(None)
+            self._waiting_for_idle.clear()
+
+    async def _wait_for_change(self) -> None:
+        changed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting_for_idle.append(changed)
+        await changed

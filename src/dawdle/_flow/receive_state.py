@@ -1,0 +1,90 @@
+"""How the receives of one queue fare, and how long the next one waits. It waits and tells; the rules say how long."""
+
+import random
+from collections.abc import Callable
+
+from dawdle._flow.hook_calls import HookCaller
+from dawdle._log import Log
+from dawdle._rules.health import QueueHealth
+from dawdle._rules.outcome import error_text
+from dawdle._rules.receive_backoff import pause_after
+from dawdle.abc import Clock
+from dawdle.errors import BackendError, FaultKind
+from dawdle.hooks import ReceiveFailed
+
+__all__ = ["ReceiveState"]
+
+_log = Log(__name__)
+
+
+class ReceiveState:
+    """What became of the receives of one queue, all of them together: one that completes speaks for all."""
+
+    def __init__(self, queue: str, clock: Clock, hooks: HookCaller, recovered: Callable[[FaultKind], None]) -> None:
+        self._queue = queue
+        self._recovered = recovered
+        self._clock = clock
+        self._hooks = hooks
+        self._failures = 0
+        self._kind: FaultKind | None = None
+        self._error: str | None = None
+        self._completed_at: float | None = None
+        self._waiting_since: float | None = None
+
+    def begin_waiting(self) -> None:
+        """Note that a receive begins, or would if it could: from now on one is overdue."""
+        if self._waiting_since is None:
+            self._waiting_since = self._clock.monotonic()
+
+    def end_waiting(self) -> None:
+        """Note that no receive is wanted: what was begun ended by itself, or a stop ended it."""
+        self._waiting_since = None
+
+    def completed(self) -> None:
+        """Note that a receive came back, with or without messages."""
+        if self._kind is not None:
+            self._recovered(self._kind)
+            _log.warning("receiving from %s works again (failures in a row: %d)", self._queue, self._failures)
+        self._completed_at = self._clock.monotonic()
+        self._waiting_since = self._kind = self._error = None
+        self._failures = 0
+
+    def log_failure(self, error: Exception) -> None:
+        """Tell of the failure of one receive among several, which is left to the others: they may fare better."""
+        kind, text = _read(error)
+        _log.warning("one of several receives from %s failed, %s, and ends: %s", self._queue, kind, text)
+        if self._hooks:
+            self._hooks(ReceiveFailed(self._queue, text, 0.0, kind))
+
+    async def wait_after_failure(self, error: Exception) -> None:
+        """Tell of a failure and wait until the next receive. Raises the error where no later try can mend it."""
+        kind, text = _read(error)
+        self._failures += 1
+        self._kind, self._error = kind, text
+        pause = pause_after(kind, self._failures, random.random())
+        if pause is None:
+            _log.error("receiving from %s cannot work, and is not tried again: %s", self._queue, text)
+            raise error
+        _log.warning("receiving from %s failed, %s; the next try is in %.2g s: %s", self._queue, kind, pause, text)
+        if self._hooks:
+            self._hooks(ReceiveFailed(self._queue, text, pause, kind))
+        await self._clock.sleep_until(self._clock.monotonic() + pause)
+
+    def health(self, may_wait: float) -> QueueHealth:
+        """Return how the receives fare now; `may_wait`: seconds that one of them may take when all is well."""
+        now = self._clock.monotonic()
+        return QueueHealth(
+            queue=self._queue,
+            last_receive=None if self._completed_at is None else now - self._completed_at,
+            waited=0.0 if self._waiting_since is None else now - self._waiting_since,
+            may_wait=may_wait,
+            backoff=self._kind,
+            failures=self._failures,
+            error=self._error,
+        )
+
+
+def _read(error: Exception) -> tuple[FaultKind, str]:
+    if isinstance(error, BackendError):
+        return error.kind, str(error)
+    return "unavailable", error_text(error)

@@ -1,0 +1,316 @@
+"""The nest of groups in which everything runs, and the one task that owns it.
+
+    backends ⊃ house (batchers, keepers) ⊃ lifespan ⊃ work (carriers, listener) ⊃ polls (receivers)
+
+Nesting is the stop order. Entering starts the owner and leaving stops and awaits it, so an app may be entered in one
+task and left in another. If anything here dies, the owner dies with it, and everybody who waits is told.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Mapping
+from contextlib import AsyncExitStack
+from contextvars import copy_context
+from typing import Final, cast
+
+from dawdle._flow.cancellation import wait_through_cancellation
+from dawdle._flow.handler_scope import clear_scope, current_scope
+from dawdle._flow.opening import open_backend
+from dawdle._flow.queue_client import QueueClient
+from dawdle._flow.shutdown import Shutdown, Tasks
+from dawdle._flow.wiring import Components, RuntimeConfig
+from dawdle._flow.work import Work
+from dawdle._handlers.handler import Handler
+from dawdle._log import Log
+from dawdle._rules.envelope import Envelope
+from dawdle._rules.health import Health, health_of
+from dawdle.errors import BackendError, ConfigurationError
+
+__all__ = ["Runtime"]
+
+PROCESSOR_TASK = "dawdle: processor"
+"""The name of a task that carries a message."""
+
+_DIED: Final = "the app has died: the event was neither handled nor stored"
+_LEFT: Final = "the app was left before a handler could start, and its queue did not say that it stored the event"
+
+_log = Log(__name__)
+
+
+class Runtime:
+    """Everything of one app that runs, from entering to leaving."""
+
+    def __init__(self, config: RuntimeConfig) -> None:
+        self._config = config
+        self._closing = asyncio.Event()
+        self._grace_ended = asyncio.Event()
+        self._grace = 0.0
+        self._died = False
+        self._state: object = None
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._context = copy_context()
+        self._context.run(clear_scope)
+        self._owner: asyncio.Task[None] | None = None
+        self._tasks = Tasks()
+        self._components: Components
+        self._work: asyncio.TaskGroup
+
+    @property
+    def queues(self) -> Mapping[str, QueueClient]:
+        """The queues, by name."""
+        return self._components.queues
+
+    @property
+    def accepts_direct(self) -> bool:
+        """Whether handlers may begin now: the lifespan is entered before the first and left after the last of them."""
+        return self._ready.done() and self._components.in_flight.accepts_direct
+
+    @property
+    def error(self) -> BaseException | None:
+        """What the owner died of; None while it lives."""
+        if self._owner is None or not self._owner.done() or self._owner.cancelled():
+            return None
+        return _single(self._owner.exception())
+
+    async def enter(self) -> None:
+        """Build everything and return when it runs. Raises what opening a backend or the lifespan raised."""
+        self._owner = self._loop.create_task(self._own(), name="dawdle: owner", context=self._context)
+        try:
+            await asyncio.wait([self._owner, self._ready], return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._closing.set()  # for a lifespan that is entered although it was cancelled: it is left at once
+            self._owner.cancel()
+            await _wait_for(self._owner)
+            raise
+        if self._owner.done():
+            self._ready.cancel()
+            await self._owner_result()
+
+    async def leave(self, grace: float) -> None:
+        """Stop everything, in at most `grace` seconds and a flush; a cancellation of this call ends the grace.
+
+        Raises what the owner died of, if it did.
+        """
+        assert self._owner is not None, "it was entered"
+        self._grace = grace
+        self._closing.set()
+        cancelled: asyncio.CancelledError | None = None
+        ends = [self._owner, self._tasks.any_abandoned]
+        try:
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            self.end_grace()
+            await wait_through_cancellation(ends, self.end_grace)
+        if self._owner.done():
+            await self._owner_result()
+        else:
+            names = ", ".join(self.unfinished())
+            _log.error("closed while %s is still running: it ignores cancellation", names)
+            if self._died:
+                raise BackendError(f"the app has died, and {names} ignores its cancellation")
+        if cancelled is not None:
+            raise cancelled
+
+    def end_grace(self) -> None:
+        """End the grace now."""
+        self._grace_ended.set()
+
+    def changed(self) -> None:
+        """Take note of a handler that was registered, from any thread."""
+        if self._owner is not None and not self._owner.done() and self._config.handlers.handlers:
+            self._loop.call_soon_threadsafe(self._components.listener.handler_added)
+
+    async def start_listener(self) -> None:
+        """Begin to receive, as soon as there is a handler. Not while its lifespan is entered."""
+        if not self._ready.done():
+            raise ConfigurationError(
+                "the lifespan of the app is still being entered, and no handler runs before it is: the app listens by "
+                "itself after that, or call start_listener() then"
+            )
+        await self._components.listener.start()
+
+    async def stop_listener(self, grace: float) -> None:
+        """Receive no more, and return when nothing is in flight."""
+        await self._components.listener.stop(grace)
+
+    def begin_stop(self) -> None:
+        """Receive no more, and do not wait for what is in flight."""
+        self._components.listener.begin_stop()
+
+    async def ended(self) -> None:
+        """Return when everything here is over, but for what nothing can end."""
+        assert self._owner is not None, "it was entered"
+        await asyncio.wait([self._owner, self._tasks.any_abandoned], return_when=asyncio.FIRST_COMPLETED)
+
+    def running_handlers(self) -> list[str]:
+        """Return the names of the handlers that run now; after leaving, those that nothing could end."""
+        return self._components.running.names()
+
+    def unfinished(self) -> list[str]:
+        """Return what runs on after leaving, since nothing could end it: handlers, and calls to a queue."""
+        names = [
+            task.get_name().removeprefix("dawdle: ")
+            for task in self._tasks.abandoned
+            if task.get_name() != PROCESSOR_TASK
+        ]
+        return [*self.running_handlers(), *names]
+
+    def health(self) -> Health:
+        """Return how everything here fares at this moment."""
+        error = self.error
+        died_of = None if error is None else f"{type(error).__qualname__}: {error}"
+        return health_of(self._components.facts(), died_of)
+
+    async def idle(self) -> None:
+        """Return when nothing that is due is left; called by a handler, but for the event that it handles."""
+        where = current_scope()
+        if where is not None and where.app is self._config.app:
+            with self._components.in_flight.idling(where.message):
+                await self._idle()
+        else:
+            await self._idle()
+
+    async def _idle(self) -> None:
+        await asyncio.sleep(0)  # a handler that was registered just now is heard of in the next turn
+        while True:
+            for queue in self.queues.values():
+                await queue.flush()
+            await self._components.listener.idle()
+            if not any(queue.busy for queue in self.queues.values()) and self._components.in_flight.is_idle:
+                return
+
+    async def run_direct(
+        self, queue: QueueClient, handlers: tuple[Handler, ...], envelope: Envelope, body: bytes, event: object
+    ) -> None:
+        """Take a direct event, and return when its handlers have started, or it is stored since the app is being left.
+
+        It is in flight from this call on, with all of its handlers: a caller that is cancelled changes nothing. Raises
+        `BackendError` if neither came to pass.
+        """
+        missing = self._config.handlers.missing_for(type(event))
+        message = self._components.in_flight.add_direct(queue)
+        work = Work(event, envelope, body, message, handlers, missing=missing)
+        carrying = self._components.processor.process_direct(work, over_limit=current_scope() is not None)
+        try:
+            carried = self._start(carrying)
+        except RuntimeError as error:  # the group is ending: the app has died just now
+            self._components.in_flight.finish(message)
+            raise BackendError(_DIED, uncertain=False) from error
+        assert message.handlers_started is not None, "a direct event says when its handlers have started"
+        ends: list[asyncio.Future[bool] | asyncio.Future[None]] = [message.handlers_started, carried]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if not message.handlers_started.done():  # the app died before its carrier had its first turn
+            self._components.in_flight.finish(message)
+        if not message.handlers_started.result():
+            raise BackendError(_LEFT if message.interrupted else _DIED, uncertain=message.interrupted)
+        await asyncio.sleep(0)  # each of several handlers starts in a task of its own
+
+    async def _owner_result(self) -> None:
+        assert self._owner is not None, "it was entered"
+        if self._owner.cancelled():
+            raise BackendError("the app's own task was cancelled from outside, and everything in it with it")
+        error = self.error
+        if error is not None:
+            raise error
+
+    async def _own(self) -> None:
+        await asyncio.sleep(0)  # an eager task runs before whoever made it knows it
+        config = self._config
+        async with AsyncExitStack() as stack:
+            for name, backend in config.backends.items():
+                await open_backend(stack, name, backend)
+            async with asyncio.TaskGroup() as group:
+                self._components = components = self._build(group)
+                stack.callback(self._close)
+                ending = Shutdown(
+                    self._tasks,
+                    in_flight=components.in_flight,
+                    processor=components.processor,
+                    queues=components.queues.values(),
+                    clock=config.clock,
+                )
+                async with config.lifespan() as self._state, asyncio.TaskGroup() as self._work:
+                    config.handlers.observe(self)
+                    self.changed()
+                    self._ready.set_result(None)
+                    try:
+                        await self._closing.wait()
+                        await self._components.listener.close(self._grace)
+                    except asyncio.CancelledError:
+                        self._died = True  # of what, the group says when all in it has ended
+                        await ending.end_work()
+                        raise
+                    await ending.end_work()
+                await ending.flush()
+                await ending.end_calls()
+                self._close_queues()
+
+    def _build(self, group: asyncio.TaskGroup) -> Components:
+        """Put the parts together; what runs for as long as the house is started in its group."""
+
+        def spawn(coroutine: Coroutine[object, object, None]) -> None:
+            try:
+                task = group.create_task(coroutine, name="dawdle: a call to a queue", context=self._context.copy())
+            except RuntimeError as error:  # the group is ending
+                coroutine.close()
+                raise BackendError("the app is ending: its queue takes nothing any more", uncertain=False) from error
+            self._tasks.calls.add(task)
+            task.add_done_callback(self._tasks.calls.discard)
+
+        return Components(
+            self._config,
+            spawn=spawn,
+            start=self._start,
+            listen=self._listen,
+            grace_ended=self._grace_ended,
+            state=lambda: self._state,
+            is_dying=self._is_dying,
+        )
+
+    def _start(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Carry a message or a direct event. Its carrier is never cancelled by a stop: it settles."""
+        return self._start_in(self._tasks.processors, coroutine, PROCESSOR_TASK)
+
+    def _listen(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Start what receives; a stop may cancel it."""
+        return self._start_in(self._tasks.receives, coroutine, "dawdle: the listener")
+
+    def _start_in(
+        self, tasks: set[asyncio.Task[None]], coroutine: Coroutine[object, object, None], name: str
+    ) -> asyncio.Task[None]:
+        try:
+            task = self._work.create_task(coroutine, name=name, context=self._context.copy())
+        except RuntimeError:  # the group is ending
+            coroutine.close()
+            raise
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        return task
+
+    def _is_dying(self) -> bool:
+        """Whether a cancellation that is not ours ends the app: then its owner is cancelled, too, or was."""
+        return self._died or self._owner is None or self._owner.done() or self._owner.cancelling() > 0
+
+    def _close(self) -> None:
+        self._close_queues()
+        self._components.in_flight.finish_all()
+
+    def _close_queues(self) -> None:
+        for queue in self.queues.values():
+            queue.close()
+
+
+async def _wait_for(task: "asyncio.Task[None]") -> None:
+    """Wait for a task to end, however often we are cancelled meanwhile; what it ended with is not asked."""
+    await wait_through_cancellation([task], task.cancel)
+    if not task.cancelled():
+        task.exception()
+
+
+def _single(error: BaseException | None) -> BaseException | None:
+    """Return the one error in a group of one, however deep."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    group = cast("BaseExceptionGroup[BaseException]", error)
+    return _single(group.exceptions[0]) if len(group.exceptions) == 1 else group

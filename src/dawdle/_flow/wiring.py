@@ -1,0 +1,177 @@
+"""Puts together what runs in a house: which part knows which. Runs nothing itself."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+
+import msgspec
+
+from dawdle._flow.batcher import Spawn
+from dawdle._flow.call_state import CallState
+from dawdle._flow.dispatcher import Dispatcher
+from dawdle._flow.failure_log import FailureLog
+from dawdle._flow.handler_call import HandlerCaller
+from dawdle._flow.handler_limits import HandlerLimits
+from dawdle._flow.hook_calls import HookCaller
+from dawdle._flow.in_flight import InFlight
+from dawdle._flow.isolation import Isolation
+from dawdle._flow.lease_renewer import LeaseRenewer
+from dawdle._flow.listener import Listener
+from dawdle._flow.loop_watchdog import LoopWatchdog
+from dawdle._flow.processor import Processor
+from dawdle._flow.queue_client import QueueClient
+from dawdle._flow.receiver import Receiver
+from dawdle._flow.running_handlers import RunningHandlers
+from dawdle._flow.settled_cache import SettledCache
+from dawdle._flow.settler import Settler
+from dawdle._flow.side_thread import LoopThread
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._rules.health import Health
+from dawdle._rules.retry import Retry
+from dawdle._rules.signing import Signer
+from dawdle.abc import Backend, Clock, Codec, SystemClock
+
+__all__ = ["Components", "RuntimeConfig"]
+
+
+class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What a house is built from."""
+
+    app: object
+    backends: Mapping[str, Backend]
+    clock: Clock
+    codecs: Mapping[str, Codec]
+    hooks: HookCaller
+    handlers: AppHandlers
+    retry: Retry
+    timeout: float | None
+    concurrency: int
+    unclaimed: float
+    signer: Signer
+    lifespan: Callable[[], AbstractAsyncContextManager[object]]
+
+
+class Components:
+    """The parts of one house, each made once the backends are open."""
+
+    def __init__(
+        self,
+        config: RuntimeConfig,
+        *,
+        spawn: Spawn,
+        start: Callable[[Coroutine[object, object, None]], object],
+        listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
+        grace_ended: asyncio.Event,
+        state: Callable[[], object],
+        is_dying: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._spawn = spawn
+        self._start = start
+        self.in_flight = InFlight(config.concurrency, config.clock)
+        self.limits = HandlerLimits(config.clock, config.concurrency)
+        self.isolation = Isolation(self.in_flight, config.clock)
+        self.queues = {
+            name: QueueClient(name, backend, spawn, config.unclaimed, config.signer, calls=CallState(config.clock))
+            for name, backend in config.backends.items()
+        }
+        settled_cache = SettledCache(config.clock)
+        self._settler = Settler(clock=config.clock, hooks=config.hooks, settled_cache=settled_cache)
+        self.running = RunningHandlers(config.clock, on_first_run=self._start_side_thread)
+        self._failures = FailureLog(config.clock)
+        caller = HandlerCaller(
+            app=config.app,
+            clock=config.clock,
+            hooks=config.hooks,
+            timeout=config.timeout,
+            threads=config.concurrency,
+            state=state,
+            running=self.running,
+            failures=self._failures,
+            is_dying=is_dying,
+        )
+        self.processor = Processor(
+            clock=config.clock,
+            codecs=config.codecs,
+            signer=config.signer,
+            handlers=config.handlers,
+            dispatcher=Dispatcher(caller, clock=config.clock, retry=config.retry, limits=self.limits),
+            settler=self._settler,
+            in_flight=self.in_flight,
+            isolation=self.isolation,
+            settled_cache=settled_cache,
+        )
+        self._watchdog = LoopWatchdog(self.in_flight, config.clock, config.hooks)
+        self._threaded_renewers: list[LeaseRenewer] = []
+        self._side_thread = LoopThread(self._run_in_side_thread)
+        spawn(self._side_thread.run())
+        spawn(self._log_regularly())
+        both = [each for queue in self.queues.values() for each in (queue, queue.delayed) if each is not None]
+        self._receivers = [self._receiver(queue) for queue in both]
+        self.listener = Listener(
+            self._receivers,
+            in_flight=self.in_flight,
+            limits=self.limits,
+            clock=config.clock,
+            listen=listen,
+            grace_ended=grace_ended,
+        )
+
+    def facts(self) -> Health:
+        """Return what health is judged by."""
+        now = self._config.clock.monotonic()
+        oldest = min(self.in_flight, key=lambda message: message.held_since, default=None)
+        return Health(
+            healthy=True,
+            listening=self.listener.receiving,
+            in_hand=len(self.in_flight),
+            oldest=None if oldest is None else now - oldest.held_since,
+            oldest_handlers=() if oldest is None else oldest.handlers,
+            dead_letters=self._settler.dead_letters,
+            unclaimed=self._settler.unclaimed,
+            long_running=self.running.long(),
+            queues=tuple(receiver.health() for receiver in self._receivers),
+            failing=tuple(failing for queue in self.queues.values() for failing in queue.calls.failing()),
+        )
+
+    def _receiver(self, queue: QueueClient) -> Receiver:
+        config = self._config
+        return Receiver(
+            queue,
+            clock=config.clock,
+            hooks=config.hooks,
+            in_flight=self.in_flight,
+            isolation=self.isolation,
+            processor=self.processor,
+            lease_renewer=None if queue.limits.lease is None else self._lease_renewer(queue),
+            start_processor=self._start,
+        )
+
+    def _lease_renewer(self, queue: QueueClient) -> LeaseRenewer:
+        """Return what renews a queue's leases: aside, unless nobody else can have a message, or time is a test's."""
+        config = self._config
+        if not queue.limits.shared or not isinstance(config.clock, SystemClock):
+            return LeaseRenewer(queue, config.clock, config.hooks, lambda renewer: self._spawn(renewer.run()))
+        renewer = LeaseRenewer(queue, config.clock, config.hooks, lambda _: self._side_thread.start())
+        self._threaded_renewers.append(renewer)
+        return renewer
+
+    def _start_side_thread(self) -> None:
+        """Start the thread that notices a blocked loop where no lease does; not on a clock of a test's."""
+        if not self._threaded_renewers and isinstance(self._config.clock, SystemClock):
+            self._side_thread.start()
+
+    async def _log_regularly(self) -> None:
+        """Tell the log what runs for long and what was only counted, at least once a minute until cancelled."""
+        try:
+            while True:
+                self._failures.log_counted()
+                await self._config.clock.sleep_until(self.running.warn_of_long_runs())
+        finally:
+            self._failures.log_counted(all_of_it=True)
+
+    async def _run_in_side_thread(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            for renewer in self._threaded_renewers:
+                group.create_task(renewer.run(), name="dawdle: leases")
+            group.create_task(self._watchdog.run(), name="dawdle: loop watchdog")

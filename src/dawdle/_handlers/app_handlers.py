@@ -1,0 +1,205 @@
+"""Which handlers an app has, which of them an event goes to, and which type a name on the wire means.
+
+A roster is a registry seen by one app: plus what only that app registered, less what it unregistered.
+"""
+
+from collections.abc import Sequence
+
+from dawdle._handlers.conflict import require_apart
+from dawdle._handlers.handler import Function, Handler, read_handler
+from dawdle._handlers.options import HandlerOptions, read_options
+from dawdle._handlers.registry import CHANGING, Observer, Registry
+from dawdle._handlers.type_names import handled_types, names_of, require_named_handlers_take, takers, with_subclasses
+from dawdle.errors import ConfigurationError
+from dawdle.events import (
+    declaration_of,
+    declared_as,
+    is_defined_again,
+    kind_of,
+    require_event_type,
+    same_place,
+    wire_name,
+)
+from dawdle.events import name_taken as wire_name_taken
+
+__all__ = ["AppHandlers"]
+
+
+class _Snapshot:
+    """The handlers of an app as they are at one version, and what was worked out from them. It is never changed back.
+
+    Threads that ask the same at the same time work it out twice, and write the same.
+    """
+
+    __slots__ = ("all", "kinds", "learned", "matching", "missing", "named", "version")
+
+    def __init__(self, version: int, handlers: Sequence[Handler]) -> None:
+        self.version = version
+        self.all = tuple(handlers)
+        self.named = {handler.name: handler for handler in handlers}
+        for handler in handlers:
+            for alias in handler.options.aliases:
+                self.named.setdefault(alias, handler)
+        self.matching: dict[tuple[type, str | None], tuple[Handler, ...]] = {}
+        self.missing: dict[type, tuple[str, ...]] = {}
+        self.kinds: dict[str, type] = {}
+        self.learned: dict[str, type] = {}
+
+
+class AppHandlers:
+    """The handlers of one app. Every question is answered from a view that a change of any registry replaces.
+
+    Only making a view takes the lock: until then a thread that asks sees the handlers of before the change.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._shared = registry
+        self._own = Registry()
+        self._hidden: frozenset[str] = frozenset()
+        self._signaled: dict[str, type] = {}
+        self._unregistered = 0
+        self._snapshot = _Snapshot(-1, ())
+        registry.live_beside(self)
+
+    def observe(self, observer: Observer) -> None:
+        """Call the observer's `changed()` after every change, for as long as somebody else holds it."""
+        self._shared.observe(observer)
+        self._own.observe(observer)
+
+    @property
+    def handlers(self) -> tuple[Handler, ...]:
+        """Every handler, in the order of registration."""
+        return self._snapshot_now().all
+
+    def register(self, function: Function, kinds: Sequence[type], options: HandlerOptions) -> Handler:
+        """Add a handler to this app only."""
+        made = read_handler(function, kinds, read_options(options), every=False, names={})
+        with CHANGING:
+            for name in made.names:
+                for known in self._shared.going_by(name):
+                    if known.name not in self._hidden:
+                        require_apart(made, known)
+            return self._own.put(made)
+
+    def require_apart(self, handler: Handler) -> None:
+        """Raise `ConfigurationError` if the shared registry must not take this handler, since this app has another."""
+        if handler.name not in self._hidden:
+            for name in handler.names:
+                for known in self._own.going_by(name):
+                    require_apart(handler, known)
+
+    def unregister(self, function: Function) -> None:
+        """Take a function's handlers from this app only. Raises `ConfigurationError` if it has none here."""
+        with CHANGING:
+            found = [handler for handler in self.handlers if handler.function == function]
+            if not found:
+                names = ", ".join(handler.name for handler in self.handlers) or "none"
+                raise ConfigurationError(f"{function!r} is not a handler of this app; its handlers: {names}")
+            own, shared = ({handler.name for handler in each} for each in (self._own, self._shared))
+            for handler in found:
+                if handler.name in own:
+                    self._own.remove(handler.name)
+            self._hidden = self._hidden.union(handler.name for handler in found if handler.name in shared)
+            self._unregistered += 1
+
+    def handlers_for(self, kind: type, queue: str | None = None) -> tuple[Handler, ...]:
+        """Return the handlers that want events of exactly this class; with `queue`, those that take them from there."""
+        snapshot = self._snapshot_now()
+        found = snapshot.matching.get((kind, queue))
+        if found is None:
+            found = snapshot.matching[kind, queue] = tuple(
+                handler
+                for handler in snapshot.all
+                if handler.matches(kind) and (queue is None or handler.options.queue in {None, queue})
+            )
+        return found
+
+    def missing_for(self, kind: type) -> tuple[str, ...]:
+        """Return the names that events of exactly this class say must handle them, and that no handler here goes by."""
+        view = self._snapshot_now()
+        found = view.missing.get(kind)
+        if found is None:
+            declared = declaration_of(kind)
+            wanted = () if declared is None else declared.handlers
+            here = {name for handler in view.all if handler.matches(kind) for name in handler.names} if wanted else ()
+            found = view.missing[kind] = tuple(name for name in wanted if name not in here)
+        return found
+
+    def handler_named(self, name: str) -> Handler | None:
+        """Return the handler that goes, or once went, by this name."""
+        return self._snapshot_now().named.get(name)
+
+    def learn(self, kind: type) -> str:
+        """Return the wire name of a type that is being signaled, and know the type from now on.
+
+        Raises `NotAnEventError` for what is none, `ConfigurationError` when the name means another type here, or the
+        type names a handler that is here and does not take it.
+        """
+        name, view = wire_name(kind), self._snapshot_now()
+        if view.learned.get(name) is kind:
+            return name
+        require_event_type(kind)
+        other = self._resolve(view, name)
+        if other is not None and other is not kind and not self._may_replace(view, other, kind):
+            raise wire_name_taken(name, other, kind, takers(view.all, other, kind))
+        require_named_handlers_take(kind, view.all)
+        self._signaled[name] = view.learned[name] = kind
+        view.kinds.pop(name, None)
+        return name
+
+    def resolve_type(self, name: str) -> type | None:
+        """Return the type that a name on the wire means here.
+
+        It is declared, handled, a subclass of a handled one, or was signaled here. None when there is no such type.
+        Raises `ConfigurationError` when there are two.
+        """
+        return self._resolve(self._snapshot_now(), name)
+
+    def _resolve(self, view: _Snapshot, name: str) -> type | None:
+        found = view.kinds.get(name)
+        if found is None:
+            found = _handled(view.all, name, declared_as(name), self._signaled.get(name))
+            if found is not None:
+                view.kinds[name] = found
+        return found
+
+    def _may_replace(self, view: _Snapshot, other: type, kind: type) -> bool:
+        """Whether a type that is signaled may stand for another of its name: never for one that a handler takes."""
+        if other in handled_types(view.all):
+            return False
+        known = other is self._signaled.get(wire_name(kind)) or other is declared_as(wire_name(kind))
+        return is_defined_again(other, kind) if known else same_place(other, kind)
+
+    def _version(self) -> int:
+        return self._shared.version + self._own.version + self._unregistered
+
+    def _snapshot_now(self) -> _Snapshot:
+        view = self._snapshot
+        return view if view.version == self._version() else self._new_snapshot()
+
+    def _new_snapshot(self) -> _Snapshot:
+        with CHANGING:
+            handlers: dict[str, Handler] = {}
+            for handler in (*(each for each in self._shared if each.name not in self._hidden), *self._own):
+                known = handlers.get(handler.name)  # the same function once more, since others are refused
+                same = known is not None and known.function == handler.function
+                handlers[handler.name] = known.merged(handler) if known is not None and same else handler
+            self._snapshot = view = _Snapshot(self._version(), tuple(handlers.values()))
+            return view
+
+
+def _handled(handlers: Sequence[Handler], name: str, declared: type | None, signaled: type | None) -> type | None:
+    """Return the type of a name: one that a handler takes, or else what is declared, or signaled, or a subclass."""
+    found = declared
+    for kind in handled_types(handlers):
+        if name in names_of(kind):
+            if found is not None and found is not kind:
+                raise wire_name_taken(name, found, kind, takers(handlers, found, kind))
+            found = kind
+    found = found or signaled
+    for kind in with_subclasses(dict.fromkeys(kind for handler in handlers for kind in handler.types)):
+        if kind_of(kind) is not None and wire_name(kind) == name:
+            if found is not None and not same_place(found, kind):
+                raise wire_name_taken(name, found, kind, takers(handlers, found, kind))
+            found = found or kind
+    return found

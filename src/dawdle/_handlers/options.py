@@ -1,0 +1,111 @@
+"""What a handler may be given besides its types. Checked where it is written, in words."""
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from math import inf
+from typing import Any, TypedDict, cast
+
+import msgspec
+
+from dawdle._handlers.handler_name import NAME
+from dawdle._rules.retry import Retry
+from dawdle.errors import ConfigurationError, seconds_of, shown
+
+__all__ = ["HandlerOptions", "Options", "read_options", "timeout_of"]
+
+
+class HandlerOptions(TypedDict, total=False):
+    """The options of `on_event` and `register`; the docstring of `Registry.on_event` says what each does."""
+
+    name: str
+    aliases: Sequence[str]
+    exclude: Sequence[type]
+    retry: Retry
+    timeout: float | timedelta
+    concurrency: int
+    queue: str
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """The options of one handler; None and () stand for one that was not given."""
+
+    name: str | None = None
+    aliases: tuple[str, ...] = ()
+    exclude: tuple[type, ...] = ()
+    retry: Retry | None = None
+    timeout: float | None = None
+    concurrency: int | None = None
+    queue: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in self.aliases if self.name is None else (self.name, *self.aliases):
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise ConfigurationError(
+                    f"a handler's name is 1 to 200 of letters, digits, '_', '.', ':', '-', not {shown(name)}"
+                )
+        if self.retry is not None and not isinstance(self.retry, Retry):
+            raise ConfigurationError(f"retry is a dawdle.Retry(…), not {shown(self.retry)}")
+        if self.timeout is not None:
+            msgspec.structs.force_setattr(self, "timeout", timeout_of(self.timeout))
+        if self.concurrency is not None and not (_is_whole(self.concurrency) and self.concurrency >= 1):
+            raise ConfigurationError(f"concurrency is a whole number of 1 or more, not {shown(self.concurrency)}")
+        if self.queue is not None and not (isinstance(self.queue, str) and self.queue):
+            raise ConfigurationError(f"queue is the name of a queue of the app, not {shown(self.queue)}")
+
+    def merged(self, other: "Options", called: str) -> "Options":
+        """Return the options of two `on_event` on one function: each one as whichever of the two gives it.
+
+        Raises `ConfigurationError` for one that both give, and not the same.
+        """
+        both: dict[str, object] = {}
+        for option in self.__struct_fields__:
+            mine, theirs = getattr(self, option), getattr(other, option)
+            if option != "name" and mine and theirs and not _same(mine, theirs):
+                raise ConfigurationError(
+                    f"handler {called} is given {option}={shown(mine)} and {option}={shown(theirs)}: say it once, "
+                    f"or register it under two names"
+                )
+            both[option] = mine or theirs
+        return Options(**cast("dict[str, Any]", both))
+
+
+def read_options(options: HandlerOptions) -> Options:
+    """Return the options as given, checked. Raises `ConfigurationError` for one that does not exist."""
+    unknown = set(options) - set(HandlerOptions.__annotations__)
+    if unknown:
+        raise ConfigurationError(
+            f"a handler has no option {', '.join(sorted(unknown))}; it has {', '.join(HandlerOptions.__annotations__)}"
+        )
+    aliases: object = options.get("aliases", ())
+    exclude: object = options.get("exclude", ())
+    if isinstance(aliases, str) or not isinstance(aliases, Iterable):
+        raise ConfigurationError(f"aliases is a sequence of names, such as aliases=('old.name',), not {shown(aliases)}")
+    if isinstance(exclude, type):
+        exclude = (exclude,)
+    if not isinstance(exclude, Iterable):
+        raise ConfigurationError(f"exclude is a sequence of event types, such as exclude=(A, B), not {shown(exclude)}")
+    return Options(
+        name=options.get("name"),
+        aliases=tuple(cast("Iterable[str]", aliases)),
+        exclude=tuple(cast("Iterable[type]", exclude)),
+        retry=options.get("retry"),
+        timeout=cast("float | None", options.get("timeout")),
+        concurrency=options.get("concurrency"),
+        queue=options.get("queue"),
+    )
+
+
+def timeout_of(given: object) -> float:
+    """Return a timeout in seconds; `inf`: none, whatever the app's is. Raises `ConfigurationError`."""
+    return seconds_of(given, "timeout is", most=inf, above=True)
+
+
+def _same(mine: object, theirs: object) -> bool:
+    """Whether two values of one option say the same; the order of names and types says nothing."""
+    if isinstance(mine, tuple) and isinstance(theirs, tuple):
+        return set(cast("tuple[object, ...]", mine)) == set(cast("tuple[object, ...]", theirs))
+    return mine == theirs
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

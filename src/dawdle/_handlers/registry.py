@@ -1,0 +1,299 @@
+"""A set of handlers, as a router is in a web framework. Registers; which handlers run is the roster's to say.
+
+Registries may be changed in one thread while apps run in others. One lock for all of them guards every change, since a
+name is taken in all that are found together; what it changes are tuples and dicts that are replaced and never touched
+again, so whoever reads needs no lock. Observers are called once it is released.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import RLock
+from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
+from weakref import WeakSet
+
+from dawdle._handlers.conflict import require_apart
+from dawdle._handlers.handler import Function, Handler, read_handler
+from dawdle._handlers.options import HandlerOptions, read_options
+from dawdle._handlers.signature import is_function, require_event_class
+from dawdle.errors import ConfigurationError, shown
+
+__all__ = ["CHANGING", "Decorator", "HandlerOptions", "Neighbour", "Observer", "Registry"]
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+F = TypeVar("F")
+H = TypeVar("H", bound=Callable[..., object])
+R = TypeVar("R")
+X = TypeVar("X")
+P = ParamSpec("P")
+
+
+class _Changing:
+    """The lock of all registries. Who must be told of changes is told by whoever took it first, once it is free."""
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        self._depth = 0
+        self._waiting: list[Observer] = []
+
+    def tell(self, observers: "Iterable[Observer]") -> None:
+        """Call `changed()` on each of them, once, when the lock is released."""
+        self._waiting += [each for each in observers if not any(each is known for known in self._waiting)]
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self._depth += 1
+
+    def __exit__(self, *error: object) -> None:
+        self._depth -= 1
+        told: list[Observer] = []
+        if not self._depth:
+            told, self._waiting = self._waiting, []
+        self._lock.release()
+        for observer in told:
+            observer.changed()
+
+
+CHANGING: Final = _Changing()
+"""Held while any registry, or the handlers of any app, are changed."""
+
+
+class Decorator(Protocol[E]):  # type: ignore[misc]  # mypy infers covariance, pyright invariance
+    """Takes a handler of events of type E, and perhaps of more, and returns it as it was."""
+
+    @overload
+    def __call__(self, handler: Callable[Concatenate[E | X, P], R], /) -> Callable[Concatenate[E | X, P], R]: ...
+    @overload
+    def __call__(self, handler: Callable[Concatenate[E, P], R], /) -> Callable[Concatenate[E, P], R]: ...
+
+
+class Observer(Protocol):
+    """An app, which wants to know that a registry has changed."""
+
+    def changed(self) -> None:
+        """Take note; called in the thread that made the change."""
+        ...
+
+
+class Neighbour(Protocol):
+    """Somebody beside a registry whose handlers must be told from the registry's: an app with some of its own."""
+
+    def require_apart(self, handler: Handler) -> None:
+        """Raise `ConfigurationError` if the registry must not take this handler."""
+        ...
+
+
+class Registry:
+    """A set of handlers. Read live: a handler added later is found by every app that uses the registry.
+
+    `dawdle.on_event` writes to the default registry, and `Dawdle(registry=…)` uses another.
+    """
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+        self._aliases: dict[str, str] = {}
+        self._included: tuple[Registry, ...] = ()
+        self._includers: WeakSet[Registry] = WeakSet()
+        self._observers: WeakSet[Observer] = WeakSet()
+        self._neighbours: WeakSet[Neighbour] = WeakSet()
+        self.version = 0
+        """Grows with every change, here or in an included registry."""
+
+    @overload
+    def on_event(self, /, **options: Unpack[HandlerOptions]) -> Callable[[H], H]: ...
+    @overload
+    def on_event(self, a: type[A], /, **options: Unpack[HandlerOptions]) -> Decorator[A]: ...
+    @overload
+    def on_event(self, a: type[A], b: type[B], /, **options: Unpack[HandlerOptions]) -> Decorator[A | B]: ...
+    @overload
+    def on_event(
+        self, a: type[A], b: type[B], c: type[C], /, **options: Unpack[HandlerOptions]
+    ) -> Decorator[A | B | C]: ...
+    @overload
+    def on_event(
+        self, a: type[A], b: type[B], c: type[C], d: type[D], /, **options: Unpack[HandlerOptions]
+    ) -> Decorator[A | B | C | D]: ...
+    @overload
+    def on_event(
+        self, a: type[A], b: type[B], c: type[C], d: type[D], e: type[E], /, **options: Unpack[HandlerOptions]
+    ) -> Decorator[A | B | C | D | E]: ...
+    @overload
+    def on_event(
+        self,
+        a: type[A],
+        b: type[B],
+        c: type[C],
+        d: type[D],
+        e: type[E],
+        f: type[F],
+        /,
+        **options: Unpack[HandlerOptions],
+    ) -> Decorator[A | B | C | D | E | F]: ...
+    @overload
+    def on_event(self, handler: H, /) -> H: ...
+    def on_event(self, *kinds: Any, **options: Unpack[HandlerOptions]) -> Any:
+        """Register a handler: `@on_event`, `@on_event(OrderPlaced, OrderCancelled)`, `@on_event(retry=…)`.
+
+        The function gets the event and, if it has a second parameter without a default, the `Context`. Without types
+        they come from the first parameter's annotation: `object` and `Any` are every event, and so is no annotation
+        under `@on_event()`. A base class takes its subclasses. `async def` runs in the event loop, `def` in a thread.
+
+        - `name`: travels with the handler's retries, so keep it; `module.qualname` without one.
+        - `aliases`: names under which it was known before.
+        - `exclude`: types that it does not want.
+        - `retry`: a `Retry`; the app's without one.
+        - `timeout`: seconds, or a timedelta, for one run, after which it is cancelled and has failed; the app's without
+          one, and `float("inf")` for none. A thread cannot be cancelled: there a warning is logged, and what it returns
+          counts.
+        - `concurrency`: how many runs of it at once in this process; without one, as many as the app runs. A few events
+          wait for it in memory, and the rest of a backlog returns in time, as delayed copies.
+        - `queue`: where it runs; without one, where its event arrives.
+
+        The same function object again adds types and options. The same function defined again takes its own place,
+        when its module is executed again: by a reload, or as a cell of a notebook. Raises `ConfigurationError` for
+        another function under a taken name or alias, which a factory makes that runs twice, also in a registry that
+        includes this one or is included; for an option that is given twice, and not the same; and for what cannot be
+        a handler.
+        """
+        # A quoted annotation may name a class of the function in which the handler is defined.
+        if len(kinds) == 1 and is_function(kinds[0]):
+            names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
+            self.add(kinds[0], (), options, every=False, names=names)
+            return kinds[0]
+        for kind in kinds:
+            require_event_class(kind, "on_event")
+
+        def register(*given: H, **fields: object) -> H:
+            if len(given) != 1 or fields:  # `@on_event` stands above an event class, and an event is to be made
+                called = ", ".join(kind.__qualname__ for kind in kinds)
+                raise ConfigurationError(
+                    f"on_event({called}) was called without one handler: write @on_event above functions. "
+                    f"Above an event class write @dawdle.event, or nothing"
+                )
+            names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
+            self.add(given[0], kinds, options, every=True, names=names)
+            return given[0]
+
+        return register
+
+    def add(
+        self,
+        function: Function,
+        kinds: Sequence[type],
+        options: HandlerOptions,
+        *,
+        every: bool,
+        names: Mapping[str, object] | None = None,
+    ) -> Handler:
+        """Register a function; `every`: with neither types nor an annotation it wants every event."""
+        return self.put(read_handler(function, kinds, read_options(options), every=every, names=names or {}))
+
+    def put(self, made: Handler) -> Handler:
+        """Take a handler, and return it as it stands here now: with its other types, if it was here already."""
+        with CHANGING:
+            self._require_apart(made)
+            known = self._handlers.get(made.name)
+            if known is not None and known.function == made.function:
+                made = known.merged(made)
+            self._replace({**self._handlers, made.name: made})
+            self._changed()
+        return made
+
+    def include(self, other: "Registry") -> None:
+        """Use another registry's handlers as well, also those that it gets later.
+
+        Raises `ConfigurationError` for a registry that includes this one, and for a handler's name or alias that
+        both have.
+        """
+        if not isinstance(cast("object", other), Registry):
+            raise ConfigurationError(f"include() takes a dawdle.Registry, not {shown(other)}")
+        with CHANGING:
+            if any(each is self for each in other._with_included()):
+                raise ConfigurationError("a registry cannot include itself, directly or through another")
+            for handler in other:
+                self._require_apart(handler)
+            if any(each is other for each in self._included):
+                return
+            self._included = (*self._included, other)
+            other._includers.add(self)
+            self._changed()
+
+    def clear(self) -> None:
+        """Forget every handler and every included registry. Events in flight for them become unclaimed."""
+        with CHANGING:
+            for other in self._included:
+                other._includers.discard(self)
+            self._included = ()
+            self._replace({})
+            self._changed()
+
+    def remove(self, name: str) -> None:
+        """Forget one handler of this registry's own. Raises `KeyError` if it has none of this name."""
+        with CHANGING:
+            left = dict(self._handlers)
+            del left[name]
+            self._replace(left)
+            self._changed()
+
+    def going_by(self, name: str) -> Iterator[Handler]:
+        """Return the handlers, own and included, that go or once went by a name."""
+        for each in self._with_included():
+            found = each._handlers.get(name) or each._handlers.get(each._aliases.get(name, ""))
+            if found is not None:
+                yield found
+
+    def observe(self, observer: "Observer") -> None:
+        """Call the observer's `changed()` after every change, for as long as somebody else holds it."""
+        with CHANGING:
+            self._observers.add(observer)
+
+    def live_beside(self, neighbour: Neighbour) -> None:
+        """Ask somebody about every handler to come, here and in what is included, for as long as somebody holds it."""
+        with CHANGING:
+            self._neighbours.add(neighbour)
+
+    def _replace(self, handlers: dict[str, Handler]) -> None:
+        self._aliases = {alias: each.name for each in handlers.values() for alias in each.options.aliases}
+        self._handlers = handlers
+
+    def _changed(self) -> None:
+        """Count a change, here and in what includes this."""
+        for each in self._with_includers():
+            each.version += 1
+            CHANGING.tell(each._observers)
+
+    def __iter__(self) -> Iterator[Handler]:
+        for each in self._with_included():
+            yield from each._handlers.values()
+
+    def __repr__(self) -> str:
+        return f"<Registry of {', '.join(handler.name for handler in self) or 'no handlers'}>"
+
+    def _with_included(self) -> "list[Registry]":
+        return self._with_all(lambda each: each._included)
+
+    def _with_includers(self) -> "list[Registry]":
+        return self._with_all(lambda each: each._includers)
+
+    def _with_all(self, next_to: "Callable[[Registry], Iterable[Registry]]") -> "list[Registry]":
+        """Return this registry and all that can be reached from it, nearest first, each once."""
+        found: list[Registry] = []
+        todo: list[Registry] = [self]
+        while todo:
+            each = todo.pop(0)
+            if not any(each is known for known in found):
+                found.append(each)
+                todo.extend(next_to(each))
+        return found
+
+    def _require_apart(self, handler: Handler) -> None:
+        """Raise `ConfigurationError` if anybody who is found together with this registry shares a name with it."""
+        for each in self._with_includers():
+            for name in handler.names:
+                for known in each.going_by(name):
+                    require_apart(handler, known)
+            for neighbour in list(each._neighbours):
+                neighbour.require_apart(handler)

@@ -1,0 +1,187 @@
+"""What a handler's signature says: which events it takes, and how it is called. Reads functions, runs none."""
+
+import functools
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
+
+from dawdle._handlers.context import Context
+from dawdle._rules.lost_fields import class_for
+from dawdle.errors import ConfigurationError, shown
+from dawdle.events import kind_of
+
+__all__ = [
+    "ANY_EVENT",
+    "is_async",
+    "is_function",
+    "read_annotation",
+    "read_parameters",
+    "require_event_class",
+    "yields",
+]
+
+ANY_EVENT: Final = (object, Any)
+"""What stands for every event, as a type and as an annotation."""
+
+_MAX_PARAMETERS: Final = 2
+
+Function = Callable[..., object]
+
+
+def is_function(value: object) -> bool:
+    """Whether a value is a handler rather than a type: `list[A]` can be called as well."""
+    return callable(value) and not isinstance(value, type) and get_origin(value) is None
+
+
+def is_async(function: Function) -> bool:
+    """Whether a call of it is awaited."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_code_of(function))
+
+
+def yields(function: Function) -> bool:
+    """Whether a call of it makes a generator."""
+    code = _code_of(function)
+    return inspect.isasyncgenfunction(code) or inspect.isgeneratorfunction(code)
+
+
+def _code_of(function: object) -> object:
+    """Return the function that runs when a handler is called: of an object, its class's `__call__`."""
+    while isinstance(function, functools.partial):
+        function = cast("functools.partial[object]", function).func
+    return function if inspect.isroutine(function) else getattr(type(function), "__call__", function)  # noqa: B004 - its code is wanted
+
+
+def read_parameters(function: Function, called: str, names: Mapping[str, object]) -> tuple[object, bool]:
+    """Return the first parameter's annotation, and whether there is a second that must be given.
+
+    `names` are local names that a quoted annotation may use. Raises `ConfigurationError` for what cannot be called
+    with an event.
+    """
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(
+            f"handler {called} does not say what it takes: call it in a function of your own"
+        ) from error
+    positional = [
+        each
+        for each in parameters
+        if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL}
+    ]
+    if not positional:
+        raise ConfigurationError(f"handler {called} takes no parameter: its first one gets the event")
+    required = [each for each in positional if each.default is each.empty and each.kind is not each.VAR_POSITIONAL]
+    if positional[0].name == "self" and not hasattr(function, "__self__"):
+        raise ConfigurationError(
+            f"handler {called} is a method of a class, and no object is there to call it on: "
+            f"register the bound method, app.register(object.{called.rpartition('.')[2]}, …)"
+        )
+    named = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
+    if len(required) > _MAX_PARAMETERS or named:
+        surplus = ", ".join([each.name for each in required[_MAX_PARAMETERS:]] + named)
+        raise ConfigurationError(
+            f"handler {called} needs {surplus}, which dawdle does not give: a handler takes the event and, if it has "
+            f"a second parameter without a default, the dawdle.Context"
+        )
+    if len(required) == _MAX_PARAMETERS:
+        _require_context(_resolve(required[1].annotation, function, names), required[1].name, called)
+    return _resolve(positional[0].annotation, function, names), len(required) == _MAX_PARAMETERS
+
+
+def _require_context(annotation: object, name: str, called: str) -> None:
+    if (
+        isinstance(annotation, type)
+        and annotation is not inspect.Parameter.empty
+        and not issubclass(Context, annotation)
+    ):
+        raise ConfigurationError(
+            f"handler {called}: its second parameter {name} gets the dawdle.Context, and is annotated "
+            f"{annotation.__qualname__}; give it a default if it is yours"
+        )
+
+
+def _resolve(annotation: object, function: Function, names: Mapping[str, object]) -> object:
+    """Return what an annotation stands for; itself if it is text that names nothing here."""
+    if not isinstance(annotation, str):
+        return annotation
+    code = _code_of(function)
+    inner = inspect.unwrap(cast("Function", getattr(code, "__func__", code)))
+    try:
+        found = {**names, **inspect.getclosurevars(inner).nonlocals}
+        return eval(annotation, getattr(inner, "__globals__", {}), found)  # noqa: S307 - the user's own annotation, as in typing.get_type_hints
+    except Exception:  # noqa: BLE001 - whatever it raises, it cannot be read here
+        return annotation
+
+
+def read_annotation(annotation: object, called: str, *, every: bool) -> tuple[type, ...]:
+    """Return the types that an annotation names, () for every event; `every`: also where there is none."""
+    how = f"write @on_event(SomeEvent) on {called}, or annotate it with object for every event"
+    if annotation is inspect.Parameter.empty:
+        if every:
+            return ()
+        raise ConfigurationError(
+            f"handler {called} does not say which events it takes: annotate its first parameter, or write "
+            f"@on_event(SomeEvent) on {called}, or @on_event() for every event"
+        )
+    if isinstance(annotation, str):
+        raise ConfigurationError(
+            f"handler {called}: its annotation {annotation!r} names nothing that is known where it is defined: {how}"
+        )
+    members = _members(annotation)
+    if any(each is kind for each in members for kind in ANY_EVENT):
+        return ()
+    kinds = tuple(kind for kind in members if kind is not type(None))
+    if not kinds:
+        raise ConfigurationError(f"handler {called}: its annotation is None, and that is no event: {how}")
+    for kind in kinds:
+        if _generic_of(kind) is not None:
+            raise _of_generic(kind, f"handler {called}")
+        if not isinstance(kind, type):
+            raise ConfigurationError(f"handler {called}: its annotation {annotation!r} is not made of classes: {how}")
+    return cast("tuple[type, ...]", kinds)
+
+
+def _generic_of(kind: object) -> type | None:
+    """Return the class of which something like `Env[Order]` is said; None if it is nothing like it."""
+    origin = get_origin(kind)
+    return origin if isinstance(origin, type) and kind_of(origin) is not None else None
+
+
+def _of_generic(kind: object, who: str) -> ConfigurationError:
+    """Return the error for `Env[Order]`: its instances are of `Env`, and say nothing of `Order`."""
+    generic = cast("type", get_origin(kind))
+    of = [each.__name__ if isinstance(each, type) else str(each) for each in get_args(kind)]
+    return ConfigurationError(
+        f"{who} asks for {generic.__name__}[{', '.join(of)}], and an event of {generic.__name__} does not say of what "
+        f"it is one: write {class_for(generic, *of)}, signal that, and ask for it"
+    )
+
+
+def _members(annotation: object) -> tuple[object, ...]:
+    """Return the members of a union, however it is spelt."""
+    if get_origin(annotation) is Annotated:
+        return _members(get_args(annotation)[0])
+    if get_origin(annotation) in {Union, types.UnionType}:
+        return tuple(member for each in get_args(annotation) for member in _members(each))
+    if type(annotation).__name__ == "TypeAliasType":
+        return _members(cast("Any", annotation).__value__)
+    return (annotation,)
+
+
+def require_event_class(kind: object, who: str) -> None:
+    """Raise `ConfigurationError` for what no event can be an instance of, and for what cannot be asked."""
+    if _generic_of(kind) is not None:
+        raise _of_generic(kind, who)
+    if not isinstance(kind, type) or (kind.__module__ == "builtins" and kind is not object):
+        raise ConfigurationError(
+            f"{who} asks for {shown(kind)}, which is not an event type: name msgspec Structs, dataclasses, "
+            f"attrs classes or pydantic models, or a base class of such"
+        )
+    try:
+        issubclass(Context, kind)  # any class will do
+    except Exception as error:
+        raise ConfigurationError(
+            f"{who} asks for {kind.__qualname__}, and whether a class is one cannot be said: {error}. "
+            f"Name a base class, or a @runtime_checkable protocol of methods"
+        ) from error

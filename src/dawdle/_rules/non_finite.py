@@ -1,0 +1,76 @@
+"""Where an event holds NaN or infinity, for which JSON has no number. An event in; an error, or nothing, out."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import chain, repeat
+from math import isfinite
+from typing import cast
+
+import msgspec
+
+from dawdle._rules.pydantic_models import Model, dump
+from dawdle.errors import EventError
+from dawdle.events import kind_of
+
+__all__ = ["refuse_non_finite", "require_json"]
+
+
+def refuse_non_finite(event: object) -> None:
+    """Raise `EventError` if an event holds NaN or infinity, with the way there."""
+    _refuse(_plain(event), type(event).__qualname__, event)
+
+
+def require_json(data: bytes, event: object) -> None:
+    """Raise for data that is no JSON: `EventError` where NaN or infinity made it so."""
+    try:
+        msgspec.json.decode(data)
+    except msgspec.MsgspecError:
+        refuse_non_finite(event)
+        raise
+
+
+def _plain(event: object) -> object:
+    """Return an event as mappings, sequences and scalars, NaN as it is."""
+    if kind_of(type(event)) == "pydantic":
+        return cast("Model", event).model_dump(mode="python", by_alias=True, round_trip=True, warnings=False)
+    return cast("object", msgspec.to_builtins(event, enc_hook=_dump))
+
+
+def _dump(value: object) -> object:
+    return None if isinstance(value, msgspec.Raw) else dump(value)
+
+
+def _refuse(value: object, path: str, source: object = None) -> None:
+    """Raise `EventError` for NaN and infinity, with the way there.
+
+    `source` is what became the `value`; None if that is not known.
+    """
+    if isinstance(value, float):
+        if not isfinite(value):
+            raise EventError(
+                f"{path} is {value}, which JSON cannot carry: send None, or a codec that can (dawdle.MessagePack())"
+            )
+    elif isinstance(value, (Mapping, list, tuple, set, frozenset)):
+        for step, each, its_source in _within(cast("_Filled", value), source):
+            _refuse(each, f"{path}{step}", its_source)
+    elif kind_of(type(value)) is not None:
+        _refuse(_plain(value), path, value)
+
+
+def _within(value: "_Filled", source: object) -> Iterator[tuple[str, object, object]]:
+    """Yield the step to each value within another, the value, and its source. Keys are data, so no step shows one."""
+    if not isinstance(value, Mapping):
+        sources = cast("Sequence[object]", source) if isinstance(source, (list, tuple)) else ()
+        for index, (each, its_source) in enumerate(zip(value, chain(sources, repeat(None)), strict=False)):
+            yield f"[{index}]", each, its_source
+    elif kind_of(type(source)) is not None:
+        for name, each in value.items():
+            yield f".{name}", each, getattr(source, str(name), None)
+    else:
+        known: Mapping[object, object] = cast("_Known", source) if isinstance(source, Mapping) else {}
+        for key, each in value.items():
+            yield "[...]", each, known.get(key)
+
+
+_Known = Mapping[object, object]
+_Filled = Mapping[object, object] | Sequence[object] | AbstractSet[object]
