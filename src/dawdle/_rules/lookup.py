@@ -20,7 +20,7 @@ H_co = TypeVar("H_co", bound=Named, covariant=True)
 class TypeLookup(Protocol):
     """The event types that a name on the wire may mean."""
 
-    def resolve_type(self, name: str, /) -> type | None:
+    def resolve_type(self, name: str, /) -> type[object] | None:
         """Return the event type of a name; None where there is none, or more than one."""
         ...
 
@@ -28,7 +28,7 @@ class TypeLookup(Protocol):
 class HandlerLookup(Protocol[H_co]):
     """The handlers of one app."""
 
-    def resolve_type(self, name: str, /) -> type | None:
+    def resolve_type(self, name: str, /) -> type[object] | None:
         """Return the event type that a name on the wire means here. Raises `ConfigurationError` where it means two."""
         ...
 
@@ -36,10 +36,10 @@ class HandlerLookup(Protocol[H_co]):
         """Return the handler that goes, or once went, by a name."""
         ...
 
-    def handlers_for(self, event_type: type, queue: str | None, /) -> tuple[H_co, ...]:
+    def handlers_for(self, event_type: type[object], queue: str | None, /) -> tuple[H_co, ...]:
         """Return the handlers that want events of exactly this class from a queue, by its name in the app."""
         ...
 
-    def missing_for(self, event_type: type, /) -> tuple[str, ...]:
+    def missing_for(self, event_type: type[object], /) -> tuple[str, ...]:
         """Return the handlers that the type names, and that are not here."""
         ...
