@@ -14,6 +14,7 @@ from dawdle._flow.handler_call import HandlerCaller
 from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight import InFlight
+from dawdle._flow.intake import Intake
 from dawdle._flow.isolation import Isolation
 from dawdle._flow.lease_renewer import LeaseRenewer
 from dawdle._flow.listener import Listener
@@ -92,9 +93,7 @@ class Components:
         )
         self.processor = Processor(
             clock=config.clock,
-            codecs=config.codecs,
-            signer=config.signer,
-            handlers=config.handlers,
+            intake=Intake(clock=config.clock, codecs=config.codecs, signer=config.signer, handlers=config.handlers),
             dispatcher=Dispatcher(caller, clock=config.clock, retry=config.retry, limits=self.limits),
             settler=self._settler,
             in_flight=self.in_flight,

@@ -1,0 +1,90 @@
+"""Reads what was received: its size, signature and envelope, then which handlers run, then the event. Runs nothing.
+
+Each step may end it. What cannot be handled is a settlement here, and never an error.
+"""
+
+import random
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._flow.work import Work
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._rules.admission import Run, admit
+from dawdle._rules.codec import open_event
+from dawdle._rules.dead_lettering import undecodable, unreadable
+from dawdle._rules.envelope import Envelope, to_epoch
+from dawdle._rules.intake import Incomplete, Opened, Unreadable, open_message
+from dawdle._rules.settlement import Settlement
+from dawdle._rules.signing import Signer
+from dawdle.abc import Clock, Codec, Delivery
+from dawdle.errors import EventError
+
+__all__ = ["Admitted", "Declined", "Intake"]
+
+
+class Declined(NamedTuple):
+    """A message of which no handler can run, and what becomes of it; without an envelope where it could not be read."""
+
+    envelope: Envelope | None
+    settlement: Settlement
+
+
+class Admitted(NamedTuple):
+    """An event whose handlers are to run; `isolated`: with nothing else in flight."""
+
+    work: Work
+    isolated: bool
+
+
+class Intake:
+    """What every received message goes through before a handler runs."""
+
+    def __init__(self, *, clock: Clock, codecs: Mapping[str, Codec], signer: Signer, handlers: AppHandlers) -> None:
+        self._clock = clock
+        self._codecs = codecs
+        self._signer = signer
+        self._handlers = handlers
+
+    def open(self, message: InFlightMessage, delivery: Delivery) -> Opened | Declined:
+        """Check the size and the signature of a body, and open its envelope."""
+        now, terms = message.now(self._clock), message.main_queue.terms
+        found = open_message(delivery.body, self._signer, message.queue.limits.max_body)
+        match found:
+            case Unreadable():
+                return Declined(None, undecodable(found.body, delivery.key, found.reason, now, terms))
+            case Incomplete():
+                return Declined(found.envelope, unreadable(found.body, found.envelope, found.reason, now, terms))
+            case Opened():
+                return found
+
+    def admit(self, message: InFlightMessage, delivery: Delivery, opened: Opened) -> Admitted | Settlement:
+        """Ask the rules which handlers run, and decode the event for them."""
+        body, envelope = opened.body, opened.envelope
+        now, terms = message.now(self._clock), message.main_queue.terms
+        run = admit(
+            body,
+            envelope,
+            self._handlers,
+            self._codecs,
+            stored_at=_stored_at(delivery, envelope, message),
+            now=now,
+            terms=terms,
+            random=random.random,
+            receives=delivery.receive_count,
+            queue=message.main_queue.name,
+        )
+        if not isinstance(run, Run):
+            return run
+        try:
+            event = open_event(envelope, run.event_type, self._codecs)
+        except EventError as error:
+            return unreadable(body, envelope, str(error), now, terms)
+        return Admitted(Work(event, envelope, body, message, run.handlers, run.attempt, run.missing), run.isolated)
+
+
+def _stored_at(delivery: Delivery, envelope: Envelope, message: InFlightMessage) -> float:
+    """Return when the queue stored a message; where it has no clock, when the event was signaled, which is over."""
+    if delivery.stored_at is not None:
+        return delivery.stored_at
+    return message.received_at if envelope.time is None else min(message.received_at, to_epoch(envelope.time))
