@@ -19,6 +19,7 @@ from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.runtime import Runtime
+from dawdle._flow.state import State
 from dawdle._flow.wiring import RuntimeConfig
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_filter import LetterFilter
@@ -38,7 +39,6 @@ __all__ = ["Dawdle", "default_registry"]
 default_registry: Final = Registry()
 
 _DEFAULT: Final = "default"
-_OPENING: Final = "its queue is not open yet"
 
 
 class Dawdle(DeadLetterCalls):
@@ -116,19 +116,16 @@ class Dawdle(DeadLetterCalls):
         self._start_log = StartLog(self._handlers)
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
-        self._open = (
-            False  # whether the runtime has queues and handlers to ask: not yet while its queue is being opened
-        )
 
     def __repr__(self) -> str:
-        state = "not entered" if self._loop is None else "entered" if self._open else "being entered"
+        state = "not entered" if self._loop is None else "entered" if self._is_open else "being entered"
         return f"<Dawdle on {type(self._settings.backend).__name__} at {id(self):#x}, {state}>"
 
     async def __aenter__(self) -> Self:
         _loops.require_not_entered(self, self._loop)
         self._check_queues()
         require_named_apart(self._handlers.handlers)
-        self._loop, self._open = asyncio.get_running_loop(), False
+        self._loop = asyncio.get_running_loop()
         self._start_log.entering()
         settings = self._settings
         try:
@@ -298,8 +295,8 @@ class Dawdle(DeadLetterCalls):
         """
         if self._runtime is None or self._loop is None:
             return Health(healthy=False, reasons=("the app is not entered",))
-        if not self._open:
-            return Health(healthy=False, reasons=(f"the app is being entered: {_OPENING}",))
+        if not self._is_open:
+            return Health(healthy=False, reasons=(f"the app is being entered: {State.OPENING.value}",))
         return self._runtime.health()
 
     async def idle(self) -> None:
@@ -321,18 +318,21 @@ class Dawdle(DeadLetterCalls):
 
     def running_handlers(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, of those that ignore cancellation."""
-        return [] if self._runtime is None or not self._open else self._runtime.running_handlers()
+        return [] if self._runtime is None else self._runtime.running_handlers()
 
     def unfinished(self) -> list[str]:
         """Return what still runs after leaving: handlers that ignore cancellation, and calls to a queue."""
-        return [] if self._runtime is None or not self._open else self._runtime.unfinished()
+        return [] if self._runtime is None else self._runtime.unfinished()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._runtime is not None and self._runtime.state.is_open
 
     def _lifespan(self) -> AbstractAsyncContextManager[object]:
         """Return the context that the app lives in; asked for when the queue is open, in the task of the lifespan.
 
         From here on `dawdle.signal` means this app, in its lifespan also where others are entered beside it.
         """
-        self._open = True
         _loops.entered(self)
         return self._settings.lifespan_of(self)
 
@@ -341,8 +341,8 @@ class Dawdle(DeadLetterCalls):
         runtime, loop = self._runtime, self._loop
         if runtime is None or loop is None:
             raise ConfigurationError(f"{self!r}: write `async with app:` around what uses it")
-        if not self._open:
-            raise ConfigurationError(f"{self!r}: {_OPENING}")
+        if not self._is_open:
+            raise ConfigurationError(f"{self!r}: {State.OPENING.value}")
         if not anywhere:
             _loops.require_loop(self, loop)
         if runtime.error is not None:

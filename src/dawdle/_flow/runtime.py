@@ -1,9 +1,10 @@
 """The nest of groups in which everything runs, and the one task that owns it.
 
-    backends ⊃ house (batchers, keepers) ⊃ lifespan ⊃ work (carriers, listener) ⊃ polls (receivers)
+    backends ⊃ runtime (batchers, lease renewers) ⊃ lifespan ⊃ work (processors, listener) ⊃ polls (receivers)
 
 Nesting is the stop order. Entering starts the owner and leaving stops and awaits it, so an app may be entered in one
-task and left in another. If anything here dies, the owner dies with it, and everybody who waits is told.
+task and left in another. If anything here dies, the owner dies with it, and every caller that waits gets its error.
+The states that it goes through are drawn in `_flow.state`.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from dawdle._flow.handler_scope import clear_scope, current_scope
 from dawdle._flow.opening import open_backend
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.shutdown import Shutdown, Tasks
+from dawdle._flow.state import State
 from dawdle._flow.wiring import Components, RuntimeConfig
 from dawdle._flow.work import Work
 from dawdle._handlers.handler import Handler
@@ -28,7 +30,7 @@ from dawdle.errors import BackendError, ConfigurationError
 __all__ = ["Runtime"]
 
 PROCESSOR_TASK = "dawdle: processor"
-"""The name of a task that carries a message."""
+"""The name of a task that processes a message."""
 
 _DIED: Final = "the app has died: the event was neither handled nor stored"
 _LEFT: Final = "the app was left before a handler could start, and its queue did not say that it stored the event"
@@ -44,10 +46,10 @@ class Runtime:
         self._closing = asyncio.Event()
         self._grace_ended = asyncio.Event()
         self._grace = 0.0
-        self._died = False
-        self._state: object = None
+        self._state = State.OPENING
+        self._lifespan: object = None
         self._loop = asyncio.get_running_loop()
-        self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._entered: asyncio.Future[None] = self._loop.create_future()
         self._context = copy_context()
         self._context.run(clear_scope)
         self._owner: asyncio.Task[None] | None = None
@@ -56,14 +58,19 @@ class Runtime:
         self._work: asyncio.TaskGroup
 
     @property
+    def state(self) -> State:
+        """Where the app is between its entering and its end."""
+        return self._state
+
+    @property
     def queues(self) -> Mapping[str, QueueClient]:
         """The queues, by name."""
         return self._components.queues
 
     @property
     def accepts_direct(self) -> bool:
-        """Whether handlers may begin now: the lifespan is entered before the first and left after the last of them."""
-        return self._ready.done() and self._components.in_flight.accepts_direct
+        """Whether the handlers of a direct event may start now."""
+        return self._state.may_run_handlers and self._components.in_flight.accepts_direct
 
     @property
     def error(self) -> BaseException | None:
@@ -76,14 +83,14 @@ class Runtime:
         """Build everything and return when it runs. Raises what opening a backend or the lifespan raised."""
         self._owner = self._loop.create_task(self._own(), name="dawdle: owner", context=self._context)
         try:
-            await asyncio.wait([self._owner, self._ready], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([self._owner, self._entered], return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             self._closing.set()  # for a lifespan that is entered although it was cancelled: it is left at once
             self._owner.cancel()
             await _wait_for(self._owner)
             raise
         if self._owner.done():
-            self._ready.cancel()
+            self._entered.cancel()
             await self._owner_result()
 
     async def leave(self, grace: float) -> None:
@@ -93,6 +100,8 @@ class Runtime:
         """
         assert self._owner is not None, "it was entered"
         self._grace = grace
+        if self._state is State.RUNNING:
+            self._state = State.LEAVING
         self._closing.set()
         cancelled: asyncio.CancelledError | None = None
         ends = [self._owner, self._tasks.any_abandoned]
@@ -107,7 +116,7 @@ class Runtime:
         else:
             names = ", ".join(self.unfinished())
             _log.error("closed while %s is still running: it ignores cancellation", names)
-            if self._died:
+            if self._state is State.DYING:
                 raise BackendError(f"the app has died, and {names} ignores its cancellation")
         if cancelled is not None:
             raise cancelled
@@ -123,7 +132,7 @@ class Runtime:
 
     async def start_listener(self) -> None:
         """Begin to receive, as soon as there is a handler. Not while its lifespan is entered."""
-        if not self._ready.done():
+        if self._state is State.ENTERING:
             raise ConfigurationError(
                 "the lifespan of the app is still being entered, and no handler runs before it is: the app listens by "
                 "itself after that, or call start_listener() then"
@@ -144,11 +153,11 @@ class Runtime:
         await asyncio.wait([self._owner, self._tasks.any_abandoned], return_when=asyncio.FIRST_COMPLETED)
 
     def running_handlers(self) -> list[str]:
-        """Return the names of the handlers that run now; after leaving, those that nothing could end."""
-        return self._components.running.names()
+        """Return the names of the handlers that run now; after leaving, of those that ignore cancellation."""
+        return self._components.running.names() if self._state.is_open else []
 
     def unfinished(self) -> list[str]:
-        """Return what runs on after leaving, since nothing could end it: handlers, and calls to a queue."""
+        """Return what still runs after leaving: handlers that ignore cancellation, and calls to a queue."""
         names = [
             task.get_name().removeprefix("dawdle: ")
             for task in self._tasks.abandoned
@@ -172,7 +181,7 @@ class Runtime:
             await self._idle()
 
     async def _idle(self) -> None:
-        await asyncio.sleep(0)  # a handler that was registered just now is heard of in the next turn
+        await asyncio.sleep(0)  # a handler that was registered just now is known in the next turn of the loop
         while True:
             for queue in self.queues.values():
                 await queue.flush()
@@ -191,16 +200,16 @@ class Runtime:
         missing = self._config.handlers.missing_for(type(event))
         message = self._components.in_flight.add_direct(queue)
         work = Work(event, envelope, body, message, handlers, missing=missing)
-        carrying = self._components.processor.process_direct(work, over_limit=current_scope() is not None)
+        processing = self._components.processor.process_direct(work, over_limit=current_scope() is not None)
         try:
-            carried = self._start(carrying)
+            processed = self._start(processing)
         except RuntimeError as error:  # the group is ending: the app has died just now
             self._components.in_flight.finish(message)
             raise BackendError(_DIED, uncertain=False) from error
         assert message.handlers_started is not None, "a direct event says when its handlers have started"
-        ends: list[asyncio.Future[bool] | asyncio.Future[None]] = [message.handlers_started, carried]
+        ends: list[asyncio.Future[bool] | asyncio.Future[None]] = [message.handlers_started, processed]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if not message.handlers_started.done():  # the app died before its carrier had its first turn
+        if not message.handlers_started.done():  # the app died before its task had its first turn
             self._components.in_flight.finish(message)
         if not message.handlers_started.result():
             raise BackendError(_LEFT if message.interrupted else _DIED, uncertain=message.interrupted)
@@ -215,7 +224,14 @@ class Runtime:
             raise error
 
     async def _own(self) -> None:
-        await asyncio.sleep(0)  # an eager task runs before whoever made it knows it
+        """Hold everything that the app has, one in the other, from its first moment to its last."""
+        await asyncio.sleep(0)  # an eager task runs before its creator knows it
+        try:
+            await self._open_and_run()
+        finally:
+            self._state = State.OVER if self._state.is_open else State.FAILED
+
+    async def _open_and_run(self) -> None:
         config = self._config
         async with AsyncExitStack() as stack:
             for name, backend in config.backends.items():
@@ -230,15 +246,17 @@ class Runtime:
                     queues=components.queues.values(),
                     clock=config.clock,
                 )
-                async with config.lifespan() as self._state, asyncio.TaskGroup() as self._work:
+                self._state = State.ENTERING
+                async with config.lifespan() as self._lifespan, asyncio.TaskGroup() as self._work:
                     config.handlers.observe(self)
                     self.changed()
-                    self._ready.set_result(None)
+                    self._state = State.RUNNING
+                    self._entered.set_result(None)
                     try:
                         await self._closing.wait()
                         await self._components.listener.close(self._grace)
                     except asyncio.CancelledError:
-                        self._died = True  # of what, the group says when all in it has ended
+                        self._state = State.DYING  # of what, the group says when all in it has ended
                         await ending.end_work()
                         raise
                     await ending.end_work()
@@ -247,7 +265,7 @@ class Runtime:
                 self._close_queues()
 
     def _build(self, group: asyncio.TaskGroup) -> Components:
-        """Put the parts together; what runs for as long as the house is started in its group."""
+        """Put the components together; what runs for as long as the runtime is started in its group."""
 
         def spawn(coroutine: Coroutine[object, object, None]) -> None:
             try:
@@ -264,12 +282,12 @@ class Runtime:
             start=self._start,
             listen=self._listen,
             grace_ended=self._grace_ended,
-            state=lambda: self._state,
+            state=lambda: self._lifespan,
             is_dying=self._is_dying,
         )
 
     def _start(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
-        """Carry a message or a direct event. Its carrier is never cancelled by a stop: it settles."""
+        """Process a message or a direct event. A stop never cancels this task, only its handlers: it settles."""
         return self._start_in(self._tasks.processors, coroutine, PROCESSOR_TASK)
 
     def _listen(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
@@ -289,8 +307,8 @@ class Runtime:
         return task
 
     def _is_dying(self) -> bool:
-        """Whether a cancellation that is not ours ends the app: then its owner is cancelled, too, or was."""
-        return self._died or self._owner is None or self._owner.done() or self._owner.cancelling() > 0
+        """Whether a cancellation from outside ends the app: then its owner is cancelled too, or was."""
+        return self._state is State.DYING or self._owner is None or self._owner.done() or self._owner.cancelling() > 0
 
     def _close(self) -> None:
         self._close_queues()
