@@ -99,7 +99,7 @@ async def test_a_long_handler_keeps_its_lease_and_the_thread_ends_with_the_app()
             assert threading.active_count() > before
         renewals = server.requests["ChangeMessageVisibilityBatch"]
     assert sorted(runs) == list(range(25))
-    assert 3 * 6 <= renewals <= 3 * 9
+    assert 3 * 6 <= renewals <= 3 * 15, "by the batch, and not by the message"
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("dawdle: leases")]
 
 

@@ -1,12 +1,16 @@
-"""What is in flight, and the room there is for it: the one owner of both, whichever way in was taken.
+"""What is in flight, and the slots that it takes: the one owner of both, for received messages and direct events.
 
 A message is in flight from its receive on, a direct event from the call of `signal` on. Both go the same way:
 
-    reserve ──► receive ──► take ───┐                         ┌── interrupt: its handlers are cancelled, or never start
-                                    ├──► waits ──► started ──►┤
-    signal(direct=True) ──► accept ─┘      └── interrupt ────►└──► settled ──► let_go
+    reserve ──► receive ──► add ────────┐                        ┌── interrupt: cancels its handlers
+                                        ├──► waits ──► started ──┤
+    signal(direct=True) ──► add_direct ─┘      └─ interrupt ─────┴──► settled ──► finish
 
-Whatever comes in here is counted, seen by `idle()`, by the stop and by `health()`, and leaves by `let_go` alone.
+Everything in here is counted, is seen by `idle()`, by the stop and by `health()`, and leaves by `finish` alone.
+
+Two counters, because a slot is reserved before there is a message for it. `Slots` counts what receives may still ask
+for. `_started` counts what runs. They differ where a direct event takes a slot that a receive had reserved already:
+then `Slots` goes below zero, and what that receive brings waits here until something else has finished.
 """
 
 import asyncio
@@ -72,14 +76,14 @@ class InFlight:
         self._slots.overdraw()
 
     def unreserve(self, count: int) -> None:
-        """Give slots back that no message came for."""
+        """Give back slots for which no message came."""
         self._slots.unreserve(count)
 
     def add(self, queue: QueueClient, delivery: Delivery) -> InFlightMessage | None:
         """Take a received message, in a slot that was reserved for it.
 
-        None if it is in flight already and has only come again: then the newer receipt counts, and the slot is not
-        used. Two receives may come back in another order than they were made in: the count says which is newer.
+        None if it is in flight already and was only received again: then the newer receipt counts, and the slot is not
+        used. Two receives may return in another order than they were made in: the receive count says which is newer.
         """
         known = self._messages.get((id(queue), delivery.key))
         if known is None:
@@ -89,7 +93,7 @@ class InFlight:
         return None
 
     def add_direct(self, queue: QueueClient) -> InFlightMessage:
-        """Take a direct event, in a slot of its own; from now on it is owed."""
+        """Take a direct event, in a slot of its own; from now on its handlers are owed it."""
         self._slots.overdraw()
         message = self._hold(InFlightMessage(queue, None, self._clock))
         message.handlers_started = asyncio.get_running_loop().create_future()
@@ -98,9 +102,9 @@ class InFlight:
     # The way through
 
     async def start(self, message: InFlightMessage, *, over_limit: bool = False) -> None:
-        """Return when it is a hand's turn, first come, first served; or when it was interrupted, started or not.
+        """Return when a message may run, first come, first served; or when it was interrupted, started or not.
 
-        `over_limit`: at once, however much is under way. Who signals from a handler would else wait for his own slot.
+        `over_limit`: at once, however many run. A handler that signals would otherwise wait for its own slot.
         """
         if over_limit or (self._has_room() and not self._waiting_to_start):
             self._start_now(message)
@@ -110,11 +114,11 @@ class InFlight:
                 await message.wait_for_turn()
             except BaseException:
                 with suppress(ValueError):
-                    self._waiting_to_start.remove(message)  # it waits no more: its turn must not come
+                    self._waiting_to_start.remove(message)  # it waits no more, so its turn must not come
                 raise
 
     def finish(self, message: InFlightMessage) -> None:
-        """Let go of what is settled, or cannot be, and give its slot back."""
+        """Take out what is settled, or cannot be, and give its slot back."""
         del self._messages[message.key]
         if message.handlers_started is not None and not message.handlers_started.done():
             message.handlers_started.set_result(message.settled)
@@ -125,13 +129,13 @@ class InFlight:
         self._wake_if_idle()
 
     def finish_all(self) -> None:
-        """Let go of what the app died too early for: nothing carries it, or ever has."""
+        """Take out everything: the app died, and no task processes it."""
         for message in self:
             self.finish(message)
 
     @contextmanager
     def hold_back_others(self) -> Generator[None]:
-        """Start nothing in the block, but for what is started over the limit: one message is tried in isolation."""
+        """Start nothing in the block but what is started over the limit: one message runs in isolation."""
         self._held_back = True
         try:
             yield
@@ -139,13 +143,13 @@ class InFlight:
             self.stop_holding_back()
 
     def stop_holding_back(self) -> None:
-        """Start what waits, from now on: the message that is tried has been in isolation for long enough."""
+        """Start what waits, from now on: the message has been in isolation for long enough."""
         self._held_back = False
         self._start_waiting()
 
     @contextmanager
     def idling(self, message: InFlightMessage) -> Generator[None]:
-        """Count a hand as at rest in the block: one of its own handlers waits there until all else is done."""
+        """Count a message as idle in the block: one of its own handlers waits there until all else is done."""
         message.idling += 1
         self._wake_if_idle()
         try:
@@ -156,7 +160,7 @@ class InFlight:
     # The end
 
     def interrupt_waiting(self) -> None:
-        """Interrupt the messages that wait for their turn. A direct event waits on: no queue has it to give it back."""
+        """Interrupt the messages that wait for their turn. A direct event waits on: no queue has it."""
         for message in self:
             if not message.started and not message.is_direct:
                 message.interrupt()
@@ -199,7 +203,7 @@ class InFlight:
                 message.wake()
 
     def _wake_if_idle(self) -> None:
-        """Tell those that wait for it, when nothing is in flight or all that is rests."""
+        """Wake the callers that wait for it, if nothing is in flight but what itself waits for that."""
         if self._waiting_for_idle and self.is_idle:
             for changed in self._waiting_for_idle:
                 if not changed.done():

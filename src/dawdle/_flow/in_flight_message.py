@@ -70,26 +70,26 @@ class InFlightMessage:
         self.lease_lost = False
         self.hold_expired = False
         self.settled = False
-        """Nothing but its deletion is left to do: whoever has it meanwhile, it is done."""
+        """Nothing but its deletion is left to do; even if another node has it meanwhile, its handlers are done."""
         self.settling: asyncio.Task[object] | None = None
-        """The task that waits for the queue to answer what its settling asked for."""
+        """The task that waits for the queue to answer the requests of its settling."""
         self.waits_no_longer = False
         """That wait is over: the app is being left, and the flush has taken as long as it may."""
         self.abandoned = False
-        """It is settled although a handler still runs, which nothing can end."""
+        """It is settled although a handler still runs: that one ignores its cancellation."""
         self.idling = 0
-        """How many of its handlers wait for `idle()`: they must not wait for themselves."""
+        """How many of its handlers wait in `idle()`: they must not wait for themselves."""
         self._running: dict[asyncio.Task[object], RunningHandler] = {}
         self._waiter: asyncio.Future[None] | None = None
 
     @property
     def is_direct(self) -> bool:
-        """Whether no queue holds it yet: what is not stored for it is lost."""
+        """Whether no queue holds it yet: what is not stored of it is lost with the process."""
         return self.delivery is None
 
     @property
     def key(self) -> tuple[int, str]:
-        """What no other hand has."""
+        """What no other message in flight has: its queue, and its key there."""
         return (id(self.queue), self.delivery.key) if self.delivery is not None else (id(self), "")
 
     @property
@@ -127,12 +127,12 @@ class InFlightMessage:
             task.cancel()
 
     def expire_hold(self) -> None:
-        """Cancel the handlers that run: the queue gives the message away soon, however long they still take."""
+        """Cancel the handlers that run: the queue makes the message visible again soon, whatever they still do."""
         self.hold_expired = True
         self.interrupt()
 
     def lose_lease(self) -> None:
-        """Cancel the handlers that run: the message is somebody else's now. A thread goes on, and keeps its slot."""
+        """Cancel the handlers that run: another node may have the message now. A thread runs on, and keeps its slot."""
         self.lease_lost = self.interrupted = True
         self.wake()
         for task, running in self._running.items():
@@ -141,6 +141,8 @@ class InFlightMessage:
 
     def consume_cancellation(self, task: "asyncio.Task[object]") -> bool:
         """Whether a cancellation was ours; if so, the task is as if it had not been cancelled."""
+        # `uncancel` takes back one request. Without it `asyncio.timeout` and TaskGroup, which are used while the message
+        # is settled, would take the old request for a new one and end what must be finished.
         if not self.interrupted or not task.cancelling():
             return False
         task.uncancel()
@@ -153,13 +155,13 @@ class InFlightMessage:
             await self.lease_holder.wait_for_renewals(self)
 
     def stop_waiting(self) -> None:
-        """Wait no longer for what the settling has asked the queue for. What was asked goes on by itself."""
+        """Wait no longer for the queue's answer to the settling. The request itself goes on."""
         if self.settling is not None:
             self.waits_no_longer = True
             self.settling.cancel()
 
     async def wait_for_turn(self) -> None:
-        """Return when somebody wakes it: its turn has come, or it was interrupted."""
+        """Return when its turn has come, or it was interrupted."""
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
@@ -167,6 +169,6 @@ class InFlightMessage:
             self._waiter = None
 
     def wake(self) -> None:
-        """Tell it, if it waits for its turn, that this has come or never will."""
+        """End its wait for a turn: this has come, or never will."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)

@@ -1,7 +1,8 @@
-"""Listening: which receivers run, and the order in which they, the work and the wait for it end."""
+"""Starts and stops the receivers, and keeps the order in which receives, handlers and settling end."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from typing import Final
 
 from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.in_flight import InFlight
@@ -10,12 +11,18 @@ from dawdle.abc import Clock
 
 __all__ = ["Listener"]
 
-FLUSH_SECONDS = 3.0
-"""Seconds for what is left to do when the grace is over: settle what was cut off, answer who waits."""
+FLUSH_SECONDS: Final = 3.0
+"""Seconds for what is left to do when the grace is over: settle what was cut off, answer callers that wait."""
 
 
 class Listener:
-    """Starts and stops receiving, in any order and as often as one likes."""
+    """Starts and stops receiving, in any order and any number of times.
+
+    stopped ── start ──► receiving ── begin_stop ──► stopping ── all is quiet, or the time is over ──► stopped
+
+    While it stops, no receive begins, open receives finish, and handlers run on. A start that comes meanwhile waits for
+    the end of the stop. After `close`, a start does nothing.
+    """
 
     def __init__(
         self,
@@ -50,11 +57,11 @@ class Listener:
         return self.listening and self._has_handlers.is_set() and not self._ending
 
     def handler_added(self) -> None:
-        """There is a handler: from now on it makes sense to receive."""
+        """Note that there is a handler: without one, receives would only move messages back and forth."""
         self._has_handlers.set()
 
     async def start(self) -> None:
-        """Begin to receive; a stop that is under way comes to its end first, and one that comes meanwhile wins."""
+        """Begin to receive. A stop that is under way comes to its end first, and one that begins meanwhile wins."""
         stops = self._stops
         while self._polls is not None and not self._polls.done() and self._ending:
             await asyncio.wait([self._polls])
@@ -65,7 +72,7 @@ class Listener:
             self._polls = self._listen(self._run())
 
     def begin_stop(self) -> None:
-        """Receive no more, give back the messages that wait to be run, and do not wait for what runs."""
+        """Receive no more, give back the messages that wait for a slot, and do not wait for what runs."""
         self._ending = True
         self._stops += 1
         for receiver in self._receivers:
@@ -106,7 +113,7 @@ class Listener:
     async def idle(self) -> None:
         """Return when nothing that is due is left: nothing in flight, and a receive that came back empty after that.
 
-        A handler that waits here is not waited for, nor is the event that it handles.
+        A handler that waits here is not waited for, and neither is the event that it handles.
         """
         while True:
             await self._in_flight.wait_idle()
@@ -123,9 +130,9 @@ class Listener:
                 polls.create_task(receiver.run(), name="dawdle: receiver")
 
     async def _wait_quiet(self, polls: asyncio.Task[None] | None, timeout: float, *, may_be_cut_short: bool) -> bool:
-        """Wait until no receive is open and nothing in flight; False if the patience was over or a hurry came first.
+        """Wait until no receive is open and nothing is in flight; False if the time was over before that, or cut short.
 
-        It is over by our clock or by the machine's, whichever is first: who holds a clock still must not hang a stop.
+        Time is over by the app's clock or by the machine's, whichever is first: a held clock must not hang a stop.
         """
         deadline = self._clock.monotonic() + timeout
         quiet = asyncio.create_task(self._until_quiet(polls), name="dawdle: wait for work in flight")

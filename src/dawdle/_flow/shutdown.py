@@ -28,18 +28,23 @@ class Tasks:
 
     def __init__(self) -> None:
         self.processors: set[asyncio.Task[None]] = set()
-        """Each carries a message or a direct event, and is never cancelled by a stop: it settles."""
+        """Each processes a message or a direct event. A stop never cancels one: it settles."""
         self.receives: set[asyncio.Task[None]] = set()
         self.calls: set[asyncio.Task[None]] = set()
         """Calls to the queues, and what renews leases."""
         self.abandoned: set[asyncio.Task[None]] = set()
-        """What nothing could end."""
+        """Tasks that ignored every cancellation."""
         self.any_abandoned: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done once something is left behind: then nobody waits for it."""
+        """Done once there is such a task: then the leaving returns without it."""
 
 
 class Shutdown:
-    """The end of one app, after its grace."""
+    """The end of one app, after its grace.
+
+    Why cancellations are repeated: `Task.cancel()` is a request, and code may swallow it, as `except BaseException` in
+    a loop does, or an `await` in a `finally`. A second request often ends what the first did not. After a hundred, within
+    a second or two, the task counts as one that ignores them, and the app is left without it.
+    """
 
     def __init__(
         self, tasks: Tasks, *, in_flight: InFlight, processor: Processor, queues: Collection[QueueClient], clock: Clock
@@ -53,7 +58,8 @@ class Shutdown:
     async def end_work(self) -> None:
         """End what still runs once the grace and the flush are over: handlers and receives are cancelled, settling not.
 
-        What waits for the queue's answer waits no longer. What nothing can end is left behind, and its event settled.
+        A settling that waits for the queue's answer waits no longer. A handler that ignores its cancellation is left
+        running, and its event is settled without it.
         """
         for message in self._in_flight:
             message.stop_waiting()
@@ -68,9 +74,9 @@ class Shutdown:
         self._abandon_tasks({*self._tasks.processors, *self._tasks.receives})
 
     async def _abandon_handlers(self) -> None:
-        """Settle, as far as the queue answers in time, whatever has a handler that nothing can end.
+        """Settle the events whose handlers ignore their cancellation, as far as the queue answers in time.
 
-        What came to be settled only now, since its handler took its time to end, has as long.
+        A message whose settling begins only now, because its handler was slow to end, has as long.
         """
         in_flight = list(self._in_flight)
         if not in_flight:
@@ -86,34 +92,36 @@ class Shutdown:
         for message in in_flight:
             message.stop_waiting()
         await asyncio.wait(abandoning)
-        if self._tasks.processors:  # those that have given up just now are not left behind
+        if self._tasks.processors:  # those that stopped waiting just now end by themselves
             await asyncio.wait(self._tasks.processors, timeout=10 * CANCEL_RETRY_SECONDS)
 
     async def end_calls(self) -> None:
         """Cancel the calls to the queues that still run, again and again for a while: some swallow cancellations."""
-        patience = LOOP_THREAD_STOP_SECONDS + CANCEL_RETRY_SECONDS
+        # The first wait is longer: the side thread has that long to end its renewals.
+        timeout = LOOP_THREAD_STOP_SECONDS + CANCEL_RETRY_SECONDS
         for _ in range(MAX_CANCEL_ATTEMPTS):
             if not self._tasks.calls:
                 return
             for task in self._tasks.calls:
                 task.cancel()
-            await asyncio.wait(self._tasks.calls, timeout=patience)
-            patience = CANCEL_RETRY_SECONDS
+            await asyncio.wait(self._tasks.calls, timeout=timeout)
+            timeout = CANCEL_RETRY_SECONDS
         self._abandon_tasks(self._tasks.calls)
 
     def _abandon_tasks(self, tasks: set[asyncio.Task[None]]) -> None:
-        """Note what nothing could end, and let the leaving return without it."""
+        """Note the tasks that ignore cancellation, and let the leaving return without them."""
         if tasks and not self._tasks.any_abandoned.done():
             self._tasks.abandoned = tasks
             self._tasks.any_abandoned.set_result(None)
 
     async def flush(self) -> None:
-        """Let every call that was asked for be answered, for as long as a flush may take by either clock."""
+        """Wait for the answers to all requests, for as long as a flush may take by either clock."""
         try:
             async with asyncio.timeout(FLUSH_SECONDS), Deadline(self._clock, self._clock.monotonic() + FLUSH_SECONDS):
                 for queue in self._queues:
                     await queue.flush()
         except TimeoutError:
             _log.warning(
-                "a queue has not answered for %g s and is left; what it was asked for may be done", FLUSH_SECONDS
+                "closed the app although a queue has not answered for %g s: its last requests may or may not be done",
+                FLUSH_SECONDS,
             )

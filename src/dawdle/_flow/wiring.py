@@ -1,4 +1,4 @@
-"""Puts together what runs in a house: which part knows which. Runs nothing itself."""
+"""Puts together what runs in an app: which component knows which. Decides nothing and runs nothing itself."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
@@ -36,7 +36,7 @@ __all__ = ["Components", "RuntimeConfig"]
 
 
 class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """What a house is built from."""
+    """What a runtime is built from."""
 
     app: object
     backends: Mapping[str, Backend]
@@ -53,7 +53,7 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Components:
-    """The parts of one house, each made once the backends are open."""
+    """The components of one runtime, made once the backends are open."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class Components:
         )
 
     def _lease_renewer(self, queue: QueueClient) -> LeaseRenewer:
-        """Return what renews a queue's leases: aside, unless nobody else can have a message, or time is a test's."""
+        """Return what renews a queue's leases: in the side thread, if others share the queue and time is real."""
         config = self._config
         if not queue.limits.shared or not isinstance(config.clock, SystemClock):
             return LeaseRenewer(queue, config.clock, config.hooks, lambda renewer: self._spawn(renewer.run()))
@@ -156,12 +156,12 @@ class Components:
         return renewer
 
     def _start_side_thread(self) -> None:
-        """Start the thread that notices a blocked loop where no lease does; not on a clock of a test's."""
+        """Start the side thread for its watchdog alone, where no lease has started it; not on a test's clock."""
         if not self._threaded_renewers and isinstance(self._config.clock, SystemClock):
             self._side_thread.start()
 
     async def _log_regularly(self) -> None:
-        """Tell the log what runs for long and what was only counted, at least once a minute until cancelled."""
+        """Log what runs for long and which failures were only counted, at least once a minute until cancelled."""
         try:
             while True:
                 self._failures.log_counted()

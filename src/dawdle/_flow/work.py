@@ -11,7 +11,7 @@ __all__ = ["Work"]
 
 
 class Work(msgspec.Struct, frozen=True):
-    """One event, decoded, the handlers that run on it, and the hand that holds it."""
+    """One event, decoded, the handlers that run on it, and the message that holds it."""
 
     event: object
     envelope: Envelope
