@@ -2,18 +2,20 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 
 import msgspec
 import pytest
 
-from dawdle import DawdleError, Retry, RetryLater, SignalError
+from dawdle import ConfigurationError, DawdleError, Retry, RetryLater, SignalError
 from dawdle._flow import processor
 from dawdle._rules import settlement
 from dawdle._rules.outcome import Failed
 from dawdle.abc import SystemClock
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
+from dawdle.testing import Probe
 from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
@@ -220,23 +222,34 @@ async def test_what_cannot_be_stored_until_the_app_is_left_is_an_error_that_name
     assert "bad, slow" in told
 
 
-async def test_an_event_that_comes_when_its_queue_is_closed_is_refused(make_app, registry, queue):
-    seen = []
+async def test_an_event_that_comes_while_its_app_is_left_is_handled_stored_or_refused(make_app, registry, queue):
+    seen, ids, refused = [], [], []
 
     @registry.on_event(Placed)
     async def handler(event):
-        seen.append(event)
+        seen.append(event.number)
+
+    async def signals():
+        """Once in every turn of the loop, until the app is left."""
+        for number in itertools.count():
+            try:
+                await app.signal(Placed(number), direct=True)
+                ids.append(number)
+            except SignalError:
+                refused.append(number)
+            except ConfigurationError:
+                return
+            await asyncio.sleep(0)
 
     app = make_app()
     await app.__aenter__()
-    runtime = app._runtime
+    signaling = asyncio.create_task(signals())
+    await asyncio.sleep(0.01)
     await app.__aexit__(None, None, None)
-    app._loop = asyncio.get_running_loop()  # as in the last turn of leaving
-    with pytest.raises(SignalError):
-        await app.signal(Placed(), direct=True)
-    app._loop = None
-    assert runtime is not None
-    assert not seen
+    await signaling
+    stored = [number for number, _ in owed_in(queue)]
+    assert sorted([*seen, *stored]) == ids
+    assert refused
 
 
 async def test_what_is_unfinished_when_the_app_dies_is_an_error_that_names_it(make_app, registry, caplog):
@@ -248,10 +261,7 @@ async def test_what_is_unfinished_when_the_app_dies_is_an_error_that_names_it(ma
     await app.__aenter__()
     event_id = await app.signal(Placed(), direct=True)
 
-    async def mistake():
-        raise ZeroDivisionError
-
-    app._runtime._work.create_task(mistake())
+    Probe(app).fail(ZeroDivisionError())
     await app.ended()
     assert [each for each in caplog.records if each.levelno == logging.ERROR and event_id in each.message]
     with pytest.raises(ZeroDivisionError):
@@ -278,7 +288,7 @@ async def test_a_direct_event_whose_handler_nothing_can_end_is_stored_before_the
     assert app.unfinished() == ["deaf"]
     assert owed_in(queue) == [(3, "deaf")]
     go.set()
-    await app._runtime.ended()
+    await Probe(app).over()
 
 
 async def test_a_queued_event_whose_handler_nothing_can_end_is_given_back_before_the_app_is_left(
@@ -299,7 +309,7 @@ async def test_a_queued_event_whose_handler_nothing_can_end_is_given_back_before
     await app.__aexit__(None, None, None)
     assert len(queue._ready) == 1
     go.set()
-    await app._runtime.ended()
+    await Probe(app).over()
     assert len(queue._ready) == 1
 
 
@@ -324,12 +334,8 @@ async def pass_both(clock, seconds):
 
 
 def let_die(app):
-    """Let an app die of a mistake, in the next turns of the loop."""
-
-    async def mistake():
-        raise ZeroDivisionError
-
-    app._runtime._work.create_task(mistake())
+    """Let an app die of a bug, in the next turns of the loop."""
+    Probe(app).fail(ZeroDivisionError())
 
 
 async def test_what_waits_for_a_slot_when_the_app_dies_is_not_told_as_handled(make_app, registry, queue):
@@ -529,5 +535,5 @@ async def test_a_message_that_is_left_with_a_deaf_handler_comes_back_though_its_
     go.set()
     queue.silent = False
     await clock.advance(10)
-    await asyncio.wait([app._runtime._owner], timeout=10)
+    await asyncio.wait_for(Probe(app).over(), 10)
     assert waiting == 1

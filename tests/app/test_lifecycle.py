@@ -10,6 +10,7 @@ import pytest
 from dawdle import ConfigurationError, Context, Dawdle, Retry
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
+from dawdle.testing import Probe
 from tests.app.events import Cancelled, Placed
 
 pytestmark = pytest.mark.anyio
@@ -198,7 +199,7 @@ async def test_a_handler_that_ignores_every_cancellation_does_not_hold_the_app(
     assert app.running_handlers() == ["immortal"]
     assert len(queue.messages()) == 1
     enough = True
-    await asyncio.wait([app._runtime._owner])
+    await Probe(app).over()
 
 
 async def test_a_handler_that_answers_its_cancellation_with_another_error_has_failed_and_is_settled(
@@ -409,9 +410,6 @@ async def test_in_whatever_turn_the_owner_dies_idle_returns(make_app, registry, 
     async def stay(event):
         await asyncio.sleep(3600)
 
-    async def mistake():
-        raise ZeroDivisionError
-
     async def turns(count):
         for _ in range(count):
             await asyncio.sleep(0)
@@ -423,7 +421,7 @@ async def test_in_whatever_turn_the_owner_dies_idle_returns(make_app, registry, 
     idle = asyncio.create_task(app.idle())
     signaling = asyncio.create_task(app.signal(Placed()))
     await turns(before)  # from some of them on a message is received in the very turn
-    app._runtime._work.create_task(mistake())
+    Probe(app).fail(ZeroDivisionError())
     await turns(100)
     assert idle.done()
     await asyncio.gather(idle, signaling, return_exceptions=True)
@@ -434,13 +432,9 @@ async def test_in_whatever_turn_the_owner_dies_idle_returns(make_app, registry, 
 async def test_if_the_owner_dies_signal_fails_at_once_with_its_error_and_so_does_leaving(make_app, queue, monkeypatch):
     app = make_app()
     await app.__aenter__()
-    runtime = app._runtime
-
-    async def mistake():
-        raise ZeroDivisionError("a bug in dawdle")
-
-    runtime._work.create_task(mistake())
-    await asyncio.wait([runtime._owner])
+    probe = Probe(app)
+    probe.fail(ZeroDivisionError("a bug in dawdle"))
+    await probe.over()
     with pytest.raises(ZeroDivisionError):
         await app.signal(Placed())
     with pytest.raises(ZeroDivisionError):

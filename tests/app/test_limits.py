@@ -9,6 +9,7 @@ import pytest
 
 from dawdle import Retry
 from dawdle.hooks import Forwarded, HandlerFinished
+from dawdle.testing import Probe
 from tests.app.events import Cancelled, Placed
 
 pytestmark = pytest.mark.anyio
@@ -102,14 +103,14 @@ async def test_waiting_events_hold_a_quarter_of_the_slots_for_one_handler_and_ha
     for name in "abcd":
         registry.on_event(Placed, name=name, concurrency=1)(takes(clock, 50, []))
     async with running(concurrency=16, grace=0) as app:
-        limits = app._runtime._components.limits
+        probe = Probe(app)
         await app.signal_many([Placed(number) for number in range(100)])
         most = Counter()
         for _ in range(60):
             await clock.advance(2)
-            for name, limit in limits._limits.items():
-                most[name] = max(most[name], limit.waiting)
-            most["all"] = max(most["all"], limits.waiting)
+            for name, waiting in probe.waiting.items():
+                most[name] = max(most[name], waiting)
+            most["all"] = max(most["all"], sum(probe.waiting.values()))
         assert max(most[name] for name in "abcd") <= 4
         assert most["all"] == 8
 
@@ -225,10 +226,10 @@ async def test_a_wait_that_is_cut_off_at_the_end_of_the_grace_leaves_no_trace(ma
         for number in range(3):
             await app.signal(Placed(number), direct=True)
         await clock.advance(1)
-        for message in app._runtime._components.in_flight:
-            message.interrupt()
+        probe = Probe(app)
+        probe.interrupt()
         await clock.advance(0)
-        assert app._runtime._components.limits.waiting == 0
+        assert set(probe.waiting.values()) <= {0}
         assert app.health().in_hand == 0
         assert len(queue.messages()) == 3
         await clock.advance(0)

@@ -139,12 +139,12 @@ async def test_an_app_that_dies_raises_from_run(worker):
     one = worker(
         """
         from contextlib import asynccontextmanager
+        from dawdle.testing import Probe
 
         @asynccontextmanager
         async def lifespan(app):
-            async def die():
-                raise ZeroDivisionError("a bug in dawdle")
-            asyncio.get_running_loop().call_later(0.05, lambda: app._runtime._work.create_task(die()))
+            error = ZeroDivisionError("a bug in dawdle")
+            asyncio.get_running_loop().call_later(0.05, lambda: Probe(app).fail(error))
             yield
 
         dawdle.Dawdle(queue, lifespan=lifespan).run()

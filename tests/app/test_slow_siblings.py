@@ -8,6 +8,7 @@ import pytest
 from dawdle import Reject, Retry
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
+from dawdle.testing import Probe
 from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
@@ -173,7 +174,6 @@ async def test_nothing_is_stored_early_for_a_message_that_is_lost(running, regis
     async with running(queue) as app:
         await app.signal(Placed())
         await clock.advance(0.75)
-        (message,) = app._runtime._components.in_flight
-        message.lose_lease()
+        Probe(app).lose_leases()
         await clock.advance(3)
         assert queue.sent == 1

@@ -15,7 +15,7 @@ from dawdle.abc import Backend, Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.hooks import Forwarded, Moment
-from dawdle.testing import ManualClock
+from dawdle.testing import ManualClock, Probe
 from tests.faults.simulation import Queue
 from tests.faults.trouble import Trouble
 from tests.faults.wire import Wire
@@ -112,9 +112,7 @@ class Node:
     @property
     def waiting(self) -> list[int]:
         """How many events wait in memory for each handler with a limit."""
-        runtime = self.app._runtime
-        assert runtime is not None, "it was entered"
-        return [limit.waiting for limit in runtime._components.limits._limits.values()]
+        return list(Probe(self.app).waiting.values())
 
 
 class Backlog:

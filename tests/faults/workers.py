@@ -25,6 +25,7 @@ from typing import Any, Self
 import dawdle
 from dawdle.backends.sqs import SQS
 from dawdle.hooks import LeaseLost, Moment, Received, Settled
+from dawdle.testing import Probe
 from tests.faults.row import Figures
 
 SLOT = 8
@@ -66,26 +67,25 @@ class Audited(dawdle.Dawdle):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        runtime = self._runtime
+        probe = Probe(self)
         try:
             await super().__aexit__(kind, error, trace)
         finally:
             Audited._entered_here -= 1
-        assert runtime is not None, "it was entered"
         end = time.monotonic() + 2
-        while (leaves := self._left(runtime)) and time.monotonic() < end:
+        while (leaves := self._left(probe)) and time.monotonic() < end:
             await asyncio.sleep(0.02)
         self.leaves = leaves
 
-    def _left(self, runtime: Any) -> dict[str, str]:
+    def _left(self, probe: Probe) -> dict[str, str]:
         left: dict[str, str] = {}
         if Audited._entered_here == 0:
             now = _held()
             left = {name: f"{had} → {now[name]}" for name, had in Audited._before.items() if now[name] > had}
-        if runtime._components.in_flight.free_slots != runtime._components.in_flight.total:
-            left["slots"] = f"{runtime._components.in_flight.free_slots} of {runtime._components.in_flight.total}"
-        if len(runtime._components.in_flight):
-            left["in hand"] = f"{len(runtime._components.in_flight)}"
+        if probe.free_slots != probe.slots:
+            left["slots"] = f"{probe.free_slots} of {probe.slots}"
+        if probe.in_flight:
+            left["in flight"] = f"{probe.in_flight}"
         return left
 
 

@@ -13,7 +13,7 @@ from dawdle import Context, Dawdle, Registry, Retry
 from dawdle.abc import Clock
 from dawdle.errors import ConfigurationError, SignalError
 from dawdle.hooks import HandlerFinished, LeaseLost, Moment
-from dawdle.testing import ManualClock
+from dawdle.testing import ManualClock, Probe
 from tests.faults.ledger import GOOD, Deed, Ledger
 from tests.faults.simulation import Queue
 from tests.faults.trouble import CALM, Rates, Trouble
@@ -247,13 +247,11 @@ class World:
                 await self.clock.advance(LEAVING)
             elif task.exception() is not None:
                 self.tally.broken.append(f"leaving raised {task.exception()!r}")
-            runtime = app._runtime
-            assert runtime is not None, "it was entered"
-            slots, hands = runtime._components.in_flight, len(runtime._components.in_flight)
+            probe = Probe(app)
             self.tally.must(
-                slots.free_slots == slots.total, f"{slots.free_slots} of {slots.total} slots are free at the end"
+                probe.free_slots == probe.slots, f"{probe.free_slots} of {probe.slots} slots are free at the end"
             )
-            self.tally.must(not hands, f"{hands} in hand at the end")
+            self.tally.must(not probe.in_flight, f"{probe.in_flight} in flight at the end")
 
     async def _signal_later(self, number: int, seconds: float, node: int, when: dict[str, Any]) -> None:
         await self.pause(seconds)

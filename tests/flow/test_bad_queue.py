@@ -8,10 +8,12 @@ import msgspec
 import pytest
 
 from dawdle import Context, Dawdle, Registry, Retry
-from dawdle.abc import Fault, Outgoing
+from dawdle._flow.in_flight import InFlight
+from dawdle.abc import Delivery, Fault, Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError, SignalError
 from dawdle.hooks import LeaseLost, ReceiveFailed, Settled
+from dawdle.testing import Probe
 
 pytestmark = pytest.mark.anyio
 
@@ -21,15 +23,21 @@ class Placed(msgspec.Struct, frozen=True):
 
 
 class Flawed(Memory):
-    """Raises or answers what the test says, per operation: `flaws["ack"] = [BackendError("x"), None, Fault(…)]`."""
+    """Raises or answers what the test says, per operation: `flaws["ack"] = [BackendError("x"), None, Fault(…)]`.
+
+    Or does what the test says: `instead["ack"] = a coroutine function of the batch`.
+    """
 
     def __init__(self, **options):
         super().__init__(**options)
         self.flaws = {}
+        self.instead = {}
         self.calls = []
 
     async def _flawed(self, name, batch):
         self.calls.append(name)
+        if name in self.instead:
+            return await self.instead[name](batch)
         flaw = self.flaws[name].pop(0) if self.flaws.get(name) else None
         if isinstance(flaw, Exception):
             raise flaw
@@ -214,11 +222,10 @@ async def test_a_message_that_was_deleted_and_comes_again_is_deleted_without_bei
         return [None] * len(receipts)
 
     async with app:
-        queue.ack, remembers = forgets, queue.ack
-        app._runtime.queues["default"]._ack._call = forgets
+        queue.instead["ack"] = forgets
         await app.signal(Placed())
         await clock.advance(40)
-        app._runtime.queues["default"]._ack._call = remembers
+        del queue.instead["ack"]
         await clock.advance(40)
         assert queue.messages() == []
     assert runs == [0.0]
@@ -230,14 +237,14 @@ async def test_a_message_is_kept_while_its_deletion_waits_for_an_answer(app, que
     @registry.on_event(Placed)
     async def handler(event): ...
 
-    async def slow(receipts, ack=queue.ack):
+    async def slow(receipts):
         await clock.sleep_until(clock.monotonic() + 100)
         received.extend(message.receives for message in queue._held.values())
-        return await ack(receipts)
+        return await Memory.ack(queue, receipts)
 
     async with app:
         await clock.advance(0)
-        app._runtime.queues["default"]._ack._call = slow
+        queue.instead["ack"] = slow
         await app.signal(Placed())
         await clock.advance(110)
         assert queue.messages() == []
@@ -279,15 +286,15 @@ async def test_a_copy_that_is_stored_is_not_stored_again_for_its_sibling_that_is
     bad("one", 10)
     bad("two", 20)
 
-    async def store_the_first(batch, store=queue.send):
+    async def store_the_first(batch):
         queue.send_calls = getattr(queue, "send_calls", 0) + 1
         if queue.send_calls != 1:
-            return await store(batch)
-        return [*await store(batch[:1]), *[Fault("unavailable", "busy")] * (len(batch) - 1)]
+            return await Memory.send(queue, batch)
+        return [*await Memory.send(queue, batch[:1]), *[Fault("unavailable", "busy")] * (len(batch) - 1)]
 
     async with app:
         await app.signal(Placed())
-        app._runtime.queues["default"]._send._call = store_the_first
+        queue.instead["send"] = store_the_first
         await clock.advance(100)
         assert queue.messages() == []
     assert sorted(runs) == [("good", 1, 0.0), ("one", 1, 0.0), ("one", 2, 10.0), ("two", 1, 0.0), ("two", 2, 20.0)]
@@ -595,8 +602,7 @@ async def test_a_queue_that_never_answers_does_not_hold_a_stop(app, queue, regis
 
     await app.__aenter__()
     await app.signal(Placed())
-    queue.ack = never
-    app._runtime.queues["default"]._ack._call = never
+    queue.instead["ack"] = never
     await clock.advance(1)
     leaving = asyncio.create_task(app.__aexit__(None, None, None))
     await clock.advance(30)
@@ -686,25 +692,16 @@ async def test_what_comes_again_while_it_is_deleted_is_deleted_by_its_newer_rece
     assert runs == [0.0]
 
 
-async def test_of_two_receives_that_come_back_in_the_wrong_order_the_newer_receipt_counts(app, queue, registry, clock):
-    @registry.on_event(Placed)
-    async def slow(event):
-        await clock.sleep_until(clock.monotonic() + 10)
+async def test_of_two_receives_that_come_back_in_the_wrong_order_the_newer_receipt_counts(clock):
+    in_flight, queue = InFlight(10, clock), object()
 
-    async with app:
-        await app.signal(Placed())
-        await clock.advance(1)
-        home = app._runtime.queues["default"]
-        (message,) = app._runtime._components.in_flight
-        first = message.delivery
-        newer = msgspec.structs.replace(first, receipt="newer", receive_count=3)
-        older = msgspec.structs.replace(first, receipt="older", receive_count=2)
-        for delivery in (newer, older):
-            assert app._runtime._components.in_flight.add(home, delivery) is None
-        assert message.receipt == "newer"
-        message.receipt = first.receipt
-        await clock.advance(20)
-    assert queue.messages() == []
+    def received(receipt, receive_count):
+        return in_flight.add(queue, Delivery(receipt, "key", b"{}", receive_count))
+
+    message = received("first", 1)
+    assert received("newer", 3) is None
+    assert received("older", 2) is None
+    assert (message.receipt, message.receive_count, len(in_flight)) == ("newer", 3, 1)
 
 
 @pytest.mark.parametrize("error", [OSError("the disk is full"), SystemExit(3), asyncio.CancelledError()], ids=repr)
@@ -782,4 +779,4 @@ async def test_a_backend_that_ignores_every_cancellation_does_not_hold_the_app(r
         with pytest.raises(SignalError):
             await signaling
     queue.enough = True
-    await asyncio.wait([app._runtime._owner, signaling])
+    await asyncio.gather(Probe(app).over(), signaling, return_exceptions=True)

@@ -10,6 +10,7 @@ from dawdle import BackendError, ConfigurationError, Context, Dawdle, Registry, 
 from dawdle.backends.sqs import SQS
 from dawdle.backends.sqs._connection import Connection
 from dawdle.hooks import Forwarded
+from dawdle.testing import Probe
 from dawdle.testing.sqs import SQSServer
 
 pytestmark = pytest.mark.anyio
@@ -25,7 +26,7 @@ async def settled(server, *apps):
         quiet = 0
         while quiet < 3:
             await asyncio.sleep(0.001)
-            at_rest = not any(len(app._runtime._components.in_flight) for app in apps)
+            at_rest = not any(app.health().in_hand for app in apps)
             quiet = quiet + 1 if at_rest and server.queue("orders").polls >= len(apps) else 0
 
 
@@ -207,7 +208,7 @@ async def test_at_saturation_an_event_costs_at_most_a_third_of_a_request(sqs):
                 await asyncio.gather(*(signaler() for _ in range(100)))
                 while count < 4000:
                     await asyncio.sleep(0.01)
-                await app._runtime.queues["default"].flush()
+                await Probe(app).flushed()
             total = sum(server.requests.values())
     assert count == 4000
     assert total / 4000 <= 0.35, server.requests

@@ -168,10 +168,10 @@ async def test_one_letter_that_sqs_does_not_take_stops_no_other(server, sqs, clo
     frame = {"specversion": "1.0", "id": "e", "source": "s", **marks}
     good = write({**frame, "type": "Placed", "data": {"number": 7}})
     bad = write({**frame, "type": "dawdle.undecodable", "data_base64": b"\xff\x00"})
-    async with Dawdle(sqs(), registry=Registry(), clock=clock, start_listener=False) as app:
-        queue = app._runtime.queues["default"]
+    queue = sqs()
+    async with Dawdle(queue, registry=Registry(), clock=clock, start_listener=False) as app:
         await queue.prepare_receive()
-        await queue.dead.backend.send([Outgoing(bad), Outgoing(good), Outgoing(bad)])
+        await queue.dead_letters.send([Outgoing(bad), Outgoing(good), Outgoing(bad)])
         assert await passing(clock, app.redrive()) == 1
     assert caplog.text.count("is left where it is") == 2
     assert (server.queue("orders").visible, server.queue("dead").visible) == (1, 2)

@@ -219,7 +219,7 @@ class Dawdle(DeadLetterCalls):
             handlers = self._handlers.handlers_for(type(event), target.name)
             if handlers:
                 with failing_for(event_id):
-                    await runtime.run_direct(target, handlers, open_envelope(body), body, event)
+                    await runtime.direct.run(target, handlers, open_envelope(body), body, event)
                 return event_id
         await self._signaling.store(target, body, seconds, event, event_id, group)
         if self._start_log.waits_for_signal:

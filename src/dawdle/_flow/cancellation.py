@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 
-__all__ = ["wait_through_cancellation"]
+__all__ = ["wait_through_cancellation", "wait_until_ended"]
 
 
 async def wait_through_cancellation(
@@ -23,3 +23,10 @@ async def wait_through_cancellation(
                 await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
             except asyncio.CancelledError:
                 cancelled()
+
+
+async def wait_until_ended(task: "asyncio.Task[None]") -> None:
+    """Wait for a task to end, and cancel it again whenever this call is cancelled; its result is not asked for."""
+    await wait_through_cancellation([task], task.cancel)
+    if not task.cancelled():
+        task.exception()

@@ -36,6 +36,10 @@ class HandlerLimits:
         """How many events more may wait."""
         return max(1, self._slots // 2) - self.waiting
 
+    def waiting_by_handler(self) -> dict[str, int]:
+        """Return how many events wait in memory for each handler that has a limit and was wanted yet."""
+        return {name: limit.waiting for name, limit in self._limits.items()}
+
     def of(self, handler: Handler) -> "HandlerLimit | None":
         """Return the limit of a handler; None if it has none."""
         concurrency = handler.options.concurrency

@@ -141,8 +141,8 @@ class InFlightMessage:
 
     def consume_cancellation(self, task: "asyncio.Task[object]") -> bool:
         """Whether a cancellation was ours; if so, the task is as if it had not been cancelled."""
-        # `uncancel` takes back one request. Without it `asyncio.timeout` and TaskGroup, which are used while the message
-        # is settled, would take the old request for a new one and end what must be finished.
+        # `uncancel` takes back one request. Without it `asyncio.timeout` and TaskGroup, which settling uses, would take
+        # the old request for a new one and end what must be finished.
         if not self.interrupted or not task.cancelling():
             return False
         task.uncancel()

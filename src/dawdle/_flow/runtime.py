@@ -11,19 +11,19 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from contextvars import copy_context
-from typing import Final, cast
+from typing import cast
 
-from dawdle._flow.cancellation import wait_through_cancellation
+from dawdle._flow.cancellation import wait_through_cancellation, wait_until_ended
+from dawdle._flow.direct import DirectRunner
+from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.handler_scope import clear_scope, current_scope
+from dawdle._flow.in_flight import InFlight
 from dawdle._flow.opening import open_backend
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.shutdown import Shutdown, Tasks
 from dawdle._flow.state import State
 from dawdle._flow.wiring import Components, RuntimeConfig
-from dawdle._flow.work import Work
-from dawdle._handlers.handler import Handler
 from dawdle._log import Log
-from dawdle._rules.envelope import Envelope
 from dawdle._rules.health import Health, health_of
 from dawdle.errors import BackendError, ConfigurationError
 
@@ -31,9 +31,6 @@ __all__ = ["Runtime"]
 
 PROCESSOR_TASK = "dawdle: processor"
 """The name of a task that processes a message."""
-
-_DIED: Final = "the app has died: the event was neither handled nor stored"
-_LEFT: Final = "the app was left before a handler could start, and its queue did not say that it stored the event"
 
 _log = Log(__name__)
 
@@ -68,9 +65,24 @@ class Runtime:
         return self._components.queues
 
     @property
+    def in_flight(self) -> InFlight:
+        """What is in flight, and the slots."""
+        return self._components.in_flight
+
+    @property
+    def direct(self) -> DirectRunner:
+        """What runs handlers past the queue."""
+        return self._components.direct
+
+    @property
+    def limits(self) -> HandlerLimits:
+        """The limits that handlers have of their own."""
+        return self._components.limits
+
+    @property
     def accepts_direct(self) -> bool:
         """Whether the handlers of a direct event may start now."""
-        return self._state.may_run_handlers and self._components.in_flight.accepts_direct
+        return self._state.may_run_handlers and self.in_flight.accepts_direct
 
     @property
     def error(self) -> BaseException | None:
@@ -87,7 +99,7 @@ class Runtime:
         except asyncio.CancelledError:
             self._closing.set()  # for a lifespan that is entered although it was cancelled: it is left at once
             self._owner.cancel()
-            await _wait_for(self._owner)
+            await wait_until_ended(self._owner)
             raise
         if self._owner.done():
             self._entered.cancel()
@@ -152,6 +164,11 @@ class Runtime:
         assert self._owner is not None, "it was entered"
         await asyncio.wait([self._owner, self._tasks.any_abandoned], return_when=asyncio.FIRST_COMPLETED)
 
+    async def over(self) -> None:
+        """Return when nothing here runs any more, not even what ignored its cancellation for a while."""
+        assert self._owner is not None, "it was entered"
+        await asyncio.wait([self._owner])
+
     def running_handlers(self) -> list[str]:
         """Return the names of the handlers that run now; after leaving, of those that ignore cancellation."""
         return self._components.running.names() if self._state.is_open else []
@@ -175,7 +192,7 @@ class Runtime:
         """Return when nothing that is due is left; called by a handler, but for the event that it handles."""
         where = current_scope()
         if where is not None and where.app is self._config.app:
-            with self._components.in_flight.idling(where.message):
+            with self.in_flight.idling(where.message):
                 await self._idle()
         else:
             await self._idle()
@@ -186,34 +203,8 @@ class Runtime:
             for queue in self.queues.values():
                 await queue.flush()
             await self._components.listener.idle()
-            if not any(queue.busy for queue in self.queues.values()) and self._components.in_flight.is_idle:
+            if not any(queue.busy for queue in self.queues.values()) and self.in_flight.is_idle:
                 return
-
-    async def run_direct(
-        self, queue: QueueClient, handlers: tuple[Handler, ...], envelope: Envelope, body: bytes, event: object
-    ) -> None:
-        """Take a direct event, and return when its handlers have started, or it is stored since the app is being left.
-
-        It is in flight from this call on, with all of its handlers: a caller that is cancelled changes nothing. Raises
-        `BackendError` if neither came to pass.
-        """
-        missing = self._config.handlers.missing_for(type(event))
-        message = self._components.in_flight.add_direct(queue)
-        work = Work(event, envelope, body, message, handlers, missing=missing)
-        processing = self._components.processor.process_direct(work, over_limit=current_scope() is not None)
-        try:
-            processed = self._start(processing)
-        except RuntimeError as error:  # the group is ending: the app has died just now
-            self._components.in_flight.finish(message)
-            raise BackendError(_DIED, uncertain=False) from error
-        assert message.handlers_started is not None, "a direct event says when its handlers have started"
-        ends: list[asyncio.Future[bool] | asyncio.Future[None]] = [message.handlers_started, processed]
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        if not message.handlers_started.done():  # the app died before its task had its first turn
-            self._components.in_flight.finish(message)
-        if not message.handlers_started.result():
-            raise BackendError(_LEFT if message.interrupted else _DIED, uncertain=message.interrupted)
-        await asyncio.sleep(0)  # each of several handlers starts in a task of its own
 
     async def _owner_result(self) -> None:
         assert self._owner is not None, "it was entered"
@@ -290,6 +281,10 @@ class Runtime:
         """Process a message or a direct event. A stop never cancels this task, only its handlers: it settles."""
         return self._start_in(self._tasks.processors, coroutine, PROCESSOR_TASK)
 
+    def start_part(self, coroutine: Coroutine[object, object, None]) -> None:
+        """Start what the whole app dies of if it raises."""
+        self._start_in(set(), coroutine, "dawdle: a part")
+
     def _listen(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Start what receives; a stop may cancel it."""
         return self._start_in(self._tasks.receives, coroutine, "dawdle: the listener")
@@ -312,18 +307,11 @@ class Runtime:
 
     def _close(self) -> None:
         self._close_queues()
-        self._components.in_flight.finish_all()
+        self.in_flight.finish_all()
 
     def _close_queues(self) -> None:
         for queue in self.queues.values():
             queue.close()
-
-
-async def _wait_for(task: "asyncio.Task[None]") -> None:
-    """Wait for a task to end, however often we are cancelled meanwhile; what it ended with is not asked."""
-    await wait_through_cancellation([task], task.cancel)
-    if not task.cancelled():
-        task.exception()
 
 
 def _single(error: BaseException | None) -> BaseException | None:

@@ -42,8 +42,8 @@ class Shutdown:
     """The end of one app, after its grace.
 
     Why cancellations are repeated: `Task.cancel()` is a request, and code may swallow it, as `except BaseException` in
-    a loop does, or an `await` in a `finally`. A second request often ends what the first did not. After a hundred, within
-    a second or two, the task counts as one that ignores them, and the app is left without it.
+    a loop does, or an `await` in a `finally`. A second request often ends what the first did not. After a hundred,
+    within a second or two, the task counts as one that ignores them, and the app is left without it.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ import msgspec
 
 from dawdle._flow.batcher import Spawn
 from dawdle._flow.call_state import CallState
+from dawdle._flow.direct import DirectRunner
 from dawdle._flow.dispatcher import Dispatcher
 from dawdle._flow.failure_log import FailureLog
 from dawdle._flow.handler_call import HandlerCaller
@@ -60,7 +61,7 @@ class Components:
         config: RuntimeConfig,
         *,
         spawn: Spawn,
-        start: Callable[[Coroutine[object, object, None]], object],
+        start: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         grace_ended: asyncio.Event,
         state: Callable[[], object],
@@ -99,6 +100,9 @@ class Components:
             in_flight=self.in_flight,
             isolation=self.isolation,
             settled_cache=settled_cache,
+        )
+        self.direct = DirectRunner(
+            in_flight=self.in_flight, processor=self.processor, handlers=config.handlers, start=start
         )
         self._watchdog = LoopWatchdog(self.in_flight, config.clock, config.hooks)
         self._threaded_renewers: list[LeaseRenewer] = []
