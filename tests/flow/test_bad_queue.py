@@ -589,7 +589,7 @@ async def test_a_release_that_fails_at_a_stop_is_said_and_the_app_is_left(app, q
     leaving = asyncio.create_task(app.__aexit__(None, None, None))
     await clock.advance(20)
     await leaving
-    assert "comes back when its lease ends" in caplog.text
+    assert "is received again when its lease ends" in caplog.text
     assert len(queue.messages()) == 1
 
 
