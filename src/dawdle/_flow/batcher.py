@@ -80,9 +80,9 @@ class Batcher(Generic[Entry, Answer]):
             raise BackendError("the app is closing: it sends no more requests to its queue", uncertain=False)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, future))
-        # A further call starts only with a full batch of its own. With less it would gain little, and would take the
-        # entries that fill the next batch: many small calls cost more than a few full ones. A call that starts takes
-        # its batch in its first turn of the loop, so the entries for it still wait here and are not counted.
+        # A further call starts only with a full batch of its own: many small calls cost a queue more than a few full
+        # ones. A call that was just started takes its batch in its next turn of the loop. Until then its entries wait
+        # here, and are not the further call's: hence the factor.
         if self._calls == 0 or (
             self._calls < MAX_CALLS and len(self._waiting) >= self._max_count * (self._calls_starting + 1)
         ):
@@ -132,8 +132,8 @@ class Batcher(Generic[Entry, Answer]):
         self._stall_timer = None
         if not self._waiting:
             return
-        # A call that hangs may do so until its client's own timeout. Without a call beside it, each later entry of the
-        # app would wait for it, although the queue may answer the next request at once.
+        # A call that hangs may do so until its client's own timeout. Where entries are few they would all wait for it,
+        # although the queue may answer the next request at once.
         if self._waiting[0][1] is longest and self._calls < MAX_CALLS:
             with suppress(BackendError):  # the app is closing, and close() fails what waits
                 self._start_call()
@@ -201,7 +201,7 @@ def _fail(entries: "Iterable[tuple[Entry, asyncio.Future[Answer]]]", error: Back
 
 
 def _as_backend_error(error: Exception) -> BackendError:
-    """Return a `BackendError` for whatever a backend raised: callers handle that one alone."""
+    """Return a `BackendError` for whatever a backend raised: callers handle no other error."""
     if isinstance(error, BackendError):
         return error
     failed = BackendError(error_text(error))

@@ -149,8 +149,8 @@ class DeadLetterScan:
 
     def _is_chosen(self, found: Found) -> bool:
         """Whether a letter is meant, and is not the new failure of an event that this call has redriven."""
-        # A handler that is not mended fails again at once, and its new letter comes into this same scan. Where the
-        # times cannot tell the two apart, the lineage does: redriven over and over, the scan would never end.
+        # A handler that is still broken fails again at once, and its new letter comes into this same scan: redriven
+        # over and over, it would never end. Where times cannot tell the two letters apart, their lineage does.
         now = found.delivery.received_at
         if self._moved and self._began is not None and when_written(found, self._began) == "unsure":
             source, event_id, handler = lineage_of(found)
@@ -189,7 +189,7 @@ class DeadLetterScan:
     async def _delete(self, found: Found) -> bool:
         held = self._held.get(hash(found.delivery.key))
         await self._dead.ack(found.delivery.receipt if held is None else held.receipt)
-        self._take_receipt(found)
+        self._take_receipt(found)  # after the ack: if that fails, the letter is held, and released at the end
         self._returning -= 1
         return True
 
@@ -206,9 +206,8 @@ class DeadLetterScan:
         may_miss = limits.shared and not wait
         without_new = empty = 0
         try:
-            # A lease that ends during a long scan brings its letter again, and such letters may fill whole batches
-            # before one that was never seen. So the more of them there are, the more rounds without a new one are
-            # allowed.
+            # A lease that ends during a long scan brings its letter again. Such letters may fill whole batches before a
+            # new one comes: the more of them there are, the more rounds without a new one are allowed.
             while without_new < MAX_ROUNDS_WITHOUT_NEW + self._returning // limits.max_batch:
                 deliveries = await self._dead.backend.receive(limits.max_batch, wait)
                 batch = self._note_received(deliveries)

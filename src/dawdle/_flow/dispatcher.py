@@ -44,7 +44,7 @@ class Dispatcher:
 
         `store_copy` stores the copy of a failed handler while a sibling still runs.
         """
-        if len(work.handlers) == 1:  # the usual case, and a group costs as much as all the rest of it
+        if len(work.handlers) == 1:  # the usual case, which needs no group
             return [await self._run(work.handlers[0], work)]
         siblings = _Siblings(len(work.handlers))
         async with asyncio.TaskGroup() as group:
@@ -99,7 +99,7 @@ class Dispatcher:
     async def _run(self, handler: Handler, work: Work) -> Result:
         try:
             outcome = await self._run_within_limit(handler, work)
-        except Exception as error:  # noqa: BLE001 - a bug of ours in one handler's call must not cancel its siblings
+        except Exception as error:  # noqa: BLE001 - a bug in the call of one handler must not cancel its siblings
             _log.exception(
                 "could not run handler %s on %s because of a bug in dawdle: the attempt counts as failed; report "
                 "this traceback",

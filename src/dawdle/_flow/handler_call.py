@@ -7,8 +7,8 @@ still has to settle the message, and `Task.cancel()` says nothing about its reas
     the app is dying, and cancels all of its tasks ────────────────► raised on
     anything else, such as a handler that cancels its own task ────► taken back; the handler has failed
 
-A cancellation that is not taken back stays counted in `Task.cancelling()`. Then the task group around the handlers of
-the event would end them all, and the next await of the processor would raise instead of settling.
+Raised on, a cancellation would end the processor before it has settled the message. Swallowed without `uncancel`, it
+stays counted in `Task.cancelling()`: a timeout or a task group that the task enters later may take it for its own.
 """
 
 import asyncio
@@ -182,7 +182,7 @@ class HandlerCaller:
         """
         from anyio import CapacityLimiter, to_thread  # noqa: PLC0415 - an app without such a handler need not load it
 
-        # A limiter of our own: anyio's default has 40 threads, and a web framework in the same loop uses them too.
+        # A limiter of its own: anyio's default has 40 threads, and a web framework in the same loop uses them too.
         if self._limiter is None:
             self._limiter = CapacityLimiter(self._threads)
 

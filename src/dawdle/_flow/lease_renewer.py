@@ -13,7 +13,7 @@ Which code runs where:
 
 The second thread is for queues that other processes receive from: a handler that blocks the app's loop must not cost
 its message the lease. The lock guards what both threads touch: `_leases`, `_messages`, `_renewing`, `_waits_for_lease`.
-It is never held across an await. The renewing loop calls into the app's loop by `call_soon_threadsafe` alone.
+It is never held across an await. The renewing loop calls into the app's loop by `call_soon_threadsafe` only.
 """
 
 import asyncio
@@ -107,7 +107,7 @@ class LeaseRenewer:
         while not _is_cancelled():
             try:
                 async with self._queue.backend.renewer() as renew:
-                    self._in_app_loop(self._ready.set)  # an event of the app's loop, which this one may not touch
+                    self._in_app_loop(self._ready.set)  # an event may be set in its own loop only
                     while not _is_cancelled():
                         await self._renew_all(renew, await self._due())
             except Exception as error:  # noqa: BLE001 - it must not end the app, and is tried again in time
@@ -150,8 +150,7 @@ class LeaseRenewer:
                 group.create_task(renew_batches(), name="dawdle: a renewal")
 
     async def _renew(self, renew: Renew, keys: Sequence[str]) -> None:
-        # A future of `concurrent.futures`: it is resolved in this thread and awaited in the app's
-        # (`wait_for_renewals`).
+        # Of `concurrent.futures`: it is resolved in this thread, and `wait_for_renewals` awaits it in the app's.
         done: Future[None] = Future()
         with self._lock:
             in_flight = {key: self._messages[key] for key in keys if key in self._messages}

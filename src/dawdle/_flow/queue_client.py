@@ -105,15 +105,15 @@ class QueueClient:
         if not unsigned:
             outgoing = self._signed(outgoing)
         queue = self.delayed if outgoing.delay > 0 and self.delayed is not None else self
-        _raise(await queue._send.submit(outgoing))
+        _raise_fault(await queue._send.submit(outgoing))
 
     async def ack(self, receipt: str) -> None:
         """Delete one received message. Raises `BackendError` if it may still be in the queue."""
-        _raise(await self._ack.submit(receipt))
+        _raise_fault(await self._ack.submit(receipt))
 
     async def release(self, receipt: str, seconds: float) -> None:
         """Make one received message visible again. Raises `BackendError` if it may still be hidden."""
-        _raise(await self._release.submit(ReleaseEntry(receipt, seconds)))
+        _raise_fault(await self._release.submit(ReleaseEntry(receipt, seconds)))
 
     async def flush(self) -> None:
         """Return when every open call is answered."""
@@ -169,7 +169,7 @@ def _size(outgoing: Outgoing) -> int:
     return len(outgoing.body)
 
 
-def _raise(fault: Fault | None) -> None:
+def _raise_fault(fault: Fault | None) -> None:
     if fault is None:
         return
     if not isinstance(fault, Fault):

@@ -178,11 +178,10 @@ class Receiver:
                 continue
             self._state.completed()
             started = self._accept(deliveries, room)
-            await asyncio.sleep(
-                0
-            )  # the processors look at what came: a suspect asks for isolation before the next receive
-            # One quick receive without news may be chance, such as a message that came again. Two in a row are a server
-            # that answers without waiting: it would be asked in a busy loop.
+            # The processors look at what came: a suspect asks for isolation before the next receive.
+            await asyncio.sleep(0)
+            # One quick receive without a new message may be chance. Two in a row are a server that answers without
+            # waiting: it would be asked in a busy loop.
             next_at = began + MIN_EMPTY_RECEIVE_SECONDS
             empty = empty + 1 if not started and self._clock.monotonic() < next_at else 0
             if empty > 1:

@@ -12,7 +12,7 @@ If the queue fails, the message comes back when its lease ends: then `SettledCac
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
@@ -30,14 +30,14 @@ __all__ = ["Settler"]
 
 _log = Log(__name__)
 
-MIN_RETRY_SECONDS = 0.2
-MAX_RETRY_SECONDS = 30.0
-"""Seconds between two tries to delete a message or to store a copy, at most: each pause is a random part of it."""
+MIN_RETRY_SECONDS: Final = 0.2
+MAX_RETRY_SECONDS: Final = 30.0
+"""Seconds between two tries to delete a message or to store a copy, at first and at most: a random part of them."""
 
-MIN_RELEASE_AGAIN_SECONDS = 1.0
+MIN_RELEASE_AGAIN_SECONDS: Final = 1.0
 """Seconds until a message is visible again if it was received again while it was being released."""
 
-STOP_CHECK_SECONDS = 1.0
+STOP_CHECK_SECONDS: Final = 1.0
 """Seconds between two looks at whether a stop ends a wait: well below the time that a stop leaves for settling."""
 
 
@@ -73,8 +73,7 @@ class Settler:
         except asyncio.CancelledError:
             if not message.waits_no_longer:
                 raise
-            # A stop cancelled this task to end its wait, not to end the task: the processor still has its cleanup to
-            # do.
+            # A stop cancelled this task to end its wait for the queue. The task goes on: its processor has to clean up.
             _uncancel(message.settling)
             _log.warning(
                 "closed before %s of %s was settled: the queue did not answer in time; the message is received again "
@@ -162,10 +161,10 @@ class Settler:
         await message.queue.release(receipt, max(0.0, min(seconds, most)))
 
     async def _forward(self, message: InFlightMessage, envelope: Envelope | None, forward: Forward) -> None:
-        """Store all copies, then ack. If a copy cannot be stored, release the message: it comes back and is the copy.
+        """Store all copies, then ack. If a copy cannot be stored, release the message instead: it comes back later.
 
-        If the queue cannot release for later, the message stays in flight and the copy is tried again: it would come
-        back at once, and again and again.
+        If the queue cannot release for later, the message would come back at once, and again and again. There it stays
+        in flight, and the copy is tried again.
         """
         unstored = await self._store(message, envelope, forward.copies)
         pause = MIN_RETRY_SECONDS
@@ -226,8 +225,8 @@ class Settler:
     async def _store_one(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> bool:
         queue = message.main_queue.dead if copy.is_letter else message.main_queue
         assert queue is not None, "the rules make a letter only if there is a dead-letter queue"
-        # On an ordered queue each copy of one message has the same deduplication id on every try: a copy that was
-        # stored although the answer was lost is not stored twice.
+        # A queue that deduplicates, such as SQS FIFO, knows a copy by the message that it comes from: on every try its
+        # id is the same. So a copy that was stored although the answer was lost is not stored twice.
         key, group = (None, None) if message.delivery is None else (message.delivery.key, message.delivery.group)
         event_id, origin = "" if envelope is None else envelope.id, message.queue.role
         dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
@@ -255,14 +254,15 @@ class Settler:
             _log.error("dead-lettered %s: %s", what, copy.reason)
         elif copy.why == "kept":
             _log.error(
-                "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s; add such a queue",
+                "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s; give the queue a "
+                "dead-letter queue",
                 what,
                 message.queue.name,
                 copy.delay,
             )
         elif copy.why == "unclaimed":
             self.unclaimed += 1
-            text = "unclaimed: %s has no handler here; put back for another node, to be received in %.3g s: %s"
+            text = "unclaimed: put %s back for another node; it is received again in %.3g s: %s"
             _log.warning(text, what, copy.delay, copy.reason)
         if not self._hooks:
             return

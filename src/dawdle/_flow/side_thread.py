@@ -3,7 +3,7 @@
     app's loop:   new ── start ──► running ── run is cancelled ──► stopping ── thread ends, or 3 s ──► ended
     thread:                        _main: asyncio.run(work) until the task is cancelled
 
-`start` and `run` are called in the app's loop. The thread answers by `call_soon_threadsafe` alone: a future, a task and
+`start` and `run` are called in the app's loop. The thread answers by `call_soon_threadsafe` only: a future, a task and
 an event of asyncio may be used in their own loop only.
 """
 

@@ -55,8 +55,8 @@ class Slots:
         reservation = _Reservation(want, want)
         self._reservations.append(reservation)
         self._grant()
-        # Under load slots come free one by one. A receive for each would be a request per message, so it waits a moment
-        # for a whole batch's worth: 20 ms are little beside a request, and most messages end in that time.
+        # Under load slots come free one by one. A receive for each of them would be a request per message. So a receive
+        # waits for a whole batch's worth, but not for long: slow handlers may never free as many at once.
         try:
             async with Deadline(self._clock, self._clock.monotonic() + BATCH_WAIT_SECONDS):
                 await asyncio.wait([reservation.granted])
