@@ -60,8 +60,8 @@ class FailureLog:
                 last=is_last,
             )
         elif how == "kept":
-            # The count that is logged later shows this failure as its example. It keeps the traceback as text: the
-            # error itself would keep the handler's frames alive, with the event and all their other locals.
+            # The count that is logged later shows this failure as its example. The error itself is not kept: it would
+            # keep the handler's frames alive, with the event and all other locals.
             self._failures.keep(group, _Latest(envelope.label, attempt, error_text, _traceback_of(error)))
 
     def log_counted(self, *, all_of_it: bool = False) -> None:

@@ -63,7 +63,7 @@ class ReceiveState:
         self._kind, self._error = kind, text
         pause = pause_after(kind, self._failures, random.random())
         if pause is None:
-            _log.error("cannot receive from %s, and no later try can succeed: the app ends: %s", self._queue, text)
+            _log.error("cannot receive from %s and will not try again; the app ends: %s", self._queue, text)
             raise error
         _log.warning("receiving from %s failed (%s); trying again in %.2g s: %s", self._queue, kind, pause, text)
         if self._hooks:

@@ -58,8 +58,7 @@ class RunningHandlers:
 
     def names(self) -> list[str]:
         """Return the name of each handler that runs, once for each run."""
-        # A copy, here and below: a thread may begin or end a run at any time, and a dict may not change while it is
-        # read.
+        # A copy, here and below: a thread may begin or end a run while the dict is read.
         return [run.handler.name for run in list(self._runs.values())]
 
     def long(self) -> tuple[LongRunning, ...]:

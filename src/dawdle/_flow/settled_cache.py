@@ -74,7 +74,7 @@ class SettledCache:
         owed = self._owed.get(message.key)
         if owed is None:
             return None
-        waited = self._clock.monotonic() - owed.noted_at  # the copies were due then, and the time since is part of it
+        waited = self._clock.monotonic() - owed.noted_at  # the delays count from when they were noted
         copies = tuple(msgspec.structs.replace(copy, delay=max(0.0, copy.delay - waited)) for copy in owed.copies)
         return owed.envelope, Forward(copies, owed.release_after)
 
