@@ -402,7 +402,7 @@ async def test_a_purge_that_is_not_answered_says_how_far_it_came_and_gives_back(
         await app.stop_listener()
         dead = choosy.dead_letters
         dead.no, dead.from_, dead.asked = {"ack": Fault("unavailable", "gone")}, 3, 0
-        with pytest.raises(BackendError, match="letters deleted before that: 3, and every other one is where it was"):
+        with pytest.raises(BackendError, match="deleted before that: 3; all others are still in the dead-letter queue"):
             await app.purge()
         assert visible(choosy) == 5
 
@@ -438,7 +438,7 @@ async def test_a_letter_that_cannot_be_deleted_is_redriven_with_a_warning(runnin
         assert await app.redrive() == 3
         assert len(choosy.messages()) == 3
         assert visible(choosy) == 0, "it is not given back, or it would be redriven twice at once"
-        assert caplog.text.count("it may be redriven twice: gone (the queue answered unavailable)") == 3
+        assert caplog.text.count("a later call may redrive it again: gone (the queue answered unavailable)") == 3
 
 
 async def test_a_letter_that_the_queue_will_never_take_stops_nobody(running, choosy, clock, mended, caplog):
@@ -447,7 +447,7 @@ async def test_a_letter_that_the_queue_will_never_take_stops_nobody(running, cho
         choosy.no, choosy.from_, choosy.asked = {"send": Fault("refused", "a forbidden character")}, 1, 0
         caplog.clear()
         assert await app.redrive() == 1
-        assert caplog.text.count("is left where it is: a forbidden character (the queue answered refused)") == 2
+        assert caplog.text.count(": a forbidden character (the queue answered refused); it stays in the dead-l") == 2
         assert visible(choosy) == 2
 
 
@@ -461,7 +461,10 @@ async def test_half_a_message_is_left_in_place_with_a_warning(running, clock, re
         await app.idle()
         caplog.clear()
         assert await app.redrive() == 0
-        assert "did not fit into the letter, and half a message is none; purge it" in caplog.text
+        assert (
+            "did not fit into the letter, and half a message is none; it stays in the dead-letter queue, purge it"
+            in caplog.text
+        )
         assert (queue.messages(), visible(queue)) == ([], 1)
         assert await app.purge() == 1
 
@@ -620,7 +623,7 @@ async def test_letters_whose_data_does_not_fit_are_left_with_a_warning_and_chose
         assert len(await looked_at(app)) == 2
         caplog.clear()
         assert await app.redrive(Placed, where=lambda letter: letter.event.number > 0) == 1
-        assert "left 1 dead letters where they are: their data does not fit their type" in caplog.text
+        assert "left 1 dead letters in the dead-letter queue: their data does not fit their type" in caplog.text
         assert visible(queue) == 1
         caplog.clear()
         assert await app.purge("Placed", where=lambda letter: letter.event is None) == 1

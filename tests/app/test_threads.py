@@ -68,7 +68,7 @@ async def test_a_def_handler_over_its_timeout_is_told_and_its_result_counts(regi
     async with Dawdle(registry=registry, hooks=[moments.append]) as app:
         await app.signal(Placed())
         await app.idle()
-    assert "over its timeout of 0.01 s; a thread cannot be ended" in caplog.text
+    assert "longer than its timeout of 0.01 s: it runs in a thread, which cannot be stopped" in caplog.text
     assert [each.outcome for each in moments if isinstance(each, HandlerFinished)] == ["done"]
 
 

@@ -42,7 +42,7 @@ async def test_a_thousand_failures_alike_are_one_traceback_and_one_counted_line(
     assert first.exc_info[0] is ConnectionError
     text = rest.getMessage()
     assert text.startswith(
-        "handler mail failed 999 more times with ConnectionError in 60 s, each in its last attempt; one"
+        "handler mail failed 999 more times with ConnectionError in 60 s, each on its last attempt; one"
     )
     assert text.endswith("ConnectionError: the server does not answer")
     assert "\\n" not in text, "a traceback is no part of the line, where its line breaks would be escaped"

@@ -332,6 +332,6 @@ async def test_forged_trials_take_a_fifth_of_a_workers_time_and_few_copies(
         assert late[-1] < 90
         assert len(forged) <= 60 + seconds / 5
         assert sum(isinstance(moment, Forwarded) for moment in moments) <= count * seconds / 150
-    told = [record.getMessage() for record in caplog.records if "for too long" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if "too much time in isolation" in record.getMessage()]
     assert told
-    assert "a stranger writes dawdletrial (see signing_keys)" in told[0]
+    assert "a sender that forges dawdletrial (set signing_keys)" in told[0]

@@ -51,7 +51,7 @@ async def test_a_handler_that_hangs_is_named_after_a_minute_and_at_every_doublin
                 said.append(clock.monotonic() - 17)
     assert said == [60, 120, 240, 480, 960]
     assert warned(caplog)[0].startswith(
-        f"handler stuck has been running for 60 s on Placed {event_id}, attempt 1, and keeps its slot meanwhile; if it "
+        f"handler stuck has been running for 60 s on Placed {event_id}, attempt 1, and holds its slot; if it "
     )
 
 

@@ -173,7 +173,7 @@ async def test_one_letter_that_sqs_does_not_take_stops_no_other(server, sqs, clo
         await queue.prepare_receive()
         await queue.dead_letters.send([Outgoing(bad), Outgoing(good), Outgoing(bad)])
         assert await passing(clock, app.redrive()) == 1
-    assert caplog.text.count("is left where it is") == 2
+    assert caplog.text.count("it stays in the dead-letter queue, purge it there") == 2
     assert (server.queue("orders").visible, server.queue("dead").visible) == (1, 2)
 
 

@@ -92,7 +92,7 @@ async def test_a_call_means_the_letters_of_its_own_queue(server, make, clock, ca
         ]
         assert await passing(clock, app.redrive()) == 3
         assert await passing(clock, app.purge()) == 0
-        assert caplog.text.count("left 3 dead letters where they are: they are of other queues") == 2
+        assert caplog.text.count("left 3 dead letters in the dead-letter queue: they come from other queues") == 2
         assert (types_in(server, "orders"), types_in(server, "mails")) == (["Placed"] * 3, [])
         assert (types_in(server, "dead"), server.queue("dead").visible) == (["Wanted"] * 3, 3)
     async with make("mails", registry_of(Wanted, "mail", [], fail=False), **options) as app:
@@ -151,8 +151,8 @@ async def test_a_letter_that_says_no_queue_is_left_with_a_warning_that_says_what
     async with make("orders", registry_of(Placed, "ship", [], fail=False), start_listener=False) as app:
         assert len(await passing(clock, looked_at(app))) == 1
         assert await passing(clock, app.redrive()) == 0
-        assert "left 1 dead letters where they are: they do not say which queue they are of" in caplog.text
-        assert f"if they are of {ORDERS}, name their types or their handler, or say foreign=True" in caplog.text
+        assert "left 1 dead letters in the dead-letter queue: they do not name their queue" in caplog.text
+        assert f"if they come from {ORDERS}, pass their types, their handler or foreign=True" in caplog.text
         assert await passing(clock, app.redrive("Unheard")) == 1
 
 

@@ -1,8 +1,11 @@
 """Group commit: concurrent callers share requests on their own. Knows entries and answers, no queue.
 
-Idle, an entry leaves at once. While a call is in flight the next entries gather, and leave together when it is back;
-a second flight starts beside the first only with a full batch. So no entry waits for others, and there is no setting.
-Only behind a call that hangs does an entry leave without a full batch.
+    no call open ──► submit starts a call at once
+    calls open ────► entries gather, and go out ──┬── together, when a call is answered
+                                                  ├── in a further call, as soon as they fill a whole batch
+                                                  └── in a further call, when the open calls stall
+
+So an entry never waits for other entries to come, a busy queue gets full batches, and there is nothing to tune.
 """
 
 import asyncio
@@ -23,19 +26,19 @@ Answer = TypeVar("Answer")
 Spawn = Callable[[Coroutine[object, object, None]], object]
 
 MAX_CALLS: Final = 8
-"""Calls of one kind to one queue at the same time."""
+"""Calls of one kind to one queue at the same time, at most."""
 
 STALL_SECONDS: Final = 2.0
-"""Seconds that an entry waits at most for the answer to another: one call that hangs must not hold up all others."""
+"""Seconds that an entry waits for the calls before it, until a call is made beside them."""
 
-_CLOSED_BEFORE_ANSWER: Final = "the app was left before the queue answered"
-_CLOSED_BEFORE_REQUEST: Final = "the app was left before the request was sent"
+_CLOSED_BEFORE_ANSWER: Final = "the app closed before the queue answered"
+_CLOSED_BEFORE_REQUEST: Final = "the app closed before the request was sent"
 
 
 class Batcher(Generic[Entry, Answer]):
-    """Carries entries in batches, and each entry's own answer back to who submitted it.
+    """Sends entries in batches, and returns to each caller the answer to its own entry.
 
-    `tell` is called with what each call came back with: the answers, or the error of the whole call.
+    `report` is called with the result of each call: the answers, or the error of the whole call.
     """
 
     def __init__(
@@ -64,27 +67,29 @@ class Batcher(Generic[Entry, Answer]):
 
     @property
     def busy(self) -> bool:
-        """Whether anything was submitted and is not answered."""
+        """Whether an entry was submitted and is not answered."""
         return self._calls > 0
 
     def submit(self, entry: Entry) -> "asyncio.Future[Answer]":
         """Take an entry and return the future of its answer.
 
-        A whole call that fails gives its error to each of its entries, as a `BackendError` whatever it is. Cancelling
-        the future changes nothing for the batch, nor for the entry: it is on its way. Raises `BackendError` once the
-        batcher is closed.
+        When a whole call fails, each of its entries gets the error, always as a `BackendError`. Cancelling the future
+        does not take the entry back: it is sent all the same. Raises `BackendError` once the batcher is closed.
         """
         if self._closed:
-            raise BackendError("the app is being left: its queue takes nothing any more", uncertain=False)
+            raise BackendError("the app is closing: it sends no more requests to its queue", uncertain=False)
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, future))
+        # A further call starts only with a full batch of its own: many small calls cost a queue more than a few full
+        # ones. A call that was just started takes its batch in its next turn of the loop. Until then its entries wait
+        # here, and are not the further call's: hence the factor.
         if self._calls == 0 or (
             self._calls < MAX_CALLS and len(self._waiting) >= self._max_count * (self._calls_starting + 1)
         ):
             try:
                 self._start_call()
             except BackendError:
-                self._waiting.pop()
+                self._waiting.pop()  # the caller gets the error at once, not through the future
                 raise
         elif self._stall_timer is None:
             self._watch_for_stall()
@@ -98,7 +103,7 @@ class Batcher(Generic[Entry, Answer]):
             await waiter
 
     def close(self) -> None:
-        """Take nothing any more, and tell whoever still waits that no answer will come."""
+        """Take no more entries, and fail those without an answer: each error says whether its entry was sent."""
         self._closed = True
         if self._stall_timer is not None:
             self._stall_timer.cancel()
@@ -118,17 +123,19 @@ class Batcher(Generic[Entry, Answer]):
             raise
 
     def _watch_for_stall(self) -> None:
-        """See to it that who waits longest now does not wait for much longer."""
+        """Arm the timer for the entry that has waited longest."""
         (_, longest) = self._waiting[0]
         self._stall_timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._call_beside_stalled, longest)
 
     def _call_beside_stalled(self, longest: "asyncio.Future[Answer]") -> None:
-        """Start a flight beside those that are out if somebody still waits who did when this was asked for."""
+        """Start a call beside the open ones if `longest` still waits: none of them was answered in all that time."""
         self._stall_timer = None
         if not self._waiting:
             return
+        # A call that hangs may do so until its client's own timeout. Where entries are few they would all wait for it,
+        # although the queue may answer the next request at once.
         if self._waiting[0][1] is longest and self._calls < MAX_CALLS:
-            with suppress(BackendError):  # the app is ending
+            with suppress(BackendError):  # the app is closing, and close() fails what waits
                 self._start_call()
         self._watch_for_stall()
 
@@ -154,13 +161,15 @@ class Batcher(Generic[Entry, Answer]):
         try:
             answers = await self._call([entry for entry, _ in batch])
             if len(answers) != len(batch):
-                raise BackendError(f"the queue answered {len(answers)} of {len(batch)} entries")  # noqa: TRY301 - a backend's mistake is its callers' error
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is its callers'
+                raise BackendError(  # noqa: TRY301 - handled below as any failed call
+                    f"the backend returned {len(answers)} answers for {len(batch)} entries: each entry needs one"
+                )
+        except Exception as error:  # noqa: BLE001 - each error of a call goes to the callers
             failed = _as_backend_error(error)
             if self._report is not None:
                 self._report(failed)
             _fail(batch, failed)
-        except BaseException:
+        except BaseException:  # cancelled with the app: what was sent may be stored, what waits was never sent
             _fail(batch, BackendError(_CLOSED_BEFORE_ANSWER, uncertain=True))
             self._abandon_waiting()
             raise
@@ -174,7 +183,7 @@ class Batcher(Generic[Entry, Answer]):
             self._batches_under_way.remove(batch)
 
     def _abandon_waiting(self) -> None:
-        """Tell the callers that wait for a next flight that there is none: of their entries nothing was sent."""
+        """Fail the entries that wait for a call: none of them was sent."""
         _fail(self._waiting, BackendError(_CLOSED_BEFORE_REQUEST, uncertain=False))
         self._waiting.clear()
 
@@ -192,7 +201,7 @@ def _fail(entries: "Iterable[tuple[Entry, asyncio.Future[Answer]]]", error: Back
 
 
 def _as_backend_error(error: Exception) -> BackendError:
-    """Return an error as one that callers know what to do with: whatever a backend lets out, its queue has failed."""
+    """Return a `BackendError` for whatever a backend raised: callers handle no other error."""
     if isinstance(error, BackendError):
         return error
     failed = BackendError(error_text(error))

@@ -1,6 +1,6 @@
-"""How the calls to one queue fare, and to those behind it, but for receives: facts, which the rules judge.
+"""Which calls to a queue and its attached queues fail now, all but the receives. Facts only: the rules judge them.
 
-A queue tells what each call came back with; nothing here asks, waits or decides.
+The queue client reports the result of each call; nothing here makes a call, waits or decides.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from dawdle.errors import BackendError, FaultKind
 __all__ = ["CallState"]
 
 
-class _Row(msgspec.Struct):
+class _Streak(msgspec.Struct):
     """Failures in a row. Times are the clock's monotonic seconds."""
 
     first: float
@@ -26,14 +26,14 @@ class _Row(msgspec.Struct):
 
 
 class CallState:
-    """The calls of each kind that fail now, by the queue that they go to."""
+    """The calls that fail now, by queue and by what they do (send, delete, release, renew)."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._failing: dict[tuple[str, CallName], _Row] = {}
+        self._failing: dict[tuple[str, CallName], _Streak] = {}
 
     def answered(self, queue: str, call: CallName, answers: Sequence[object]) -> None:
-        """Note what a batch came back with. An entry that is refused, or has an old receipt, says nothing of others."""
+        """Note the answers to a batch. A refused entry, or one with an old receipt, says nothing about the queue."""
         if any(answer is None for answer in answers):
             self._succeeded(queue, call)
             return
@@ -50,38 +50,39 @@ class CallState:
             self._failed(queue, call, "unavailable", error_text(error))
 
     def recovered(self, kind: FaultKind) -> None:
-        """Note that calls which failed so work again.
+        """Note that the queue works again after faults of this kind.
 
-        Calls of other kinds that failed by the same, such as expired credentials, may not be made again for days: what
-        they failed by is over as far as anybody knows, and the next one says if it is not.
+        This ends the failures of other calls by the same fault too, such as expired credentials. Those calls may not be
+        made again for days, and `health()` would report a failure that is over. The next such call shows if it is not.
         """
-        self._failing = {key: row for key, row in self._failing.items() if row.kind != kind}
+        self._failing = {key: streak for key, streak in self._failing.items() if streak.kind != kind}
 
     def failing(self) -> tuple[FailingCalls, ...]:
-        """Return what fails now."""
+        """Return the calls that fail now."""
         now = self._clock.monotonic()
         return tuple(
             FailingCalls(
                 queue=queue,
                 call=call,
-                kind=row.kind,
-                failures=row.failures,
-                first=now - row.first,
-                latest=now - row.latest,
-                error=row.error,
+                kind=streak.kind,
+                failures=streak.failures,
+                first=now - streak.first,
+                latest=now - streak.latest,
+                error=streak.error,
             )
-            for (queue, call), row in self._failing.items()
+            for (queue, call), streak in self._failing.items()
         )
 
     def _succeeded(self, queue: str, call: CallName) -> None:
-        row = self._failing.pop((queue, call), None) if self._failing else None
-        if row is not None:
-            self.recovered(row.kind)
+        # Every send and ack that works comes through here: as a rule nothing fails, and that must cost no key.
+        streak = self._failing.pop((queue, call), None) if self._failing else None
+        if streak is not None:
+            self.recovered(streak.kind)
 
     def _failed(self, queue: str, call: CallName, kind: FaultKind, error: str) -> None:
         now = self._clock.monotonic()
-        row = self._failing.get((queue, call))
-        if row is None:
-            self._failing[queue, call] = _Row(now, now, kind, error)
+        streak = self._failing.get((queue, call))
+        if streak is None:
+            self._failing[queue, call] = _Streak(now, now, kind, error)
         else:
-            row.latest, row.kind, row.error, row.failures = now, kind, error, row.failures + 1
+            streak.latest, streak.kind, streak.error, streak.failures = now, kind, error, streak.failures + 1

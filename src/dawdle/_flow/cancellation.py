@@ -1,4 +1,4 @@
-"""Waiting that no cancellation cuts short: for what must be seen to its end before a task may go on."""
+"""Waiting that no cancellation cuts short: for what must end before the waiting task may go on."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -11,12 +11,13 @@ async def wait_through_cancellation(
 ) -> None:
     """Return when the first of some futures is done; call `cancelled` for each cancellation that comes meanwhile.
 
-    A cancelled scope of anyio cancels its task again in every turn of the loop until that has left the scope. Here that
-    would be a busy loop, so a shield keeps such scopes out; they cancel again behind it. What `Task.cancel()` says gets
-    through the shield, once for each call.
+    It takes no cancellation back (`uncancel`): the caller raises its own `CancelledError` again when the wait is over.
     """
-    from anyio import CancelScope  # noqa: PLC0415 - who is never cancelled need not load it
+    from anyio import CancelScope  # noqa: PLC0415 - an app that is never cancelled need not load it
 
+    # A cancelled scope of anyio cancels its task again in every turn of the loop, until the task has left the scope. A
+    # loop that swallows these would be a busy loop. The shield holds them off, and they come again behind it. A native
+    # Task.cancel() passes the shield, once for each call.
     with CancelScope(shield=True):
         while not any(each.done() for each in futures):
             try:

@@ -1,8 +1,12 @@
-"""Walks through a dead-letter queue, and moves or deletes what is asked for. Which letters those are the rules decide.
+"""Scans a dead-letter queue, and shows, redrives or deletes letters. Which letters are meant the rules decide.
 
-A walk receives, batch by batch, what was there when it began. What it has received it holds until it ends, so that
-nothing comes twice; what was neither moved nor deleted is then given back at once. So are the letters of other queues
-that share the dead-letter queue: given back before, they would come again and again, and hide those behind them.
+    receive ──► seen before? ──► a new letter ──► chosen? ──┬── yes ──► redriven or deleted
+       ▲                                                    └── no ───► held, and released when the scan ends
+       └── until the queue is empty, or brings nothing new any more
+
+A queue has no cursor: a scan can only receive. So it holds what it has received until it ends. A letter that it
+released before would come again and again, in front of the letters that it has not seen. That goes for letters of other
+queues that share the dead-letter queue too.
 """
 
 import asyncio
@@ -35,26 +39,25 @@ __all__ = ["DeadLetterScan"]
 _log = Log(__name__)
 
 MAX_WAIT_SECONDS: Final = 1.0
-"""Seconds that a receive waits where a queue is shared: one that does not wait may miss what is there (SQS)."""
+"""Seconds that a receive from a shared queue waits: on SQS, a receive that does not wait may miss messages."""
 
 MAX_ROUNDS_WITHOUT_NEW: Final = 3
-"""Receives in a row that bring nothing new, until a walk is over although the queue is not empty: what comes was
-written after it began. And as many empty ones, where one alone may have missed some."""
-
+"""Receives in a row without a new letter that end a scan of a queue that is not empty: all that comes was written after
+the scan began. And empty receives in a row that end it, if a single one may have missed letters."""
 
 MAX_RELEASES_AT_ONCE: Final = 1000
-"""Letters that are given back side by side. Each takes a task meanwhile, and all that a walk held may be very many."""
+"""Letters that are released at the same time. Each takes a task, and a scan may hold very many."""
 
 
 class _Held(NamedTuple):
-    """What a received letter is given back by, and until when that is of use, by the clock's `monotonic()`."""
+    """The receipt that releases a letter, and until when it is of use, by the clock's `monotonic()`."""
 
     receipt: str
     until: float
 
 
 class DeadLetterScan:
-    """One look at the dead letters of one queue."""
+    """One scan of the dead letters of one queue."""
 
     def __init__(
         self, queue: QueueClient, *, clock: Clock, codecs: Mapping[str, Codec], signer: Signer, choice: LetterFilter
@@ -68,17 +71,17 @@ class DeadLetterScan:
         self._largest = max(each.limits.max_body for each in both if each is not None)
         self._dead: QueueClient
         self._began: float | None = None
-        # A walk may come across a hundred thousand letters. So it remembers keys and lineages by their hashes, 64 bits
-        # that no stranger can foresee: should two ever be the same, a letter waits for the next call.
+        # A scan may see a hundred thousand letters. So it remembers keys and lineages by their hashes: 64 bits that a
+        # sender cannot foresee. If two were ever the same, a letter would wait for the next call.
         self._seen: set[int] = set()
         self._moved: set[int] = set()
         self._held: dict[int, _Held] = {}
-        self._returning = 0
+        self._returning = 0  # letters that were seen, and neither moved nor deleted: they may come again
         self._count = 0
         self._answers: Counter[Answer] = Counter()
 
     async def found(self) -> AsyncGenerator[DeadLetter]:
-        """Yield each letter. Closing it gives back what it holds."""
+        """Yield each letter. Closing the generator releases the letters that it holds."""
         async with aclosing(self._batches()) as batches:
             async for batch in batches:
                 for found in batch:
@@ -86,11 +89,11 @@ class DeadLetterScan:
                         yield found.letter
 
     async def redrive(self) -> int:
-        """Put the chosen letters back into their queue and return how many. `BackendError` says how many, too."""
+        """Put the chosen letters back into their queue, and return how many. A `BackendError` says how many, too."""
         return await self._for_chosen(self._move, "redriven")
 
     async def purge(self) -> int:
-        """Delete the chosen letters and return how many. `BackendError` says how many, too."""
+        """Delete the chosen letters, and return how many. A `BackendError` says how many, too."""
         return await self._for_chosen(self._delete, "deleted")
 
     async def _for_chosen(self, act: Callable[[Found], Awaitable[bool]], done: str) -> int:
@@ -100,7 +103,7 @@ class DeadLetterScan:
                     await self._act_on([found for found in batch if self._is_chosen(found)], act)
         except BackendError as error:
             raise BackendError(
-                f"{error}; letters {done} before that: {self._count}, and every other one is where it was",
+                f"{error}; letters {done} before that: {self._count}; all others are still in the dead-letter queue",
                 kind=error.kind,
                 uncertain=error.uncertain,
             ) from error
@@ -112,32 +115,32 @@ class DeadLetterScan:
         return self._count
 
     def _log_left(self) -> None:
-        """Say what was left that the caller may have meant: an answer of 0 would not tell it from an empty queue."""
+        """Log the letters that were left and may have been meant: a result of 0 looks like an empty queue."""
         others, unknown = self._answers["of another queue"], self._answers["of no known queue"]
         eventless = self._answers["without its event"]
         if others:
             _log.info(
-                "left %d dead letters where they are: they are of other queues than %s, which share its dead-letter "
-                "queue; foreign=True takes them as well",
+                "left %d dead letters in the dead-letter queue: they come from other queues than %s that share it; "
+                "pass foreign=True to include them",
                 others,
                 self._queue.identity,
             )
         if unknown:
             _log.warning(
-                "left %d dead letters where they are: they do not say which queue they are of, and this app does not "
-                "know their types; if they are of %s, name their types or their handler, or say foreign=True",
+                "left %d dead letters in the dead-letter queue: they do not name their queue, and this app does not "
+                "know their types; if they come from %s, pass their types, their handler or foreign=True",
                 unknown,
                 self._queue.identity,
             )
         if eventless:
             _log.warning(
-                "left %d dead letters where they are: their data does not fit their type, so where= cannot be asked; "
-                "name the type by its name on the wire, as text, and where= gets letters whose event is None",
+                "left %d dead letters in the dead-letter queue: their data does not fit their type, so where= cannot "
+                "be applied; pass the type by its wire name, as text, and where= gets letters whose event is None",
                 eventless,
             )
 
     async def _act_on(self, chosen: Sequence[Found], act: Callable[[Found], Awaitable[bool]]) -> None:
-        """Act on the letters of a batch side by side, so that they share requests, and count what is done."""
+        """Act on the letters of a batch at the same time, so that they share requests, and count the done ones."""
         answers = await asyncio.gather(*map(act, chosen), return_exceptions=True)
         self._count += answers.count(True)
         for answer in answers:
@@ -145,7 +148,9 @@ class DeadLetterScan:
                 raise answer
 
     def _is_chosen(self, found: Found) -> bool:
-        """Whether a letter is meant, and is not the answer to what this call has redriven."""
+        """Whether a letter is meant, and is not the new failure of an event that this call has redriven."""
+        # A handler that is still broken fails again at once, and its new letter comes into this same scan: redriven
+        # over and over, it would never end. Where times cannot tell the two letters apart, their lineage does.
         now = found.delivery.received_at
         if self._moved and self._began is not None and when_written(found, self._began) == "unsure":
             source, event_id, handler = lineage_of(found)
@@ -156,10 +161,10 @@ class DeadLetterScan:
         return answer == "taken"
 
     async def _move(self, found: Found) -> bool:
-        """Send before ack: a crash between the two doubles a letter, and loses none."""
+        """Store the event in its queue, then delete the letter: a crash between the two doubles it, and loses none."""
         letter, again = found.letter, redriven(found)
         if isinstance(again, Refused):
-            _log.warning("the letter %r is left where it is: %s; purge it", letter.event_id, again.reason)
+            _warn_not_redriven(letter, again.reason)
             return False
         dedup = dedup_of(letter.event_id, letter.handler, key=found.delivery.key, origin=self._dead.role)
         try:
@@ -167,15 +172,15 @@ class DeadLetterScan:
         except BackendError as error:
             if error.kind != "refused":
                 raise
-            _log.warning("the letter %r is left where it is: %s; purge it", letter.event_id, error)
+            _warn_not_redriven(letter, error)
             return False
-        self._moved.add(hash(lineage_of(found)))  # it may fail again at once, and is then not for this call
+        self._moved.add(hash(lineage_of(found)))  # before the ack, which may fail: the event is stored by now
         self._returning -= 1
         try:
             await self._dead.ack(self._take_receipt(found))
         except BackendError as error:
             _log.warning(
-                "the letter %r is redriven, and could not be deleted; it may be redriven twice: %s",
+                "redrove dead letter %r and could not delete it, so a later call may redrive it again: %s",
                 letter.event_id,
                 error,
             )
@@ -184,24 +189,26 @@ class DeadLetterScan:
     async def _delete(self, found: Found) -> bool:
         held = self._held.get(hash(found.delivery.key))
         await self._dead.ack(found.delivery.receipt if held is None else held.receipt)
-        self._take_receipt(found)
+        self._take_receipt(found)  # after the ack: if that fails, the letter is held, and released at the end
         self._returning -= 1
         return True
 
     def _take_receipt(self, found: Found) -> str:
-        """Hold a letter no longer, and return its latest receipt."""
+        """Return a letter's latest receipt, and hold the letter no longer."""
         held = self._held.pop(hash(found.delivery.key), None)
         return found.delivery.receipt if held is None else held.receipt
 
     async def _batches(self) -> AsyncGenerator[list[Found]]:
-        """Yield what was there when it began; at its end, whatever ends it, give back what is still held."""
+        """Yield the letters that were there when it began. However it ends, release those that are still held."""
         self._dead = await _dead_of(self._queue)
         limits = self._dead.limits
         wait = min(MAX_WAIT_SECONDS, limits.max_wait) if limits.shared else 0.0
         may_miss = limits.shared and not wait
-        barren = empty = 0
+        without_new = empty = 0
         try:
-            while barren < MAX_ROUNDS_WITHOUT_NEW + self._may_return() // limits.max_batch:
+            # A lease that ends during a long scan brings its letter again. Such letters may fill whole batches before a
+            # new one comes: the more of them there are, the more rounds without a new one are allowed.
+            while without_new < MAX_ROUNDS_WITHOUT_NEW + self._returning // limits.max_batch:
                 deliveries = await self._dead.backend.receive(limits.max_batch, wait)
                 batch = self._note_received(deliveries)
                 empty = 0 if deliveries else empty + 1
@@ -209,12 +216,12 @@ class DeadLetterScan:
                     return
                 if batch:
                     yield batch
-                barren = 0 if batch else barren + 1
+                without_new = 0 if batch else without_new + 1
         finally:
-            await self._give_back()
+            await self._release_held()
 
     def _note_received(self, deliveries: Sequence[Delivery]) -> list[Found]:
-        """Hold what was received, and return the letters that were not seen, and not written after we began."""
+        """Hold what was received, and return the letters that are new here and were written before the scan began."""
         batch: list[Found] = []
         self._forget_stale()
         for delivery in deliveries:
@@ -234,24 +241,20 @@ class DeadLetterScan:
         return batch
 
     def _hold(self, key: int, receipt: str) -> None:
-        """Note what a letter is given back by; those whose lease ends first stay in front."""
+        """Note the receipt that releases a letter. The letters whose lease ends first stay in front."""
         lease = self._dead.limits.lease
         until = inf if lease is None else self._clock.monotonic() + lease
         self._held.pop(key, None)
         self._held[key] = _Held(receipt, until)
 
     def _forget_stale(self) -> None:
-        """Forget the receipts of what is visible again by itself, so that no more are kept than a lease covers."""
+        """Forget the receipts of letters whose lease has ended: they are visible again."""
         now = self._clock.monotonic()
         for key in list(takewhile(lambda key: self._held[key].until <= now, self._held)):
             del self._held[key]
 
-    def _may_return(self) -> int:
-        """Return how many letters come again when their lease ends, and may do so before one that was never seen."""
-        return self._returning
-
-    async def _give_back(self) -> None:
-        """Release all that is held, at once. What cannot be is visible again when its lease ends."""
+    async def _release_held(self) -> None:
+        """Release all letters that are held. One that cannot be released is visible again when its lease ends."""
         self._forget_stale()
         failed = 0
         last: BackendError | None = None
@@ -263,20 +266,28 @@ class DeadLetterScan:
                     failed, last = failed + 1, each
         if last is not None:
             _log.warning(
-                "dead letters of %s that are hidden until their lease ends, since they could not be given back: %d; %s",
-                self._queue.name,
+                "could not release %d dead letters of %s; they stay hidden until their lease ends: %s",
                 failed,
+                self._queue.name,
                 last,
             )
 
 
 async def _dead_of(queue: QueueClient) -> QueueClient:
-    """Return the queue behind this one that keeps its letters; a backend may have to look for it."""
+    """Return the dead-letter queue of a queue; its backend may have to look it up."""
     if queue.dead is None:
         await queue.prepare_receive()
     if queue.dead is None:
         raise ConfigurationError(
-            f"the queue {queue.name!r} has no dead-letter queue, so there are no letters: give its backend one, on SQS "
-            f"by a redrive policy that this app may read, or by dead_letter_url; in memory by dead_letters=True"
+            f"the queue {queue.name!r} has no dead-letter queue, so there are no letters: give it one; on SQS by a "
+            f"redrive policy that this app may read, or by dead_letter_url=; in memory by dead_letters=True"
         )
     return queue.dead
+
+
+def _warn_not_redriven(letter: DeadLetter, reason: object) -> None:
+    _log.warning(
+        "could not redrive dead letter %r: %s; it stays in the dead-letter queue, purge it there",
+        letter.event_id,
+        reason,
+    )

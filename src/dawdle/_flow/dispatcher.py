@@ -1,6 +1,6 @@
-"""Runs all handlers of one event, each on its own: a failure is an outcome, and cancels nobody.
+"""Runs all handlers of one event, each on its own: a failure is an outcome, and cancels no other handler.
 
-One handler alone runs in the carrier's own task; several run in a group.
+An only handler runs in the processor's task; several run in a group of tasks.
 """
 
 import asyncio
@@ -24,14 +24,14 @@ __all__ = ["Dispatcher", "StoreCopy"]
 _log = Log(__name__)
 
 StoreCopy = Callable[[Result], Awaitable[bool]]
-"""Stores the copy that one unfinished handler is tried again with; whether it did."""
+"""Stores the copy by which one handler is tried again, and returns whether the queue has it."""
 
 EARLY_COPY_SECONDS: Final = 1.0
-"""Seconds after a handler's failure for which its copy waits for its siblings; they share a request if they end."""
+"""Seconds for which the copy of a failed handler waits for its siblings: if they end, all copies share a request."""
 
 
 class Dispatcher:
-    """Runs handlers."""
+    """Runs the handlers of an event, within their limits, and returns their results."""
 
     def __init__(self, caller: HandlerCaller, *, clock: Clock, retry: Retry, limits: HandlerLimits) -> None:
         self._caller = caller
@@ -39,23 +39,26 @@ class Dispatcher:
         self._retry = retry
         self._limits = limits
 
-    async def run(self, work: Work, keep: StoreCopy) -> list[Result]:
-        """Run all handlers concurrently and return each one's result, in their order.
+    async def run(self, work: Work, store_copy: StoreCopy) -> list[Result]:
+        """Run all handlers concurrently and return their results, in the order of the handlers.
 
-        `keep` stores the copy of one that is to be tried again while a sibling still runs; it says whether it did.
+        `store_copy` stores the copy of a failed handler while a sibling still runs.
         """
-        if len(work.handlers) == 1:
+        if len(work.handlers) == 1:  # the usual case, which needs no group
             return [await self._run(work.handlers[0], work)]
         siblings = _Siblings(len(work.handlers))
         async with asyncio.TaskGroup() as group:
+            # A group cancels the others when one task raises. None does: a failure is a returned outcome.
             tasks = [
-                group.create_task(self._run_beside(handler, work, siblings, keep), name=f"dawdle: {handler.name}")
+                group.create_task(
+                    self._run_with_siblings(handler, work, siblings, store_copy), name=f"dawdle: {handler.name}"
+                )
                 for handler in work.handlers
             ]
         return [task.result() for task in tasks]
 
     def result_of(self, handler: Handler, work: Work, outcome: Outcome) -> Result:
-        """Return, and note in the work, what has come of a handler just now."""
+        """Return the result of a handler that has ended just now, and note it in the work."""
         result = Result(handler.name, self._retry_of(handler), outcome, ended=work.message.now(self._clock))
         work.results[handler.name] = result
         return result
@@ -63,8 +66,10 @@ class Dispatcher:
     def _retry_of(self, handler: Handler) -> Retry:
         return handler.options.retry or self._retry
 
-    async def _run_beside(self, handler: Handler, work: Work, siblings: "_Siblings", keep: StoreCopy) -> Result:
-        """Run one of several handlers. Its retry does not wait for a sibling that takes its time."""
+    async def _run_with_siblings(
+        self, handler: Handler, work: Work, siblings: "_Siblings", store_copy: StoreCopy
+    ) -> Result:
+        """Run one of several handlers. Its retry does not wait for a slow sibling."""
         try:
             result = await self._run(handler, work)
         finally:
@@ -74,16 +79,18 @@ class Dispatcher:
             self._clock, EARLY_COPY_SECONDS
         ):
             return result
-        if message.interrupted:  # lost, or about to be settled: then all its copies go in one batch
+        # An interrupted message is settled right after this, with all its copies in one batch. Or its lease is lost,
+        # and this process may store nothing for it any more.
+        if message.interrupted:
             return result
         task = this_task()
-        message.begin(task, handler.name)  # so that a stop does not wait for this answer
+        message.begin(task, handler.name)  # registers the task, so that a stop can cancel this wait for the queue
         try:
-            kept = await keep(result)
+            kept = await store_copy(result)
         except asyncio.CancelledError:
             if not message.consume_cancellation(task):
                 raise
-            kept = False
+            kept = False  # whether it is stored or not: the settlement stores it again, twice rather than not at all
         finally:
             message.end(task)
         result = work.results[handler.name] = msgspec.structs.replace(result, kept=kept)
@@ -92,13 +99,18 @@ class Dispatcher:
     async def _run(self, handler: Handler, work: Work) -> Result:
         try:
             outcome = await self._run_within_limit(handler, work)
-        except Exception as error:  # noqa: BLE001 - a mistake of ours about one handler must not cancel its siblings
-            _log.exception("handler %s could not be run on %s; it counts as failed", handler.name, work.envelope.label)
+        except Exception as error:  # noqa: BLE001 - a bug in the call of one handler must not cancel its siblings
+            _log.exception(
+                "could not run handler %s on %s because of a bug in dawdle: the attempt counts as failed; report "
+                "this traceback",
+                handler.name,
+                work.envelope.label,
+            )
             outcome = Failed(error_text(error))
         return self.result_of(handler, work, outcome)
 
     async def _run_within_limit(self, handler: Handler, work: Work) -> Outcome:
-        """Call a handler once its own limit allows it, or return what becomes of it instead."""
+        """Call a handler when its own limit allows it, or return the outcome of not running it."""
         retry = self._retry_of(handler)
         limit = self._limits.of(handler)
         if limit is None:
@@ -116,18 +128,18 @@ class _Siblings:
     """How many handlers of one event still run."""
 
     def __init__(self, count: int) -> None:
-        self._left = count
-        self._ended: asyncio.Event | None = None  # made for the first that waits: as a rule there is none
+        self._running = count
+        self._ended: asyncio.Event | None = None  # made for the first failure that waits: as a rule there is none
 
     def end_one(self) -> None:
-        """Note that one has ended."""
-        self._left -= 1
-        if not self._left and self._ended is not None:
+        """Note that one handler has ended."""
+        self._running -= 1
+        if not self._running and self._ended is not None:
             self._ended.set()
 
     async def end_within(self, clock: Clock, seconds: float) -> bool:
-        """Return whether the last one has ended in so many seconds, as soon as that is known."""
-        if self._left:
+        """Return True as soon as the last handler has ended, and False when that takes more than so many seconds."""
+        if self._running:
             self._ended = self._ended or asyncio.Event()
             try:
                 async with Deadline(clock, clock.monotonic() + seconds):

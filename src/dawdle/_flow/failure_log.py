@@ -1,4 +1,4 @@
-"""Tells the log of handlers that fail: the first of a sort, and then a count a minute. The rules say which is which."""
+"""Logs failed handlers: the first failure of a group in full, then a count each minute. The rules group them."""
 
 import logging
 from traceback import TracebackException
@@ -17,12 +17,12 @@ _log = Log(__name__)
 class _Latest(NamedTuple):
     label: str
     attempt: int
-    told: str
+    error_text: str
     traceback: TracebackException | None
 
 
 class FailureLog:
-    """What one app's handlers failed by."""
+    """The failures of one app's handlers, counted by handler and error."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -33,63 +33,64 @@ class FailureLog:
         handler: str,
         envelope: Envelope,
         attempt: int,
-        most: int,
-        told: str,
+        max_attempts: int,
+        error_text: str,
         error: BaseException,
         *,
         final: bool = False,
     ) -> None:
-        """Take note of a failure, and tell it now unless it is one of many. At the level DEBUG each is told.
+        """Count a failure, and log it now unless it is one of many. At the level DEBUG each failure is logged.
 
-        `most`: the attempts that the handler has; `final`: it is not tried again all the same. `told`: the error's type
-        and message.
+        `error_text`: the error's type and message; `final`: there is no next attempt, whatever `max_attempts` says.
         """
-        is_last = final or attempt >= most
-        sort = FailureGroup(handler, type(error).__qualname__, is_last)
+        is_last = final or attempt >= max_attempts
+        group = FailureGroup(handler, type(error).__qualname__, is_last)
         how = "with traceback"
         if not _log.shows(logging.DEBUG):
-            how = self._failures.note(sort, self._clock.monotonic())
+            how = self._failures.note(group, self._clock.monotonic())
         if how in {"with traceback", "in one line"}:
             _log.failure(
                 "handler %s failed on %s, attempt %d of %d: %s",
                 handler,
                 envelope.label,
                 attempt,
-                most,
-                told,
+                max_attempts,
+                error_text,
                 error=error if how == "with traceback" else None,
                 last=is_last,
             )
         elif how == "kept":
-            self._failures.keep(sort, _Latest(envelope.label, attempt, told, _traceback_of(error)))
+            # The count that is logged later shows this failure as its example. The error itself is not kept: it would
+            # keep the handler's frames alive, with the event and all other locals.
+            self._failures.keep(group, _Latest(envelope.label, attempt, error_text, _traceback_of(error)))
 
     def log_counted(self, *, all_of_it: bool = False) -> None:
-        """Tell what was counted for a minute, or all that was counted."""
+        """Log the groups that were counted for a minute; `all_of_it`: all that were counted, since the app closes."""
         for counted in self._failures.over(self._clock.monotonic(), all_of_them=all_of_it):
             self._log_count(counted)
 
     def _log_count(self, counted: Counted) -> None:
-        sort, latest = counted.sort, counted.latest
-        assert isinstance(latest, _Latest), "the first that is counted is kept"
+        group, latest = counted.sort, counted.latest
+        assert isinstance(latest, _Latest), "the first failure of a count is kept"
         _log.failure(
             "handler %s failed %s more %s with %s in %.0f s%s; one of the latest, on %s, attempt %d: %s",
-            sort.handler,
+            group.handler,
             f"{counted.times:,}",
             "time" if counted.times == 1 else "times",
-            sort.error,
+            group.error,
             counted.seconds,
-            ", each in its last attempt" if sort.is_last else "",
+            ", each on its last attempt" if group.is_last else "",
             latest.label,
             latest.attempt,
-            latest.told,
+            latest.error_text,
             error=latest.traceback,
-            last=sort.is_last,
+            last=group.is_last,
         )
 
 
 def _traceback_of(error: BaseException) -> TracebackException | None:
-    """Read where an error was raised, and hold neither it nor its frames; None if its own code prevents that."""
+    """Return an error's traceback without the error and its frames; None if the error's own code prevents that."""
     try:
         return TracebackException(type(error), error, error.__traceback__, lookup_lines=False, compact=True)
-    except BaseException:  # noqa: BLE001 - an odd error concerns its handler, and the log least of all
+    except BaseException:  # noqa: BLE001 - an error whose own __str__ raises must not fail what logs it
         return None

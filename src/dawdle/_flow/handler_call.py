@@ -1,6 +1,14 @@
-"""Calls one handler, in this task or in a thread, and returns what came of it: an outcome, whatever it raised.
+"""Calls one handler, in this task or in a thread, and returns an outcome, whatever the handler raised.
 
-A handler is the only thing that is ever cancelled by a stop, a deadline or a lost lease.
+Only handlers are cancelled by a stop, a timeout or a lost lease. But a handler runs in the task of a processor, which
+still has to settle the message, and `Task.cancel()` says nothing about its reason. So each cancellation is read:
+
+    the message is interrupted (stop, lost lease, held too long) ──► taken back (`uncancel`); the outcome tells which
+    the app is dying, and cancels all of its tasks ────────────────► raised on
+    anything else, such as a handler that cancels its own task ────► taken back; the handler has failed
+
+Raised on, a cancellation would end the processor before it has settled the message. Swallowed without `uncancel`, it
+stays counted in `Task.cancelling()`: a timeout or a task group that the task enters later may take it for its own.
 """
 
 import asyncio
@@ -33,7 +41,7 @@ _log = Log(__name__)
 
 
 class HandlerCaller:
-    """Calls handlers."""
+    """Calls the handlers of one app, within their timeouts, and reports each call to the hooks and the log."""
 
     def __init__(
         self,
@@ -57,10 +65,10 @@ class HandlerCaller:
         self._timeout = timeout
         self._running = running
         self._failures = failures
-        self._dies = is_dying
+        self._is_dying = is_dying
 
     async def call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
-        """Call the handler and tell the hooks and the log."""
+        """Call the handler, and report the call to the hooks and the log."""
         envelope, queue = work.envelope, work.message.queue.name
         facts = (queue, envelope.id, envelope.type, handler.name, work.attempt)
         if self._hooks:
@@ -69,113 +77,121 @@ class HandlerCaller:
         outcome: Outcome = Interrupted()
         if not work.message.interrupted:
             outcome = await self._call(handler, work, retry)
-            await self._consume_cancellation(work.message, this_task())
+            await self._clear_cancellation(work.message, this_task())
         elapsed = self._clock.monotonic() - started
-        timeout = None if handler.is_async else self._timeout_of(handler)
-        if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
-            _log.warning(
-                "handler %s ran for %.3g s in its thread, over its timeout of %g s; a thread cannot be ended, and what "
-                "it returned counts: make it async def, or raise the timeout",
-                handler.name,
-                elapsed,
-                timeout,
-            )
+        self._warn_of_slow_thread(handler, outcome, elapsed)
         if self._hooks:
             error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
             self._hooks(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
         return outcome
 
+    def _warn_of_slow_thread(self, handler: Handler, outcome: Outcome, elapsed: float) -> None:
+        # Python cannot end a thread from outside. The run is over and has had its effects, so it counts as done: as a
+        # failure it would only run a second time.
+        timeout = None if handler.is_async else self._timeout_of(handler)
+        if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
+            _log.warning(
+                "handler %s ran for %.3g s, longer than its timeout of %g s: it runs in a thread, which cannot be "
+                "stopped, so its result counts; make it async def, or raise its timeout",
+                handler.name,
+                elapsed,
+                timeout,
+            )
+
     async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
-        """Call the handler and return what came of it. Only a cancellation by which the app ends gets out."""
+        """Call the handler and return its outcome. Only a cancellation by which the app dies is raised."""
         task = this_task()
         message = work.message
         arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
-        where = HandlerScope(self._app, message, work.envelope.id)
-        token = enter_scope(where)
+        scope = HandlerScope(self._app, message, work.envelope.id)
+        token = enter_scope(scope)
         message.begin(task, handler.name, in_thread=not handler.is_async)
         try:
             if handler.is_async:
-                await self._in_task(handler, work, arguments)
+                await self._run_in_task(handler, work, arguments)
             else:
-                await self._in_thread(handler, work, arguments)
+                await self._run_in_thread(handler, work, arguments)
         except asyncio.CancelledError as error:
             if message.consume_cancellation(task):
                 return (
-                    self._not_done(handler, work, retry, _hold_expired(message))
+                    self._outcome_of_error(handler, work, retry, _hold_expired(message))
                     if message.hold_expired
                     else Interrupted()
                 )
-            if task.cancelling() and self._dies():
+            if task.cancelling() and self._is_dying():
                 raise
-            while task.cancelling():  # whoever it was, with this task it would end the other handlers of the event
+            # Not by the app: the handler, or a library that it uses, has cancelled this task. Or it has not: then the
+            # handler awaited something that was cancelled, and the count is 0. Both are the handler's own failure.
+            while task.cancelling():
                 task.uncancel()
-            return self._not_done(handler, work, retry, error)
+            return self._outcome_of_error(handler, work, retry, error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not _is_running(task):
-                raise  # this coroutine is being closed, since its loop has ended
-            return self._not_done(handler, work, retry, error)
+                raise  # the coroutine is being closed: its loop has ended, and a coroutine may not go on then
+            return self._outcome_of_error(handler, work, retry, error)
         finally:
             message.end(task)
-            leave_scope(where, token)
+            leave_scope(scope, token)
         return Done()
 
-    async def _consume_cancellation(self, message: InFlightMessage, task: "asyncio.Task[object]") -> None:
-        """Take back a cancellation that the handler never felt, swallowed, or turned into another error.
-
-        It was ours, or any other by which the app does not end.
-        """
-        if task.cancelling() and (message.interrupted or not self._dies()):
+    async def _clear_cancellation(self, message: InFlightMessage, task: "asyncio.Task[object]") -> None:
+        """Take back a cancellation that the handler did not notice, swallowed, or turned into another error."""
+        if task.cancelling() and (message.interrupted or not self._is_dying()):
+            # A cancellation that came in the handler's last step is not raised yet. It is due at the next await, which
+            # would be the hooks' or the settler's: it is raised here instead, where it does no harm.
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0)
             while task.cancelling():
                 task.uncancel()
 
     def _timeout_of(self, handler: Handler) -> float | None:
-        """Return the seconds that one run of a handler may take: its own timeout, or else the app's."""
+        """Return how many seconds a run of a handler may take: its own timeout, or else the app's."""
         return self._timeout if handler.options.timeout is None else handler.options.timeout
 
-    async def _in_task(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
-        """Run an `async def` handler here, for no longer than its timeout."""
+    async def _run_in_task(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
+        """Run an `async def` handler in this task, for no longer than its timeout."""
         function = cast("Callable[..., Awaitable[object]]", handler.function)  # is_async says so
-        await self._in_time(handler, work, function(*arguments), self._timeout_of(handler))
+        await self._with_timeout(handler, work, function(*arguments), self._timeout_of(handler))
 
-    async def _in_time(self, handler: Handler, work: Work, running: Awaitable[object], left: float | None) -> None:
-        """Await a handler for no longer than what is left of its timeout."""
+    async def _with_timeout(
+        self, handler: Handler, work: Work, running: Awaitable[object], seconds: float | None
+    ) -> None:
+        """Await a handler for no longer than so many seconds, what is left of its timeout."""
         run = self._running.begin(handler, work.envelope, work.attempt)
         try:
-            if left is None:
+            if seconds is None:
                 await running
                 return
-            deadline = Deadline(self._clock, self._clock.monotonic() + left)
+            deadline = Deadline(self._clock, self._clock.monotonic() + seconds)
             try:
                 async with deadline:
                     await running
             except TimeoutError as error:
-                if deadline.expired():
+                if deadline.expired():  # else it is the handler's own, such as a socket's
                     raise TimeoutError(f"it ran longer than its timeout of {self._timeout_of(handler):g} s") from error
                 raise
         finally:
             self._running.end(run)
 
-    async def _in_thread(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
-        """Run a `def` handler in a thread of our own limiter. What it returns may still be awaited, here, in time.
+    async def _run_in_thread(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
+        """Run a `def` handler in a thread. If it returns an awaitable, await that in this task, within the timeout.
 
-        Such a one is an `async def` behind a plain decorator, as a rule: only the call of it is made in the thread.
+        A handler that does so is an `async def` behind a plain decorator, as a rule: the thread only makes the call.
         """
-        from anyio import CapacityLimiter, to_thread  # noqa: PLC0415 - who has no such handler need not load it
+        from anyio import CapacityLimiter, to_thread  # noqa: PLC0415 - an app without such a handler need not load it
 
+        # A limiter of its own: anyio's default has 40 threads, and a web framework in the same loop uses them too.
         if self._limiter is None:
             self._limiter = CapacityLimiter(self._threads)
 
         def call() -> tuple[object, BaseException | None]:
-            run = self._running.begin(
-                handler, work.envelope, work.attempt
-            )  # here, not where we wait: the thread may run for longer
+            # Counted in the thread and not by the task that waits for it: the thread may run on when the wait is over.
+            run = self._running.begin(handler, work.envelope, work.attempt)
             try:
                 return handler.function(*arguments), None
-            except BaseException as error:  # noqa: BLE001 - a future does not carry each error as it is: a StopIteration
+            except BaseException as error:  # noqa: BLE001 - returned, since a future cannot raise a StopIteration
                 return None, error
             finally:
                 self._running.end(run)
@@ -186,9 +202,9 @@ class HandlerCaller:
             raise error
         if inspect.isawaitable(result):
             timeout = self._timeout_of(handler)
-            work.message.begin(this_task(), handler.name)
+            work.message.begin(this_task(), handler.name)  # no longer in a thread: from here on a cancellation helps
             left = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
-            await self._in_time(handler, work, result, left)
+            await self._with_timeout(handler, work, result, left)
 
     def _context(self, handler: Handler, work: Work, retry: Retry) -> Context:
         envelope = work.envelope
@@ -204,8 +220,8 @@ class HandlerCaller:
             state=self._state(),
         )
 
-    def _not_done(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Outcome:
-        """Return what an error means, and log it."""
+    def _outcome_of_error(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Outcome:
+        """Return the outcome that an error means, and log it."""
         outcome = outcome_of(error, retry.never)
         match outcome:
             case Failed():
@@ -233,11 +249,11 @@ _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
 
 def _hold_expired(message: InFlightMessage) -> TimeoutError:
     longest = message.queue.limits.max_hold
-    return TimeoutError(f"it ran for {longest:g} s, and its queue keeps no message in flight for longer")
+    return TimeoutError(f"it ran for {longest:g} s, the longest that its queue keeps a message in flight")
 
 
 def _is_running(task: "asyncio.Task[object]") -> bool:
-    """Whether this code runs as the task that it belongs to, and is not thrown out of it from outside."""
+    """Whether the loop runs this code as a step of its task, and is not closing the coroutine."""
     try:
         return asyncio.current_task() is task
     except RuntimeError:  # no event loop runs

@@ -1,4 +1,12 @@
-"""The limits that handlers have of their own: who runs, and who waits in memory until a run ends. Decides nothing."""
+"""Limits of single handlers (`concurrency=`): which events wait in memory until a run ends. Decides nothing.
+
+What becomes of an event that enters (`dawdle._rules.pacing` decides):
+
+    enter ──┬── Starts ─────► it runs ──► leave: the next waiter runs
+            ├── Waits ──────► it waits in memory ──┬── its turn ──► it runs ──► leave
+            │                                      └── a stop, or a lost lease ──► Interrupted
+            └── ComesBack ──► AtLimit: a copy brings it back later
+"""
 
 import asyncio
 import random
@@ -12,13 +20,14 @@ from dawdle.abc import Clock
 __all__ = ["HandlerLimit", "HandlerLimits"]
 
 _Waiter = asyncio.Future[float | None]
-"""Is given the moment at which its run begins, or None when it is given back."""
+"""Resolves to the time when its run begins, or to None when the message is given back."""
 
 
 class HandlerLimits:
-    """The limits of all handlers of one app that have one, by the handler's name.
+    """The limits of an app's handlers, by the handler's name.
 
-    What waits for one of them holds a slot of the app: no more than half of the slots are held so.
+    A message that waits for a limit holds a slot of the app. Limits may hold half of the slots at most: the other
+    handlers keep the rest.
     """
 
     def __init__(self, clock: Clock, slots: int) -> None:
@@ -33,7 +42,7 @@ class HandlerLimits:
 
     @property
     def spare(self) -> int:
-        """How many events more may wait."""
+        """How many more events may wait."""
         return max(1, self._slots // 2) - self.waiting
 
     def waiting_by_handler(self) -> dict[str, int]:
@@ -48,17 +57,17 @@ class HandlerLimits:
         limit = self._limits.get(handler.name)
         if limit is None:
             limit = self._limits[handler.name] = HandlerLimit(self, self._clock, concurrency, self._slots)
-        limit.resize(concurrency)
+        limit.resize(concurrency)  # a handler of the same name may have been registered anew, with another limit
         return limit
 
     def interrupt_waiting(self) -> None:
-        """Give back the messages that wait. A direct event waits on: no queue has it to give it back."""
+        """Give back the messages that wait. A direct event goes on waiting: no queue holds it yet."""
         for limit in self._limits.values():
             limit.interrupt_waiting()
 
 
 class HandlerLimit:
-    """One handler's limit: takes an event in, or says what becomes of it instead."""
+    """One handler's limit: it lets an event run, now or later, or returns the outcome of not running it."""
 
     def __init__(self, limits: HandlerLimits, clock: Clock, concurrency: int, slots: int) -> None:
         self._limits = limits
@@ -72,7 +81,7 @@ class HandlerLimit:
         return len(self._waiters)
 
     def resize(self, concurrency: int) -> None:
-        """Let so many run at once from now on."""
+        """Let so many runs happen at once from now on."""
         if self._pace.limit != concurrency:
             self._pace.limit = concurrency
             self._start_next()
@@ -80,9 +89,10 @@ class HandlerLimit:
     async def enter(
         self, handler: str, message: InFlightMessage, counted: float | None
     ) -> float | AtLimit | Interrupted:
-        """Return when the run began, once it may; or what the handler makes of the event without one.
+        """Return the time when the run begins, as soon as it may; or the outcome of not running.
 
-        `counted`: what the event's copy says of the line. The moment that is returned is handed to `leave`.
+        `counted`: the seconds by which an earlier copy of the event lengthened the line of waiting work; None for a new
+        event. The returned time is the argument of `leave`.
         """
         if message.interrupted:
             return Interrupted()
@@ -98,12 +108,12 @@ class HandlerLimit:
                 return Interrupted() if began is None else began
 
     def leave(self, began: float) -> None:
-        """End a run, and begin the next."""
+        """End a run, and start the next."""
         self._pace.finish(began, self._clock.monotonic())
         self._start_next()
 
     def interrupt_waiting(self) -> None:
-        """Let no message wait any more."""
+        """Give back all messages that wait, but no direct event."""
         for waiter, message in list(self._waiters.items()):
             if not message.is_direct:
                 self._withdraw(waiter)
@@ -111,12 +121,12 @@ class HandlerLimit:
                     waiter.set_result(None)
 
     async def _wait(self, handler: str, message: InFlightMessage) -> float | None:
-        """Return when the run began; None where there is none, since a stop or a lost lease ended the wait."""
+        """Return the time when the run begins; None if a stop or a lost lease ended the wait."""
         task = asyncio.current_task()
         assert task is not None, "a handler runs in a task"
         waiter: _Waiter = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = message
-        message.begin(task, handler)
+        message.begin(task, handler)  # registers the task, so that a stop or a lost lease can cancel the wait
         try:
             return await waiter
         except asyncio.CancelledError:
@@ -128,7 +138,9 @@ class HandlerLimit:
             message.end(task)
 
     def _forget(self, waiter: _Waiter) -> None:
-        """Take back what a waiter has whose task was cancelled: its place, or the run that was to begin just now."""
+        """Give up the place of a waiter whose task was cancelled, or the run that was about to begin."""
+        # A future that was resolved and a task that is then cancelled, in one turn of the loop: the run is counted, but
+        # the task never sees its result. Without this the limit would count a run that never ends.
         if waiter in self._waiters:
             self._withdraw(waiter)
         elif not waiter.cancelled() and (began := waiter.result()) is not None:
@@ -139,10 +151,11 @@ class HandlerLimit:
         self._pace.withdraw()
 
     def _start_next(self) -> None:
-        """Begin the runs that may begin, in the order in which their events came."""
+        """Start the runs that may start, in the order in which their events came."""
         now = self._clock.monotonic()
+        # A cancelled task withdraws by itself, but only in its next step: here its waiter is still in the row.
         for waiter in [waiter for waiter in self._waiters if waiter.cancelled()]:
-            self._withdraw(waiter)  # its task was cancelled in this very step, and takes its leave in the next
+            self._withdraw(waiter)
         while self._pace.next(now):
             waiter = next(iter(self._waiters))
             del self._waiters[waiter]

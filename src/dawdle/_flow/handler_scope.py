@@ -1,4 +1,4 @@
-"""Where the running code is: inside which app's handler, and of which event."""
+"""Where the running code is: inside the handler of which app, and of which event."""
 
 from contextvars import ContextVar, Token
 
@@ -8,10 +8,10 @@ __all__ = ["HandlerScope", "clear_scope", "current_scope", "enter_scope", "leave
 
 
 class HandlerScope:
-    """The app whose handler runs, the id of the event that it handles, and what holds that event.
+    """A handler that runs: its app, the id of the event that it handles, and the message in flight.
 
-    A task that a handler starts copies its context, and may live on for as long as the process: once the handler has
-    ended, what it started is inside of it no more.
+    `ended` is needed beside the context variable: a task that a handler starts copies the handler's context, and may
+    live for as long as the process. When the handler has ended, such a task is no longer inside it.
     """
 
     __slots__ = ("app", "ended", "event_id", "message")
@@ -23,26 +23,26 @@ class HandlerScope:
         self.ended = False
 
 
-_current: ContextVar[HandlerScope | None] = ContextVar("dawdle.inside", default=None)
+_current: ContextVar[HandlerScope | None] = ContextVar("dawdle.handler_scope", default=None)
 
 
 def current_scope() -> HandlerScope | None:
-    """Return where the calling code is; None outside of every handler that runs."""
-    where = _current.get()
-    return None if where is None or where.ended else where
+    """Return the scope of the handler that the calling code runs in; None outside of every running handler."""
+    scope = _current.get()
+    return None if scope is None or scope.ended else scope
 
 
-def enter_scope(where: HandlerScope) -> "Token[HandlerScope | None]":
-    """Note in this context that a handler begins."""
-    return _current.set(where)
+def enter_scope(scope: HandlerScope) -> "Token[HandlerScope | None]":
+    """Enter a handler's scope in this context."""
+    return _current.set(scope)
 
 
-def leave_scope(where: HandlerScope, token: "Token[HandlerScope | None]") -> None:
-    """Note that it has ended, here and in whatever it started."""
-    where.ended = True
+def leave_scope(scope: HandlerScope, token: "Token[HandlerScope | None]") -> None:
+    """Leave a handler's scope, here and in all tasks that the handler started."""
+    scope.ended = True
     _current.reset(token)
 
 
 def clear_scope() -> None:
-    """Note in this context that it is inside of no handler, wherever it was copied from."""
+    """Leave every scope in this context: it may be a copy of a handler's, when a handler enters an app."""
     _current.set(None)

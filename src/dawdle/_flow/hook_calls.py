@@ -1,4 +1,4 @@
-"""Tells the hooks. A hook that raises is logged, and nothing else happens because of it."""
+"""Calls the hooks. An error that a hook raises is logged, and changes nothing else."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ _log = Log(__name__)
 
 
 class HookCaller:
-    """The hooks of one app. False while there are none, so that nobody makes facts for nobody."""
+    """The hooks of one app. False without any, so that a caller need not build facts that no hook gets."""
 
     def __init__(self, hooks: Sequence[Hook]) -> None:
         self._hooks = tuple(hooks)
@@ -25,5 +25,9 @@ class HookCaller:
                 hook(moment)
             except (KeyboardInterrupt, GeneratorExit):
                 raise
-            except BaseException:  # noqa: BLE001 - its SystemExit or CancelledError is no more than its failure
-                _log.exception("the hook %r raised on %s; nothing else changes", hook, type(moment).__name__)
+            except BaseException:  # noqa: BLE001 - a hook's SystemExit or CancelledError is its own failure, no more
+                _log.exception(
+                    "hook %r raised an error on %s: the error is ignored, and the event is handled as usual",
+                    hook,
+                    type(moment).__name__,
+                )

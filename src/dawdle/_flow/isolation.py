@@ -1,11 +1,20 @@
-"""Lets one message run with nothing else in flight: one that may end the process must not take others with it.
+"""Runs a suspected poison message in isolation: if it kills the process, no other message may be in flight.
 
-Nor may it wait in flight until that is so: were the process to end meanwhile, by whatever cause, the message would be
-suspected of it. So it is put off at once, and for a while messages are received one by one, each when the one before it
-is settled. When it comes again, it is alone.
+    open         receives go on as usual
+    single file  a suspect came while others were in flight: receives ask for 1 message, each after the last one ended
+    isolated     a suspect came and nothing else is in flight: no receive begins, and no other message starts
+    cooldown     a single file of 30 s ended without a suspect: open, but no new single file for 120 s
 
-Anyone who can write into the queue can write that a message is to run alone. So suspicion has an allowance: once it is
-used up, other messages go first, and in the long run suspicion takes a fifth of a worker's time at the most.
+    open ──► single file ──► isolated ── it ends, or 30 s ──► open
+                  └── 30 s ──► cooldown ── 120 s ──► open          (isolated also follows on open and on cooldown)
+
+Why single file: a suspect must not wait in flight until the others end. If the process ended meanwhile, for whatever
+cause, the suspect would be blamed for it. So it is put off at once, as a copy, and the worker receives one message at a
+time until the suspect comes back: then it is the only one in flight.
+
+Why an allowance: each sender that can write to the queue can mark its messages as suspects, and so slow the worker to
+one message at a time. So isolation gets a fifth of the worker's time in the long run. When the allowance is used up,
+other messages go first.
 """
 
 import asyncio
@@ -23,24 +32,25 @@ __all__ = ["Isolation"]
 _log = Log(__name__)
 
 SINGLE_FILE_SECONDS: Final = 30.0
-"""Seconds for which messages are received one by one."""
+"""Seconds for which messages are received in single file."""
 
 SINGLE_FILE_COOLDOWN_SECONDS: Final = 120.0
-"""Seconds until that is tried again, if what is in flight took longer: suspicion must not stop the work."""
+"""Seconds until the next single file, if the suspect did not come back in this one: other messages must not wait for
+suspects."""
 
 MAX_ISOLATION_SECONDS: Final = 30.0
-"""For so long no receive begins beside a message that runs alone. Then others come in: what ends its process later than
-that ends it with others in flight, which costs each of them one receive of five."""
+"""Seconds for which nothing else runs beside an isolated message. Then other messages start too. If it kills the
+process after that, each of them has used up one of the five receives that make a suspect."""
 
 ALLOWANCE_SECONDS: Final = 60.0
-"""For so long messages may run alone, the wait for that included, with no other going first."""
+"""Seconds of single file and isolation in a row, before other messages go first."""
 
 ALLOWANCE_SHARE: Final = SINGLE_FILE_SECONDS / (SINGLE_FILE_SECONDS + SINGLE_FILE_COOLDOWN_SECONDS)
-"""Of each second that passes, so much comes back to the allowance."""
+"""The part of each second that passes which comes back to the allowance."""
 
 
 class Isolation:
-    """Who is alone, or wants to be, and the receives that make way."""
+    """The isolated message of one app, if there is one, and the receives that wait for it."""
 
     def __init__(self, in_flight: InFlight, clock: Clock) -> None:
         self._in_flight = in_flight
@@ -57,28 +67,31 @@ class Isolation:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether somebody wants to be alone, and messages are received one by one."""
+        """Whether a suspect is expected back, so that messages are received in single file."""
         return self._clock.monotonic() < self._single_file_until
 
     async def wait_over(self) -> None:
-        """Return once no message is alone, or the one that is has been for long enough."""
-        # The next one may have begun before whoever waited has its turn.
+        """Return when no message is isolated, or the isolated one has had its time."""
+        # A loop: the next isolation may begin before the task that waited for the last one has its turn.
         while not self._nothing_isolated.is_set() and self._clock.monotonic() < self._isolated_until:
             try:
                 async with Deadline(self._clock, self._isolated_until):
                     await self._nothing_isolated.wait()
             except TimeoutError:
+                # The isolated message goes on; only its privilege ends, or a handler that hangs would stop the worker.
                 self._nothing_isolated.set()
                 self._in_flight.stop_holding_back()
 
     @asynccontextmanager
     async def receiving(self) -> AsyncGenerator[None]:
-        """Count the block as an open receive, and begin it when that may be: it asks for one message if `wanted`."""
+        """Enter when a receive may begin, and count the block as an open one. If `is_wanted`, ask for one message."""
         await self.wait_over()
         if not self.is_wanted:
             with self._counted():
                 yield
             return
+        # In single file: the lock lets one receive through at a time, and that one waits until nothing is in flight, so
+        # that the message which it brings is the only one. At the window's end all go on as usual.
         async with self._one_receive:
             try:
                 async with Deadline(self._clock, self._single_file_until):
@@ -91,36 +104,38 @@ class Isolation:
 
     @contextmanager
     def isolate(self) -> Generator[bool]:
-        """Yield whether the one message that is in flight is alone: no receive is open, and none begins in the block.
+        """Yield whether the calling message is isolated: then it is the only one in flight, and no receive begins.
 
-        If it is not, receives make way from now on.
+        If it is not isolated, single file begins, and the caller puts its message off.
         """
+        # An open receive counts like a message in flight: what it brings may already be on its way here.
         if (
             self._allowance.is_used_up
             or self._open_receives
             or len(self._in_flight) > 1
             or not self._nothing_isolated.is_set()
         ):
-            self._want()
+            self._begin_single_file()
             yield False
             return
         began = now = self._clock.monotonic()
-        if self.is_wanted:
+        if self.is_wanted:  # the allowance pays for the single file as well: it slowed the other messages too
             began = self._single_file_since
         self._nothing_isolated.clear()
         self._single_file_until = self._cooldown_until = -inf
         self._isolated_until = now + MAX_ISOLATION_SECONDS
-        # A direct event waits as a receive does, and there may be no receive that sees to it.
-        end_in_time = asyncio.create_task(self.wait_over(), name="dawdle: isolation")
+        # Each receive that waits ends the isolation in time. But a direct event waits too, and there may be no receive:
+        # so this task does it in any case.
+        timer = asyncio.create_task(self.wait_over(), name="dawdle: isolation")
         try:
             with self._in_flight.hold_back_others():
                 yield True
         finally:
             self._nothing_isolated.set()
-            end_in_time.cancel()
+            timer.cancel()
             self._allowance.spend(min(self._clock.monotonic(), self._isolated_until) - began)
 
-    def _want(self) -> None:
+    def _begin_single_file(self) -> None:
         now = self._clock.monotonic()
         if now >= self._cooldown_until and not self._allowance.is_used_up:
             self._single_file_since = now
@@ -137,7 +152,7 @@ class Isolation:
 
 
 class Allowance:
-    """Seconds that suspicion may take: spent as it takes them, and given back as time passes, a fifth of it."""
+    """Seconds that single file and isolation may take. They are spent by use, and a fifth of each second comes back."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -147,21 +162,21 @@ class Allowance:
 
     @property
     def is_used_up(self) -> bool:
-        """Whether other messages go first: from when nothing is left until a window's worth is there again."""
+        """Whether other messages go first: from when nothing is left, until there is enough for a whole single file."""
         self._reckon()
         if self._closed and self._left >= SINGLE_FILE_SECONDS:
             self._closed = False
         return self._closed
 
     def spend(self, seconds: float) -> None:
-        """Take what was used, which may be more than was left."""
+        """Take what was used, which may be more than there was."""
         self._reckon()
         self._left -= seconds
         if self._left <= 0:
             self._closed = True
             _log.warning(
-                "suspected poison messages have run in isolation for too long; for the next %.3g s other messages go "
-                "first: many killed processes leave many suspects, or a stranger writes dawdletrial (see signing_keys)",
+                "suspected poison messages took too much time in isolation: for the next %.3g s other messages run "
+                "first; the cause is many killed workers, or a sender that forges dawdletrial (set signing_keys)",
                 (SINGLE_FILE_SECONDS - self._left) / ALLOWANCE_SHARE,
             )
 

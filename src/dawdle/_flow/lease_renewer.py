@@ -1,7 +1,19 @@
-"""Keeps what is in flight hidden from other receives: renews leases from the receive until the settle.
+"""Renews the leases of messages in flight, from the receive until they are settled, so that no other node gets them.
 
-`hold`, `drop` and `rest` are called in the app's loop. `run` is a coroutine of that loop or of another thread's: where
-other processes receive from the queue, a handler that blocks the app's loop must not cost it its lease.
+A message's lease:
+
+    hold ──► held ── a third of the lease ──► renewing ──┬── renewed, or to be tried again ──► held
+              │                                          ├── lost ──► its handlers are cancelled
+              └── drop ──► no longer renewed             └── held for max_hold ──► its handlers are cancelled
+
+Which code runs where:
+
+    in the app's loop      ready, hold, drop, wait_for_renewals, _lose, all logs and hooks
+    in the renewing loop   run, _due, _renew_all, _renew: the app's loop, or that of a second thread
+
+The second thread is for queues that other processes receive from: a handler that blocks the app's loop must not cost
+its message the lease. The lock guards what both threads touch: `_leases`, `_messages`, `_renewing`, `_waits_for_lease`.
+It is never held across an await. The renewing loop calls into the app's loop by `call_soon_threadsafe` only.
 """
 
 import asyncio
@@ -16,7 +28,7 @@ from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.queue_client import QueueClient
 from dawdle._log import Log
 from dawdle._rules.leases import Leases
-from dawdle.abc import Clock, Deadline, Renew
+from dawdle.abc import Clock, Deadline, Fault, Renew
 from dawdle.errors import BackendError
 from dawdle.hooks import LeaseLost
 
@@ -25,17 +37,14 @@ __all__ = ["LeaseRenewer"]
 _log = Log(__name__)
 
 RENEWAL_TIMEOUT_SHARE: Final = 1 / 4
-"""The share of a lease for which a renewal's answer is waited for."""
+"""The part of a lease within which a renewal must be answered: then there is time for another try."""
 
 MAX_RENEWAL_CALLS: Final = 8
-"""Renewals that wait for their answers side by side: one after another, a slow network would lose the last ones."""
+"""Renewal calls at the same time: one after another, the last ones would come too late on a slow network."""
 
 
 class LeaseRenewer:
-    """The leases of one queue. It wakes once per third of a lease, so a fast handler costs it an entry in a dict.
-
-    What renews is made before the first receive: while a handler holds the interpreter, that would take too long.
-    """
+    """The leases of one queue. It wakes once per third of a lease, so a fast handler costs it an entry in a dict."""
 
     def __init__(
         self, queue: QueueClient, clock: Clock, hooks: HookCaller, start: Callable[["LeaseRenewer"], object]
@@ -56,26 +65,30 @@ class LeaseRenewer:
         self._waits_for_lease = False
 
     async def ready(self) -> None:
-        """Start what renews, unless it runs, and return once it is made or has said that it cannot be."""
+        """Start the renewing loop unless it runs, and return when it is connected or has failed to connect."""
+        # Before the first receive: a second thread needs the interpreter to start and to connect. With a message
+        # already in flight, its handler may hold the interpreter for longer than the lease.
         if self._start is not None:
             start, self._start = self._start, None
             start(self)
         await self._ready.wait()
 
     def hold(self, message: InFlightMessage) -> None:
-        """Keep a message from now on."""
+        """Renew the lease of a message from now on."""
         if message.delivery is None:
             return
         key = message.delivery.key
         with self._lock:
             self._messages[key] = message
             self._leases.hold(key, self._clock.monotonic())
-            parked, self._waits_for_lease = self._waits_for_lease, False
-        if parked and self._renewal_loop is not None:
+            wakes, self._waits_for_lease = self._waits_for_lease, False
+        # Only a loop without any lease is woken: the others are due earlier than this one. So a message costs no call
+        # into the other thread while there is work.
+        if wakes and self._renewal_loop is not None:
             self._renewal_loop.call_soon_threadsafe(self._held.set)
 
     def drop(self, message: InFlightMessage) -> None:
-        """Keep a message no longer."""
+        """Renew the lease of a message no longer."""
         if message.delivery is not None:
             with self._lock:
                 self._messages.pop(message.delivery.key, None)
@@ -83,6 +96,7 @@ class LeaseRenewer:
 
     async def wait_for_renewals(self, message: InFlightMessage) -> None:
         """Return when no renewal of a message that was dropped is on its way any more."""
+        # A renewal that reached the queue after a release would hide the message again, for a whole lease.
         under_way = None if message.delivery is None else self._renewing.get(message.delivery.key)
         if under_way is not None:
             await asyncio.wait([asyncio.wrap_future(under_way)])
@@ -93,16 +107,15 @@ class LeaseRenewer:
         while not _is_cancelled():
             try:
                 async with self._queue.backend.renewer() as renew:
-                    self._in_app_loop(self._ready.set)
+                    self._in_app_loop(self._ready.set)  # an event may be set in its own loop only
                     while not _is_cancelled():
                         await self._renew_all(renew, await self._due())
             except Exception as error:  # noqa: BLE001 - it must not end the app, and is tried again in time
                 if _is_cancelled():
                     return
-                self._in_app_loop(self._ready.set)
-                name = self._queue.name
-                self._in_app_loop(_log.warning, "what renews the leases of %s could not be made: %s", name, error)
-                self._in_app_loop(self._queue.calls.failed, self._queue.full_name, "renew", error)
+                self._in_app_loop(self._ready.set)  # receives begin all the same: the next try may connect
+                text = "cannot renew the leases of %s: its connection failed, and opens again for the next renewal: %s"
+                self._report_failure(error, text, self._queue.name)
                 self._fail(await self._due())
 
     async def _due(self) -> list[str]:
@@ -115,6 +128,7 @@ class LeaseRenewer:
             if due is None:
                 await self._held.wait()
                 continue
+            # No message that comes during this sleep is due before it ends: each waits for the same share of a lease.
             await self._clock.sleep_until(due)
             with self._lock:
                 keys = self._leases.due(self._clock.monotonic())
@@ -127,15 +141,16 @@ class LeaseRenewer:
         size = self._queue.limits.max_batch
         batches = deque(keys[first : first + size] for first in range(0, len(keys), size))
 
-        async def fly() -> None:
+        async def renew_batches() -> None:
             while batches:
                 await self._renew(renew, batches.popleft())
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(MAX_RENEWAL_CALLS, len(batches))):
-                group.create_task(fly(), name="dawdle: a renewal")
+                group.create_task(renew_batches(), name="dawdle: a renewal")
 
     async def _renew(self, renew: Renew, keys: Sequence[str]) -> None:
+        # Of `concurrent.futures`: it is resolved in this thread, and `wait_for_renewals` awaits it in the app's.
         done: Future[None] = Future()
         with self._lock:
             in_flight = {key: self._messages[key] for key in keys if key in self._messages}
@@ -145,17 +160,10 @@ class LeaseRenewer:
         receipts = [message.receipt for message in in_flight.values()]
         receives = [message.receive_count for message in in_flight.values()]
         try:
-            async with Deadline(self._clock, self._clock.monotonic() + self._lease * RENEWAL_TIMEOUT_SHARE):
-                faults = await renew(receipts)
-            if len(faults) != len(receipts):
-                raise BackendError(f"the queue answered {len(faults)} of {len(receipts)} entries")  # noqa: TRY301 - as any
+            faults = await self._call(renew, receipts)
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
-            told = BackendError("no answer in time") if isinstance(error, TimeoutError) else error
-            name = self._queue.name
-            self._in_app_loop(
-                _log.warning, "%d leases of %s were not renewed; tried again: %s", len(in_flight), name, told
-            )
-            self._in_app_loop(self._queue.calls.failed, self._queue.full_name, "renew", told)
+            text = "could not renew %d leases of %s; trying again before they end: %s"
+            self._report_failure(error, text, len(in_flight), self._queue.name)
             self._fail(list(in_flight))
             return
         finally:
@@ -166,14 +174,32 @@ class LeaseRenewer:
         self._in_app_loop(self._queue.calls.answered, self._queue.full_name, "renew", faults)
         for (key, message), count, fault in zip(in_flight.items(), receives, faults, strict=True):
             if fault is not None and fault.kind == "lost":
-                self._in_app_loop(
-                    self._lose, message, count
-                )  # and not the receipt: asyncio prints arguments in debug mode
+                # Its count says whether it was received again meanwhile. The receipt would say so too, but asyncio
+                # prints the arguments of calls in debug mode, and a receipt is never logged.
+                self._in_app_loop(self._lose, message, count)
             elif fault is not None:
                 self._fail([key])
 
+    async def _call(self, renew: Renew, receipts: Sequence[str]) -> Sequence[Fault | None]:
+        """Renew leases and return an answer for each. Raises `BackendError` where the answer is late or incomplete."""
+        seconds = self._lease * RENEWAL_TIMEOUT_SHARE
+        try:
+            async with Deadline(self._clock, self._clock.monotonic() + seconds):
+                faults = await renew(receipts)
+        except TimeoutError as error:
+            raise BackendError(f"no answer within {seconds:.3g} s") from error
+        if len(faults) != len(receipts):
+            raise BackendError(
+                f"the backend returned {len(faults)} answers for {len(receipts)} entries: each entry needs one"
+            )
+        return faults
+
+    def _report_failure(self, error: Exception, text: str, *values: object) -> None:
+        self._in_app_loop(_log.warning, text, *values, error)
+        self._in_app_loop(self._queue.calls.failed, self._queue.full_name, "renew", error)
+
     def _in_app_loop(self, act: Callable[..., object], *arguments: object) -> None:
-        """Do something in the app's own loop and thread."""
+        """Call something in the app's loop, and so in its thread."""
         self._app_loop.call_soon_threadsafe(act, *arguments)
 
     def _fail(self, keys: Sequence[str]) -> None:
@@ -182,7 +208,7 @@ class LeaseRenewer:
                 self._leases.failed(key, self._clock.monotonic())
 
     def _lose(self, message: InFlightMessage, receives: int) -> None:
-        """Let go of a message that is somebody else's, unless it was settled meanwhile, or has come again to us."""
+        """Give up a message that another node may have, unless it was settled or received again by this one."""
         assert message.delivery is not None, "only messages have leases"
         if (
             message.settled
@@ -193,8 +219,8 @@ class LeaseRenewer:
         self.drop(message)
         held = self._clock.monotonic() - message.held_since
         _log.warning(
-            "lost the lease of a message of %s after %.3g s: its handlers are cancelled here, and it runs again where "
-            "it is received next. Take a longer lease if renewals came too late",
+            "lost the lease of a message of %s after %.3g s: its handlers are cancelled, and it runs again where it is "
+            "received next; set a longer lease if renewals come too late",
             self._queue.name,
             held,
         )
@@ -204,6 +230,6 @@ class LeaseRenewer:
 
 
 def _is_cancelled() -> bool:
-    """Whether this task is to end, also where a backend made another error of that, or nothing."""
+    """Whether this task was cancelled, even if a backend swallowed that or turned it into another error."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

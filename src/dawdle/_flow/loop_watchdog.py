@@ -1,4 +1,4 @@
-"""Notices from another thread that the app's event loop is blocked, and says by whom."""
+"""Notices from another thread that the app's event loop is blocked, and logs the handler that blocks it."""
 
 import asyncio
 import sys
@@ -17,14 +17,14 @@ __all__ = ["LoopWatchdog"]
 _log = Log(__name__)
 
 CHECK_SECONDS: Final = 0.5
-"""Seconds between two looks, while anything is in flight."""
+"""Seconds between two checks, while anything is in flight."""
 
 BLOCKED_SECONDS: Final = 1.0
-"""Seconds without a turn of the loop, after which it counts as blocked; told again after twice as long, and so on."""
+"""Seconds without a turn of the loop, after which it counts as blocked. The next warning comes after twice as long."""
 
 
 class LoopWatchdog:
-    """Made in the app's loop and thread, run in another's."""
+    """Watches the app's loop: made in the app's own thread, run in another one."""
 
     def __init__(self, in_flight: InFlight, clock: Clock, hooks: HookCaller) -> None:
         self._in_flight = in_flight
@@ -34,14 +34,14 @@ class LoopWatchdog:
         self._thread = threading.get_ident()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Check until cancelled."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             if len(self._in_flight):
                 await self._check()
 
     async def _check(self) -> None:
-        """Ask the app's loop for a turn, and wait for it however long that takes."""
+        """Ask the app's loop for a turn, and wait for it, however long that takes."""
         here, turned = asyncio.get_running_loop(), asyncio.Event()
 
         def answer() -> None:
@@ -50,46 +50,51 @@ class LoopWatchdog:
 
         asked = self._clock.monotonic()
         self._app_loop.call_soon_threadsafe(answer)
-        patience, handler, blocked = BLOCKED_SECONDS, None, False
-        while not await _within(turned, patience):
-            blocked, patience = True, patience * 2
+        timeout, handler, blocked = BLOCKED_SECONDS, None, False
+        while not await _within(turned, timeout):
+            blocked, timeout = True, timeout * 2
             name, where = self._find_blocker()
             handler = handler or name
-            # In yet another thread: the blocked one may hold the lock of a log handler.
+            # In a third thread: the blocked one may hold the lock of a log handler, and this one renews the leases.
             await asyncio.to_thread(self._warn, name, where, self._clock.monotonic() - asked)
         if blocked:
             self._app_loop.call_soon_threadsafe(self._log_end, handler, self._clock.monotonic() - asked)
 
     def _find_blocker(self) -> tuple[str | None, str]:
-        """Return which handler runs in the app's loop now, if one does, and where in the code the thread is."""
+        """Return the handler that runs in the app's loop now, if one does, and the line that its thread is at."""
+        # Read from outside while the app's thread goes on: the answer may be a moment old, and that is good enough.
         task = asyncio.current_task(self._app_loop)
         names = (message.handler_in(task) for message in self._in_flight) if task is not None else ()
         frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] - that is its name in the docs of sys
         frame = frames.get(self._thread)
-        where = "code that cannot be seen" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        where = "an unknown line" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
         return next((name for name in names if name is not None), None), where
 
     def _warn(self, handler: str | None, where: str, seconds: float) -> None:
         _log.warning(
             "%s has blocked the event loop for %.1f s, at %s: nothing else runs meanwhile; make "
-            "it a def handler, which runs in a thread, or await what blocks",
-            "something" if handler is None else f"handler {handler}",
+            "it a def handler, which runs in a thread, or replace the blocking call with an async one",
+            _blocker(handler),
             seconds,
             where,
         )
 
     def _log_end(self, handler: str | None, seconds: float) -> None:
-        who = "something" if handler is None else f"handler {handler}"
-        _log.warning("%s had blocked the event loop for %.1f s, and it turns again", who, seconds)
+        _log.warning("the event loop runs again: %s blocked it for %.1f s", _blocker(handler), seconds)
         if self._hooks:
             self._hooks(LoopBlocked(handler, seconds))
 
 
 async def _within(event: asyncio.Event, seconds: float) -> bool:
-    """Whether an event comes in time. Not by `wait_for`, which swallows a cancellation that comes with it, in 3.11."""
+    """Whether an event comes in time."""
+    # Not by `wait_for`: in Python 3.11 it swallows a cancellation that comes in the same turn as the event.
     try:
         async with asyncio.timeout(seconds):
             await event.wait()
     except TimeoutError:
         return False
     return True
+
+
+def _blocker(handler: str | None) -> str:
+    return "code outside of handlers" if handler is None else f"handler {handler}"

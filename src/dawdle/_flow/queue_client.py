@@ -1,4 +1,8 @@
-"""One queue as the flow uses it: a backend, its batchers, and the queues behind it. Decides nothing."""
+"""One queue as the flow uses it: a backend, its batchers, and its attached queues. Decides nothing.
+
+A queue may have two others attached, for its delayed messages and for its dead letters. These have clients of their
+own, whose `main_queue` is this one.
+"""
 
 from collections.abc import Callable, Sequence
 
@@ -18,7 +22,7 @@ __all__ = ["QueueClient"]
 
 
 class QueueClient:
-    """A named backend whose calls are shared by all that send, ack and release at the same time."""
+    """A named backend. Concurrent callers share its requests, by a batcher for each kind of call."""
 
     def __init__(
         self,
@@ -34,14 +38,14 @@ class QueueClient:
         self.name = name
         self.backend = backend
         self.main_queue = self if main_queue is None else main_queue
-        """Where copies of its messages go: itself, or the queue that it stands behind."""
+        """The queue that copies of its messages go to: itself, or the queue that it is attached to."""
         self.calls = calls
-        """How its calls fare, and those of the queues behind it."""
+        """Which calls to it and its attached queues fail now."""
         self._spawn = spawn
         self._unclaimed = unclaimed
         self._signer = signer
         self.identity: str | None = identity_of(name, backend) if main_queue is None else main_queue.identity
-        """What it is called in every app that uses it; None where the backend does not say."""
+        """Its name in every app that uses it, such as a URL; None if the backend gives none."""
         self.delayed = self._attached(backend.delayed)
         self.dead = self._attached(backend.dead_letters)
         self.terms = self._terms()
@@ -63,76 +67,78 @@ class QueueClient:
 
     @property
     def full_name(self) -> str:
-        """Its name for people: that of a queue behind another says so."""
+        """Its name in logs; that of an attached queue says what it is for."""
         return f"{self.name} ({self.role})" if self.role else self.name
 
     @property
     def role(self) -> str:
-        """What it is to its home, the same on every node: nothing, its delayed messages, or its dead letters."""
+        """What it is for: "delayed" or "dead letters", empty for a main queue; the same on every node."""
         if self.main_queue is self:
             return ""
         return "delayed" if self.main_queue.delayed is self else "dead letters"
 
     @property
     def limits(self) -> Limits:
-        """What the backend can do, as far as it knows by now."""
+        """What the backend can do, as far as it is known by now."""
         return self.backend.limits
 
     async def prepare_receive(self) -> None:
-        """Let the backend look up what it needs to know, and take note of it."""
+        """Let the backend look up what it needs to know, and use what it found."""
         await self.backend.prepare_receive()
+        # SQS finds the dead-letter queue only here, by the queue's redrive policy.
         if self.dead is None:
             self.dead = self._attached(self.backend.dead_letters)
         self.terms = self._terms()
 
     @property
     def busy(self) -> bool:
-        """Whether a call to it, or to a queue behind it, is unanswered."""
-        behind = any(queue.busy for queue in (self.delayed, self.dead) if queue is not None)
-        return behind or self._send.busy or self._ack.busy or self._release.busy
+        """Whether a call to it or to an attached queue is unanswered."""
+        attached = any(queue.busy for queue in (self.delayed, self.dead) if queue is not None)
+        return attached or self._send.busy or self._ack.busy or self._release.busy
 
     async def send(self, outgoing: Outgoing, *, unsigned: bool = False) -> None:
-        """Sign and store one message, where delayed ones go if it is delayed.
+        """Sign and store one message; a delayed one goes to the delayed queue, if there is one.
 
-        `as_is`: not signed, since it is not ours. Raises `BackendError` when it is not stored.
+        `unsigned`: another program wrote the body, so it is stored as it is. Raises `BackendError` if it is not stored,
+        or may not be.
         """
         if not unsigned:
             outgoing = self._signed(outgoing)
         queue = self.delayed if outgoing.delay > 0 and self.delayed is not None else self
-        _raise(await queue._send.submit(outgoing))
+        _raise_fault(await queue._send.submit(outgoing))
 
     async def ack(self, receipt: str) -> None:
-        """Delete one received message. Raises `BackendError` when it may still be there."""
-        _raise(await self._ack.submit(receipt))
+        """Delete one received message. Raises `BackendError` if it may still be in the queue."""
+        _raise_fault(await self._ack.submit(receipt))
 
     async def release(self, receipt: str, seconds: float) -> None:
-        """Let one received message be received again. Raises `BackendError` when that is not sure."""
-        _raise(await self._release.submit(ReleaseEntry(receipt, seconds)))
+        """Make one received message visible again. Raises `BackendError` if it may still be hidden."""
+        _raise_fault(await self._release.submit(ReleaseEntry(receipt, seconds)))
 
     async def flush(self) -> None:
-        """Return once every call that was asked for is answered."""
+        """Return when every open call is answered."""
         for queue in (self, self.delayed, self.dead):
             if queue is not None:
                 for batcher in (queue._send, queue._ack, queue._release):
                     await batcher.idle()
 
     def _attached(self, backend: Backend | None) -> "QueueClient | None":
-        if backend is None or self.main_queue is not self:
+        if backend is None or self.main_queue is not self:  # an attached queue has none of its own
             return None
         return QueueClient(
             self.name, backend, self._spawn, self._unclaimed, self._signer, calls=self.calls, main_queue=self
         )
 
     def _reporter(self, call: CallName) -> Callable[[Sequence[object] | BackendError], None]:
-        """Return what notes how calls of one kind fare."""
+        """Return a function that reports the results of one kind of call."""
 
-        def tell(answer: Sequence[object] | BackendError) -> None:
-            if isinstance(answer, BackendError):
-                self.calls.failed(self.full_name, call, answer)
+        def report(result: Sequence[object] | BackendError) -> None:
+            if isinstance(result, BackendError):
+                self.calls.failed(self.full_name, call, result)
             else:
-                self.calls.answered(self.full_name, call, answer)
+                self.calls.answered(self.full_name, call, result)
 
-        return tell
+        return report
 
     def _signed(self, outgoing: Outgoing) -> Outgoing:
         if not self._signer.size:
@@ -140,9 +146,9 @@ class QueueClient:
         return msgspec.structs.replace(outgoing, body=self._signer.sign(outgoing.body))
 
     def _terms(self) -> Terms:
-        waits = self.limits if self.delayed is None else self.delayed.limits
+        delaying = self.limits if self.delayed is None else self.delayed.limits
         return Terms(
-            max_hop=max_hop_of(waits.max_delay, waits.retention),
+            max_hop=max_hop_of(delaying.max_delay, delaying.retention),
             has_dead_letters=self.dead is not None,
             durable=self.limits.durable,
             shared=self.limits.shared,
@@ -152,7 +158,7 @@ class QueueClient:
         )
 
     def close(self) -> None:
-        """Take nothing any more; whoever still waits is told."""
+        """Send no more requests, and fail the callers that still wait."""
         for queue in (self, self.delayed, self.dead):
             if queue is not None:
                 for batcher in (queue._send, queue._ack, queue._release):
@@ -163,9 +169,11 @@ def _size(outgoing: Outgoing) -> int:
     return len(outgoing.body)
 
 
-def _raise(fault: Fault | None) -> None:
+def _raise_fault(fault: Fault | None) -> None:
     if fault is None:
         return
     if not isinstance(fault, Fault):
-        raise BackendError(f"the queue answered with a {type(fault).__qualname__}, which is neither None nor a Fault")
+        raise BackendError(
+            f"the backend answered an entry with a {type(fault).__qualname__}: it must be None or a dawdle.abc.Fault"
+        )
     raise BackendError(f"{fault.reason} (the queue answered {fault.kind})", kind=fault.kind, uncertain=fault.uncertain)

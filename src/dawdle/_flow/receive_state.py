@@ -1,4 +1,4 @@
-"""How the receives of one queue fare, and how long the next one waits. It waits and tells; the rules say how long."""
+"""Whether the receives of one queue succeed, and the back-off after a failure. The rules say how long it lasts."""
 
 import random
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _log = Log(__name__)
 
 
 class ReceiveState:
-    """What became of the receives of one queue, all of them together: one that completes speaks for all."""
+    """The state of all receives of one queue together: when one succeeds, the queue works."""
 
     def __init__(self, queue: str, clock: Clock, hooks: HookCaller, recovered: Callable[[FaultKind], None]) -> None:
         self._queue = queue
@@ -32,46 +32,46 @@ class ReceiveState:
         self._waiting_since: float | None = None
 
     def begin_waiting(self) -> None:
-        """Note that a receive begins, or would if it could: from now on one is overdue."""
+        """Note that a receive begins, or would begin if it could: the time without an answer counts from now."""
         if self._waiting_since is None:
             self._waiting_since = self._clock.monotonic()
 
     def end_waiting(self) -> None:
-        """Note that no receive is wanted: what was begun ended by itself, or a stop ended it."""
+        """Note that no receive is wanted any more: the queue is not late with an answer."""
         self._waiting_since = None
 
     def completed(self) -> None:
-        """Note that a receive came back, with or without messages."""
+        """Note that a receive was answered, with or without messages."""
         if self._kind is not None:
-            self._recovered(self._kind)
+            self._recovered(self._kind)  # other calls to this queue that failed by the same may not come for days
             _log.warning("receiving from %s works again (failures in a row: %d)", self._queue, self._failures)
         self._completed_at = self._clock.monotonic()
         self._waiting_since = self._kind = self._error = None
         self._failures = 0
 
     def log_failure(self, error: Exception) -> None:
-        """Tell of the failure of one receive among several, which is left to the others: they may fare better."""
+        """Log the failure of one receive among several. It starts no back-off: the others may succeed."""
         kind, text = _read(error)
-        _log.warning("one of several receives from %s failed, %s, and ends: %s", self._queue, kind, text)
+        _log.warning("one of several receives from %s failed (%s); the others go on: %s", self._queue, kind, text)
         if self._hooks:
             self._hooks(ReceiveFailed(self._queue, text, 0.0, kind))
 
     async def wait_after_failure(self, error: Exception) -> None:
-        """Tell of a failure and wait until the next receive. Raises the error where no later try can mend it."""
+        """Log a failure, and wait until the next receive. Raises the error if no later receive can succeed."""
         kind, text = _read(error)
         self._failures += 1
         self._kind, self._error = kind, text
         pause = pause_after(kind, self._failures, random.random())
         if pause is None:
-            _log.error("receiving from %s cannot work, and is not tried again: %s", self._queue, text)
+            _log.error("cannot receive from %s and will not try again; the app ends: %s", self._queue, text)
             raise error
-        _log.warning("receiving from %s failed, %s; the next try is in %.2g s: %s", self._queue, kind, pause, text)
+        _log.warning("receiving from %s failed (%s); trying again in %.2g s: %s", self._queue, kind, pause, text)
         if self._hooks:
             self._hooks(ReceiveFailed(self._queue, text, pause, kind))
         await self._clock.sleep_until(self._clock.monotonic() + pause)
 
     def health(self, may_wait: float) -> QueueHealth:
-        """Return how the receives fare now; `may_wait`: seconds that one of them may take when all is well."""
+        """Return the health of the receives; `may_wait`: seconds that one of them may take when all is well."""
         now = self._clock.monotonic()
         return QueueHealth(
             queue=self._queue,

@@ -1,4 +1,12 @@
-"""Receives: asks for what there is room for and starts a carrier for each message. It cannot die."""
+"""Receives: asks for as many messages as there are free slots, and starts a processor for each. An error never ends it.
+
+    prepare ──► reserve slots ──► receive ──► start processors ──┬── new messages ───────► reserve slots
+                      ▲              │                           ├── a full batch ───────► one more receive in parallel
+                      │              ▼                           └── nothing new, twice ──► pause ──► reserve slots
+                      └── back-off ◄─┘ failed
+
+The first receive of a queue goes on until a stop. One in parallel ends when it fails or brings nothing new.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -23,25 +31,25 @@ __all__ = ["Receiver"]
 _log = Log(__name__)
 
 MIN_RECEIVE: Final = 10
-"""Messages that a receive asks for at least, where the queue gives as many and there is room."""
+"""Messages that a receive asks for at least, where the backend allows it and there are free slots."""
 
 MAX_WAIT_SECONDS: Final = 20.0
-"""Seconds that a receive waits at most. Only the first one of a queue that ends with the process waits for as long as
-the queue allows: there is no client that could hang, nothing need run alone, and a stop ends it."""
+"""Seconds that a receive waits for messages, at most. Only the first receive of a queue in memory waits for as long as
+the queue allows: no connection can hang, no message needs isolation, and a stop ends it."""
 
 MIN_EMPTY_RECEIVE_SECONDS: Final = 0.5
-"""Seconds from one receive to the next where they bring nothing new and do not wait, from the second in a row on.
+"""Seconds from one receive to the next while they bring nothing new, from the second in a row on.
 
-What brings only messages that are in flight here has brought nothing: a server may give them out again and again, and
-would else be asked as fast as it answers.
+A message that is in flight here already is nothing new. A server may return it, or nothing, without waiting: without
+this pause it would be asked as fast as it answers.
 """
 
 RECEIVE_HANG_SECONDS: Final = 30.0
-"""Seconds beyond its wait after which a receive is given up, whatever the backend makes of it."""
+"""Seconds beyond its wait after which a receive is given up: the backend's own timeout has failed."""
 
 
 class Receiver:
-    """The receives of one queue: one while it is empty, more while they come back full."""
+    """The receives of one queue: one while it is empty, more in parallel while they come back full."""
 
     def __init__(
         self,
@@ -70,7 +78,7 @@ class Receiver:
         self._prepared = False
 
     async def run(self) -> None:
-        """Receive until stopped; returns when the last open poll is back."""
+        """Receive until stopped; return when the last open receive has ended."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._start(group, first=True)
@@ -82,33 +90,35 @@ class Receiver:
         self._stopping = False
 
     def stop(self) -> None:
-        """Start no receive any more. One that waits is ended where that loses nothing, and left to finish elsewhere."""
+        """Start no more receives. An open one is cancelled if the backend loses nothing by that, else it finishes."""
         self._stopping = True
+        # Cancelled on SQS, a receive swallows the next message: the server still answers it, to a client that has gone,
+        # and the message stays hidden for a lease. A task that only waits for slots or for its back-off has no request.
         for task, polling in self._tasks.items():
             if not polling or self._queue.limits.receive_cancellable:
                 task.cancel()
 
     def log_abandoned(self) -> None:
-        """Say that the receive that is open is given up, where what it brings is then out of sight for a while."""
+        """Warn of an open receive that is given up, if the messages that it brings are then hidden for a lease."""
         if any(self._tasks.values()) and not self._queue.limits.receive_cancellable:
             _log.warning(
-                "a receive from %s that was still open is abandoned: what it brings is hidden until its lease ends; a "
-                "grace that is longer than the queue's wait lets it finish",
+                "abandoned an open receive from %s: messages that it brings stay hidden until their lease ends; set a "
+                "grace longer than the queue's wait, so that it can finish",
                 self._queue.full_name,
             )
 
     def health(self) -> QueueHealth:
-        """Return how the receives fare."""
+        """Return how the receives do now."""
         return self._state.health(self._wait(first=True))
 
     async def receive_now(self) -> int:
-        """Receive one message if one is due, without waiting, and start its carrier; return how many that was.
+        """Receive one message if one is due, without waiting, and start its processor; return how many it was.
 
-        While the queue cannot be asked it is tried again, until a stop.
+        If the receive fails it is tried again, until a stop.
         """
         await self._prepare()
         while not self._stopping:
-            self._in_flight.overdraw()  # a receive that waits may have reserved all slots
+            self._in_flight.overdraw()  # an open receive may have reserved all slots, and wait for messages with them
             try:
                 async with self._isolation.receiving():
                     deliveries = await self._receive_in_time(1, 0)
@@ -122,9 +132,9 @@ class Receiver:
         return 0
 
     async def _prepare(self) -> None:
-        """Let the backend look up what it needs, for as long as that takes, and have what renews leases made.
+        """Let the backend look up what it needs, for as long as that takes, and start the lease renewer.
 
-        Once, before anything is received: what comes earlier would find no dead-letter queue.
+        Once, before the first receive: a message that came earlier would find no dead-letter queue.
         """
         async with self._preparing:
             if self._lease_renewer is not None:
@@ -132,21 +142,21 @@ class Receiver:
             while not self._prepared and not self._stopping:
                 try:
                     await self._queue.main_queue.prepare_receive()
-                except Exception as error:  # noqa: BLE001 - as with a receive: whatever it is, it may pass
+                except Exception as error:  # noqa: BLE001 - as with a receive: the next try may succeed
                     await self._state.wait_after_failure(error)
                 else:
                     self._prepared = True
 
     def _start(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         task = group.create_task(self._receive(group, first=first), name=f"dawdle: receive from {self._queue.name}")
-        self._tasks.setdefault(task, False)  # an eager one may wait for an answer already
+        self._tasks.setdefault(task, False)  # an eager task has run up to its first wait, and set it
         task.add_done_callback(self._tasks.pop)
 
     async def _receive(self, group: asyncio.TaskGroup, *, first: bool) -> None:
-        """Receive again and again; one beyond the first ends when it brings nothing, or fails."""
+        """Receive again and again. A receive in parallel ends when it brings nothing new, or fails."""
         want = min(self._queue.limits.max_batch, max(MIN_RECEIVE, self._in_flight.total // 10))
-        most = -(-self._in_flight.total // want)
-        hurried = 0
+        max_receives = -(-self._in_flight.total // want)
+        empty = 0
         if first:
             self._state.begin_waiting()
             await self._prepare()
@@ -159,6 +169,8 @@ class Receiver:
                 self._in_flight.unreserve(room)
                 if not isinstance(error, Exception):
                     raise
+                # One receive per queue waits out the failure. If all did, a queue that is away would get as many tries
+                # at once as it had receives under load.
                 if not first:
                     self._state.log_failure(error)
                     return
@@ -166,19 +178,25 @@ class Receiver:
                 continue
             self._state.completed()
             started = self._accept(deliveries, room)
-            await asyncio.sleep(0)  # the carriers look at what came: one may want to be alone, before the next receive
-            hurried = hurried + 1 if not started and self._clock.monotonic() < began + MIN_EMPTY_RECEIVE_SECONDS else 0
-            if hurried > 1:
-                await self._clock.sleep_until(began + MIN_EMPTY_RECEIVE_SECONDS)
-            if started and len(deliveries) == room and not self._stopping and len(self._tasks) < most:
+            # The processors look at what came: a suspect asks for isolation before the next receive.
+            await asyncio.sleep(0)
+            # One quick receive without a new message may be chance. Two in a row are a server that answers without
+            # waiting: it would be asked in a busy loop.
+            next_at = began + MIN_EMPTY_RECEIVE_SECONDS
+            empty = empty + 1 if not started and self._clock.monotonic() < next_at else 0
+            if empty > 1:
+                await self._clock.sleep_until(next_at)
+            # A full batch means that more messages wait, and one receive brings no more than a batch per round trip. So
+            # receives are added one by one, until they come back less than full, or could fill all slots together.
+            if started and len(deliveries) == room and not self._stopping and len(self._tasks) < max_receives:
                 self._start(group, first=False)
             if not started and not first:
                 return
 
     def _wait(self, *, first: bool) -> float:
         limits = self._queue.limits
-        as_long_as_it_takes = first and not limits.durable and limits.receive_cancellable
-        return limits.max_wait if as_long_as_it_takes else min(limits.max_wait, MAX_WAIT_SECONDS)
+        unlimited = first and not limits.durable and limits.receive_cancellable
+        return limits.max_wait if unlimited else min(limits.max_wait, MAX_WAIT_SECONDS)
 
     async def _poll(self, room: int, wait: float) -> list[Delivery]:
         task = asyncio.current_task()
@@ -192,7 +210,7 @@ class Receiver:
                 self._tasks[task] = False
 
     async def _receive_in_time(self, room: int, wait: float) -> list[Delivery]:
-        """Receive, for no longer than that should take. Raises where the answer is no list of messages."""
+        """Receive, for no longer than a receive may take. Raises if the answer is not a list of deliveries."""
         deadline = Deadline(self._clock, self._clock.monotonic() + wait + RECEIVE_HANG_SECONDS if wait < inf else inf)
         try:
             async with deadline:
@@ -201,27 +219,28 @@ class Receiver:
             if not deadline.expired():
                 raise
             raise BackendError(
-                f"a receive that may wait {wait:g} s gave no answer for {wait + RECEIVE_HANG_SECONDS:g} s"
+                f"a receive that may wait {wait:g} s was not answered in {wait + RECEIVE_HANG_SECONDS:g} s"
             ) from error
         if not all(isinstance(each, Delivery) for each in deliveries):
-            raise BackendError("the queue answered a receive with what is no Delivery")
+            raise BackendError("the backend's receive must return a list of Delivery, and returned something else")
         return deliveries
 
     def _accept(self, deliveries: list[Delivery], room: int) -> int:
-        """Start a carrier for each message, give back the slots that nothing came for, and return how many started."""
+        """Start a processor for each new message, give back the other slots, and return how many were started."""
         if self._hooks:
             self._hooks(Received(self._queue.name, len(deliveries)))
-        taken = 0
+        started = 0
         for delivery in deliveries:
             message = self._in_flight.add(self._queue, delivery)
-            if message is None:
+            if message is None:  # in flight here already: its newer receipt is noted
                 continue
-            taken += 1
+            started += 1
             if self._lease_renewer is not None:
                 message.lease_holder = self._lease_renewer
                 self._lease_renewer.hold(message)
-            # When we are to stop no handler starts, and the message is given back.
+            # An open receive may bring messages after a stop began. Each is accepted all the same, and its processor
+            # gives it back at once: dropped here, it would stay hidden until its lease ends.
             message.interrupted = self._stopping
             self._start_processor(self._processor.process(message, delivery))
-        self._in_flight.unreserve(room - taken)
-        return taken
+        self._in_flight.unreserve(room - started)
+        return started

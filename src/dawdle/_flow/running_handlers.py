@@ -1,4 +1,4 @@
-"""What runs now, handler by handler, and since when; and the warning about one that runs for long. Ends nothing."""
+"""The handlers that run now and since when, and the warning about a long run. Ends nothing."""
 
 from collections.abc import Callable
 from math import inf
@@ -15,7 +15,7 @@ __all__ = ["LONG_RUN_SECONDS", "RunningHandlers"]
 _log = Log(__name__)
 
 LONG_RUN_SECONDS: Final = 60.0
-"""Seconds after which a run is long; one of a handler with a longer timeout of its own is when that is over."""
+"""Seconds after which a run is long. A handler with a longer timeout of its own is long after that timeout."""
 
 
 class _Run:
@@ -28,7 +28,7 @@ class _Run:
         self.started = started
         timeout = handler.options.timeout or 0.0
         self.warn_after = LONG_RUN_SECONDS if timeout == inf else max(LONG_RUN_SECONDS, timeout)
-        """Seconds of running after which it is told next."""
+        """Seconds of running after which the next warning comes."""
 
     @property
     def due(self) -> float:
@@ -44,7 +44,7 @@ class RunningHandlers:
         self._runs: dict[int, _Run] = {}
 
     def begin(self, handler: Handler, envelope: Envelope, attempt: int) -> object:
-        """Note that a handler runs from now on, and return what `end` wants."""
+        """Note that a handler runs from now on, and return the argument of `end`."""
         if self._on_first_run is not None:
             at_first, self._on_first_run = self._on_first_run, None
             at_first()
@@ -53,15 +53,16 @@ class RunningHandlers:
         return run
 
     def end(self, run: object) -> None:
-        """Note that a run is over."""
+        """Note that a run has ended."""
         del self._runs[id(run)]
 
     def names(self) -> list[str]:
         """Return the name of each handler that runs, once for each run."""
+        # A copy, here and below: a thread may begin or end a run while the dict is read.
         return [run.handler.name for run in list(self._runs.values())]
 
     def long(self) -> tuple[LongRunning, ...]:
-        """Return the handlers that have run for a minute or more, the longest first."""
+        """Return the handlers that have run for a minute or more, the longest run first."""
         now = self._clock.monotonic()
         found: dict[str, LongRunning] = {}
         for run in list(self._runs.values()):  # the oldest first
@@ -74,7 +75,7 @@ class RunningHandlers:
         return tuple(found.values())
 
     def warn_of_long_runs(self) -> float:
-        """Warn of each run that has become long, or twice as long; return the moment at which to look again."""
+        """Warn of each run that has become long, or twice as long; return the time at which to look again."""
         now = self._clock.monotonic()
         soonest = now + LONG_RUN_SECONDS
         for run in list(self._runs.values()):
@@ -87,12 +88,12 @@ class RunningHandlers:
 
     def _warn(self, run: _Run, seconds: float) -> None:
         advice = (
-            "if it hangs, a timeout= of the handler or the app ends it"
+            "if it hangs, set a timeout= on the handler or the app"
             if run.handler.is_async
-            else "a thread cannot be ended: make it async def, or give what it calls a timeout"
+            else "a thread cannot be stopped: make it async def, or set a timeout on the calls that it makes"
         )
         _log.warning(
-            "handler %s has been running for %.0f s on %s, attempt %d, and keeps its slot meanwhile; %s",
+            "handler %s has been running for %.0f s on %s, attempt %d, and holds its slot; %s",
             run.handler.name,
             seconds,
             run.envelope.label,

@@ -1,7 +1,7 @@
-"""What was decided on messages that may come back: one that is settled is not run again by this process.
+"""The settlements of messages that may be received again: a settled message is not run again by this process.
 
-A delete may fail, or its answer be lost; a standard queue may deliver once more what was deleted; a copy may be stored
-and its batch-mate not. Whatever comes back here is only brought to its end.
+A delete may fail, or its answer may be lost. A standard queue of SQS may deliver a deleted message once more. One copy
+of a batch may be stored, and another not. When such a message comes back, only what is left to do is done.
 """
 
 from typing import Final
@@ -17,13 +17,13 @@ from dawdle.abc import Clock
 __all__ = ["SettledCache"]
 
 MAX_SETTLED: Final = 10_000
-"""Settled messages that are remembered: a key each, the oldest forgotten first."""
+"""Settled messages in the cache, a key each; beyond that the oldest is dropped."""
 
 MAX_OWED: Final = 1_000
-"""Messages of which a copy is not stored that are remembered, with that copy."""
+"""Messages in the cache that still owe a copy, each with the copies that it owes."""
 
 MAX_OWED_BYTES: Final = 16 * 1024 * 1024
-"""Bytes of all those copies together, but for the last one's."""
+"""Bytes of those copies together. The latest message stays in the cache whatever its size."""
 
 
 class _Owed(msgspec.Struct, frozen=True):
@@ -38,16 +38,18 @@ class _Owed(msgspec.Struct, frozen=True):
 
 
 class SettledCache:
-    """The latest decisions of one app, by message."""
+    """The latest settlements of one app, by message."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        # By the message's key, which is the same in each receive: receipts are not. Dicts keep the order of insertion,
+        # so the first key is the oldest.
         self._settled: dict[tuple[int, str], None] = {}
         self._owed: dict[tuple[int, str], _Owed] = {}
         self._bytes = 0
 
     def note_settled(self, message: InFlightMessage) -> None:
-        """Note that all that was owed is stored, so that the message is to be deleted and nothing else."""
+        """Note that nothing is owed any more: if the message comes back, it is deleted and not run."""
         if message.delivery is not None:
             self._forget(message.key)
             self._settled[message.key] = None
@@ -57,7 +59,7 @@ class SettledCache:
     def note_owed(
         self, message: InFlightMessage, envelope: Envelope | None, copies: tuple[Copy, ...], release_after: float
     ) -> None:
-        """Note that only these copies are not stored yet."""
+        """Note that only these copies are owed: if the message comes back, they are stored and no handler runs."""
         if message.delivery is not None:
             self._forget(message.key)
             self._owed[message.key] = owed = _Owed(envelope, copies, release_after, self._clock.monotonic())
@@ -66,13 +68,13 @@ class SettledCache:
                 self._forget(next(iter(self._owed)))
 
     def recall(self, message: InFlightMessage) -> tuple[Envelope | None, Settlement] | None:
-        """Return what is left to be done with a message that came back; None if nothing was decided on it."""
+        """Return what is left to do for a message that came back; None if it is not known here."""
         if message.key in self._settled:
             return None, Ack()
         owed = self._owed.get(message.key)
         if owed is None:
             return None
-        waited = self._clock.monotonic() - owed.noted_at
+        waited = self._clock.monotonic() - owed.noted_at  # the delays count from when they were noted
         copies = tuple(msgspec.structs.replace(copy, delay=max(0.0, copy.delay - waited)) for copy in owed.copies)
         return owed.envelope, Forward(copies, owed.release_after)
 

@@ -1,9 +1,18 @@
-"""Carries a verdict out: stores what must be kept, and only then lets go of the message. Decides nothing."""
+"""Carries out a settlement: first stores all copies, then acks or releases the message. Decides nothing.
+
+    Ack ──────► delete, tried again for a lease ──────────────────────────────────────────► acked
+    Release ──► release, again with the newest receipt if it came back meanwhile ─────────► released
+    Forward ──► store the copies ──┬── all are stored ──► Ack
+                                   ├── some are not, and the queue can release later ─────► Release
+                                   └── some are not, and it cannot ──► store them again, in place
+
+If the queue fails, the message comes back when its lease ends: then `SettledCache` knows what is left to do.
+"""
 
 import asyncio
 import random
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Final, assert_never
 
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
@@ -21,53 +30,58 @@ __all__ = ["Settler"]
 
 _log = Log(__name__)
 
-MIN_RETRY_SECONDS = 0.2
-MAX_RETRY_SECONDS = 30.0
-"""Seconds between two tries to ack, or to store what no queue holds yet: at most, and left to chance below that."""
+MIN_RETRY_SECONDS: Final = 0.2
+MAX_RETRY_SECONDS: Final = 30.0
+"""Seconds between two tries to delete a message or to store a copy, at first and at most: a random part of them."""
 
-MIN_RELEASE_AGAIN_SECONDS = 1.0
-"""Seconds until a message is visible that came again while it was being released."""
+MIN_RELEASE_AGAIN_SECONDS: Final = 1.0
+"""Seconds until a message is visible again if it was received again while it was being released."""
 
-STOP_CHECK_SECONDS = 1.0
-"""Seconds from one look to the next at whether a stop ends a wait: well below what it grants for the settling."""
+STOP_CHECK_SECONDS: Final = 1.0
+"""Seconds between two looks at whether a stop ends a wait: well below the time that a stop leaves for settling."""
 
 
 class Settler:
-    """Settles messages. Send before ack: a crash between the two doubles a message and never loses one."""
+    """Settles messages. It stores before it acks: a crash between the two doubles a message and never loses one."""
 
     def __init__(self, *, clock: Clock, hooks: HookCaller, settled_cache: SettledCache) -> None:
         self._clock = clock
         self._hooks = hooks
         self._settled_cache = settled_cache
         self.dead_letters = 0
-        """Letters that were stored."""
+        """How many dead letters were stored."""
         self.unclaimed = 0
-        """Copies that were stored for another node."""
+        """How many copies were stored for a node that has the handler."""
 
     async def settle(self, message: InFlightMessage, envelope: Envelope | None, settlement: Settlement) -> None:
-        """Carry one verdict out. A queue that does not answer changes nothing but the time: the message comes back.
+        """Carry out one settlement. If the queue fails, the message is received again later; nothing is lost.
 
-        Its lease is renewed until it is deleted, or is about to be released. When the hand gives up, the wait for an
-        answer ends; what was asked for may still be done.
+        The lease is renewed until the message is deleted or about to be released. When a stop runs out of time, it ends
+        this wait for the queue; the queue may still do what it was asked.
         """
         message.settling = asyncio.current_task()
         try:
             await self._carry_out(message, envelope, settlement)
         except BackendError as error:
             _log.warning(
-                "a message of %s could not be settled and comes back when its lease ends: %s", message.queue.name, error
+                "could not settle %s of %s; it is received again when its lease ends: %s",
+                _label(envelope),
+                message.queue.name,
+                error,
             )
-            self._settled(message, "kept")
+            self._report_settled(message, "kept")
         except asyncio.CancelledError:
             if not message.waits_no_longer:
                 raise
-            _stay(message.settling)
+            # A stop cancelled this task to end its wait for the queue. The task goes on: its processor has to clean up.
+            _uncancel(message.settling)
             _log.warning(
-                "a message of %s was not settled before the app was left, since its queue did not answer; it comes "
-                "back when its lease ends",
+                "closed before %s of %s was settled: the queue did not answer in time; the message is received again "
+                "when its lease ends",
+                _label(envelope),
                 message.queue.name,
             )
-            self._settled(message, "kept")
+            self._report_settled(message, "kept")
         finally:
             message.settling = None
 
@@ -82,9 +96,7 @@ class Settler:
         match settlement:
             case Ack():
                 if settlement.reason is not None:
-                    _log.warning(
-                        "dropped %s: %s", "a message" if envelope is None else envelope.label, settlement.reason
-                    )
+                    _log.warning("dropped %s: %s", _label(envelope), settlement.reason)
                 await self._ack(message)
             case Release():
                 await self._release(message, settlement.seconds)
@@ -96,10 +108,10 @@ class Settler:
                 assert_never(settlement)
 
     async def _ack(self, message: InFlightMessage) -> None:
-        """Delete a message that is done, again and again for a lease while the queue cannot be reached.
-
-        It stays in flight meanwhile: if this process receives it again, it is not run, and its newer receipt is used.
-        """
+        """Delete a message that is done. While the queue fails, it is tried again for the length of a lease."""
+        # A message that is done and not deleted runs again on some node: worth a wait, and its lease is renewed
+        # meanwhile. But not for ever, since it holds a slot. It stays in flight: if this process receives it again, the
+        # message is not run again and `receipt` becomes the newer one.
         message.settled = True
         if message.is_direct:
             return
@@ -112,13 +124,15 @@ class Settler:
                 await message.queue.ack(receipt)
                 if message.receipt == receipt:
                     break
-                continue  # it came again meanwhile, and an old receipt deletes nothing
+                # It was received again during the call. SQS accepts an old receipt and deletes nothing, so the answer
+                # means nothing: at once again, with the newer receipt.
+                continue
             except BackendError as error:
                 if not error.retryable or self._clock.monotonic() >= end:
                     raise
-            await self._pause(pause)
+            await self._pause(pause)  # a random part of it, so that the nodes do not all come back at once
             pause = min(pause * 2, MAX_RETRY_SECONDS)
-        self._settled(message, "acked")
+        self._report_settled(message, "acked")
 
     async def _pause(self, longest: float) -> None:
         await self._clock.sleep_until(self._clock.monotonic() + longest * random.random())
@@ -126,39 +140,42 @@ class Settler:
     async def _release(self, message: InFlightMessage, seconds: float) -> None:
         if message.delivery is None:
             return
-        await message.drop_lease()
+        await message.drop_lease()  # first: a renewal that reached the queue after the release would hide the message
         later, receipt = message.queue.limits.can_release_later, message.receipt
-        await self._release_by(receipt, message, seconds)
-        # Where it has come again meanwhile, and was adopted, it would be hidden for a lease. Released at once, it could
-        # come again and again before the answer does.
+        await self._release_receipt(receipt, message, seconds)
+        # Received again during the call, the message has a newer receipt, under which it is hidden for a whole lease:
+        # so that one is released too. Not for at once: it could come again each time before the answer is here.
         while receipt != message.receipt:
             if not later:
                 await self._clock.sleep_until(self._clock.monotonic() + MIN_RELEASE_AGAIN_SECONDS)
             receipt = message.receipt
-            await self._release_by(receipt, message, max(seconds, MIN_RELEASE_AGAIN_SECONDS))
-        self._settled(message, "released")
+            await self._release_receipt(receipt, message, max(seconds, MIN_RELEASE_AGAIN_SECONDS))
+        self._report_settled(message, "released")
 
-    async def _release_by(self, receipt: str, message: InFlightMessage, seconds: float) -> None:
-        """Release, and ask for 0 where the queue knows nothing else: who wanted more has waited, or stored a copy."""
+    async def _release_receipt(self, receipt: str, message: InFlightMessage, seconds: float) -> None:
+        """Release by a receipt, for no longer than the queue can."""
+        # A queue that cannot release for later is asked for 0 seconds: what needs a delay there has a delayed copy, or
+        # has waited in flight (`_forward`).
         held = self._clock.monotonic() - message.held_since
         most = message.queue.limits.max_hold - held if message.queue.limits.can_release_later else 0.0
         await message.queue.release(receipt, max(0.0, min(seconds, most)))
 
     async def _forward(self, message: InFlightMessage, envelope: Envelope | None, forward: Forward) -> None:
-        """Store all copies, then ack; if one cannot be stored, the message itself comes back.
+        """Store all copies, then ack. If a copy cannot be stored, release the message instead: it comes back later.
 
-        Where it would come back at once, again and again, it is kept in flight instead, and the storing tried again.
+        If the queue cannot release for later, the message would come back at once, and again and again. There it stays
+        in flight, and the copy is tried again.
         """
         unstored = await self._store(message, envelope, forward.copies)
         pause = MIN_RETRY_SECONDS
-        while unstored and _is_kept_here(message):
+        while unstored and _stays_in_flight(message):
             await self._wait_unless_stopped(message, pause * random.random())
             pause = min(pause * 2, MAX_RETRY_SECONDS)
             unstored = await self._store(message, envelope, unstored)
         for copy in forward.copies:
             if copy not in unstored:
                 self._report_copy(message, envelope, copy)
-        if unstored and message.lease_lost:
+        if unstored and message.lease_lost:  # the node that has it now runs it and stores its own copies
             return
         if unstored:
             self._settled_cache.note_owed(message, envelope, tuple(unstored), forward.release_after)
@@ -167,9 +184,9 @@ class Settler:
             await self._ack(message)
 
     async def _forward_direct(self, message: InFlightMessage, envelope: Envelope | None, forward: Forward) -> None:
-        """Store all copies of what no queue holds, again and again until they are stored or the app is left.
+        """Store all copies of a direct event, tried again until they are stored or the app closes.
 
-        What cannot be stored until then is lost, and that is an error which names it.
+        No queue holds the event yet. What is not stored when the app closes is lost, and the error in the log names it.
         """
         unstored: Sequence[Copy] = forward.copies
         pause = MIN_RETRY_SECONDS
@@ -185,10 +202,10 @@ class Settler:
         except asyncio.CancelledError:
             if not message.waits_no_longer:
                 raise
-            _stay(message.settling)
+            _uncancel(message.settling)
             _log.error(
-                "direct event %s is lost for %s: queue %s did not say that it stored it before the app was left",
-                "" if envelope is None else envelope.label,
+                "lost direct event %s for %s: the app closed before queue %s confirmed that it is stored",
+                _label(envelope),
                 ", ".join(sorted({in_line(copy.handler or "all its handlers") for copy in unstored})),
                 message.queue.name,
             )
@@ -197,17 +214,19 @@ class Settler:
 
     async def _wait_unless_stopped(self, message: InFlightMessage, seconds: float) -> None:
         until = self._clock.monotonic() + seconds
-        while _is_kept_here(message) and (now := self._clock.monotonic()) < until:
+        while _stays_in_flight(message) and (now := self._clock.monotonic()) < until:
             await self._clock.sleep_until(min(until, now + STOP_CHECK_SECONDS))
 
     async def _store(self, message: InFlightMessage, envelope: Envelope | None, copies: Sequence[Copy]) -> list[Copy]:
-        """Store copies, all at once, and return those that the queue did not say it stored."""
+        """Store copies, all at once, and return those that the queue did not confirm."""
         answers = await asyncio.gather(*(self._store_one(message, envelope, copy) for copy in copies))
         return [copy for copy, stored in zip(copies, answers, strict=True) if not stored]
 
     async def _store_one(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> bool:
         queue = message.main_queue.dead if copy.is_letter else message.main_queue
-        assert queue is not None, "the rules write letters only where there is a queue for them"
+        assert queue is not None, "the rules make a letter only if there is a dead-letter queue"
+        # A queue that deduplicates, such as SQS FIFO, knows a copy by the message that it comes from: on every try its
+        # id is the same. So a copy that was stored although the answer was lost is not stored twice.
         key, group = (None, None) if message.delivery is None else (message.delivery.key, message.delivery.group)
         event_id, origin = "" if envelope is None else envelope.id, message.queue.role
         dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
@@ -215,18 +234,19 @@ class Settler:
             await queue.send(Outgoing(copy.body, copy.delay, group, dedup), unsigned=copy.unsigned)
         except BackendError as error:
             where = "the dead-letter queue of " if copy.is_letter else ""
-            _log.warning("a copy could not be stored in %s%s, and is tried again: %s", where, message.queue.name, error)
+            text = "could not store a copy of %s in %s%s; it is tried again: %s"
+            _log.warning(text, _label(envelope), where, message.queue.name, error)
             return False
         return True
 
-    def _settled(self, message: InFlightMessage, verdict: VerdictName) -> None:
+    def _report_settled(self, message: InFlightMessage, verdict: VerdictName) -> None:
         if self._hooks:
             self._hooks(Settled(message.queue.name, verdict, self._clock.monotonic() - message.held_since))
 
     def _report_copy(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> None:
-        """Count, log and report a copy that is stored."""
+        """Count, log and report to the hooks a copy that is stored."""
         event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
-        what = "a message" if envelope is None else envelope.label
+        what = _label(envelope)
         if copy.handler is not None:
             what = f"{what} for {in_line(copy.handler)}"
         if copy.why == "dead":
@@ -234,14 +254,16 @@ class Settler:
             _log.error("dead-lettered %s: %s", what, copy.reason)
         elif copy.why == "kept":
             _log.error(
-                "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s",
+                "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s; give the queue a "
+                "dead-letter queue",
                 what,
                 message.queue.name,
                 copy.delay,
             )
         elif copy.why == "unclaimed":
             self.unclaimed += 1
-            _log.warning("unclaimed: %s; left to another node, back in %.3g s: %s", what, copy.delay, copy.reason)
+            text = "unclaimed: put %s back for another node; it is received again in %.3g s: %s"
+            _log.warning(text, what, copy.delay, copy.reason)
         if not self._hooks:
             return
         if copy.why == "dead":
@@ -250,12 +272,16 @@ class Settler:
             self._hooks(Forwarded(message.queue.name, event_id, event_type, copy.handler, copy.why, copy.delay))
 
 
-def _stay(task: "asyncio.Task[object] | None") -> None:
-    """Take back the cancellation by which a hand that gives up ended the wait of this task."""
+def _uncancel(task: "asyncio.Task[object] | None") -> None:
+    """Take back the cancellation by which a stop ended the wait of this task."""
     while task is not None and task.cancelling():
         task.uncancel()
 
 
-def _is_kept_here(message: InFlightMessage) -> bool:
-    """Whether what could not be stored is tried again from here, since its queue lets nothing go for later."""
+def _stays_in_flight(message: InFlightMessage) -> bool:
+    """Whether a message stays in flight while its copies cannot be stored: its queue cannot release it for later."""
     return not (message.queue.limits.can_release_later or message.interrupted or message.lease_lost)
+
+
+def _label(envelope: Envelope | None) -> str:
+    return "a message" if envelope is None else envelope.label

@@ -1,4 +1,13 @@
-"""A number of slots, taken in batches ahead of the work. Counts; knows no message."""
+"""A number of slots, reserved in batches ahead of the messages. Counts them; knows no message.
+
+    free ── reserve, overdraw ──► reserved ── a message comes ──► in flight ── it is settled ──► free
+                                  reserved ── none comes ───────► free
+
+There are two counters. `Slots` counts the free slots, which limit how many messages a receive asks for. `InFlight`
+counts the messages whose turn has come, which limits how many run. The two differ by what comes unasked: a direct event
+is accepted even when receives have reserved every slot. It takes one more (`overdraw`, so `free` falls below 0), and
+one of the messages that the receives bring then waits for its turn.
+"""
 
 import asyncio
 from collections import deque
@@ -9,11 +18,11 @@ from dawdle.abc import Clock, Deadline
 __all__ = ["Slots"]
 
 BATCH_WAIT_SECONDS: Final = 0.02
-"""Seconds that a receive waits for a whole batch's worth of room before it makes do with less."""
+"""Seconds that a receive waits for as many free slots as it wants, before it takes fewer."""
 
 
 class _Reservation:
-    """Somebody who waits for `least` to `most` slots."""
+    """A receive that waits for `least` to `most` slots."""
 
     __slots__ = ("granted", "least", "most")
 
@@ -24,7 +33,7 @@ class _Reservation:
 
 
 class Slots:
-    """A number of slots, taken in batches and given back one by one. First come, first served."""
+    """A number of slots, reserved in batches and given back one by one. First come, first served."""
 
     def __init__(self, total: int, clock: Clock) -> None:
         self.total = total
@@ -34,55 +43,57 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """How many slots nobody has."""
+        """How many slots are free; below 0 where more were overdrawn than were free."""
         return self._free
 
     async def reserve(self, want: int) -> int:
-        """Take up to `want` slots, 1 at least, and return how many. Cancelled, it has taken none."""
+        """Reserve up to `want` slots, 1 at least, and return how many. Cancelled, it has reserved none."""
         want = min(want, self.total)
         if self._free >= want and not self._reservations:
             self._free -= want
             return want
-        claim = _Reservation(want, want)
-        self._reservations.append(claim)
+        reservation = _Reservation(want, want)
+        self._reservations.append(reservation)
         self._grant()
+        # Under load slots come free one by one. A receive for each of them would be a request per message. So a receive
+        # waits for a whole batch's worth, but not for long: slow handlers may never free as many at once.
         try:
             async with Deadline(self._clock, self._clock.monotonic() + BATCH_WAIT_SECONDS):
-                await asyncio.wait([claim.granted])
+                await asyncio.wait([reservation.granted])
         except TimeoutError:
             pass
         except asyncio.CancelledError:
-            self._withdraw(claim)
+            self._withdraw(reservation)
             raise
-        claim.least = 1
+        reservation.least = 1
         self._grant()
         try:
-            return await claim.granted
+            return await reservation.granted
         except asyncio.CancelledError:
-            self._withdraw(claim)
+            self._withdraw(reservation)
             raise
 
     def unreserve(self, count: int = 1) -> None:
-        """Give slots back that no work came for."""
+        """Give slots back: no message came for them, or their messages are settled."""
         self._free += count
         self._grant()
 
     def overdraw(self) -> None:
-        """Take one slot whether or not there is one: a receive that waits may have taken them all."""
+        """Take one slot, whether or not one is free: receives that wait for messages may have reserved all of them."""
         self._free -= 1
 
     def _grant(self) -> None:
         while self._reservations and self._free >= self._reservations[0].least:
-            claim = self._reservations.popleft()
-            if claim.granted.cancelled():  # its taker was cancelled in this very step, and withdraws in the next
+            reservation = self._reservations.popleft()
+            if reservation.granted.cancelled():  # in this turn of the loop: it withdraws in the next
                 continue
-            count = min(self._free, claim.most)
+            count = min(self._free, reservation.most)
             self._free -= count
-            claim.granted.set_result(count)
+            reservation.granted.set_result(count)
 
-    def _withdraw(self, claim: _Reservation) -> None:
-        if claim in self._reservations:
-            self._reservations.remove(claim)
-            self._grant()
-        elif not claim.granted.cancelled():
-            self.unreserve(claim.granted.result())
+    def _withdraw(self, reservation: _Reservation) -> None:
+        if reservation in self._reservations:
+            self._reservations.remove(reservation)
+            self._grant()  # the next in line may want fewer
+        elif not reservation.granted.cancelled():
+            self.unreserve(reservation.granted.result())  # granted in the same turn in which the receive was cancelled
