@@ -17,7 +17,7 @@ from dawdle.errors import BackendError
 __all__ = ["DirectRunner"]
 
 _DIED: Final = "the app has died: the event was neither handled nor stored"
-_LEFT: Final = "the app was left before a handler could start, and its queue did not say that it stored the event"
+_LEFT: Final = "the app closed before a handler could start, and its queue did not confirm that the event is stored"
 
 
 class DirectRunner:
