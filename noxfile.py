@@ -62,10 +62,11 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=USUAL)
 def lint(session: nox.Session) -> None:
-    """Check style and format with ruff."""
+    """Check style and format with ruff, and spelling with codespell."""
     session.install(*group("lint"))
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
+    session.run("codespell")
 
 
 @nox.session(python=USUAL)

@@ -133,8 +133,8 @@ class Clients:
             try:
                 fresh = await Generation().open(self._place, self._loader, self._configs)
             except Exception as error:  # noqa: BLE001 - the call's own error is raised; this one says why it was not mended
-                what = f"the credentials for {self._place.url} were refused, and others cannot be had"
-                _log.warning("%s", as_error(error, what, uncertain=False))
+                why = as_error(error, f"new credentials for {self._place.url}", uncertain=False)
+                _log.warning("the credentials for %s were refused, and there are no others: %s", self._place.url, why)
                 self._renewed_at = clock()
                 return False
             self._renewed_at = clock()  # cancelled, it counts as none: whoever waits for the lock tries then
