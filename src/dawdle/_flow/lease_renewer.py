@@ -114,8 +114,13 @@ class LeaseRenewer:
                 if _is_cancelled():
                     return
                 self._in_app_loop(self._ready.set)  # receives begin all the same: the next try may connect
-                text = "cannot renew the leases of %s: its connection failed, and opens again for the next renewal: %s"
-                self._report_failure(error, text, self._queue.name)
+                self._in_app_loop(
+                    _log.warning,
+                    "cannot renew the leases of %s: its connection failed, and opens again for the next renewal: %s",
+                    self._queue.name,
+                    error,
+                )
+                self._note_failure(error)
                 self._fail(await self._due())
 
     async def _due(self) -> list[str]:
@@ -162,8 +167,14 @@ class LeaseRenewer:
         try:
             faults = await self._call(renew, receipts)
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
-            text = "could not renew %d leases of %s; trying again before they end: %s"
-            self._report_failure(error, text, len(in_flight), self._queue.name)
+            self._in_app_loop(
+                _log.warning,
+                "could not renew %d leases of %s; trying again before they end: %s",
+                len(in_flight),
+                self._queue.name,
+                error,
+            )
+            self._note_failure(error)
             self._fail(list(in_flight))
             return
         finally:
@@ -194,8 +205,7 @@ class LeaseRenewer:
             )
         return faults
 
-    def _report_failure(self, error: Exception, text: str, *values: object) -> None:
-        self._in_app_loop(_log.warning, text, *values, error)
+    def _note_failure(self, error: Exception) -> None:
         self._in_app_loop(self._queue.calls.failed, self._queue.full_name, "renew", error)
 
     def _in_app_loop(self, act: Callable[..., object], *arguments: object) -> None:

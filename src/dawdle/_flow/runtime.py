@@ -263,7 +263,9 @@ class Runtime:
                 task = group.create_task(coroutine, name="dawdle: a call to a queue", context=self._context.copy())
             except RuntimeError as error:  # the group is ending
                 coroutine.close()
-                raise BackendError("the app is closing: it sends no more requests to its queue", uncertain=False) from error
+                raise BackendError(
+                    "the app is closing: it sends no more requests to its queue", uncertain=False
+                ) from error
             self._tasks.calls.add(task)
             task.add_done_callback(self._tasks.calls.discard)
 

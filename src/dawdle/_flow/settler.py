@@ -234,8 +234,13 @@ class Settler:
             await queue.send(Outgoing(copy.body, copy.delay, group, dedup), unsigned=copy.unsigned)
         except BackendError as error:
             where = "the dead-letter queue of " if copy.is_letter else ""
-            text = "could not store a copy of %s in %s%s; it is tried again: %s"
-            _log.warning(text, _label(envelope), where, message.queue.name, error)
+            _log.warning(
+                "could not store a copy of %s in %s%s; it is tried again: %s",
+                _label(envelope),
+                where,
+                message.queue.name,
+                error,
+            )
             return False
         return True
 
@@ -262,8 +267,12 @@ class Settler:
             )
         elif copy.why == "unclaimed":
             self.unclaimed += 1
-            text = "unclaimed: put %s back for another node; it is received again in %.3g s: %s"
-            _log.warning(text, what, copy.delay, copy.reason)
+            _log.warning(
+                "unclaimed: put %s back for another node; it is received again in %.3g s: %s",
+                what,
+                copy.delay,
+                copy.reason,
+            )
         if not self._hooks:
             return
         if copy.why == "dead":
