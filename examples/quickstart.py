@@ -1,5 +1,5 @@
 # quickstart.py
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -26,7 +26,7 @@ async def book_shipping(order: OrderPlaced, ctx: dawdle.Context) -> None:
 
 
 @asynccontextmanager
-async def lifespan(web: FastAPI) -> AsyncIterator[None]:
+async def lifespan(web: FastAPI) -> AsyncGenerator[None]:
     async with dawdle.Dawdle():
         yield
 
