@@ -71,8 +71,8 @@ def leave_out_signature(
     _app: Sphinx, what: str, name: str, found: object, _options: object, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
     """Show no arguments for what a reader does not make: a Context, and the protocols."""
-    made_by_nobody = name == "dawdle.Context" or (what == "class" and getattr(found, "_is_protocol", False))
-    return ("", None) if made_by_nobody else (signature, returns)
+    not_made_by_a_reader = name == "dawdle.Context" or (what == "class" and getattr(found, "_is_protocol", False))
+    return ("", None) if not_made_by_a_reader else (signature, returns)
 
 
 def forget_overloads() -> None:
