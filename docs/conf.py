@@ -16,12 +16,17 @@ author = "the dawdle developers"
 project_copyright = "2026, the dawdle developers"
 release = version = dawdle.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "dawdle"
+html_static_path = ["_static"]
+html_css_files = ["dawdle.css"]
 html_copy_source = False
 html_show_sourcelink = False
+
+copybutton_selector = "div.highlight-python pre, div.highlight-sh pre, div.highlight-json pre"
+copybutton_exclude = ".linenos, .gp"
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
@@ -66,8 +71,8 @@ def leave_out_signature(
     _app: Sphinx, what: str, name: str, found: object, _options: object, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
     """Show no arguments for what a reader does not make: a Context, and the protocols."""
-    made_by_nobody = name == "dawdle.Context" or (what == "class" and getattr(found, "_is_protocol", False))
-    return ("", None) if made_by_nobody else (signature, returns)
+    not_made_by_a_reader = name == "dawdle.Context" or (what == "class" and getattr(found, "_is_protocol", False))
+    return ("", None) if not_made_by_a_reader else (signature, returns)
 
 
 def forget_overloads() -> None:

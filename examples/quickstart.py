@@ -1,35 +1,39 @@
-"""dawdle in thirty lines. Run it: python quickstart.py."""
+# quickstart.py
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
-import asyncio
-
-import msgspec
+from fastapi import FastAPI
+from pydantic import BaseModel
 
 import dawdle
 
 
-class OrderPlaced(msgspec.Struct, frozen=True):
+class OrderPlaced(BaseModel):
     order_id: str
     total: int
 
 
 @dawdle.on_event
-async def send_receipt(event: OrderPlaced) -> None:
-    print(f"receipt for {event.order_id}: {event.total} EUR")
+async def send_receipt(order: OrderPlaced) -> None:
+    print(f"receipt for {order.order_id}: {order.total} EUR")
 
 
 @dawdle.on_event
-async def book_shipping(event: OrderPlaced, ctx: dawdle.Context) -> None:
-    print(f"parcel for {event.order_id}, attempt {ctx.attempt}")
+async def book_shipping(order: OrderPlaced, ctx: dawdle.Context) -> None:
+    if ctx.attempt == 1:
+        raise ConnectionError("the carrier does not answer")
+    print(f"parcel for {order.order_id}, attempt {ctx.attempt}")
 
 
-async def main() -> None:
-    async with dawdle.Dawdle() as app:
-        await dawdle.signal(OrderPlaced("o-2", total=250), delay=1)
-        await dawdle.signal(OrderPlaced("o-1", total=100))
-        await app.idle()  # nothing that is due is left to do
-        print("o-1 is done, o-2 is due in a second")
-        await asyncio.sleep(1.1)
-        await app.idle()
+@asynccontextmanager
+async def lifespan(web: FastAPI) -> AsyncGenerator[None]:
+    async with dawdle.Dawdle():
+        yield
 
 
-asyncio.run(main())
+web = FastAPI(lifespan=lifespan)
+
+
+@web.post("/orders", status_code=202)
+async def place_order(order: OrderPlaced) -> dict[str, str]:
+    return {"event_id": await dawdle.signal(order)}

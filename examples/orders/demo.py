@@ -11,14 +11,18 @@ from time import perf_counter
 import httpx
 import msgspec
 
-from orders.figures import Figures
+from orders.figures import HANDLERS, Figures
+from orders.journal import Run
 from orders.programs import START, printed_by, running, sqs, web_app
 from orders.queues import LEASE
+from shop.progress import Steps
 
 WORKERS = 2
 
 PATIENCE = 60
 """Seconds that the client has for its orders, and then the workers until the queue is empty."""
+
+ANSWERED = "orders answered"
 
 
 class Depth(msgspec.Struct):
@@ -61,17 +65,40 @@ async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> boo
     return False
 
 
-async def placed_by(client: Process, half: int, half_way: Callable[[], Awaitable[object]]) -> set[str]:
-    """Return the ids of the events that the app says it has stored; `half_way` is called when it says so of half."""
-    stored: set[str] = set()
+class Narrator:
+    """Shows how far the demo is, and says what happens to its workers at the moment that it happens."""
+
+    def __init__(self, steps: Steps, figures: Figures) -> None:
+        self._steps = steps
+        self._figures = figures
+        self._killed = False
+
+    def answered(self) -> None:
+        self._steps.count(ANSWERED, len(self._figures.signaled))
+
+    def killed(self, worker: Process) -> None:
+        self._killed = True
+        answered = len(self._figures.signaled)
+        self._steps.say(f"{answered:,} orders are answered: worker {worker.pid} is killed with SIGKILL", "bold red")
+
+    def replaced(self, worker: Process) -> None:
+        self._steps.say(f"worker {worker.pid} is started in its place")
+
+    def counted(self, run: Run) -> None:
+        self._steps.count(run.handler, self._figures.handled[run.handler])
+        if self._killed and run.attempt == 1 and run.waited >= LEASE:
+            self._killed = False
+            self._steps.say(f"the lease of {LEASE} s is over: what the killed worker had in flight runs again", "bold")
+
+
+async def place_orders(client: Process, stored: set[str], each: Callable[[], Awaitable[object]]) -> None:
+    """Collect the ids of the events that the app says it has stored; `each` is called after each of them."""
     async with asyncio.timeout(PATIENCE):
         async for line in printed_by(client):
             stored.add(line.decode().strip())
-            if len(stored) == half:
-                await half_way()
+            await each()
         if await client.wait():
             raise SystemExit("the client failed, and says above why")
-    return stored
 
 
 async def demo(orders: int) -> bool:
@@ -85,30 +112,37 @@ async def demo(orders: int) -> bool:
         http = httpx.AsyncClient(base_url=environment["AWS_ENDPOINT_URL_SQS"], trust_env=False)
         server = Server(await stack.enter_async_context(http))
         readers = await stack.enter_async_context(asyncio.TaskGroup())
+        steps = stack.enter_context(Steps((ANSWERED, *HANDLERS), orders))
+        narrator = Narrator(steps, figures)
 
         async def start_worker() -> Process:
             command = running("orders.worker", environment=environment, stdout=PIPE)
             worker = await stack.enter_async_context(command)
-            readers.create_task(figures.read(printed_by(worker)))
+            readers.create_task(figures.read(printed_by(worker), narrator.counted))
             return worker
 
         workers = [await start_worker() for _ in range(WORKERS)]
 
-        async def replace_one() -> None:
-            workers[0].kill()  # SIGKILL: it can neither finish nor give back what it has
-            await start_worker()
+        async def order_answered() -> None:
+            narrator.answered()
+            if len(figures.signaled) == -(-orders // 2):
+                workers[0].kill()  # SIGKILL: it can neither finish nor give back what it has
+                narrator.killed(workers[0])
+                narrator.replaced(await start_worker())
 
         if not await until(lambda: server.is_polled_by(WORKERS), START):
             raise SystemExit("the workers did not start")
         began = perf_counter()
+        steps.say(f"{WORKERS} workers wait for work, and {orders:,} orders are placed over HTTP")
         client = running("shop.client", url, str(orders), environment=environment, stdout=PIPE)
-        figures.signaled |= await placed_by(await stack.enter_async_context(client), -(-orders // 2), replace_one)
+        await place_orders(await stack.enter_async_context(client), figures.signaled, order_answered)
         placed = perf_counter() - began
+        steps.say(f"all {orders:,} orders are answered")
         await until(server.is_empty, PATIENCE)  # what the killed worker had must come back first
         took = perf_counter() - began
+        steps.say("the queue is empty")
         requests = await server.requests()
-    print(f"{orders:,} orders over HTTP in {placed:.1f} s, all that they lead to in {took:.1f} s")
-    print(f"one of {WORKERS} workers was killed half way, and what it had in flight came back after {LEASE} s\n")
+    print(f"\n{orders:,} orders over HTTP in {placed:.1f} s, all that they lead to in {took:.1f} s\n")
     print(figures.table(requests))
     return figures.nothing_lost and len(figures.signaled) == orders
 

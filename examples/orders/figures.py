@@ -3,7 +3,7 @@
 import statistics
 from asyncio import StreamReader
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -26,21 +26,25 @@ class Figures:
     def __init__(self) -> None:
         self.signaled: set[str] = set()
         self.runs: Counter[tuple[str, str]] = Counter()
+        self.handled: Counter[str] = Counter()
         self.retried: Counter[str] = Counter()
         self.waits: list[float] = []
 
-    async def read(self, printed: StreamReader) -> None:
-        """Count what a worker writes down until it ends, however it ends."""
+    async def read(self, printed: StreamReader, counted: Callable[[Run], None]) -> None:
+        """Count what a worker writes down until it ends, however it ends; `counted` is told of each run."""
         async for line in printed:
-            self.note(line)
+            counted(self.note(line))
 
-    def note(self, line: bytes) -> None:
+    def note(self, line: bytes) -> Run:
         run = msgspec.json.decode(line, type=Run)
         self.runs[run.handler, run.event_id] += 1
+        if self.runs[run.handler, run.event_id] == 1:
+            self.handled[run.handler] += 1
         if run.attempt == 1:
             self.waits.append(run.waited)
         else:
             self.retried[run.handler] += 1
+        return run
 
     def done(self, handler: str) -> set[str]:
         return {event_id for name, event_id in self.runs if name == handler}
@@ -66,14 +70,15 @@ class Figures:
                 *map(self._row, HANDLERS),
                 "",
                 self._requests(requests),
-                f"from signal to handler: {percentiles(self.waits)}",
-                f"but for {came_back:,} runs that waited for a lease to end: {percentiles(at_once)}",
+                "from signal to handler:",
+                f"  without the killed worker's: {percentiles(at_once)}",
+                f"  with {came_back:,} runs that waited for its lease to end: {percentiles(self.waits)}",
             ]
         )
 
     def _row(self, handler: str) -> str:
         return (
-            f"{handler:<16} {len(self.done(handler)):>9,} {self.retried[handler]:>9,} "
+            f"{handler:<16} {self.handled[handler]:>9,} {self.retried[handler]:>9,} "
             f"{self.twice(handler):>11,} {self.lost(handler):>6,}"
         )
 

@@ -23,5 +23,5 @@ class Run(msgspec.Struct, frozen=True):
         return cls(ctx.handler.rpartition(".")[2], ctx.event_id, ctx.attempt, waited.total_seconds())
 
     def end(self) -> None:
-        """Write it down: whoever reads the pipe has the line even if this process is killed the moment after."""
+        """Write it down. The line is in the pipe even if this process is killed the moment after."""
         print(msgspec.json.encode(self).decode(), flush=True)

@@ -14,10 +14,14 @@ import dawdle
 from dawdle.backends.memory import Memory
 from shop import handlers
 from shop.app import make_shop
-from shop.figures import Figures
+from shop.figures import WANTS, Figures
+from shop.progress import Steps
 
 PATIENCE = 60
 """Seconds that the handlers have when the last order is placed."""
+
+REFRESH = 0.1
+"""Seconds between two looks at how far the handlers are."""
 
 
 async def place_orders(url: str, count: int) -> set[str]:
@@ -31,6 +35,15 @@ async def place_orders(url: str, count: int) -> set[str]:
     return set(printed.decode().split())
 
 
+async def show(figures: Figures, steps: Steps) -> None:
+    """Move the bars until all is done."""
+    while not figures.all_done.is_set():
+        for handler in WANTS:
+            steps.count(handler, figures.handled[handler])
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(figures.all_done.wait(), REFRESH)
+
+
 async def demo(orders: int) -> bool:
     """Serve the shop, place orders, wait until all is done, print the figures; return whether they are flawless."""
     figures = Figures(orders)
@@ -41,14 +54,19 @@ async def demo(orders: int) -> bool:
         door.listen()
         serving = asyncio.create_task(server.serve(sockets=[door]))
         began = time.perf_counter()
-        figures.signaled["OrderPlaced"] |= await place_orders(f"http://127.0.0.1:{door.getsockname()[1]}", orders)
-        placed = time.perf_counter() - began
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(figures.all_done.wait(), PATIENCE)
-        took = time.perf_counter() - began
+        with Steps(WANTS, orders) as steps:
+            showing = asyncio.create_task(show(figures, steps))
+            steps.say(f"{orders:,} orders are placed over HTTP")
+            figures.signaled["OrderPlaced"] |= await place_orders(f"http://127.0.0.1:{door.getsockname()[1]}", orders)
+            placed = time.perf_counter() - began
+            steps.say(f"all {orders:,} orders are answered")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(showing, PATIENCE)
+            took = time.perf_counter() - began
+            steps.say("every handler is done" if figures.all_done.is_set() else "some handlers are not done")
         server.should_exit = True
         await serving
-    print(f"{orders:,} orders over HTTP in {placed:.1f} s, all that they lead to in {took:.1f} s\n")
+    print(f"\n{orders:,} orders over HTTP in {placed:.1f} s, all that they lead to in {took:.1f} s\n")
     print(figures.table(handlers.waits))
     return figures.flawless
 

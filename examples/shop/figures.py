@@ -19,6 +19,7 @@ class Figures:
     def __init__(self, orders: int) -> None:
         self.signaled: defaultdict[str, set[str]] = defaultdict(set)
         self.runs: Counter[tuple[str, str]] = Counter()
+        self.handled: Counter[str] = Counter()
         self.retried: Counter[str] = Counter()
         self.all_done = asyncio.Event()
         self._expected = orders * len(WANTS)
@@ -32,6 +33,8 @@ class Figures:
                 self.retried[handler] += 1
             if moment.outcome == "done":
                 self.runs[handler, moment.event_id] += 1
+                if self.runs[handler, moment.event_id] == 1:
+                    self.handled[handler] += 1
                 if len(self.runs) == self._expected:
                     self.all_done.set()
 
@@ -52,7 +55,7 @@ class Figures:
         lines = [f"signaled {kind:<15} {len(ids):>7,}" for kind, ids in self.signaled.items()]
         lines += ["", "handler            handled   retried   duplicates   lost"]
         lines += [
-            f"{handler:<16} {len(self.done(handler)):>9,} {self.retried[handler]:>9,} "
+            f"{handler:<16} {self.handled[handler]:>9,} {self.retried[handler]:>9,} "
             f"{self.duplicates(handler):>12,} {self.lost(handler):>6,}"
             for handler in WANTS
         ]

@@ -156,9 +156,10 @@ def test_the_readme_has_the_command_under_its_marker(session):
     ) in PAGES[0].read_text(encoding="utf-8")
 
 
-def test_the_readmes_quickstart_is_the_example():
-    example = (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8")
-    assert example.endswith(blocks_of(PAGES[0])[0].text)
+def test_the_readmes_quickstart_and_its_test_are_in_the_examples():
+    app, test = blocks_of(PAGES[0])
+    for block in (app, test):
+        assert (ROOT / "examples" / block.path).read_text(encoding="utf-8") == block.text
 
 
 def test_the_index_begins_in_the_words_of_the_readme():
