@@ -125,7 +125,7 @@ async def test_clients_that_are_retired_and_still_in_use_are_closed_with_the_res
 async def test_what_stays_refused_is_asked_for_once_in_ten_seconds_and_raises_as_before(
     server, sqs, source, monkeypatch
 ):
-    assert _clients.AGAIN_SECONDS == 10
+    assert _clients.REFRESH_RETRY_SECONDS == 10
     async with sqs() as queue:
         rule = server.faults.add("expired_token")
         for _ in range(3):
@@ -133,7 +133,7 @@ async def test_what_stays_refused_is_asked_for_once_in_ten_seconds_and_raises_as
             assert {answer.kind for answer in answers} == {"denied"}
         assert source.times == 2
         assert rule.fired == 4 + 4 + 4 + 4
-        monkeypatch.setattr(_clients, "AGAIN_SECONDS", 0)
+        monkeypatch.setattr(_clients, "REFRESH_RETRY_SECONDS", 0)
         with pytest.raises(BackendError, match="ExpiredToken"):
             await queue.receive(1, 0)
         assert source.times == 3
@@ -173,7 +173,7 @@ async def test_credentials_that_come_later_than_the_app_are_found(server, sqs, m
         with pytest.raises(BackendError, match="no AWS credentials found: set AWS_ACCESS_KEY_ID") as caught:
             await queue.receive(1, 0)
         assert caught.value.kind == "denied"
-        monkeypatch.setattr(_clients, "AGAIN_SECONDS", 0)
+        monkeypatch.setattr(_clients, "REFRESH_RETRY_SECONDS", 0)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         assert await queue.receive(1, 0) == []
 

@@ -13,7 +13,7 @@ from typing import Self
 
 from dawdle._log import Log
 from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
-from dawdle.backends._opening import Opening
+from dawdle.backends._open_guard import OpenGuard
 from dawdle.errors import ConfigurationError, seconds_of, yes_or_no
 
 __all__ = ["Memory"]
@@ -84,13 +84,13 @@ class Memory:
         # One lease for all, so the order of insertion is the order of expiry; a renewal inserts anew.
         self._held: dict[str, _Message] = {}
         self._waiters: dict[int, asyncio.Future[None]] = {}
-        self._opening = Opening()
+        self._open_guard = OpenGuard()
         self._dead: Memory | None = None
         if yes_or_no(dead_letters, "Memory takes dead_letters=,"):
             self._dead = Memory(
                 lease=lease, max_body=max_body, max_batch=max_batch, dead_letters=False, clock=self._clock
             )
-            self._dead._opening = self._opening
+            self._dead._open_guard = self._open_guard
 
     @property
     def dead_letters(self) -> "Memory | None":
@@ -103,7 +103,7 @@ class Memory:
         return
 
     async def __aenter__(self) -> Self:
-        self._opening.begin(self)
+        self._open_guard.mark_open(self)
         if not self.messages():
             self._set_clock()
         return self
@@ -111,7 +111,7 @@ class Memory:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._opening.end()
+        self._open_guard.mark_closed()
         left = len(self.messages())
         if left:
             _log.warning("messages left in memory that end with the process: %d; a durable queue keeps them", left)

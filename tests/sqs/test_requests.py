@@ -166,7 +166,7 @@ async def test_while_credentials_are_no_good_it_is_asked_again_and_not_done_with
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     else:
         server.faults.add(fault, operation="GetQueueAttributes", times=2)
-    monkeypatch.setattr(_clients, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(_clients, "REFRESH_RETRY_SECONDS", 0)
     async with sqs() as queue:
         with pytest.raises(BackendError) as caught:
             await queue.prepare_receive()

@@ -4,17 +4,17 @@ import pytest
 
 from dawdle import ConfigurationError, Dawdle
 from dawdle.backends.sqs import SQS
-from dawdle.backends.sqs._place import Place
+from dawdle.backends.sqs._queue_address import QueueAddress
 
 AWS = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
 
 
 def test_a_queue_beside_another_is_on_the_same_server():
-    assert Place.of(AWS, None, None).beside("arn:aws:sqs:eu-central-1:123456789012:orders-dead") == (
+    assert QueueAddress.checked(AWS, None, None).url_for_arn("arn:aws:sqs:eu-central-1:123456789012:orders-dead") == (
         "https://sqs.eu-central-1.amazonaws.com/123456789012/orders-dead"
     )
     with pytest.raises(ConfigurationError, match="is no ARN of a queue"):
-        Place.of(AWS, None, None).beside("arn:aws:sns:eu-central-1:123456789012:orders")
+        QueueAddress.checked(AWS, None, None).url_for_arn("arn:aws:sns:eu-central-1:123456789012:orders")
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_the_environment_says_what_the_code_does_not_and_the_code_wins(monkeypat
     monkeypatch.setenv("DAWDLE_BACKEND", "sqs")
     found = Dawdle()._settings.backend
     assert isinstance(found, SQS)
-    assert found._place == Place(f"{AWS}-queue-url", "us-west-2", "http://localhost:9")
-    assert found.dead_letters._place.url == f"{AWS}-dead-letter-url"
-    assert found.delayed._place.url == f"{AWS}-delay-queue-url"
-    assert SQS(AWS, region="eu-west-1")._place == Place(AWS, "eu-west-1", "http://localhost:9")
+    assert found._address == QueueAddress(f"{AWS}-queue-url", "us-west-2", "http://localhost:9")
+    assert found.dead_letters._address.url == f"{AWS}-dead-letter-url"
+    assert found.delayed._address.url == f"{AWS}-delay-queue-url"
+    assert SQS(AWS, region="eu-west-1")._address == QueueAddress(AWS, "eu-west-1", "http://localhost:9")

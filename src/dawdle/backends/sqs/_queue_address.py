@@ -9,17 +9,17 @@ import msgspec
 
 from dawdle.errors import ConfigurationError
 
-__all__ = ["Place", "from_environment"]
+__all__ = ["QueueAddress", "environment_variable"]
 
 _ARN: Final = re.compile(r"arn:[a-z0-9-]+:sqs:(?P<region>[a-z0-9-]*):(?P<account>[^:]+):(?P<name>[A-Za-z0-9_.-]+)$")
 
 
-def from_environment(name: str) -> str | None:
+def environment_variable(name: str) -> str | None:
     """Return an environment variable of ours, None if it is unset or empty."""
     return os.environ.get(f"DAWDLE_SQS_{name}", "").strip() or None
 
 
-class Place(msgspec.Struct, frozen=True):
+class QueueAddress(msgspec.Struct, frozen=True):
     """One queue's URL, and how its server is reached; None: nothing was said, so that the URL and botocore decide."""
 
     url: str
@@ -27,7 +27,7 @@ class Place(msgspec.Struct, frozen=True):
     endpoint: str | None
 
     @classmethod
-    def of(cls, url: str, region: str | None, endpoint: str | None) -> Self:
+    def checked(cls, url: str, region: str | None, endpoint: str | None) -> Self:
         """Return what was told, checked. Raises `ConfigurationError` for a URL that is none, or of a FIFO queue.
 
         A URL with a user and a password in it could not be shown, and nothing signs with them.
@@ -45,7 +45,7 @@ class Place(msgspec.Struct, frozen=True):
             raise ConfigurationError(f"{url!r} is a FIFO queue, which dawdle cannot use yet: take a standard queue")
         return cls(url, region, endpoint)
 
-    def beside(self, arn: str) -> str:
+    def url_for_arn(self, arn: str) -> str:
         """Return the URL of the queue with this ARN, which is on the same server. Raises `ConfigurationError`."""
         found = _ARN.match(arn)
         if found is None:

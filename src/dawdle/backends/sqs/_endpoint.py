@@ -12,64 +12,64 @@ from urllib.parse import urlsplit
 
 from botocore.configprovider import ConfiguredEndpointProvider
 
-from dawdle.backends.sqs._place import Place
+from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.errors import ConfigurationError
 
-__all__ = ["Address", "address_of"]
+__all__ = ["Endpoint", "resolve_endpoint"]
 
-_SERVICE: Final = frozenset({"sqs", "sqs-fips", "queue"})
+_SERVICE_LABELS: Final = frozenset({"sqs", "sqs-fips", "queue"})
 """The labels of a host that say that it is SQS; `queue` is of the time before there were regions in front."""
 
-_OLDEST: Final = ("queue.amazonaws.com", "us-east-1")
+_LEGACY_HOST: Final = ("queue.amazonaws.com", "us-east-1")
 """The one host of AWS that has no region in it, and the region that it is in (SQS endpoints, AWS General Reference)."""
 
 
-class Address(NamedTuple):
+class Endpoint(NamedTuple):
     """What a client is made with; None: as botocore's own chain of settings says."""
 
     region: str | None
-    endpoint: str | None
+    url: str | None
 
 
-def address_of(place: Place, session: Any) -> Address:
+def resolve_endpoint(address: QueueAddress, session: Any) -> Endpoint:
     """Return the address of a queue. `session`: botocore's, whose settings and data are read.
 
     Raises `ConfigurationError` for a region that is not the URL's: requests would go to a queue of the same name there.
     """
-    parts = urlsplit(place.url)
+    parts = urlsplit(address.url)
     host = parts.hostname or ""
     partitions = session.get_component("data_loader").load_data("partitions")["partitions"]
-    found = _region_of(host, partitions)
-    region = place.region or (None if found is None else found.region)
-    if place.endpoint is not None:
-        return Address(region, place.endpoint)
-    if _is_configured(session):
-        return Address(region, None)
+    found = _aws_host(host, partitions)
+    region = address.region or (None if found is None else found.region)
+    if address.endpoint is not None:
+        return Endpoint(region, address.endpoint)
+    if _has_configured_endpoint(session):
+        return Endpoint(region, None)
     if found is not None and found.is_default and parts.port in {None, 443}:
         if region != found.region:
             raise ConfigurationError(
-                f"the region is {region!r}, and {place.url} is a queue in {found.region}: leave the region out, in the "
-                f"code and in DAWDLE_SQS_REGION, or take the URL of a queue in {region}"
+                f"the region is {region!r}, and {address.url} is a queue in {found.region}: leave the region out, in "
+                f"the code and in DAWDLE_SQS_REGION, or take the URL of a queue in {region}"
             )
-        return Address(region, None)
-    return Address(region, f"{parts.scheme}://{parts.netloc}")
+        return Endpoint(region, None)
+    return Endpoint(region, f"{parts.scheme}://{parts.netloc}")
 
 
-class _Found(NamedTuple):
+class _AWSHost(NamedTuple):
     region: str
     is_default: bool
     """Whether botocore goes to this host, or to the one that took its place, when it is told the region alone."""
 
 
-def _region_of(host: str, partitions: Sequence[Mapping[str, Any]]) -> _Found | None:
+def _aws_host(host: str, partitions: Sequence[Mapping[str, Any]]) -> _AWSHost | None:
     """Return the region that a host of SQS names; None for a host that is none of AWS."""
-    if host == _OLDEST[0]:
-        return _Found(_OLDEST[1], True)
+    if host == _LEGACY_HOST[0]:
+        return _AWSHost(_LEGACY_HOST[1], True)
     outputs = [partition["outputs"] for partition in partitions]
     suffixes = {each[name] for each in outputs for name in ("dnsSuffix", "dualStackDnsSuffix")}
     suffix = max((each for each in suffixes if host.endswith(f".{each}")), key=len, default="")
     labels = host.removesuffix(f".{suffix}").split(".")
-    if not suffix or _SERVICE.isdisjoint(labels):
+    if not suffix or _SERVICE_LABELS.isdisjoint(labels):
         return None
     for partition in partitions:
         for label in labels:
@@ -78,11 +78,11 @@ def _region_of(host: str, partitions: Sequence[Mapping[str, Any]]) -> _Found | N
                     ["sqs", label],
                     [label, "queue"],
                 )
-                return _Found(label, is_default)
+                return _AWSHost(label, is_default)
     return None
 
 
-def _is_configured(session: Any) -> bool:
+def _has_configured_endpoint(session: Any) -> bool:
     """Whether botocore's own settings say where requests go. Raises what a profile that is not there raises."""
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return False

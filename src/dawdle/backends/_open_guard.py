@@ -4,16 +4,16 @@ import asyncio
 
 from dawdle.errors import ConfigurationError
 
-__all__ = ["Opening"]
+__all__ = ["OpenGuard"]
 
 
-class Opening:
+class OpenGuard:
     """The event loop in which a queue and those behind it are open. A loop that is closed has closed them too."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def begin(self, what: object) -> None:
+    def mark_open(self, what: object) -> None:
         """Take note that `what` is being opened. Raises `ConfigurationError` if it is open."""
         if self._loop is not None and not self._loop.is_closed():
             raise ConfigurationError(
@@ -22,6 +22,6 @@ class Opening:
             )
         self._loop = asyncio.get_running_loop()
 
-    def end(self) -> None:
+    def mark_closed(self) -> None:
         """Take note that it is closed, and may be opened again."""
         self._loop = None

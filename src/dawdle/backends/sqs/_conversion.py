@@ -9,16 +9,16 @@ from typing import Any
 import msgspec
 
 from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
-from dawdle.backends.sqs._errors import EARLIER_TRY, as_fault
-from dawdle.backends.sqs._identity import identity_of_arn
+from dawdle.backends.sqs._errors import EARLIER_ATTEMPT, to_fault
+from dawdle.backends.sqs._queue_ids import identity_from_arn
 
-__all__ = ["answers_of", "deleting", "deliveries_of", "doubted", "hiding", "sending"]
+__all__ = ["as_uncertain", "batch_results", "delete_entries", "parse_deliveries", "send_entries", "visibility_entries"]
 
 Entry = dict[str, Any]
-SILENT = Fault("unavailable", "the answer does not mention it")
+NOT_MENTIONED = Fault("unavailable", "the answer does not mention it")
 
 
-def sending(batch: Sequence[Outgoing]) -> list[Entry]:
+def send_entries(batch: Sequence[Outgoing]) -> list[Entry]:
     """Return the entries of a SendMessageBatch; delays are whole seconds there, and never rounded down."""
     entries: list[Entry] = []
     for number, outgoing in enumerate(batch):
@@ -31,7 +31,7 @@ def sending(batch: Sequence[Outgoing]) -> list[Entry]:
     return entries
 
 
-def hiding(batch: Sequence[ReleaseEntry]) -> list[Entry]:
+def visibility_entries(batch: Sequence[ReleaseEntry]) -> list[Entry]:
     """Return the entries of a ChangeMessageVisibilityBatch; whole seconds there, and never rounded down."""
     return [
         {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": ceil(seconds)}
@@ -39,59 +39,59 @@ def hiding(batch: Sequence[ReleaseEntry]) -> list[Entry]:
     ]
 
 
-def deleting(receipts: Sequence[str]) -> list[Entry]:
+def delete_entries(receipts: Sequence[str]) -> list[Entry]:
     """Return the entries of a DeleteMessageBatch."""
     return [{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)]
 
 
-def answers_of(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
+def batch_results(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
     """Return one slot per entry: a 200 may carry entries that failed, and one that is not mentioned is not sure."""
-    slots: list[Fault | None] = [SILENT] * count
+    slots: list[Fault | None] = [NOT_MENTIONED] * count
     for entry in answer.get("Successful", ()):
         slots[int(entry["Id"])] = None
     for entry in answer.get("Failed", ()):
-        slots[int(entry["Id"])] = as_fault(entry)
+        slots[int(entry["Id"])] = to_fault(entry)
     return slots
 
 
-def doubted(slot: Fault | None) -> Fault | None:
+def as_uncertain(slot: Fault | None) -> Fault | None:
     """Return an entry's answer where an earlier try of the same call may have come through."""
     if slot is None or slot.uncertain:
         return slot
-    return msgspec.structs.replace(slot, reason=f"{slot.reason}; {EARLIER_TRY}", uncertain=True)
+    return msgspec.structs.replace(slot, reason=f"{slot.reason}; {EARLIER_ATTEMPT}", uncertain=True)
 
 
-def deliveries_of(answer: Mapping[str, Any]) -> list[Delivery]:
+def parse_deliveries(answer: Mapping[str, Any]) -> list[Delivery]:
     """Return what a ReceiveMessage brought."""
-    answered_at = _seconds(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
+    answered_at = _http_date_to_epoch(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
     return [_delivery(message, answered_at) for message in answer.get("Messages", ())]
 
 
-def _seconds(date: str | None) -> float | None:
+def _http_date_to_epoch(date: str | None) -> float | None:
     """Return an HTTP date in epoch seconds; None for none, and for one that makes no sense: a proxy may write it."""
     if date is None:
         return None
     try:
-        told = parsedate_to_datetime(date)
-        return (told if told.tzinfo is not None else told.replace(tzinfo=UTC)).timestamp()
+        parsed = parsedate_to_datetime(date)
+        return (parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, OSError):
         return None
 
 
 def _delivery(message: Mapping[str, Any], answered_at: float | None) -> Delivery:
     attributes: Mapping[str, str] = message.get("Attributes", {})
-    receives = int(attributes.get("ApproximateReceiveCount", "1"))
+    receive_count = int(attributes.get("ApproximateReceiveCount", "1"))
     received_at = answered_at  # by the second, rounded down
-    if receives == 1 and "ApproximateFirstReceiveTimestamp" in attributes:
+    if receive_count == 1 and "ApproximateFirstReceiveTimestamp" in attributes:
         received_at = int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000
     sent, source = attributes.get("SentTimestamp"), attributes.get("DeadLetterQueueSourceArn")
     return Delivery(
         receipt=message["ReceiptHandle"],
         key=message["MessageId"],
         body=message["Body"].encode(),
-        receive_count=receives,
+        receive_count=receive_count,
         stored_at=None if sent is None else int(sent) / 1000,
         received_at=received_at,
         group=attributes.get("MessageGroupId"),
-        origin=None if source is None else identity_of_arn(source),
+        origin=None if source is None else identity_from_arn(source),
     )

@@ -8,18 +8,18 @@ from typing import Any
 
 from aiobotocore.httpsession import AIOHTTPSession
 
-__all__ = ["DirectSession"]
+__all__ = ["NoRedirectSession"]
 
 
-class DirectSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+class NoRedirectSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
     """aiobotocore's session, except that a redirect is an answer like any other."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
         """Return what makes the requests. aiobotocore has no option for this (3.10)."""
-        return _Direct(await super()._get_session(proxy_url))  # pyright: ignore[reportUnknownMemberType] - it has no types
+        return _NoRedirects(await super()._get_session(proxy_url))  # pyright: ignore[reportUnknownMemberType] - it has no types
 
 
-class _Direct:
+class _NoRedirects:
     """An aiohttp session for which a redirect is an answer."""
 
     def __init__(self, session: Any) -> None:

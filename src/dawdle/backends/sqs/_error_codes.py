@@ -8,7 +8,7 @@ from typing import Final
 
 from dawdle.errors import FaultKind
 
-__all__ = ["FORBIDDING", "REPEATING", "STALE", "kind_of"]
+__all__ = ["ECHOES_HEADERS", "MISSING_PERMISSION", "STALE_CREDENTIALS", "fault_kind_of"]
 
 _CODES: Final[Mapping[FaultKind, tuple[str, ...]]] = {
     # RequestThrottled arrives as HTTP 403, so the code decides and not the status.
@@ -97,7 +97,7 @@ _CODES: Final[Mapping[FaultKind, tuple[str, ...]]] = {
 }
 _KINDS: Final[Mapping[str, FaultKind]] = {code: kind for kind, codes in _CODES.items() for code in codes}
 
-STALE: Final = frozenset(
+STALE_CREDENTIALS: Final = frozenset(
     {
         "ExpiredToken",
         "ExpiredTokenException",
@@ -112,7 +112,7 @@ STALE: Final = frozenset(
 )
 """Those that say that the credentials in use are no good any more: others may be there by now."""
 
-FORBIDDING: Final = frozenset(
+MISSING_PERMISSION: Final = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
@@ -122,7 +122,7 @@ FORBIDDING: Final = frozenset(
 )
 """Those that say that the credentials are good and lack a permission, which some programs are never given."""
 
-REPEATING: Final = frozenset(
+ECHOES_HEADERS: Final = frozenset(
     {
         "IncompleteSignature",
         "IncompleteSignatureException",
@@ -133,11 +133,11 @@ REPEATING: Final = frozenset(
 """Those whose message repeats the headers that were signed, and with them a session token."""
 
 
-def kind_of(code: str) -> FaultKind | None:
+def fault_kind_of(code: str) -> FaultKind | None:
     """Return the kind of an error code, which may come with a prefix such as `AWS.SimpleQueueService.`."""
-    return _KINDS.get(code) or _KINDS.get(short(code))
+    return _KINDS.get(code) or _KINDS.get(without_prefix(code))
 
 
-def short(code: str) -> str:
+def without_prefix(code: str) -> str:
     """Return a code without its prefix."""
     return code.replace("#", ".").rpartition(".")[2]
