@@ -72,7 +72,7 @@ class Telling(Memory):
     def _hand_out(self, message, now):
         delivery = super()._hand_out(message, now)
         receipt = f"{CANARY}-{delivery.receipt}"
-        self._held[receipt] = self._held.pop(delivery.receipt)
+        self._in_flight[receipt] = self._in_flight.pop(delivery.receipt)
         return msgspec.structs.replace(delivery, receipt=receipt)
 
     def _no(self, name, batch):

@@ -25,7 +25,7 @@ async def handler(event: Placed):
 async def lifespan(app):
     await app.signal(Placed({seconds}))
     yield
-    print("left", len(queue._ready), len(queue._held))
+    print("left", len(queue._ready), len(queue._in_flight))
 
 if __name__ == "__main__":
     dawdle.Dawdle(queue, lifespan=lifespan, grace={grace}).run()

@@ -72,7 +72,7 @@ async def test_waiting_leaves_nothing_behind_in_the_queue(clock):
         waiting = asyncio.create_task(queue.receive(1, 20))
         await clock.advance(20)
         assert await waiting == []
-    assert not queue._waiters
+    assert not queue._waiting_receives
 
 
 @pytest.mark.parametrize(

@@ -22,15 +22,15 @@ _log = Log(__name__)
 
 
 class _Message:
-    __slots__ = ("body", "due", "group", "key", "receives", "stored_at")
+    __slots__ = ("body", "group", "key", "receive_count", "stored_at", "visible_at")
 
-    def __init__(self, key: str, outgoing: Outgoing, stored_at: float, due: float) -> None:
+    def __init__(self, key: str, outgoing: Outgoing, stored_at: float, visible_at: float) -> None:
         self.key = key
         self.body = outgoing.body
         self.group = outgoing.group
         self.stored_at = stored_at
-        self.receives = 0
-        self.due = due
+        self.receive_count = 0
+        self.visible_at = visible_at
         """When it is visible, or its lease ends; by the clock's `monotonic()`."""
 
 
@@ -80,10 +80,10 @@ class Memory:
         self._epoch: float | None = None
         self._numbers = itertools.count(1)
         self._ready: deque[_Message] = deque()
-        self._later: list[tuple[float, int, _Message]] = []
+        self._delayed: list[tuple[float, int, _Message]] = []
         # One lease for all, so the order of insertion is the order of expiry; a renewal inserts anew.
-        self._held: dict[str, _Message] = {}
-        self._waiters: dict[int, asyncio.Future[None]] = {}
+        self._in_flight: dict[str, _Message] = {}
+        self._waiting_receives: dict[int, asyncio.Future[None]] = {}
         self._open_guard = OpenGuard()
         self._dead: Memory | None = None
         if yes_or_no(dead_letters, "Memory takes dead_letters=,"):
@@ -121,13 +121,13 @@ class Memory:
 
     def messages(self) -> list[bytes]:
         """Return the bodies of all that is stored: ready, in flight, delayed. Nothing is received by it."""
-        delayed = (message for _, _, message in sorted(self._later))
-        return [message.body for message in (*self._ready, *self._held.values(), *delayed)]
+        delayed = (message for _, _, message in sorted(self._delayed))
+        return [message.body for message in (*self._ready, *self._in_flight.values(), *delayed)]
 
     async def count(self) -> Counts:
         """Return how many messages are ready, in flight and delayed, exactly."""
-        self._ripen(self._clock.monotonic())
-        return Counts(waiting=len(self._ready), in_flight=len(self._held), delayed=len(self._later))
+        self._update_visibility(self._clock.monotonic())
+        return Counts(waiting=len(self._ready), in_flight=len(self._in_flight), delayed=len(self._delayed))
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages; one that is too large or delayed for too long is refused alone."""
@@ -138,13 +138,13 @@ class Memory:
         until = self._clock.monotonic() + wait
         turn = next(self._numbers)
         while not (got := self._claim(limit)) and self._clock.monotonic() < until:
-            await self._change(turn, min(until, self._next_change()))
+            await self._wait_for_change(turn, min(until, self._next_visible_at()))
         return got
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Delete received messages; an old receipt deletes nothing."""
         for receipt in receipts:
-            self._held.pop(receipt, None)
+            self._in_flight.pop(receipt, None)
         return [None] * len(receipts)
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
@@ -184,7 +184,7 @@ class Memory:
         number = next(self._numbers)
         message = _Message(f"m{number}", outgoing, self._now(), self._clock.monotonic() + outgoing.delay)
         if outgoing.delay > 0:
-            heapq.heappush(self._later, (message.due, number, message))
+            heapq.heappush(self._delayed, (message.visible_at, number, message))
         else:
             self._ready.append(message)
         self._wake()
@@ -192,86 +192,88 @@ class Memory:
 
     def _claim(self, limit: int) -> list[Delivery]:
         now = self._clock.monotonic()
-        self._ripen(now)
+        self._update_visibility(now)
         if not self._ready:
             return []
         self._wake()  # from now on a receive that waits must watch when these leases end
-        return [self._hand_out(self._ready.popleft(), now) for _ in range(min(limit, len(self._ready)))]
+        return [self._deliver(self._ready.popleft(), now) for _ in range(min(limit, len(self._ready)))]
 
-    def _ripen(self, now: float) -> None:
+    def _update_visibility(self, now: float) -> None:
         """Make visible what was delayed until now and what was held for too long."""
-        while self._later and self._later[0][0] <= now:
-            self._ready.append(heapq.heappop(self._later)[2])
-        for receipt, message in list(itertools.takewhile(lambda held: held[1].due <= now, self._held.items())):
-            del self._held[receipt]
+        while self._delayed and self._delayed[0][0] <= now:
+            self._ready.append(heapq.heappop(self._delayed)[2])
+        for receipt, message in list(
+            itertools.takewhile(lambda entry: entry[1].visible_at <= now, self._in_flight.items())
+        ):
+            del self._in_flight[receipt]
             self._ready.append(message)
 
-    def _hand_out(self, message: _Message, now: float) -> Delivery:
-        message.receives += 1
-        message.due = now + (self.limits.lease or inf)
-        receipt = f"{message.key}.{message.receives}"
-        self._held[receipt] = message
+    def _deliver(self, message: _Message, now: float) -> Delivery:
+        message.receive_count += 1
+        message.visible_at = now + (self.limits.lease or inf)
+        receipt = f"{message.key}.{message.receive_count}"
+        self._in_flight[receipt] = message
         return Delivery(
             receipt=receipt,
             key=message.key,
             body=message.body,
-            receive_count=message.receives,
+            receive_count=message.receive_count,
             stored_at=message.stored_at,
             received_at=self._now(),
             group=message.group,
         )
 
     def _renew(self, receipt: str) -> Fault | None:
-        self._ripen(self._clock.monotonic())
-        message = self._held.pop(receipt, None)
+        self._update_visibility(self._clock.monotonic())
+        message = self._in_flight.pop(receipt, None)
         if message is None:
             return Fault("lost", "the lease is over, and another receive may have the message")
-        message.due = self._clock.monotonic() + (self.limits.lease or inf)
-        self._held[receipt] = message
+        message.visible_at = self._clock.monotonic() + (self.limits.lease or inf)
+        self._in_flight[receipt] = message
         return None
 
     def _release(self, receipt: str, seconds: float) -> Fault | None:
-        self._ripen(self._clock.monotonic())
-        message = self._held.pop(receipt, None)
+        self._update_visibility(self._clock.monotonic())
+        message = self._in_flight.pop(receipt, None)
         if message is None:
             return Fault("lost", "the lease is over, and another receive may have the message")
-        message.due = self._clock.monotonic() + seconds
+        message.visible_at = self._clock.monotonic() + seconds
         if seconds > 0:
-            heapq.heappush(self._later, (message.due, next(self._numbers), message))
+            heapq.heappush(self._delayed, (message.visible_at, next(self._numbers), message))
         else:
             self._ready.appendleft(message)
         self._wake()
         return None
 
-    def _next_change(self) -> float:
+    def _next_visible_at(self) -> float:
         """Return when time alone makes a message visible."""
-        held = next(iter(self._held.values()), None)
-        return min(inf if held is None else held.due, self._later[0][0] if self._later else inf)
+        held = next(iter(self._in_flight.values()), None)
+        return min(inf if held is None else held.visible_at, self._delayed[0][0] if self._delayed else inf)
 
-    async def _change(self, turn: int, until: float) -> None:
+    async def _wait_for_change(self, turn: int, until: float) -> None:
         """Wait until something was stored or released, or until a moment of the clock.
 
         The receive that began first is woken first, also if it was woken before and found nothing.
         """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[turn] = waiter
+        self._waiting_receives[turn] = waiter
         try:
             async with Deadline(self._clock, until):
                 await waiter
         except TimeoutError:
-            self._waiters.pop(turn, None)
-            if self._waiters and min(self._waiters) < turn:  # who has waited for longer comes first
+            self._waiting_receives.pop(turn, None)
+            if self._waiting_receives and min(self._waiting_receives) < turn:  # who has waited for longer comes first
                 self._wake()
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
-            self._waiters.pop(turn, None)
+            self._waiting_receives.pop(turn, None)
             self._wake()  # another receive must have what was meant for us, and watch the time that we watched
             raise
 
     def _wake(self) -> None:
         """Wake one receive. It claims by itself when it runs, so what it is told can still be taken by another."""
-        while self._waiters:
-            waiter = self._waiters.pop(min(self._waiters))
+        while self._waiting_receives:
+            waiter = self._waiting_receives.pop(min(self._waiting_receives))
             if not waiter.done():
                 waiter.set_result(None)
                 return
