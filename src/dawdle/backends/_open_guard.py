@@ -1,4 +1,4 @@
-"""Whether a backend is open: one object serves one app at a time. Opens nothing itself."""
+"""Lets one app at a time open a backend. Shared by all backends; opens nothing itself."""
 
 import asyncio
 
@@ -8,13 +8,17 @@ __all__ = ["OpenGuard"]
 
 
 class OpenGuard:
-    """The event loop in which a queue and those behind it are open. A loop that is closed has closed them too."""
+    """Remembers in which event loop a queue is open. Its dead-letter and delay queues share the guard.
+
+    A loop that was closed has closed the connections with it, although the app was never left: a test that failed, or
+    `asyncio.run` that was interrupted. The queue may be opened again then.
+    """
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def mark_open(self, what: object) -> None:
-        """Take note that `what` is being opened. Raises `ConfigurationError` if it is open."""
+        """Note that the backend `what` is being opened. Raises `ConfigurationError` if it is open already."""
         if self._loop is not None and not self._loop.is_closed():
             raise ConfigurationError(
                 f"{what!r} is open already, and one object serves one app at a time: leave the app that has it, or "
@@ -23,5 +27,5 @@ class OpenGuard:
         self._loop = asyncio.get_running_loop()
 
     def mark_closed(self) -> None:
-        """Take note that it is closed, and may be opened again."""
+        """Note that it is closed and may be opened again."""
         self._loop = None

@@ -1,4 +1,15 @@
-"""The embedded queue: in this process, with the semantics of a queue and not of a list. Keeps bytes."""
+"""The queue in memory: leases, delays and redelivery as on a real queue, in one process. Knows bytes, not events.
+
+A message is in one of three places, and moves by a call or by the time alone:
+
+    _delayed ──── its delay ends ────► _ready ──── receive ────► _in_flight ──── ack ────► gone
+       ▲                                 ▲                            │
+       └──────── release for later ──────┼────────────────────────────┤
+                                         └── its lease ends, release ─┘
+
+No task and no timer moves them: whatever reads them calls `_update_visibility` first, and a receive that waits wakes
+itself at the next time that makes a message visible.
+"""
 
 import asyncio
 import heapq
@@ -31,7 +42,7 @@ class _Message:
         self.stored_at = stored_at
         self.receive_count = 0
         self.visible_at = visible_at
-        """When it is visible, or its lease ends; by the clock's `monotonic()`."""
+        """When its delay or its lease ends, by the clock's `monotonic()`. Unused while it is ready."""
 
 
 class Memory:
@@ -81,7 +92,8 @@ class Memory:
         self._numbers = itertools.count(1)
         self._ready: deque[_Message] = deque()
         self._delayed: list[tuple[float, int, _Message]] = []
-        # One lease for all, so the order of insertion is the order of expiry; a renewal inserts anew.
+        # By receipt. All leases are of one length, so the order of insertion is the order of expiry, and the first
+        # message expires first. A renewal removes and inserts it again.
         self._in_flight: dict[str, _Message] = {}
         self._waiting_receives: dict[int, asyncio.Future[None]] = {}
         self._open_guard = OpenGuard()
@@ -117,10 +129,10 @@ class Memory:
             _log.warning("messages left in memory that end with the process: %d; a durable queue keeps them", left)
 
     async def prepare_receive(self) -> None:
-        """Nothing is to be looked up."""
+        """Do nothing: there is nothing to look up."""
 
     def messages(self) -> list[bytes]:
-        """Return the bodies of all that is stored: ready, in flight, delayed. Nothing is received by it."""
+        """Return the bodies of all messages: ready, in flight, delayed. Receives none of them."""
         delayed = (message for _, _, message in sorted(self._delayed))
         return [message.body for message in (*self._ready, *self._in_flight.values(), *delayed)]
 
@@ -130,7 +142,7 @@ class Memory:
         return Counts(waiting=len(self._ready), in_flight=len(self._in_flight), delayed=len(self._delayed))
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
-        """Store messages; one that is too large or delayed for too long is refused alone."""
+        """Store messages. One that is too large, or delayed for too long, is refused alone."""
         return [self._store(outgoing) for outgoing in batch]
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
@@ -138,11 +150,13 @@ class Memory:
         until = self._clock.monotonic() + wait
         turn = next(self._numbers)
         while not (got := self._claim(limit)) and self._clock.monotonic() < until:
+            # A message that this receive is woken for may be taken by another one first. Then it waits again, with its
+            # old turn: the receive that has waited for longest is served first.
             await self._wait_for_change(turn, min(until, self._next_visible_at()))
         return got
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
-        """Delete received messages; an old receipt deletes nothing."""
+        """Delete received messages. A receipt from an earlier receive deletes nothing."""
         for receipt in receipts:
             self._in_flight.pop(receipt, None)
         return [None] * len(receipts)
@@ -161,7 +175,7 @@ class Memory:
         yield self.renew
 
     def _set_clock(self) -> float:
-        """Read what this queue calls the time of day, only while nothing is stored; return that of the clock's zero."""
+        """Set this queue's time of day from the clock, only while nothing is stored. Return it at `monotonic()` 0."""
         epoch = self._epoch = self._clock.now() - self._clock.monotonic()
         if self._dead is not None and not self._dead.messages():
             self._dead._epoch = epoch
@@ -170,8 +184,8 @@ class Memory:
     def _now(self) -> float:
         """Return the time of day by this queue's own clock, which never jumps.
 
-        A message carries when it is due from one hop to the next, and waits for that by `monotonic()`. Were the time of
-        day read anew each time, a clock that is set a day back would make it wait a day longer.
+        A delayed event carries the time of day at which it is due, and waits for it by `monotonic()`. If the time of
+        day were read each time, a clock that is set back by a day would make the event wait for a day more.
         """
         epoch = self._set_clock() if self._epoch is None else self._epoch
         return epoch + self._clock.monotonic()
@@ -195,11 +209,11 @@ class Memory:
         self._update_visibility(now)
         if not self._ready:
             return []
-        self._wake()  # from now on a receive that waits must watch when these leases end
+        self._wake()  # one receive that waits, so that it wakes up when these new leases end
         return [self._deliver(self._ready.popleft(), now) for _ in range(min(limit, len(self._ready)))]
 
     def _update_visibility(self, now: float) -> None:
-        """Make visible what was delayed until now and what was held for too long."""
+        """Make the messages visible whose delay or lease has ended."""
         while self._delayed and self._delayed[0][0] <= now:
             self._ready.append(heapq.heappop(self._delayed)[2])
         for receipt, message in list(
@@ -241,19 +255,20 @@ class Memory:
         if seconds > 0:
             heapq.heappush(self._delayed, (message.visible_at, next(self._numbers), message))
         else:
-            self._ready.appendleft(message)
+            self._ready.appendleft(message)  # before the rest, as it was received before them
         self._wake()
         return None
 
     def _next_visible_at(self) -> float:
-        """Return when time alone makes a message visible."""
+        """Return when the next delay or lease ends, which makes a message visible without any call."""
         held = next(iter(self._in_flight.values()), None)
         return min(inf if held is None else held.visible_at, self._delayed[0][0] if self._delayed else inf)
 
     async def _wait_for_change(self, turn: int, until: float) -> None:
-        """Wait until something was stored or released, or until a moment of the clock.
+        """Wait until a message is stored or released, or until a time of the clock.
 
-        The receive that began first is woken first, also if it was woken before and found nothing.
+        Each `_wake` wakes one receive, the one that began first. So one that was woken and leaves without having looked
+        must pass that on, or a message would lie in the queue while another receive waits for it.
         """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting_receives[turn] = waiter
@@ -262,16 +277,17 @@ class Memory:
                 await waiter
         except TimeoutError:
             self._waiting_receives.pop(turn, None)
-            if self._waiting_receives and min(self._waiting_receives) < turn:  # who has waited for longer comes first
+            # Several may wait for the same time. Let those that have waited for longer look first.
+            if self._waiting_receives and min(self._waiting_receives) < turn:
                 self._wake()
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             self._waiting_receives.pop(turn, None)
-            self._wake()  # another receive must have what was meant for us, and watch the time that we watched
+            self._wake()  # another receive takes the message, and waits for the next lease to end, in its place
             raise
 
     def _wake(self) -> None:
-        """Wake one receive. It claims by itself when it runs, so what it is told can still be taken by another."""
+        """Wake the receive that has waited for longest. It claims when it runs, and may find the message taken."""
         while self._waiting_receives:
             waiter = self._waiting_receives.pop(min(self._waiting_receives))
             if not waiter.done():

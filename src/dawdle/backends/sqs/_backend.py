@@ -1,4 +1,8 @@
-"""SQS as a backend: one standard queue, its dead-letter queue, and perhaps a second one for what is delayed."""
+"""The SQS backend: one standard queue, its dead-letter queue, and a second queue for delayed events if one is named.
+
+What `dawdle.abc.Backend` promises is kept here. How a request is made is `_connection`'s matter, and what its fields
+mean is `_conversion`'s. No module of AWS is imported at the top: an app that uses another queue must not load them.
+"""
 
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -32,15 +36,15 @@ __all__ = ["SQS"]
 
 _log = Log(__name__)
 
-# SQS developer guide, quotas, 2026.
+# From the SQS developer guide, quotas, 2026.
 _MAX_BATCH_ENTRIES: Final = 10
 _MAX_WAIT_SECONDS: Final = 20
 _DEFAULT_RETENTION_SECONDS: Final = 345_600.0
 _MAX_EMPTY_RECEIVES: Final = 30
-"""Polls in a row that bring nothing, after which the next one does not wait. Of 20 seconds each: ten minutes."""
+"""Empty long polls in a row, after which one poll does not wait. Of 20 seconds each, that is ten minutes."""
 
 _MIN_REDRIVE_RECEIVES: Final = 50
-"""A redrive policy below this may take a message away that was only interrupted or released often."""
+"""A lower maxReceiveCount may move a message that never failed: each stop of a worker and each release counts too."""
 
 _COUNT_ATTRIBUTES: Final = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
 
@@ -95,7 +99,7 @@ class SQS:
             retention=_DEFAULT_RETENTION_SECONDS,
         )
         self._connection: Connection | None = None
-        self._open_guard = OpenGuard()
+        self._open_guard = OpenGuard()  # before the two queues below, which share it
         self._empty_receives = 0
         self._asks_for_source = False
         self._dead_letters = self._dead_letter_queue(dead_letter_url or environment_variable("DEAD_LETTER_URL"))
@@ -111,21 +115,21 @@ class SQS:
 
     @property
     def dead_letters(self) -> "SQS | None":
-        """The queue that keeps what was given up; if need be it is found from the redrive policy, before receiving."""
+        """The dead-letter queue; without `dead_letter_url`, None until `prepare_receive` reads the redrive policy."""
         return self._dead_letters
 
     @property
     def delayed(self) -> "SQS | None":
-        """The second queue for delayed events, if there is one."""
+        """The second queue for delayed events; None: this one delays them."""
         return self._delayed
 
     async def __aenter__(self) -> Self:
-        from dawdle.backends.sqs._connection import Connection  # noqa: PLC0415 - who has no SQS loads no AWS code
+        from dawdle.backends.sqs._connection import Connection  # noqa: PLC0415 - an app without SQS loads no AWS code
 
         self._open_guard.mark_open(self)
         try:
             self._connection = await Connection(self._address, int(self.limits.max_wait)).open()
-        except BaseException:
+        except BaseException:  # also when it is cancelled, or the queue could never be opened again
             self._open_guard.mark_closed()
             raise
         for companion in (self._dead_letters, self._delayed):
@@ -146,10 +150,10 @@ class SQS:
             self._open_guard.mark_closed()
 
     async def prepare_receive(self) -> None:
-        """Read the queue's attributes: how long it keeps messages, and where it puts what was received too often.
+        """Read the queue's retention and redrive policy, and from it the dead-letter queue.
 
-        Without the permission it is done without. Without credentials it is not: they may come a second later, and then
-        nobody would ask again.
+        Many policies do not allow sqs:GetQueueAttributes. Then a warning is logged and the app receives all the same.
+        Missing or refused credentials raise: they may be there a second later, and this is asked only once.
         """
         from dawdle.backends.sqs._errors import AccessDeniedError  # noqa: PLC0415 - as above
 
@@ -193,7 +197,7 @@ class SQS:
             )
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
-        """Store messages. One that is no text, or larger or delayed for longer than SQS takes, is refused alone."""
+        """Store messages. One that is not text, too large, or delayed for more than 900 seconds is refused alone."""
         from dawdle.backends.sqs._conversion import send_entries  # noqa: PLC0415 - as above
 
         async def send(taken: list[Outgoing]) -> list[Fault | None]:
@@ -202,14 +206,14 @@ class SQS:
         return await call_with_valid(batch, check_outgoing, send)
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
-        """Poll for up to `limit` messages, at most 10. An abandoned poll may hide one message for a lease.
+        """Poll for up to `limit` messages, at most 10. Cancelled, it may hide what SQS has for it until the lease ends.
 
-        Raises `BackendError` at the latest 10 seconds after `wait`; every other call does after 30 seconds.
+        Raises `BackendError` at the latest 10 seconds after `wait`. Every other call does after 30 seconds.
         """
         if self._empty_receives >= _MAX_EMPTY_RECEIVES:
-            wait = (
-                0  # with as many messages in flight as SQS allows a poll that waits only goes quiet; this one is told
-            )
+            # A queue with 120,000 messages in flight gives no more. SQS tells a long poll nothing of it: it comes back
+            # empty, as from an empty queue. A poll that does not wait gets OverLimit, and the app reports that.
+            wait = 0
         found = await self._require_open().receive(
             QueueUrl=self._address.url,
             wait=min(int(wait), _MAX_WAIT_SECONDS),
@@ -221,7 +225,7 @@ class SQS:
         return found
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
-        """Delete received messages; a handle that SQS does not know any more deletes nothing."""
+        """Delete received messages. A receipt handle that SQS no longer knows deletes nothing, and is no fault."""
         from dawdle.backends.sqs._conversion import delete_entries  # noqa: PLC0415 - as above
 
         async def delete(taken: list[str]) -> list[Fault | None]:
@@ -237,11 +241,14 @@ class SQS:
         )
 
     async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
-        """Let received messages be received again in so many seconds, rounded up."""
+        """Make received messages visible again in so many seconds, rounded up."""
         return await self._change_visibility(batch, self._require_open())
 
     async def count(self) -> Counts:
-        """Return about how many messages are visible, in flight and delayed. Needs sqs:GetQueueAttributes."""
+        """Return about how many messages are visible, in flight and delayed. Needs sqs:GetQueueAttributes.
+
+        SQS counts on many machines, and its numbers may be a minute late.
+        """
         answer = await self._require_open().call(
             "get_queue_attributes", QueueUrl=self._address.url, AttributeNames=[*_COUNT_ATTRIBUTES]
         )
@@ -251,9 +258,10 @@ class SQS:
 
     @asynccontextmanager
     async def renewer(self) -> AsyncGenerator[Renew]:
-        """Yield a `renew` with a connection of its own, in the event loop that asks for it.
+        """Yield a `renew` with a connection of its own, in the event loop of the caller, which is another thread's.
 
-        It asks once, and waits for no answer longer than a third of a lease: whoever renews knows when to ask again.
+        It sends each request once and waits for a third of a lease at most. Renewals come again anyway, and a retry of
+        botocore's might outlast the lease.
         """
         from dawdle.backends.sqs._connection import RESPONSE_SECONDS, Connection  # noqa: PLC0415 - as above
 
@@ -281,9 +289,10 @@ class SQS:
         return await call_with_valid(batch, check_release, hide)
 
     def _companion(self, url: str | None) -> "SQS | None":
-        """Return a queue that stands behind this one and shares its connections."""
+        """Return a second queue of this backend, such as its dead-letter queue, with the same connections and guard."""
         if url is None:
             return None
+        # Past `__init__`, which would look for second queues of its own in the environment.
         companion = SQS.__new__(SQS)
         companion._address = QueueAddress.checked(url, self._address.region, self._address.endpoint)
         companion.limits = self.limits
@@ -295,7 +304,10 @@ class SQS:
         return companion
 
     def _dead_letter_queue(self, url: str | None) -> "SQS | None":
-        """Return the queue that keeps what this one gives up, and what SQS moves from it."""
+        """Return the dead-letter queue of this one.
+
+        It asks SQS for each letter's source queue, unless this queue's URL has no account to compare that with.
+        """
         companion = self._companion(url)
         if companion is not None:
             companion._asks_for_source = has_account_id(self.identity)

@@ -1,4 +1,15 @@
-"""The clients and the credentials they sign with: made together, and made anew when the credentials are no good."""
+"""Makes the botocore clients of one queue, and makes new ones when SQS refuses their credentials. Sends nothing itself.
+
+A session of botocore keeps the credentials that it found first, and its clients sign with them for as long as they
+live. Temporary credentials expire, and a file of credentials is rewritten while a worker runs, so a refused call needs
+a new session, and with it new clients:
+
+    current ──── a call finds its credentials refused ────► retired ──── its last call has ended ────► closed
+                 (the first such call makes the next set)
+
+A retired set stays open until then, because one of its long polls may be waiting. To cut a long poll costs a message:
+SQS goes on waiting on the closed connection, hands it the next message, and hides that for a whole lease.
+"""
 
 import asyncio
 import json
@@ -25,30 +36,35 @@ T = TypeVar("T")
 _log = Log(__name__)
 
 MAX_POLL_CONNECTIONS: Final = 64
-"""Connections for long polls; each holds one for as long as it waits."""
+"""Connections in the pool for long polls. Each poll holds one for as long as it waits, up to 20 seconds."""
 
 MAX_REQUEST_CONNECTIONS: Final = 32
-"""Connections for the rest, so that polls that wait never starve an ack."""
+"""Connections in the pool for all other requests.
+
+With one pool for both, as many polls as it has connections would leave none for 20 seconds: deletes and lease renewals
+would wait, and messages that are done or still running would be received a second time.
+"""
 
 REFRESH_RETRY_SECONDS: Final = 10.0
-"""Credentials that were refused are looked for again no sooner than this after the last time."""
+"""Seconds between two searches for new credentials: each may start a program or ask a metadata service."""
 
 CREDENTIALS_SECONDS: Final = 30.0
-"""The longest wait for credentials, which may come from a program or over the network."""
+"""Seconds to make a client set: its credentials may come from a program or over the network."""
 
 
 class ClientSet:
-    """One session, so one set of credentials, with its clients; and how many calls are in them."""
+    """One botocore session, so one set of credentials; its two clients; and how many calls they have in flight."""
 
     def __init__(self) -> None:
         self.poll_client: Any = None
         self.request_client: Any = None
         self.calls_in_flight = 0
         self.retired = False
+        """Whether another set has taken its place. It is closed when `calls_in_flight` is 0."""
         self._stack = AsyncExitStack()
 
     async def open(self, address: QueueAddress, loader: Any, configs: tuple[AioConfig | None, AioConfig]) -> Self:
-        """Make the clients; credentials, profiles, proxies and the rest come by botocore's own chain."""
+        """Make the clients. Credentials, profiles and proxies are found as by every AWS tool: by botocore's chain."""
         session: Any = get_session()
         session.register_component("data_loader", loader)
         try:
@@ -57,13 +73,13 @@ class ClientSet:
                 self.poll_client, self.request_client = [
                     await self._client(session, endpoint, config) for config in configs
                 ]
-        except BaseException:
+        except BaseException:  # also when it is cancelled: one client may be open by then
             await self.close()
             raise
         return self
 
     async def close(self) -> None:
-        """Close the clients with all their connections. A trouble there is nobody's any more."""
+        """Close the clients with all their connections. An error is suppressed: no call depends on them any more."""
         with suppress(Exception):
             await self._stack.aclose()
 
@@ -78,14 +94,16 @@ class ClientSet:
 
 
 class Clients:
-    """The clients in use, and those before it in which calls have not ended yet.
+    """The client set in use, and the retired ones in which calls are still in flight.
 
-    `wait`: seconds of the longest poll; None: nothing is polled for. `answer`: seconds in which an answer must come,
-    beyond the wait of a poll. `attempts`: how often a call that is no poll is tried.
+    `wait`: seconds of the longest poll, or None for no client that polls. `response_seconds`: seconds in which a
+    response must come, beyond the wait of a poll. `max_attempts`: how often botocore sends a request that is no poll.
     """
 
     def __init__(self, address: QueueAddress, wait: int | None, *, response_seconds: float, max_attempts: int) -> None:
         self._address = address
+        # Half of it, so that a connection that cannot be made ends as that, which says that nothing was sent. The
+        # deadline of the whole call would not say.
         connect = response_seconds / 2
         polls = None
         if wait is not None:
@@ -93,7 +111,7 @@ class Clients:
         requests = _config(MAX_REQUEST_CONNECTIONS, connect=connect, read=response_seconds, max_attempts=max_attempts)
         self._configs = polls, requests
         session: Any = get_session()
-        self._model_loader = session.get_component("data_loader")  # the models are read once, not per client: 60 ms
+        self._model_loader = session.get_component("data_loader")  # AWS's models are read once: it takes 60 ms
         self._lock = asyncio.Lock()
         self._current: ClientSet
         self._retired: set[ClientSet] = set()
@@ -101,7 +119,7 @@ class Clients:
         self._closed = False
 
     async def open(self) -> None:
-        """Make the first client set."""
+        """Make the first client set. Raises what botocore raises."""
         self._current = await ClientSet().open(self._address, self._model_loader, self._configs)
 
     async def close(self) -> None:
@@ -111,13 +129,14 @@ class Clients:
             await clients.close()
 
     async def call(self, make: Callable[[ClientSet], Awaitable[T]]) -> T:
-        """Make one call; once more, with new clients, if its credentials were no good any more."""
+        """Make one call, and make it once more with new clients if SQS refused its credentials."""
         clients = self._current
         try:
             return await self._call_with(clients, make)
         except Exception as error:
             if not has_stale_credentials(error) or not await self._refresh(clients):
                 raise
+        # Once only. Should the new credentials be refused too, the receiver and the settler call again later.
         return await self._call_with(self._current, make)
 
     async def _call_with(self, clients: ClientSet, make: Callable[[ClientSet], Awaitable[T]]) -> T:
@@ -129,7 +148,11 @@ class Clients:
             await self._close_if_unused(clients)
 
     async def _refresh(self, failed: ClientSet) -> bool:
-        """Return whether there are other clients than those that failed. Of all that ask, the first one makes them."""
+        """Return whether there are other clients than those that failed.
+
+        A hundred calls may fail at once. They queue at the lock: the first one makes the new set, and the others find
+        that `_current` has changed. A failed search is remembered too, so that it is not made a hundred times.
+        """
         async with self._lock:
             if self._current is not failed:
                 return True
@@ -143,8 +166,9 @@ class Clients:
                 _log.warning("the credentials for %s were refused, and there are no others: %s", self._address.url, why)
                 self._refreshed_at = clock()
                 return False
-            self._refreshed_at = clock()  # cancelled, it counts as none: whoever waits for the lock tries then
-            if self._closed:
+            # Noted only now. A search that was cancelled found nothing, so the next call at the lock makes its own.
+            self._refreshed_at = clock()
+            if self._closed:  # while the new set was being made
                 await new.close()
                 return False
             self._current = new
@@ -154,7 +178,7 @@ class Clients:
         return True
 
     async def _close_if_unused(self, clients: ClientSet) -> None:
-        """Close a retired client set after its last call: a poll that is cut would swallow the next message."""
+        """Close a retired client set after its last call, so that no long poll is cut."""
         if clients.retired and not clients.calls_in_flight:
             await clients.close()
             self._retired.discard(clients)
@@ -174,7 +198,11 @@ def _config(pool: int, *, connect: float, read: float, max_attempts: int) -> Aio
 def _require_json(
     response_dict: Mapping[str, Any] | None, parsed_response: Mapping[str, Any] | None, **_: object
 ) -> None:
-    """Raise `BackendError` for a 200 that is no JSON object: botocore takes it for an answer that says nothing."""
+    """Raise `BackendError` for a 200 that is no JSON object.
+
+    A proxy or a captive portal may answer with a page of HTML. botocore reads that as a response without fields: a
+    receive without messages, or a batch of which no entry is mentioned. An empty queue would look well for ever.
+    """
     if response_dict is None or response_dict["status_code"] >= 300 or not parsed_response:
         return
     if parsed_response.keys() - {"ResponseMetadata"}:

@@ -1,4 +1,13 @@
-"""Makes the calls. No call waits for ever, and whatever one raises becomes a `BackendError`."""
+"""Makes the requests to SQS. Each ends within a limit, and what it raises becomes a `BackendError`. Builds no entries.
+
+Who tries again, and how often:
+
+    botocore           a request that is no poll, up to `MAX_ATTEMPTS` times, on network errors, 5xx and throttling
+    Clients            any call once more, with new clients, when SQS refused its credentials
+    dawdle._flow       a poll after a growing pause; a delete for a lease; a copy once more when its message comes back
+
+botocore sends a poll once only: it cannot know whether the app is stopping, and dawdle does.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -18,10 +27,10 @@ T = TypeVar("T")
 Answer = Mapping[str, Any]
 
 RESPONSE_SECONDS: Final = 10.0
-"""The longest wait for an answer of anything but a poll, and for that of a poll beyond its own wait."""
+"""Seconds in which SQS must respond to one attempt; for a poll, beyond the seconds that the poll itself waits."""
 
 MAX_ATTEMPTS: Final = 3
-"""How often a call that is no poll is tried, in `RESPONSE_SECONDS` each."""
+"""Attempts of a request that is no poll, of `RESPONSE_SECONDS` each."""
 
 MESSAGE_ATTRIBUTES: Final = [
     "SentTimestamp",
@@ -31,14 +40,14 @@ MESSAGE_ATTRIBUTES: Final = [
 ]
 
 SOURCE_ATTRIBUTE: Final = "DeadLetterQueueSourceArn"
-"""What SQS says of a message that its redrive policy moved, and of no other."""
+"""The queue that a redrive policy moved the message from. Other messages do not have it."""
 
 
 class Connection:
-    """What one app and loop calls SQS with. Entries that failed inside a 200 become faults.
+    """What one app in one event loop sends its requests with. Entries that failed inside a 200 become faults.
 
-    `wait`: seconds of the longest poll; None: nothing is polled for. A poll ends within its own wait and `answer`
-    seconds, any other call within `answer` seconds for each of its `attempts`, whatever the server does.
+    `wait`: seconds of the longest poll, or None for no polls. A poll ends within its own wait and `response_seconds`,
+    any other call within `response_seconds` for each of its `max_attempts`, whatever the server does.
     """
 
     def __init__(
@@ -55,12 +64,12 @@ class Connection:
         self._clients = Clients(address, wait, response_seconds=response_seconds, max_attempts=max_attempts)
 
     async def open(self) -> Self:
-        """Make the clients. Raises `ConfigurationError` for what was told wrongly, `BackendError` for the rest."""
+        """Make the clients. Raises `ConfigurationError` for settings that cannot work, `BackendError` for the rest."""
         try:
             await self._clients.open()
         except ConfigurationError:
             raise
-        except Exception as error:  # noqa: BLE001 - told as ours; which cause may be printed is decided there
+        except Exception as error:  # noqa: BLE001 - it becomes a BackendError; safe_cause decides what may be printed
             what = f"the client for {self._address.url} cannot be made"
             raise to_backend_error(error, what, uncertain=False) from safe_cause(error)
         return self
@@ -70,9 +79,11 @@ class Connection:
         await self._clients.close()
 
     async def receive(self, *, wait: int, with_source: bool = False, **arguments: object) -> list[Delivery]:
-        """Poll; never tried again here, since the receiver does that and knows when to stop.
+        """Poll once. `with_source`: also ask which queue a message was moved from.
 
-        `origin`: also ask which queue a message was moved from.
+        Cancelled, the poll is abandoned and its connection is closed, but SQS does not notice: until `wait` is over it
+        may hand a message to the closed connection. That message is not lost. It is received again after its lease.
+        So a stop lets open polls come back where the grace allows it, and cancels them only at its end.
         """
         names = [*MESSAGE_ATTRIBUTES, SOURCE_ATTRIBUTE] if with_source else MESSAGE_ATTRIBUTES
         arguments |= {"WaitTimeSeconds": wait, "MessageSystemAttributeNames": names}
@@ -107,14 +118,16 @@ class Connection:
             client = clients.poll_client if operation == "receive_message" else clients.request_client
             return getattr(client, operation)(**arguments)
 
+        # Timeouts of sockets are not enough: they do not count the wait for a free connection or for DNS, and a server
+        # that sends one byte now and then never runs into them. So each call has a deadline of its own.
         what = f"{operation.title().replace('_', '')} on {arguments.get('QueueUrl')}"
         with track_attempts() as attempts:
             try:
                 async with asyncio.timeout(limit):
                     answer: Answer = await self._clients.call(ask)
-            except Exception as error:  # noqa: BLE001 - told as ours; which cause may be printed is decided there
+            except Exception as error:  # noqa: BLE001 - as in open
                 raise to_backend_error(error, what, uncertain=attempts.uncertain) from safe_cause(error)
         try:
             return read(answer, attempts)
-        except Exception as error:  # noqa: BLE001 - the same; it was carried out, and nobody can say with what result
+        except Exception as error:  # noqa: BLE001 - as in open; SQS did something, and the response does not say what
             raise to_backend_error(error, what, uncertain=True) from safe_cause(error)

@@ -1,4 +1,4 @@
-"""How SQS and we say the same: entries of a batch, received messages. Values in, values out."""
+"""Converts messages and results between `dawdle.abc` and the fields of SQS's API. Values in, values out."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC
@@ -45,7 +45,11 @@ def delete_entries(receipts: Sequence[str]) -> list[Entry]:
 
 
 def batch_results(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
-    """Return one slot per entry: a 200 may carry entries that failed, and one that is not mentioned is not sure."""
+    """Return one slot per entry of a batch.
+
+    HTTP 200 does not mean that all went well: SQS lists each entry under `Successful` or under `Failed`, by its number.
+    An entry in neither list may have been carried out.
+    """
     slots: list[Fault | None] = [NOT_MENTIONED] * count
     for entry in answer.get("Successful", ()):
         slots[int(entry["Id"])] = None
@@ -55,20 +59,24 @@ def batch_results(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
 
 
 def as_uncertain(slot: Fault | None) -> Fault | None:
-    """Return an entry's answer where an earlier try of the same call may have come through."""
+    """Return an entry's result where an earlier attempt of the same call may have been carried out."""
     if slot is None or slot.uncertain:
         return slot
     return msgspec.structs.replace(slot, reason=f"{slot.reason}; {EARLIER_ATTEMPT}", uncertain=True)
 
 
 def parse_deliveries(answer: Mapping[str, Any]) -> list[Delivery]:
-    """Return what a ReceiveMessage brought."""
+    """Return the messages of a ReceiveMessage response.
+
+    A message's times must be the queue's, because the clocks of workers differ. SQS gives a time of the receive only at
+    the first one, so later ones take the `Date` header of the response: the same clock, in whole seconds.
+    """
     answered_at = _http_date_to_epoch(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date"))
     return [_delivery(message, answered_at) for message in answer.get("Messages", ())]
 
 
 def _http_date_to_epoch(date: str | None) -> float | None:
-    """Return an HTTP date in epoch seconds; None for none, and for one that makes no sense: a proxy may write it."""
+    """Return an HTTP date in epoch seconds; None without one, and for nonsense, which a proxy may write."""
     if date is None:
         return None
     try:
@@ -81,7 +89,7 @@ def _http_date_to_epoch(date: str | None) -> float | None:
 def _delivery(message: Mapping[str, Any], answered_at: float | None) -> Delivery:
     attributes: Mapping[str, str] = message.get("Attributes", {})
     receive_count = int(attributes.get("ApproximateReceiveCount", "1"))
-    received_at = answered_at  # by the second, rounded down
+    received_at = answered_at  # rounded down to a second, so a delay that is counted from it never ends early
     if receive_count == 1 and "ApproximateFirstReceiveTimestamp" in attributes:
         received_at = int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000
     sent, source = attributes.get("SentTimestamp"), attributes.get("DeadLetterQueueSourceArn")

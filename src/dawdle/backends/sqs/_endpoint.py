@@ -1,8 +1,11 @@
-"""Where the requests for a queue go, and which region signs them. Loads botocore, whose data knows the hosts of AWS.
+"""Decides where the requests for a queue go, and for which region they are signed. Makes no request.
 
-What was told to us comes first, then what botocore's own chain of settings says (variables, profile, services section),
-then the queue's URL. A URL on a host that botocore would not choose by itself is where its requests go: FIPS,
-dual-stack, a VPC endpoint, a server for tests.
+First comes what the arguments and dawdle's variables say, then botocore's own settings (variables, profile, services
+section), then the queue's URL. Where the URL names a host that botocore would not choose for the region by itself, the
+requests go to that host: FIPS, dual-stack, a VPC endpoint, a server for tests.
+
+It loads botocore, whose partition data knows every region and host suffix of AWS: a list of our own would be out of
+date with the next region.
 """
 
 import re
@@ -18,23 +21,24 @@ from dawdle.errors import ConfigurationError
 __all__ = ["Endpoint", "resolve_endpoint"]
 
 _SERVICE_LABELS: Final = frozenset({"sqs", "sqs-fips", "queue"})
-"""The labels of a host that say that it is SQS; `queue` is of the time before there were regions in front."""
+"""Labels of a host name that say that it is SQS. `queue` is the legacy form, `eu-west-1.queue.amazonaws.com`."""
 
 _LEGACY_HOST: Final = ("queue.amazonaws.com", "us-east-1")
-"""The one host of AWS that has no region in it, and the region that it is in (SQS endpoints, AWS General Reference)."""
+"""The one host of SQS without a region in its name, and its region (SQS endpoints, AWS General Reference)."""
 
 
 class Endpoint(NamedTuple):
-    """What a client is made with; None: as botocore's own chain of settings says."""
+    """What a client is made with. None: botocore's own settings decide."""
 
     region: str | None
     url: str | None
 
 
 def resolve_endpoint(address: QueueAddress, session: Any) -> Endpoint:
-    """Return the address of a queue. `session`: botocore's, whose settings and data are read.
+    """Return the endpoint of a queue. `session`: botocore's, whose settings and data are read.
 
-    Raises `ConfigurationError` for a region that is not the URL's: requests would go to a queue of the same name there.
+    Raises `ConfigurationError` for a region that is not the URL's. Requests would be signed for that region and go to
+    its host, where another queue may have the same name.
     """
     parts = urlsplit(address.url)
     host = parts.hostname or ""
@@ -58,15 +62,16 @@ def resolve_endpoint(address: QueueAddress, session: Any) -> Endpoint:
 class _AWSHost(NamedTuple):
     region: str
     is_default: bool
-    """Whether botocore goes to this host, or to the one that took its place, when it is told the region alone."""
+    """Whether botocore, given the region alone, chooses this host, or the one that replaced it."""
 
 
 def _aws_host(host: str, partitions: Sequence[Mapping[str, Any]]) -> _AWSHost | None:
-    """Return the region that a host of SQS names; None for a host that is none of AWS."""
+    """Return the region in the name of a host of SQS; None for a host that is not of AWS."""
     if host == _LEGACY_HOST[0]:
         return _AWSHost(_LEGACY_HOST[1], True)
     outputs = [partition["outputs"] for partition in partitions]
     suffixes = {each[name] for each in outputs for name in ("dnsSuffix", "dualStackDnsSuffix")}
+    # The longest one that fits, should a suffix ever end in another.
     suffix = max((each for each in suffixes if host.endswith(f".{each}")), key=len, default="")
     labels = host.removesuffix(f".{suffix}").split(".")
     if not suffix or _SERVICE_LABELS.isdisjoint(labels):
@@ -83,7 +88,7 @@ def _aws_host(host: str, partitions: Sequence[Mapping[str, Any]]) -> _AWSHost | 
 
 
 def _has_configured_endpoint(session: Any) -> bool:
-    """Whether botocore's own settings say where requests go. Raises what a profile that is not there raises."""
+    """Whether botocore's own settings hold an endpoint. Raises `ProfileNotFound` for a profile that does not exist."""
     if session.get_config_variable("ignore_configured_endpoint_urls"):
         return False
     chain: Any = ConfiguredEndpointProvider(

@@ -1,6 +1,8 @@
-"""What SQS and the way to it say instead of yes, as ours: of which kind, and in words that give nothing away.
+"""Turns errors of botocore, aiohttp and SQS into a `BackendError` or a `Fault`, with a text that may be logged.
 
-A text from elsewhere is shown only where it is known to repeat nothing of ours: no body, no receipt, no credential.
+A foreign text is shown only where it is known to repeat no body, no receipt and no credential: `_SAFE_TO_SHOW` lists
+the errors, `_KINDS_WITH_SAFE_MESSAGE` the kinds of codes. A traceback prints the causes of an error too, so
+`safe_cause` cuts off the whole chain where one of them is not safe. What may be logged is decided here only.
 """
 
 import re
@@ -55,7 +57,7 @@ __all__ = [
 ]
 
 NOT_FROM_SQS: Final = "HTTP {}, and no answer of SQS"
-"""What a proxy, a captive portal or half an answer is."""
+"""What a proxy or a captive portal sends, or a response that was cut."""
 
 _CREDENTIAL_ERRORS: Final = (
     ConfigNotFound,
@@ -70,8 +72,8 @@ _CREDENTIAL_ERRORS: Final = (
 )
 _CONFIGURATION_ERRORS: Final = (InvalidConfigError, ParamValidationError, ValidationError)
 _NETWORK_ERRORS: Final = (BotoConnectionError, ConnectionClosedError, ReadTimeoutError)
-# CredentialRetrievalError and TokenRetrievalError repeat what a credential process wrote, ParamValidationError and
-# ValidationError the values that were handed in.
+# Not in here: CredentialRetrievalError and TokenRetrievalError, which repeat the output of a credential process, and
+# ParamValidationError and ValidationError, which repeat the arguments, with bodies and receipts.
 _SAFE_TO_SHOW: Final = (
     *_NETWORK_ERRORS,
     ConfigNotFound,
@@ -86,7 +88,8 @@ _SAFE_TO_SHOW: Final = (
 )
 _KINDS_WITH_SAFE_MESSAGE: Final = frozenset({"denied", "missing", "throttled"})
 _CODE_PATTERN: Final = re.compile(r"[A-Za-z][\w.:#-]{0,99}")
-# The value comes first and may hold anything, so what counts is the last match.
+# "Value … for parameter ReceiptHandle is invalid. Reason: …": the value may be anything, also this phrase, so the match
+# is greedy and takes the last one.
 _INVALID_PARAMETER: Final = re.compile(r".*\bfor parameter (\w+) is invalid\. Reason: (.*)", re.DOTALL)
 _USER_INFO: Final = re.compile(r"://[^/\s\"'?]*@")
 _MAX_TEXT_CHARACTERS: Final = 500
@@ -108,13 +111,13 @@ _NO_REGION: Final = (
 
 
 class AccessDeniedError(BackendError):
-    """A permission is missing. Credentials that are no good, or not there yet, are `denied` as well, and not this."""
+    """The credentials are good and lack a permission. Bad or missing credentials are `denied` too, but not this."""
 
 
 def to_backend_error(error: Exception, what: str, *, uncertain: bool) -> BackendError:
     """Return what a call raised as a `BackendError`: the cause, then which call. Raise it `from safe_cause(error)`.
 
-    `uncertain`: whether one of the call's tries may have come through.
+    `uncertain`: whether one of the call's attempts may have been carried out.
     """
     kind, text = _classify(error)
     if uncertain and (kind != "unavailable" or is_unsent(error)):
@@ -127,13 +130,13 @@ def to_backend_error(error: Exception, what: str, *, uncertain: bool) -> Backend
 
 
 def to_fault(entry: Mapping[str, object]) -> Fault:
-    """Return an entry of `Failed` as a fault; of an unknown code SQS itself says whose fault it is."""
+    """Return an entry of `Failed` as a fault. Where the code is unknown, `SenderFault` says whose mistake it is."""
     unknown: FaultKind = "refused" if entry.get("SenderFault") else "unavailable"
     return Fault(*_classify_code(str(entry.get("Code", "")), str(entry.get("Message") or ""), unknown))
 
 
 def has_stale_credentials(error: BaseException) -> bool:
-    """Return whether a call failed because the credentials in use are no good any more, or there were none."""
+    """Return whether a call failed because its credentials have expired or were replaced, or there were none."""
     match error:
         case ClientError():
             return without_prefix(_code_of(error)) in STALE_CREDENTIALS
@@ -144,7 +147,7 @@ def has_stale_credentials(error: BaseException) -> bool:
 
 
 def safe_cause(error: Exception) -> Exception | None:
-    """Return the error to chain to; None where a traceback would print what is never logged."""
+    """Return the error to raise from; None where a traceback would print what must not be logged."""
     each: BaseException | None = error
     while each is not None:
         if not _is_safe_to_print(each):
@@ -188,7 +191,7 @@ def _network_text(error: BotoCoreError) -> str:
 
 
 def _classify_response(error: ClientError) -> tuple[FaultKind, str]:
-    """Read an answer that is a no. Without a code of a service it came from something on the way."""
+    """Read an error response. Without an error code it is from a server in between, not from SQS."""
     response: Mapping[str, Any] = error.response
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _code_of(error)
@@ -220,7 +223,7 @@ def _code_of(error: ClientError) -> str:
 
 
 def _safe_text(error: Any) -> str:
-    """Return what botocore says, or only its name; of network troubles also which kind of trouble it was."""
+    """Return botocore's own text where it is safe, else the error's name; for network errors also the error inside."""
     name = type(error).__name__
     facts: Mapping[str, object] = error.kwargs
     if isinstance(error, CredentialRetrievalError | TokenRetrievalError):
@@ -230,13 +233,13 @@ def _safe_text(error: Any) -> str:
 
 
 def _inner_error_name(error: Any) -> str:
-    """Return which kind of trouble a network error was made of."""
+    """Return the name of the error that a network error wraps, such as ClientConnectorDNSError."""
     facts: Mapping[str, object] = error.kwargs
     return type(facts.get("error", error)).__name__
 
 
 def _is_safe_to_print(error: BaseException) -> bool:
-    """Return whether an error's own text is safe; those of the operating system name hosts and numbers."""
+    """Return whether an error's own text is safe. Those of the operating system hold hosts, ports and error numbers."""
     if isinstance(error, ClientError):
         kind = fault_kind_of(_code_of(error))
         return kind in _KINDS_WITH_SAFE_MESSAGE and without_prefix(_code_of(error)) not in ECHOES_HEADERS
@@ -244,12 +247,12 @@ def _is_safe_to_print(error: BaseException) -> bool:
 
 
 def _is_still_expired(error: RuntimeError) -> bool:
-    """Return whether botocore says that credentials which it has just renewed are expired; it has no class for it."""
+    """Return whether botocore refreshed credentials and got expired ones. It has no class for that, only this text."""
     return "refreshed credentials are still expired" in str(error)
 
 
 def _raised_in(error: Exception) -> str:
-    """Return where an error comes from that nobody expected: its text may hold anything, and is not shown."""
+    """Return the line of code that raised an unexpected error. Its text may hold anything, so it is not shown."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -259,5 +262,5 @@ def _raised_in(error: Exception) -> str:
 
 
 def _without_user_info(text: str) -> str:
-    """Return a text without the users and passwords of its URLs."""
+    """Return a text without the user and password of any URL in it, such as that of a proxy."""
     return _USER_INFO.sub("://", text)

@@ -1,7 +1,8 @@
-"""The HTTP session that follows no redirect: where one leads, events and session tokens would be sent too.
+"""An HTTP session that follows no redirect, since the other host would get events and session tokens. Nothing else.
 
-aiobotocore leaves following to aiohttp, which drops the signature on the way to another host and sends the rest:
-the token of temporary credentials, and with 307 and 308 the body. No service of AWS that we call redirects.
+aiobotocore lets aiohttp follow redirects. On the way to another host aiohttp drops the signature and sends the rest:
+the token of temporary credentials, and with 307 and 308 the body. SQS never redirects, so a redirect comes from a
+server in between, and is an error.
 """
 
 from typing import Any
@@ -15,7 +16,7 @@ class NoRedirectSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore ha
     """aiobotocore's session, except that a redirect is an answer like any other."""
 
     async def _get_session(self, proxy_url: str | None) -> Any:
-        """Return what makes the requests. aiobotocore has no option for this (3.10)."""
+        """Return what makes the requests. May go when aiobotocore has an option for it; as of 3.10 it has none."""
         return _NoRedirects(await super()._get_session(proxy_url))  # pyright: ignore[reportUnknownMemberType] - it has no types
 
 

@@ -1,4 +1,4 @@
-"""What we were told of where a queue is: URL, region and endpoint, from arguments and environment. Calls nothing."""
+"""Where the user says that a queue is: URL, region and endpoint, checked. Makes no request and loads no AWS code."""
 
 import os
 import re
@@ -15,12 +15,12 @@ _ARN: Final = re.compile(r"arn:[a-z0-9-]+:sqs:(?P<region>[a-z0-9-]*):(?P<account
 
 
 def environment_variable(name: str) -> str | None:
-    """Return an environment variable of ours, None if it is unset or empty."""
+    """Return the variable `DAWDLE_SQS_<name>`, None if it is unset or empty."""
     return os.environ.get(f"DAWDLE_SQS_{name}", "").strip() or None
 
 
 class QueueAddress(msgspec.Struct, frozen=True):
-    """One queue's URL, and how its server is reached; None: nothing was said, so that the URL and botocore decide."""
+    """One queue's URL, and the region and endpoint that were given for it. None: the URL and botocore decide."""
 
     url: str
     region: str | None
@@ -28,9 +28,9 @@ class QueueAddress(msgspec.Struct, frozen=True):
 
     @classmethod
     def checked(cls, url: str, region: str | None, endpoint: str | None) -> Self:
-        """Return what was told, checked. Raises `ConfigurationError` for a URL that is none, or of a FIFO queue.
+        """Return the address. Raises `ConfigurationError` for what is no URL of a queue, and for a FIFO queue.
 
-        A URL with a user and a password in it could not be shown, and nothing signs with them.
+        A URL with a user and a password is refused: URLs are logged, and SQS takes no password.
         """
         if "@" in url or "@" in (endpoint or ""):
             raise ConfigurationError(
@@ -46,7 +46,10 @@ class QueueAddress(msgspec.Struct, frozen=True):
         return cls(url, region, endpoint)
 
     def url_for_arn(self, arn: str) -> str:
-        """Return the URL of the queue with this ARN, which is on the same server. Raises `ConfigurationError`."""
+        """Return the URL of the queue with this ARN on the same server. Raises `ConfigurationError` for another ARN.
+
+        A dead-letter queue is always in the account's same region, and a redrive policy names it by its ARN only.
+        """
         found = _ARN.match(arn)
         if found is None:
             raise ConfigurationError(f"{arn!r} is no ARN of a queue")

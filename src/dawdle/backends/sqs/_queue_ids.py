@@ -1,4 +1,7 @@
-"""What a queue is called wherever it is reached from: account and name, from its URL or its ARN. Calls nothing."""
+"""Account and name of a queue, from its URL or its ARN: the same however it is reached. Makes no request.
+
+A dead letter keeps them, so that an app that shares a dead-letter queue with others redrives only its own letters.
+"""
 
 import re
 from typing import Final
@@ -11,16 +14,16 @@ _WITH_ACCOUNT: Final = re.compile(r"[0-9]{12}/.+")
 
 
 def identity_from_url(url: str) -> str:
-    """Return `account/name`: hosts differ (VPC endpoints, legacy names), and the last two parts of the path do not."""
+    """Return `account/name`, the end of the URL's path. Its host is no part: VPC endpoints and legacy names differ."""
     return "/".join(urlsplit(url).path.strip("/").split("/")[-2:])
 
 
 def identity_from_arn(arn: str) -> str | None:
-    """Return `account/name`; None for what is no queue's ARN."""
+    """Return `account/name`, or None if it is not the ARN of a queue."""
     found = _ARN.fullmatch(arn)
     return None if found is None else f"{found['account']}/{found['name']}"
 
 
 def has_account_id(identity: str) -> bool:
-    """Whether an identity can be compared with that of an ARN: the URLs of some emulators have no account in them."""
+    """Whether an identity begins with an account id. The URLs of some emulators do not, and match no ARN."""
     return _WITH_ACCOUNT.fullmatch(identity) is not None

@@ -1,7 +1,15 @@
 """What became of each attempt of one call: whether SQS may have carried it out, also where the last answer is a no.
 
-botocore tries a call again by itself, and so do we with new credentials. A first attempt may have come through without
-an answer, and then the refusal of a second one says nothing of it. It knows no texts, and decides no kinds.
+botocore sends a failed request again by itself (`MAX_ATTEMPTS`), and dawdle does once with new credentials. Only the
+last attempt's result comes back from a call. An earlier attempt may have stored the event although its response was
+lost, and then the refusal of the last one says nothing about that. So botocore's own events are counted:
+
+    before-send    a request is about to be sent        started     ─┐
+    needs-retry    a response came, or an error         finished    ─┴─ a response below 500, or "not connected", is
+                                                                       certain; all else is not
+
+The events run in the task that makes the call, so a context variable finds the right counter, whichever client set or
+retry loop is in between. This module knows no error texts and no kinds of faults.
 """
 
 from collections.abc import Generator, Mapping
@@ -34,7 +42,7 @@ class RequestAttempts:
 
     @property
     def uncertain(self) -> bool:
-        """Whether a try was sent, or may have been, of which no answer says what became of it."""
+        """Whether an attempt was sent, or may have been, and no response says what became of it."""
         return self._unanswered or self._in_progress
 
     def started(self) -> None:
@@ -42,11 +50,11 @@ class RequestAttempts:
         self._in_progress = True
 
     def finished(self, error: Exception | None, status: int | None) -> None:
-        """Note how a try ended: by an error, or by an answer with this HTTP status."""
+        """Note how an attempt ended: by an error, or by a response with this HTTP status."""
         self._in_progress = False
         if error is not None:
             self._unanswered = self._unanswered or not is_unsent(error)
-        elif status is not None and status >= _HTTP_SERVER_ERROR:
+        elif status is not None and status >= _HTTP_SERVER_ERROR:  # SQS may fail after it has stored the message
             self._unanswered = True
 
 
@@ -67,7 +75,11 @@ def track_attempts() -> Generator[RequestAttempts]:
 
 
 def observe_attempts(events: Any) -> None:
-    """Register with a client's events what counts its attempts."""
+    """Count the attempts of a client's calls.
+
+    `register_first`, because botocore asks subscribers in turn and stops at the first that gives a result: the one that
+    retries would hide an attempt from a subscriber behind it.
+    """
     events.register_first("before-send.sqs", _on_send)
     events.register_first("needs-retry.sqs", _on_response)
 
@@ -75,8 +87,8 @@ def observe_attempts(events: Any) -> None:
 def is_unsent(error: Exception) -> bool:
     """Return whether no connection was made, so that nothing can have been sent.
 
-    aiobotocore has one class for a connection that cannot be made and for one that breaks under way; what is inside
-    tells them apart.
+    aiobotocore raises EndpointConnectionError both for a connection that cannot be made and for one that breaks later.
+    The error of aiohttp inside tells them apart.
     """
     if isinstance(error, ConnectTimeoutError | ProxyConnectionError | SSLError):
         return True

@@ -1,6 +1,7 @@
-"""What SQS would refuse, found before it is asked: one wrong entry makes botocore, or SQS, refuse its whole batch.
+"""Checks each entry against the limits of SQS before it is sent. Makes no request of its own.
 
-Values in, values out. The numbers are those of the SQS API reference and of the quotas in its developer guide, 2026.
+One bad entry makes botocore, or SQS, refuse its whole batch, and with it the events of other callers. So it is refused
+here, alone. The numbers are from the SQS API reference and from the quotas in the SQS developer guide, 2026.
 """
 
 import re
@@ -22,13 +23,13 @@ __all__ = [
 Entry = TypeVar("Entry")
 
 MAX_MESSAGE_BYTES: Final = 1_048_576
-"""Bytes of a message, and of a batch, at most."""
+"""Bytes of one message's body, and of all bodies in one batch."""
 
 MAX_DELAY_SECONDS: Final = 900
-"""Seconds that a message may be delayed at most."""
+"""Seconds that a message may be delayed: DelaySeconds."""
 
 MAX_VISIBILITY_SECONDS: Final = 43_200
-"""Seconds that a received message may be hidden at most."""
+"""Seconds that a received message may stay hidden, from its receive on: VisibilityTimeout."""
 
 _GROUP_ID: Final = re.compile(r"[!-~]{1,128}")
 
@@ -38,7 +39,7 @@ async def call_with_valid(
     check: Callable[[Entry], Fault | None],
     call: Callable[[list[Entry]], Awaitable[list[Fault | None]]],
 ) -> list[Fault | None]:
-    """Make a call with the entries that may be taken, and return one slot per entry of the batch."""
+    """Make a call with the valid entries of a batch. Return one slot per entry: its result, or why it is not valid."""
     slots = [check(entry) for entry in batch]
     taken = [number for number, fault in enumerate(slots) if fault is None]
     if taken:
@@ -49,7 +50,7 @@ async def call_with_valid(
 
 
 def check_outgoing(outgoing: Outgoing) -> Fault | None:
-    """Return why a message is not sent, if so."""
+    """Return why SQS would not take a message; None if it would."""
     if not outgoing.body or not _is_text(outgoing.body):
         return Fault("refused", "a body of SQS is text, at least one byte of it, and this is none")
     if len(outgoing.body) > MAX_MESSAGE_BYTES:
@@ -62,12 +63,12 @@ def check_outgoing(outgoing: Outgoing) -> Fault | None:
 
 
 def check_receipt(receipt: str) -> Fault | None:
-    """Return why a receipt cannot be used, if so; one of an odd server may be anything."""
+    """Return why SQS would not take a receipt handle; None if it would. An emulator's handles may be anything."""
     return None if isinstance(receipt, str) and receipt else Fault("refused", "a receipt is text, and this is none")
 
 
 def check_release(release: ReleaseEntry) -> Fault | None:
-    """Return why a message is not released, or not hidden for longer, if so."""
+    """Return why SQS would not change a message's visibility; None if it would."""
     receipt, seconds = release
     if not 0 <= seconds <= MAX_VISIBILITY_SECONDS:
         return Fault("refused", f"hidden for {seconds} s, and {MAX_VISIBILITY_SECONDS:,} is the most")
