@@ -51,7 +51,7 @@ async def test_closing_a_queue_that_holds_messages_says_so(caplog):
     async with Memory() as queue:
         await queue.send([Outgoing(b"one")])
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        "messages left in memory that end with the process: 1; a durable queue keeps them"
+        "the queue in memory still holds messages: 1. They are lost when this process ends; a durable queue keeps them"
     ]
 
 

@@ -160,8 +160,8 @@ async def test_where_none_can_be_had_the_old_ones_stay_and_a_warning_says_so_wit
         assert [record.name for record in caplog.records if record.name.startswith("dawdle")] == [
             "dawdle.backends.sqs._clients"
         ]
-        assert "were refused, and there are no others: " in caplog.text
-        assert "CredentialRetrievalError from custom-process (new credentials for " in caplog.text
+        assert "SQS refuses the credentials for http" in caplog.text
+        assert "and new ones cannot be found: CredentialRetrievalError from custom-process" in caplog.text
         assert "canary" not in caplog.text + "".join(map(str, answers))
         assert await queue.ack(["receipt"]) == [None]
 

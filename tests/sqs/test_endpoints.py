@@ -162,7 +162,7 @@ async def test_a_services_section_that_is_not_there_is_named(configure):
 
 async def test_a_region_that_is_not_the_urls_is_an_error_before_the_first_call(monkeypatch):
     monkeypatch.setenv("DAWDLE_SQS_REGION", "us-east-1")
-    with pytest.raises(ConfigurationError, match="the region is 'us-east-1', and .* is a queue in eu-central-1: leave"):
+    with pytest.raises(ConfigurationError, match="the region is 'us-east-1', but .* is a queue in eu-central-1: leave"):
         async with SQS(AWS):
             pass
     assert endpoint_of(AWS, "us-east-1", "http://localhost:1").region == "us-east-1"

@@ -13,24 +13,27 @@ def test_a_queue_beside_another_is_on_the_same_server():
     assert QueueAddress.checked(AWS, None, None).url_for_arn("arn:aws:sqs:eu-central-1:123456789012:orders-dead") == (
         "https://sqs.eu-central-1.amazonaws.com/123456789012/orders-dead"
     )
-    with pytest.raises(ConfigurationError, match="is no ARN of a queue"):
+    with pytest.raises(ConfigurationError, match="is not the ARN of a queue"):
         QueueAddress.checked(AWS, None, None).url_for_arn("arn:aws:sns:eu-central-1:123456789012:orders")
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({}, "SQS needs a queue"),
-        ({"queue_url": "orders"}, "'orders' is no queue URL: it looks like https"),
-        ({"queue_url": "https://sqs.eu-central-1.amazonaws.com/"}, "is no queue URL"),
+        ({}, "SQS has no queue URL"),
+        ({"queue_url": "orders"}, "'orders' is not a queue URL: it must look like https"),
+        ({"queue_url": "https://sqs.eu-central-1.amazonaws.com/"}, "is not a queue URL"),
         ({"queue_url": AWS + ".fifo"}, "is a FIFO queue, which dawdle cannot use yet"),
         ({"queue_url": AWS, "wait": 21}, "wait is 0 to 20 seconds, or a timedelta, not 21"),
         ({"queue_url": AWS, "wait": 1.5}, "wait is a whole number of seconds, not 1.5"),
         ({"queue_url": AWS, "lease": 0}, "lease is 1 to 43,199 seconds, or a timedelta, not 0"),
         ({"queue_url": AWS, "lease": 43_200}, "not 43200"),
-        ({"queue_url": AWS, "dead_letter_url": "x"}, "'x' is no queue URL"),
-        ({"queue_url": AWS.replace("//", "//me:canary@")}, "^a URL of SQS has no @ in it"),
-        ({"queue_url": AWS, "endpoint_url": "http://me:canary@localhost"}, "^a URL of SQS has no @ in it"),
+        ({"queue_url": AWS, "dead_letter_url": "x"}, "'x' is not a queue URL"),
+        ({"queue_url": AWS.replace("//", "//me:canary@")}, "^a queue URL or endpoint_url must not contain"),
+        (
+            {"queue_url": AWS, "endpoint_url": "http://me:canary@localhost"},
+            "^a queue URL or endpoint_url must not contain",
+        ),
     ],
 )
 def test_what_cannot_work_is_an_error(monkeypatch, options, match):

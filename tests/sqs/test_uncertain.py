@@ -106,7 +106,7 @@ async def test_a_refusal_after_a_try_without_an_answer_says_nothing_of_that_try(
     server.faults.add("access_denied", nth=2 if first == "lost_answer" else 1)
     error = await failure_of(server.queue_url("orders"), response_seconds=5, max_attempts=3)
     assert (error.kind, error.uncertain) == ("denied", True)
-    assert "; an earlier try of the same call may have come through" in str(error)
+    assert "; an earlier attempt of the same request may have been carried out" in str(error)
     assert len(server.queue("orders")) == (1 if first == "lost_answer" else 0)
 
 

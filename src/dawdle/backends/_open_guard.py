@@ -21,8 +21,8 @@ class OpenGuard:
         """Note that the backend `what` is being opened. Raises `ConfigurationError` if it is open already."""
         if self._loop is not None and not self._loop.is_closed():
             raise ConfigurationError(
-                f"{what!r} is open already, and one object serves one app at a time: leave the app that has it, or "
-                f"make another object for this one"
+                f"{what!r} is already open, and a backend object serves one app at a time: leave the app that opened "
+                f"it, or create another backend object for this app"
             )
         self._loop = asyncio.get_running_loop()
 

@@ -126,7 +126,11 @@ class Memory:
         self._open_guard.mark_closed()
         left = len(self.messages())
         if left:
-            _log.warning("messages left in memory that end with the process: %d; a durable queue keeps them", left)
+            _log.warning(
+                "the queue in memory still holds messages: %d. They are lost when this process ends; a durable queue "
+                "keeps them",
+                left,
+            )
 
     async def prepare_receive(self) -> None:
         """Do nothing: there is nothing to look up."""
@@ -192,9 +196,14 @@ class Memory:
 
     def _store(self, outgoing: Outgoing) -> Fault | None:
         if len(outgoing.body) > self.limits.max_body:
-            return Fault("refused", f"{len(outgoing.body):,} bytes, and {self.limits.max_body:,} is the most")
+            return Fault(
+                "refused",
+                f"the body has {len(outgoing.body):,} bytes, and this queue takes at most {self.limits.max_body:,}",
+            )
         if not 0 <= outgoing.delay <= self.limits.max_delay:
-            return Fault("refused", f"a delay of {outgoing.delay} s, and {self.limits.max_delay} is the most")
+            return Fault(
+                "refused", f"the delay is {outgoing.delay} s, and this queue takes 0 to {self.limits.max_delay}"
+            )
         number = next(self._numbers)
         message = _Message(f"m{number}", outgoing, self._now(), self._clock.monotonic() + outgoing.delay)
         if outgoing.delay > 0:
@@ -241,7 +250,7 @@ class Memory:
         self._update_visibility(self._clock.monotonic())
         message = self._in_flight.pop(receipt, None)
         if message is None:
-            return Fault("lost", "the lease is over, and another receive may have the message")
+            return Fault("lost", "the lease has ended, and another receive may have the message")
         message.visible_at = self._clock.monotonic() + (self.limits.lease or inf)
         self._in_flight[receipt] = message
         return None
@@ -250,7 +259,7 @@ class Memory:
         self._update_visibility(self._clock.monotonic())
         message = self._in_flight.pop(receipt, None)
         if message is None:
-            return Fault("lost", "the lease is over, and another receive may have the message")
+            return Fault("lost", "the lease has ended, and another receive may have the message")
         message.visible_at = self._clock.monotonic() + seconds
         if seconds > 0:
             heapq.heappush(self._delayed, (message.visible_at, next(self._numbers), message))

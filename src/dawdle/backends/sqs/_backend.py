@@ -81,7 +81,7 @@ class SQS:
     ) -> None:
         url = queue_url or environment_variable("QUEUE_URL")
         if url is None:
-            raise ConfigurationError("SQS needs a queue: SQS(queue_url=…), or the environment's DAWDLE_SQS_QUEUE_URL")
+            raise ConfigurationError("SQS has no queue URL: pass SQS(queue_url=…), or set DAWDLE_SQS_QUEUE_URL")
         wait = _whole_seconds(wait, "wait is", least=0, most=_MAX_WAIT_SECONDS)
         lease = _whole_seconds(lease, "lease is", least=1, most=MAX_VISIBILITY_SECONDS - 1)
         self._address = QueueAddress.checked(
@@ -165,8 +165,8 @@ class SQS:
         except AccessDeniedError as error:
             if self._dead_letters is None:
                 _log.warning(
-                    "%s may not be read (%s), so its dead-letter queue is not known and nothing can be given up: set "
-                    "dead_letter_url, or allow sqs:GetQueueAttributes",
+                    "the attributes of %s cannot be read (%s), so its dead-letter queue is unknown and failed events "
+                    "are retried without end: set dead_letter_url, or allow sqs:GetQueueAttributes",
                     self._address.url,
                     error,
                 )
@@ -180,8 +180,8 @@ class SQS:
         receives = int(policy.get("maxReceiveCount", _MIN_REDRIVE_RECEIVES))
         if receives < _MIN_REDRIVE_RECEIVES:
             _log.warning(
-                "the redrive policy of %s takes a message away after %d receives, and stops and releases count as "
-                "receives: set maxReceiveCount to %d or more",
+                "the redrive policy of %s moves a message to the dead-letter queue after %d receives, even one that "
+                "never failed, since each stop of a worker counts as a receive: set maxReceiveCount to %d or more",
                 self._address.url,
                 receives,
                 _MIN_REDRIVE_RECEIVES,
@@ -191,8 +191,8 @@ class SQS:
             self._dead_letters = self._dead_letter_queue(self._address.url_for_arn(arn))
         elif self._dead_letters is None:
             _log.warning(
-                "%s has no dead-letter queue, so what cannot be handled is tried for ever: set dead_letter_url, or "
-                "give the queue a redrive policy",
+                "%s has no dead-letter queue, so failed events are retried without end: set dead_letter_url, or give "
+                "the queue a redrive policy",
                 self._address.url,
             )
 
@@ -315,7 +315,7 @@ class SQS:
 
     def _require_open(self) -> "Connection":
         if self._connection is None:
-            raise BackendError(f"{self!r} is not open", kind="refused")
+            raise BackendError(f"{self!r} is not open: use it inside `async with`", kind="refused")
         return self._connection
 
 

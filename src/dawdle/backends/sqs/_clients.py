@@ -161,9 +161,12 @@ class Clients:
                 return False
             try:
                 new = await ClientSet().open(self._address, self._model_loader, self._configs)
-            except Exception as error:  # noqa: BLE001 - the call's own error is raised; this one says why it was not mended
-                why = to_backend_error(error, f"new credentials for {self._address.url}", uncertain=False)
-                _log.warning("the credentials for %s were refused, and there are no others: %s", self._address.url, why)
+            except Exception as error:  # noqa: BLE001 - the call's own error is raised; this one is only logged
+                _log.warning(
+                    "SQS refuses the credentials for %s, and new ones cannot be found: %s",
+                    self._address.url,
+                    to_backend_error(error, "creating a client with new credentials", uncertain=False),
+                )
                 self._refreshed_at = clock()
                 return False
             # Noted only now. A search that was cancelled found nothing, so the next call at the lock makes its own.

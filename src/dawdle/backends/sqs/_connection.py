@@ -70,7 +70,7 @@ class Connection:
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 - it becomes a BackendError; safe_cause decides what may be printed
-            what = f"the client for {self._address.url} cannot be made"
+            what = f"creating the client for {self._address.url}"
             raise to_backend_error(error, what, uncertain=False) from safe_cause(error)
         return self
 

@@ -15,7 +15,7 @@ from dawdle.backends.sqs._queue_ids import identity_from_arn
 __all__ = ["as_uncertain", "batch_results", "delete_entries", "parse_deliveries", "send_entries", "visibility_entries"]
 
 Entry = dict[str, Any]
-NOT_MENTIONED = Fault("unavailable", "the answer does not mention it")
+NOT_MENTIONED = Fault("unavailable", "the response does not mention this entry")
 
 
 def send_entries(batch: Sequence[Outgoing]) -> list[Entry]:

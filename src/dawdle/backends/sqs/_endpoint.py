@@ -52,8 +52,8 @@ def resolve_endpoint(address: QueueAddress, session: Any) -> Endpoint:
     if found is not None and found.is_default and parts.port in {None, 443}:
         if region != found.region:
             raise ConfigurationError(
-                f"the region is {region!r}, and {address.url} is a queue in {found.region}: leave the region out, in "
-                f"the code and in DAWDLE_SQS_REGION, or take the URL of a queue in {region}"
+                f"the region is {region!r}, but {address.url} is a queue in {found.region}: leave out region= and "
+                f"DAWDLE_SQS_REGION, or use the URL of a queue in {region}"
             )
         return Endpoint(region, None)
     return Endpoint(region, f"{parts.scheme}://{parts.netloc}")

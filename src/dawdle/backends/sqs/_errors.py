@@ -56,7 +56,7 @@ __all__ = [
     "to_fault",
 ]
 
-NOT_FROM_SQS: Final = "HTTP {}, and no answer of SQS"
+NOT_FROM_SQS: Final = "HTTP {}, but not a response of SQS: check endpoint_url, and any proxy on the way"
 """What a proxy or a captive portal sends, or a response that was cut."""
 
 _CREDENTIAL_ERRORS: Final = (
@@ -96,18 +96,19 @@ _MAX_TEXT_CHARACTERS: Final = 500
 _HTTP_TOO_MANY_REQUESTS: Final = 429
 _HTTP_REDIRECTS: Final = range(300, 400)
 _REDIRECTED: Final = (
-    "HTTP {}: the server redirects to another address, which would get events and credentials, so it is not followed: "
-    "set endpoint_url, or the environment's DAWDLE_SQS_ENDPOINT_URL, to where the queue is"
+    "HTTP {}: the server redirects to another address. dawdle does not follow, since events and credentials would go "
+    "there: set endpoint_url or DAWDLE_SQS_ENDPOINT_URL to the address of the queue itself"
 )
-EARLIER_ATTEMPT: Final = "an earlier try of the same call may have come through"
+EARLIER_ATTEMPT: Final = "an earlier attempt of the same request may have been carried out"
 _NO_CREDENTIALS: Final = (
     "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the instance, "
     "container or function a role"
 )
 _NO_REGION: Final = (
-    "no region is set, and the URL does not say it: SQS(region=…), or the environment's DAWDLE_SQS_REGION or "
+    "no AWS region is set, and the queue URL does not name one: pass SQS(region=…), or set DAWDLE_SQS_REGION or "
     "AWS_DEFAULT_REGION"
 )
+_STILL_EXPIRED: Final = "refreshed AWS credentials are expired too: check their source, and the clock of this machine"
 
 
 class AccessDeniedError(BackendError):
@@ -175,7 +176,7 @@ def _classify(error: Exception) -> tuple[FaultKind, str]:
         case TimeoutError():
             return "unavailable", "no answer came in time"
         case RuntimeError() if _is_still_expired(error):
-            return "denied", "the credentials were renewed, and those that came are expired, too"
+            return "denied", _STILL_EXPIRED
         case _:
             return "unavailable", f"{type(error).__name__} {_raised_in(error)}"
 

@@ -34,15 +34,15 @@ class QueueAddress(msgspec.Struct, frozen=True):
         """
         if "@" in url or "@" in (endpoint or ""):
             raise ConfigurationError(
-                "a URL of SQS has no @ in it: credentials come by the variables, profiles and roles of AWS"
+                "a queue URL or endpoint_url must not contain '@': give credentials by AWS's variables, profile or role"
             )
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.netloc or not parts.path.strip("/"):
             raise ConfigurationError(
-                f"{url!r} is no queue URL: it looks like https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
+                f"{url!r} is not a queue URL: it must look like https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
             )
         if parts.path.endswith(".fifo"):
-            raise ConfigurationError(f"{url!r} is a FIFO queue, which dawdle cannot use yet: take a standard queue")
+            raise ConfigurationError(f"{url!r} is a FIFO queue, which dawdle cannot use yet: use a standard queue")
         return cls(url, region, endpoint)
 
     def url_for_arn(self, arn: str) -> str:
@@ -52,6 +52,6 @@ class QueueAddress(msgspec.Struct, frozen=True):
         """
         found = _ARN.match(arn)
         if found is None:
-            raise ConfigurationError(f"{arn!r} is no ARN of a queue")
+            raise ConfigurationError(f"{arn!r} is not the ARN of a queue on SQS: set dead_letter_url")
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc}/{found.group('account')}/{found.group('name')}"

@@ -52,26 +52,28 @@ async def call_with_valid(
 def check_outgoing(outgoing: Outgoing) -> Fault | None:
     """Return why SQS would not take a message; None if it would."""
     if not outgoing.body or not _is_text(outgoing.body):
-        return Fault("refused", "a body of SQS is text, at least one byte of it, and this is none")
+        return Fault("refused", "the body is empty or not UTF-8, and SQS takes only text")
     if len(outgoing.body) > MAX_MESSAGE_BYTES:
-        return Fault("refused", f"{len(outgoing.body):,} bytes, and {MAX_MESSAGE_BYTES:,} is the most")
+        return Fault(
+            "refused", f"the body has {len(outgoing.body):,} bytes, and SQS takes at most {MAX_MESSAGE_BYTES:,}"
+        )
     if not 0 <= outgoing.delay <= MAX_DELAY_SECONDS:
-        return Fault("refused", f"a delay of {outgoing.delay} s, and {MAX_DELAY_SECONDS} is the most")
+        return Fault("refused", f"the delay is {outgoing.delay} s, and SQS takes 0 to {MAX_DELAY_SECONDS}")
     if outgoing.group is not None and not _matches(outgoing.group, _GROUP_ID):
-        return Fault("refused", "a group of SQS is 1 to 128 printable ASCII characters without a space")
+        return Fault("refused", "the group is not 1 to 128 printable ASCII characters without a space")
     return None
 
 
 def check_receipt(receipt: str) -> Fault | None:
     """Return why SQS would not take a receipt handle; None if it would. An emulator's handles may be anything."""
-    return None if isinstance(receipt, str) and receipt else Fault("refused", "a receipt is text, and this is none")
+    return None if isinstance(receipt, str) and receipt else Fault("refused", "the receipt is empty or not text")
 
 
 def check_release(release: ReleaseEntry) -> Fault | None:
     """Return why SQS would not change a message's visibility; None if it would."""
     receipt, seconds = release
     if not 0 <= seconds <= MAX_VISIBILITY_SECONDS:
-        return Fault("refused", f"hidden for {seconds} s, and {MAX_VISIBILITY_SECONDS:,} is the most")
+        return Fault("refused", f"it would be hidden for {seconds} s, and SQS takes 0 to {MAX_VISIBILITY_SECONDS:,}")
     return check_receipt(receipt)
 
 
