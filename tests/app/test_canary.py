@@ -124,7 +124,8 @@ def shown(root):
         if id(each) in seen or isinstance(each, (type, str, bytes, int, float)):
             continue
         seen.add(id(each))
-        if type(each).__module__.startswith("dawdle.") and not type(each).__module__.startswith("dawdle.testing"):
+        module = type(each).__module__
+        if module.partition(".")[0] == "dawdle" and not module.startswith("dawdle.testing"):
             texts.append(repr(each))
             fields = getattr(type(each), "__struct_fields__", ())
             todo.extend(getattr(each, name) for name in fields)

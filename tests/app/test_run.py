@@ -131,7 +131,7 @@ async def test_an_app_that_cannot_start_raises_from_run(worker):
     )
     _, err = one.process.communicate(timeout=20)
     assert one.process.returncode == 1
-    assert err.splitlines()[-1] == "dawdle.errors.BackendError: no route to host"
+    assert err.splitlines()[-1] == "dawdle.BackendError: no route to host"
     assert "AttributeError" not in err
 
 

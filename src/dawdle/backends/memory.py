@@ -1,6 +1,6 @@
 """The queue in memory: leases, delays and redelivery as on a real queue, in one process. Knows bytes, not events.
 
-A message is in one of three places, and moves by a call or by the time alone:
+A message is in one of three places, and moves by a call or by the time alone::
 
     _delayed ──── its delay ends ────► _ready ──── receive ────► _in_flight ──── ack ────► gone
        ▲                                 ▲                            │

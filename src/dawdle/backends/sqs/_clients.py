@@ -2,7 +2,7 @@
 
 A session of botocore keeps the credentials that it found first, and its clients sign with them for as long as they
 live. Temporary credentials expire, and a file of credentials is rewritten while a worker runs, so a refused call needs
-a new session, and with it new clients:
+a new session, and with it new clients::
 
     current ──── a call finds its credentials refused ────► retired ──── its last call has ended ────► closed
                  (the first such call makes the next set)

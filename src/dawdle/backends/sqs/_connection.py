@@ -1,6 +1,6 @@
 """Makes the requests to SQS. Each ends within a limit, and what it raises becomes a `BackendError`. Builds no entries.
 
-Who tries again, and how often:
+Who tries again, and how often::
 
     botocore           a request that is no poll, up to `MAX_ATTEMPTS` times, on network errors, 5xx and throttling
     Clients            any call once more, with new clients, when SQS refused its credentials

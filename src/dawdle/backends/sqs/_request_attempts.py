@@ -2,7 +2,7 @@
 
 botocore sends a failed request again by itself (`MAX_ATTEMPTS`), and dawdle does once with new credentials. Only the
 last attempt's result comes back from a call. An earlier attempt may have stored the event although its response was
-lost, and then the refusal of the last one says nothing about that. So botocore's own events are counted:
+lost, and then the refusal of the last one says nothing about that. So botocore's own events are counted::
 
     before-send    a request is about to be sent        started     ─┐
     needs-retry    a response came, or an error         finished    ─┴─ a response below 500, or "not connected", is
