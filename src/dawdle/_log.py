@@ -15,17 +15,17 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from dawdle.errors import in_line
+from dawdle.errors import one_line
 
 __all__ = ["Log"]
 
-_HERE: Final = 3
+_CALLER_FRAMES: Final = 3
 """Frames between the caller and the line that logs: who reads the log wants to see the caller's."""
 
 MAX_VALUE_CHARACTERS: Final = 2000
 """Of one value in a line, and of one line in a traceback."""
 
-MAX_TOLD_CHARACTERS: Final = 16_000
+MAX_EXCEPTION_CHARACTERS: Final = 16_000
 """Of what one exception in a traceback says."""
 
 _Error = BaseException | traceback.TracebackException
@@ -75,16 +75,16 @@ class Log:
 
     def _record(self, level: int, text: str, values: tuple[object, ...], error: _Error | None) -> logging.LogRecord:
         logger = self._logger
-        file, line, function, _ = logger.findCaller(stacklevel=_HERE + 1)
-        told = tuple(value if isinstance(value, (int, float)) else _InLine(value) for value in values)
+        file, line, function, _ = logger.findCaller(stacklevel=_CALLER_FRAMES + 1)
+        shown = tuple(value if isinstance(value, (int, float)) else _OneLine(value) for value in values)
         trace = (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
-        record = logger.makeRecord(logger.name, level, file, line, text, told, trace, function)
+        record = logger.makeRecord(logger.name, level, file, line, text, shown, trace, function)
         if error is not None:
             record.exc_text = _traceback(error)  # what every formatter shows that has none of its own
         return record
 
 
-class _InLine:
+class _OneLine:
     """A value as a line shows it, in one line: found out only when the line is written."""
 
     __slots__ = ("_value",)
@@ -93,10 +93,10 @@ class _InLine:
         self._value = value
 
     def __str__(self) -> str:
-        return in_line(str(self._value), MAX_VALUE_CHARACTERS)
+        return one_line(str(self._value), MAX_VALUE_CHARACTERS)
 
     def __repr__(self) -> str:
-        return in_line(repr(self._value), MAX_VALUE_CHARACTERS)
+        return one_line(repr(self._value), MAX_VALUE_CHARACTERS)
 
 
 def _traceback(error: _Error) -> str:
@@ -107,16 +107,16 @@ def _traceback(error: _Error) -> str:
             if isinstance(error, BaseException)
             else error
         )
-        for each in _all_in(whole):
+        for each in _with_causes(whole):
             notes = each.__notes__
             if isinstance(notes, list):
                 each.__notes__ = [f"    {note}".replace("\n", "\n    ") for note in notes]
         return "\n".join(line for part in whole.format() for line in _lines(part))
-    except Exception as second:  # noqa: BLE001 - the error that is being told is another one
+    except Exception as second:  # noqa: BLE001 - the error to be logged is another one
         return f"(the traceback of a {type(error).__qualname__} cannot be shown: {type(second).__qualname__})"
 
 
-def _all_in(whole: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+def _with_causes(whole: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
     """Yield an exception and all that it comes from or holds. No recursion: there may be thousands."""
     left = [whole]
     while left:
@@ -127,7 +127,7 @@ def _all_in(whole: traceback.TracebackException) -> Iterator[traceback.Traceback
 
 def _lines(part: str) -> Iterator[str]:
     """Yield the lines of a part of a traceback: a frame, what an exception says, or a remark between empty lines."""
-    first, *others = part[:MAX_TOLD_CHARACTERS].removesuffix("\n").split("\n")
+    first, *others = part[:MAX_EXCEPTION_CHARACTERS].removesuffix("\n").split("\n")
     margin = "    " if first else ""  # a remark is Python's own
     for line in (first, *(other if other[:1].isspace() else f"{margin}{other}" for other in others)):
-        yield "\t".join(in_line(piece, MAX_VALUE_CHARACTERS) for piece in line.split("\t"))
+        yield "\t".join(one_line(piece, MAX_VALUE_CHARACTERS) for piece in line.split("\t"))

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 import msgspec
 
 from dawdle.clock import Clock, Deadline, SystemClock
-from dawdle.errors import FaultKind, in_line
+from dawdle.errors import FaultKind, one_line
 
 __all__ = [
     "Backend",
@@ -133,7 +133,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         """Show neither body nor receipt: who has one can read the event, who has the other can delete it."""
-        return f"<Delivery {in_line(self.key)} of {len(self.body)} bytes, received {self.receive_count} times>"
+        return f"<Delivery {one_line(self.key)} of {len(self.body)} bytes, received {self.receive_count} times>"
 
 
 class Fault(msgspec.Struct, frozen=True):

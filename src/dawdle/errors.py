@@ -44,7 +44,7 @@ server, or anything else that may pass.
 """
 
 
-LONGEST_SHOWN: Final = 200
+MAX_SHOWN_CHARACTERS: Final = 200
 """Characters of a wrong value in a message."""
 
 
@@ -93,8 +93,8 @@ class SignalError(DawdleError):
         super().__init__(message)
         self.ids = tuple(ids)
         self.stored = tuple(each for each in ids if each not in failed)
-        self.uncertain = tuple(each for each in ids if each in failed and may_be_done(failed[each]))
-        self.not_stored = tuple(each for each in ids if each in failed and not may_be_done(failed[each]))
+        self.uncertain = tuple(each for each in ids if each in failed and may_have_been_done(failed[each]))
+        self.not_stored = tuple(each for each in ids if each in failed and not may_have_been_done(failed[each]))
         self.failed = dict(failed)
 
 
@@ -117,12 +117,12 @@ class BackendError(DawdleError):
         return self.kind not in {"lost", "refused"}
 
 
-def is_uncertain(kind: FaultKind, told: bool | None) -> bool:
-    """Return whether a call may have been carried out all the same: what was told, else what the kind says."""
-    return kind == "unavailable" if told is None else told
+def is_uncertain(kind: FaultKind, uncertain: bool | None) -> bool:
+    """Return whether a call may have been carried out all the same: as given, else as the kind says."""
+    return kind == "unavailable" if uncertain is None else uncertain
 
 
-def may_be_done(error: Exception) -> bool:
+def may_have_been_done(error: Exception) -> bool:
     """Return whether a call that failed so may have been carried out; of a foreign error nothing is known."""
     return not isinstance(error, BackendError) or error.uncertain
 
@@ -139,11 +139,11 @@ class RetryLater(DawdleError):  # noqa: N818 - a verdict that a handler raises, 
     """
 
     def __init__(self, seconds: float | timedelta) -> None:
-        self.seconds = seconds_of(seconds, "RetryLater takes")
+        self.seconds = to_seconds(seconds, "RetryLater takes")
         super().__init__(f"not before {self.seconds:g} s")
 
 
-def in_line(text: str, limit: int = LONGEST_SHOWN) -> str:
+def one_line(text: str, limit: int = MAX_SHOWN_CHARACTERS) -> str:
     """Return text that a stranger may have written as one line of a log, a repr or an error shows it.
 
     Line breaks, control characters and what turns the direction of writing become escapes, and what is over `limit`
@@ -156,12 +156,12 @@ def in_line(text: str, limit: int = LONGEST_SHOWN) -> str:
 def shown(value: object) -> str:
     """Return a wrong value as an error's message shows it; an int of 5,000 digits, for one, cannot be printed."""
     try:
-        return in_line(repr(value))
+        return one_line(repr(value))
     except Exception:  # noqa: BLE001 - the error that is being told is another one
         return f"a {type(value).__qualname__} that cannot be shown"
 
 
-def yes_or_no(value: object, what: str) -> bool:
+def require_bool(value: object, what: str) -> bool:
     """Return a value that is True or False; text such as "no" is neither, and would count as yes.
 
     Raises `ConfigurationError` that begins with `what`, such as "direct is".
@@ -171,7 +171,7 @@ def yes_or_no(value: object, what: str) -> bool:
     raise ConfigurationError(f"{what} True or False, not {shown(value)}")
 
 
-def seconds_of(
+def to_seconds(
     value: object, what: str, *, least: float = 0.0, most: float = sys.float_info.max, above: bool = False
 ) -> float:
     """Return a duration in seconds: of a number, or of a `timedelta`. The one way in for all that a caller may give.
@@ -189,5 +189,5 @@ def seconds_of(
     else:
         span = f"{least:g} to {most:,.15g}"
     # A timedelta shows itself in days, also where it is seconds.
-    told = f"timedelta(seconds={seconds:g})" if isinstance(value, timedelta) else shown(value)
-    raise ConfigurationError(f"{what} {span} seconds, or a timedelta, not {told}")
+    text = f"timedelta(seconds={seconds:g})" if isinstance(value, timedelta) else shown(value)
+    raise ConfigurationError(f"{what} {span} seconds, or a timedelta, not {text}")

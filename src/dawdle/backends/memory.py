@@ -25,7 +25,7 @@ from typing import Self
 from dawdle._log import Log
 from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
 from dawdle.backends._open_guard import OpenGuard
-from dawdle.errors import ConfigurationError, seconds_of, yes_or_no
+from dawdle.errors import ConfigurationError, require_bool, to_seconds
 
 __all__ = ["Memory"]
 
@@ -70,7 +70,7 @@ class Memory:
         dead_letters: bool = True,
         clock: Clock | None = None,
     ) -> None:
-        lease = seconds_of(lease, "Memory takes a lease of", most=inf, above=True)
+        lease = to_seconds(lease, "Memory takes a lease of", most=inf, above=True)
         if max_batch < 1 or max_body < 1:
             raise ConfigurationError(
                 f"Memory takes a max_batch and a max_body of 1 or more, not {max_batch=}, {max_body=}"
@@ -79,7 +79,7 @@ class Memory:
             max_batch=max_batch,
             max_body=max_body,
             max_batch_bytes=max_body * max_batch,
-            max_delay=seconds_of(max_delay, "Memory takes a max_delay of", most=inf),
+            max_delay=to_seconds(max_delay, "Memory takes a max_delay of", most=inf),
             max_wait=inf,
             lease=lease,
             can_release_later=True,
@@ -98,7 +98,7 @@ class Memory:
         self._waiting_receives: dict[int, asyncio.Future[None]] = {}
         self._open_guard = OpenGuard()
         self._dead: Memory | None = None
-        if yes_or_no(dead_letters, "Memory takes dead_letters=,"):
+        if require_bool(dead_letters, "Memory takes dead_letters=,"):
             self._dead = Memory(
                 lease=lease, max_body=max_body, max_batch=max_batch, dead_letters=False, clock=self._clock
             )

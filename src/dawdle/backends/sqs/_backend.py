@@ -27,7 +27,7 @@ from dawdle.backends.sqs._validation import (
     check_receipt,
     check_release,
 )
-from dawdle.errors import BackendError, ConfigurationError, seconds_of
+from dawdle.errors import BackendError, ConfigurationError, to_seconds
 
 if TYPE_CHECKING:
     from dawdle.backends.sqs._connection import Connection
@@ -320,7 +320,7 @@ class SQS:
 
 
 def _whole_seconds(given: object, what: str, *, least: int, most: int) -> int:
-    seconds = seconds_of(given, what, least=least, most=most)
+    seconds = to_seconds(given, what, least=least, most=most)
     if not seconds.is_integer():
         raise ConfigurationError(f"{what} a whole number of seconds, not {given!r}")
     return int(seconds)
