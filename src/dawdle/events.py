@@ -1,4 +1,4 @@
-"""What counts as an event, and the name under which its type travels. Knows no queue and no handler."""
+"""Which classes are event types, and the name of each on the wire. Knows no queue and no registered handler."""
 
 import contextlib
 import dataclasses
@@ -33,7 +33,7 @@ Unclaimed = Literal["retry", "drop"]
 HANDLER_NAME: Final = re.compile(r"[\w.:-]{1,200}")
 
 MAX_HANDLERS: Final = 100
-"""Names in one `handlers=`: a node that has none of them but one stores a copy for each of the others."""
+"""Names in one `handlers=`. A worker that has only one of these handlers stores a copy for each of the others."""
 
 
 class Declaration(msgspec.Struct, frozen=True):
@@ -43,12 +43,13 @@ class Declaration(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     unclaimed: Unclaimed = "retry"
     handlers: tuple[str, ...] = ()
-    """Names of the handlers that must handle each event of the type, on whichever node they are."""
+    """Names of the handlers that must handle each event of the type, on any worker."""
 
 
+# Both weak: a class that a test or a reload has defined must not live on only because it was declared.
 _declarations: WeakKeyDictionary[type, Declaration] = WeakKeyDictionary()
 _declared: WeakValueDictionary[str, type] = WeakValueDictionary()
-_declaring = Lock()
+_declaring = Lock()  # modules may be imported in several threads
 
 
 @overload
@@ -72,18 +73,19 @@ def event(
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Declare an event type, so that its name on the wire does not change when the class is renamed or moved.
 
-    `@event("orders.placed")` gives the name; without one it is the class's `__qualname__`. `aliases` are
-    names under which older messages may still arrive. `unclaimed="drop"` lets an event that this node knows and
-    has no handler for be acknowledged; the default keeps it for a node that has one. A node finds the events of
-    its handlers of every event among the types that are declared.
+    `@dawdle.event("orders.placed")` above the class gives the name, 1 to 200 printable characters; without one it is
+    the class's `__qualname__`. Handlers of every event (`@on_event()`) get events of declared types too.
 
-    `handlers` says who must handle the type: up to 100 names of handlers, or aliases of them. Nodes that share a queue
-    may then have different handlers: the node that first handles an event stores a copy for each name that it lacks,
-    which goes to the node that has it. Without it the handlers of an event are those of the node that first handles
-    it. Handlers that are not named run as they do without it.
+    - `aliases`: names under which older messages may still arrive.
+    - `unclaimed`: what a worker does with an event of this type for which it has no handler. `"retry"`, the default,
+      keeps it for a worker that has one; `"drop"` deletes it.
+    - `handlers`: names, or aliases, of up to 100 handlers that must handle each event of this type. Workers that share
+      a queue may then have different handlers: the worker that receives an event first stores a copy for each of these
+      handlers that it lacks, for the worker that has it. Without it the handlers of an event are those of the worker
+      that receives it first. Handlers that are not named run as they do without it.
 
     Raises `ConfigurationError` for a name that another class has, or that cannot be one, and `NotAnEventError` for a
-    class that cannot travel.
+    class that is no struct, dataclass, attrs class or pydantic model.
     """
     if isinstance(name, type):
         return _declare(name, Declaration(name.__qualname__))
@@ -156,7 +158,7 @@ def wire_name(event_type: type) -> str:
 
 
 def event_style(event_type: type[object]) -> EventStyle | None:
-    """Return how a class is an event, None if it is none. Imports neither attrs nor pydantic."""
+    """Return which style of event type a class is, None if it is none. Imports neither attrs nor pydantic."""
     if issubclass(event_type, msgspec.Struct):
         return "struct"
     if hasattr(event_type, "__pydantic_validator__") and hasattr(event_type, "model_validate_json"):
@@ -169,7 +171,7 @@ def event_style(event_type: type[object]) -> EventStyle | None:
 
 
 def require_event_type(event_type: object) -> type[Any]:
-    """Return `event_type` if it is an event type; raises `NotAnEventError` otherwise."""
+    """Return `event_type` if it is one. Raises `NotAnEventError` otherwise."""
     if isinstance(event_type, type) and event_style(event_type) is not None:
         return event_type
     named = event_type.__qualname__ if isinstance(event_type, type) else repr(event_type)
@@ -180,12 +182,12 @@ def require_event_type(event_type: object) -> type[Any]:
 
 
 def same_definition(one: type, other: type) -> bool:
-    """Whether two classes are defined in one place: the module was executed again, or a function ran twice."""
+    """Whether two classes are from one place in the code: its module was executed again, or a function ran twice."""
     return one is other or (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
 def is_redefined(one: type, other: type) -> bool:
-    """Whether two classes are one, defined again: their module has one of them in the place of the other."""
+    """Whether one of two classes was defined again as the other: their module now holds one of them under the name."""
     if not same_definition(one, other):
         return False
     found: object = sys.modules.get(one.__module__)
@@ -195,7 +197,7 @@ def is_redefined(one: type, other: type) -> bool:
 
 
 def name_taken(name: str, one: type, other: type, handlers: Sequence[str] = ()) -> ConfigurationError:
-    """Return the error for two classes under one wire name; `handlers` take one of them."""
+    """Return the error for two classes under one wire name. `handlers`: names of handlers that take one of them."""
     conflict = f"two event types are named {name!r}: {_with_location(one)} and {_with_location(other)}. "
     takers = f" They are taken by {' and '.join(handlers)}." if handlers else ""
     if same_definition(one, other):
@@ -216,7 +218,7 @@ def name_taken(name: str, one: type, other: type, handlers: Sequence[str] = ()) 
 
 
 def _with_location(event_type: type) -> str:
-    """Return a class with the file and the line of its definition, as far as they are known."""
+    """Return a class's name with the file and line of its definition, as far as they are known."""
     file = _source_file(event_type)
     line = getattr(event_type, "__firstlineno__", None)  # from Python 3.13 on
     if file is not None and line is None:

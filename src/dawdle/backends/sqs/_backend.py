@@ -138,7 +138,7 @@ class SQS:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         connection, self._connection = self._require_open(), None
         for companion in (self._dead_letters, self._delayed):
