@@ -91,10 +91,12 @@ class Memory:
         self._epoch: float | None = None
         self._numbers = itertools.count(1)
         self._ready: deque[_Message] = deque()
+        # A heap by the time of the end of the delay. The number keeps two messages of one time in their order.
         self._delayed: list[tuple[float, int, _Message]] = []
         # By receipt. All leases are of one length, so the order of insertion is the order of expiry, and the first
         # message expires first. A renewal removes and inserts it again.
         self._in_flight: dict[str, _Message] = {}
+        # By turn: the number that each waiting receive drew when it began.
         self._waiting_receives: dict[int, asyncio.Future[None]] = {}
         self._open_guard = OpenGuard()
         self._dead: Memory | None = None
@@ -102,7 +104,7 @@ class Memory:
             self._dead = Memory(
                 lease=lease, max_body=max_body, max_batch=max_batch, dead_letters=False, clock=self._clock
             )
-            self._dead._open_guard = self._open_guard
+            self._dead._open_guard = self._open_guard  # the two are open together, in one app
 
     @property
     def dead_letters(self) -> "Memory | None":
@@ -234,6 +236,7 @@ class Memory:
     def _deliver(self, message: _Message, now: float) -> Delivery:
         message.receive_count += 1
         message.visible_at = now + (self.limits.lease or inf)
+        # New on every receive, so that one from before the lease ended no longer finds the message.
         receipt = f"{message.key}.{message.receive_count}"
         self._in_flight[receipt] = message
         return Delivery(

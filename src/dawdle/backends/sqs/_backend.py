@@ -93,10 +93,12 @@ class SQS:
             max_batch_bytes=MAX_MESSAGE_BYTES,
             max_delay=MAX_DELAY_SECONDS,
             max_wait=wait,
+            # SQS counts its 12 hours from the receive, and refuses a renewal that would reach beyond them. A renewal asks
+            # for a full lease, so the last one must be made a lease before, with a second to spare.
             max_hold=MAX_VISIBILITY_SECONDS - lease - 1,
             lease=lease,
             can_release_later=True,
-            retention=_DEFAULT_RETENTION_SECONDS,
+            retention=_DEFAULT_RETENTION_SECONDS,  # until prepare_receive has read the queue's own
         )
         self._connection: Connection | None = None
         self._open_guard = OpenGuard()  # before the two queues below, which share it
@@ -140,6 +142,7 @@ class SQS:
     async def __aexit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # First the state, then the wait: a call that begins while the connection closes must find it closed.
         connection, self._connection = self._require_open(), None
         for companion in (self._dead_letters, self._delayed):
             if companion is not None:
@@ -172,6 +175,7 @@ class SQS:
                 )
             return
         attributes: dict[str, str] = answer.get("Attributes", {})
+        # Attributes are text, and the redrive policy is JSON in a text. A queue without one has no such attribute.
         retention = float(attributes.get("MessageRetentionPeriod", _DEFAULT_RETENTION_SECONDS))
         self.limits = msgspec.structs.replace(self.limits, retention=retention)
         self._apply_redrive_policy(json.loads(attributes.get("RedrivePolicy", "{}")))
@@ -219,8 +223,10 @@ class SQS:
             wait=min(int(wait), _MAX_WAIT_SECONDS),
             with_source=self._asks_for_source,
             MaxNumberOfMessages=min(limit, _MAX_BATCH_ENTRIES),
+            # On every receive, so that the lease is ours and not the visibility timeout that the queue is set to.
             VisibilityTimeout=int(self.limits.lease or 0),
         )
+        # A poll that did not wait begins the count anew, whatever it brought.
         self._empty_receives = 0 if found or self._empty_receives >= _MAX_EMPTY_RECEIVES else self._empty_receives + 1
         return found
 
@@ -232,6 +238,8 @@ class SQS:
             return await self._require_open().batch("delete_message_batch", self._address.url, delete_entries(taken))
 
         answers = await call_with_valid(receipts, check_receipt, delete)
+        # `lost` means that the message was deleted already, or that another receive has it now. Either way there is
+        # nothing left to delete here, and a fault would only make the settler try again.
         return [None if fault is not None and fault.kind == "lost" else fault for fault in answers]
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:

@@ -65,6 +65,7 @@ class ClientSet:
 
     async def open(self, address: QueueAddress, loader: Any, configs: tuple[AioConfig | None, AioConfig]) -> Self:
         """Make the clients. Credentials, profiles and proxies are found as by every AWS tool: by botocore's chain."""
+        # A new session each time: botocore's sessions search for credentials once and keep what they found.
         session: Any = get_session()
         session.register_component("data_loader", loader)
         try:
@@ -193,7 +194,7 @@ def _config(pool: int, *, connect: float, read: float, max_attempts: int) -> Aio
         read_timeout=read,
         max_pool_connections=pool,
         retries={"total_max_attempts": max_attempts, "mode": "standard"},
-        user_agent_extra="dawdle",
+        user_agent_extra="dawdle",  # for CloudTrail, and for AWS support
         http_session_cls=NoRedirectSession,
     )
 
@@ -210,6 +211,7 @@ def _require_json(
         return
     if parsed_response.keys() - {"ResponseMetadata"}:
         return
+    # Only now the body is parsed a second time: an empty object is the right response to a receive that finds nothing.
     try:
         is_answer = isinstance(json.loads(response_dict["body"]), dict)
     except ValueError:

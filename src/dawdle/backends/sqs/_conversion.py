@@ -22,10 +22,12 @@ def send_entries(batch: Sequence[Outgoing]) -> list[Entry]:
     """Return the entries of a SendMessageBatch; delays are whole seconds there, and never rounded down."""
     entries: list[Entry] = []
     for number, outgoing in enumerate(batch):
+        # `Id` is only for this one request: SQS names each entry by it in the response.
         entry: Entry = {"Id": str(number), "MessageBody": outgoing.body.decode()}
         if outgoing.delay > 0:
             entry["DelaySeconds"] = ceil(outgoing.delay)
         if outgoing.group is not None:
+            # Makes a standard queue a fair queue: a group with a large backlog does not delay the other groups.
             entry["MessageGroupId"] = outgoing.group
         entries.append(entry)
     return entries
@@ -60,6 +62,7 @@ def batch_results(answer: Mapping[str, Any], count: int) -> list[Fault | None]:
 
 def as_uncertain(slot: Fault | None) -> Fault | None:
     """Return an entry's result where an earlier attempt of the same call may have been carried out."""
+    # A success stays one, also if an earlier attempt stored the message too: at least once is what was promised.
     if slot is None or slot.uncertain:
         return slot
     return msgspec.structs.replace(slot, reason=f"{slot.reason}; {EARLIER_ATTEMPT}", uncertain=True)

@@ -45,10 +45,13 @@ def resolve_endpoint(address: QueueAddress, session: Any) -> Endpoint:
     partitions = session.get_component("data_loader").load_data("partitions")["partitions"]
     found = _aws_host(host, partitions)
     region = address.region or (None if found is None else found.region)
+    # 1. What the app's code or DAWDLE_SQS_ENDPOINT_URL says.
     if address.endpoint is not None:
         return Endpoint(region, address.endpoint)
+    # 2. What botocore's settings say. It reads them itself when it is given no endpoint.
     if _has_configured_endpoint(session):
         return Endpoint(region, None)
+    # 3. The URL names the host that botocore chooses for its region: no endpoint is needed, and the region must agree.
     if found is not None and found.is_default and parts.port in {None, 443}:
         if region != found.region:
             raise ConfigurationError(
@@ -56,6 +59,7 @@ def resolve_endpoint(address: QueueAddress, session: Any) -> Endpoint:
                 f"DAWDLE_SQS_REGION, or use the URL of a queue in {region}"
             )
         return Endpoint(region, None)
+    # 4. Any other host is where the requests go.
     return Endpoint(region, f"{parts.scheme}://{parts.netloc}")
 
 

@@ -149,6 +149,7 @@ def has_stale_credentials(error: BaseException) -> bool:
 
 def safe_cause(error: Exception) -> Exception | None:
     """Return the error to raise from; None where a traceback would print what must not be logged."""
+    # Follows the chain as a traceback does. An unsafe cause hides all of it, since each link prints the next.
     each: BaseException | None = error
     while each is not None:
         if not _is_safe_to_print(each):
@@ -158,6 +159,7 @@ def safe_cause(error: Exception) -> Exception | None:
 
 
 def _classify(error: Exception) -> tuple[FaultKind, str]:
+    # The order counts: all but the last few of these are BotoCoreErrors.
     match error:
         case BackendError():
             return error.kind, str(error)
@@ -212,6 +214,7 @@ def _classify_code(code: str, message: str, unknown: FaultKind) -> tuple[FaultKi
         # github.com/aws/aws-sdk-java/issues/1628, github.com/aws/aws-sdk-net/issues/1927
         kind = "lost" if found[1] == "ReceiptHandle" else kind
         message = f"{found[1]}: {found[2]}"
+    # Of other kinds the message may quote the entry, and of unknown codes it may be anything: only the code is shown.
     elif kind not in _KINDS_WITH_SAFE_MESSAGE or without_prefix(code) in ECHOES_HEADERS:
         message = ""
     code = code if _CODE_PATTERN.fullmatch(code) else "no code"

@@ -42,7 +42,7 @@ async def call_with_valid(
     """Make a call with the valid entries of a batch. Return one slot per entry: its result, or why it is not valid."""
     slots = [check(entry) for entry in batch]
     taken = [number for number, fault in enumerate(slots) if fault is None]
-    if taken:
+    if taken:  # SQS refuses an empty batch
         answers = await call([batch[number] for number in taken])
         for number, fault in zip(taken, answers, strict=True):
             slots[number] = fault
@@ -82,7 +82,7 @@ def _matches(value: object, pattern: re.Pattern[str]) -> bool:
 
 
 def _is_text(body: bytes) -> bool:
-    if body.isascii():
+    if body.isascii():  # the usual case, without making a copy
         return True
     try:
         body.decode()
