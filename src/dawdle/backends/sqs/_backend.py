@@ -93,8 +93,8 @@ class SQS:
             max_batch_bytes=MAX_MESSAGE_BYTES,
             max_delay=MAX_DELAY_SECONDS,
             max_wait=wait,
-            # SQS counts its 12 hours from the receive, and refuses a renewal that would reach beyond them. A renewal asks
-            # for a full lease, so the last one must be made a lease before, with a second to spare.
+            # SQS counts its 12 hours from the receive, and refuses a renewal that would reach beyond them. A renewal
+            # asks for a full lease, so the last one must be made a lease before, with a second to spare.
             max_hold=MAX_VISIBILITY_SECONDS - lease - 1,
             lease=lease,
             can_release_later=True,
@@ -160,11 +160,9 @@ class SQS:
         """
         from dawdle.backends.sqs._errors import AccessDeniedError  # noqa: PLC0415 - as above
 
-        wanted = ["RedrivePolicy", "MessageRetentionPeriod"]
+        wanted = ("RedrivePolicy", "MessageRetentionPeriod")
         try:
-            answer = await self._require_open().call(
-                "get_queue_attributes", QueueUrl=self._address.url, AttributeNames=wanted
-            )
+            attributes = await self._require_open().attributes(self._address.url, wanted)
         except AccessDeniedError as error:
             if self._dead_letters is None:
                 _log.warning(
@@ -174,7 +172,6 @@ class SQS:
                     error,
                 )
             return
-        attributes: dict[str, str] = answer.get("Attributes", {})
         # Attributes are text, and the redrive policy is JSON in a text. A queue without one has no such attribute.
         retention = float(attributes.get("MessageRetentionPeriod", _DEFAULT_RETENTION_SECONDS))
         self.limits = msgspec.structs.replace(self.limits, retention=retention)
@@ -202,12 +199,9 @@ class SQS:
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages. One that is not text, too large, or delayed for more than 900 seconds is refused alone."""
-        from dawdle.backends.sqs._conversion import send_entries  # noqa: PLC0415 - as above
-
-        async def send(taken: list[Outgoing]) -> list[Fault | None]:
-            return await self._require_open().batch("send_message_batch", self._address.url, send_entries(taken))
-
-        return await call_with_valid(batch, check_outgoing, send)
+        return await call_with_valid(
+            batch, check_outgoing, lambda valid: self._require_open().send(self._address.url, valid)
+        )
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
         """Poll for up to `limit` messages, at most 10. Cancelled, it may hide what SQS has for it until the lease ends.
@@ -232,12 +226,9 @@ class SQS:
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Delete received messages. A receipt handle that SQS no longer knows deletes nothing, and is no fault."""
-        from dawdle.backends.sqs._conversion import delete_entries  # noqa: PLC0415 - as above
-
-        async def delete(taken: list[str]) -> list[Fault | None]:
-            return await self._require_open().batch("delete_message_batch", self._address.url, delete_entries(taken))
-
-        answers = await call_with_valid(receipts, check_receipt, delete)
+        answers = await call_with_valid(
+            receipts, check_receipt, lambda valid: self._require_open().delete(self._address.url, valid)
+        )
         # `lost` means that the message was deleted already, or that another receive has it now. Either way there is
         # nothing left to delete here, and a fault would only make the settler try again.
         return [None if fault is not None and fault.kind == "lost" else fault for fault in answers]
@@ -257,10 +248,7 @@ class SQS:
 
         SQS counts on many machines, and its numbers may be a minute late.
         """
-        answer = await self._require_open().call(
-            "get_queue_attributes", QueueUrl=self._address.url, AttributeNames=[*_COUNT_ATTRIBUTES]
-        )
-        attributes: dict[str, str] = answer.get("Attributes", {})
+        attributes = await self._require_open().attributes(self._address.url, _COUNT_ATTRIBUTES)
         waiting, in_flight, delayed = (int(attributes.get(name, 0)) for name in _COUNT_ATTRIBUTES)
         return Counts(waiting=waiting, in_flight=in_flight, delayed=delayed)
 
@@ -287,14 +275,9 @@ class SQS:
             await connection.close()
 
     async def _change_visibility(self, batch: Sequence[ReleaseEntry], connection: "Connection") -> list[Fault | None]:
-        from dawdle.backends.sqs._conversion import visibility_entries  # noqa: PLC0415 - as above
-
-        async def hide(taken: list[ReleaseEntry]) -> list[Fault | None]:
-            return await connection.batch(
-                "change_message_visibility_batch", self._address.url, visibility_entries(taken)
-            )
-
-        return await call_with_valid(batch, check_release, hide)
+        return await call_with_valid(
+            batch, check_release, lambda valid: connection.change_visibility(self._address.url, valid)
+        )
 
     def _companion(self, url: str | None) -> "SQS | None":
         """Return a second queue of this backend, such as its dead-letter queue, with the same connections and guard."""

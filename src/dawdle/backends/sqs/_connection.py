@@ -1,4 +1,4 @@
-"""Makes the requests to SQS. Each ends within a limit, and what it raises becomes a `BackendError`. Builds no entries.
+"""Makes the requests to SQS. Each ends within a limit, and what it raises becomes a `BackendError`.
 
 Who tries again, and how often::
 
@@ -13,9 +13,16 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Self, TypeVar
 
-from dawdle.abc import Delivery, Fault
+from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.sqs._clients import Clients, ClientSet
-from dawdle.backends.sqs._conversion import as_uncertain, batch_results, parse_deliveries
+from dawdle.backends.sqs._conversion import (
+    as_uncertain,
+    batch_results,
+    delete_entries,
+    parse_deliveries,
+    send_entries,
+    visibility_entries,
+)
 from dawdle.backends.sqs._errors import safe_cause, to_backend_error
 from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.backends.sqs._request_attempts import RequestAttempts, track_attempts
@@ -90,6 +97,24 @@ class Connection:
         return await self._request(
             "receive_message", arguments, wait + self._response_seconds, lambda answer, _: parse_deliveries(answer)
         )
+
+    async def send(self, url: str, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        """Store up to 10 messages."""
+        return await self.batch("send_message_batch", url, send_entries(batch))
+
+    async def delete(self, url: str, receipts: Sequence[str]) -> list[Fault | None]:
+        """Delete up to 10 received messages."""
+        return await self.batch("delete_message_batch", url, delete_entries(receipts))
+
+    async def change_visibility(self, url: str, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
+        """Hide up to 10 received messages for so many seconds from now."""
+        return await self.batch("change_message_visibility_batch", url, visibility_entries(batch))
+
+    async def attributes(self, url: str, names: Sequence[str]) -> Mapping[str, str]:
+        """Return those of a queue's attributes that it has."""
+        answer = await self.call("get_queue_attributes", QueueUrl=url, AttributeNames=[*names])
+        found: Mapping[str, str] = answer.get("Attributes", {})
+        return found
 
     async def batch(self, operation: str, url: str, entries: Sequence[Mapping[str, Any]]) -> list[Fault | None]:
         """Make a batch call and return one slot per entry."""
