@@ -90,7 +90,7 @@ def event(
     if isinstance(name, type):
         return _declare(name, Declaration(name.__qualname__))
     if name is not None and not isinstance(cast("object", name), str):
-        raise ConfigurationError(f"@event takes a wire name, not {shown(name)}: @dawdle.event('orders.placed')")
+        raise ConfigurationError(f"@event takes a wire name, not {shown(name)}: write @dawdle.event('orders.placed')")
     given = Declaration(name or "", _names_of("aliases", aliases), unclaimed, _names_of("handlers", handlers))
     _require_handler_names(given.handlers)
     return lambda event_type: _declare(
@@ -100,7 +100,7 @@ def event(
 
 def _names_of(option: str, given: object) -> tuple[str, ...]:
     if isinstance(given, str):
-        raise ConfigurationError(f"{option} is a sequence of names: {option}=({given!r},)")
+        raise ConfigurationError(f"{option} is a sequence of names, not one text: write {option}=({given!r},)")
     if not isinstance(given, Iterable):
         raise ConfigurationError(
             f"{option} is a sequence of names, such as {option}=({_EXAMPLES[option]!r},), not {shown(given)}"
@@ -115,11 +115,13 @@ def _require_handler_names(names: tuple[object, ...]) -> None:
     for name in names:
         if not isinstance(name, str) or not HANDLER_NAME.fullmatch(name):
             raise ConfigurationError(
-                f"handlers holds the names of handlers, 1 to 200 of letters, digits, '_', '.', ':', '-' each, not "
-                f"{shown(name)}: a handler's name is its name=, or else module.qualname"
+                f"handlers is a sequence of handler names, each of 1 to 200 letters, digits, '_', '.', ':', '-', not "
+                f"{shown(name)}: a handler's name is its name=, or module.qualname without one"
             )
     if len(set(names)) != len(names) or len(names) > MAX_HANDLERS:
-        raise ConfigurationError(f"handlers holds up to {MAX_HANDLERS} names, each once, not {shown(names)}")
+        raise ConfigurationError(
+            f"handlers is a sequence of up to {MAX_HANDLERS} names, each once, not {shown(names)}"
+        )
 
 
 def _declare(event_type: type[T], declaration: Declaration) -> type[T]:
@@ -199,11 +201,11 @@ def is_redefined(one: type, other: type) -> bool:
 def name_taken(name: str, one: type, other: type, handlers: Sequence[str] = ()) -> ConfigurationError:
     """Return the error for two classes under one wire name. `handlers`: names of handlers that take one of them."""
     conflict = f"two event types are named {name!r}: {_with_location(one)} and {_with_location(other)}. "
-    takers = f" They are taken by {' and '.join(handlers)}." if handlers else ""
+    takers = f" They are handled by {' and '.join(handlers)}." if handlers else ""
     if same_definition(one, other):
         return ConfigurationError(
-            f"{conflict}It is one class, defined twice: define it once, at the top of its module. Where that module "
-            f"was executed again, by a reload or as a cell of a notebook, execute again what imports the class from it."
+            f"{conflict}It is one class, defined twice: define it once, at the top of its module. If that module was "
+            f"executed again, by a reload or as a notebook's cell, execute again what imports the class from it."
             f"{takers}"
         )
     file = _source_file(one)

@@ -1,14 +1,14 @@
 """Makes the botocore clients of one queue, and makes new ones when SQS refuses their credentials. Sends nothing itself.
 
-A session of botocore keeps the credentials that it found first, and its clients sign with them for as long as they
-live. Temporary credentials expire, and a file of credentials is rewritten while a worker runs, so a refused call needs
-a new session, and with it new clients::
+A session of botocore keeps the credentials that it found first, and refreshes them only where their source says when
+they expire. Others end without notice: a key is replaced, a credentials file is rewritten while a worker runs. So a
+refused call needs a new session, and with it new clients::
 
     current ──── a call finds its credentials refused ────► retired ──── its last call has ended ────► closed
                  (the first such call makes the next set)
 
-A retired set stays open until then, because one of its long polls may be waiting. To cut a long poll costs a message:
-SQS goes on waiting on the closed connection, hands it the next message, and hides that for a whole lease.
+A retired set stays open until then, because one of its long polls may be waiting, and cutting that may cost a message a
+whole lease: SQS does not notice, and hands the next message to the closed connection.
 """
 
 import asyncio
@@ -41,8 +41,8 @@ MAX_POLL_CONNECTIONS: Final = 64
 MAX_REQUEST_CONNECTIONS: Final = 32
 """Connections in the pool for all other requests.
 
-With one pool for both, as many polls as it has connections would leave none for 20 seconds: deletes and lease renewals
-would wait, and messages that are done or still running would be received a second time.
+With one pool for both, as many polls as it has connections would leave none for up to 20 seconds. Deletes and sends
+would wait for that, in an app that is idle as well as in a busy one.
 """
 
 REFRESH_RETRY_SECONDS: Final = 10.0

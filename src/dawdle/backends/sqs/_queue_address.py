@@ -48,7 +48,7 @@ class QueueAddress(msgspec.Struct, frozen=True):
     def url_for_arn(self, arn: str) -> str:
         """Return the URL of the queue with this ARN on the same server. Raises `ConfigurationError` for another ARN.
 
-        A dead-letter queue is always in the account's same region, and a redrive policy names it by its ARN only.
+        A dead-letter queue is always in its queue's account and region, and a redrive policy names it by its ARN only.
         """
         found = _ARN.match(arn)
         if found is None:

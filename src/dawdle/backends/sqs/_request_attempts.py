@@ -94,8 +94,8 @@ def is_unsent(error: Exception) -> bool:
         return True
     if not isinstance(error, EndpointConnectionError):
         return False
-    told: Any = error  # botocore has no types
-    return isinstance(told.kwargs.get("error"), ClientConnectorError | gaierror)
+    untyped: Any = error  # botocore has no types
+    return isinstance(untyped.kwargs.get("error"), ClientConnectorError | gaierror)
 
 
 def _on_send(**_: object) -> None:
