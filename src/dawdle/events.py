@@ -119,9 +119,7 @@ def _require_handler_names(names: tuple[object, ...]) -> None:
                 f"{shown(name)}: a handler's name is its name=, or module.qualname without one"
             )
     if len(set(names)) != len(names) or len(names) > MAX_HANDLERS:
-        raise ConfigurationError(
-            f"handlers is a sequence of up to {MAX_HANDLERS} names, each once, not {shown(names)}"
-        )
+        raise ConfigurationError(f"handlers is a sequence of up to {MAX_HANDLERS} names, each once, not {shown(names)}")
 
 
 def _declare(event_type: type[T], declaration: Declaration) -> type[T]:

@@ -41,10 +41,10 @@ async def call_with_valid(
 ) -> list[Fault | None]:
     """Make a call with the valid entries of a batch. Return one slot per entry: its result, or why it is not valid."""
     slots = [check(entry) for entry in batch]
-    taken = [number for number, fault in enumerate(slots) if fault is None]
-    if taken:  # SQS refuses an empty batch
-        answers = await call([batch[number] for number in taken])
-        for number, fault in zip(taken, answers, strict=True):
+    valid = [number for number, fault in enumerate(slots) if fault is None]
+    if valid:  # SQS refuses an empty batch
+        answers = await call([batch[number] for number in valid])
+        for number, fault in zip(valid, answers, strict=True):
             slots[number] = fault
     return slots
 
