@@ -1,6 +1,7 @@
 """How the docs are built: MyST for the pages, autodoc for the reference, furo for the looks."""
 
 import sys
+from types import FunctionType
 from typing import Any
 
 from docutils import nodes
@@ -75,6 +76,18 @@ def leave_out_signature(
     return ("", None) if not_made_by_a_reader else (signature, returns)
 
 
+def name_source_modules() -> None:
+    """Let public names, which say `dawdle`, say where their source is: there autodoc reads the notes of fields."""
+    for module in [each for name, each in sys.modules.items() if name.startswith("dawdle.")]:
+        names = getattr(module, "__all__", ())
+        for value in vars(module).values():
+            if isinstance(value, FunctionType):
+                value.__module__ = value.__globals__["__name__"]
+            elif isinstance(value, type) and value.__module__ == "dawdle" and value.__name__ in names:
+                value.__module__ = module.__name__
+    dawdle.Registry.on_event.__module__ = dawdle.Registry.__module__
+
+
 def forget_overloads() -> None:
     """Show one signature for `on_event`, the page's own: its eight overloads say nothing more to a reader."""
     analyzer = ModuleAnalyzer.for_module("dawdle._handlers.registry")
@@ -83,6 +96,7 @@ def forget_overloads() -> None:
 
 
 def setup(app: Sphinx) -> None:
+    name_source_modules()
     forget_overloads()
     app.connect("missing-reference", find_public_name)
     app.connect("autodoc-process-signature", leave_out_signature)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dawdle._log import Log
-from dawdle.errors import in_line, shown
+from dawdle.errors import one_line, shown
 
 FORGED = "x\n2026-01-01 CRITICAL root: you are hacked \x1b[31m\u2028\u202e\x85\r\udc80"
 TELLING = {"\n", "\t"}
@@ -37,7 +37,7 @@ def raised(error):
 
 @given(st.text(), st.integers(1, 300))
 def test_text_in_a_line_is_printable_and_cut_and_what_is_printable_stays(text, limit):
-    told = in_line(text, limit)
+    told = one_line(text, limit)
     assert told.isprintable()
     assert len(told) <= 10 * limit + 1
     if text.isprintable() and len(text) <= limit:

@@ -1,37 +1,87 @@
 """dawdle: events for asyncio. Signal now or in a week; every handler runs until it is done.
 
-The public names, nothing else.
+An event is an object of a class that you define. `@dawdle.on_event` registers a function as its handler, `await
+dawdle.signal(event)` stores the event in a queue, and every worker that is entered, `async with dawdle.Dawdle():`, runs
+the handlers of the events that it receives.
+
+This module holds the public names, and nothing else.
 """
 
-from dawdle import from_thread as from_thread
-from dawdle._app.app import Dawdle as Dawdle
+from types import FunctionType as _FunctionType
+
+from dawdle import from_thread
+from dawdle._app.app import Dawdle
 from dawdle._app.app import default_registry as _default_registry
-from dawdle._app.current import current as current
-from dawdle._app.current import signal as signal
-from dawdle._app.current import signal_many as signal_many
-from dawdle._app.discovery import discover as discover
-from dawdle._handlers.context import Context as Context
-from dawdle._handlers.registry import Registry as Registry
-from dawdle._rules.codec import JSON as JSON
-from dawdle._rules.codec import MessagePack as MessagePack
-from dawdle._rules.dead_letter import DeadLetter as DeadLetter
-from dawdle._rules.health import FailingCalls as FailingCalls
-from dawdle._rules.health import Health as Health
-from dawdle._rules.health import LongRunning as LongRunning
-from dawdle._rules.health import QueueHealth as QueueHealth
-from dawdle._rules.retry import Retry as Retry
-from dawdle.errors import BackendError as BackendError
-from dawdle.errors import ConfigurationError as ConfigurationError
-from dawdle.errors import DawdleError as DawdleError
-from dawdle.errors import EventError as EventError
-from dawdle.errors import EventTooLargeError as EventTooLargeError
-from dawdle.errors import NoAppError as NoAppError
-from dawdle.errors import NotAnEventError as NotAnEventError
-from dawdle.errors import Reject as Reject
-from dawdle.errors import RetryLater as RetryLater
-from dawdle.errors import SignalError as SignalError
-from dawdle.events import event as event
+from dawdle._app.current import current, signal, signal_many
+from dawdle._app.discovery import discover
+from dawdle._handlers.context import Context
+from dawdle._handlers.registry import Registry
+from dawdle._rules.codec import JSON, MessagePack
+from dawdle._rules.dead_letter import DeadLetter
+from dawdle._rules.health import FailingCalls, Health, LongRunning, QueueHealth
+from dawdle._rules.retry import Retry
+from dawdle.errors import (
+    BackendError,
+    ConfigurationError,
+    DawdleError,
+    EventError,
+    EventTooLargeError,
+    NoAppError,
+    NotAnEventError,
+    Reject,
+    RetryLater,
+    SignalError,
+)
+from dawdle.events import event
+
+__all__ = [
+    "JSON",
+    "BackendError",
+    "ConfigurationError",
+    "Context",
+    "Dawdle",
+    "DawdleError",
+    "DeadLetter",
+    "EventError",
+    "EventTooLargeError",
+    "FailingCalls",
+    "Health",
+    "LongRunning",
+    "MessagePack",
+    "NoAppError",
+    "NotAnEventError",
+    "QueueHealth",
+    "Registry",
+    "Reject",
+    "Retry",
+    "RetryLater",
+    "SignalError",
+    "current",
+    "discover",
+    "event",
+    "from_thread",
+    "on_event",
+    "signal",
+    "signal_many",
+]
 
 __version__ = "0.1.0"
 
 on_event = _default_registry.on_event
+
+
+def _show_public_names() -> None:
+    """Let every public name say where it is imported from: `dawdle.Retry`, not the private module that defines it.
+
+    `help(dawdle)`, tracebacks, reprs and pickles then show what a reader may write, and private modules can be renamed.
+    Only `__module__` changes. Names on the wire are qualified names, and frames and functions keep their globals, by
+    which a handler that is defined again is recognized.
+    """
+    for name in __all__:
+        value = globals()[name]
+        function = getattr(value, "__func__", value)  # that of the bound method `on_event`
+        if isinstance(function, (type, _FunctionType)):
+            function.__module__ = __name__
+
+
+_show_public_names()

@@ -1,11 +1,12 @@
-"""The one way to write a line into the log: no stranger shapes it, and no handler of it breaks anything.
+"""The only way to write to the log: no value can forge a record, and no log handler can break the app.
 
-Whatever a line tells of may come from a message: a type, an id, what a handler raised about them. So each value is
-shown in one line, its control characters escaped, and cut; a traceback keeps its lines, but none of them begins where a
-record begins. It is done here, for all lines, and not where each is written.
+A value in a log line may come from a message that a stranger sent: a type, an id, an error's text about them. So each
+value is cut and shown in one line, with control characters escaped. A traceback keeps its lines, but those that are not
+Python's own are indented, so that none looks like the begin of a record. This is done here for all log lines, not where
+each is written: one forgotten place would be enough.
 
-Python's own log handlers do not raise. One of the user's may, or a filter, and must not become a message that is run
-twice.
+Python's own log handlers do not raise. A user's handler or filter may, in the middle of settling a message, and must
+not be the reason that the message is run twice.
 """
 
 import logging
@@ -15,21 +16,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from dawdle.errors import in_line
+from dawdle.errors import one_line
 
 __all__ = ["Log"]
 
-_HERE: Final = 3
-"""Frames between the caller and the line that logs: who reads the log wants to see the caller's."""
+_CALLER_FRAMES: Final = 3
+"""Stack frames between the caller and `findCaller`, so that a record names the line of the caller."""
 
 MAX_VALUE_CHARACTERS: Final = 2000
-"""Of one value in a line, and of one line in a traceback."""
+"""Characters of one value in a log line, and of one line in a traceback."""
 
-MAX_TOLD_CHARACTERS: Final = 16_000
-"""Of what one exception in a traceback says."""
+MAX_EXCEPTION_CHARACTERS: Final = 16_000
+"""Characters of the text of one exception in a traceback."""
 
 _Error = BaseException | traceback.TracebackException
-"""An error, or its traceback alone, read where the error itself is not to be kept."""
+"""An error, or only its traceback where the error itself must not be kept alive."""
 
 
 class Log:
@@ -39,27 +40,27 @@ class Log:
         self._logger = logging.getLogger(name)
 
     def info(self, text: str, *values: object) -> None:
-        """Write what is as it should be."""
+        """Log what is as it should be."""
         self._write(logging.INFO, text, values, None)
 
     def warning(self, text: str, *values: object) -> None:
-        """Write what somebody may want to change."""
+        """Log what the operator may want to change."""
         self._write(logging.WARNING, text, values, None)
 
     def error(self, text: str, *values: object) -> None:
-        """Write what somebody must look at."""
+        """Log what the operator must look at."""
         self._write(logging.ERROR, text, values, None)
 
     def exception(self, text: str, *values: object) -> None:
-        """Write an error together with the exception that is being handled."""
+        """Log an error together with the exception that is being handled."""
         self._write(logging.ERROR, text, values, sys.exception())
 
     def failure(self, text: str, *values: object, error: _Error | None, last: bool) -> None:
-        """Write that something failed: an error if it is not tried again. With the traceback of `error`, if given."""
+        """Log a failure, with the traceback of `error` if given: as an error if it was the last try, else a warning."""
         self._write(logging.ERROR if last else logging.WARNING, text, values, error)
 
     def shows(self, level: int) -> bool:
-        """Whether lines of this level are written."""
+        """Whether lines of this level are logged."""
         return self._logger.isEnabledFor(level)
 
     def _write(self, level: int, text: str, values: tuple[object, ...], error: _Error | None) -> None:
@@ -68,24 +69,24 @@ class Log:
                 self._logger.handle(self._record(level, text, values, error))
         except (KeyboardInterrupt, GeneratorExit):
             raise
-        except BaseException:  # noqa: BLE001 - of the user's code a SystemExit or CancelledError is no more than a failure
-            if logging.raiseExceptions:  # as logging does with what its own handlers raise
+        except BaseException:  # noqa: BLE001 - a SystemExit or CancelledError of a user's log handler is only a failure
+            if logging.raiseExceptions:  # as logging itself does for its own handlers
                 with suppress(Exception):
                     traceback.print_exc()
 
     def _record(self, level: int, text: str, values: tuple[object, ...], error: _Error | None) -> logging.LogRecord:
         logger = self._logger
-        file, line, function, _ = logger.findCaller(stacklevel=_HERE + 1)
-        told = tuple(value if isinstance(value, (int, float)) else _InLine(value) for value in values)
+        file, line, function, _ = logger.findCaller(stacklevel=_CALLER_FRAMES + 1)
+        shown = tuple(value if isinstance(value, (int, float)) else _OneLine(value) for value in values)
         trace = (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
-        record = logger.makeRecord(logger.name, level, file, line, text, told, trace, function)
+        record = logger.makeRecord(logger.name, level, file, line, text, shown, trace, function)
         if error is not None:
-            record.exc_text = _traceback(error)  # what every formatter shows that has none of its own
+            record.exc_text = _traceback(error)  # formatters show this instead of one that they would make
         return record
 
 
-class _InLine:
-    """A value as a line shows it, in one line: found out only when the line is written."""
+class _OneLine:
+    """Shows a value in one line. Its text is made only when the record is formatted."""
 
     __slots__ = ("_value",)
 
@@ -93,31 +94,31 @@ class _InLine:
         self._value = value
 
     def __str__(self) -> str:
-        return in_line(str(self._value), MAX_VALUE_CHARACTERS)
+        return one_line(str(self._value), MAX_VALUE_CHARACTERS)
 
     def __repr__(self) -> str:
-        return in_line(repr(self._value), MAX_VALUE_CHARACTERS)
+        return one_line(repr(self._value), MAX_VALUE_CHARACTERS)
 
 
 def _traceback(error: _Error) -> str:
-    """Return a traceback of which only the lines that Python writes begin at the margin."""
+    """Return a traceback in which only Python's own lines begin at the margin."""
     try:
         whole = (
             traceback.TracebackException(type(error), error, error.__traceback__, compact=True)
             if isinstance(error, BaseException)
             else error
         )
-        for each in _all_in(whole):
+        for each in _with_causes(whole):
             notes = each.__notes__
             if isinstance(notes, list):
                 each.__notes__ = [f"    {note}".replace("\n", "\n    ") for note in notes]
         return "\n".join(line for part in whole.format() for line in _lines(part))
-    except Exception as second:  # noqa: BLE001 - the error that is being told is another one
+    except Exception as second:  # noqa: BLE001 - the error to be logged is another one
         return f"(the traceback of a {type(error).__qualname__} cannot be shown: {type(second).__qualname__})"
 
 
-def _all_in(whole: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
-    """Yield an exception and all that it comes from or holds. No recursion: there may be thousands."""
+def _with_causes(whole: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    """Yield an exception, its causes and the members of groups. Without recursion: there may be thousands."""
     left = [whole]
     while left:
         each = left.pop()
@@ -126,8 +127,8 @@ def _all_in(whole: traceback.TracebackException) -> Iterator[traceback.Traceback
 
 
 def _lines(part: str) -> Iterator[str]:
-    """Yield the lines of a part of a traceback: a frame, what an exception says, or a remark between empty lines."""
-    first, *others = part[:MAX_TOLD_CHARACTERS].removesuffix("\n").split("\n")
-    margin = "    " if first else ""  # a remark is Python's own
+    """Yield the lines of one part of a traceback: a frame, an exception's text, or a remark between empty lines."""
+    first, *others = part[:MAX_EXCEPTION_CHARACTERS].removesuffix("\n").split("\n")
+    margin = "    " if first else ""  # a remark, such as "During handling of …", is Python's own
     for line in (first, *(other if other[:1].isspace() else f"{margin}{other}" for other in others)):
-        yield "\t".join(in_line(piece, MAX_VALUE_CHARACTERS) for piece in line.split("\t"))
+        yield "\t".join(one_line(piece, MAX_VALUE_CHARACTERS) for piece in line.split("\t"))

@@ -1,8 +1,8 @@
-"""The contract for those who write a backend: what a queue takes, what it gives, what it can do.
+"""The contract between dawdle and a backend: the calls of a queue, their values, and its limits. No behaviour in here.
 
-A backend keeps bytes. It knows neither events nor envelopes, imports only this module and `dawdle.errors`, and
-says in `Limits` what it can do, so that the rules decide from data and never from a backend's name.
-`dawdle.testing.contract` is the suite that every backend passes.
+A backend stores bytes and gives them back. It knows neither events nor handlers, imports only this module and
+`dawdle.errors`, and says in `Limits` what its queue can do: dawdle decides by these numbers, never by a backend's name.
+`dawdle.testing.contract` is the test suite that every backend passes.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol, Self, TypeVar, runtime_checkable
 import msgspec
 
 from dawdle.clock import Clock, Deadline, SystemClock
-from dawdle.errors import FaultKind, in_line
+from dawdle.errors import FaultKind, one_line
 
 __all__ = [
     "Backend",
@@ -38,7 +38,7 @@ E = TypeVar("E")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a queue can do, in numbers. The rules read these and never ask which backend it is."""
+    """What a queue can do, in numbers. dawdle decides by these, never by which backend it is."""
 
     max_batch: int
     """Messages in one call of send, receive, ack, renew or release."""
@@ -50,7 +50,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of all bodies in one send."""
 
     max_delay: float = 0.0
-    """Seconds that a message may be sent ahead of its time; 0: this queue cannot delay, `inf`: any length."""
+    """Seconds that a message may be delayed when it is sent; 0: this queue cannot delay, `inf`: any length."""
 
     max_wait: float = 0.0
     """Seconds that one receive may wait for a message."""
@@ -59,7 +59,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that a message may be held, counted from its receive, however often its lease is renewed."""
 
     lease: float | None = None
-    """Seconds that a received message stays hidden without a renewal; None: for as long as the connection."""
+    """Seconds that a received message stays hidden without a renewal; None: for as long as the connection lasts."""
 
     can_release_later: bool = False
     """A release may name the seconds after which the message is visible again."""
@@ -74,17 +74,20 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Other processes may receive from the same queue."""
 
     receive_cancellable: bool = False
-    """A waiting receive may be cancelled, and no message goes to it afterwards."""
+    """Whether no message goes to a receive that is cancelled while it waits.
+
+    On SQS it is False: the server does not notice, and may hide a message for a client that is gone.
+    """
 
     retention: float = inf
-    """Seconds after which the queue itself throws a message away."""
+    """Seconds after which the queue itself deletes a message."""
 
 
 class Outgoing(msgspec.Struct, frozen=True):
     """One message to be stored."""
 
     body: bytes
-    """What travels; never empty, and UTF-8 as dawdle writes it."""
+    """The bytes to store; never empty, and UTF-8 when dawdle writes them."""
 
     delay: float = 0.0
     """Seconds until it may be received, at most `Limits.max_delay`. Rounded up where a queue counts whole ones."""
@@ -93,14 +96,14 @@ class Outgoing(msgspec.Struct, frozen=True):
     """Ordered queues keep the order within a group; others may use it for fairness, or ignore it."""
 
     dedup: str | None = None
-    """Two messages with the same one are stored once, where the queue can do that, for as long as it remembers.
+    """A deduplication id: a queue that can do so stores two messages with the same one only once.
 
-    Every message has one. That of an event is its id. That of a copy or a letter is the same however often the message
-    that it comes from is settled, and on whichever node.
+    Every message has one. That of an event is its id. A copy or a dead letter gets the same one each time that the
+    message it comes from is settled, on any worker.
     """
 
     def __repr__(self) -> str:
-        """Show no body: it is the user's."""
+        """Show no body: it holds the user's data."""
         return f"<Outgoing of {len(self.body)} bytes, in {self.delay:g} s>"
 
 
@@ -108,94 +111,101 @@ class Delivery(msgspec.Struct, frozen=True):
     """One received message."""
 
     receipt: str
-    """What `ack`, `renew` and `release` want; new on every receive."""
+    """The handle for `ack`, `renew` and `release`; a new one on every receive."""
 
     key: str
-    """The same over all receives of one stored copy, and never that of another: what is settled is known by it."""
+    """The message's id in the queue: the same on every receive of it, and never that of another message.
+
+    By it dawdle recognizes a message that comes again while it is in flight or after it was settled.
+    """
 
     body: bytes
     """What was sent, to the byte."""
 
     receive_count: int = 1
-    """How often this copy has been received, this time included."""
+    """How often this message has been received, this time included."""
 
     stored_at: float | None = None
-    """By the queue's own clock, in epoch seconds; None where it has none."""
+    """When the queue stored it, in epoch seconds by the queue's own clock; None where it tells no time."""
 
     received_at: float | None = None
-    """By the queue's own clock, in epoch seconds, rounded down if at all; None where it has none."""
+    """When it was received, in epoch seconds by the queue's own clock; None where it tells no time.
+
+    It may be rounded down, never up: delays are counted from it, and must not end early.
+    """
 
     group: str | None = None
-    """The group that it was sent in, where the queue tells."""
+    """The group that it was sent with, where the queue returns it."""
 
     origin: str | None = None
-    """The identity of the queue that moved it here by itself, where the server tells; None: it was sent here."""
+    """The identity of the queue from which the server moved it here, such as by a redrive policy; None: it was sent."""
 
     def __repr__(self) -> str:
-        """Show neither body nor receipt: who has one can read the event, who has the other can delete it."""
-        return f"<Delivery {in_line(self.key)} of {len(self.body)} bytes, received {self.receive_count} times>"
+        """Show neither the body, which is the user's data, nor the receipt, which lets its owner delete the message."""
+        return f"<Delivery {one_line(self.key)} of {len(self.body)} bytes, received {self.receive_count} times>"
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One entry of a batch that the queue did not take; the answer's other entries are not concerned."""
+    """Why the queue did not carry out one entry of a batch. It says nothing about the other entries."""
 
     kind: FaultKind
-    """What sort of no it is: `lost` is an answer about a receipt, `refused` about the entry itself."""
+    """What sort of failure it is: `lost` is about the receipt, `refused` about the entry itself."""
 
     reason: str
-    """What the queue said, without bodies, receipts and credentials."""
+    """What the queue answered, in words. It is logged, so it holds no body, receipt or credential."""
 
     uncertain: bool | None = None
-    """Whether the entry may have been carried out all the same; None: as `BackendError` has it for this kind."""
+    """Whether the entry may have been carried out all the same; None: as for a `BackendError` of this kind."""
 
 
 class ReleaseEntry(NamedTuple):
-    """One received message to be let go of."""
+    """One received message to make visible again."""
 
     receipt: str
-    """Of its latest receive."""
+    """The receipt of its latest receive."""
 
     delay: float
     """Seconds until it may be received again, 0: at once. More than 0 only where `Limits.can_release_later`."""
 
     def __repr__(self) -> str:
-        """Show no receipt: who has it can delete the message."""
+        """Show no receipt: it lets its owner delete the message."""
         return f"<ReleaseEntry, in {self.delay:g} s>"
 
 
 Renew = Callable[[Sequence[str]], Awaitable[list[Fault | None]]]
-"""Hides received messages, given by receipt, for a full lease from now; one slot per entry, as all batches."""
+"""Hides the messages of these receipts for a full lease from now. Returns one slot per receipt, as every batch does."""
 
 
 @runtime_checkable
 class Backend(Protocol):
     """One queue. Opened by `async with`, used by one app in one event loop, from many tasks at once.
 
-    One object serves one app at a time: an app refuses a backend that another has open, or one behind it.
+    One object serves one app at a time: an app refuses a backend that another app has open, or whose dead-letter or
+    delay queue another app has open.
 
-    Every call that takes a batch takes at most `limits.max_batch` entries and returns one slot per entry: None
-    for yes, a `Fault` for no. A call that fails as a whole raises `BackendError`. One whose answer is lost may have
-    been carried out, and says so: `BackendError.uncertain`.
+    Every call that takes a batch takes at most `limits.max_batch` entries and returns one slot per entry: None where it
+    succeeded, a `Fault` where it did not. A call that fails as a whole raises `BackendError`, which says by `uncertain`
+    whether it may have been carried out all the same: its response may have been lost.
     """
 
     @property
     def limits(self) -> Limits:
-        """What this queue can do; known once it is open, and perhaps better once `prepare_receive` returned."""
+        """What this queue can do. Known once it is open; `prepare_receive` may make it more exact."""
         ...
 
     @property
     def dead_letters(self) -> "Backend | None":
-        """The queue that keeps what was given up; None: there is none, and nothing is ever dropped.
+        """The queue for events that are given up. None: there is none, and a failed event is retried without end.
 
-        It is opened and closed with this one, by this one.
+        This backend opens and closes it with itself.
         """
         ...
 
     @property
     def delayed(self) -> "Backend | None":
-        """A second queue for delayed messages, received from as well; None: this one delays its own.
+        """A second queue for delayed messages, which the app receives from too. None: this queue delays its own.
 
-        It is opened and closed with this one, by this one.
+        This backend opens and closes it with itself.
         """
         ...
 
@@ -204,13 +214,13 @@ class Backend(Protocol):
         ...
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        """Close connections; no call is under way any more."""
+        """Close connections. All calls have ended by then."""
         ...
 
     async def prepare_receive(self) -> None:
-        """Look up what only an app that receives needs, such as the dead-letter queue; called before it receives."""
+        """Look up what only a receiving app needs, such as the dead-letter queue. Called before the first receive."""
         ...
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
@@ -220,48 +230,53 @@ class Backend(Protocol):
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
         """Receive up to `limit` messages, waiting up to `wait` seconds for the first.
 
-        Cancelled: what it had claimed stays hidden until its lease ends, and is never lost.
+        Cancelled, it loses nothing: a message that was claimed for it stays hidden until its lease ends.
         """
         ...
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
-        """Delete received messages for good. An old receipt deletes nothing, and that is not a fault."""
+        """Delete received messages for good. A receipt of an earlier receive deletes nothing, and is no fault."""
         ...
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
-        """Hide received messages for a full lease from now. `lost` is the one answer that means lost."""
+        """Hide received messages for a full lease from now.
+
+        Only a fault of kind `lost` says that another receive may have the message: its handlers are cancelled. After
+        any other fault the renewal is tried again.
+        """
         ...
 
     async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
-        """Let received messages be received again in so many seconds, 0 = at once, by anyone."""
+        """Make received messages visible again, to any app, in so many seconds; 0: at once."""
         ...
 
     def renewer(self) -> AbstractAsyncContextManager[Renew]:
         """Return a context manager that yields a `renew` with a connection of its own.
 
-        Where the queue is shared it is entered in another thread's event loop, and used there alone.
+        Where the queue is shared, dawdle enters it in the event loop of another thread and calls `renew` only there, so
+        that a handler which blocks the app's event loop does not lose its lease.
         """
         ...
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many messages a queue holds. A queue of many machines tells it about right, some seconds late."""
+    """How many messages a queue holds. A distributed queue such as SQS knows it approximately, and some time late."""
 
     waiting: int
-    """May be received now."""
+    """Messages that may be received now."""
 
     in_flight: int
-    """Received, and neither deleted nor released; their leases have not ended."""
+    """Messages that were received and neither deleted nor released, and whose leases have not ended."""
 
     delayed: int
-    """Sent for later. What is released for later counts here, or as in flight where the queue sees it so."""
+    """Messages sent with a delay that has not ended. One that is released for later may count as in flight instead."""
 
 
 @runtime_checkable
 class Countable(Protocol):
-    """What a backend may be besides a `Backend`: one that says how much it holds.
+    """Optional for a backend: to say how many messages its queue holds.
 
-    `Backend` does not grow. What only some queues can do is a protocol of its own, such as this one, and dawdle asks
+    `Backend` does not grow. What only some queues can do is a protocol of its own, and dawdle asks
     `isinstance(backend, Countable)`.
     """
 
@@ -272,10 +287,10 @@ class Countable(Protocol):
 
 @runtime_checkable
 class Identified(Protocol):
-    """What a backend may have besides: a name of its queue that is the same in every app, and no other queue's.
+    """Optional for a backend: a name of its queue that is the same in every app, and that no other queue has.
 
-    Several queues may share a dead-letter queue. There each letter says by this name where it came from, so that an app
-    redrives and purges only its own. A backend without it has a dead-letter queue to itself.
+    Several queues may share a dead-letter queue. Each dead letter keeps this name of the queue that it came from, so
+    that an app redrives and purges only its own letters. A backend without it needs a dead-letter queue to itself.
     """
 
     @property
@@ -286,7 +301,7 @@ class Identified(Protocol):
 
 @runtime_checkable
 class Codec(Protocol):
-    """How an event's data becomes bytes and comes back. A node reads every codec that it knows.
+    """Turns an event's data into bytes and back. A worker reads the data of every codec that it knows.
 
     `signal` decodes what it encoded, and refuses an event that does not come back equal.
     """
@@ -300,6 +315,6 @@ class Codec(Protocol):
         """Return the event's data. Raises `EventError` for what cannot travel."""
         ...
 
-    def decode(self, data: bytes, kind: type[E]) -> E:
-        """Return the event. Raises `EventError` when the data is not one of that type."""
+    def decode(self, data: bytes, event_type: type[E], /) -> E:
+        """Return the event. Raises `EventError` when the data is not that of an `event_type`."""
         ...

@@ -1,4 +1,4 @@
-"""Where time comes from: a clock that can be handed in, and a deadline by it. Nothing here knows a queue."""
+"""Clocks, and a deadline that goes by one: a test can move the time. Nothing here knows a queue or a handler."""
 
 import asyncio
 import time
@@ -11,18 +11,18 @@ __all__ = ["Clock", "Deadline", "SystemClock"]
 
 @runtime_checkable
 class Clock(Protocol):
-    """Where time comes from, and the one way to wait for it. Handed in, so that a test can hold it."""
+    """Tells the time and waits for it. dawdle takes it as an argument, so that a test can move the time by hand."""
 
     def now(self) -> float:
         """Return the time of day in seconds since 1970 (UTC)."""
         ...
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary start; never goes back."""
+        """Return seconds since an arbitrary start. They never go back."""
         ...
 
     async def sleep_until(self, deadline: float) -> None:
-        """Return once `monotonic()` has reached `deadline`. May be cancelled."""
+        """Wait until `monotonic()` reaches `deadline`. May be cancelled."""
         ...
 
 
@@ -34,19 +34,19 @@ class SystemClock:
         return time.time()
 
     def monotonic(self) -> float:
-        """Return seconds since an arbitrary start; never goes back."""
+        """Return seconds since an arbitrary start. They never go back."""
         return time.monotonic()
 
     async def sleep_until(self, deadline: float) -> None:
-        """Return once `monotonic()` has reached `deadline`. May be cancelled."""
+        """Wait until `monotonic()` reaches `deadline`. May be cancelled."""
         await asyncio.sleep(max(0.0, deadline - time.monotonic()))
 
 
 class Deadline:
-    """`async with Deadline(clock, at):` ends the block with `TimeoutError` when the clock reaches `at`.
+    """`async with Deadline(clock, at):` ends the block with `TimeoutError` when the clock's `monotonic()` reaches `at`.
 
-    It is `asyncio.timeout` for a clock that may be a test's: on the system clock it costs what that costs; on
-    any other a small task waits on the clock and pulls the trigger.
+    It is `asyncio.timeout` for any clock. On the system clock it is no more than that. On another one, such as a
+    test's, a task waits for the clock and then lets the timeout expire.
     """
 
     __slots__ = ("_at", "_clock", "_scope", "_timer")
@@ -62,21 +62,22 @@ class Deadline:
             left = self._at - self._clock.monotonic()
             self._scope = asyncio.timeout(None if left == inf else max(left, 0.0))
         await self._scope.__aenter__()
+        # Only now: the timeout must be entered before a task may reschedule it.
         if self._at < inf and not isinstance(self._clock, SystemClock):
             self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline")
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        await self._scope.__aexit__(kind, error, trace)
+        await self._scope.__aexit__(error_type, error, trace)
 
     def expired(self) -> bool:
-        """Whether the block was ended by this deadline."""
+        """Whether this deadline ended the block."""
         return self._scope.expired()
 
     async def _expire(self) -> None:
         await self._clock.sleep_until(self._at)
-        self._scope.reschedule(asyncio.get_running_loop().time())
+        self._scope.reschedule(asyncio.get_running_loop().time())  # it expires at once

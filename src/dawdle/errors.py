@@ -1,17 +1,17 @@
-"""Every error that dawdle raises, and the two that a handler raises to steer its own retry.
+"""Every error that dawdle raises, and the two that a handler raises to decide about its own retry. Nothing else.
 
 ::
 
     DawdleError
-    ├── ConfigurationError (ValueError)      what was written cannot work; raised before anything is stored
+    ├── ConfigurationError (ValueError)      an option, a handler or a name cannot work; nothing was stored
     │   └── NoAppError (RuntimeError)        dawdle.signal() cannot tell which app is meant
     ├── EventError (ValueError)              this event cannot be signaled, or this message cannot be read
     │   ├── NotAnEventError (TypeError)      the value is of no type that can travel
     │   └── EventTooLargeError               it is larger than the queue takes; .size and .limit in bytes
     ├── SignalError                          not every event is stored; .ids, .stored, .not_stored, .uncertain, .failed
-    ├── BackendError                         the queue cannot be reached or refuses; .kind, .retryable, .uncertain
-    ├── Reject                               a handler: never try again, dead-letter this now
-    └── RetryLater                           a handler: not yet, try again in .seconds
+    ├── BackendError                         the queue does not answer, or refuses; .kind, .retryable, .uncertain
+    ├── Reject                               raised by a handler: dead-letter this event now, without another try
+    └── RetryLater                           raised by a handler: try again in .seconds
 """
 
 import sys
@@ -36,32 +36,32 @@ __all__ = [
 
 
 FaultKind = Literal["lost", "refused", "throttled", "denied", "missing", "unavailable"]
-"""What a queue answered instead of yes.
+"""Why a queue did not carry out a call.
 
-`lost`: the receipt no longer holds its message. `refused`: this entry will never be taken. `throttled`: asked
-too often. `denied`: credentials or permission. `missing`: no such queue. `unavailable`: the network, the
-server, or anything else that may pass.
+`lost`: the lease is over and the receipt no longer holds its message. `refused`: the request itself is wrong and would
+be refused again. `throttled`: too many requests. `denied`: credentials or a permission are missing. `missing`: there is
+no such queue. `unavailable`: the network, the server, or anything else that may pass.
 """
 
 
-LONGEST_SHOWN: Final = 200
-"""Characters of a wrong value in a message."""
+MAX_SHOWN_CHARACTERS: Final = 200
+"""Characters of a wrong value in an error's text."""
 
 
 class DawdleError(Exception):
-    """The root of all errors of dawdle."""
+    """The base class of all errors of dawdle."""
 
 
 class ConfigurationError(DawdleError, ValueError):
-    """What was written cannot work: an option, a handler, a name. Nothing was stored."""
+    """An option, a handler or a name cannot work as it is written. Nothing was stored."""
 
 
 class NoAppError(ConfigurationError, RuntimeError):
-    """`dawdle.signal()` was called where no app is entered, or more than one is."""
+    """`dawdle.signal()` was called where no app is entered, or where several are."""
 
 
 class EventError(DawdleError, ValueError):
-    """An event that cannot travel, or a message that cannot be read back as one."""
+    """An event cannot be stored as it is, or a message cannot be read as an event."""
 
 
 class NotAnEventError(EventError, TypeError):
@@ -78,14 +78,15 @@ class EventTooLargeError(EventError):
 
 
 class SignalError(DawdleError):
-    """Not every event is stored, or not every one is known to be.
+    """Some events are not stored, or may not be.
 
-    - `ids`: the id that each event was given, in the order of the events. Each is in one of the next three.
-    - `stored`: the ids of the events that the queue has stored.
-    - `not_stored`: those that it has not: no credentials, access denied, no such queue, too large, no connection. To
-      signal them again cannot store any of them twice.
-    - `uncertain`: those that may or may not be stored: the connection broke after the request was sent, or no answer
-      came in time. Signaled again, they may be handled twice; with the same `id=`, a handler can tell by its event id.
+    - `ids`: the id of each event, in the order of the events. Each id is in one of the next three.
+    - `stored`: ids of the events that the queue has stored.
+    - `not_stored`: ids of the events that it has not stored: no credentials, access denied, no such queue, too large,
+      no connection. Signaling them again cannot store one of them twice.
+    - `uncertain`: ids of the events that may or may not be stored: the connection broke after the request was sent, or
+      no answer came in time. Signaled again, they may be handled twice; with the same `id=`, a handler can tell by its
+      event id.
     - `failed`: maps each id of the last two to its error.
     """
 
@@ -93,17 +94,19 @@ class SignalError(DawdleError):
         super().__init__(message)
         self.ids = tuple(ids)
         self.stored = tuple(each for each in ids if each not in failed)
-        self.uncertain = tuple(each for each in ids if each in failed and may_be_done(failed[each]))
-        self.not_stored = tuple(each for each in ids if each in failed and not may_be_done(failed[each]))
+        self.uncertain = tuple(each for each in ids if each in failed and may_have_been_done(failed[each]))
+        self.not_stored = tuple(each for each in ids if each in failed and not may_have_been_done(failed[each]))
         self.failed = dict(failed)
 
 
 class BackendError(DawdleError):
-    """A queue could not be reached, or refused: `kind` says which.
+    """A queue did not answer, or refused a call.
 
-    `retryable` says whether the same call can succeed later without anyone changing it. `uncertain` says whether the
-    call may have been carried out all the same: the request was sent, or may have been, and no answer says what came of
-    it. Without it only what is `unavailable` is uncertain; each of the other kinds is an answer, and the answer is no.
+    - `kind`: why, see `dawdle.errors.FaultKind`: `lost`, `refused`, `throttled`, `denied`, `missing` or `unavailable`.
+    - `retryable`: whether the same call may succeed later, such as when the network or a permission is back.
+    - `uncertain`: whether the call may have been carried out all the same: the request was sent, or may have been, and
+      no answer says what became of it. If the backend does not say, `unavailable` is uncertain and the other kinds are
+      not, since each of them is an answer.
     """
 
     def __init__(self, message: str, *, kind: FaultKind = "unavailable", uncertain: bool | None = None) -> None:
@@ -113,71 +116,71 @@ class BackendError(DawdleError):
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call can succeed later without anyone changing it."""
+        """Whether the same call may succeed later, as it is."""
         return self.kind not in {"lost", "refused"}
 
 
-def is_uncertain(kind: FaultKind, told: bool | None) -> bool:
-    """Return whether a call may have been carried out all the same: what was told, else what the kind says."""
-    return kind == "unavailable" if told is None else told
+def is_uncertain(kind: FaultKind, uncertain: bool | None) -> bool:
+    """Return whether a call may have been carried out all the same: as given, else as the kind says."""
+    return kind == "unavailable" if uncertain is None else uncertain
 
 
-def may_be_done(error: Exception) -> bool:
-    """Return whether a call that failed so may have been carried out; of a foreign error nothing is known."""
+def may_have_been_done(error: Exception) -> bool:
+    """Return whether a call that failed with this error may have been carried out. A foreign error does not tell."""
     return not isinstance(error, BackendError) or error.uncertain
 
 
-class Reject(DawdleError):  # noqa: N818 - a verdict that a handler raises, not a failure
-    """Raise it in a handler to dead-letter its event at once: `raise Reject("the account is closed")`."""
+class Reject(DawdleError):  # noqa: N818 - a decision of the handler, not a failure
+    """A handler raises it to dead-letter its event at once: `raise dawdle.Reject("the account is closed")`."""
 
 
-class RetryLater(DawdleError):  # noqa: N818 - a verdict that a handler raises, not a failure
-    """Raise it in a handler that cannot act yet: `raise RetryLater(30)`.
+class RetryLater(DawdleError):  # noqa: N818 - a decision of the handler, not a failure
+    """A handler that cannot do its work yet raises it: `raise dawdle.RetryLater(30)`.
 
-    The handler gets its event again after `seconds`, a number or a timedelta; the attempt is not counted. Raises
-    `ConfigurationError` for what is neither, and the handler has failed then.
+    The handler gets its event again after `seconds`, 0 or more, a number or a timedelta. The attempt is not counted.
+    Raises `ConfigurationError` for another value, and then the handler has failed.
     """
 
     def __init__(self, seconds: float | timedelta) -> None:
-        self.seconds = seconds_of(seconds, "RetryLater takes")
+        self.seconds = to_seconds(seconds, "RetryLater takes")
         super().__init__(f"not before {self.seconds:g} s")
 
 
-def in_line(text: str, limit: int = LONGEST_SHOWN) -> str:
-    """Return text that a stranger may have written as one line of a log, a repr or an error shows it.
+def one_line(text: str, limit: int = MAX_SHOWN_CHARACTERS) -> str:
+    """Return a text, which a stranger may have written, as it may be shown in one line of a log, a repr or an error.
 
-    Line breaks, control characters and what turns the direction of writing become escapes, and what is over `limit`
-    characters is cut: no line of a log can be forged by it, no terminal steered, and no disk filled.
+    Line breaks, control characters and marks that turn the direction of writing become escapes, and a text of more than
+    `limit` characters is cut. So it can forge no log record, send no commands to a terminal, and fill no disk.
     """
     cut = text if len(text) <= limit else f"{text[:limit]}…"
     return cut if cut.isprintable() else "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cut)
 
 
 def shown(value: object) -> str:
-    """Return a wrong value as an error's message shows it; an int of 5,000 digits, for one, cannot be printed."""
+    """Return the repr of a wrong value for an error's text. It may have none: Python prints no int of 5,000 digits."""
     try:
-        return in_line(repr(value))
-    except Exception:  # noqa: BLE001 - the error that is being told is another one
+        return one_line(repr(value))
+    except Exception:  # noqa: BLE001 - the error to be raised is another one
         return f"a {type(value).__qualname__} that cannot be shown"
 
 
-def yes_or_no(value: object, what: str) -> bool:
-    """Return a value that is True or False; text such as "no" is neither, and would count as yes.
+def require_bool(value: object, what: str) -> bool:
+    """Return a value that is True or False. Another one, such as the text "no", would silently count as true.
 
-    Raises `ConfigurationError` that begins with `what`, such as "direct is".
+    Raises `ConfigurationError` for it, with a text that begins with `what`, such as "direct is".
     """
     if isinstance(value, bool):
         return value
     raise ConfigurationError(f"{what} True or False, not {shown(value)}")
 
 
-def seconds_of(
+def to_seconds(
     value: object, what: str, *, least: float = 0.0, most: float = sys.float_info.max, above: bool = False
 ) -> float:
-    """Return a duration in seconds: of a number, or of a `timedelta`. The one way in for all that a caller may give.
+    """Return a duration in seconds, given as a number or a `timedelta`. Every duration that a user gives comes by here.
 
-    `least` and `most` bound it, both included, `least` not where it must lie `above` it; a `most` of `inf` lets it be
-    endless. Raises `ConfigurationError` that begins with `what`, such as "grace is".
+    It is `least` to `most` seconds, both included; `above`: more than `least`. A `most` of `inf` allows `inf`. Raises
+    `ConfigurationError` for another value, with a text that begins with `what`, such as "grace is".
     """
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, (int, float)) and not isinstance(seconds, bool):
@@ -188,6 +191,6 @@ def seconds_of(
         span = f"more than {least:g}" if above else f"{least:g} or more"
     else:
         span = f"{least:g} to {most:,.15g}"
-    # A timedelta shows itself in days, also where it is seconds.
-    told = f"timedelta(seconds={seconds:g})" if isinstance(value, timedelta) else shown(value)
-    raise ConfigurationError(f"{what} {span} seconds, or a timedelta, not {told}")
+    # The repr of a timedelta counts in days: timedelta(seconds=-5) would read "days=-1, seconds=86395".
+    text = f"timedelta(seconds={seconds:g})" if isinstance(value, timedelta) else shown(value)
+    raise ConfigurationError(f"{what} {span} seconds, or a timedelta, not {text}")

@@ -1,4 +1,4 @@
-"""What counts as an event, and the name under which its type travels. Knows no queue and no handler."""
+"""Which classes are event types, and the name of each on the wire. Knows no queue and no registered handler."""
 
 import contextlib
 import dataclasses
@@ -20,20 +20,20 @@ __all__ = [
     "declaration_of",
     "declared_as",
     "event",
-    "kind_of",
+    "event_style",
     "require_event_type",
     "wire_name",
 ]
 
 T = TypeVar("T")
 
-Kind = Literal["struct", "dataclass", "attrs", "pydantic"]
+EventStyle = Literal["struct", "dataclass", "attrs", "pydantic"]
 Unclaimed = Literal["retry", "drop"]
 
 HANDLER_NAME: Final = re.compile(r"[\w.:-]{1,200}")
 
 MAX_HANDLERS: Final = 100
-"""Names in one `handlers=`: a node that has none of them but one stores a copy for each of the others."""
+"""Names in one `handlers=`. A worker that has only one of these handlers stores a copy for each of the others."""
 
 
 class Declaration(msgspec.Struct, frozen=True):
@@ -43,12 +43,13 @@ class Declaration(msgspec.Struct, frozen=True):
     aliases: tuple[str, ...] = ()
     unclaimed: Unclaimed = "retry"
     handlers: tuple[str, ...] = ()
-    """Names of the handlers that must handle each event of the type, on whichever node they are."""
+    """Names of the handlers that must handle each event of the type, on any worker."""
 
 
+# Both weak: a class that a test or a reload has defined must not live on only because it was declared.
 _declarations: WeakKeyDictionary[type, Declaration] = WeakKeyDictionary()
 _declared: WeakValueDictionary[str, type] = WeakValueDictionary()
-_declaring = Lock()
+_declaring = Lock()  # modules may be imported in several threads
 
 
 @overload
@@ -72,33 +73,34 @@ def event(
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Declare an event type, so that its name on the wire does not change when the class is renamed or moved.
 
-    `@event("orders.placed")` gives the name; without one it is the class's `__qualname__`. `aliases` are
-    names under which older messages may still arrive. `unclaimed="drop"` lets an event that this node knows and
-    has no handler for be acknowledged; the default keeps it for a node that has one. A node finds the events of
-    its handlers of every event among the types that are declared.
+    `@dawdle.event("orders.placed")` above the class gives the name, 1 to 200 printable characters; without one it is
+    the class's `__qualname__`. Handlers of every event (`@on_event()`) get events of declared types too.
 
-    `handlers` says who must handle the type: up to 100 names of handlers, or aliases of them. Nodes that share a queue
-    may then have different handlers: the node that first handles an event stores a copy for each name that it lacks,
-    which goes to the node that has it. Without it the handlers of an event are those of the node that first handles
-    it. Handlers that are not named run as they do without it.
+    - `aliases`: names under which older messages may still arrive.
+    - `unclaimed`: what a worker does with an event of this type for which it has no handler. `"retry"`, the default,
+      keeps it for a worker that has one; `"drop"` deletes it.
+    - `handlers`: names, or aliases, of up to 100 handlers that must handle each event of this type. Workers that share
+      a queue may then have different handlers: the worker that receives an event first stores a copy for each of these
+      handlers that it lacks, for the worker that has it. Without it the handlers of an event are those of the worker
+      that receives it first. Handlers that are not named run as they do without it.
 
     Raises `ConfigurationError` for a name that another class has, or that cannot be one, and `NotAnEventError` for a
-    class that cannot travel.
+    class that is no struct, dataclass, attrs class or pydantic model.
     """
     if isinstance(name, type):
         return _declare(name, Declaration(name.__qualname__))
     if name is not None and not isinstance(cast("object", name), str):
-        raise ConfigurationError(f"@event takes a wire name, not {shown(name)}: @dawdle.event('orders.placed')")
-    given = Declaration(name or "", _names("aliases", aliases), unclaimed, _names("handlers", handlers))
-    _require_handlers(given.handlers)
-    return lambda kind: _declare(
-        kind, msgspec.structs.replace(given, name=kind.__qualname__) if name is None else given
+        raise ConfigurationError(f"@event takes a wire name, not {shown(name)}: write @dawdle.event('orders.placed')")
+    given = Declaration(name or "", _names_of("aliases", aliases), unclaimed, _names_of("handlers", handlers))
+    _require_handler_names(given.handlers)
+    return lambda event_type: _declare(
+        event_type, msgspec.structs.replace(given, name=event_type.__qualname__) if name is None else given
     )
 
 
-def _names(option: str, given: object) -> tuple[str, ...]:
+def _names_of(option: str, given: object) -> tuple[str, ...]:
     if isinstance(given, str):
-        raise ConfigurationError(f"{option} is a sequence of names: {option}=({given!r},)")
+        raise ConfigurationError(f"{option} is a sequence of names, not one text: write {option}=({given!r},)")
     if not isinstance(given, Iterable):
         raise ConfigurationError(
             f"{option} is a sequence of names, such as {option}=({_EXAMPLES[option]!r},), not {shown(given)}"
@@ -109,19 +111,19 @@ def _names(option: str, given: object) -> tuple[str, ...]:
 _EXAMPLES: Final = {"aliases": "old.name", "handlers": "send_receipt"}
 
 
-def _require_handlers(names: tuple[object, ...]) -> None:
+def _require_handler_names(names: tuple[object, ...]) -> None:
     for name in names:
         if not isinstance(name, str) or not HANDLER_NAME.fullmatch(name):
             raise ConfigurationError(
-                f"handlers holds the names of handlers, 1 to 200 of letters, digits, '_', '.', ':', '-' each, not "
-                f"{shown(name)}: a handler's name is its name=, or else module.qualname"
+                f"handlers is a sequence of handler names, each of 1 to 200 letters, digits, '_', '.', ':', '-', not "
+                f"{shown(name)}: a handler's name is its name=, or module.qualname without one"
             )
     if len(set(names)) != len(names) or len(names) > MAX_HANDLERS:
-        raise ConfigurationError(f"handlers holds up to {MAX_HANDLERS} names, each once, not {shown(names)}")
+        raise ConfigurationError(f"handlers is a sequence of up to {MAX_HANDLERS} names, each once, not {shown(names)}")
 
 
-def _declare(kind: type[T], declaration: Declaration) -> type[T]:
-    require_event_type(kind)
+def _declare(event_type: type[T], declaration: Declaration) -> type[T]:
+    require_event_type(event_type)
     if declaration.unclaimed not in {"retry", "drop"}:
         raise ConfigurationError(f"unclaimed is 'retry' or 'drop', not {declaration.unclaimed!r}")
     names = (declaration.name, *declaration.aliases)
@@ -130,12 +132,13 @@ def _declare(kind: type[T], declaration: Declaration) -> type[T]:
     with _declaring:
         for each in names:
             other = _declared.get(each)
-            if other is not None and not same_place(other, kind):  # which of two in one place counts: its handlers say
-                raise name_taken(each, other, kind)
+            # Of two classes from one place in the code the newer one counts: that module was executed again.
+            if other is not None and not same_definition(other, event_type):
+                raise name_taken(each, other, event_type)
         for each in names:
-            _declared[each] = kind
-        _declarations[kind] = declaration
-    return kind
+            _declared[each] = event_type
+        _declarations[event_type] = declaration
+    return event_type
 
 
 def declared_as(name: str) -> type | None:
@@ -143,49 +146,49 @@ def declared_as(name: str) -> type | None:
     return _declared.get(name)
 
 
-def declaration_of(kind: type) -> Declaration | None:
+def declaration_of(event_type: type) -> Declaration | None:
     """Return what `@event` said about exactly this class; a subclass inherits nothing."""
-    return _declarations.get(kind)
+    return _declarations.get(event_type)
 
 
-def wire_name(kind: type) -> str:
+def wire_name(event_type: type) -> str:
     """Return the name under which events of this type travel."""
-    declaration = _declarations.get(kind)
-    return kind.__qualname__ if declaration is None else declaration.name
+    declaration = _declarations.get(event_type)
+    return event_type.__qualname__ if declaration is None else declaration.name
 
 
-def kind_of(kind: type[object]) -> Kind | None:
-    """Return how a class is an event, None if it is none. Imports neither attrs nor pydantic."""
-    if issubclass(kind, msgspec.Struct):
+def event_style(event_type: type[object]) -> EventStyle | None:
+    """Return which style of event type a class is, None if it is none. Imports neither attrs nor pydantic."""
+    if issubclass(event_type, msgspec.Struct):
         return "struct"
-    if hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_validate_json"):
+    if hasattr(event_type, "__pydantic_validator__") and hasattr(event_type, "model_validate_json"):
         return "pydantic"
-    if hasattr(kind, "__attrs_attrs__"):
+    if hasattr(event_type, "__attrs_attrs__"):
         return "attrs"
-    if dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(event_type):
         return "dataclass"
     return None
 
 
-def require_event_type(kind: object) -> type[Any]:
-    """Return `kind` if it is an event type; raises `NotAnEventError` otherwise."""
-    if isinstance(kind, type) and kind_of(kind) is not None:
-        return kind
-    named = kind.__qualname__ if isinstance(kind, type) else repr(kind)
+def require_event_type(event_type: object) -> type[Any]:
+    """Return `event_type` if it is one. Raises `NotAnEventError` otherwise."""
+    if isinstance(event_type, type) and event_style(event_type) is not None:
+        return event_type
+    named = event_type.__qualname__ if isinstance(event_type, type) else repr(event_type)
     raise NotAnEventError(
         f"{named} is not an event type: an event is a msgspec.Struct, a dataclass, an attrs class or a pydantic "
         f"model, such as `class OrderPlaced(msgspec.Struct, frozen=True): order_id: str`"
     )
 
 
-def same_place(one: type, other: type) -> bool:
-    """Whether two classes are defined in one place: the module was executed again, or a function ran twice."""
+def same_definition(one: type, other: type) -> bool:
+    """Whether two classes are from one place in the code: its module was executed again, or a function ran twice."""
     return one is other or (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
 
 
-def is_defined_again(one: type, other: type) -> bool:
-    """Whether two classes are one, defined again: their module has one of them in the place of the other."""
-    if not same_place(one, other):
+def is_redefined(one: type, other: type) -> bool:
+    """Whether one of two classes was defined again as the other: their module now holds one of them under the name."""
+    if not same_definition(one, other):
         return False
     found: object = sys.modules.get(one.__module__)
     for part in one.__qualname__.split("."):
@@ -194,37 +197,39 @@ def is_defined_again(one: type, other: type) -> bool:
 
 
 def name_taken(name: str, one: type, other: type, handlers: Sequence[str] = ()) -> ConfigurationError:
-    """Return the error for two classes under one wire name; `handlers` take one of them."""
-    told = f"two event types are named {name!r}: {_told(one)} and {_told(other)}. "
-    takers = f" They are taken by {' and '.join(handlers)}." if handlers else ""
-    if same_place(one, other):
+    """Return the error for two classes under one wire name. `handlers`: names of handlers that take one of them."""
+    conflict = f"two event types are named {name!r}: {_with_location(one)} and {_with_location(other)}. "
+    takers = f" They are handled by {' and '.join(handlers)}." if handlers else ""
+    if same_definition(one, other):
         return ConfigurationError(
-            f"{told}It is one class, defined twice: define it once, at the top of its module. Where that module was "
-            f"executed again, by a reload or as a cell of a notebook, execute again what imports the class from it."
+            f"{conflict}It is one class, defined twice: define it once, at the top of its module. If that module was "
+            f"executed again, by a reload or as a notebook's cell, execute again what imports the class from it."
             f"{takers}"
         )
-    if one.__qualname__ == other.__qualname__ and _file_of(one) is not None and _file_of(one) == _file_of(other):
+    file = _source_file(one)
+    if one.__qualname__ == other.__qualname__ and file is not None and file == _source_file(other):
         return ConfigurationError(
-            f"{told}Their file is imported twice, as {one.__module__!r} and as {other.__module__!r}: import it by one "
-            f"name, and move what others import out of a program, into a module of its own.{takers}"
+            f"{conflict}Their file is imported twice, as {one.__module__!r} and as {other.__module__!r}: import it by "
+            f"one name only, and move what other modules import from a program into a module of its own.{takers}"
         )
     return ConfigurationError(
-        f"{told}Give one of them a name of its own: @dawdle.event('{other.__module__}.{other.__qualname__}')"
+        f"{conflict}Give one of them a name of its own: @dawdle.event('{other.__module__}.{other.__qualname__}')"
     )
 
 
-def _told(kind: type) -> str:
-    """Return a class with the file and the line of its definition, as far as they are known."""
-    file, line = _file_of(kind), getattr(kind, "__firstlineno__", None)  # the line is known from Python 3.13 on
+def _with_location(event_type: type) -> str:
+    """Return a class's name with the file and line of its definition, as far as they are known."""
+    file = _source_file(event_type)
+    line = getattr(event_type, "__firstlineno__", None)  # from Python 3.13 on
     if file is not None and line is None:
         with contextlib.suppress(OSError, TypeError, SyntaxError):
-            line = inspect.getsourcelines(kind)[1]
+            line = inspect.getsourcelines(event_type)[1]
     where = "" if file is None else f" ({file})" if line is None else f" ({file}, line {line})"
-    return f"{kind.__module__}.{kind.__qualname__}{where}"
+    return f"{event_type.__module__}.{event_type.__qualname__}{where}"
 
 
-def _file_of(kind: type) -> str | None:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None)
+def _source_file(event_type: type) -> str | None:
+    return getattr(sys.modules.get(event_type.__module__), "__file__", None)
 
 
 def _require_wire_name(name: object) -> None:

@@ -1,10 +1,10 @@
-"""Signal from a thread: a `def` handler, a `def` endpoint of a web app, a thread of your own. Public names only.
+"""Signal from a thread: a `def` handler, a `def` endpoint of a web app, a thread of your own. Only public names here.
 
-Each function blocks its thread until the queue has stored the event, and does what the method of the same name does.
-The app is `app`, else the one whose handler runs in this thread, else the only one that is entered in this process.
+Each function blocks its thread until the queue has stored the event. The app is `app`, else the one whose handler runs
+in this thread, else the only one that is entered in this process.
 
-In a coroutine write `await dawdle.signal(…)`. In the event loop of the app itself these functions would wait for
-themselves, and raise `ConfigurationError` instead. In another event loop they block that one: hand them to
+In a coroutine write `await dawdle.signal(…)`. In the event loop of the app these functions would block the loop that
+they wait for, so they raise `ConfigurationError`. In another event loop they block that loop: call them with
 `asyncio.to_thread`.
 """
 
@@ -30,11 +30,22 @@ def signal(
     queue: str | None = None,
     app: Dawdle | None = None,
 ) -> str:
-    """Signal an event and return its id when the queue has stored it; see `dawdle.Dawdle.signal`.
+    """Store an event in the queue from a thread, and return its id when it is stored.
 
-    Raises what that does; `NoAppError` when no app is entered in this process, or several are and `app` does not say
-    which; `ConfigurationError` in the app's own event loop, before anything is stored; and `BackendError` when that
-    loop ends while this thread waits: its message says whether the event may be stored.
+    - `delay`: seconds or a timedelta until it is handled: 0 or more, of any length.
+    - `at`: the time at which it is handled, an aware datetime; instead of `delay`.
+    - `direct`: True starts its handlers here and now, past the queue, and returns when they have started. One that
+      fails goes to the queue and is retried there. Not together with `delay` or `at`.
+    - `id`: your own event id, 1 to 128 printable ASCII characters without a space. The same id twice is two events,
+      unless the queue removes duplicates.
+    - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
+    - `headers`: text that travels with the event; names are 1 to 20 of a-z and 0-9.
+    - `queue`: the name of the queue to store it in; the app's default queue without it.
+    - `app`: the app to signal through; needed where several are entered in this process.
+
+    Raises as `dawdle.signal` does; `NoAppError` when no app is entered in this process, or several are and `app` does
+    not say which; `ConfigurationError` in the app's own event loop, before anything is stored; and `BackendError` when
+    that loop ends while this thread waits: its message says whether the event may be stored.
     """
     return do_in_loop(
         app,
@@ -54,9 +65,18 @@ def signal_many(
     queue: str | None = None,
     app: Dawdle | None = None,
 ) -> list[str]:
-    """Signal events and return their ids in order; see `dawdle.Dawdle.signal_many`. Raises as `signal` here does.
+    """Store events in the queue from a thread, in as few requests as it allows, and return their ids in order.
 
-    `events` is iterated in this thread.
+    `events` is any iterable, and is iterated in this thread. The options hold for each of them:
+
+    - `delay`: seconds or a timedelta until they are handled: 0 or more, of any length.
+    - `at`: the time at which they are handled, an aware datetime; instead of `delay`.
+    - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
+    - `headers`: text that travels with each event; names are 1 to 20 of a-z and 0-9.
+    - `queue`: the name of the queue to store them in; the app's default queue without it.
+    - `app`: the app to signal through; needed where several are entered in this process.
+
+    Raises as `signal` does.
     """
     given = events_of(events)  # a generator may block, which is for this thread to do and not for the loop
     return do_in_loop(

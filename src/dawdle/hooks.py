@@ -1,7 +1,7 @@
-"""The moments one may watch, as frozen facts: `Dawdle(hooks=[watch])` calls `watch(moment)` at each.
+"""What a hook is told: `Dawdle(hooks=[watch])` calls `watch(moment)` with each of these facts. No behaviour in here.
 
-A hook is a plain function, called in the event loop: it counts, notes or starts a span, and returns at once. One
-that raises is logged and changes nothing. No fact holds a body, a receipt or a credential.
+A hook is a plain function that is called in the event loop. It counts, notes or starts a span, and returns at once. One
+that raises is logged and changes nothing. No fact holds a body, a receipt or a credential. Times are in seconds.
 """
 
 from collections.abc import Callable
@@ -41,14 +41,14 @@ class Signaled(msgspec.Struct, frozen=True):
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A receive came back, with or without messages."""
+    """A receive has returned, with or without messages."""
 
     queue: str
     messages: int
 
 
 class ReceiveFailed(msgspec.Struct, frozen=True):
-    """A receive failed; the next one starts after `pause` seconds. `kind` says what sort of failure it was."""
+    """A receive has failed, and the next one starts after `pause` seconds. `kind` is that of the `BackendError`."""
 
     queue: str
     error: str
@@ -67,7 +67,7 @@ class HandlerStarted(msgspec.Struct, frozen=True):
 
 
 class HandlerFinished(msgspec.Struct, frozen=True):
-    """A handler came to an end, one way or another, after `seconds`."""
+    """A handler has ended after `seconds`. `outcome` says how, and `error` is the text of what it raised."""
 
     queue: str
     event_id: str
@@ -80,7 +80,7 @@ class HandlerFinished(msgspec.Struct, frozen=True):
 
 
 class Forwarded(msgspec.Struct, frozen=True):
-    """A copy was stored, to be received after `delay` seconds: `why` says what for."""
+    """The queue has stored a copy of an event, to be received after `delay` seconds. `why` says what it is for."""
 
     queue: str
     event_id: str
@@ -91,7 +91,7 @@ class Forwarded(msgspec.Struct, frozen=True):
 
 
 class DeadLettered(msgspec.Struct, frozen=True):
-    """An event, or one handler's claim on it, was given up and is in the dead-letter queue."""
+    """An event was given up, by one handler or as a whole (`handler` is None), and is in the dead-letter queue."""
 
     queue: str
     event_id: str
@@ -101,7 +101,7 @@ class DeadLettered(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A message left our hands. `kept`: its settling failed, and it comes back when its lease ends."""
+    """A message is settled, `seconds` after its receive. `kept`: that failed, and it comes back when its lease ends."""
 
     queue: str
     verdict: VerdictName
@@ -109,14 +109,14 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class LeaseLost(msgspec.Struct, frozen=True):
-    """The lease of a message was lost while its handlers ran; they were cancelled."""
+    """The lease of a message was lost `seconds` after its receive, while its handlers ran. They were cancelled."""
 
     queue: str
     seconds: float
 
 
 class LoopBlocked(msgspec.Struct, frozen=True):
-    """The app's event loop did not turn for `seconds`, and turns again; `handler`: who held it, None if unknown."""
+    """The app's event loop was blocked for `seconds`. `handler` names the one that blocked it, None if unknown."""
 
     handler: str | None
     seconds: float

@@ -72,7 +72,7 @@ class Telling(Memory):
     def _hand_out(self, message, now):
         delivery = super()._hand_out(message, now)
         receipt = f"{CANARY}-{delivery.receipt}"
-        self._held[receipt] = self._held.pop(delivery.receipt)
+        self._in_flight[receipt] = self._in_flight.pop(delivery.receipt)
         return msgspec.structs.replace(delivery, receipt=receipt)
 
     def _no(self, name, batch):
@@ -124,7 +124,8 @@ def shown(root):
         if id(each) in seen or isinstance(each, (type, str, bytes, int, float)):
             continue
         seen.add(id(each))
-        if type(each).__module__.startswith("dawdle.") and not type(each).__module__.startswith("dawdle.testing"):
+        module = type(each).__module__
+        if module.partition(".")[0] == "dawdle" and not module.startswith("dawdle.testing"):
             texts.append(repr(each))
             fields = getattr(type(each), "__struct_fields__", ())
             todo.extend(getattr(each, name) for name in fields)

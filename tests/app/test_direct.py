@@ -199,7 +199,7 @@ async def test_a_stop_gives_back_at_once_all_that_waits_for_the_slots_of_direct_
         await clock.advance(1)
         stopping = asyncio.create_task(app.stop_listener())
         await clock.advance(1)
-        assert len(queue._held) == 0
+        assert len(queue._in_flight) == 0
         assert len(queue.messages()) == 2
         await clock.advance(30)
         await stopping

@@ -56,7 +56,7 @@ async def test_memory_beside_a_queue_url_stays_memory_and_says_so(monkeypatch, c
     ("name", "match"),
     [
         ("redis", "DAWDLE_BACKEND='redis' is no backend: write memory"),
-        ("sqs", "SQS needs a queue: .*DAWDLE_SQS_QUEUE_URL"),
+        ("sqs", "SQS has no queue URL: .*DAWDLE_SQS_QUEUE_URL"),
         ("no.such.Module", "cannot be made: ModuleNotFoundError"),
         (f"{__name__}.Nothing", "cannot be made: AttributeError"),
         (f"{__name__}.NOT_A_BACKEND", "is not a dawdle.abc.Backend"),

@@ -272,9 +272,9 @@ async def test_a_slow_loop_finds_all_letters_although_the_first_come_back_again_
     class Returning(Memory):
         """What is visible again comes before what nobody has received yet."""
 
-        def _ripen(self, now):
+        def _update_visibility(self, now):
             before = len(self._ready)
-            super()._ripen(now)
+            super()._update_visibility(now)
             self._ready.rotate(len(self._ready) - before)
 
     queue = Memory(clock=clock)

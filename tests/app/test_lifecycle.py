@@ -664,7 +664,7 @@ async def test_an_interrupted_main_task_settles_what_is_in_hand(tmp_path):
             try:
                 asyncio.run(main())
             except KeyboardInterrupt:
-                print("interrupted", len(queue._ready), len(queue._held))
+                print("interrupted", len(queue._ready), len(queue._in_flight))
             """
         )
     )

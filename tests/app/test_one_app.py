@@ -186,11 +186,11 @@ async def test_what_an_event_loop_took_with_it_is_free_for_the_next():
 async def test_memory_is_not_opened_twice_without_an_app_either(make_app, clock):
     queue = Memory(clock=clock)
     async with queue:
-        with pytest.raises(ConfigurationError, match="is open already"):
+        with pytest.raises(ConfigurationError, match="is already open"):
             await queue.__aenter__()
-        with pytest.raises(ConfigurationError, match="is open already"):
+        with pytest.raises(ConfigurationError, match="is already open"):
             await make_app(queue).__aenter__()
-        with pytest.raises(ConfigurationError, match="is open already"):
+        with pytest.raises(ConfigurationError, match="is already open"):
             await queue.dead_letters.__aenter__()
     async with queue:
         pass

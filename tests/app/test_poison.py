@@ -10,7 +10,7 @@ import pytest
 import dawdle
 from dawdle import Context, Retry
 from dawdle.abc import Limits, Outgoing
-from dawdle.backends._opening import Opening
+from dawdle.backends._open_guard import OpenGuard
 from dawdle.backends.memory import Memory
 from dawdle.hooks import DeadLettered, Forwarded
 from tests.app.events import Placed
@@ -29,7 +29,7 @@ class Shared(Memory):
         """Return another object on the same queue: one object serves one app at a time."""
         other = copy.copy(self)
         other._dead = copy.copy(self._dead)
-        other._opening = other._dead._opening = Opening()
+        other._open_guard = other._dead._open_guard = OpenGuard()
         return other
 
 

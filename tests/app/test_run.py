@@ -25,7 +25,7 @@ async def handler(event: Placed):
 async def lifespan(app):
     await app.signal(Placed({seconds}))
     yield
-    print("left", len(queue._ready), len(queue._held))
+    print("left", len(queue._ready), len(queue._in_flight))
 
 if __name__ == "__main__":
     dawdle.Dawdle(queue, lifespan=lifespan, grace={grace}).run()
@@ -131,7 +131,7 @@ async def test_an_app_that_cannot_start_raises_from_run(worker):
     )
     _, err = one.process.communicate(timeout=20)
     assert one.process.returncode == 1
-    assert err.splitlines()[-1] == "dawdle.errors.BackendError: no route to host"
+    assert err.splitlines()[-1] == "dawdle.BackendError: no route to host"
     assert "AttributeError" not in err
 
 

@@ -288,7 +288,7 @@ class Saying(Memory):
         None,
         Fault("denied", "AccessDenied: not yours"),
         Fault("refused", "too large"),
-        Fault("unavailable", "the answer does not mention it"),
+        Fault("unavailable", "the response does not mention this entry"),
         Fault("throttled", "RequestThrottled", uncertain=True),
         Fault("unavailable", "no connection", uncertain=False),
     )
@@ -302,7 +302,7 @@ async def test_signal_says_whether_the_event_is_not_stored_or_may_be_and_why_fir
         for number, told in [
             (1, r"^could not store event mine: AccessDenied: not yours \(the queue answered denied\)$"),
             (2, r"^could not store event mine: too large \(the queue answered refused\)$"),
-            (3, r"^event mine may or may not be stored: the answer does not mention it \(the queue answered unav"),
+            (3, r"^event mine may or may not be stored: the response does not mention this entry \(the q"),
             (4, r"^event mine may or may not be stored: RequestThrottled"),
             (5, r"^could not store event mine: no connection"),
         ]:
@@ -317,7 +317,7 @@ async def test_signal_many_counts_what_is_not_stored_and_what_may_be(running, cl
     async with running(Saying(clock=clock)) as app:
         for numbers, told in [
             ((0, 1, 2), "^could not store 2 of 3 events: AccessDenied: not yours"),
-            ((0, 3), "^1 of 2 events may or may not be stored: the answer does not mention it"),
+            ((0, 3), "^1 of 2 events may or may not be stored: the response does not mention this entry"),
             ((3, 0, 4, 2), "^could not store 1 of 4 events, and 2 more may or may not be stored: too large"),
         ]:
             with pytest.raises(SignalError, match=told) as caught:

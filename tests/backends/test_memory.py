@@ -51,7 +51,7 @@ async def test_closing_a_queue_that_holds_messages_says_so(caplog):
     async with Memory() as queue:
         await queue.send([Outgoing(b"one")])
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        "messages left in memory that end with the process: 1; a durable queue keeps them"
+        "the queue in memory still holds messages: 1. They are lost when this process ends; a durable queue keeps them"
     ]
 
 
@@ -72,7 +72,7 @@ async def test_waiting_leaves_nothing_behind_in_the_queue(clock):
         waiting = asyncio.create_task(queue.receive(1, 20))
         await clock.advance(20)
         assert await waiting == []
-    assert not queue._waiters
+    assert not queue._waiting_receives
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,8 @@ async def test_a_done_message_that_comes_back_before_it_is_acked_is_acked_and_no
     @registry.on_event(Placed)
     async def handler(event):
         runs.append(clock.monotonic())
-        queue._held[next(iter(queue._held))].due = clock.monotonic() + 5  # its lease ends while the queue is down
+        message = next(iter(queue._in_flight.values()))
+        message.visible_at = clock.monotonic() + 5  # its lease ends while the queue is down
 
     queue.flaws["ack"] = [BackendError("down")] * 7
     async with app:
@@ -239,7 +240,7 @@ async def test_a_message_is_kept_while_its_deletion_waits_for_an_answer(app, que
 
     async def slow(receipts):
         await clock.sleep_until(clock.monotonic() + 100)
-        received.extend(message.receives for message in queue._held.values())
+        received.extend(message.receive_count for message in queue._in_flight.values())
         return await Memory.ack(queue, receipts)
 
     async with app:

@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from tests.backends.lesser import Lesser
+from tests.backends.limited import Limited
 
 from dawdle import Context, Dawdle, Registry, Retry, RetryLater
 from dawdle.errors import BackendError
@@ -14,7 +14,7 @@ class Placed(msgspec.Struct, frozen=True):
     number: int = 0
 
 
-class Forgetful(Lesser):
+class Forgetful(Limited):
     """Stores what it is sent, and loses its next answers."""
 
     lost = 0

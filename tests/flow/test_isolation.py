@@ -219,7 +219,7 @@ async def test_a_stop_gives_a_trial_back_uncounted(app, queue, registry, clock):
         await started.wait()
     copies = [msgspec.json.decode(body) for body in queue.messages()]
     assert {copy["id"]: copy.get("dawdletrial") for copy in copies} == {"e-0": None, "e-1": 2}
-    assert queue._held == {}
+    assert queue._in_flight == {}
 
 
 async def test_a_queue_that_ends_with_its_process_has_no_trials(registry, clock):
@@ -248,7 +248,7 @@ async def test_a_trial_does_not_wait_in_hand_behind_another_that_may_end_the_pro
         await queue.send([Outgoing(body_of(number, dawdletrial=2)) for number in range(5)])
         await clock.advance(8)
         assert app.health().in_hand == 1
-        assert len(queue._held) == 1
+        assert len(queue._in_flight) == 1
         kept = [msgspec.json.decode(body) for body in queue.messages()]
         assert [copy["dawdletrial"] for copy in kept] == [2] * 5
         await clock.advance(2500)

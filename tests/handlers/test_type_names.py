@@ -135,7 +135,7 @@ def test_a_type_whose_module_is_reloaded_is_signaled_once_its_handlers_take_the_
     new = importlib.reload(module).Created
     none.learn(new)
     assert none.resolve_type("Created") is new
-    with pytest.raises(ConfigurationError, match=r"types_reloaded\.Created \(.*\).*execute again.*taken by stale\."):
+    with pytest.raises(ConfigurationError, match=r"types_reloaded\.Created \(.*\).*execute again.*handled by stale\."):
         handled.learn(new)
     registry.remove("stale")
     registry.on_event(new, name="stale")(lambda event: None)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import dawdle
 from dawdle.errors import ConfigurationError, NotAnEventError
-from dawdle.events import declaration_of, declared_as, event, kind_of, require_event_type, wire_name
+from dawdle.events import declaration_of, declared_as, event, event_style, require_event_type, wire_name
 
 
 class Struct(msgspec.Struct):
@@ -68,7 +68,7 @@ wire_names = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_
     ],
 )
 def test_structs_dataclasses_attrs_classes_and_models_are_events_and_nothing_else(kind, is_a):
-    assert kind_of(kind) == is_a
+    assert event_style(kind) == is_a
     if is_a is None:
         with pytest.raises(NotAnEventError, match=f"{kind.__qualname__} is not an event type.*msgspec.Struct"):
             require_event_type(kind)
@@ -211,7 +211,6 @@ def test_a_class_that_cannot_travel_cannot_be_declared(kind):
 
 @pytest.mark.slow
 def test_asking_what_a_class_is_imports_neither_attrs_nor_pydantic():
-    code = (
-        "import sys; from dawdle.events import kind_of; kind_of(int); assert not {'attr', 'pydantic'} & {*sys.modules}"
-    )
+    asks = "import sys; from dawdle.events import event_style; event_style(int)"
+    code = f"{asks}; assert not {{'attr', 'pydantic'}} & {{*sys.modules}}"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

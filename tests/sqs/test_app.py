@@ -219,7 +219,7 @@ async def test_one_object_serves_one_app_at_a_time_and_the_next_afterwards(serve
     async with Dawdle(queue, registry=Registry(), clock=clock) as app:
         with pytest.raises(ConfigurationError, match="one object serves one app at a time"):
             await Dawdle(queue, registry=Registry(), clock=clock).__aenter__()
-        with pytest.raises(ConfigurationError, match="is open already"):
+        with pytest.raises(ConfigurationError, match="is already open"):
             await queue.__aenter__()
         await app.signal(Placed(1))
     async with Dawdle(queue, registry=Registry(), clock=clock) as app:
@@ -230,11 +230,11 @@ async def test_one_object_serves_one_app_at_a_time_and_the_next_afterwards(serve
 async def test_a_queue_that_stands_behind_another_is_opened_by_that_one_alone(server, sqs):
     queue = sqs(dead_letter_url=server.queue_url("dead"))
     async with queue:
-        with pytest.raises(ConfigurationError, match="is open already"):
+        with pytest.raises(ConfigurationError, match="is already open"):
             await queue.dead_letters.__aenter__()
         assert await queue.dead_letters.receive(1, 0) == []
     async with queue.dead_letters:
-        with pytest.raises(ConfigurationError, match="is open already"):
+        with pytest.raises(ConfigurationError, match="is already open"):
             await queue.__aenter__()
         assert await queue.dead_letters.receive(1, 0) == []
     async with queue:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from aiobotocore.session import get_session
-from tests.sqs.test_letters import Placed, registry_of, until
+from tests.sqs.test_dead_letters import Placed, registry_of, until
 
 from dawdle import Dawdle
 

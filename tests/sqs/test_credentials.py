@@ -109,7 +109,7 @@ async def test_a_poll_under_way_is_not_cut_and_its_clients_are_closed_after_it(s
         assert await queue.send([Outgoing(b"one")]) == [None]
         assert [delivery.receive_count for delivery in await poll] == [1]
         assert not clients._retired
-        assert not old.polls._endpoint.http_session._sessions
+        assert not old.poll_client._endpoint.http_session._sessions
 
 
 async def test_clients_that_are_retired_and_still_in_use_are_closed_with_the_rest(no_task_is_left, server, sqs, source):
@@ -125,7 +125,7 @@ async def test_clients_that_are_retired_and_still_in_use_are_closed_with_the_res
 async def test_what_stays_refused_is_asked_for_once_in_ten_seconds_and_raises_as_before(
     server, sqs, source, monkeypatch
 ):
-    assert _clients.AGAIN_SECONDS == 10
+    assert _clients.REFRESH_RETRY_SECONDS == 10
     async with sqs() as queue:
         rule = server.faults.add("expired_token")
         for _ in range(3):
@@ -133,7 +133,7 @@ async def test_what_stays_refused_is_asked_for_once_in_ten_seconds_and_raises_as
             assert {answer.kind for answer in answers} == {"denied"}
         assert source.times == 2
         assert rule.fired == 4 + 4 + 4 + 4
-        monkeypatch.setattr(_clients, "AGAIN_SECONDS", 0)
+        monkeypatch.setattr(_clients, "REFRESH_RETRY_SECONDS", 0)
         with pytest.raises(BackendError, match="ExpiredToken"):
             await queue.receive(1, 0)
         assert source.times == 3
@@ -160,8 +160,8 @@ async def test_where_none_can_be_had_the_old_ones_stay_and_a_warning_says_so_wit
         assert [record.name for record in caplog.records if record.name.startswith("dawdle")] == [
             "dawdle.backends.sqs._clients"
         ]
-        assert "were refused, and there are no others: " in caplog.text
-        assert "CredentialRetrievalError from custom-process (new credentials for " in caplog.text
+        assert "SQS refuses the credentials for http" in caplog.text
+        assert "and new ones cannot be found: CredentialRetrievalError from custom-process" in caplog.text
         assert "canary" not in caplog.text + "".join(map(str, answers))
         assert await queue.ack(["receipt"]) == [None]
 
@@ -173,7 +173,7 @@ async def test_credentials_that_come_later_than_the_app_are_found(server, sqs, m
         with pytest.raises(BackendError, match="no AWS credentials found: set AWS_ACCESS_KEY_ID") as caught:
             await queue.receive(1, 0)
         assert caught.value.kind == "denied"
-        monkeypatch.setattr(_clients, "AGAIN_SECONDS", 0)
+        monkeypatch.setattr(_clients, "REFRESH_RETRY_SECONDS", 0)
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
         assert await queue.receive(1, 0) == []
 

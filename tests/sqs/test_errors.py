@@ -7,8 +7,8 @@ import botocore.session
 import pytest
 from botocore.exceptions import ClientError, CredentialRetrievalError, ParamValidationError, SSLError
 
-from dawdle.backends.sqs._codes import STALE, kind_of
-from dawdle.backends.sqs._errors import as_error, as_fault, cause_of, is_stale
+from dawdle.backends.sqs._error_codes import STALE_CREDENTIALS, fault_kind_of
+from dawdle.backends.sqs._errors import has_stale_credentials, safe_cause, to_backend_error, to_fault
 from dawdle.errors import BackendError
 
 CANARY = "canary-7f3a"
@@ -22,14 +22,14 @@ def answered(code, status, message=""):
 def told(error):
     """Return all that is ever printed of an error, its causes included."""
     try:
-        raise as_error(error, "ReceiveMessage on q", uncertain=False) from cause_of(error)
+        raise to_backend_error(error, "ReceiveMessage on q", uncertain=False) from safe_cause(error)
     except BackendError as raised:
         return "".join(traceback.format_exception(raised)) + repr(raised)
 
 
 def test_every_error_of_the_service_model_has_a_kind():
     model = botocore.session.get_session().get_service_model("sqs")
-    kinds = {shape.name: kind_of(shape.name) for shape in model.error_shapes}
+    kinds = {shape.name: fault_kind_of(shape.name) for shape in model.error_shapes}
     assert len(kinds) > 20
     assert None not in kinds.values(), kinds
     kms = {name: kind for name, kind in kinds.items() if name.startswith("Kms")}
@@ -69,16 +69,18 @@ def test_every_error_of_the_service_model_has_a_kind():
     ],
 )
 def test_only_what_is_known_to_be_ours_is_refused(code, status, kind):
-    assert as_error(answered(code, status), "x", uncertain=False).kind == kind
+    assert to_backend_error(answered(code, status), "x", uncertain=False).kind == kind
 
 
 def test_only_credentials_that_are_no_good_any_more_are_stale():
-    assert all(kind_of(code) == "denied" for code in STALE)
-    assert is_stale(answered("com.amazon.coral.service#ExpiredTokenException", 400))
+    assert all(fault_kind_of(code) == "denied" for code in STALE_CREDENTIALS)
+    assert has_stale_credentials(answered("com.amazon.coral.service#ExpiredTokenException", 400))
     for code in ("AccessDenied", "AccessDeniedException", "KmsAccessDenied", "RequestThrottled", "403", ""):
-        assert not is_stale(answered(code, 403))
-    assert is_stale(RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."))
-    assert not is_stale(RuntimeError("Session is closed"))
+        assert not has_stale_credentials(answered(code, 403))
+    assert has_stale_credentials(
+        RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired.")
+    )
+    assert not has_stale_credentials(RuntimeError("Session is closed"))
 
 
 @pytest.mark.parametrize(
@@ -101,20 +103,20 @@ def test_only_credentials_that_are_no_good_any_more_are_stale():
     ],
 )
 def test_a_handle_that_was_good_once_is_lost_and_what_sqs_repeats_of_ours_is_not_shown(message, kind):
-    fault = as_fault({"Code": "InvalidParameterValue", "SenderFault": True, "Message": message})
+    fault = to_fault({"Code": "InvalidParameterValue", "SenderFault": True, "Message": message})
     assert fault.kind == kind
     assert CANARY not in repr(fault)
     error = answered("InvalidParameterValue", 400, message)
-    assert as_error(error, "x", uncertain=False).kind == kind
+    assert to_backend_error(error, "x", uncertain=False).kind == kind
     assert CANARY not in told(error)
     if "Reason: " in message:
         assert message.rpartition("Reason: ")[2] in told(error)
 
 
 def test_of_an_unknown_code_in_a_batch_sqs_says_whose_fault_it_is():
-    assert as_fault({"Code": "Odd", "SenderFault": True}).kind == "refused"
-    assert as_fault({"Code": "Odd", "SenderFault": False}).kind == "unavailable"
-    assert as_fault({}).kind == "unavailable"
+    assert to_fault({"Code": "Odd", "SenderFault": True}).kind == "refused"
+    assert to_fault({"Code": "Odd", "SenderFault": False}).kind == "unavailable"
+    assert to_fault({}).kind == "unavailable"
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ def test_of_an_unknown_code_in_a_batch_sqs_says_whose_fault_it_is():
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value,
 )
 def test_no_text_gives_away_what_it_was_told(error, kind):
-    assert as_error(error, "x", uncertain=False).kind == kind
+    assert to_backend_error(error, "x", uncertain=False).kind == kind
     assert CANARY not in told(error)
 
 
@@ -147,13 +149,13 @@ def test_what_gives_nothing_away_is_shown_with_its_cause():
     error = answered(
         "AccessDenied", 403, "User: arn:aws:iam::1:user/x is not authorized to perform: sqs:ReceiveMessage"
     )
-    assert "is not authorized to perform: sqs:ReceiveMessage" in str(as_error(error, "x", uncertain=False))
-    assert cause_of(error) is error
+    assert "is not authorized to perform: sqs:ReceiveMessage" in str(to_backend_error(error, "x", uncertain=False))
+    assert safe_cause(error) is error
     error = CredentialRetrievalError(provider="custom-process", error_msg="x")
-    assert str(as_error(error, "x", uncertain=False)) == "CredentialRetrievalError from custom-process (x)"
+    assert str(to_backend_error(error, "x", uncertain=False)) == "CredentialRetrievalError from custom-process (x)"
 
 
 def test_an_error_that_nobody_expected_says_where_it_comes_from():
     with pytest.raises(KeyError) as caught:
         raise KeyError(CANARY)
-    assert f"KeyError in {__name__}, line " in str(as_error(caught.value, "x", uncertain=False))
+    assert f"KeyError in {__name__}, line " in str(to_backend_error(caught.value, "x", uncertain=False))

@@ -31,7 +31,7 @@ from dawdle._rules.health import Health
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, SystemClock
-from dawdle.errors import ConfigurationError, shown, yes_or_no
+from dawdle.errors import ConfigurationError, require_bool, shown
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
@@ -209,7 +209,7 @@ class Dawdle(DeadLetterCalls):
         """
         runtime, target = self._running(), self._queue(queue)
         seconds = self._signaling.delay(delay, at)
-        yes_or_no(direct, "direct is")
+        require_bool(direct, "direct is")
         if direct and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
         event_id = event_id_of(id)

@@ -66,7 +66,24 @@ async def signal(
     headers: Mapping[str, str] | None = None,
     queue: str | None = None,
 ) -> str:
-    """Signal an event through the current app; see `Dawdle.signal`."""
+    """Store an event in the queue of the current app, and return its id when it is stored.
+
+    The current app is the one whose handler runs here, else the one that is entered in this event loop.
+
+    - `delay`: seconds or a timedelta until it is handled: 0 or more, of any length.
+    - `at`: the time at which it is handled, an aware datetime; instead of `delay`.
+    - `direct`: True starts its handlers here and now, past the queue, and returns when they have started. One that
+      fails goes to the queue and is retried there. Not together with `delay` or `at`.
+    - `id`: your own event id, 1 to 128 printable ASCII characters without a space. The same id twice is two events,
+      unless the queue removes duplicates.
+    - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
+    - `headers`: text that travels with the event; names are 1 to 20 of a-z and 0-9.
+    - `queue`: the name of the queue to store it in; the app's default queue without it.
+
+    Raises `NoAppError` when no app is entered or several are, `ConfigurationError`, `NotAnEventError`, `EventError` or
+    `EventTooLargeError` before anything is stored, and `SignalError` when the event is not stored or may not be: its
+    `not_stored` and `uncertain` say which. When it is cancelled, the event may be stored all the same.
+    """
     return await current().signal(
         event, delay=delay, at=at, direct=direct, id=id, group=group, headers=headers, queue=queue
     )
@@ -81,5 +98,17 @@ async def signal_many(
     headers: Mapping[str, str] | None = None,
     queue: str | None = None,
 ) -> list[str]:
-    """Signal events through the current app; see `Dawdle.signal_many`."""
+    """Store events in the queue of the current app in as few requests as it allows, and return their ids in order.
+
+    `events` is any iterable. All of them are in memory at once. The options hold for each of them:
+
+    - `delay`: seconds or a timedelta until they are handled: 0 or more, of any length.
+    - `at`: the time at which they are handled, an aware datetime; instead of `delay`.
+    - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
+    - `headers`: text that travels with each event; names are 1 to 20 of a-z and 0-9.
+    - `queue`: the name of the queue to store them in; the app's default queue without it.
+
+    Raises as `signal` does. An event that cannot travel raises before any is stored. Else `SignalError` says which
+    events are stored, which are not, and which may or may not be.
+    """
     return await current().signal_many(events, delay=delay, at=at, group=group, headers=headers, queue=queue)

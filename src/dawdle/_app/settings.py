@@ -14,7 +14,7 @@ from dawdle._rules.envelope import check_headers
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec
-from dawdle.errors import ConfigurationError, seconds_of, shown, yes_or_no
+from dawdle.errors import ConfigurationError, require_bool, shown, to_seconds
 from dawdle.hooks import Hook
 
 __all__ = ["Headers", "Lifespan", "Settings"]
@@ -64,9 +64,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             isinstance(self.concurrency, int) and not isinstance(self.concurrency, bool) and self.concurrency >= 1,
             f"concurrency is how many messages may be in flight at once, 1 or more, not {self.concurrency!r}",
         )
-        yes_or_no(self.start_listener, "start_listener is")
+        require_bool(self.start_listener, "start_listener is")
         for name in ("grace", "unclaimed"):
-            msgspec.structs.force_setattr(self, name, seconds_of(getattr(self, name), f"{name} is"))
+            msgspec.structs.force_setattr(self, name, to_seconds(getattr(self, name), f"{name} is"))
         if self.timeout is not None:
             msgspec.structs.force_setattr(self, "timeout", timeout_of(self.timeout))
         _require(bool(self.source) and isinstance(self.source, str), f"source is text, not {self.source!r}")

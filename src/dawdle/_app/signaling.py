@@ -16,8 +16,8 @@ from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.codec import seal
 from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle.abc import Outgoing
-from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_be_done, shown
-from dawdle.events import kind_of
+from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_have_been_done, shown
+from dawdle.events import event_style
 from dawdle.hooks import Signaled
 
 __all__ = ["Signaling", "event_id_of", "events_of", "failing_for", "require_group"]
@@ -128,7 +128,7 @@ def require_group(given: object) -> None:
 
 def events_of(given: object) -> list[object]:
     """Return the events of an iterable, in its order. Raises `ConfigurationError` for one event and for no iterable."""
-    if not isinstance(given, type) and kind_of(type(given)) is not None:
+    if not isinstance(given, type) and event_style(type(given)) is not None:
         name = type(given).__qualname__
         raise ConfigurationError(
             f"signal_many takes an iterable of events, and got one event, of the type {name}: write signal(event), or "
@@ -146,7 +146,7 @@ def events_of(given: object) -> list[object]:
 
 def _signal_error(ids: list[str], failed: dict[str, Exception]) -> SignalError:
     """Return the error for several events: how many are known not to be stored, how many may be, and one cause."""
-    unstored = [error for error in failed.values() if not may_be_done(error)]
+    unstored = [error for error in failed.values() if not may_have_been_done(error)]
     uncertain, total = len(failed) - len(unstored), len(ids)
     if not unstored:
         told = f"{uncertain} of {total} events may or may not be stored"

@@ -23,7 +23,7 @@ from dawdle._rules.dedup import dedup_of
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.settlement import Ack, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
-from dawdle.errors import BackendError, in_line
+from dawdle.errors import BackendError, one_line
 from dawdle.hooks import DeadLettered, Forwarded, Settled, VerdictName
 
 __all__ = ["Settler"]
@@ -206,7 +206,7 @@ class Settler:
             _log.error(
                 "lost direct event %s for %s: the app closed before queue %s confirmed that it is stored",
                 _label(envelope),
-                ", ".join(sorted({in_line(copy.handler or "all its handlers") for copy in unstored})),
+                ", ".join(sorted({one_line(copy.handler or "all its handlers") for copy in unstored})),
                 message.queue.name,
             )
         else:
@@ -253,7 +253,7 @@ class Settler:
         event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
         what = _label(envelope)
         if copy.handler is not None:
-            what = f"{what} for {in_line(copy.handler)}"
+            what = f"{what} for {one_line(copy.handler)}"
         if copy.why == "dead":
             self.dead_letters += 1
             _log.error("dead-lettered %s: %s", what, copy.reason)

@@ -14,10 +14,10 @@ from dawdle.errors import ConfigurationError
 from dawdle.events import (
     declaration_of,
     declared_as,
-    is_defined_again,
-    kind_of,
+    event_style,
+    is_redefined,
     require_event_type,
-    same_place,
+    same_definition,
     wire_name,
 )
 from dawdle.events import name_taken as wire_name_taken
@@ -168,7 +168,7 @@ class AppHandlers:
         if other in handled_types(view.all):
             return False
         known = other is self._signaled.get(wire_name(kind)) or other is declared_as(wire_name(kind))
-        return is_defined_again(other, kind) if known else same_place(other, kind)
+        return is_redefined(other, kind) if known else same_definition(other, kind)
 
     def _version(self) -> int:
         return self._shared.version + self._own.version + self._unregistered
@@ -198,8 +198,8 @@ def _handled(handlers: Sequence[Handler], name: str, declared: type | None, sign
             found = kind
     found = found or signaled
     for kind in with_subclasses(dict.fromkeys(kind for handler in handlers for kind in handler.types)):
-        if kind_of(kind) is not None and wire_name(kind) == name:
-            if found is not None and not same_place(found, kind):
+        if event_style(kind) is not None and wire_name(kind) == name:
+            if found is not None and not same_definition(found, kind):
                 raise wire_name_taken(name, found, kind, takers(handlers, found, kind))
             found = found or kind
     return found

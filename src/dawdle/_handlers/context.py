@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from dawdle._rules.envelope import headers_of
-from dawdle.errors import ConfigurationError, in_line
+from dawdle.errors import ConfigurationError, one_line
 
 __all__ = ["Context"]
 
@@ -56,7 +56,7 @@ class Context:
 
     def __repr__(self) -> str:
         return (
-            f"<Context {in_line(self.event_type)} {in_line(self.event_id)} for {self.handler}, "
+            f"<Context {one_line(self.event_type)} {one_line(self.event_id)} for {self.handler}, "
             f"attempt {self.attempt} of {self.max_attempts}>"
         )
 

@@ -16,7 +16,7 @@ from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_types import LetterTypes
 from dawdle._handlers.signature import is_async, require_event_class
 from dawdle._rules.dead_letter import DeadLetter, Found, seconds_dead
-from dawdle.errors import ConfigurationError, seconds_of, shown, yes_or_no
+from dawdle.errors import ConfigurationError, require_bool, shown, to_seconds
 
 __all__ = ["Answer", "LetterFilter", "Where", "read_filter"]
 
@@ -106,13 +106,13 @@ def read_filter(
         classes.append(each)
     if where is not None and (not callable(where) or is_async(where)):
         raise ConfigurationError(f"{who} takes where=, a plain function of a letter, not {shown(where)}")
-    yes_or_no(foreign, f"{who} takes foreign=,")
+    require_bool(foreign, f"{who} takes foreign=,")
     return LetterFilter(
         types=LetterTypes(handlers, classes),
         any_type=not types,
         wire_names=frozenset(each for each in types if isinstance(each, str)),
         handlers=None if handler is None else _names_of(who, handler, handlers),
-        older_than=None if older_than is None else seconds_of(older_than, f"{who} takes older_than=,"),
+        older_than=None if older_than is None else to_seconds(older_than, f"{who} takes older_than=,"),
         where=where,
         event_types=tuple(classes) if len(classes) == len(types) else (),
         foreign=foreign,

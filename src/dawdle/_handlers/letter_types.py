@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.type_names import with_subclasses
 from dawdle.errors import ConfigurationError
-from dawdle.events import kind_of, wire_name
+from dawdle.events import event_style, wire_name
 
 __all__ = ["LetterTypes"]
 
@@ -17,7 +17,7 @@ class LetterTypes:
         self._handlers = handlers
         self._types = tuple(types)
         known = with_subclasses(dict.fromkeys(kind for kind in types if kind is not object))
-        self._named = {wire_name(kind): kind for kind in (*known, *types) if kind_of(kind) is not None}
+        self._named = {wire_name(kind): kind for kind in (*known, *types) if event_style(kind) is not None}
 
     def resolve_type(self, name: str) -> type[object] | None:
         """Return the type that a wire name means; None when nobody here knows, or there are two."""

@@ -9,7 +9,7 @@ import msgspec
 
 from dawdle._handlers.handler_name import NAME
 from dawdle._rules.retry import Retry
-from dawdle.errors import ConfigurationError, seconds_of, shown
+from dawdle.errors import ConfigurationError, shown, to_seconds
 
 __all__ = ["HandlerOptions", "Options", "read_options", "timeout_of"]
 
@@ -97,7 +97,7 @@ def read_options(options: HandlerOptions) -> Options:
 
 def timeout_of(given: object) -> float:
     """Return a timeout in seconds; `inf`: none, whatever the app's is. Raises `ConfigurationError`."""
-    return seconds_of(given, "timeout is", most=inf, above=True)
+    return to_seconds(given, "timeout is", most=inf, above=True)
 
 
 def _same(mine: object, theirs: object) -> bool:

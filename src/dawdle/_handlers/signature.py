@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 from dawdle._handlers.context import Context
 from dawdle._rules.lost_fields import class_for
 from dawdle.errors import ConfigurationError, shown
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = [
     "ANY_EVENT",
@@ -145,7 +145,7 @@ def read_annotation(annotation: object, called: str, *, every: bool) -> tuple[ty
 def _generic_of(kind: object) -> type | None:
     """Return the class of which something like `Env[Order]` is said; None if it is nothing like it."""
     origin = get_origin(kind)
-    return origin if isinstance(origin, type) and kind_of(origin) is not None else None
+    return origin if isinstance(origin, type) and event_style(origin) is not None else None
 
 
 def _of_generic(kind: object, who: str) -> ConfigurationError:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from dawdle._handlers.handler import Handler
 from dawdle.errors import ConfigurationError
-from dawdle.events import declaration_of, declared_as, kind_of, name_taken, same_place, wire_name
+from dawdle.events import declaration_of, declared_as, event_style, name_taken, same_definition, wire_name
 
 __all__ = [
     "handled_types",
@@ -33,10 +33,10 @@ def require_named_apart(handlers: Sequence[Handler]) -> None:
                 if other is not kind:
                     raise name_taken(name, other, kind, takers(handlers, other, kind))
     for kind in with_subclasses({kind: None for kind in _bases(handlers) if _is_own(kind)}):
-        if kind_of(kind) is not None:
+        if event_style(kind) is not None:
             for name in names_of(kind):
                 other = known.setdefault(name, kind)
-                if not same_place(other, kind):
+                if not same_definition(other, kind):
                     raise name_taken(name, other, kind, takers(handlers, other, kind))
     for kind in handled:
         require_named_handlers_take(kind, handlers)
@@ -62,7 +62,7 @@ def names_of(kind: type) -> tuple[str, ...]:
 
 def handled_types(handlers: Iterable[Handler]) -> list[type]:
     """Return the event types that handlers name themselves, each once."""
-    return [kind for kind in _bases(handlers) if kind_of(kind) is not None and _is_own(kind)]
+    return [kind for kind in _bases(handlers) if event_style(kind) is not None and _is_own(kind)]
 
 
 def takers(handlers: Iterable[Handler], one: type, other: type) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from dawdle._rules.round_trip import require_equal
 from dawdle._rules.screening import validated_json
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError, shown
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["HEADROOM", "JSON", "MessagePack", "media_of", "open_event", "seal"]
 
@@ -43,7 +43,7 @@ class JSON:
     def encode(self, event: object) -> bytes:
         """Return the event as JSON. Raises `EventError` for NaN, infinity, lone surrogates and unknown types."""
         try:
-            if kind_of(type(event)) == "pydantic":
+            if event_style(type(event)) == "pydantic":
                 data = cast("Model", event).model_dump_json(by_alias=True, round_trip=True, warnings=False).encode()
                 if b"NaN" in data or b"Infinity" in data:  # as text, or as what is no JSON: the model's own choice
                     require_json(data, event)
@@ -62,7 +62,7 @@ class JSON:
         return _decoded(self._decoder, data, kind)
 
     def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
-        if kind_of(kind) == "pydantic":
+        if event_style(kind) == "pydantic":
             return partial(validated_json, kind)
         return msgspec.json.Decoder(kind, dec_hook=load).decode
 

@@ -29,7 +29,7 @@ from dawdle._rules.envelope import (
 from dawdle._rules.lookup import TypeLookup
 from dawdle._rules.signing import Signer
 from dawdle.abc import Codec, Delivery
-from dawdle.errors import EventError, in_line
+from dawdle.errors import EventError, one_line
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar  # both type checkers bring it along, so that it is no dependency
@@ -112,10 +112,10 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
     """The identity of the queue that it came from, on SQS `account/name`; None where nothing says it."""
 
     def __repr__(self) -> str:
-        what = f"{in_line(self.event_type)} {in_line(self.event_id)}"
-        whose = "" if self.handler is None else f" for {in_line(self.handler)}"
+        what = f"{one_line(self.event_type)} {one_line(self.event_id)}"
+        whose = "" if self.handler is None else f" for {one_line(self.handler)}"
         when = "" if self.dead_at is None else f", dead since {self.dead_at:%Y-%m-%d %H:%M:%S%z}"
-        return f"<DeadLetter {what}{whose}, attempt {self.attempts}{when}: {in_line(self.error, ERROR_BYTES)}>"
+        return f"<DeadLetter {what}{whose}, attempt {self.attempts}{when}: {one_line(self.error, ERROR_BYTES)}>"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         """Show no more to who prints field by field."""

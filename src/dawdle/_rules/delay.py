@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Final
 
-from dawdle.errors import ConfigurationError, seconds_of, shown
+from dawdle.errors import ConfigurationError, shown, to_seconds
 
 __all__ = ["delay_of", "due_of", "hop", "max_hop_of", "remaining", "to_ms"]
 
@@ -30,7 +30,7 @@ def delay_of(delay: float | timedelta | None, at: datetime | None, now: float) -
         return _until(at, now)
     if delay is None:
         return 0.0
-    return seconds_of(delay, "delay is", most=MAX_SECONDS)
+    return to_seconds(delay, "delay is", most=MAX_SECONDS)
 
 
 def _until(at: object, now: float) -> float:

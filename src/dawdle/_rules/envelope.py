@@ -16,7 +16,7 @@ import msgspec
 from dawdle._rules.body_limits import require_depth
 from dawdle._rules.foreign import as_meant, without_mark
 from dawdle._rules.redaction import cause_without_data, without_data
-from dawdle.errors import ConfigurationError, EventError, in_line
+from dawdle.errors import ConfigurationError, EventError, one_line
 
 __all__ = [
     "ERROR_BYTES",
@@ -87,7 +87,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def label(self) -> str:
         """Type and id as a line of a log shows them."""
-        return f"{in_line(self.type)} {in_line(self.id)}"
+        return f"{one_line(self.type)} {one_line(self.id)}"
 
 
 _reader = msgspec.json.Decoder(Envelope)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["MAX_TYPES", "SCALARS", "compared_by_equality", "fields_of", "is_compared_by_equality", "once_a_type"]
 
@@ -43,7 +43,7 @@ def once_a_type(function: Callable[[type], R]) -> Callable[[type], R]:
 @once_a_type
 def fields_of(kind: type) -> tuple[str, ...] | None:
     """Return the names of an event type's fields; None for a class that is none."""
-    match kind_of(kind):
+    match event_style(kind):
         case "struct":
             return tuple(cast("type[msgspec.Struct]", kind).__struct_fields__)
         case "pydantic":
@@ -73,7 +73,7 @@ def is_compared_by_equality(kind: type) -> bool:
 
 
 def _hints_of(kind: type) -> Mapping[str, object]:
-    if kind_of(kind) == "pydantic":
+    if event_style(kind) == "pydantic":
         return {name: field.annotation for name, field in cast("Any", kind).model_fields.items()}
     try:
         return typing.get_type_hints(kind, include_extras=True)

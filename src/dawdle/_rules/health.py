@@ -6,7 +6,7 @@ from typing import Final, Literal
 import msgspec
 
 from dawdle._rules.receive_backoff import needs_operator
-from dawdle.errors import FaultKind, in_line
+from dawdle.errors import FaultKind, one_line
 
 __all__ = [
     "FORGET_SECONDS",
@@ -150,7 +150,7 @@ def health_of(facts: Health, died_of: str | None) -> Health:
     if facts.listening:
         reasons += [reason for queue in facts.queues if (reason := _complaint(queue)) is not None]
     reasons += [_describe(calls) for calls in facts.failing if _is_held_against(calls)]
-    told = tuple(in_line(reason, MAX_REASON_CHARACTERS) for reason in reasons)
+    told = tuple(one_line(reason, MAX_REASON_CHARACTERS) for reason in reasons)
     return msgspec.structs.replace(facts, healthy=not told, reasons=told)
 
 

@@ -11,7 +11,7 @@ import msgspec
 from dawdle._rules.field_types import fields_of
 from dawdle._rules.pydantic_models import Model, load
 from dawdle.errors import EventError
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["Lost", "Missing", "class_for", "not_equal", "not_readable", "where_not_written"]
 
@@ -79,7 +79,7 @@ def not_readable(event: object, said: str, *, by_us: bool) -> EventError:
 
 def where_not_written(value: object, path: str, write: Callable[[object], object]) -> str:
     """Return the way to what in an event cannot be written. `write` raises for it, and for what holds it."""
-    is_model = kind_of(type(value)) == "pydantic"  # which writes itself, and what it holds in its own way
+    is_model = event_style(type(value)) == "pydantic"  # which writes itself, and what it holds in its own way
     for step, each in _parts(value):
         try:
             if is_model:
@@ -87,7 +87,7 @@ def where_not_written(value: object, path: str, write: Callable[[object], object
             else:
                 write(each)
         except Exception:  # noqa: BLE001 - the caller has seen it, and tells it
-            is_known = not is_model or kind_of(type(each)) == "pydantic"
+            is_known = not is_model or event_style(type(each)) == "pydantic"
             return where_not_written(each, path + step, write) if is_known else path + step
     return path
 
@@ -133,7 +133,7 @@ def _advice(lost: Lost) -> str:
         return f"Annotate the field with {sent}, or with a union of classes that a tag tells apart"
     if cast("Any", getattr(lost.owner, "__parameters__", None)):
         owner, of = lost.owner, lost.sent.__name__
-        if kind_of(owner) == "pydantic":
+        if event_style(owner) == "pydantic":
             return f"Signal {owner.__name__}[{of}](…), which knows its type"
         return f"Write {class_for(owner, of)}, which knows its type, and signal that"
     return f"Annotate the field with {sent}, or signal {_called(lost.read)}"
@@ -163,7 +163,7 @@ def _init_only(kind: type) -> Iterator[str]:
 
 def _fault_of(kind: type, name: str) -> _Fault | None:
     """Return why a field does not travel, whatever its value; None if it may."""
-    match kind_of(kind):
+    match event_style(kind):
         case "pydantic":
             return _fault_of_model(kind, name)
         case "attrs" if name.startswith("_"):
@@ -204,7 +204,7 @@ def _names_read(config: Mapping[str, object], name: str, field: Any) -> tuple[st
 
 def _unread_type_of(kind: type, name: str) -> _Fault | None:
     """Return why the annotation of a field cannot be read, for what msgspec reads."""
-    if kind_of(kind) == "pydantic":
+    if event_style(kind) == "pydantic":
         return None
     for base in kind.__mro__:
         hint = inspect.get_annotations(base).get(name)

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from dawdle._rules.redaction import without_data
 from dawdle._rules.screening import validated, validated_json
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["Model", "dump", "load"]
 
@@ -25,7 +25,7 @@ class Model(Protocol):
 
 def dump(value: object) -> object:
     """Encode what msgspec does not know: a pydantic model inside a struct."""
-    if kind_of(type(value)) == "pydantic":
+    if event_style(type(value)) == "pydantic":
         return cast("Model", value).model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
     raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
 
@@ -37,7 +37,7 @@ def load(kind: type, value: object) -> object:
     """
     if kind is object:  # for msgspec no word for anything, as `Any` is
         return value
-    if kind_of(kind) != "pydantic":
+    if event_style(kind) != "pydantic":
         raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
     try:
         return _validated(kind, value)

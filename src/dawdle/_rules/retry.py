@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeGuard, cast
 
 import msgspec
 
-from dawdle.errors import ConfigurationError, RetryLater, seconds_of, shown
+from dawdle.errors import ConfigurationError, RetryLater, shown, to_seconds
 
 __all__ = ["MAX_ATTEMPTS", "Retry"]
 
@@ -58,7 +58,7 @@ class Retry(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         _require("max_attempts", self.max_attempts, 1, MAX_ATTEMPTS, whole=True)
         for name in ("initial", "max_delay"):
-            msgspec.structs.force_setattr(self, name, seconds_of(getattr(self, name), f"Retry({name}=…) takes"))
+            msgspec.structs.force_setattr(self, name, to_seconds(getattr(self, name), f"Retry({name}=…) takes"))
         _require("factor", self.factor, 1, _LARGEST)
         _require("jitter", self.jitter, 0, 1)
         msgspec.structs.force_setattr(self, "never", _types_of(self.never))

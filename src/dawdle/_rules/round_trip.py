@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from dawdle._rules.field_types import SCALARS, compared_by_equality, fields_of, is_compared_by_equality, once_a_type
 from dawdle._rules.lost_fields import Lost, Missing, not_equal
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["require_equal"]
 
@@ -55,7 +55,7 @@ def _comparer(kind: type) -> _Compare:
     """Return how values of a class that was read are compared with those that were sent."""
     if kind in SCALARS:
         return _compare_scalars
-    if kind_of(kind) is not None:
+    if event_style(kind) is not None:
         return _comparer_of_events(kind)
     if issubclass(kind, _ORDERED):
         return _compare_in_order
@@ -95,7 +95,7 @@ def _values_of(names: Sequence[str]) -> _Values | None:
 
 
 def _may_have_extra(kind: type) -> bool:
-    return kind_of(kind) == "pydantic" and cast("Any", kind).model_config.get("extra") == "allow"
+    return event_style(kind) == "pydantic" and cast("Any", kind).model_config.get("extra") == "allow"
 
 
 @once_a_type

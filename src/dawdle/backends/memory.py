@@ -1,4 +1,15 @@
-"""The embedded queue: in this process, with the semantics of a queue and not of a list. Keeps bytes."""
+"""The queue in memory: leases, delays and redelivery as on a real queue, in one process. Knows bytes, not events.
+
+A message is in one of three places, and moves by a call or by the time alone::
+
+    _delayed ──── its delay ends ────► _ready ──── receive ────► _in_flight ──── ack ────► gone
+       ▲                                 ▲                            │
+       └──────── release for later ──────┼────────────────────────────┤
+                                         └── its lease ends, release ─┘
+
+No task and no timer moves them: whatever reads them calls `_update_visibility` first, and a receive that waits wakes
+itself at the next time that makes a message visible.
+"""
 
 import asyncio
 import heapq
@@ -13,8 +24,8 @@ from typing import Self
 
 from dawdle._log import Log
 from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
-from dawdle.backends._opening import Opening
-from dawdle.errors import ConfigurationError, seconds_of, yes_or_no
+from dawdle.backends._open_guard import OpenGuard
+from dawdle.errors import ConfigurationError, require_bool, to_seconds
 
 __all__ = ["Memory"]
 
@@ -22,16 +33,16 @@ _log = Log(__name__)
 
 
 class _Message:
-    __slots__ = ("body", "due", "group", "key", "receives", "stored_at")
+    __slots__ = ("body", "group", "key", "receive_count", "stored_at", "visible_at")
 
-    def __init__(self, key: str, outgoing: Outgoing, stored_at: float, due: float) -> None:
+    def __init__(self, key: str, outgoing: Outgoing, stored_at: float, visible_at: float) -> None:
         self.key = key
         self.body = outgoing.body
         self.group = outgoing.group
         self.stored_at = stored_at
-        self.receives = 0
-        self.due = due
-        """When it is visible, or its lease ends; by the clock's `monotonic()`."""
+        self.receive_count = 0
+        self.visible_at = visible_at
+        """When its delay or its lease ends, by the clock's `monotonic()`. Unused while it is ready."""
 
 
 class Memory:
@@ -59,7 +70,7 @@ class Memory:
         dead_letters: bool = True,
         clock: Clock | None = None,
     ) -> None:
-        lease = seconds_of(lease, "Memory takes a lease of", most=inf, above=True)
+        lease = to_seconds(lease, "Memory takes a lease of", most=inf, above=True)
         if max_batch < 1 or max_body < 1:
             raise ConfigurationError(
                 f"Memory takes a max_batch and a max_body of 1 or more, not {max_batch=}, {max_body=}"
@@ -68,7 +79,7 @@ class Memory:
             max_batch=max_batch,
             max_body=max_body,
             max_batch_bytes=max_body * max_batch,
-            max_delay=seconds_of(max_delay, "Memory takes a max_delay of", most=inf),
+            max_delay=to_seconds(max_delay, "Memory takes a max_delay of", most=inf),
             max_wait=inf,
             lease=lease,
             can_release_later=True,
@@ -80,17 +91,20 @@ class Memory:
         self._epoch: float | None = None
         self._numbers = itertools.count(1)
         self._ready: deque[_Message] = deque()
-        self._later: list[tuple[float, int, _Message]] = []
-        # One lease for all, so the order of insertion is the order of expiry; a renewal inserts anew.
-        self._held: dict[str, _Message] = {}
-        self._waiters: dict[int, asyncio.Future[None]] = {}
-        self._opening = Opening()
+        # A heap by the time of the end of the delay. The number keeps two messages of one time in their order.
+        self._delayed: list[tuple[float, int, _Message]] = []
+        # By receipt. All leases are of one length, so the order of insertion is the order of expiry, and the first
+        # message expires first. A renewal removes and inserts it again.
+        self._in_flight: dict[str, _Message] = {}
+        # By turn: the number that each waiting receive drew when it began.
+        self._waiting_receives: dict[int, asyncio.Future[None]] = {}
+        self._open_guard = OpenGuard()
         self._dead: Memory | None = None
-        if yes_or_no(dead_letters, "Memory takes dead_letters=,"):
+        if require_bool(dead_letters, "Memory takes dead_letters=,"):
             self._dead = Memory(
                 lease=lease, max_body=max_body, max_batch=max_batch, dead_letters=False, clock=self._clock
             )
-            self._dead._opening = self._opening
+            self._dead._open_guard = self._open_guard  # the two are open together, in one app
 
     @property
     def dead_letters(self) -> "Memory | None":
@@ -103,34 +117,38 @@ class Memory:
         return
 
     async def __aenter__(self) -> Self:
-        self._opening.begin(self)
+        self._open_guard.mark_open(self)
         if not self.messages():
             self._set_clock()
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._opening.end()
+        self._open_guard.mark_closed()
         left = len(self.messages())
         if left:
-            _log.warning("messages left in memory that end with the process: %d; a durable queue keeps them", left)
+            _log.warning(
+                "the queue in memory still holds messages: %d. They are lost when this process ends; a durable queue "
+                "keeps them",
+                left,
+            )
 
     async def prepare_receive(self) -> None:
-        """Nothing is to be looked up."""
+        """Do nothing: there is nothing to look up."""
 
     def messages(self) -> list[bytes]:
-        """Return the bodies of all that is stored: ready, in flight, delayed. Nothing is received by it."""
-        delayed = (message for _, _, message in sorted(self._later))
-        return [message.body for message in (*self._ready, *self._held.values(), *delayed)]
+        """Return the bodies of all messages: ready, in flight, delayed. Receives none of them."""
+        delayed = (message for _, _, message in sorted(self._delayed))
+        return [message.body for message in (*self._ready, *self._in_flight.values(), *delayed)]
 
     async def count(self) -> Counts:
         """Return how many messages are ready, in flight and delayed, exactly."""
-        self._ripen(self._clock.monotonic())
-        return Counts(waiting=len(self._ready), in_flight=len(self._held), delayed=len(self._later))
+        self._update_visibility(self._clock.monotonic())
+        return Counts(waiting=len(self._ready), in_flight=len(self._in_flight), delayed=len(self._delayed))
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
-        """Store messages; one that is too large or delayed for too long is refused alone."""
+        """Store messages. One that is too large, or delayed for too long, is refused alone."""
         return [self._store(outgoing) for outgoing in batch]
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
@@ -138,13 +156,15 @@ class Memory:
         until = self._clock.monotonic() + wait
         turn = next(self._numbers)
         while not (got := self._claim(limit)) and self._clock.monotonic() < until:
-            await self._change(turn, min(until, self._next_change()))
+            # A message that this receive is woken for may be taken by another one first. Then it waits again, with its
+            # old turn: the receive that has waited for longest is served first.
+            await self._wait_for_change(turn, min(until, self._next_visible_at()))
         return got
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
-        """Delete received messages; an old receipt deletes nothing."""
+        """Delete received messages. A receipt from an earlier receive deletes nothing."""
         for receipt in receipts:
-            self._held.pop(receipt, None)
+            self._in_flight.pop(receipt, None)
         return [None] * len(receipts)
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
@@ -161,7 +181,7 @@ class Memory:
         yield self.renew
 
     def _set_clock(self) -> float:
-        """Read what this queue calls the time of day, only while nothing is stored; return that of the clock's zero."""
+        """Set this queue's time of day from the clock, only while nothing is stored. Return it at `monotonic()` 0."""
         epoch = self._epoch = self._clock.now() - self._clock.monotonic()
         if self._dead is not None and not self._dead.messages():
             self._dead._epoch = epoch
@@ -170,21 +190,26 @@ class Memory:
     def _now(self) -> float:
         """Return the time of day by this queue's own clock, which never jumps.
 
-        A message carries when it is due from one hop to the next, and waits for that by `monotonic()`. Were the time of
-        day read anew each time, a clock that is set a day back would make it wait a day longer.
+        A delayed event carries the time of day at which it is due, and waits for it by `monotonic()`. If the time of
+        day were read each time, a clock that is set back by a day would make the event wait for a day more.
         """
         epoch = self._set_clock() if self._epoch is None else self._epoch
         return epoch + self._clock.monotonic()
 
     def _store(self, outgoing: Outgoing) -> Fault | None:
         if len(outgoing.body) > self.limits.max_body:
-            return Fault("refused", f"{len(outgoing.body):,} bytes, and {self.limits.max_body:,} is the most")
+            return Fault(
+                "refused",
+                f"the body has {len(outgoing.body):,} bytes, and this queue takes at most {self.limits.max_body:,}",
+            )
         if not 0 <= outgoing.delay <= self.limits.max_delay:
-            return Fault("refused", f"a delay of {outgoing.delay} s, and {self.limits.max_delay} is the most")
+            return Fault(
+                "refused", f"the delay is {outgoing.delay} s, and this queue takes 0 to {self.limits.max_delay}"
+            )
         number = next(self._numbers)
         message = _Message(f"m{number}", outgoing, self._now(), self._clock.monotonic() + outgoing.delay)
         if outgoing.delay > 0:
-            heapq.heappush(self._later, (message.due, number, message))
+            heapq.heappush(self._delayed, (message.visible_at, number, message))
         else:
             self._ready.append(message)
         self._wake()
@@ -192,86 +217,91 @@ class Memory:
 
     def _claim(self, limit: int) -> list[Delivery]:
         now = self._clock.monotonic()
-        self._ripen(now)
+        self._update_visibility(now)
         if not self._ready:
             return []
-        self._wake()  # from now on a receive that waits must watch when these leases end
-        return [self._hand_out(self._ready.popleft(), now) for _ in range(min(limit, len(self._ready)))]
+        self._wake()  # one receive that waits, so that it wakes up when these new leases end
+        return [self._deliver(self._ready.popleft(), now) for _ in range(min(limit, len(self._ready)))]
 
-    def _ripen(self, now: float) -> None:
-        """Make visible what was delayed until now and what was held for too long."""
-        while self._later and self._later[0][0] <= now:
-            self._ready.append(heapq.heappop(self._later)[2])
-        for receipt, message in list(itertools.takewhile(lambda held: held[1].due <= now, self._held.items())):
-            del self._held[receipt]
+    def _update_visibility(self, now: float) -> None:
+        """Make the messages visible whose delay or lease has ended."""
+        while self._delayed and self._delayed[0][0] <= now:
+            self._ready.append(heapq.heappop(self._delayed)[2])
+        for receipt, message in list(
+            itertools.takewhile(lambda entry: entry[1].visible_at <= now, self._in_flight.items())
+        ):
+            del self._in_flight[receipt]
             self._ready.append(message)
 
-    def _hand_out(self, message: _Message, now: float) -> Delivery:
-        message.receives += 1
-        message.due = now + (self.limits.lease or inf)
-        receipt = f"{message.key}.{message.receives}"
-        self._held[receipt] = message
+    def _deliver(self, message: _Message, now: float) -> Delivery:
+        message.receive_count += 1
+        message.visible_at = now + (self.limits.lease or inf)
+        # New on every receive, so that one from before the lease ended no longer finds the message.
+        receipt = f"{message.key}.{message.receive_count}"
+        self._in_flight[receipt] = message
         return Delivery(
             receipt=receipt,
             key=message.key,
             body=message.body,
-            receive_count=message.receives,
+            receive_count=message.receive_count,
             stored_at=message.stored_at,
             received_at=self._now(),
             group=message.group,
         )
 
     def _renew(self, receipt: str) -> Fault | None:
-        self._ripen(self._clock.monotonic())
-        message = self._held.pop(receipt, None)
+        self._update_visibility(self._clock.monotonic())
+        message = self._in_flight.pop(receipt, None)
         if message is None:
-            return Fault("lost", "the lease is over, and another receive may have the message")
-        message.due = self._clock.monotonic() + (self.limits.lease or inf)
-        self._held[receipt] = message
+            return Fault("lost", "the lease has ended, and another receive may have the message")
+        message.visible_at = self._clock.monotonic() + (self.limits.lease or inf)
+        self._in_flight[receipt] = message
         return None
 
     def _release(self, receipt: str, seconds: float) -> Fault | None:
-        self._ripen(self._clock.monotonic())
-        message = self._held.pop(receipt, None)
+        self._update_visibility(self._clock.monotonic())
+        message = self._in_flight.pop(receipt, None)
         if message is None:
-            return Fault("lost", "the lease is over, and another receive may have the message")
-        message.due = self._clock.monotonic() + seconds
+            return Fault("lost", "the lease has ended, and another receive may have the message")
+        message.visible_at = self._clock.monotonic() + seconds
         if seconds > 0:
-            heapq.heappush(self._later, (message.due, next(self._numbers), message))
+            heapq.heappush(self._delayed, (message.visible_at, next(self._numbers), message))
         else:
-            self._ready.appendleft(message)
+            self._ready.appendleft(message)  # before the rest, as it was received before them
         self._wake()
         return None
 
-    def _next_change(self) -> float:
-        """Return when time alone makes a message visible."""
-        held = next(iter(self._held.values()), None)
-        return min(inf if held is None else held.due, self._later[0][0] if self._later else inf)
+    def _next_visible_at(self) -> float:
+        """Return when the next delay or lease ends, which makes a message visible without any call."""
+        held = next(iter(self._in_flight.values()), None)
+        return min(inf if held is None else held.visible_at, self._delayed[0][0] if self._delayed else inf)
 
-    async def _change(self, turn: int, until: float) -> None:
-        """Wait until something was stored or released, or until a moment of the clock.
+    async def _wait_for_change(self, turn: int, until: float) -> None:
+        """Wait until a message is stored or released, or until a time of the clock.
 
-        The receive that began first is woken first, also if it was woken before and found nothing.
+        Each `_wake` wakes one receive, the one that began first. So one that was woken and leaves without having looked
+        must pass that on, or a message would lie in the queue while another receive waits for it.
         """
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters[turn] = waiter
+        self._waiting_receives[turn] = waiter
         try:
             async with Deadline(self._clock, until):
                 await waiter
         except TimeoutError:
-            self._waiters.pop(turn, None)
-            if self._waiters and min(self._waiters) < turn:  # who has waited for longer comes first
+            self._waiting_receives.pop(turn, None)
+            # Several may wait for the same time. Let those that have waited for longer look first.
+            if self._waiting_receives and min(self._waiting_receives) < turn:
                 self._wake()
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
-            self._waiters.pop(turn, None)
-            self._wake()  # another receive must have what was meant for us, and watch the time that we watched
+            self._waiting_receives.pop(turn, None)
+            self._wake()  # another receive takes the message, and waits for the next lease to end, in its place
             raise
 
     def _wake(self) -> None:
-        """Wake one receive. It claims by itself when it runs, so what it is told can still be taken by another."""
-        while self._waiters:
-            waiter = self._waiters.pop(min(self._waiters))
+        """Wake the receive that has waited for longest. It claims when it runs, and may find the message taken."""
+        while self._waiting_receives:
+            waiter = self._waiting_receives.pop(min(self._waiting_receives))
             if not waiter.done():
                 waiter.set_result(None)
                 return

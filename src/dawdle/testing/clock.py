@@ -7,7 +7,7 @@ from datetime import timedelta
 from math import inf
 from typing import Final
 
-from dawdle.errors import seconds_of
+from dawdle.errors import to_seconds
 
 __all__ = ["ManualClock", "SkewedClock"]
 
@@ -53,7 +53,7 @@ class ManualClock:
 
         Raises `RuntimeError` while another call does that.
         """
-        seconds = seconds_of(seconds, "advance() takes")
+        seconds = to_seconds(seconds, "advance() takes")
         if self._advancing:
             raise RuntimeError("the clock is being advanced: await one advance() before the next, in one task")
         self._advancing = True
@@ -64,7 +64,7 @@ class ManualClock:
 
     def skewed(self, seconds: float | timedelta) -> "SkewedClock":
         """Return this clock as read by a machine that is `seconds`, or a timedelta, ahead (or, negative, behind)."""
-        return SkewedClock(self, seconds_of(seconds, "skewed() takes", least=-inf))
+        return SkewedClock(self, to_seconds(seconds, "skewed() takes", least=-inf))
 
     async def _pass(self, until: float) -> None:
         await self._quiet()

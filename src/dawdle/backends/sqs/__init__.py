@@ -1,3 +1,3 @@
-"""Amazon SQS: when one machine is not enough. Importing this loads no AWS code; opening a queue does."""
+"""Amazon SQS as a queue for several machines. Importing this loads no AWS code; opening a queue does."""
 
 from dawdle.backends.sqs._backend import SQS as SQS

@@ -1,4 +1,8 @@
-"""SQS as a backend: one standard queue, its dead-letter queue, and perhaps a second one for what is delayed."""
+"""The SQS backend: one standard queue, its dead-letter queue, and a second queue for delayed events if one is named.
+
+What `dawdle.abc.Backend` promises is kept here. How a request is made is `_connection`'s matter, and what its fields
+mean is `_conversion`'s. No module of AWS is imported at the top: an app that uses another queue must not load them.
+"""
 
 import json
 from collections.abc import AsyncGenerator, Sequence
@@ -11,19 +15,19 @@ import msgspec
 
 from dawdle._log import Log
 from dawdle.abc import Counts, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
-from dawdle.backends._opening import Opening
-from dawdle.backends.sqs._identity import identity_of_url, says_account
-from dawdle.backends.sqs._place import Place, from_environment
-from dawdle.backends.sqs._refusals import (
-    MAX_DELAY,
-    MAX_VISIBILITY,
-    MEBIBYTE,
-    each_alone,
-    of_outgoing,
-    of_receipt,
-    of_release,
+from dawdle.backends._open_guard import OpenGuard
+from dawdle.backends.sqs._queue_address import QueueAddress, environment_variable
+from dawdle.backends.sqs._queue_ids import has_account_id, identity_from_url
+from dawdle.backends.sqs._validation import (
+    MAX_DELAY_SECONDS,
+    MAX_MESSAGE_BYTES,
+    MAX_VISIBILITY_SECONDS,
+    call_with_valid,
+    check_outgoing,
+    check_receipt,
+    check_release,
 )
-from dawdle.errors import BackendError, ConfigurationError, seconds_of
+from dawdle.errors import BackendError, ConfigurationError, to_seconds
 
 if TYPE_CHECKING:
     from dawdle.backends.sqs._connection import Connection
@@ -32,17 +36,17 @@ __all__ = ["SQS"]
 
 _log = Log(__name__)
 
-# SQS developer guide, quotas, 2026.
-_MAX_BATCH: Final = 10
-_MAX_WAIT: Final = 20
-_DEFAULT_RETENTION: Final = 345_600.0
-_SUSPICIOUS: Final = 30
-"""Polls in a row that bring nothing, after which the next one does not wait. Of 20 seconds each: ten minutes."""
+# From the SQS developer guide, quotas, 2026.
+_MAX_BATCH_ENTRIES: Final = 10
+_MAX_WAIT_SECONDS: Final = 20
+_DEFAULT_RETENTION_SECONDS: Final = 345_600.0
+_MAX_EMPTY_RECEIVES: Final = 30
+"""Empty long polls in a row, after which one poll does not wait. Of 20 seconds each, that is ten minutes."""
 
-_FEWEST_RECEIVES: Final = 50
-"""A redrive policy below this may take a message away that was only interrupted or released often."""
+_MIN_REDRIVE_RECEIVES: Final = 50
+"""A lower maxReceiveCount may move a message that never failed: each stop of a worker and each release counts too."""
 
-_COUNTS: Final = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
+_COUNT_ATTRIBUTES: Final = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
 
 
 class SQS:
@@ -75,230 +79,239 @@ class SQS:
         wait: int | timedelta = 20,
         lease: int | timedelta = 60,
     ) -> None:
-        url = queue_url or from_environment("QUEUE_URL")
+        url = queue_url or environment_variable("QUEUE_URL")
         if url is None:
-            raise ConfigurationError("SQS needs a queue: SQS(queue_url=…), or the environment's DAWDLE_SQS_QUEUE_URL")
-        wait = _whole_seconds(wait, "wait is", least=0, most=_MAX_WAIT)
-        lease = _whole_seconds(lease, "lease is", least=1, most=MAX_VISIBILITY - 1)
-        self._place = Place.of(
-            url, region or from_environment("REGION"), endpoint_url or from_environment("ENDPOINT_URL")
+            raise ConfigurationError("SQS has no queue URL: pass SQS(queue_url=…), or set DAWDLE_SQS_QUEUE_URL")
+        wait = _whole_seconds(wait, "wait is", least=0, most=_MAX_WAIT_SECONDS)
+        lease = _whole_seconds(lease, "lease is", least=1, most=MAX_VISIBILITY_SECONDS - 1)
+        self._address = QueueAddress.checked(
+            url, region or environment_variable("REGION"), endpoint_url or environment_variable("ENDPOINT_URL")
         )
         self.limits = Limits(
-            max_batch=_MAX_BATCH,
-            max_body=MEBIBYTE,
-            max_batch_bytes=MEBIBYTE,
-            max_delay=MAX_DELAY,
+            max_batch=_MAX_BATCH_ENTRIES,
+            max_body=MAX_MESSAGE_BYTES,
+            max_batch_bytes=MAX_MESSAGE_BYTES,
+            max_delay=MAX_DELAY_SECONDS,
             max_wait=wait,
-            max_hold=MAX_VISIBILITY - lease - 1,
+            # SQS counts its 12 hours from the receive, and refuses a renewal that would reach beyond them. A renewal
+            # asks for a full lease, so the last one must be made a lease before, with a second to spare.
+            max_hold=MAX_VISIBILITY_SECONDS - lease - 1,
             lease=lease,
             can_release_later=True,
-            retention=_DEFAULT_RETENTION,
+            retention=_DEFAULT_RETENTION_SECONDS,  # until prepare_receive has read the queue's own
         )
         self._connection: Connection | None = None
-        self._opening = Opening()
-        self._empty = 0
-        self._keeps_letters = False
-        self._dead = self._for_letters(dead_letter_url or from_environment("DEAD_LETTER_URL"))
-        self._delayed = self._behind(delay_queue_url or from_environment("DELAY_QUEUE_URL"))
+        self._open_guard = OpenGuard()  # before the two queues below, which share it
+        self._empty_receives = 0
+        self._asks_for_source = False
+        self._dead_letters = self._dead_letter_queue(dead_letter_url or environment_variable("DEAD_LETTER_URL"))
+        self._delayed = self._companion(delay_queue_url or environment_variable("DELAY_QUEUE_URL"))
 
     def __repr__(self) -> str:
-        return f"<SQS {self._place.url}>"
+        return f"<SQS {self._address.url}>"
 
     @property
     def identity(self) -> str:
         """Account and name of the queue, `account/name`, by which dead letters say where they came from."""
-        return identity_of_url(self._place.url)
+        return identity_from_url(self._address.url)
 
     @property
     def dead_letters(self) -> "SQS | None":
-        """The queue that keeps what was given up; if need be it is found from the redrive policy, before receiving."""
-        return self._dead
+        """The dead-letter queue; without `dead_letter_url`, None until `prepare_receive` reads the redrive policy."""
+        return self._dead_letters
 
     @property
     def delayed(self) -> "SQS | None":
-        """The second queue for delayed events, if there is one."""
+        """The second queue for delayed events; None: this one delays them."""
         return self._delayed
 
     async def __aenter__(self) -> Self:
-        from dawdle.backends.sqs._connection import Connection  # noqa: PLC0415 - who has no SQS loads no AWS code
+        from dawdle.backends.sqs._connection import Connection  # noqa: PLC0415 - an app without SQS loads no AWS code
 
-        self._opening.begin(self)
+        self._open_guard.mark_open(self)
         try:
-            self._connection = await Connection(self._place, int(self.limits.max_wait)).open()
-        except BaseException:
-            self._opening.end()
+            self._connection = await Connection(self._address, int(self.limits.max_wait)).open()
+        except BaseException:  # also when it is cancelled, or the queue could never be opened again
+            self._open_guard.mark_closed()
             raise
-        for behind in (self._dead, self._delayed):
-            if behind is not None:
-                behind._connection = self._connection
+        for companion in (self._dead_letters, self._delayed):
+            if companion is not None:
+                companion._connection = self._connection
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        connection, self._connection = self._opened(), None
-        for behind in (self._dead, self._delayed):
-            if behind is not None:
-                behind._connection = None
+        # First the state, then the wait: a call that begins while the connection closes must find it closed.
+        connection, self._connection = self._require_open(), None
+        for companion in (self._dead_letters, self._delayed):
+            if companion is not None:
+                companion._connection = None
         try:
             await connection.close()
         finally:
-            self._opening.end()
+            self._open_guard.mark_closed()
 
     async def prepare_receive(self) -> None:
-        """Read the queue's attributes: how long it keeps messages, and where it puts what was received too often.
+        """Read the queue's retention and redrive policy, and from it the dead-letter queue.
 
-        Without the permission it is done without. Without credentials it is not: they may come a second later, and then
-        nobody would ask again.
+        Many policies do not allow sqs:GetQueueAttributes. Then a warning is logged and the app receives all the same.
+        Missing or refused credentials raise: they may be there a second later, and this is asked only once.
         """
-        from dawdle.backends.sqs._errors import NotAllowedError  # noqa: PLC0415 - as above
+        from dawdle.backends.sqs._errors import AccessDeniedError  # noqa: PLC0415 - as above
 
-        wanted = ["RedrivePolicy", "MessageRetentionPeriod"]
+        wanted = ("RedrivePolicy", "MessageRetentionPeriod")
         try:
-            answer = await self._opened().call("get_queue_attributes", QueueUrl=self._place.url, AttributeNames=wanted)
-        except NotAllowedError as error:
-            if self._dead is None:
+            attributes = await self._require_open().attributes(self._address.url, wanted)
+        except AccessDeniedError as error:
+            if self._dead_letters is None:
                 _log.warning(
-                    "%s may not be read (%s), so its dead-letter queue is not known and nothing can be given up: set "
-                    "dead_letter_url, or allow sqs:GetQueueAttributes",
-                    self._place.url,
+                    "the attributes of %s cannot be read (%s), so its dead-letter queue is unknown and failed events "
+                    "are retried without end: set dead_letter_url, or allow sqs:GetQueueAttributes",
+                    self._address.url,
                     error,
                 )
             return
-        attributes: dict[str, str] = answer.get("Attributes", {})
-        retention = float(attributes.get("MessageRetentionPeriod", _DEFAULT_RETENTION))
+        # Attributes are text, and the redrive policy is JSON in a text. A queue without one has no such attribute.
+        retention = float(attributes.get("MessageRetentionPeriod", _DEFAULT_RETENTION_SECONDS))
         self.limits = msgspec.structs.replace(self.limits, retention=retention)
-        self._read_policy(json.loads(attributes.get("RedrivePolicy", "{}")))
+        self._apply_redrive_policy(json.loads(attributes.get("RedrivePolicy", "{}")))
 
-    def _read_policy(self, policy: dict[str, Any]) -> None:
-        receives = int(policy.get("maxReceiveCount", _FEWEST_RECEIVES))
-        if receives < _FEWEST_RECEIVES:
+    def _apply_redrive_policy(self, policy: dict[str, Any]) -> None:
+        receives = int(policy.get("maxReceiveCount", _MIN_REDRIVE_RECEIVES))
+        if receives < _MIN_REDRIVE_RECEIVES:
             _log.warning(
-                "the redrive policy of %s takes a message away after %d receives, and stops and releases count as "
-                "receives: set maxReceiveCount to %d or more",
-                self._place.url,
+                "the redrive policy of %s moves a message to the dead-letter queue after %d receives, even one that "
+                "never failed, since each stop of a worker counts as a receive: set maxReceiveCount to %d or more",
+                self._address.url,
                 receives,
-                _FEWEST_RECEIVES,
+                _MIN_REDRIVE_RECEIVES,
             )
         arn = policy.get("deadLetterTargetArn")
-        if self._dead is None and arn is not None:
-            self._dead = self._for_letters(self._place.beside(arn))
-        elif self._dead is None:
+        if self._dead_letters is None and arn is not None:
+            self._dead_letters = self._dead_letter_queue(self._address.url_for_arn(arn))
+        elif self._dead_letters is None:
             _log.warning(
-                "%s has no dead-letter queue, so what cannot be handled is tried for ever: set dead_letter_url, or "
-                "give the queue a redrive policy",
-                self._place.url,
+                "%s has no dead-letter queue, so failed events are retried without end: set dead_letter_url, or give "
+                "the queue a redrive policy",
+                self._address.url,
             )
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
-        """Store messages. One that is no text, or larger or delayed for longer than SQS takes, is refused alone."""
-        from dawdle.backends.sqs._wire import sending  # noqa: PLC0415 - as above
-
-        async def send(taken: list[Outgoing]) -> list[Fault | None]:
-            return await self._opened().batch("send_message_batch", self._place.url, sending(taken))
-
-        return await each_alone(batch, of_outgoing, send)
+        """Store messages. One that is not text, too large, or delayed for more than 900 seconds is refused alone."""
+        return await call_with_valid(
+            batch, check_outgoing, lambda valid: self._require_open().send(self._address.url, valid)
+        )
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
-        """Poll for up to `limit` messages, at most 10. An abandoned poll may hide one message for a lease.
+        """Poll for up to `limit` messages, at most 10. Cancelled, it may hide what SQS has for it until the lease ends.
 
-        Raises `BackendError` at the latest 10 seconds after `wait`; every other call does after 30 seconds.
+        Raises `BackendError` at the latest 10 seconds after `wait`. Every other call does after 30 seconds.
         """
-        if self._empty >= _SUSPICIOUS:
-            wait = (
-                0  # with as many messages in flight as SQS allows a poll that waits only goes quiet; this one is told
-            )
-        found = await self._opened().receive(
-            QueueUrl=self._place.url,
-            wait=min(int(wait), _MAX_WAIT),
-            origin=self._keeps_letters,
-            MaxNumberOfMessages=min(limit, _MAX_BATCH),
+        if self._empty_receives >= _MAX_EMPTY_RECEIVES:
+            # A queue with 120,000 messages in flight gives no more. SQS tells a long poll nothing of it: it comes back
+            # empty, as from an empty queue. A poll that does not wait gets OverLimit, and the app reports that.
+            wait = 0
+        found = await self._require_open().receive(
+            QueueUrl=self._address.url,
+            wait=min(int(wait), _MAX_WAIT_SECONDS),
+            with_source=self._asks_for_source,
+            MaxNumberOfMessages=min(limit, _MAX_BATCH_ENTRIES),
+            # On every receive, so that the lease is ours and not the visibility timeout that the queue is set to.
             VisibilityTimeout=int(self.limits.lease or 0),
         )
-        self._empty = 0 if found or self._empty >= _SUSPICIOUS else self._empty + 1
+        # A poll that did not wait begins the count anew, whatever it brought.
+        self._empty_receives = 0 if found or self._empty_receives >= _MAX_EMPTY_RECEIVES else self._empty_receives + 1
         return found
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
-        """Delete received messages; a handle that SQS does not know any more deletes nothing."""
-        from dawdle.backends.sqs._wire import deleting  # noqa: PLC0415 - as above
-
-        async def delete(taken: list[str]) -> list[Fault | None]:
-            return await self._opened().batch("delete_message_batch", self._place.url, deleting(taken))
-
-        answers = await each_alone(receipts, of_receipt, delete)
+        """Delete received messages. A receipt handle that SQS no longer knows deletes nothing, and is no fault."""
+        answers = await call_with_valid(
+            receipts, check_receipt, lambda valid: self._require_open().delete(self._address.url, valid)
+        )
+        # `lost` means that the message was deleted already, or that another receive has it now. Either way there is
+        # nothing left to delete here, and a fault would only make the settler try again.
         return [None if fault is not None and fault.kind == "lost" else fault for fault in answers]
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Hide received messages for a full lease from now."""
-        return await self._hide([ReleaseEntry(receipt, self.limits.lease or 0) for receipt in receipts], self._opened())
+        return await self._change_visibility(
+            [ReleaseEntry(receipt, self.limits.lease or 0) for receipt in receipts], self._require_open()
+        )
 
     async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
-        """Let received messages be received again in so many seconds, rounded up."""
-        return await self._hide(batch, self._opened())
+        """Make received messages visible again in so many seconds, rounded up."""
+        return await self._change_visibility(batch, self._require_open())
 
     async def count(self) -> Counts:
-        """Return about how many messages are visible, in flight and delayed. Needs sqs:GetQueueAttributes."""
-        answer = await self._opened().call("get_queue_attributes", QueueUrl=self._place.url, AttributeNames=[*_COUNTS])
-        attributes: dict[str, str] = answer.get("Attributes", {})
-        waiting, in_flight, delayed = (int(attributes.get(name, 0)) for name in _COUNTS)
+        """Return about how many messages are visible, in flight and delayed. Needs sqs:GetQueueAttributes.
+
+        SQS counts on many machines, and its numbers may be a minute late.
+        """
+        attributes = await self._require_open().attributes(self._address.url, _COUNT_ATTRIBUTES)
+        waiting, in_flight, delayed = (int(attributes.get(name, 0)) for name in _COUNT_ATTRIBUTES)
         return Counts(waiting=waiting, in_flight=in_flight, delayed=delayed)
 
     @asynccontextmanager
     async def renewer(self) -> AsyncGenerator[Renew]:
-        """Yield a `renew` with a connection of its own, in the event loop that asks for it.
+        """Yield a `renew` with a connection of its own, in the event loop of the caller, which is another thread's.
 
-        It asks once, and waits for no answer longer than a third of a lease: whoever renews knows when to ask again.
+        It sends each request once and waits for a third of a lease at most. Renewals come again anyway, and a retry of
+        botocore's might outlast the lease.
         """
-        from dawdle.backends.sqs._connection import ANSWER_SECONDS, Connection  # noqa: PLC0415 - as above
+        from dawdle.backends.sqs._connection import RESPONSE_SECONDS, Connection  # noqa: PLC0415 - as above
 
         lease = self.limits.lease or 0
-        connection = await Connection(self._place, None, answer=min(ANSWER_SECONDS, lease / 3), attempts=1).open()
+        connection = await Connection(
+            self._address, None, response_seconds=min(RESPONSE_SECONDS, lease / 3), max_attempts=1
+        ).open()
         try:
 
             async def renew(receipts: Sequence[str]) -> list[Fault | None]:
-                return await self._hide([ReleaseEntry(receipt, lease) for receipt in receipts], connection)
+                return await self._change_visibility([ReleaseEntry(receipt, lease) for receipt in receipts], connection)
 
             yield renew
         finally:
             await connection.close()
 
-    async def _hide(self, batch: Sequence[ReleaseEntry], connection: "Connection") -> list[Fault | None]:
-        from dawdle.backends.sqs._wire import hiding  # noqa: PLC0415 - as above
+    async def _change_visibility(self, batch: Sequence[ReleaseEntry], connection: "Connection") -> list[Fault | None]:
+        return await call_with_valid(
+            batch, check_release, lambda valid: connection.change_visibility(self._address.url, valid)
+        )
 
-        async def hide(taken: list[ReleaseEntry]) -> list[Fault | None]:
-            return await connection.batch("change_message_visibility_batch", self._place.url, hiding(taken))
-
-        return await each_alone(batch, of_release, hide)
-
-    def _behind(self, url: str | None) -> "SQS | None":
-        """Return a queue that stands behind this one and shares its connections."""
+    def _companion(self, url: str | None) -> "SQS | None":
+        """Return a second queue of this backend, such as its dead-letter queue, with the same connections and guard."""
         if url is None:
             return None
-        behind = SQS.__new__(SQS)
-        behind._place = Place.of(url, self._place.region, self._place.endpoint)
-        behind.limits = self.limits
-        behind._connection = self._connection
-        behind._opening = self._opening
-        behind._dead = behind._delayed = None
-        behind._empty = 0
-        behind._keeps_letters = False
-        return behind
+        # Past `__init__`, which would look for second queues of its own in the environment.
+        companion = SQS.__new__(SQS)
+        companion._address = QueueAddress.checked(url, self._address.region, self._address.endpoint)
+        companion.limits = self.limits
+        companion._connection = self._connection
+        companion._open_guard = self._open_guard
+        companion._dead_letters = companion._delayed = None
+        companion._empty_receives = 0
+        companion._asks_for_source = False
+        return companion
 
-    def _for_letters(self, url: str | None) -> "SQS | None":
-        """Return the queue that keeps what this one gives up, and what SQS moves from it."""
-        behind = self._behind(url)
-        if behind is not None:
-            behind._keeps_letters = says_account(self.identity)
-        return behind
+    def _dead_letter_queue(self, url: str | None) -> "SQS | None":
+        """Return the dead-letter queue of this one.
 
-    def _opened(self) -> "Connection":
+        It asks SQS for each letter's source queue, unless this queue's URL has no account to compare that with.
+        """
+        companion = self._companion(url)
+        if companion is not None:
+            companion._asks_for_source = has_account_id(self.identity)
+        return companion
+
+    def _require_open(self) -> "Connection":
         if self._connection is None:
-            raise BackendError(f"{self!r} is not open", kind="refused")
+            raise BackendError(f"{self!r} is not open: use it inside `async with`", kind="refused")
         return self._connection
 
 
 def _whole_seconds(given: object, what: str, *, least: int, most: int) -> int:
-    seconds = seconds_of(given, what, least=least, most=most)
+    seconds = to_seconds(given, what, least=least, most=most)
     if not seconds.is_integer():
         raise ConfigurationError(f"{what} a whole number of seconds, not {given!r}")
     return int(seconds)

@@ -1,4 +1,15 @@
-"""The clients and the credentials they sign with: made together, and made anew when the credentials are no good."""
+"""Makes the botocore clients of one queue, and makes new ones when SQS refuses their credentials. Sends nothing itself.
+
+A session of botocore keeps the credentials that it found first, and refreshes them only where their source says when
+they expire. Others end without notice: a key is replaced, a credentials file is rewritten while a worker runs. So a
+refused call needs a new session, and with it new clients::
+
+    current ──── a call finds its credentials refused ────► retired ──── its last call has ended ────► closed
+                 (the first such call makes the next set)
+
+A retired set stays open until then, because one of its long polls may be waiting, and cutting that may cost a message a
+whole lease: SQS does not notice, and hands the next message to the closed connection.
+"""
 
 import asyncio
 import json
@@ -11,169 +22,199 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
 
 from dawdle._log import Log
-from dawdle.backends.sqs._address import Address, address_of
-from dawdle.backends.sqs._direct import DirectSession
-from dawdle.backends.sqs._errors import NO_ANSWER, as_error, is_stale
-from dawdle.backends.sqs._place import Place
-from dawdle.backends.sqs._tries import watch_tries
+from dawdle.backends.sqs._endpoint import Endpoint, resolve_endpoint
+from dawdle.backends.sqs._errors import NOT_FROM_SQS, has_stale_credentials, to_backend_error
+from dawdle.backends.sqs._no_redirects import NoRedirectSession
+from dawdle.backends.sqs._queue_address import QueueAddress
+from dawdle.backends.sqs._request_attempts import observe_attempts
 from dawdle.errors import BackendError
 
-__all__ = ["Clients", "Generation"]
+__all__ = ["ClientSet", "Clients"]
 
 T = TypeVar("T")
 
 _log = Log(__name__)
 
-POLLS: Final = 64
-"""Connections for long polls; each holds one for as long as it waits."""
+MAX_POLL_CONNECTIONS: Final = 64
+"""Connections in the pool for long polls. Each poll holds one for as long as it waits, up to 20 seconds."""
 
-OTHERS: Final = 32
-"""Connections for the rest, so that polls that wait never starve an ack."""
+MAX_REQUEST_CONNECTIONS: Final = 32
+"""Connections in the pool for all other requests.
 
-AGAIN_SECONDS: Final = 10.0
-"""Credentials that were refused are looked for again no sooner than this after the last time."""
+With one pool for both, as many polls as it has connections would leave none for up to 20 seconds. Deletes and sends
+would wait for that, in an app that is idle as well as in a busy one.
+"""
 
-MAKE_SECONDS: Final = 30.0
-"""The longest wait for credentials, which may come from a program or over the network."""
+REFRESH_RETRY_SECONDS: Final = 10.0
+"""Seconds between two searches for new credentials: each may start a program or ask a metadata service."""
+
+CREDENTIALS_SECONDS: Final = 30.0
+"""Seconds to make a client set: its credentials may come from a program or over the network."""
 
 
-class Generation:
-    """One session, so one set of credentials, with its clients; and how many calls are in them."""
+class ClientSet:
+    """One botocore session, so one set of credentials; its two clients; and how many calls they have in flight."""
 
     def __init__(self) -> None:
-        self.polls: Any = None
-        self.others: Any = None
-        self.calls = 0
+        self.poll_client: Any = None
+        self.request_client: Any = None
+        self.calls_in_flight = 0
         self.retired = False
+        """Whether another set has taken its place. It is closed when `calls_in_flight` is 0."""
         self._stack = AsyncExitStack()
 
-    async def open(self, place: Place, loader: Any, configs: tuple[AioConfig | None, AioConfig]) -> Self:
-        """Make the clients; credentials, profiles, proxies and the rest come by botocore's own chain."""
+    async def open(self, address: QueueAddress, loader: Any, configs: tuple[AioConfig | None, AioConfig]) -> Self:
+        """Make the clients. Credentials, profiles and proxies are found as by every AWS tool: by botocore's chain."""
+        # A new session each time: botocore's sessions search for credentials once and keep what they found.
         session: Any = get_session()
         session.register_component("data_loader", loader)
         try:
-            async with asyncio.timeout(MAKE_SECONDS):
-                address = address_of(place, session)
-                self.polls, self.others = [await self._client(session, address, config) for config in configs]
-        except BaseException:
+            async with asyncio.timeout(CREDENTIALS_SECONDS):
+                endpoint = resolve_endpoint(address, session)
+                self.poll_client, self.request_client = [
+                    await self._client(session, endpoint, config) for config in configs
+                ]
+        except BaseException:  # also when it is cancelled: one client may be open by then
             await self.close()
             raise
         return self
 
     async def close(self) -> None:
-        """Close the clients with all their connections. A trouble there is nobody's any more."""
+        """Close the clients with all their connections. An error is suppressed: no call depends on them any more."""
         with suppress(Exception):
             await self._stack.aclose()
 
-    async def _client(self, session: Any, address: Address, config: AioConfig | None) -> Any:
+    async def _client(self, session: Any, endpoint: Endpoint, config: AioConfig | None) -> Any:
         if config is None:
             return None
-        client = session.create_client("sqs", region_name=address.region, endpoint_url=address.endpoint, config=config)
+        client = session.create_client("sqs", region_name=endpoint.region, endpoint_url=endpoint.url, config=config)
         client = await self._stack.enter_async_context(client)
-        client.meta.events.register("response-received.sqs", _check)
-        watch_tries(client.meta.events)
+        client.meta.events.register("response-received.sqs", _require_json)
+        observe_attempts(client.meta.events)
         return client
 
 
 class Clients:
-    """The generation in use, and those before it in which calls have not ended yet.
+    """The client set in use, and the retired ones in which calls are still in flight.
 
-    `wait`: seconds of the longest poll; None: nothing is polled for. `answer`: seconds in which an answer must come,
-    beyond the wait of a poll. `attempts`: how often a call that is no poll is tried.
+    `wait`: seconds of the longest poll, or None for no client that polls. `response_seconds`: seconds in which a
+    response must come, beyond the wait of a poll. `max_attempts`: how often botocore sends a request that is no poll.
     """
 
-    def __init__(self, place: Place, wait: int | None, *, answer: float, attempts: int) -> None:
-        self._place = place
-        polls = None if wait is None else _config(POLLS, connect=answer / 2, read=wait + answer, attempts=1)
-        self._configs = polls, _config(OTHERS, connect=answer / 2, read=answer, attempts=attempts)
+    def __init__(self, address: QueueAddress, wait: int | None, *, response_seconds: float, max_attempts: int) -> None:
+        self._address = address
+        # Half of it, so that a connection that cannot be made ends as that, which says that nothing was sent. The
+        # deadline of the whole call would not say.
+        connect = response_seconds / 2
+        polls = None
+        if wait is not None:
+            polls = _config(MAX_POLL_CONNECTIONS, connect=connect, read=wait + response_seconds, max_attempts=1)
+        requests = _config(MAX_REQUEST_CONNECTIONS, connect=connect, read=response_seconds, max_attempts=max_attempts)
+        self._configs = polls, requests
         session: Any = get_session()
-        self._loader = session.get_component("data_loader")  # the models are read once, not per generation: 60 ms
+        self._model_loader = session.get_component("data_loader")  # AWS's models are read once: it takes 60 ms
         self._lock = asyncio.Lock()
-        self._current: Generation
-        self._retired: set[Generation] = set()
-        self._renewed_at = -inf
+        self._current: ClientSet
+        self._retired: set[ClientSet] = set()
+        self._refreshed_at = -inf
         self._closed = False
 
     async def open(self) -> None:
-        """Make the first generation."""
-        self._current = await Generation().open(self._place, self._loader, self._configs)
+        """Make the first client set. Raises what botocore raises."""
+        self._current = await ClientSet().open(self._address, self._model_loader, self._configs)
 
     async def close(self) -> None:
         """Close all connections, also those of calls that are under way."""
         self._closed = True
-        for generation in (self._current, *self._retired):
-            await generation.close()
+        for clients in (self._current, *self._retired):
+            await clients.close()
 
-    async def call(self, make: Callable[[Generation], Awaitable[T]]) -> T:
-        """Make one call; once more, with new clients, if its credentials were no good any more."""
-        generation = self._current
+    async def call(self, make: Callable[[ClientSet], Awaitable[T]]) -> T:
+        """Make one call, and make it once more with new clients if SQS refused its credentials."""
+        clients = self._current
         try:
-            return await self._within(generation, make)
+            return await self._call_with(clients, make)
         except Exception as error:
-            if not is_stale(error) or not await self._is_renewed(generation):
+            if not has_stale_credentials(error) or not await self._refresh(clients):
                 raise
-        return await self._within(self._current, make)
+        # Once only. Should the new credentials be refused too, the receiver and the settler call again later.
+        return await self._call_with(self._current, make)
 
-    async def _within(self, generation: Generation, make: Callable[[Generation], Awaitable[T]]) -> T:
-        generation.calls += 1
+    async def _call_with(self, clients: ClientSet, make: Callable[[ClientSet], Awaitable[T]]) -> T:
+        clients.calls_in_flight += 1
         try:
-            return await make(generation)
+            return await make(clients)
         finally:
-            generation.calls -= 1
-            await self._let_go(generation)
+            clients.calls_in_flight -= 1
+            await self._close_if_unused(clients)
 
-    async def _is_renewed(self, failed: Generation) -> bool:
-        """Return whether there are other clients than those that failed. Of all that ask, the first one makes them."""
+    async def _refresh(self, failed: ClientSet) -> bool:
+        """Return whether there are other clients than those that failed.
+
+        A hundred calls may fail at once. They queue at the lock: the first one makes the new set, and the others find
+        that `_current` has changed. A failed search is remembered too, so that it is not made a hundred times.
+        """
         async with self._lock:
             if self._current is not failed:
                 return True
             clock = asyncio.get_running_loop().time
-            if self._closed or clock() < self._renewed_at + AGAIN_SECONDS:
+            if self._closed or clock() < self._refreshed_at + REFRESH_RETRY_SECONDS:
                 return False
             try:
-                fresh = await Generation().open(self._place, self._loader, self._configs)
-            except Exception as error:  # noqa: BLE001 - the call's own error is raised; this one says why it was not mended
-                why = as_error(error, f"new credentials for {self._place.url}", uncertain=False)
-                _log.warning("the credentials for %s were refused, and there are no others: %s", self._place.url, why)
-                self._renewed_at = clock()
+                new = await ClientSet().open(self._address, self._model_loader, self._configs)
+            except Exception as error:  # noqa: BLE001 - the call's own error is raised; this one is only logged
+                _log.warning(
+                    "SQS refuses the credentials for %s, and new ones cannot be found: %s",
+                    self._address.url,
+                    to_backend_error(error, "creating a client with new credentials", uncertain=False),
+                )
+                self._refreshed_at = clock()
                 return False
-            self._renewed_at = clock()  # cancelled, it counts as none: whoever waits for the lock tries then
-            if self._closed:
-                await fresh.close()
+            # Noted only now. A search that was cancelled found nothing, so the next call at the lock makes its own.
+            self._refreshed_at = clock()
+            if self._closed:  # while the new set was being made
+                await new.close()
                 return False
-            self._current = fresh
+            self._current = new
         failed.retired = True
         self._retired.add(failed)
-        await self._let_go(failed)
+        await self._close_if_unused(failed)
         return True
 
-    async def _let_go(self, generation: Generation) -> None:
-        """Close a retired generation after its last call: a poll that is cut would swallow the next message."""
-        if generation.retired and not generation.calls:
-            await generation.close()
-            self._retired.discard(generation)
+    async def _close_if_unused(self, clients: ClientSet) -> None:
+        """Close a retired client set after its last call, so that no long poll is cut."""
+        if clients.retired and not clients.calls_in_flight:
+            await clients.close()
+            self._retired.discard(clients)
 
 
-def _config(pool: int, *, connect: float, read: float, attempts: int) -> AioConfig:
+def _config(pool: int, *, connect: float, read: float, max_attempts: int) -> AioConfig:
     return AioConfig(
         connect_timeout=connect,
         read_timeout=read,
         max_pool_connections=pool,
-        retries={"total_max_attempts": attempts, "mode": "standard"},
-        user_agent_extra="dawdle",
-        http_session_cls=DirectSession,
+        retries={"total_max_attempts": max_attempts, "mode": "standard"},
+        user_agent_extra="dawdle",  # for CloudTrail, and for AWS support
+        http_session_cls=NoRedirectSession,
     )
 
 
-def _check(response_dict: Mapping[str, Any] | None, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
-    """Raise `BackendError` for a 200 that is no JSON object: botocore takes it for an answer that says nothing."""
+def _require_json(
+    response_dict: Mapping[str, Any] | None, parsed_response: Mapping[str, Any] | None, **_: object
+) -> None:
+    """Raise `BackendError` for a 200 that is no JSON object.
+
+    A proxy or a captive portal may answer with a page of HTML. botocore reads that as a response without fields: a
+    receive without messages, or a batch of which no entry is mentioned. An empty queue would look well for ever.
+    """
     if response_dict is None or response_dict["status_code"] >= 300 or not parsed_response:
         return
     if parsed_response.keys() - {"ResponseMetadata"}:
         return
+    # Only now the body is parsed a second time: an empty object is the right response to a receive that finds nothing.
     try:
         is_answer = isinstance(json.loads(response_dict["body"]), dict)
     except ValueError:
         is_answer = False
     if not is_answer:
-        raise BackendError(NO_ANSWER.format(response_dict["status_code"]))
+        raise BackendError(NOT_FROM_SQS.format(response_dict["status_code"]))

@@ -1,6 +1,8 @@
-"""What SQS and the way to it say instead of yes, as ours: of which kind, and in words that give nothing away.
+"""Turns errors of botocore, aiohttp and SQS into a `BackendError` or a `Fault`, with a text that may be logged.
 
-A text from elsewhere is shown only where it is known to repeat nothing of ours: no body, no receipt, no credential.
+A foreign text is shown only where it is known to repeat no body, no receipt and no credential: `_SAFE_TO_SHOW` lists
+the errors, `_KINDS_WITH_SAFE_MESSAGE` the kinds of codes. A traceback prints the causes of an error too, so
+`safe_cause` cuts off the whole chain where one of them is not safe. What may be logged is decided here only.
 """
 
 import re
@@ -34,16 +36,30 @@ from botocore.exceptions import (
 )
 
 from dawdle.abc import Fault
-from dawdle.backends.sqs._codes import FORBIDDING, REPEATING, STALE, kind_of, short
-from dawdle.backends.sqs._tries import is_unsent
+from dawdle.backends.sqs._error_codes import (
+    ECHOES_HEADERS,
+    MISSING_PERMISSION,
+    STALE_CREDENTIALS,
+    fault_kind_of,
+    without_prefix,
+)
+from dawdle.backends.sqs._request_attempts import is_unsent
 from dawdle.errors import BackendError, FaultKind
 
-__all__ = ["EARLIER_TRY", "NO_ANSWER", "NotAllowedError", "as_error", "as_fault", "cause_of", "is_stale"]
+__all__ = [
+    "EARLIER_ATTEMPT",
+    "NOT_FROM_SQS",
+    "AccessDeniedError",
+    "has_stale_credentials",
+    "safe_cause",
+    "to_backend_error",
+    "to_fault",
+]
 
-NO_ANSWER: Final = "HTTP {}, and no answer of SQS"
-"""What a proxy, a captive portal or half an answer is."""
+NOT_FROM_SQS: Final = "HTTP {}, but not a response of SQS: check endpoint_url, and any proxy on the way"
+"""What a proxy or a captive portal sends, or a response that was cut."""
 
-_AUTH: Final = (
+_CREDENTIAL_ERRORS: Final = (
     ConfigNotFound,
     ConfigParseError,
     CredentialRetrievalError,
@@ -54,12 +70,12 @@ _AUTH: Final = (
     SSOError,
     TokenRetrievalError,
 )
-_OURS: Final = (InvalidConfigError, ParamValidationError, ValidationError)
-_NETWORK: Final = (BotoConnectionError, ConnectionClosedError, ReadTimeoutError)
-# CredentialRetrievalError and TokenRetrievalError repeat what a credential process wrote, ParamValidationError and
-# ValidationError the values that were handed in.
-_OPEN: Final = (
-    *_NETWORK,
+_CONFIGURATION_ERRORS: Final = (InvalidConfigError, ParamValidationError, ValidationError)
+_NETWORK_ERRORS: Final = (BotoConnectionError, ConnectionClosedError, ReadTimeoutError)
+# Not in here: CredentialRetrievalError and TokenRetrievalError, which repeat the output of a credential process, and
+# ParamValidationError and ValidationError, which repeat the arguments, with bodies and receipts.
+_SAFE_TO_SHOW: Final = (
+    *_NETWORK_ERRORS,
     ConfigNotFound,
     ConfigParseError,
     InvalidConfigError,
@@ -70,134 +86,139 @@ _OPEN: Final = (
     ProfileNotFound,
     SSOError,
 )
-_MESSAGE_SHOWN: Final = frozenset({"denied", "missing", "throttled"})
-_CODE: Final = re.compile(r"[A-Za-z][\w.:#-]{0,99}")
-# The value comes first and may hold anything, so what counts is the last match.
-_REASON: Final = re.compile(r".*\bfor parameter (\w+) is invalid\. Reason: (.*)", re.DOTALL)
-_USER: Final = re.compile(r"://[^/\s\"'?]*@")
-_LONGEST: Final = 500
-_TOO_MANY: Final = 429
-_REDIRECTS: Final = range(300, 400)
+_KINDS_WITH_SAFE_MESSAGE: Final = frozenset({"denied", "missing", "throttled"})
+_CODE_PATTERN: Final = re.compile(r"[A-Za-z][\w.:#-]{0,99}")
+# "Value … for parameter ReceiptHandle is invalid. Reason: …": the value may be anything, also this phrase, so the match
+# is greedy and takes the last one.
+_INVALID_PARAMETER: Final = re.compile(r".*\bfor parameter (\w+) is invalid\. Reason: (.*)", re.DOTALL)
+_USER_INFO: Final = re.compile(r"://[^/\s\"'?]*@")
+_MAX_TEXT_CHARACTERS: Final = 500
+_HTTP_TOO_MANY_REQUESTS: Final = 429
+_HTTP_REDIRECTS: Final = range(300, 400)
 _REDIRECTED: Final = (
-    "HTTP {}: the server redirects to another address, which would get events and credentials, so it is not followed: "
-    "set endpoint_url, or the environment's DAWDLE_SQS_ENDPOINT_URL, to where the queue is"
+    "HTTP {}: the server redirects to another address. dawdle does not follow, since events and credentials would go "
+    "there: set endpoint_url or DAWDLE_SQS_ENDPOINT_URL to the address of the queue itself"
 )
-EARLIER_TRY: Final = "an earlier try of the same call may have come through"
+EARLIER_ATTEMPT: Final = "an earlier attempt of the same request may have been carried out"
 _NO_CREDENTIALS: Final = (
     "no AWS credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the instance, "
     "container or function a role"
 )
 _NO_REGION: Final = (
-    "no region is set, and the URL does not say it: SQS(region=…), or the environment's DAWDLE_SQS_REGION or "
+    "no AWS region is set, and the queue URL does not name one: pass SQS(region=…), or set DAWDLE_SQS_REGION or "
     "AWS_DEFAULT_REGION"
 )
+_STILL_EXPIRED: Final = "refreshed AWS credentials are expired too: check their source, and the clock of this machine"
 
 
-class NotAllowedError(BackendError):
-    """A permission is missing. Credentials that are no good, or not there yet, are `denied` as well, and not this."""
+class AccessDeniedError(BackendError):
+    """The credentials are good and lack a permission. Bad or missing credentials are `denied` too, but not this."""
 
 
-def as_error(error: Exception, what: str, *, uncertain: bool) -> BackendError:
-    """Return what a call raised as a `BackendError`: the cause, then which call. Raise it `from cause_of(error)`.
+def to_backend_error(error: Exception, what: str, *, uncertain: bool) -> BackendError:
+    """Return what a call raised as a `BackendError`: the cause, then which call. Raise it `from safe_cause(error)`.
 
-    `uncertain`: whether one of the call's tries may have come through.
+    `uncertain`: whether one of the call's attempts may have been carried out.
     """
-    kind, told = _read(error)
+    kind, text = _classify(error)
     if uncertain and (kind != "unavailable" or is_unsent(error)):
-        told = f"{told}; {EARLIER_TRY}"
+        text = f"{text}; {EARLIER_ATTEMPT}"
     elif is_unsent(error):
-        told = f"{told}, so nothing was sent"
-    forbidden = isinstance(error, ClientError) and short(_code_of(error)) in FORBIDDING
-    kind_of_error = NotAllowedError if forbidden else BackendError
-    return kind_of_error(_masked(f"{told} ({what})"), kind=kind, uncertain=uncertain)
+        text = f"{text}, so nothing was sent"
+    forbidden = isinstance(error, ClientError) and without_prefix(_code_of(error)) in MISSING_PERMISSION
+    error_type = AccessDeniedError if forbidden else BackendError
+    return error_type(_without_user_info(f"{text} ({what})"), kind=kind, uncertain=uncertain)
 
 
-def as_fault(entry: Mapping[str, object]) -> Fault:
-    """Return an entry of `Failed` as a fault; of an unknown code SQS itself says whose fault it is."""
+def to_fault(entry: Mapping[str, object]) -> Fault:
+    """Return an entry of `Failed` as a fault. Where the code is unknown, `SenderFault` says whose mistake it is."""
     unknown: FaultKind = "refused" if entry.get("SenderFault") else "unavailable"
-    return Fault(*_told(str(entry.get("Code", "")), str(entry.get("Message") or ""), unknown))
+    return Fault(*_classify_code(str(entry.get("Code", "")), str(entry.get("Message") or ""), unknown))
 
 
-def is_stale(error: BaseException) -> bool:
-    """Return whether a call failed because the credentials in use are no good any more, or there were none."""
+def has_stale_credentials(error: BaseException) -> bool:
+    """Return whether a call failed because its credentials have expired or were replaced, or there were none."""
     match error:
         case ClientError():
-            return short(_code_of(error)) in STALE
+            return without_prefix(_code_of(error)) in STALE_CREDENTIALS
         case RuntimeError():
             return _is_still_expired(error)
         case _:
             return isinstance(error, NoCredentialsError)
 
 
-def cause_of(error: Exception) -> Exception | None:
-    """Return the error to chain to; None where a traceback would print what is never logged."""
+def safe_cause(error: Exception) -> Exception | None:
+    """Return the error to raise from; None where a traceback would print what must not be logged."""
+    # Follows the chain as a traceback does. An unsafe cause hides all of it, since each link prints the next.
     each: BaseException | None = error
     while each is not None:
-        if not _may_be_printed(each):
+        if not _is_safe_to_print(each):
             return None
         each = each.__cause__ or each.__context__
     return error
 
 
-def _read(error: Exception) -> tuple[FaultKind, str]:
+def _classify(error: Exception) -> tuple[FaultKind, str]:
+    # The order counts: all but the last few of these are BotoCoreErrors.
     match error:
         case BackendError():
             return error.kind, str(error)
         case ClientError():
-            return _read_answer(error)
+            return _classify_response(error)
         case NoRegionError():
             return "refused", _NO_REGION
         case NoCredentialsError():
             return "denied", _NO_CREDENTIALS
-        case BotoCoreError() if isinstance(error, _OURS):
-            return "refused", _shown(error)
-        case BotoCoreError() if isinstance(error, _AUTH):
-            return "denied", _shown(error)
+        case BotoCoreError() if isinstance(error, _CONFIGURATION_ERRORS):
+            return "refused", _safe_text(error)
+        case BotoCoreError() if isinstance(error, _CREDENTIAL_ERRORS):
+            return "denied", _safe_text(error)
         case HTTPClientError() | BotoConnectionError():
-            return "unavailable", _network(error)
+            return "unavailable", _network_text(error)
         case TimeoutError():
             return "unavailable", "no answer came in time"
         case RuntimeError() if _is_still_expired(error):
-            return "denied", "the credentials were renewed, and those that came are expired, too"
+            return "denied", _STILL_EXPIRED
         case _:
-            return "unavailable", f"{type(error).__name__} {_place_of(error)}"
+            return "unavailable", f"{type(error).__name__} {_raised_in(error)}"
 
 
-def _network(error: BotoCoreError) -> str:
+def _network_text(error: BotoCoreError) -> str:
     match error:
         case ReadTimeoutError():
-            return f"no answer came in time: {_shown(error)}"
+            return f"no answer came in time: {_safe_text(error)}"
         case ConnectionClosedError() | EndpointConnectionError() if not is_unsent(error):
-            return f"the connection broke after the request was sent ({_inside(error)})"
+            return f"the connection broke after the request was sent ({_inner_error_name(error)})"
         case _:
-            return _shown(error)
+            return _safe_text(error)
 
 
-def _read_answer(error: ClientError) -> tuple[FaultKind, str]:
-    """Read an answer that is a no. Without a code of a service it came from something on the way."""
+def _classify_response(error: ClientError) -> tuple[FaultKind, str]:
+    """Read an error response. Without an error code it is from a server in between, not from SQS."""
     response: Mapping[str, Any] = error.response
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _code_of(error)
-    unknown: FaultKind = "throttled" if status == _TOO_MANY else "unavailable"
-    if status in _REDIRECTS:
+    unknown: FaultKind = "throttled" if status == _HTTP_TOO_MANY_REQUESTS else "unavailable"
+    if status in _HTTP_REDIRECTS:
         return unknown, _REDIRECTED.format(status)
-    if not _CODE.fullmatch(code):
-        return unknown, NO_ANSWER.format(status)
-    return _told(code, str(response["Error"].get("Message") or ""), unknown)
+    if not _CODE_PATTERN.fullmatch(code):
+        return unknown, NOT_FROM_SQS.format(status)
+    return _classify_code(code, str(response["Error"].get("Message") or ""), unknown)
 
 
-def _told(code: str, message: str, unknown: FaultKind) -> tuple[FaultKind, str]:
-    kind = kind_of(code)
-    found = _REASON.fullmatch(message)
+def _classify_code(code: str, message: str, unknown: FaultKind) -> tuple[FaultKind, str]:
+    kind = fault_kind_of(code)
+    found = _INVALID_PARAMETER.fullmatch(message)
     if kind == "refused" and found:
         # A handle that was good once is an InvalidParameterValue to SQS, whatever its API reference says:
         # github.com/aws/aws-sdk-java/issues/1628, github.com/aws/aws-sdk-net/issues/1927
         kind = "lost" if found[1] == "ReceiptHandle" else kind
         message = f"{found[1]}: {found[2]}"
-    elif kind not in _MESSAGE_SHOWN or short(code) in REPEATING:
+    # Of other kinds the message may quote the entry, and of unknown codes it may be anything: only the code is shown.
+    elif kind not in _KINDS_WITH_SAFE_MESSAGE or without_prefix(code) in ECHOES_HEADERS:
         message = ""
-    code = code if _CODE.fullmatch(code) else "no code"
-    return kind or unknown, f"{code}: {message[:_LONGEST]}" if message else code
+    code = code if _CODE_PATTERN.fullmatch(code) else "no code"
+    return kind or unknown, f"{code}: {message[:_MAX_TEXT_CHARACTERS]}" if message else code
 
 
 def _code_of(error: ClientError) -> str:
@@ -205,37 +226,37 @@ def _code_of(error: ClientError) -> str:
     return str(response.get("Error", {}).get("Code", ""))
 
 
-def _shown(error: Any) -> str:
-    """Return what botocore says, or only its name; of network troubles also which kind of trouble it was."""
+def _safe_text(error: Any) -> str:
+    """Return botocore's own text where it is safe, else the error's name; for network errors also the error inside."""
     name = type(error).__name__
     facts: Mapping[str, object] = error.kwargs
     if isinstance(error, CredentialRetrievalError | TokenRetrievalError):
         return f"{name} from {facts.get('provider')}"
-    trouble = f" ({_inside(error)})" if isinstance(facts.get("error"), Exception) else ""
-    return f"{str(error)[:_LONGEST] if isinstance(error, _OPEN) else name}{trouble}"
+    trouble = f" ({_inner_error_name(error)})" if isinstance(facts.get("error"), Exception) else ""
+    return f"{str(error)[:_MAX_TEXT_CHARACTERS] if isinstance(error, _SAFE_TO_SHOW) else name}{trouble}"
 
 
-def _inside(error: Any) -> str:
-    """Return which kind of trouble a network error was made of."""
+def _inner_error_name(error: Any) -> str:
+    """Return the name of the error that a network error wraps, such as ClientConnectorDNSError."""
     facts: Mapping[str, object] = error.kwargs
     return type(facts.get("error", error)).__name__
 
 
-def _may_be_printed(error: BaseException) -> bool:
-    """Return whether an error's own text is safe; those of the operating system name hosts and numbers."""
+def _is_safe_to_print(error: BaseException) -> bool:
+    """Return whether an error's own text is safe. Those of the operating system hold hosts, ports and error numbers."""
     if isinstance(error, ClientError):
-        kind = kind_of(_code_of(error))
-        return kind in _MESSAGE_SHOWN and short(_code_of(error)) not in REPEATING
-    return isinstance(error, (*_OPEN, OSError, CancelledError)) and not _USER.search(str(error))
+        kind = fault_kind_of(_code_of(error))
+        return kind in _KINDS_WITH_SAFE_MESSAGE and without_prefix(_code_of(error)) not in ECHOES_HEADERS
+    return isinstance(error, (*_SAFE_TO_SHOW, OSError, CancelledError)) and not _USER_INFO.search(str(error))
 
 
 def _is_still_expired(error: RuntimeError) -> bool:
-    """Return whether botocore says that credentials which it has just renewed are expired; it has no class for it."""
+    """Return whether botocore refreshed credentials and got expired ones. It has no class for that, only this text."""
     return "refreshed credentials are still expired" in str(error)
 
 
-def _place_of(error: Exception) -> str:
-    """Return where an error comes from that nobody expected: its text may hold anything, and is not shown."""
+def _raised_in(error: Exception) -> str:
+    """Return the line of code that raised an unexpected error. Its text may hold anything, so it is not shown."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -244,6 +265,6 @@ def _place_of(error: Exception) -> str:
     return f"in {trace.tb_frame.f_globals.get('__name__')}, line {trace.tb_lineno}"
 
 
-def _masked(text: str) -> str:
-    """Return a text without the users and passwords of its URLs."""
-    return _USER.sub("://", text)
+def _without_user_info(text: str) -> str:
+    """Return a text without the user and password of any URL in it, such as that of a proxy."""
+    return _USER_INFO.sub("://", text)

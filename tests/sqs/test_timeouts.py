@@ -11,7 +11,7 @@ import pytest
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS, _clients, _connection
 from dawdle.backends.sqs._connection import Connection
-from dawdle.backends.sqs._place import Place
+from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.errors import BackendError
 
 pytestmark = pytest.mark.anyio
@@ -78,7 +78,7 @@ CALLS = {
 async def test_every_call_ends_in_its_time(no_task_is_left, server, stub, way, call):
     times, make = CALLS[call]
     async with WAYS[way](server, stub) as url:
-        connection = await Connection(Place.of(url, None, None), 20, answer=ANSWER).open()
+        connection = await Connection(QueueAddress.checked(url, None, None), 20, response_seconds=ANSWER).open()
         start = time.monotonic()
         with pytest.raises(BackendError) as caught:
             await make(connection, url)
@@ -94,7 +94,7 @@ async def test_every_call_ends_in_its_time(no_task_is_left, server, stub, way, c
 @pytest.mark.slow
 async def test_a_poll_is_waited_for_as_long_as_it_waits_and_no_longer(server):
     async with silence(server) as url:
-        connection = await Connection(Place.of(url, None, None), 20, answer=ANSWER).open()
+        connection = await Connection(QueueAddress.checked(url, None, None), 20, response_seconds=ANSWER).open()
         start = time.monotonic()
         with pytest.raises(BackendError, match="no answer came in time"):
             await connection.receive(wait=1, QueueUrl=url)
@@ -103,9 +103,11 @@ async def test_a_poll_is_waited_for_as_long_as_it_waits_and_no_longer(server):
 
 
 async def test_more_calls_than_connections_do_not_wait_for_ever_either(server, monkeypatch):
-    monkeypatch.setattr(_clients, "OTHERS", 2)
+    monkeypatch.setattr(_clients, "MAX_REQUEST_CONNECTIONS", 2)
     async with silence(server) as url:
-        connection = await Connection(Place.of(url, None, None), None, answer=ANSWER, attempts=1).open()
+        connection = await Connection(
+            QueueAddress.checked(url, None, None), None, response_seconds=ANSWER, max_attempts=1
+        ).open()
         start = time.monotonic()
         calls = [connection.call("get_queue_attributes", QueueUrl=url) for _ in range(9)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
@@ -116,19 +118,17 @@ async def test_more_calls_than_connections_do_not_wait_for_ever_either(server, m
 
 async def test_credentials_that_never_come_end_in_time(server, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setattr(_clients, "MAKE_SECONDS", 0.1)
+    monkeypatch.setattr(_clients, "CREDENTIALS_SECONDS", 0.1)
     async with listening(10) as url:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
-        with pytest.raises(
-            BackendError, match=r"^no answer came in time \(the client for .* cannot be made\)$"
-        ) as caught:
+        with pytest.raises(BackendError, match=r"^no answer came in time \(creating the client for .*\)$") as caught:
             async with SQS(server.queue_url("orders")):
                 pass
     assert caught.value.kind == "unavailable"
 
 
 def test_the_stated_times():
-    assert (_connection.ANSWER_SECONDS, _connection.ATTEMPTS) == (10, 3)
+    assert (_connection.RESPONSE_SECONDS, _connection.MAX_ATTEMPTS) == (10, 3)
 
 
 def renewing(queue, receipts, answers):

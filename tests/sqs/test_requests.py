@@ -117,7 +117,7 @@ async def test_no_credentials_is_denied_and_says_so(server, sqs, monkeypatch):
 
 async def test_no_region_says_so(monkeypatch):
     monkeypatch.delenv("AWS_DEFAULT_REGION")
-    with pytest.raises(BackendError, match="no region is set.*DAWDLE_SQS_REGION"):
+    with pytest.raises(BackendError, match="no AWS region is set.*DAWDLE_SQS_REGION"):
         async with SQS("http://localhost:9324/1/orders"):
             pass
 
@@ -166,7 +166,7 @@ async def test_while_credentials_are_no_good_it_is_asked_again_and_not_done_with
         monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     else:
         server.faults.add(fault, operation="GetQueueAttributes", times=2)
-    monkeypatch.setattr(_clients, "AGAIN_SECONDS", 0)
+    monkeypatch.setattr(_clients, "REFRESH_RETRY_SECONDS", 0)
     async with sqs() as queue:
         with pytest.raises(BackendError) as caught:
             await queue.prepare_receive()
@@ -182,11 +182,11 @@ async def test_a_low_redrive_policy_and_a_missing_one_are_warned_about(server, c
     server.create_queue("bare")
     async with SQS(server.queue_url("eager")) as queue:
         await queue.prepare_receive()
-    assert "takes a message away after 5 receives" in caplog.text
+    assert "moves a message to the dead-letter queue after 5 receives" in caplog.text
     caplog.clear()
     async with SQS(server.queue_url("bare")) as queue:
         await queue.prepare_receive()
-    assert "has no dead-letter queue, so what cannot be handled is tried for ever" in caplog.text
+    assert "has no dead-letter queue, so failed events are retried without end" in caplog.text
 
 
 async def test_no_delay_is_longer_than_half_of_what_the_queue_keeps(server):

@@ -10,7 +10,7 @@ from dawdle import Dawdle, Registry, SignalError
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
 from dawdle.backends.sqs._connection import Connection
-from dawdle.backends.sqs._place import Place
+from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.errors import BackendError
 
 pytestmark = pytest.mark.anyio
@@ -22,9 +22,11 @@ class Placed(msgspec.Struct, frozen=True):
     number: int = 0
 
 
-async def failure_of(url, *, answer=0.5, attempts=1):
+async def failure_of(url, *, response_seconds=0.5, max_attempts=1):
     """Return how a send to a URL fails."""
-    connection = await Connection(Place.of(url, "us-east-1", None), 0, answer=answer, attempts=attempts).open()
+    connection = await Connection(
+        QueueAddress.checked(url, "us-east-1", None), 0, response_seconds=response_seconds, max_attempts=max_attempts
+    ).open()
     try:
         with pytest.raises(BackendError) as caught:
             await connection.batch("send_message_batch", url, [ENTRY])
@@ -65,7 +67,7 @@ async def test_where_no_connection_is_made_nothing_was_sent(monkeypatch):
             each.setblocking(False)
             each.connect_ex(nobody.getsockname())
         await asyncio.sleep(0.01)
-        full = await failure_of(f"http://127.0.0.1:{nobody.getsockname()[1]}/0/orders", answer=1)
+        full = await failure_of(f"http://127.0.0.1:{nobody.getsockname()[1]}/0/orders", response_seconds=1)
         for each in waiting:
             each.close()
 
@@ -102,9 +104,9 @@ async def test_a_refusal_after_a_try_without_an_answer_says_nothing_of_that_try(
     """botocore tries again by itself: the first try stored the event, and then the permission was gone."""
     server.faults.add(first, nth=1)
     server.faults.add("access_denied", nth=2 if first == "lost_answer" else 1)
-    error = await failure_of(server.queue_url("orders"), answer=5, attempts=3)
+    error = await failure_of(server.queue_url("orders"), response_seconds=5, max_attempts=3)
     assert (error.kind, error.uncertain) == ("denied", True)
-    assert "; an earlier try of the same call may have come through" in str(error)
+    assert "; an earlier attempt of the same request may have been carried out" in str(error)
     assert len(server.queue("orders")) == (1 if first == "lost_answer" else 0)
 
 
@@ -129,7 +131,9 @@ async def test_an_answer_that_cannot_be_read_is_uncertain(stub):
 async def test_a_call_that_ends_before_it_was_sent_is_not_uncertain(server, monkeypatch):
     """Looking for credentials may take long."""
     url = server.queue_url("orders")
-    connection = await Connection(Place.of(url, "us-east-1", None), 0, answer=0.1, attempts=1).open()
+    connection = await Connection(
+        QueueAddress.checked(url, "us-east-1", None), 0, response_seconds=0.1, max_attempts=1
+    ).open()
 
     async def forever(make):
         await asyncio.Event().wait()

@@ -4,33 +4,36 @@ import pytest
 
 from dawdle import ConfigurationError, Dawdle
 from dawdle.backends.sqs import SQS
-from dawdle.backends.sqs._place import Place
+from dawdle.backends.sqs._queue_address import QueueAddress
 
 AWS = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
 
 
 def test_a_queue_beside_another_is_on_the_same_server():
-    assert Place.of(AWS, None, None).beside("arn:aws:sqs:eu-central-1:123456789012:orders-dead") == (
+    assert QueueAddress.checked(AWS, None, None).url_for_arn("arn:aws:sqs:eu-central-1:123456789012:orders-dead") == (
         "https://sqs.eu-central-1.amazonaws.com/123456789012/orders-dead"
     )
-    with pytest.raises(ConfigurationError, match="is no ARN of a queue"):
-        Place.of(AWS, None, None).beside("arn:aws:sns:eu-central-1:123456789012:orders")
+    with pytest.raises(ConfigurationError, match="is not the ARN of a queue"):
+        QueueAddress.checked(AWS, None, None).url_for_arn("arn:aws:sns:eu-central-1:123456789012:orders")
 
 
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({}, "SQS needs a queue"),
-        ({"queue_url": "orders"}, "'orders' is no queue URL: it looks like https"),
-        ({"queue_url": "https://sqs.eu-central-1.amazonaws.com/"}, "is no queue URL"),
+        ({}, "SQS has no queue URL"),
+        ({"queue_url": "orders"}, "'orders' is not a queue URL: it must look like https"),
+        ({"queue_url": "https://sqs.eu-central-1.amazonaws.com/"}, "is not a queue URL"),
         ({"queue_url": AWS + ".fifo"}, "is a FIFO queue, which dawdle cannot use yet"),
         ({"queue_url": AWS, "wait": 21}, "wait is 0 to 20 seconds, or a timedelta, not 21"),
         ({"queue_url": AWS, "wait": 1.5}, "wait is a whole number of seconds, not 1.5"),
         ({"queue_url": AWS, "lease": 0}, "lease is 1 to 43,199 seconds, or a timedelta, not 0"),
         ({"queue_url": AWS, "lease": 43_200}, "not 43200"),
-        ({"queue_url": AWS, "dead_letter_url": "x"}, "'x' is no queue URL"),
-        ({"queue_url": AWS.replace("//", "//me:canary@")}, "^a URL of SQS has no @ in it"),
-        ({"queue_url": AWS, "endpoint_url": "http://me:canary@localhost"}, "^a URL of SQS has no @ in it"),
+        ({"queue_url": AWS, "dead_letter_url": "x"}, "'x' is not a queue URL"),
+        ({"queue_url": AWS.replace("//", "//me:canary@")}, "^a queue URL or endpoint_url must not contain"),
+        (
+            {"queue_url": AWS, "endpoint_url": "http://me:canary@localhost"},
+            "^a queue URL or endpoint_url must not contain",
+        ),
     ],
 )
 def test_what_cannot_work_is_an_error(monkeypatch, options, match):
@@ -48,7 +51,7 @@ def test_the_environment_says_what_the_code_does_not_and_the_code_wins(monkeypat
     monkeypatch.setenv("DAWDLE_BACKEND", "sqs")
     found = Dawdle()._settings.backend
     assert isinstance(found, SQS)
-    assert found._place == Place(f"{AWS}-queue-url", "us-west-2", "http://localhost:9")
-    assert found.dead_letters._place.url == f"{AWS}-dead-letter-url"
-    assert found.delayed._place.url == f"{AWS}-delay-queue-url"
-    assert SQS(AWS, region="eu-west-1")._place == Place(AWS, "eu-west-1", "http://localhost:9")
+    assert found._address == QueueAddress(f"{AWS}-queue-url", "us-west-2", "http://localhost:9")
+    assert found.dead_letters._address.url == f"{AWS}-dead-letter-url"
+    assert found.delayed._address.url == f"{AWS}-delay-queue-url"
+    assert SQS(AWS, region="eu-west-1")._address == QueueAddress(AWS, "eu-west-1", "http://localhost:9")

@@ -8,8 +8,8 @@ from botocore.session import Session
 
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
-from dawdle.backends.sqs._address import Address, address_of
-from dawdle.backends.sqs._place import Place
+from dawdle.backends.sqs._endpoint import Endpoint, resolve_endpoint
+from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.errors import BackendError, ConfigurationError
 
 pytestmark = pytest.mark.anyio
@@ -18,8 +18,8 @@ AWS = "https://sqs.eu-central-1.amazonaws.com/1/orders"
 LOCAL = "http://sqs.us-east-1.localhost.localstack.cloud:4566"
 
 
-def address(url, region=None, endpoint=None):
-    return address_of(Place.of(url, region, endpoint), get_session())
+def endpoint_of(url, region=None, endpoint=None):
+    return resolve_endpoint(QueueAddress.checked(url, region, endpoint), get_session())
 
 
 @pytest.fixture(autouse=True)
@@ -68,14 +68,14 @@ def no_region(credentials, monkeypatch):
     ],
 )
 def test_a_url_says_its_region_and_where_requests_go(url, region, endpoint):
-    assert address(url) == Address(region, endpoint)
+    assert endpoint_of(url) == Endpoint(region, endpoint)
 
 
 def test_a_partition_that_this_botocore_knows_needs_nothing_of_ours():
     partitions = Session().get_component("data_loader").load_data("partitions")["partitions"]
     if not any(each["id"] == "aws-eusc" for each in partitions):
         pytest.skip("the sovereign cloud of Europe came with a later botocore")
-    assert address("https://sqs.eusc-de-east-1.amazonaws.eu/1/q") == Address("eusc-de-east-1", None)
+    assert endpoint_of("https://sqs.eusc-de-east-1.amazonaws.eu/1/q") == Endpoint("eusc-de-east-1", None)
 
 
 def regions():
@@ -96,9 +96,9 @@ def test_every_host_that_botocore_itself_would_choose_is_understood(variant):
             chosen = session.create_client("sqs", config=Config(**variant), **options).meta.endpoint_url
         except EndpointVariantError:
             continue  # the region has none
-        found = address(f"{chosen}/123456789012/orders")
+        found = endpoint_of(f"{chosen}/123456789012/orders")
         assert found.region == region, chosen
-        goes_to = session.create_client("sqs", endpoint_url=found.endpoint, **options).meta.endpoint_url
+        goes_to = session.create_client("sqs", endpoint_url=found.url, **options).meta.endpoint_url
         assert goes_to == chosen
 
 
@@ -126,14 +126,14 @@ def test_where_botocores_settings_say_an_endpoint_it_is_left_to_botocore(monkeyp
         monkeypatch.setenv(setting, "http://localhost:4566")
     else:
         configure(setting.format("http://localhost:4566"))
-    assert address(url).endpoint is None
-    assert address(url, endpoint="http://localhost:1").endpoint == "http://localhost:1"
+    assert endpoint_of(url).url is None
+    assert endpoint_of(url, endpoint="http://localhost:1").url == "http://localhost:1"
     monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
-    assert address(url).endpoint == {AWS: None, VPC: VPC.removesuffix("/1/q")}.get(url, LOCAL)
+    assert endpoint_of(url).url == {AWS: None, VPC: VPC.removesuffix("/1/q")}.get(url, LOCAL)
 
 
 def test_what_is_told_wins_over_the_url():
-    assert address(AWS, "us-east-1", "http://localhost:1") == Address("us-east-1", "http://localhost:1")
+    assert endpoint_of(AWS, "us-east-1", "http://localhost:1") == Endpoint("us-east-1", "http://localhost:1")
 
 
 async def test_requests_go_where_the_config_file_says(server, configure, monkeypatch):
@@ -162,9 +162,9 @@ async def test_a_services_section_that_is_not_there_is_named(configure):
 
 async def test_a_region_that_is_not_the_urls_is_an_error_before_the_first_call(monkeypatch):
     monkeypatch.setenv("DAWDLE_SQS_REGION", "us-east-1")
-    with pytest.raises(ConfigurationError, match="the region is 'us-east-1', and .* is a queue in eu-central-1: leave"):
+    with pytest.raises(ConfigurationError, match="the region is 'us-east-1', but .* is a queue in eu-central-1: leave"):
         async with SQS(AWS):
             pass
-    assert address(AWS, "us-east-1", "http://localhost:1").region == "us-east-1"
+    assert endpoint_of(AWS, "us-east-1", "http://localhost:1").region == "us-east-1"
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://localhost:4566")
-    assert address(AWS, "us-east-1").region == "us-east-1"
+    assert endpoint_of(AWS, "us-east-1").region == "us-east-1"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dawdle.backends.sqs import SQS
-from dawdle.backends.sqs._wire import deliveries_of
+from dawdle.backends.sqs._conversion import parse_deliveries
 
 pytestmark = pytest.mark.anyio
 
@@ -35,14 +35,14 @@ def answer(date):
     ],
 )
 def test_a_date_that_makes_no_sense_is_no_date(date):
-    (delivery,) = deliveries_of(answer(date))
+    (delivery,) = parse_deliveries(answer(date))
     assert delivery.received_at is None
 
 
 @pytest.mark.parametrize("zone", ["GMT", "+0000", "-0000", "UT"])
 def test_a_date_is_in_universal_time_whatever_the_machine_has(zone, monkeypatch):
     monkeypatch.setenv("TZ", "Asia/Tokyo")
-    (delivery,) = deliveries_of(answer(f"Sat, 28 Nov 2026 03:41:00 {zone}"))
+    (delivery,) = parse_deliveries(answer(f"Sat, 28 Nov 2026 03:41:00 {zone}"))
     assert delivery.received_at == 1_795_837_260.0
 
 

@@ -1,6 +1,8 @@
-"""The one table of what SQS, its key service and the front door of AWS answer instead of yes. Decides nothing else.
+"""The error codes of SQS, of KMS and of AWS in general, and which kind of fault each is. One table, no other decision.
 
-From the service model of SQS as botocore has it, and from "Common errors" of the SQS API reference, 2026.
+The codes are from the service model of SQS in botocore, and from "Common errors" in the SQS API reference, 2026. The
+code decides, never the HTTP status: RequestThrottled arrives as 403, which elsewhere means "forbidden", and an app that
+took it for that would report missing permissions whenever it is busy.
 """
 
 from collections.abc import Mapping
@@ -8,10 +10,10 @@ from typing import Final
 
 from dawdle.errors import FaultKind
 
-__all__ = ["FORBIDDING", "REPEATING", "STALE", "kind_of"]
+__all__ = ["ECHOES_HEADERS", "MISSING_PERMISSION", "STALE_CREDENTIALS", "fault_kind_of"]
 
 _CODES: Final[Mapping[FaultKind, tuple[str, ...]]] = {
-    # RequestThrottled arrives as HTTP 403, so the code decides and not the status.
+    # Too many requests now. It passes by itself.
     "throttled": (
         "BandwidthLimitExceeded",
         "KmsThrottled",
@@ -26,7 +28,8 @@ _CODES: Final[Mapping[FaultKind, tuple[str, ...]]] = {
         "ThrottlingException",
         "TooManyRequestsException",
     ),
-    # Somebody must mend a key or a permission, and then it works again without anything here being changed.
+    # Credentials, a permission or a KMS key are wrong. Once an administrator mends them, the same call succeeds, so it
+    # is tried again.
     "denied": (
         "AccessDenied",
         "AccessDeniedException",
@@ -55,17 +58,20 @@ _CODES: Final[Mapping[FaultKind, tuple[str, ...]]] = {
         "UnauthorizedOperation",
         "UnrecognizedClientException",
     ),
+    # There is no such queue, or not yet, or it was just deleted.
     "missing": (
         "NonExistentQueue",
         "QueueDeletedRecently",
         "QueueDoesNotExist",
         "ResourceNotFoundException",
     ),
+    # The receipt handle no longer holds its message. Only these let dawdle cancel a running handler.
     "lost": (
         "MessageNotInflight",
         "ReceiptHandleIsInvalid",
     ),
-    # The caller's own mistake, which no waiting mends. What is not known is never put here by guessing.
+    # The request itself is wrong, and would be refused again. A code that is unknown must not be added by guessing:
+    # what is refused is not tried again.
     "refused": (
         "BatchEntryIdsNotDistinct",
         "BatchRequestTooLong",
@@ -97,7 +103,7 @@ _CODES: Final[Mapping[FaultKind, tuple[str, ...]]] = {
 }
 _KINDS: Final[Mapping[str, FaultKind]] = {code: kind for kind, codes in _CODES.items() for code in codes}
 
-STALE: Final = frozenset(
+STALE_CREDENTIALS: Final = frozenset(
     {
         "ExpiredToken",
         "ExpiredTokenException",
@@ -110,9 +116,9 @@ STALE: Final = frozenset(
         "UnrecognizedClientException",
     }
 )
-"""Those that say that the credentials in use are no good any more: others may be there by now."""
+"""Codes for credentials that have expired or were replaced. A new session may find better ones."""
 
-FORBIDDING: Final = frozenset(
+MISSING_PERMISSION: Final = frozenset(
     {
         "AccessDenied",
         "AccessDeniedException",
@@ -120,9 +126,9 @@ FORBIDDING: Final = frozenset(
         "UnauthorizedOperation",
     }
 )
-"""Those that say that the credentials are good and lack a permission, which some programs are never given."""
+"""Codes for good credentials that lack a permission. Some programs never get it, and do without."""
 
-REPEATING: Final = frozenset(
+ECHOES_HEADERS: Final = frozenset(
     {
         "IncompleteSignature",
         "IncompleteSignatureException",
@@ -130,14 +136,18 @@ REPEATING: Final = frozenset(
         "SignatureDoesNotMatch",
     }
 )
-"""Those whose message repeats the headers that were signed, and with them a session token."""
+"""Codes whose message repeats the signed headers, and with them the session token. It must not be logged."""
 
 
-def kind_of(code: str) -> FaultKind | None:
-    """Return the kind of an error code, which may come with a prefix such as `AWS.SimpleQueueService.`."""
-    return _KINDS.get(code) or _KINDS.get(short(code))
+def fault_kind_of(code: str) -> FaultKind | None:
+    """Return the kind of an error code, None of an unknown one.
+
+    The older codes come with a prefix, `AWS.SimpleQueueService.NonExistentQueue`, and those of the JSON protocol may
+    come with a namespace, `com.amazonaws.sqs#QueueDoesNotExist`.
+    """
+    return _KINDS.get(code) or _KINDS.get(without_prefix(code))
 
 
-def short(code: str) -> str:
-    """Return a code without its prefix."""
+def without_prefix(code: str) -> str:
+    """Return a code without its prefix or namespace."""
     return code.replace("#", ".").rpartition(".")[2]

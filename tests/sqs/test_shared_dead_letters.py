@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from aiobotocore.session import get_session
 from tests.sqs.conftest import NUMBERS
-from tests.sqs.test_letters import looked_at, moved_by_sqs, passing, until
+from tests.sqs.test_dead_letters import looked_at, moved_by_sqs, passing, until
 
 from dawdle import Context, Dawdle, Registry, Retry
 from dawdle.backends.sqs import SQS

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
-from tests.backends.lesser import LESSER, Lesser
+from tests.backends.limited import LIMITED, Limited
 
 from dawdle import Context, Dawdle, Registry, Reject, Retry
 from dawdle._flow.processor import Processor
@@ -16,17 +16,17 @@ from dawdle.testing.contract import BackendContract
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=LESSER, ids=lambda name: name.replace(" ", "_"))
-def lesser(request, clock):
-    return Lesser(clock=clock, **LESSER[request.param])
+@pytest.fixture(params=LIMITED, ids=lambda name: name.replace(" ", "_"))
+def limited(request, clock):
+    return Limited(clock=clock, **LIMITED[request.param])
 
 
-class TestLesser(BackendContract):
+class TestLimited(BackendContract):
     slack = 0.0
 
     @pytest.fixture(autouse=True)
-    def made(self, lesser, clock):
-        self.backend, self.clock = lesser, clock
+    def made(self, limited, clock):
+        self.backend, self.clock = limited, clock
 
     @asynccontextmanager
     async def opened(self):
@@ -50,19 +50,19 @@ def registry():
 
 
 @pytest.fixture
-def app(lesser, registry, clock):
-    return Dawdle(lesser, registry=registry, clock=clock, grace=5, retry=Retry(max_attempts=3, initial=20, jitter=0))
+def app(limited, registry, clock):
+    return Dawdle(limited, registry=registry, clock=clock, grace=5, retry=Retry(max_attempts=3, initial=20, jitter=0))
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_overstepped(request):
-    if "lesser" not in request.fixturenames:
+    if "limited" not in request.fixturenames:
         yield
         return
-    lesser = request.getfixturevalue("lesser")
+    limited = request.getfixturevalue("limited")
     yield
-    beyond = [each for queue in lesser.all_queues for each in queue.overstepped]
-    if request.cls is TestLesser:  # that refuses, and the suite tries it
+    beyond = [each for queue in limited.all_queues for each in queue.overstepped]
+    if request.cls is TestLimited:  # that refuses, and the suite tries it
         beyond = [each for each in beyond if not each.startswith("a delay")]
     assert beyond == []
 
@@ -79,12 +79,12 @@ async def entered(app, clock):
         await leaving
 
 
-def left_in(lesser):
+def left_in(limited):
     """Return what is stored but for the dead letters."""
-    return [body for queue in lesser.all_queues if queue is not lesser.dead_letters for body in queue.messages()]
+    return [body for queue in limited.all_queues if queue is not limited.dead_letters for body in queue.messages()]
 
 
-async def test_a_handler_that_fails_is_tried_again_in_time_and_its_sibling_is_not(app, registry, lesser, clock):
+async def test_a_handler_that_fails_is_tried_again_in_time_and_its_sibling_is_not(app, registry, limited, clock):
     began, attempts, siblings = clock.monotonic(), [], []
 
     @registry.on_event(Placed, name="flaky")
@@ -104,10 +104,10 @@ async def test_a_handler_that_fails_is_tried_again_in_time_and_its_sibling_is_no
     for (_, at), due in zip(attempts, (0, 20, 60), strict=True):
         assert due <= at <= due + 3
     assert siblings == [1]
-    assert left_in(lesser) == []
+    assert left_in(limited) == []
 
 
-async def test_a_delayed_event_is_handled_when_it_is_due(app, registry, lesser, clock):
+async def test_a_delayed_event_is_handled_when_it_is_due(app, registry, limited, clock):
     began, seen = clock.monotonic(), []
 
     @registry.on_event(Placed, name="handler")
@@ -118,10 +118,10 @@ async def test_a_delayed_event_is_handled_when_it_is_due(app, registry, lesser, 
         await app.signal(Placed(1), delay=100)
         await clock.advance(300)
     assert [100 <= at <= 103 for at in seen] == [True]
-    assert left_in(lesser) == []
+    assert left_in(limited) == []
 
 
-async def test_what_is_given_up_is_a_letter_or_is_kept(app, registry, lesser, clock):
+async def test_what_is_given_up_is_a_letter_or_is_kept(app, registry, limited, clock):
     @registry.on_event(Placed, name="handler")
     async def handler(event: Placed) -> None:
         if event.number:
@@ -131,18 +131,18 @@ async def test_what_is_given_up_is_a_letter_or_is_kept(app, registry, lesser, cl
     async with entered(app, clock):
         await app.signal(Placed(0))
         await app.signal(Placed(1))
-        await lesser.send([Outgoing(b"no event at all")])
+        await limited.send([Outgoing(b"no event at all")])
         await clock.advance(100)
-        if lesser.dead_letters is None:
-            assert len(left_in(lesser)) == 3
+        if limited.dead_letters is None:
+            assert len(left_in(limited)) == 3
         else:
-            assert left_in(lesser) == []
-            letters = [msgspec.json.decode(body) for body in lesser.dead_letters.messages()]
+            assert left_in(limited) == []
+            letters = [msgspec.json.decode(body) for body in limited.dead_letters.messages()]
             errors = sorted(letter["dawdleerror"].partition(":")[0] for letter in letters)
             assert errors == ["ConnectionError", "Reject", "not a CloudEvent 1.0 in JSON"]
 
 
-async def test_a_stop_in_the_middle_loses_nothing(app, registry, lesser, clock):
+async def test_a_stop_in_the_middle_loses_nothing(app, registry, limited, clock):
     started, done = [], []
 
     @registry.on_event(Placed, name="slow")
@@ -163,10 +163,10 @@ async def test_a_stop_in_the_middle_loses_nothing(app, registry, lesser, clock):
     async with entered(app, clock):
         await clock.advance(150)
     assert set(done) == {number for each in range(1, 9) for number in (each, -each)}
-    assert left_in(lesser) == []
+    assert left_in(limited) == []
 
 
-async def test_copies_that_cannot_be_stored_for_a_while_are_not_lost(app, registry, lesser, clock):
+async def test_copies_that_cannot_be_stored_for_a_while_are_not_lost(app, registry, limited, clock):
     attempts = []
 
     @registry.on_event(Placed, name="flaky")
@@ -177,35 +177,35 @@ async def test_copies_that_cannot_be_stored_for_a_while_are_not_lost(app, regist
 
     async with entered(app, clock):
         await app.signal(Placed(1))
-        set_away(lesser, away=True)
+        set_away(limited, away=True)
         await clock.advance(25)
-        set_away(lesser, away=False)
+        set_away(limited, away=False)
         await clock.advance(300)
     assert sorted(set(attempts)) == [1, 2]
     assert len(attempts) <= 4
-    assert left_in(lesser) == []
+    assert left_in(limited) == []
 
 
 @pytest.mark.parametrize("second", [None, {"max_delay": 0}])
 async def test_an_app_does_not_start_where_no_message_could_wait(clock, second):
-    queue = Lesser(clock=clock, max_delay=0, can_release_later=False, second=second)
+    queue = Limited(clock=clock, max_delay=0, can_release_later=False, second=second)
     with pytest.raises(ConfigurationError, match="neither delay a message nor release one for later"):
         async with Dawdle(queue, registry=Registry(), clock=clock):
             pass
 
 
 async def test_a_mistake_of_ours_delays_a_message_and_neither_loses_it_nor_runs_hot(
-    app, registry, lesser, clock, monkeypatch
+    app, registry, limited, clock, monkeypatch
 ):
-    decided, work, done = [], Processor._work, []
+    decided, run, done = [], Processor._run, []
 
-    async def mistaken(self, *arguments):
+    async def mistaken(self, *arguments, **options):
         decided.append(clock.monotonic())
         if len(decided) == 1:
             raise AssertionError("a mistake")
-        return await work(self, *arguments)
+        return await run(self, *arguments, **options)
 
-    monkeypatch.setattr(Processor, "_work", mistaken)
+    monkeypatch.setattr(Processor, "_run", mistaken)
 
     @registry.on_event(Placed, name="handler")
     async def handler(event: Placed) -> None:
@@ -216,11 +216,11 @@ async def test_a_mistake_of_ours_delays_a_message_and_neither_loses_it_nor_runs_
         await clock.advance(100)
     assert [30 <= at <= 33 for at in done] == [True]
     assert len(decided) <= 4
-    assert left_in(lesser) == []
+    assert left_in(limited) == []
 
 
 async def test_a_poll_that_cannot_be_cancelled_ends_in_time_for_a_stop(registry, clock):
-    queue = Lesser(clock=clock, receive_cancellable=False)
+    queue = Limited(clock=clock, receive_cancellable=False)
     registry.on_event(Placed, name="handler")(print)
     app = Dawdle(queue, registry=registry, clock=clock, grace=60)
     await app.__aenter__()
@@ -231,6 +231,6 @@ async def test_a_poll_that_cannot_be_cancelled_ends_in_time_for_a_stop(registry,
     await leaving
 
 
-def set_away(lesser, *, away):
-    for queue in lesser.all_queues:
+def set_away(limited, *, away):
+    for queue in limited.all_queues:
         queue.away = away

@@ -11,7 +11,7 @@ from dawdle.errors import BackendError
 
 LEASE = 10
 
-LESSER = {
+LIMITED = {
     "all": {},
     "one message a call": {"max_batch": 1},
     "a batch is no larger than a message": {"max_batch_bytes": 60_000, "max_body": 60_000},
@@ -30,8 +30,8 @@ LESSER = {
     "a message is held for a while only": {"max_hold": 30},
     "messages are thrown away": {"retention": 60},
     "no clock of its own": {"has_clock": False},
-    "no dead-letter queue": {"keeps_letters": False},
-    "no dead-letter queue, and no release for later": {"keeps_letters": False, "can_release_later": False},
+    "no dead-letter queue": {"has_dead_letters": False},
+    "no dead-letter queue, and no release for later": {"has_dead_letters": False, "can_release_later": False},
     "durable": {"durable": True},
     "shared": {"shared": True},
     "durable and shared": {"durable": True, "shared": True},
@@ -40,10 +40,10 @@ LESSER = {
 """What each is without, by its name in a test's id."""
 
 
-class Lesser(Memory):
+class Limited(Memory):
     """A queue in memory that keeps to narrower limits, and notes in `overstepped` what went beyond them."""
 
-    def __init__(self, *, clock, second=None, has_clock=True, keeps_letters=True, stores_once=False, **limits):
+    def __init__(self, *, clock, second=None, has_clock=True, has_dead_letters=True, stores_once=False, **limits):
         super().__init__(clock=clock, lease=LEASE, dead_letters=False)
         self.limits = msgspec.structs.replace(self.limits, **limits)
         self.overstepped = []
@@ -51,12 +51,12 @@ class Lesser(Memory):
         """Every send fails while this is so."""
         self.sent = []
         self._has_clock = has_clock
-        self._dedups = {} if stores_once else None
-        self._first_held = {}
-        self._second = None if second is None else Lesser(clock=clock, keeps_letters=False, **second)
-        if keeps_letters:
-            self._dead = Lesser(
-                clock=clock, has_clock=has_clock, keeps_letters=False, stores_once=stores_once, **limits
+        self._sent_by_dedup = {} if stores_once else None
+        self._received_at = {}
+        self._second = None if second is None else Limited(clock=clock, has_dead_letters=False, **second)
+        if has_dead_letters:
+            self._dead = Limited(
+                clock=clock, has_clock=has_clock, has_dead_letters=False, stores_once=stores_once, **limits
             )
 
     @property
@@ -70,8 +70,8 @@ class Lesser(Memory):
     async def __aexit__(self, *error):
         for queue in self.all_queues:
             if queue.limits.lease is None:  # what the connection held, others may have now
-                queue._ready.extend(queue._held.values())
-                queue._held.clear()
+                queue._ready.extend(queue._in_flight.values())
+                queue._in_flight.clear()
         await super().__aexit__(*error)
 
     async def send(self, batch):
@@ -84,12 +84,12 @@ class Lesser(Memory):
     async def receive(self, limit, wait):
         self._check("messages in a receive", limit, self.limits.max_batch)
         self._check("seconds of a receive", wait, self.limits.max_wait)
-        self._throw_away()
+        self._expire_messages()
         try:
-            return [self._as_told(each) for each in await super().receive(limit, wait)]
+            return [self._deliver_as_limited(each) for each in await super().receive(limit, wait)]
         except asyncio.CancelledError:
             if not self.limits.receive_cancellable:
-                self._swallow()
+                self._hide_next_message()
             raise
 
     async def ack(self, receipts):
@@ -116,33 +116,33 @@ class Lesser(Memory):
         self.sent.append(outgoing)
         if not 0 <= outgoing.delay <= self.limits.max_delay:
             self.overstepped.append(f"a delay of {outgoing.delay} s")
-        if self._dedups is not None and outgoing.dedup is not None:
-            if outgoing.dedup in self._dedups:
+        if self._sent_by_dedup is not None and outgoing.dedup is not None:
+            if outgoing.dedup in self._sent_by_dedup:
                 return None
-            self._dedups[outgoing.dedup] = outgoing.body
+            self._sent_by_dedup[outgoing.dedup] = outgoing.body
         return self._store(outgoing)
 
-    def _as_told(self, delivery):
+    def _deliver_as_limited(self, delivery):
         assert isinstance(delivery, Delivery)
-        self._first_held[delivery.receipt] = self._clock.monotonic()
+        self._received_at[delivery.receipt] = self._clock.monotonic()
         if self._has_clock:
             return delivery
         return msgspec.structs.replace(delivery, stored_at=None, received_at=None)
 
     def _renew_within_hold(self, receipt):
-        held = self._clock.monotonic() - self._first_held.get(receipt, inf)
+        held = self._clock.monotonic() - self._received_at.get(receipt, inf)
         if held > self.limits.max_hold:
             return Fault("refused", f"held for {held:g} s, and {self.limits.max_hold:g} is the most")
         return self._renew(receipt)
 
-    def _throw_away(self):
+    def _expire_messages(self):
         """Forget what was stored for longer than the retention, as a queue does, in hand or not."""
         before = self._clock.now() - self.limits.retention
         self._ready = type(self._ready)(each for each in self._ready if each.stored_at >= before)
-        self._later = [each for each in self._later if each[2].stored_at >= before]
-        self._held = {receipt: each for receipt, each in self._held.items() if each.stored_at >= before}
+        self._delayed = [each for each in self._delayed if each[2].stored_at >= before]
+        self._in_flight = {receipt: each for receipt, each in self._in_flight.items() if each.stored_at >= before}
 
-    def _swallow(self):
+    def _hide_next_message(self):
         """Hide the next message for a lease, as an open poll does that nobody waits for any more."""
         task = asyncio.ensure_future(Memory.receive(self, 1, 0))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())

@@ -9,7 +9,7 @@ import pytest
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
 from dawdle.backends.sqs._connection import Connection
-from dawdle.backends.sqs._place import Place
+from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.errors import BackendError
 
 pytestmark = pytest.mark.anyio
@@ -19,7 +19,9 @@ CANARY = "canary-7f3a"
 
 async def failures_of(url):
     """Return how each kind of call fails: which kind of no it is, and its text."""
-    connection = await Connection(Place.of(url, "us-east-1", None), 0, answer=0.5, attempts=1).open()
+    connection = await Connection(
+        QueueAddress.checked(url, "us-east-1", None), 0, response_seconds=0.5, max_attempts=1
+    ).open()
     failures = []
     try:
         for call in (
@@ -119,7 +121,7 @@ async def test_an_empty_object_is_an_empty_receive(stub):
 
 async def test_what_botocore_will_not_send_is_ours_and_is_not_shown(server):
     url = server.queue_url("orders")
-    connection = await Connection(Place.of(url, "us-east-1", None), 0).open()
+    connection = await Connection(QueueAddress.checked(url, "us-east-1", None), 0).open()
     with pytest.raises(BackendError) as caught:
         await connection.batch("send_message_batch", url, [{"Id": "0", "MessageBody": CANARY.encode()}])
     await connection.close()

@@ -1,0 +1,31 @@
+"""An HTTP session that follows no redirect, since the other host would get events and session tokens. Nothing else.
+
+aiobotocore lets aiohttp follow redirects. On the way to another host aiohttp drops the signature and sends the rest:
+the token of temporary credentials, and with 307 and 308 the body. SQS never redirects, so a redirect comes from a
+server in between, and is an error.
+"""
+
+from typing import Any
+
+from aiobotocore.httpsession import AIOHTTPSession
+
+__all__ = ["NoRedirectSession"]
+
+
+class NoRedirectSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+    """aiobotocore's session, except that a redirect is an answer like any other."""
+
+    async def _get_session(self, proxy_url: str | None) -> Any:
+        """Return what makes the requests. May go when aiobotocore has an option for it; as of 3.10 it has none."""
+        return _NoRedirects(await super()._get_session(proxy_url))  # pyright: ignore[reportUnknownMemberType] - it has no types
+
+
+class _NoRedirects:
+    """An aiohttp session for which a redirect is an answer."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def request(self, method: str, **options: Any) -> Any:
+        """Make one request."""
+        return self._session.request(method, allow_redirects=False, **options)
