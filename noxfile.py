@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import nox
+from nox import virtualenv
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.reuse_venv = "yes"
+nox.options.default_venv_backend = "uv|virtualenv"  # uv makes an environment in seconds; without it pip does
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 VERSIONS = nox.project.python_versions(PROJECT)
@@ -39,8 +41,14 @@ USUAL = None if HERE in FOUND else FOUND[-1]
 """The Python of sessions that need only one: that of nox, unless it is too old."""
 
 
-PYTEST = ("python", "-m", "pytest", "--timeout=120")
-"""Two minutes are for a test that hangs; none takes nearly as long."""
+PYTEST = ("python", "-m", "pytest", "--timeout=300")
+"""Five minutes are for a test that hangs; none takes nearly as long, on a busy machine either."""
+
+ALL_CORES = ("--numprocesses=auto", "--dist=loadgroup")
+"""One process of pytest for each core; `-- -n 0` runs all tests in one."""
+
+UV = {"UV": virtualenv.UV} if virtualenv.HAS_UV else {}
+"""Tells the tests where uv is, for the environments that they make themselves."""
 
 
 def group(*names: str) -> tuple[str, ...]:
@@ -55,9 +63,9 @@ def tests(session: nox.Session) -> None:
         for version in MISSING:
             session.warn(f"python{version}: not on this machine, skipped")
     session.install("-e", ".", *group("test"))
-    # What another server says does not depend on our Python: it is asked once.
-    once = () if session.python == FOUND[0] else ("-m", "not witness")
-    session.run(*PYTEST, *once, *session.posargs)
+    # What does not depend on the Python is shown on one of them.
+    once = () if session.python == FOUND[0] else ("-m", "not once")
+    session.run(*PYTEST, *ALL_CORES, *once, *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL)
@@ -85,10 +93,10 @@ def lowest(session: nox.Session) -> None:
         session.skip(f"python{OLDEST}: not on this machine")
     oldest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
     session.install("-e", ".", *group("test"), *oldest)
-    session.run(*PYTEST, *session.posargs)
+    session.run(*PYTEST, *ALL_CORES, *session.posargs, env=UV)
 
 
-@nox.session(python=USUAL)
+@nox.session(python=USUAL, venv_backend="virtualenv")
 def wheel(session: nox.Session) -> None:
     """Build the wheel and run the tests against it, installed as a user has it: `src` is not on the path."""
     folder = Path(session.create_tmp())
@@ -101,7 +109,7 @@ def wheel(session: nox.Session) -> None:
     where = str(session.run("python", "-c", "import dawdle; print(dawdle.__file__)", silent=True)).strip()
     if "site-packages" not in Path(where).parts:
         session.error(f"dawdle was imported from {where}, and not from the wheel")
-    session.run(*PYTEST, *session.posargs)
+    session.run(*PYTEST, *ALL_CORES, *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL)

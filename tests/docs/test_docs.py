@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
 
@@ -148,11 +150,11 @@ def test_every_name_of_dawdle_in_a_page_exists(page):
     assert not [name for name in names if found(re.sub(r"^\w+", lambda m: STAND_FOR.get(m[0], m[0]), name)) is None]
 
 
-@pytest.mark.parametrize("session", ["demo", "tests"])
-def test_the_readme_has_the_command_under_its_marker(session):
+@pytest.mark.parametrize(("session", "needs"), [("demo", "nox"), ("tests", "nox uv")])
+def test_the_readme_has_the_command_under_its_marker(session, needs):
     assert (
         f"<!-- command: {session} -->\n```sh\n"
-        f"python3 -m venv .venv && .venv/bin/pip install -q nox && .venv/bin/nox -s {session}\n```\n"
+        f"python3 -m venv .venv && .venv/bin/pip install -q {needs} && .venv/bin/nox -s {session}\n```\n"
     ) in PAGES[0].read_text(encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ from dawdle import Dawdle, Registry, Retry
 from dawdle.backends.sqs import SQS
 from dawdle.testing.sqs import SQSServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.once, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/guides/dead-letters.md").read_text(encoding="utf-8")

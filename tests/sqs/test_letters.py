@@ -177,7 +177,8 @@ async def test_one_letter_that_sqs_does_not_take_stops_no_other(server, sqs, clo
     assert (server.queue("orders").visible, server.queue("dead").visible) == (1, 2)
 
 
-@pytest.mark.witness
+@pytest.mark.once
+@pytest.mark.xdist_group("ministack")
 @pytest.mark.slow
 async def test_letters_are_looked_at_redriven_and_purged_on_a_server_that_nobody_here_wrote(ministack_url, make_pair):
     runs = []

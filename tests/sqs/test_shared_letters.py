@@ -156,7 +156,8 @@ async def test_a_letter_that_says_no_queue_is_left_with_a_warning_that_says_what
         assert await passing(clock, app.redrive("Unheard")) == 1
 
 
-@pytest.mark.witness
+@pytest.mark.once
+@pytest.mark.xdist_group("ministack")
 async def test_a_shared_dead_letter_queue_on_a_server_that_nobody_here_wrote(ministack_url):
     number = next(NUMBERS)
     runs = []

@@ -13,6 +13,8 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
+pytestmark = pytest.mark.once
+
 API = "SQS API reference, "
 GUIDE = "SQS developer guide, "
 
@@ -76,7 +78,7 @@ DIFFERS = {
 _names = itertools.count(1)
 
 
-@pytest.fixture(params=["ours", pytest.param("ministack", marks=pytest.mark.witness)])
+@pytest.fixture(params=["ours", pytest.param("ministack", marks=pytest.mark.xdist_group("ministack"))])
 def sqs(request):
     """A botocore client of the server."""
     client = request.getfixturevalue(f"{request.param}_client")

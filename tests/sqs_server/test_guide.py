@@ -13,6 +13,8 @@ import pytest
 
 from dawdle.testing.sqs import FaultName
 
+pytestmark = pytest.mark.once
+
 PAGE = (Path(__file__).parents[2] / "docs/guides/testing-against-sqs.md").read_text()
 
 
