@@ -52,7 +52,7 @@ async def give_up(server):
 
     async with Dawdle(SQS(server.queue_url("orders"), wait=1), registry=registry, grace=3) as app:
         await app.signal_many([OrderPlaced("o-1", 100), OrderPlaced("o-2", 200)])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(server.queue("orders-dead")) < 4:
                 await asyncio.sleep(0.01)
 

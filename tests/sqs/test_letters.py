@@ -44,7 +44,7 @@ def registry_of(runs, *, fail):
 async def passing(clock, work):
     """Let time pass on a held clock until something is done."""
     task = asyncio.ensure_future(work)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not task.done():
             await clock.advance(0.1)
             await asyncio.sleep(0.001)
@@ -185,7 +185,7 @@ async def test_letters_are_looked_at_redriven_and_purged_on_a_server_that_nobody
     url, _ = await make_pair(ministack_url)
     async with Dawdle(SQS(url, wait=1), registry=registry_of(runs, fail=True), grace=3) as app:
         await app.signal_many([Placed(number) for number in range(15)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len([run for run in runs if run[0] == "shipping"]) < 15:
                 await asyncio.sleep(0.05)
     async with Dawdle(SQS(url, wait=1), registry=registry_of(runs, fail=False), start_listener=False) as app:
@@ -198,7 +198,7 @@ async def test_letters_are_looked_at_redriven_and_purged_on_a_server_that_nobody
         assert await looked_at(app) == []
     runs.clear()
     async with Dawdle(SQS(url, wait=1), registry=registry_of(runs, fail=False), grace=3):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(runs) < 10:
                 await asyncio.sleep(0.05)
     assert sorted(runs) == [("shipping", number, 1) for number in range(10)]

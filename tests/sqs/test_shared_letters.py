@@ -175,7 +175,7 @@ async def test_a_shared_dead_letter_queue_on_a_server_that_nobody_here_wrote(min
         registry = registry_of(kind, name, runs, fail=True)
         async with Dawdle(SQS(url, wait=1), registry=registry, grace=3) as app:
             await app.signal(kind(1))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while name not in {run[0] for run in runs}:
                     await asyncio.sleep(0.05)
     both = Registry()

@@ -540,7 +540,7 @@ def test_an_empty_long_poll_lasts_its_time(sqs, make):
     url = make(ReceiveMessageWaitTimeSeconds=1)
     started = time.monotonic()
     assert receive(sqs, url) == []
-    assert 0.9 <= time.monotonic() - started < 3
+    assert 0.9 <= time.monotonic() - started < 15
 
 
 def test_a_message_not_in_flight_cannot_be_changed(sqs, url):
