@@ -6,6 +6,7 @@ What follows `--` goes to the tool: `nox -s tests -- -k retry`, `nox -s demo -- 
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nox
@@ -79,11 +80,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=USUAL)
 def types(session: nox.Session) -> None:
-    """Check types with mypy and pyright, both strict."""
+    """Check types with mypy and pyright, both strict; each takes one core."""
     session.install("-e", ".", *group("test", "types"))
-    session.run("mypy")
-    session.run("pyright")
-    session.run(*PYTEST, "tests/typing")
+    with ThreadPoolExecutor() as pool:
+        checks = [pool.submit(session.run, checker) for checker in ("mypy", "pyright")]
+    for check in checks:
+        check.result()
+    session.run(*PYTEST, *ALL_CORES, "tests/typing")
 
 
 @nox.session(python=OLDEST if OLDEST in FOUND else USUAL)
