@@ -139,6 +139,16 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(python=USUAL)
+def coverage(session: nox.Session) -> None:
+    """Run the tests and print which lines and branches of dawdle none of them runs, in whatever process."""
+    session.install("-e", ".", *group("test", "coverage"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", *PYTEST[2:], *ALL_CORES, *session.posargs, env=UV)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
+
+
+@nox.session(python=USUAL)
 def docs(session: nox.Session) -> None:
     """Build the docs; a warning or a dead reference is an error."""
     session.install("-e", ".", *group("docs"))
