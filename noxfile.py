@@ -6,13 +6,16 @@ What follows `--` goes to the tool: `nox -s tests -- -k retry`, `nox -s demo -- 
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nox
+from nox import virtualenv
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["tests", "lint", "types"]
 nox.options.reuse_venv = "yes"
+nox.options.default_venv_backend = "uv|virtualenv"  # uv makes an environment in seconds; without it pip does
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 VERSIONS = nox.project.python_versions(PROJECT)
@@ -39,8 +42,14 @@ USUAL = None if HERE in FOUND else FOUND[-1]
 """The Python of sessions that need only one: that of nox, unless it is too old."""
 
 
-PYTEST = ("python", "-m", "pytest", "--timeout=120")
-"""Two minutes are for a test that hangs; none takes nearly as long."""
+PYTEST = ("python", "-m", "pytest", "--timeout=300")
+"""Five minutes are for a test that hangs; none takes nearly as long, on a busy machine either."""
+
+ALL_CORES = ("--numprocesses=auto", "--dist=loadgroup")
+"""One process of pytest for each core; `-- -n 0` runs all tests in one."""
+
+UV = {"UV": virtualenv.UV} if virtualenv.HAS_UV else {}
+"""Tells the tests where uv is, for the environments that they make themselves."""
 
 
 def group(*names: str) -> tuple[str, ...]:
@@ -55,9 +64,9 @@ def tests(session: nox.Session) -> None:
         for version in MISSING:
             session.warn(f"python{version}: not on this machine, skipped")
     session.install("-e", ".", *group("test"))
-    # What another server says does not depend on our Python: it is asked once.
-    once = () if session.python == FOUND[0] else ("-m", "not witness")
-    session.run(*PYTEST, *once, *session.posargs)
+    # What does not depend on the Python is shown on one of them.
+    once = () if session.python == FOUND[0] else ("-m", "not once")
+    session.run(*PYTEST, *ALL_CORES, *once, *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL)
@@ -71,11 +80,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python=USUAL)
 def types(session: nox.Session) -> None:
-    """Check types with mypy and pyright, both strict."""
+    """Check types with mypy and pyright, both strict; each takes one core."""
     session.install("-e", ".", *group("test", "types"))
-    session.run("mypy")
-    session.run("pyright")
-    session.run(*PYTEST, "tests/typing")
+    with ThreadPoolExecutor() as pool:
+        checks = [pool.submit(session.run, checker) for checker in ("mypy", "pyright")]
+    for check in checks:
+        check.result()
+    session.run(*PYTEST, *ALL_CORES, "tests/typing")
 
 
 @nox.session(python=OLDEST if OLDEST in FOUND else USUAL)
@@ -85,10 +96,10 @@ def lowest(session: nox.Session) -> None:
         session.skip(f"python{OLDEST}: not on this machine")
     oldest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
     session.install("-e", ".", *group("test"), *oldest)
-    session.run(*PYTEST, *session.posargs)
+    session.run(*PYTEST, *ALL_CORES, *session.posargs, env=UV)
 
 
-@nox.session(python=USUAL)
+@nox.session(python=USUAL, venv_backend="virtualenv")
 def wheel(session: nox.Session) -> None:
     """Build the wheel and run the tests against it, installed as a user has it: `src` is not on the path."""
     folder = Path(session.create_tmp())
@@ -101,7 +112,7 @@ def wheel(session: nox.Session) -> None:
     where = str(session.run("python", "-c", "import dawdle; print(dawdle.__file__)", silent=True)).strip()
     if "site-packages" not in Path(where).parts:
         session.error(f"dawdle was imported from {where}, and not from the wheel")
-    session.run(*PYTEST, *session.posargs)
+    session.run(*PYTEST, *ALL_CORES, *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL)
@@ -125,6 +136,16 @@ def soak(session: nox.Session) -> None:
     """Break it all at once, at random, for ten minutes, and count what is lost; `-- --minutes 2` for less."""
     session.install("-e", ".", *group("test"))
     session.run("python", "-m", "tests.faults.soak", *session.posargs)
+
+
+@nox.session(python=USUAL)
+def coverage(session: nox.Session) -> None:
+    """Run the tests and print which lines and branches of dawdle none of them runs, in whatever process."""
+    session.install("-e", ".", *group("test", "coverage"))
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", *PYTEST[2:], *ALL_CORES, *session.posargs, env=UV)
+    session.run("coverage", "combine", "--quiet")
+    session.run("coverage", "report")
 
 
 @nox.session(python=USUAL)

@@ -83,12 +83,13 @@ class Worker:
     def ready(self):
         assert self.process.stdout.readline() == "ready\n"
 
-    def end(self, *signals, pause=0.1):
+    def end(self, *signals, pause=0.5):
+        """Send signals, each when the one before has arrived: two of a kind that wait together are one."""
         started = time.monotonic()
-        for number in signals:
+        for index, number in enumerate(signals):
+            time.sleep(pause if index else 0)
             self.process.send_signal(number)
-            time.sleep(pause)
-        out, err = self.process.communicate(timeout=20)
+        out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err, time.monotonic() - started
 
 

@@ -109,7 +109,7 @@ async def test_a_task_that_is_cancelled_in_a_scope_that_is_cancelled_too_leaves_
         for _ in range(3):
             task.cancel()
             await asyncio.sleep(0.01)
-        await asyncio.wait([task], timeout=5)
+        await asyncio.wait([task], timeout=60)
     assert task.done()
     assert len(queue._ready) == 1
     assert len(count) < MOST_TURNS
@@ -134,6 +134,6 @@ async def test_a_lifespan_that_is_entered_although_entering_was_cancelled_is_lef
     for _ in range(times):
         entering.cancel()
         await asyncio.sleep(0)
-    await asyncio.wait([entering], timeout=5)
+    await asyncio.wait([entering], timeout=60)
     assert entering.cancelled()
     assert story[0] == "goes on"

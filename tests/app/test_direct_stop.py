@@ -216,7 +216,7 @@ async def test_what_cannot_be_stored_until_the_app_is_left_is_an_error_that_name
     event_id = await app.signal(Placed(7), direct=True)
     leaving = asyncio.create_task(app.__aexit__(None, None, None))
     await clock.advance(10)
-    await asyncio.wait_for(leaving, 10)
+    await asyncio.wait_for(leaving, 60)
     (told,) = [each.message for each in caplog.records if each.levelno == logging.ERROR and "lost" in each.message]
     assert event_id in told
     assert "bad, slow" in told
@@ -473,7 +473,7 @@ async def test_an_app_that_dies_is_left_though_a_handler_ignores_it(make_app, re
     await app.__aenter__()
     await app.signal(Placed(3), direct=True)
     let_die(app)
-    await asyncio.wait_for(app.ended(), 6)
+    await asyncio.wait_for(app.ended(), 60)
     with pytest.raises(BackendError, match="the app has died, and deaf ignores its cancellation"):
         await app.__aexit__(None, None, None)
     assert owed_in(queue) == [(3, "deaf")]
@@ -529,11 +529,11 @@ async def test_a_message_that_is_left_with_a_deaf_handler_comes_back_though_its_
     await clock.advance(0.5)
     queue.silent = True
     leaving = asyncio.create_task(app.__aexit__(None, None, None))
-    await asyncio.wait([leaving], timeout=10)
+    await asyncio.wait([leaving], timeout=60)
     await clock.advance(120)
     waiting = (await queue.count()).waiting
     go.set()
     queue.silent = False
     await clock.advance(10)
-    await asyncio.wait_for(Probe(app).over(), 10)
+    await asyncio.wait_for(Probe(app).over(), 60)
     assert waiting == 1

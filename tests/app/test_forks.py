@@ -50,9 +50,9 @@ def terminated(number):
     ready = fork.Event()
     child = fork.Process(target=sleep, args=(ready,))
     child.start()
-    assert ready.wait(10)
+    assert ready.wait(60)
     os.kill(child.pid, number)
-    child.join(10)
+    child.join(60)
     say("child ended with", child.exitcode)
     if child.exitcode is None:
         child.kill()
@@ -107,7 +107,7 @@ def inherits():
     dawdle_app.append(dawdle.current())
     one = fork.Process(target=child)
     one.start()
-    one.join(10)
+    one.join(60)
     say("child ended with", one.exitcode)
 
 dawdle_app = []

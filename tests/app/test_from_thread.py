@@ -298,7 +298,7 @@ async def test_a_hundred_threads_signal_at_once(app):
     with ThreadPoolExecutor(100) as pool:
         loop = asyncio.get_running_loop()
         works = [loop.run_in_executor(pool, from_thread.signal, Placed(number)) for number in range(500)]
-        ids = await asyncio.wait_for(asyncio.gather(*works), 30)
+        ids = await asyncio.wait_for(asyncio.gather(*works), 60)
     assert len(set(ids)) == 500
     assert {each["id"] for each in stored(app)} == set(ids)
 

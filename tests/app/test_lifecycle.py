@@ -555,7 +555,7 @@ async def test_an_app_works_in_a_loop_whose_tasks_are_eager(running, registry, c
     loop = asyncio.get_running_loop()
     loop.set_task_factory(asyncio.eager_task_factory)
     try:
-        async with asyncio.timeout(5), running(concurrency=10) as app:
+        async with asyncio.timeout(60), running(concurrency=10) as app:
             app.register(handler, Placed)
             await app.signal_many([Placed(number) for number in range(50)])
             idle = asyncio.create_task(app.idle())
@@ -694,7 +694,7 @@ async def test_leaving_right_after_entering_takes_no_time(make_app, registry):
     @registry.on_event(Placed)
     async def handler(event): ...
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         async with make_app(grace=1000):
             pass
         async with make_app(grace=1000, start_listener=False) as app:

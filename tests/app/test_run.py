@@ -12,6 +12,9 @@ pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send SIGTERM to one process"),
 ]
 
+SOON = 20
+"""Seconds, on a busy machine too; what is not ended soon here would take a minute or more."""
+
 SLEEPS = """
 from contextlib import asynccontextmanager
 
@@ -46,7 +49,7 @@ async def test_at_the_end_of_the_grace_a_handler_is_cancelled_and_its_message_is
     one.ready()
     code, out, err, took = one.end(signal.SIGTERM)
     assert (code, out) == (0, "left 1 0\nended\n"), err
-    assert took < 5
+    assert took < SOON
 
 
 async def test_a_second_signal_ends_the_grace(worker):
@@ -54,7 +57,7 @@ async def test_a_second_signal_ends_the_grace(worker):
     one.ready()
     code, out, err, took = one.end(signal.SIGTERM, signal.SIGINT)
     assert (code, out) == (0, "left 1 0\nended\n"), err
-    assert took < 5
+    assert took < SOON
 
 
 async def test_a_hung_thread_does_not_hold_the_process(worker):
@@ -67,7 +70,7 @@ async def test_a_hung_thread_does_not_hold_the_process(worker):
     code, out, err, took = one.end(signal.SIGTERM)
     assert (code, out) == (0, "left 1 0\n"), err
     assert "ending the process while worker.handler still runs" in err
-    assert took < 5
+    assert took < SOON
 
 
 async def test_a_handler_that_swallows_every_cancellation_does_not_hold_the_process(worker):
@@ -85,7 +88,7 @@ async def test_a_handler_that_swallows_every_cancellation_does_not_hold_the_proc
     code, _, err, took = one.end(signal.SIGTERM)
     assert code == 0, err
     assert "closed while worker.handler is still running: it ignores cancellation" in err
-    assert took < 10
+    assert took < SOON
 
 
 async def test_a_backend_that_swallows_every_cancellation_does_not_hold_the_process(worker):
@@ -117,7 +120,7 @@ async def test_a_backend_that_swallows_every_cancellation_does_not_hold_the_proc
     code, _, err, took = one.end(signal.SIGTERM)
     assert code == 0, err
     assert "closed while a call to a queue is still running: it ignores cancellation" in err
-    assert took < 15
+    assert took < SOON
 
 
 async def test_an_app_that_cannot_start_raises_from_run(worker):
@@ -129,7 +132,7 @@ async def test_an_app_that_cannot_start_raises_from_run(worker):
         dawdle.Dawdle(Broken()).run()
         """
     )
-    _, err = one.process.communicate(timeout=20)
+    _, err = one.process.communicate(timeout=60)
     assert one.process.returncode == 1
     assert err.splitlines()[-1] == "dawdle.BackendError: no route to host"
     assert "AttributeError" not in err
@@ -150,7 +153,7 @@ async def test_an_app_that_dies_raises_from_run(worker):
         dawdle.Dawdle(queue, lifespan=lifespan).run()
         """
     )
-    _, err = one.process.communicate(timeout=20)
+    _, err = one.process.communicate(timeout=60)
     assert one.process.returncode == 1
     assert "ZeroDivisionError: a bug in dawdle" in err
 
@@ -175,7 +178,7 @@ if __name__ == "__main__":
 async def test_a_signal_is_obeyed_while_the_app_is_being_entered(worker, number):
     one = worker(
         ENTERS.format(
-            grace=25,
+            grace=3600,
             body="""
     try:
         while True:
@@ -189,7 +192,7 @@ async def test_a_signal_is_obeyed_while_the_app_is_being_entered(worker, number)
     one.ready()
     code, out, err, took = one.end(number)
     assert (code, out) == (0, "closed\nended\n"), err
-    assert took < 5
+    assert took < SOON
 
 
 async def test_a_signal_is_obeyed_while_the_queue_is_being_opened(worker):
@@ -207,7 +210,7 @@ async def test_a_signal_is_obeyed_while_the_queue_is_being_opened(worker):
     one.ready()
     code, out, err, took = one.end(signal.SIGTERM)
     assert (code, out) == (0, "ended\n"), err
-    assert took < 5
+    assert took < SOON
 
 
 IGNORES = """
@@ -226,7 +229,7 @@ async def test_entering_that_ignores_its_cancellation_does_not_hold_the_process(
     code, out, err, took = one.end(*[signal.SIGTERM] * signals)
     assert (code, out) == (0, "go on\n"), err
     assert "ending the process while the app is still being entered" in err
-    assert took < 5
+    assert took < SOON
 
 
 async def test_a_lifespan_that_goes_on_although_it_was_cancelled_is_left(worker):
@@ -236,11 +239,11 @@ async def test_a_lifespan_that_goes_on_although_it_was_cancelled_is_left(worker)
     except asyncio.CancelledError:
         print("go on")
 """
-    one = worker(ENTERS.format(grace=25, body=body))
+    one = worker(ENTERS.format(grace=3600, body=body))
     one.ready()
     code, out, err, took = one.end(signal.SIGTERM)
     assert (code, out) == (0, "go on\nlifespan left\nended\n"), err
-    assert took < 5
+    assert took < SOON
 
 
 async def test_a_thread_of_asyncio_that_hangs_does_not_hold_the_process(worker):
@@ -249,7 +252,7 @@ async def test_a_thread_of_asyncio_that_hangs_does_not_hold_the_process(worker):
     code, _, err, took = one.end(signal.SIGTERM)
     assert code == 0, err
     assert "ending the process while a thread of asyncio.to_thread" in err
-    assert took < 15
+    assert took < SOON
 
 
 WRONG_PLACE = """
@@ -282,7 +285,7 @@ async def main():
 )
 async def test_run_says_what_to_do_where_it_cannot_work(worker, call, told):
     one = worker(WRONG_PLACE.format(call=call))
-    out, err = one.process.communicate(timeout=20)
+    out, err = one.process.communicate(timeout=60)
     assert re.search(told, out), err
     assert err == ""
 
@@ -312,7 +315,7 @@ dawdle.Dawdle(queue, lifespan=lifespan, start_listener={listens}).run()
 async def test_a_worker_without_a_handler_says_so(worker, registers, listens, warned):
     registers += "; asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)"
     one = worker(NO_HANDLER.format(registers=registers, listens=listens))
-    out, err = one.process.communicate(timeout=20)
+    out, err = one.process.communicate(timeout=60)
     assert (one.process.returncode, out) == (0, "left\n"), err
     assert ("this worker receives nothing until one is: did you call dawdle.discover(" in err) is warned
     assert "dawdle started: queue 'default' on Memory" in err

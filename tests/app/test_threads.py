@@ -20,7 +20,7 @@ def registry():
 
 
 async def until(condition):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 
@@ -31,7 +31,7 @@ async def test_a_def_handler_runs_in_a_thread_and_the_loop_goes_on(registry):
     @registry.on_event(Placed)
     def blocks(event, ctx: Context):
         where.append((threading.current_thread() is threading.main_thread(), ctx.attempt))
-        release.wait(10)
+        release.wait(60)
 
     async with Dawdle(registry=registry) as app:
         await app.signal(Placed())
@@ -94,7 +94,7 @@ async def test_at_the_end_of_the_grace_a_thread_is_left_and_its_message_is_visib
     @registry.on_event(Placed, name="hung")
     def hung(event):
         started.append(event)
-        release.wait(10)
+        release.wait(60)
 
     app = Dawdle(queue, registry=registry, grace=0.02)
     async with app:

@@ -13,6 +13,8 @@ import pytest
 
 from dawdle.hooks import HandlerFinished, Signaled
 
+pytestmark = pytest.mark.once
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 

@@ -13,7 +13,7 @@ from dawdle import Dawdle, Registry, Retry
 from dawdle.backends.sqs import SQS
 from dawdle.testing.sqs import SQSServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.once, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs/guides/dead-letters.md").read_text(encoding="utf-8")
@@ -52,7 +52,7 @@ async def give_up(server):
 
     async with Dawdle(SQS(server.queue_url("orders"), wait=1), registry=registry, grace=3) as app:
         await app.signal_many([OrderPlaced("o-1", 100), OrderPlaced("o-2", 200)])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(server.queue("orders-dead")) < 4:
                 await asyncio.sleep(0.01)
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from tests.servers import free_port, running, venv_with
 
+pytestmark = [pytest.mark.once, pytest.mark.xdist_group("sqs guide")]
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/guides/sqs.md").read_text()
 

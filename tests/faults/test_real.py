@@ -5,6 +5,8 @@ import pytest
 from tests.faults.row import Scale
 from tests.faults.table import all_rows, judge
 
+pytestmark = pytest.mark.once
+
 SHARES = {2: 0.02, 4: 0.04, 7: 0.1, 9: 0.2, 16: 0.2, 23: 0.2, 32: 0.2, 35: 0.05, 36: 0.1}
 ROWS = {row.number: row for row in all_rows() if row.kind == "real"}
 

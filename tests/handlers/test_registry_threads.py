@@ -161,7 +161,7 @@ def test_observers_are_told_when_the_lock_is_free_and_once_for_each_change():
         def changed(self):
             other = threading.Thread(target=lambda: told.append(registry.on_event(A, name="other") and len(told)))
             other.start()
-            other.join(5)
+            other.join(60)
             assert not other.is_alive(), "it waits for a lock"
 
     asking = Asking()

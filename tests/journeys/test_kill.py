@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.once
+
 
 def figures_of(*arguments, timeout):
     command = [sys.executable, "-m", "tests.journeys.kill", *arguments]

@@ -10,6 +10,8 @@ from tests.rules.model.mutants import OTHERS, PLANTED
 from tests.rules.model.scenarios import CHAIN, DELAY, FAN_OUT, REACH, SCENARIOS
 from tests.rules.model.search import Search
 
+pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]
+
 FEWER = 2
 """Faults, where many searches are to be quick."""
 

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from math import inf, nan
-from time import perf_counter
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -141,7 +141,7 @@ def test_more_attempts_than_can_be_counted_in_a_message_are_refused():
 
 @pytest.mark.parametrize("factor", [1, 2, 3, 10**300])
 def test_whole_numbers_grow_as_fast_as_others_and_no_attempt_takes_long(factor):
-    started = perf_counter()
+    started = process_time()
     wait = Retry(initial=1, factor=factor, max_delay=900).backoff(2**31 - 1, 0.0)
     assert wait == (1 if factor == 1 else 900)
-    assert perf_counter() - started < 0.1
+    assert process_time() - started < 0.1

@@ -38,7 +38,8 @@ class TestOnOurServer(BackendContract):
 
 @large_body
 @pytest.mark.slow
-@pytest.mark.witness
+@pytest.mark.once
+@pytest.mark.xdist_group("ministack")
 class TestOnMinistack(BackendContract):
     slack = 1.0
     patience = 10.0

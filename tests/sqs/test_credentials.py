@@ -61,7 +61,7 @@ def expired(server, source, **options):
 
 
 async def until(condition):
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():
             await asyncio.sleep(0.002)
 
@@ -82,7 +82,7 @@ async def test_twenty_calls_at_once_with_an_expired_token_lead_to_one_refresh_an
         assert source.times == 2
         assert len(server.queue("orders")) == 21
         assert len(await queue.receive(10, 0)) == 10
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < 30
 
 
 async def test_a_call_that_fails_after_the_refresh_just_takes_the_new_clients(server, sqs, source):

@@ -44,7 +44,7 @@ def registry_of(runs, *, fail):
 async def passing(clock, work):
     """Let time pass on a held clock until something is done."""
     task = asyncio.ensure_future(work)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not task.done():
             await clock.advance(0.1)
             await asyncio.sleep(0.001)
@@ -177,14 +177,15 @@ async def test_one_letter_that_sqs_does_not_take_stops_no_other(server, sqs, clo
     assert (server.queue("orders").visible, server.queue("dead").visible) == (1, 2)
 
 
-@pytest.mark.witness
+@pytest.mark.once
+@pytest.mark.xdist_group("ministack")
 @pytest.mark.slow
 async def test_letters_are_looked_at_redriven_and_purged_on_a_server_that_nobody_here_wrote(ministack_url, make_pair):
     runs = []
     url, _ = await make_pair(ministack_url)
     async with Dawdle(SQS(url, wait=1), registry=registry_of(runs, fail=True), grace=3) as app:
         await app.signal_many([Placed(number) for number in range(15)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len([run for run in runs if run[0] == "shipping"]) < 15:
                 await asyncio.sleep(0.05)
     async with Dawdle(SQS(url, wait=1), registry=registry_of(runs, fail=False), start_listener=False) as app:
@@ -197,7 +198,7 @@ async def test_letters_are_looked_at_redriven_and_purged_on_a_server_that_nobody
         assert await looked_at(app) == []
     runs.clear()
     async with Dawdle(SQS(url, wait=1), registry=registry_of(runs, fail=False), grace=3):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while len(runs) < 10:
                 await asyncio.sleep(0.05)
     assert sorted(runs) == [("shipping", number, 1) for number in range(10)]

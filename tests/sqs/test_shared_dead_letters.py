@@ -156,7 +156,8 @@ async def test_a_letter_that_says_no_queue_is_left_with_a_warning_that_says_what
         assert await passing(clock, app.redrive("Unheard")) == 1
 
 
-@pytest.mark.witness
+@pytest.mark.once
+@pytest.mark.xdist_group("ministack")
 async def test_a_shared_dead_letter_queue_on_a_server_that_nobody_here_wrote(ministack_url):
     number = next(NUMBERS)
     runs = []
@@ -174,7 +175,7 @@ async def test_a_shared_dead_letter_queue_on_a_server_that_nobody_here_wrote(min
         registry = registry_of(kind, name, runs, fail=True)
         async with Dawdle(SQS(url, wait=1), registry=registry, grace=3) as app:
             await app.signal(kind(1))
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 while name not in {run[0] for run in runs}:
                     await asyncio.sleep(0.05)
     both = Registry()

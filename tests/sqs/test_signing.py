@@ -41,7 +41,7 @@ async def server():
 
 async def letters_in(server, count):
     """Return the letters in the dead-letter queue, once there are as many."""
-    async with SQS(server.queue_url("dead"), wait=1) as dead, asyncio.timeout(10):
+    async with SQS(server.queue_url("dead"), wait=1) as dead, asyncio.timeout(60):
         found = []
         while len(found) < count:
             deliveries = await dead.receive(10, 1)

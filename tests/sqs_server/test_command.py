@@ -25,7 +25,7 @@ class Served:
 
     def __exit__(self, *_):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process.stdout.close()
 
 
@@ -45,13 +45,13 @@ def test_the_command_prints_the_environment_and_ends_on_a_signal(number):
             "DAWDLE_SQS_QUEUE_URL",
         }
         served.process.send_signal(number)
-        assert served.process.wait(10) == 0
+        assert served.process.wait(60) == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--queue", "no good"], ["--queue", "a", "--dead-letter", "b.fifo"]])
 def test_what_cannot_be_served_is_said_and_the_exit_status_is_one(arguments):
-    done = subprocess.run([*SERVE, *arguments], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([*SERVE, *arguments], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("dawdle.testing.sqs: queue ")
     assert "Traceback" not in done.stderr
@@ -61,14 +61,14 @@ def test_what_cannot_be_served_is_said_and_the_exit_status_is_one(arguments):
 def test_a_port_that_is_taken_is_said():
     with Served() as served:
         port = served.environment["AWS_ENDPOINT_URL_SQS"].rpartition(":")[2]
-        done = subprocess.run([*SERVE, "--port", port], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run([*SERVE, "--port", port], capture_output=True, text=True, timeout=60, check=False)
         assert (done.returncode, "Traceback" in done.stderr) == (1, False)
 
 
 @pytest.mark.slow
 def test_without_httptools_the_error_says_what_to_install():
     code = "import sys; sys.modules['httptools'] = None; import dawdle.testing.sqs"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert "ConfigurationError" in done.stderr
     assert "pip install httptools, or install dawdle with its extra, dawdle[sqs-server]" in done.stderr
 

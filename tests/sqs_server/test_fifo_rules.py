@@ -1,5 +1,6 @@
 """The rules of a FIFO queue: order, locks, what is remembered for five minutes."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -7,6 +8,8 @@ from dawdle.testing.sqs import _attributes as attributes
 from dawdle.testing.sqs._fifo import Memory
 from dawdle.testing.sqs._message import Message, Moment
 from dawdle.testing.sqs._queue import Queue
+
+pytestmark = pytest.mark.once
 
 
 def fifo_queue():

@@ -13,6 +13,8 @@ import pytest
 
 from dawdle.testing.sqs import FaultName
 
+pytestmark = pytest.mark.once
+
 PAGE = (Path(__file__).parents[2] / "docs/guides/testing-against-sqs.md").read_text()
 
 
@@ -64,12 +66,12 @@ def test_the_commands_of_the_page_work():
             env=os.environ | environment,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
         assert done.returncode == 0, done.stderr
         assert '"fault":"throttle"' in done.stdout.replace(" ", "")
     finally:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         process.stdout.close()

@@ -10,6 +10,8 @@ from dawdle.testing.sqs._errors import Refusal
 from dawdle.testing.sqs._message import Message, Moment
 from dawdle.testing.sqs._queue import Queue
 
+pytestmark = pytest.mark.once
+
 
 def queue_of(name="orders", **wanted):
     values = {key: str(value) for key, value in wanted.items()}

@@ -174,8 +174,12 @@ async def test_leaving_the_server_ends_everything_while_polls_wait(clock, connec
 async def test_a_send_wakes_a_poll_within_five_milliseconds(dial, until):
     async with SQSServer(queues=("orders",)) as server, dial(server) as sender, dial(server) as receiver:
         url = server.queue_url("orders")
-        took = []
+        trips, took = [], []
         for _ in range(9):
+            started = time.perf_counter()
+            sender.send("GetQueueUrl", QueueName="orders")
+            await sender.answer()
+            trips.append(time.perf_counter() - started)
             receiver.send("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=20)
             await until(lambda: server.queue("orders").polls == 1)
             started = time.perf_counter()
@@ -184,4 +188,4 @@ async def test_a_send_wakes_a_poll_within_five_milliseconds(dial, until):
             took.append(time.perf_counter() - started)
             assert answer["Messages"][0]["Body"] == "a"
             await sender.answer()
-        assert sorted(took)[4] < 0.005
+        assert sorted(took)[4] < 0.005 + 4 * sorted(trips)[4], "a busy machine takes its time for any request"

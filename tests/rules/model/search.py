@@ -38,8 +38,8 @@ class Visited:
     def __contains__(self, world: World) -> bool:
         return world in self._numbers
 
-    def number_of(self, world: World) -> int:
-        return self._numbers[world]
+    def number_of(self, world: World) -> int | None:
+        return self._numbers.get(world)
 
     def add(self, world: World, came_from: int) -> int:
         number = self._numbers[world] = len(self.worlds)
@@ -83,6 +83,7 @@ class Search:
         self._steps = Steps(scenario, rules or Rules(), protocol or Protocol())
         self._visited = Visited()
         self._taken = 0
+        self._are_alike = scenario.are_alike
 
     def run(self) -> Found:
         started = process_time()
@@ -126,13 +127,15 @@ class Search:
                 if reached not in visited:
                     waiting[step.faults].append((reached, number))
                 continue
-            if reached not in visited:
-                todo.append(visited.add(reached, number))
-            visited.leads_to[number].append(visited.number_of(reached))
+            next_number = visited.number_of(reached)
+            if next_number is None:
+                next_number = visited.add(reached, number)
+                todo.append(next_number)
+            visited.leads_to[number].append(next_number)
         return None
 
     def _canonical(self, world: World) -> World:
-        return world.canonical(alike=self._scenario.are_alike)
+        return world.canonical(alike=self._are_alike)
 
     def _told(self, path: list[World], last: Step | None, wrong: str) -> str:
         """The story of a path: each step in words. Workers keep their numbers, also where the search swapped them."""

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dawdle._rules.outcome import Interrupted
-from tests.rules.model.truth import HARMLESS, Ending, Rules, Scenario, Taken, Truths
+from tests.rules.model.truth import HARMLESS, Rules, Scenario, Taken, Truths
 from tests.rules.model.world import IDLE, NOBODY, Early, Hand, Known, Message, Unsent, World, later, opened
 
 DONE = Known("done")
@@ -63,6 +62,8 @@ class Steps:
         self._scenario = scenario
         self._truths = Truths(scenario, rules)
         self._protocol = protocol
+        self._handlers = frozenset(scenario.handlers)
+        self._are_alike = scenario.are_alike
         self._stages = {
             "waits": self._wait,
             "runs": self._run,
@@ -77,7 +78,7 @@ class Steps:
         scenario = self._scenario
         if scenario.is_direct:
             names = tuple(handler.name for handler in scenario.lookups[0].handlers)
-            missing = tuple(sorted(scenario.handlers.keys() - set(names))) if scenario.is_named else ()
+            missing = tuple(sorted(self._handlers.difference(names))) if scenario.is_named else ()
             hand = Hand("waits", scenario.body, scenario.truth, names, is_direct=True, missing=missing)
             return World((), (hand, IDLE))
         stored = Message(scenario.body, scenario.truth, scenario.wait, receives=scenario.receives)
@@ -92,8 +93,9 @@ class Steps:
             if wrong is not None:
                 return f"{self._called(message.body)} is miscounted: {wrong}"
         for hand in world.hands:
-            kept |= self._held_by(hand)
-        lost = sorted(self._scenario.handlers.keys() - kept)
+            if hand.is_direct:
+                kept |= self._held_by(hand)
+        lost = sorted(self._handlers - kept)
         return f"the event is lost for {' and '.join(lost)}" if lost else None
 
     def _held_by(self, hand: Hand) -> set[str]:
@@ -114,7 +116,7 @@ class Steps:
                 return
         for worker, hand in enumerate(world.hands):
             if hand.phase == "idle":
-                if worker == 0 or not (self._scenario.are_alike and world.hands[0] is world.hands[1]):
+                if worker == 0 or not (self._are_alike and world.hands[0] is world.hands[1]):
                     yield from self._receive(world, worker)
                 continue
             yield from self._stages[hand.phase](world, worker, hand, faults_left)
@@ -165,8 +167,7 @@ class Steps:
         """A direct event waits for its slot."""
         yield Step(f"worker {worker} starts the direct event", world.with_hand(worker, hand._replace(phase="runs")))
         if faults_left:
-            interrupted = tuple((name, Interrupted()) for name in hand.handlers)
-            taken = self._truths.settle(hand, Ending(interrupted, 1))
+            taken = self._truths.settle(hand, self._truths.interrupted(hand.handlers))
             after = self._protocol.after_stop_of_waiting(taken.hand)
             text = f"worker {worker} is stopped before it starts the direct event, and {_doing(after)}"
             yield Step(text, world.with_hand(worker, after), 1, taken.complaint)
@@ -207,8 +208,8 @@ class Steps:
             if not ending.is_interrupted and not self._scenario.is_named:
                 # The handlers of an event are those of the node that first handles it, unless its type names others.
                 over |= self._truths.owed_by(hand.body).difference(hand.handlers)
-            text = f"worker {worker} has run {ending}, and {_doing(after)}"
-            reached = self._noted(world._replace(over=over).with_hand(worker, after), worker)
+            text = f"worker {worker} has run {ending.text}, and {_doing(after)}"
+            reached = self._noted(World(world.messages, world.hands, over).with_hand(worker, after), worker)
             yield Step(text, reached, ending.faults, taken.complaint)
         if hand.is_alone and faults_left:
             taken = self._truths.put_off(hand)
@@ -252,7 +253,7 @@ class Steps:
         what = " and ".join(f"{'a letter: ' * copy.is_letter}{self._called(copy.body)}" for copy in copies)
         ended = "which is stored" if told else "which is stored, but the answer is lost" if stored else "which is lost"
         text = f"worker {worker} sends {what}, {ended}, and {_doing(after)}"
-        world = world._replace(messages=messages, over=over).with_hand(worker, after)
+        world = World(messages, world.hands, over).with_hand(worker, after)
         return Step(text, self._noted(world, worker), 0 if told else 1)
 
     def _ack(self, world: World, worker: int, hand: Hand, faults_left: int) -> Iterator[Step]:

@@ -5,6 +5,8 @@ failed, when it may run, since when nobody wants it. A rule that says otherwise 
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import NamedTuple
 
@@ -92,23 +94,25 @@ class Taken(NamedTuple):
     complaint: str | None = None
 
 
-class Ending(NamedTuple):
-    """One way in which the handlers of one message may end."""
+@dataclass(frozen=True, eq=False)
+class Ending:
+    """One way in which the handlers of one message may end. Each is made once, and is equal to itself alone."""
 
     outcomes: tuple[tuple[str, Outcome], ...]
     faults: int
     kept: frozenset[str] = frozenset()
     """Handlers whose copy is stored already."""
 
-    @property
+    @cached_property
     def done(self) -> frozenset[str]:
         return frozenset(name for name, outcome in self.outcomes if isinstance(outcome, Done))
 
-    @property
+    @cached_property
     def is_interrupted(self) -> bool:
         return all(isinstance(outcome, Interrupted) for _, outcome in self.outcomes)
 
-    def __str__(self) -> str:
+    @cached_property
+    def text(self) -> str:
         return ", ".join(f"{name}: {type(outcome).__name__.lower()}" for name, outcome in self.outcomes)
 
 
@@ -122,6 +126,7 @@ class Truths:
         self._taken: dict[tuple[object, ...], Taken] = {}
         self._settled: dict[tuple[object, ...], Taken] = {}
         self._endings: dict[tuple[tuple[str, ...], tuple[Early, ...]], list[Ending]] = {}
+        self._interrupted: dict[tuple[str, ...], Ending] = {}
         self._owed: dict[bytes, frozenset[str]] = {}
         self._miscounted: dict[tuple[bytes, Truth], str | None] = {}
 
@@ -134,7 +139,7 @@ class Truths:
         return found
 
     def settle(self, hand: Hand, ending: Ending) -> Taken:
-        """What a worker does with a message whose handlers ended so."""
+        """What a worker does with a message whose handlers ended so; `ending` is one of `endings` or `interrupted`."""
         key = (hand.body, hand.truth, ending, hand.is_direct)
         found = self._settled.get(key)
         if found is None:
@@ -154,6 +159,12 @@ class Truths:
                 for ending in _endings(running, self._scenario.outcomes)
             ]
         return self._endings[key]
+
+    def interrupted(self, names: tuple[str, ...]) -> Ending:
+        """The ending in which all these handlers are interrupted."""
+        if names not in self._interrupted:
+            self._interrupted[names] = Ending(tuple((name, Interrupted()) for name in names), 1)
+        return self._interrupted[names]
 
     def early(self, hand: Hand, name: str, outcome: Outcome) -> tuple[Unsent, str | None]:
         """The copy of one handler that has ended so while others run, and what is wrong with it."""
