@@ -11,15 +11,15 @@ from dawdle.testing.sqs._errors import refuse
 from dawdle.testing.sqs._queue import Queue
 from dawdle.testing.sqs._service import Call, Service
 from dawdle.testing.sqs._shapes import (
-    CreateQueue,
-    GetQueueAttributes,
-    GetQueueUrl,
-    ListDeadLetterSourceQueues,
-    ListQueues,
-    OnQueue,
-    SetQueueAttributes,
-    TagQueue,
-    UntagQueue,
+    CreateQueueRequest,
+    GetQueueAttributesRequest,
+    GetQueueUrlRequest,
+    ListDeadLetterSourceQueuesRequest,
+    ListQueuesRequest,
+    QueueRequest,
+    SetQueueAttributesRequest,
+    TagQueueRequest,
+    UntagQueueRequest,
 )
 
 __all__ = [
@@ -43,29 +43,29 @@ _PAUSE: Final = 60.0
 _MAX_TAGS: Final = 50
 
 
-class UrlAnswer(msgspec.Struct, rename="pascal"):
+class QueueUrlResult(msgspec.Struct, rename="pascal"):
     queue_url: str
 
 
-class UrlsAnswer(msgspec.Struct, rename="pascal", omit_defaults=True):
+class ListQueuesResult(msgspec.Struct, rename="pascal", omit_defaults=True):
     queue_urls: list[str] | None = None
     next_token: str | None = None
 
 
-class SourcesAnswer(msgspec.Struct, omit_defaults=True):
+class ListDeadLetterSourceQueuesResult(msgspec.Struct, omit_defaults=True):
     urls: list[str] = msgspec.field(name="queueUrls")
     next_token: str | None = msgspec.field(name="NextToken", default=None)
 
 
-class AttributesAnswer(msgspec.Struct, rename="pascal", omit_defaults=True):
+class GetQueueAttributesResult(msgspec.Struct, rename="pascal", omit_defaults=True):
     attributes: dict[str, str] | None = None
 
 
-class TagsAnswer(msgspec.Struct, rename="pascal", omit_defaults=True):
+class ListQueueTagsResult(msgspec.Struct, rename="pascal", omit_defaults=True):
     tags: dict[str, str] | None = None
 
 
-def create_queue(service: Service, request: CreateQueue, call: Call) -> UrlAnswer:
+def create_queue(service: Service, request: CreateQueueRequest, call: Call) -> QueueUrlResult:
     """Create a queue, or return the one that is there already with the same attributes."""
     name, asked = request.queue_name, request.attributes or {}
     settings = _attributes.create(name, asked)
@@ -77,7 +77,7 @@ def create_queue(service: Service, request: CreateQueue, call: Call) -> UrlAnswe
                     "QueueNameExists",
                     f"A queue already exists with the same name and a different value for attribute {key}",
                 )
-        return UrlAnswer(service.url(known))
+        return QueueUrlResult(service.url(known))
     if call.moment.at < service.deleted.get(name, float("-inf")) + _PAUSE:
         raise refuse(
             "QueueDeletedRecently",
@@ -89,29 +89,31 @@ def create_queue(service: Service, request: CreateQueue, call: Call) -> UrlAnswe
     _tag(queue, request.tags or {})
     service.deleted.pop(name, None)
     service.queues[name] = queue
-    return UrlAnswer(service.url(queue))
+    return QueueUrlResult(service.url(queue))
 
 
-def get_queue_url(service: Service, request: GetQueueUrl, _call: Call) -> UrlAnswer:
+def get_queue_url(service: Service, request: GetQueueUrlRequest, _call: Call) -> QueueUrlResult:
     """Return the URL of a queue by its name."""
     account = request.queue_owner_aws_account_id or service.account
-    return UrlAnswer(service.url(service.find(f"/{account}/{request.queue_name}")))
+    return QueueUrlResult(service.url(service.find(f"/{account}/{request.queue_name}")))
 
 
-def list_queues(service: Service, request: ListQueues, _call: Call) -> UrlsAnswer:
+def list_queues(service: Service, request: ListQueuesRequest, _call: Call) -> ListQueuesResult:
     """Return the URLs of all queues, or of those whose name starts so."""
     prefix = request.queue_name_prefix or ""
     names = sorted(name for name in service.queues if name.startswith(prefix))
     page, token = _page(names, request.max_results, request.next_token)
-    return UrlsAnswer([service.url(service.queues[name]) for name in page] or None, token)
+    return ListQueuesResult([service.url(service.queues[name]) for name in page] or None, token)
 
 
-def list_dead_letter_source_queues(service: Service, request: ListDeadLetterSourceQueues, _call: Call) -> SourcesAnswer:
+def list_dead_letter_source_queues(
+    service: Service, request: ListDeadLetterSourceQueuesRequest, _call: Call
+) -> ListDeadLetterSourceQueuesResult:
     """Return the URLs of the queues that send their dead letters to this one."""
     queue = service.find(request.queue_url)
     names = sorted(source.name for source in service.sources(queue))
     page, token = _page(names, request.max_results, request.next_token)
-    return SourcesAnswer([service.url(service.queues[name]) for name in page], token)
+    return ListDeadLetterSourceQueuesResult([service.url(service.queues[name]) for name in page], token)
 
 
 def _page(names: Sequence[str], limit: int | None, token: str | None) -> tuple[Sequence[str], str | None]:
@@ -122,7 +124,7 @@ def _page(names: Sequence[str], limit: int | None, token: str | None) -> tuple[S
     return names[:size], names[size - 1] if more else None
 
 
-def get_queue_attributes(service: Service, request: GetQueueAttributes, call: Call) -> AttributesAnswer:
+def get_queue_attributes(service: Service, request: GetQueueAttributesRequest, call: Call) -> GetQueueAttributesResult:
     """Return attributes by name, or `All`."""
     queue = service.find(request.queue_url)
     queue.advance(call.moment.at)
@@ -140,11 +142,11 @@ def get_queue_attributes(service: Service, request: GetQueueAttributes, call: Ca
         if name != "All" and not _attributes.known(name):
             raise refuse("InvalidAttributeName", f"Unknown Attribute {name}.")
     if "All" in names:
-        return AttributesAnswer(shown)
-    return AttributesAnswer({name: shown[name] for name in names if name in shown} or None)
+        return GetQueueAttributesResult(shown)
+    return GetQueueAttributesResult({name: shown[name] for name in names if name in shown} or None)
 
 
-def set_queue_attributes(service: Service, request: SetQueueAttributes, call: Call) -> None:
+def set_queue_attributes(service: Service, request: SetQueueAttributesRequest, call: Call) -> None:
     """Change attributes."""
     queue = service.find(request.queue_url)
     settings = _attributes.changed(queue.settings, request.attributes)
@@ -177,7 +179,7 @@ def _check_target(service: Service, source_arn: str, settings: _attributes.Setti
     )
 
 
-def purge_queue(service: Service, request: OnQueue, call: Call) -> None:
+def purge_queue(service: Service, request: QueueRequest, call: Call) -> None:
     """Delete every message of a queue."""
     queue = service.find(request.queue_url)
     if queue.purged_at is not None and call.moment.at < queue.purged_at + _PAUSE:
@@ -189,29 +191,29 @@ def purge_queue(service: Service, request: OnQueue, call: Call) -> None:
     queue.purge()
 
 
-def delete_queue(service: Service, request: OnQueue, call: Call) -> None:
+def delete_queue(service: Service, request: QueueRequest, call: Call) -> None:
     """Delete a queue with all that is in it."""
     service.close(service.find(request.queue_url), call.moment)
 
 
-def tag_queue(service: Service, request: TagQueue, _call: Call) -> None:
+def tag_queue(service: Service, request: TagQueueRequest, _call: Call) -> None:
     """Set tags."""
     _tag(service.find(request.queue_url), request.tags)
 
 
-def untag_queue(service: Service, request: UntagQueue, _call: Call) -> None:
+def untag_queue(service: Service, request: UntagQueueRequest, _call: Call) -> None:
     """Remove tags."""
     queue = service.find(request.queue_url)
     for key in request.tag_keys:
         queue.tags.pop(key, None)
 
 
-def list_queue_tags(service: Service, request: OnQueue, _call: Call) -> TagsAnswer:
+def list_queue_tags(service: Service, request: QueueRequest, _call: Call) -> ListQueueTagsResult:
     """Return all tags."""
-    return TagsAnswer(service.find(request.queue_url).tags or None)
+    return ListQueueTagsResult(service.find(request.queue_url).tags or None)
 
 
-def unsupported(service: Service, request: OnQueue, _call: Call) -> None:
+def unsupported(service: Service, request: QueueRequest, _call: Call) -> None:
     """Refuse: everybody who signs may do everything here, so there are no permissions to add or remove."""
     service.find(request.queue_url)
     raise refuse(

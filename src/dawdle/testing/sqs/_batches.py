@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar
 
 from dawdle.testing.sqs._errors import Refusal
 from dawdle.testing.sqs._service import Call
-from dawdle.testing.sqs._shapes import BatchAnswer, FailedEntry
+from dawdle.testing.sqs._shapes import BatchResult, BatchResultErrorEntry
 
 __all__ = ["carry_out"]
 
@@ -18,18 +18,18 @@ class _Entry(Protocol):
 E = TypeVar("E", bound=_Entry)
 
 
-def carry_out(entries: Sequence[E], step: Callable[[E], object], call: Call) -> BatchAnswer:
+def carry_out(entries: Sequence[E], step: Callable[[E], object], call: Call) -> BatchResult:
     """Return what happened to each entry; those that a fault picks fail without being carried out."""
-    answer = BatchAnswer([], [])
+    answer = BatchResult([], [])
     fault = call.trouble.failed
     for position, entry in enumerate(entries):
         if fault is not None and position in fault.entries:
             answer.failed.append(
-                FailedEntry(entry.id, False, fault.code, "This entry was failed on purpose by a fault rule.")
+                BatchResultErrorEntry(entry.id, False, fault.code, "This entry was failed on purpose by a fault rule.")
             )
             continue
         try:
             answer.successful.append(step(entry))
         except Refusal as refusal:
-            answer.failed.append(FailedEntry(entry.id, refusal.sender, refusal.query_code, refusal.message))
+            answer.failed.append(BatchResultErrorEntry(entry.id, refusal.sender, refusal.query_code, refusal.message))
     return answer

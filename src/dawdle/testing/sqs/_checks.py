@@ -6,7 +6,7 @@ from typing import Final, Protocol
 
 from dawdle.testing.sqs._attributes import MAX_BYTES
 from dawdle.testing.sqs._errors import refuse
-from dawdle.testing.sqs._shapes import AttributeValue, SendEntry
+from dawdle.testing.sqs._shapes import MessageAttributeValue, SendMessageBatchRequestEntry
 
 __all__ = ["attributes", "batch", "body", "identifier", "number", "size", "trace_header"]
 
@@ -34,14 +34,14 @@ def body(text: str) -> bytes:
     return text.encode()
 
 
-def attributes(values: Mapping[str, AttributeValue]) -> int:
+def attributes(values: Mapping[str, MessageAttributeValue]) -> int:
     """Return how many bytes message attributes count for."""
     if len(values) > _MAX_ATTRIBUTES:
         raise _bad(f"Number of message attributes [{len(values)}] exceeds the allowed maximum [{_MAX_ATTRIBUTES}].")
     return sum(_attribute(name, value) for name, value in values.items())
 
 
-def _attribute(name: str, value: AttributeValue) -> int:
+def _attribute(name: str, value: MessageAttributeValue) -> int:
     if not _ATTRIBUTE_NAME.fullmatch(name):
         raise _bad(f"The message attribute name '{name}' is invalid.")
     kind = _ATTRIBUTE_TYPE.fullmatch(value.data_type)
@@ -71,7 +71,7 @@ def _is_number(text: str) -> bool:
     return "_" not in text and text.strip().lower().lstrip("+-")[:1] not in {"n", "i"}
 
 
-def trace_header(values: Mapping[str, AttributeValue]) -> str | None:
+def trace_header(values: Mapping[str, MessageAttributeValue]) -> str | None:
     """Return the one system attribute that may be sent."""
     for name, value in values.items():
         if name != "AWSTraceHeader":
@@ -110,7 +110,7 @@ def batch(entries: Sequence[_Identified], kind: str) -> None:
         seen.add(entry.id)
 
 
-def batch_size(entries: Sequence[SendEntry]) -> None:
+def batch_size(entries: Sequence[SendMessageBatchRequestEntry]) -> None:
     """Refuse a batch of more than 1 MiB."""
     total = sum(len(entry.message_body.encode()) + _rough(entry.message_attributes) for entry in entries)
     if total > MAX_BYTES:
@@ -120,7 +120,7 @@ def batch_size(entries: Sequence[SendEntry]) -> None:
         )
 
 
-def _rough(values: Mapping[str, AttributeValue] | None) -> int:
+def _rough(values: Mapping[str, MessageAttributeValue] | None) -> int:
     return sum(
         len(name.encode())
         + len(v.data_type.encode())

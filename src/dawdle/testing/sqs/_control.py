@@ -15,26 +15,26 @@ __all__ = ["Control"]
 _ROOT: Final = "/_control/"
 
 
-class RuleAnswer(msgspec.Struct):
+class RuleResponse(msgspec.Struct):
     id: int
     rule: Rule
     seen: int
     fired: int
 
 
-class FaultsAnswer(msgspec.Struct):
-    rules: list[RuleAnswer]
+class FaultsResponse(msgspec.Struct):
+    rules: list[RuleResponse]
     fired: list[Fired]
 
 
-class QueueAnswer(msgspec.Struct):
+class QueueResponse(msgspec.Struct):
     url: str
     visible: int
     in_flight: int
     delayed: int
 
 
-class Problem(msgspec.Struct):
+class ControlError(msgspec.Struct):
     error: str
 
 
@@ -53,10 +53,10 @@ class Control:
         try:
             answer = self._answer(exchange.request.method, path.removeprefix(_ROOT), exchange.request.body)
         except (ConfigurationError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _reply(exchange, "400 Bad Request", Problem(str(error)))
+            _reply(exchange, "400 Bad Request", ControlError(str(error)))
         else:
             if answer is None:
-                _reply(exchange, "404 Not Found", Problem(f"nothing is at {exchange.request.method} {path}"))
+                _reply(exchange, "404 Not Found", ControlError(f"nothing is at {exchange.request.method} {path}"))
             else:
                 _reply(exchange, "200 OK", answer)
         return True
@@ -65,12 +65,12 @@ class Control:
         faults = self._service.faults
         match method, path.rstrip("/").split("/"):
             case "GET", ["faults"]:
-                return FaultsAnswer([_shown(standing) for standing in faults.rules.values()], faults.fired)
+                return FaultsResponse([_shown(standing) for standing in faults.rules.values()], faults.fired)
             case "POST", ["faults"]:
                 return _shown(faults.stand(msgspec.json.decode(body, type=Rule)))
             case "DELETE", ["faults"]:
                 faults.clear()
-                return FaultsAnswer([], faults.fired)
+                return FaultsResponse([], faults.fired)
             case "DELETE", ["faults", number] if number.isdecimal() and int(number) in faults.rules:
                 return _shown(faults.rules.pop(int(number)))
             case "GET", ["requests"]:
@@ -80,17 +80,17 @@ class Control:
             case _:
                 return None
 
-    def _queues(self) -> dict[str, QueueAnswer]:
+    def _queues(self) -> dict[str, QueueResponse]:
         at = self._service.moment().at
-        found: dict[str, QueueAnswer] = {}
+        found: dict[str, QueueResponse] = {}
         for name, queue in self._service.queues.items():
             queue.advance(at)
-            found[name] = QueueAnswer(self._service.url(queue), queue.waiting, queue.held, queue.delayed)
+            found[name] = QueueResponse(self._service.url(queue), queue.waiting, queue.held, queue.delayed)
         return found
 
 
-def _shown(standing: Standing) -> RuleAnswer:
-    return RuleAnswer(standing.number, standing.rule, standing.seen, standing.fired)
+def _shown(standing: Standing) -> RuleResponse:
+    return RuleResponse(standing.number, standing.rule, standing.seen, standing.fired)
 
 
 def _reply(exchange: Exchange, status: str, answer: object) -> None:

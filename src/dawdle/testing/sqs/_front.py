@@ -26,7 +26,7 @@ _encode: Final = msgspec.json.Encoder().encode
 _REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
 
 
-class ErrorAnswer(msgspec.Struct):
+class ErrorResponse(msgspec.Struct):
     kind: str = msgspec.field(name="__type")
     message: str
 
@@ -98,7 +98,7 @@ class Front:
             return
         if isinstance(answer, Refusal):
             head = f"x-amzn-query-error: {answer.query_code};{'Sender' if answer.sender else 'Receiver'}\r\n"
-            body = _encode(ErrorAnswer(answer.prefix + answer.code, answer.message))
+            body = _encode(ErrorResponse(answer.prefix + answer.code, answer.message))
             status = answer.status
         else:
             head = ""

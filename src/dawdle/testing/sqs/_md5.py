@@ -4,7 +4,7 @@ import hashlib
 import struct
 from collections.abc import Mapping
 
-from dawdle.testing.sqs._shapes import AttributeValue
+from dawdle.testing.sqs._shapes import MessageAttributeValue
 
 __all__ = ["of_attributes", "of_body"]
 
@@ -14,7 +14,7 @@ def of_body(body: bytes) -> str:
     return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
-def of_attributes(attributes: Mapping[str, AttributeValue]) -> str:
+def of_attributes(attributes: Mapping[str, MessageAttributeValue]) -> str:
     """Return the digest of message attributes (or system attributes), in hexadecimal.
 
     SQS developer guide, "Calculating the MD5 message digest for message attributes": by name in ascending order;

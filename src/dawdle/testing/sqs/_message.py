@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from dawdle.testing.sqs._shapes import AttributeValue
+from dawdle.testing.sqs._shapes import MessageAttributeValue
 
 __all__ = ["Message", "Moment", "Receipt", "State", "read_receipt", "write_receipt"]
 
@@ -53,7 +53,7 @@ class Message(msgspec.Struct, kw_only=True, eq=False, gc=False):
 
     received_at: float = 0.0
     first_received_ms: int = 0
-    attributes: Mapping[str, AttributeValue] | None = None
+    attributes: Mapping[str, MessageAttributeValue] | None = None
     trace_header: str | None = None
     group: str | None = None
     dedup: str | None = None

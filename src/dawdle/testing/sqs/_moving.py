@@ -9,7 +9,11 @@ from dawdle.testing.sqs._errors import refuse
 from dawdle.testing.sqs._message import Message, Moment
 from dawdle.testing.sqs._queue import Queue
 from dawdle.testing.sqs._service import Call, Move, Service
-from dawdle.testing.sqs._shapes import MoveTaskHandle, MoveTaskSource, MoveTaskStart
+from dawdle.testing.sqs._shapes import (
+    CancelMessageMoveTaskRequest,
+    ListMessageMoveTasksRequest,
+    StartMessageMoveTaskRequest,
+)
 
 __all__ = ["cancel_message_move_task", "list_message_move_tasks", "start_message_move_task"]
 
@@ -17,15 +21,15 @@ _AT_ONCE: Final = 1_000
 """Messages that a task without a rate of its own moves in one step, so that other calls get their turn."""
 
 
-class HandleAnswer(msgspec.Struct, rename="pascal"):
+class StartMessageMoveTaskResult(msgspec.Struct, rename="pascal"):
     task_handle: str
 
 
-class MovedAnswer(msgspec.Struct, rename="pascal"):
+class CancelMessageMoveTaskResult(msgspec.Struct, rename="pascal"):
     approximate_number_of_messages_moved: int
 
 
-class TaskAnswer(msgspec.Struct, rename="pascal", omit_defaults=True, kw_only=True):
+class ListMessageMoveTasksResultEntry(msgspec.Struct, rename="pascal", omit_defaults=True, kw_only=True):
     task_handle: str | None = None
     status: str
     source_arn: str
@@ -37,11 +41,13 @@ class TaskAnswer(msgspec.Struct, rename="pascal", omit_defaults=True, kw_only=Tr
     started_timestamp: int
 
 
-class TasksAnswer(msgspec.Struct, rename="pascal"):
-    results: list[TaskAnswer]
+class ListMessageMoveTasksResult(msgspec.Struct, rename="pascal"):
+    results: list[ListMessageMoveTasksResultEntry]
 
 
-def start_message_move_task(service: Service, request: MoveTaskStart, call: Call) -> HandleAnswer:
+def start_message_move_task(
+    service: Service, request: StartMessageMoveTaskRequest, call: Call
+) -> StartMessageMoveTaskResult:
     """Start to move what waits in a dead-letter queue."""
     source = _dead_letter_queue(service, request.source_arn)
     per_second = request.max_number_of_messages_per_second
@@ -72,17 +78,19 @@ def start_message_move_task(service: Service, request: MoveTaskStart, call: Call
     )
     service.moves.append(move)
     _step(service, move, call.moment)
-    return HandleAnswer(move.handle)
+    return StartMessageMoveTaskResult(move.handle)
 
 
-def list_message_move_tasks(service: Service, request: MoveTaskSource, _call: Call) -> TasksAnswer:
+def list_message_move_tasks(
+    service: Service, request: ListMessageMoveTasksRequest, _call: Call
+) -> ListMessageMoveTasksResult:
     """Return the latest tasks of one source, the newest first."""
     source = _dead_letter_queue(service, request.source_arn)
     limit = checks.number("MaxResults", request.max_results, 1, 10, 1)
     moves = [move for move in reversed(service.moves) if move.source is source][:limit]
-    return TasksAnswer(
+    return ListMessageMoveTasksResult(
         [
-            TaskAnswer(
+            ListMessageMoveTasksResultEntry(
                 task_handle=move.handle if move.status == "RUNNING" else None,
                 status=move.status,
                 source_arn=move.source.arn,
@@ -98,12 +106,14 @@ def list_message_move_tasks(service: Service, request: MoveTaskSource, _call: Ca
     )
 
 
-def cancel_message_move_task(service: Service, request: MoveTaskHandle, _call: Call) -> MovedAnswer:
+def cancel_message_move_task(
+    service: Service, request: CancelMessageMoveTaskRequest, _call: Call
+) -> CancelMessageMoveTaskResult:
     """Stop a task; what it moved stays moved."""
     for move in service.moves:
         if move.handle == request.task_handle and move.status == "RUNNING":
             move.status = "CANCELLED"
-            return MovedAnswer(move.moved)
+            return CancelMessageMoveTaskResult(move.moved)
     raise refuse("ResourceNotFoundException", "Task does not exist.")
 
 

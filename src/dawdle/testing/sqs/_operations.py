@@ -60,31 +60,31 @@ def _operation(shape: type[R], act: Callable[[Service, R, Call], object]) -> Ope
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
-    "CreateQueue": _operation(shapes.CreateQueue, administering.create_queue),
-    "GetQueueUrl": _operation(shapes.GetQueueUrl, administering.get_queue_url),
-    "ListQueues": _operation(shapes.ListQueues, administering.list_queues),
-    "GetQueueAttributes": _operation(shapes.GetQueueAttributes, administering.get_queue_attributes),
-    "SetQueueAttributes": _operation(shapes.SetQueueAttributes, administering.set_queue_attributes),
-    "TagQueue": _operation(shapes.TagQueue, administering.tag_queue),
-    "UntagQueue": _operation(shapes.UntagQueue, administering.untag_queue),
-    "ListQueueTags": _operation(shapes.OnQueue, administering.list_queue_tags),
-    "PurgeQueue": _operation(shapes.OnQueue, administering.purge_queue),
-    "DeleteQueue": _operation(shapes.OnQueue, administering.delete_queue),
-    "SendMessage": _operation(shapes.SendMessage, sending.send_message),
-    "SendMessageBatch": _operation(shapes.SendMessageBatch, sending.send_message_batch),
-    "ReceiveMessage": _operation(shapes.ReceiveMessage, receiving.receive_message),
-    "DeleteMessage": _operation(shapes.DeleteMessage, receiving.delete_message),
-    "DeleteMessageBatch": _operation(shapes.DeleteMessageBatch, receiving.delete_message_batch),
-    "ChangeMessageVisibility": _operation(shapes.ChangeMessageVisibility, receiving.change_message_visibility),
+    "CreateQueue": _operation(shapes.CreateQueueRequest, administering.create_queue),
+    "GetQueueUrl": _operation(shapes.GetQueueUrlRequest, administering.get_queue_url),
+    "ListQueues": _operation(shapes.ListQueuesRequest, administering.list_queues),
+    "GetQueueAttributes": _operation(shapes.GetQueueAttributesRequest, administering.get_queue_attributes),
+    "SetQueueAttributes": _operation(shapes.SetQueueAttributesRequest, administering.set_queue_attributes),
+    "TagQueue": _operation(shapes.TagQueueRequest, administering.tag_queue),
+    "UntagQueue": _operation(shapes.UntagQueueRequest, administering.untag_queue),
+    "ListQueueTags": _operation(shapes.QueueRequest, administering.list_queue_tags),
+    "PurgeQueue": _operation(shapes.QueueRequest, administering.purge_queue),
+    "DeleteQueue": _operation(shapes.QueueRequest, administering.delete_queue),
+    "SendMessage": _operation(shapes.SendMessageRequest, sending.send_message),
+    "SendMessageBatch": _operation(shapes.SendMessageBatchRequest, sending.send_message_batch),
+    "ReceiveMessage": _operation(shapes.ReceiveMessageRequest, receiving.receive_message),
+    "DeleteMessage": _operation(shapes.DeleteMessageRequest, receiving.delete_message),
+    "DeleteMessageBatch": _operation(shapes.DeleteMessageBatchRequest, receiving.delete_message_batch),
+    "ChangeMessageVisibility": _operation(shapes.ChangeMessageVisibilityRequest, receiving.change_message_visibility),
     "ChangeMessageVisibilityBatch": _operation(
-        shapes.ChangeMessageVisibilityBatch, receiving.change_message_visibility_batch
+        shapes.ChangeMessageVisibilityBatchRequest, receiving.change_message_visibility_batch
     ),
     "ListDeadLetterSourceQueues": _operation(
-        shapes.ListDeadLetterSourceQueues, administering.list_dead_letter_source_queues
+        shapes.ListDeadLetterSourceQueuesRequest, administering.list_dead_letter_source_queues
     ),
-    "StartMessageMoveTask": _operation(shapes.MoveTaskStart, moving.start_message_move_task),
-    "ListMessageMoveTasks": _operation(shapes.MoveTaskSource, moving.list_message_move_tasks),
-    "CancelMessageMoveTask": _operation(shapes.MoveTaskHandle, moving.cancel_message_move_task),
-    "AddPermission": _operation(shapes.OnQueue, administering.unsupported),
-    "RemovePermission": _operation(shapes.OnQueue, administering.unsupported),
+    "StartMessageMoveTask": _operation(shapes.StartMessageMoveTaskRequest, moving.start_message_move_task),
+    "ListMessageMoveTasks": _operation(shapes.ListMessageMoveTasksRequest, moving.list_message_move_tasks),
+    "CancelMessageMoveTask": _operation(shapes.CancelMessageMoveTaskRequest, moving.cancel_message_move_task),
+    "AddPermission": _operation(shapes.QueueRequest, administering.unsupported),
+    "RemovePermission": _operation(shapes.QueueRequest, administering.unsupported),
 }

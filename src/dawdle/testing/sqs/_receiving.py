@@ -14,16 +14,16 @@ from dawdle.testing.sqs._message import Message, Moment
 from dawdle.testing.sqs._queue import MAX_HOLD, Queue
 from dawdle.testing.sqs._service import Call, Poll, Service
 from dawdle.testing.sqs._shapes import (
-    AttributeValue,
-    BatchAnswer,
-    ChangeMessageVisibility,
-    ChangeMessageVisibilityBatch,
-    ChangeVisibilityEntry,
-    DeleteEntry,
-    DeleteMessage,
-    DeleteMessageBatch,
+    BatchResult,
+    ChangeMessageVisibilityBatchRequest,
+    ChangeMessageVisibilityBatchRequestEntry,
+    ChangeMessageVisibilityRequest,
+    DeleteMessageBatchRequest,
+    DeleteMessageBatchRequestEntry,
+    DeleteMessageRequest,
+    MessageAttributeValue,
     ReceivedMessage,
-    ReceiveMessage,
+    ReceiveMessageRequest,
 )
 
 __all__ = [
@@ -39,11 +39,11 @@ SENDER: Final = "AIDAIENQZJOLO23YVJ4VO"
 """The `SenderId` of every message: who signed is not looked at."""
 
 
-class ReceiveAnswer(msgspec.Struct, rename="pascal", omit_defaults=True):
+class ReceiveMessageResult(msgspec.Struct, rename="pascal", omit_defaults=True):
     messages: list[ReceivedMessage] | None = None
 
 
-class EntryDone(msgspec.Struct, rename="pascal"):
+class BatchResultEntry(msgspec.Struct, rename="pascal"):
     id: str
 
 
@@ -53,7 +53,7 @@ class Waits(msgspec.Struct):
     park: Callable[[Callable[[object], None]], None]
 
 
-def receive_message(service: Service, request: ReceiveMessage, call: Call) -> ReceiveAnswer | Waits:
+def receive_message(service: Service, request: ReceiveMessageRequest, call: Call) -> ReceiveMessageResult | Waits:
     """Receive up to ten messages, at once or as soon as there is one."""
     queue = service.find(request.queue_url)
     wanted = _Wanted(service, queue, request, call)
@@ -63,11 +63,11 @@ def receive_message(service: Service, request: ReceiveMessage, call: Call) -> Re
     if wanted.wait == 0:
         if queue.held >= service.in_flight_limit and queue.ordering is None and queue.waiting:
             raise refuse("OverLimit", f"Too many messages in flight; the limit is {service.in_flight_limit}.")
-        return ReceiveAnswer()
+        return ReceiveMessageResult()
 
     def park(reply: Callable[[object], None]) -> None:
         def serve(moment: Moment, last: bool) -> bool:
-            answer = ReceiveAnswer() if last else wanted.take(moment)
+            answer = ReceiveMessageResult() if last else wanted.take(moment)
             if answer is not None:
                 reply(answer)
             return answer is not None
@@ -80,7 +80,7 @@ def receive_message(service: Service, request: ReceiveMessage, call: Call) -> Re
 class _Wanted:
     """What one receive asked for, checked."""
 
-    def __init__(self, service: Service, queue: Queue, request: ReceiveMessage, call: Call) -> None:
+    def __init__(self, service: Service, queue: Queue, request: ReceiveMessageRequest, call: Call) -> None:
         settings = queue.settings
         self.service = service
         self.queue = queue
@@ -102,7 +102,7 @@ class _Wanted:
                 )
             checks.identifier("ReceiveRequestAttemptId", self.attempt)
 
-    def take(self, moment: Moment) -> ReceiveAnswer | None:
+    def take(self, moment: Moment) -> ReceiveMessageResult | None:
         """Return an answer with messages; None: there are none now."""
         queue = self.queue
         queue.advance(moment.at)
@@ -123,7 +123,7 @@ class _Wanted:
         self.service.faults.late(self.call.asked, self.call.trouble)
         if self.call.trouble.twice and queue.ordering is None:
             answers += self._double(messages, self.call.trouble.twice.within, moment)
-        return ReceiveAnswer(answers)
+        return ReceiveMessageResult(answers)
 
     def _double(self, messages: Sequence[Message], within: bool, moment: Moment) -> list[ReceivedMessage]:
         for message in messages:
@@ -163,7 +163,7 @@ class _Wanted:
         )
 
 
-def delete_message(service: Service, request: DeleteMessage, call: Call) -> None:
+def delete_message(service: Service, request: DeleteMessageRequest, call: Call) -> None:
     """Delete a message by its receipt handle."""
     queue = service.find(request.queue_url)
     queue.advance(call.moment.at)
@@ -171,15 +171,15 @@ def delete_message(service: Service, request: DeleteMessage, call: Call) -> None
     service.touch(queue, call.moment)
 
 
-def delete_message_batch(service: Service, request: DeleteMessageBatch, call: Call) -> BatchAnswer:
+def delete_message_batch(service: Service, request: DeleteMessageBatchRequest, call: Call) -> BatchResult:
     """Delete up to ten messages."""
     queue = service.find(request.queue_url)
     queue.advance(call.moment.at)
     checks.batch(request.entries, "DeleteMessageBatch")
 
-    def step(entry: DeleteEntry) -> EntryDone:
+    def step(entry: DeleteMessageBatchRequestEntry) -> BatchResultEntry:
         _delete(service, queue, entry.receipt_handle, call)
-        return EntryDone(entry.id)
+        return BatchResultEntry(entry.id)
 
     answer = carry_out(request.entries, step, call)
     service.touch(queue, call.moment)
@@ -203,7 +203,7 @@ def _delete(service: Service, queue: Queue, handle: str, call: Call) -> None:
         come_back()
 
 
-def change_message_visibility(service: Service, request: ChangeMessageVisibility, call: Call) -> None:
+def change_message_visibility(service: Service, request: ChangeMessageVisibilityRequest, call: Call) -> None:
     """Hide a received message for another time from now."""
     queue = service.find(request.queue_url)
     queue.advance(call.moment.at)
@@ -212,16 +212,18 @@ def change_message_visibility(service: Service, request: ChangeMessageVisibility
     service.touch(queue, call.moment)
 
 
-def change_message_visibility_batch(service: Service, request: ChangeMessageVisibilityBatch, call: Call) -> BatchAnswer:
+def change_message_visibility_batch(
+    service: Service, request: ChangeMessageVisibilityBatchRequest, call: Call
+) -> BatchResult:
     """Do so for up to ten messages."""
     queue = service.find(request.queue_url)
     queue.advance(call.moment.at)
     checks.batch(request.entries, "ChangeMessageVisibilityBatch")
 
-    def step(entry: ChangeVisibilityEntry) -> EntryDone:
+    def step(entry: ChangeMessageVisibilityBatchRequestEntry) -> BatchResultEntry:
         timeout = checks.number("VisibilityTimeout", entry.visibility_timeout, 0, MAX_HOLD, queue.settings.visibility)
         queue.change(entry.receipt_handle, timeout, call.moment.at)
-        return EntryDone(entry.id)
+        return BatchResultEntry(entry.id)
 
     answer = carry_out(request.entries, step, call)
     service.touch(queue, call.moment)
@@ -241,7 +243,7 @@ _SYSTEM: Final[dict[str, Callable[[Message], str | None]]] = {
 }
 
 
-def _system_names(request: ReceiveMessage) -> Collection[str]:
+def _system_names(request: ReceiveMessageRequest) -> Collection[str]:
     names = [*(request.attribute_names or ()), *(request.message_system_attribute_names or ())]
     if "All" in names:
         return _SYSTEM
@@ -259,7 +261,7 @@ def _system(message: Message, names: Collection[str]) -> dict[str, str]:
     return {name: value for name in names if (value := _SYSTEM[name](message)) is not None}
 
 
-def _chosen(attributes: Mapping[str, AttributeValue], names: Sequence[str]) -> dict[str, AttributeValue]:
+def _chosen(attributes: Mapping[str, MessageAttributeValue], names: Sequence[str]) -> dict[str, MessageAttributeValue]:
     """Return those that were asked for: by name, by `prefix.*`, or all (`All`, `.*`)."""
     if "All" in names or ".*" in names:
         return dict(attributes)

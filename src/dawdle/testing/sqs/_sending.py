@@ -9,12 +9,18 @@ from dawdle.testing.sqs._errors import refuse
 from dawdle.testing.sqs._message import Message
 from dawdle.testing.sqs._queue import Queue
 from dawdle.testing.sqs._service import Call, Service
-from dawdle.testing.sqs._shapes import BatchAnswer, SendEntry, SendMessage, SendMessageBatch, SentMessage
+from dawdle.testing.sqs._shapes import (
+    BatchResult,
+    SendMessageBatchRequest,
+    SendMessageBatchRequestEntry,
+    SendMessageRequest,
+    SendMessageResult,
+)
 
 __all__ = ["send_message", "send_message_batch"]
 
 
-def send_message(service: Service, request: SendMessage, call: Call) -> SentMessage:
+def send_message(service: Service, request: SendMessageRequest, call: Call) -> SendMessageResult:
     """Store one message."""
     queue = service.find(request.queue_url)
     sent = _send(service, queue, request, call)
@@ -22,7 +28,7 @@ def send_message(service: Service, request: SendMessage, call: Call) -> SentMess
     return sent
 
 
-def send_message_batch(service: Service, request: SendMessageBatch, call: Call) -> BatchAnswer:
+def send_message_batch(service: Service, request: SendMessageBatchRequest, call: Call) -> BatchResult:
     """Store up to ten messages; one that is not in order fails alone."""
     queue = service.find(request.queue_url)
     checks.batch(request.entries, "SendMessageBatch")
@@ -32,7 +38,7 @@ def send_message_batch(service: Service, request: SendMessageBatch, call: Call) 
     return answer
 
 
-def _send(service: Service, queue: Queue, entry: SendEntry, call: Call) -> SentMessage:
+def _send(service: Service, queue: Queue, entry: SendMessageBatchRequestEntry, call: Call) -> SendMessageResult:
     body = checks.body(entry.message_body)
     attributes = entry.message_attributes
     system = entry.message_system_attributes
@@ -54,7 +60,7 @@ def _send(service: Service, queue: Queue, entry: SendEntry, call: Call) -> SentM
     if message.dedup is not None:
         checks.identifier("MessageDeduplicationId", message.dedup)
     stored = _store(service, queue, message, entry.delay_seconds, call)
-    return SentMessage(
+    return SendMessageResult(
         stored.id,
         message.md5,
         entry.id,

@@ -20,7 +20,7 @@ from dawdle.testing.sqs._faults import Asked, Faults, Trouble
 from dawdle.testing.sqs._front import Front
 from dawdle.testing.sqs._http import Connection, Exchange
 from dawdle.testing.sqs._service import IN_FLIGHT, Call, Service
-from dawdle.testing.sqs._shapes import CreateQueue
+from dawdle.testing.sqs._shapes import CreateQueueRequest
 from dawdle.testing.sqs._view import QueueView
 
 __all__ = ["SQSServer"]
@@ -162,7 +162,7 @@ class SQSServer:
         moment = self._service.moment()
         asked = Asked("CreateQueue", name, 0, moment.at)
         try:
-            create_queue(self._service, CreateQueue(name, attributes), Call(asked, moment, Trouble()))
+            create_queue(self._service, CreateQueueRequest(name, attributes), Call(asked, moment, Trouble()))
         except Refusal as refusal:
             raise ConfigurationError(f"queue {name!r} cannot be created: {refusal.message}") from refusal
 
