@@ -259,7 +259,7 @@ def test_a_share_strikes_the_same_calls_whenever_the_seed_is_the_same(seed, shar
     for _ in range(2):
         faults = Faults()
         faults.add("throttle", share=share, seed=seed)
-        struck.append([number for number in range(1, 301) if faults.early(asked(number)).instead])
+        struck.append([number for number in range(1, 301) if faults.on_request(asked(number)).replaced_by])
     assert struck[0] == struck[1]
     assert abs(len(struck[0]) / 300 - share) < 0.2
 
@@ -268,8 +268,8 @@ def test_one_call_has_one_refusal_and_any_number_of_delays():
     faults = Faults()
     for fault in ("throttle", "access_denied", "delay", "delay"):
         faults.add(fault, seconds=2)
-    trouble = faults.early(asked(1))
-    assert (trouble.instead.fault, trouble.delay) == ("throttle", 4)
+    found = faults.on_request(asked(1))
+    assert (found.replaced_by.fault, found.delay) == ("throttle", 4)
     assert [f.fault for f in faults.fired] == ["throttle", "delay", "delay"]
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from dawdle.testing.sqs._errors import Refusal
+from dawdle.testing.sqs._errors import ServiceError
 from dawdle.testing.sqs._service import Call
 from dawdle.testing.sqs._shapes import BatchResult, BatchResultErrorEntry
 
-__all__ = ["carry_out"]
+__all__ = ["run_batch"]
 
 
 class _Entry(Protocol):
@@ -18,10 +18,10 @@ class _Entry(Protocol):
 E = TypeVar("E", bound=_Entry)
 
 
-def carry_out(entries: Sequence[E], step: Callable[[E], object], call: Call) -> BatchResult:
+def run_batch(entries: Sequence[E], step: Callable[[E], object], call: Call) -> BatchResult:
     """Return what happened to each entry; those that a fault picks fail without being carried out."""
     answer = BatchResult([], [])
-    fault = call.trouble.failed
+    fault = call.faults.entries_failed
     for position, entry in enumerate(entries):
         if fault is not None and position in fault.entries:
             answer.failed.append(
@@ -30,6 +30,8 @@ def carry_out(entries: Sequence[E], step: Callable[[E], object], call: Call) -> 
             continue
         try:
             answer.successful.append(step(entry))
-        except Refusal as refusal:
-            answer.failed.append(BatchResultErrorEntry(entry.id, refusal.sender, refusal.query_code, refusal.message))
+        except ServiceError as refusal:
+            answer.failed.append(
+                BatchResultErrorEntry(entry.id, refusal.is_sender_fault, refusal.query_code, refusal.message)
+            )
     return answer

@@ -9,7 +9,7 @@ import msgspec
 
 from dawdle.errors import ConfigurationError
 
-__all__ = ["Asked", "FaultName", "Faults", "Fired", "Rule", "Standing", "Trouble"]
+__all__ = ["Asked", "CallFaults", "FaultName", "Faults", "Fired", "Rule", "Standing"]
 
 FaultName = Literal[
     "delay",
@@ -64,16 +64,16 @@ OPERATION_NAMES: Final = frozenset(
     }
 )
 
-_BATCHES: Final = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})
-_ONLY: Final[dict[str, frozenset[str]]] = {
-    "entries_failed": _BATCHES,
+_BATCH_OPERATIONS: Final = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})
+_OPERATIONS_OF: Final[dict[str, frozenset[str]]] = {
+    "entries_failed": _BATCH_OPERATIONS,
     "twice": frozenset({"ReceiveMessage"}),
     "comes_back": frozenset({"DeleteMessage", "DeleteMessageBatch"}),
 }
-_INSTEAD: Final = frozenset(
+_REPLACE_THE_CALL: Final = frozenset(
     {"reset", "silence", "server_error", "throttle", "expired_token", "access_denied", "queue_missing"}
 )
-_LATE: Final = frozenset({"lost_answer", "twice"})
+_ON_RESPONSE: Final = frozenset({"lost_answer", "twice"})
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -135,11 +135,11 @@ class Standing:
         self.seen = 0
         self.fired = 0
 
-    def strikes(self, asked: Asked) -> bool:
+    def fires_on(self, asked: Asked) -> bool:
         """Return whether this call goes wrong, and count it if so."""
         rule = self.rule
         if rule.operation != asked.operation and (
-            rule.operation is not None or asked.operation not in _ONLY.get(rule.fault, (asked.operation,))
+            rule.operation is not None or asked.operation not in _OPERATIONS_OF.get(rule.fault, (asked.operation,))
         ):
             return False
         if rule.queue is not None and rule.queue != asked.queue:
@@ -157,16 +157,16 @@ class Standing:
         return True
 
 
-class Trouble(msgspec.Struct):
+class CallFaults(msgspec.Struct):
     """All that goes wrong with one call."""
 
-    instead: Rule | None = None
+    replaced_by: Rule | None = None
     delay: float = 0.0
     skew: float = 0.0
-    failed: Rule | None = None
+    entries_failed: Rule | None = None
     comes_back: float | None = None
     twice: Rule | None = None
-    lost: Rule | None = None
+    lost_answer: Rule | None = None
 
 
 class Faults:
@@ -232,40 +232,44 @@ class Faults:
         """Remove every rule; what they did stays listed."""
         self.rules.clear()
 
-    def early(self, asked: Asked) -> Trouble:
+    def on_request(self, asked: Asked) -> CallFaults:
         """Return what goes wrong before the call is carried out."""
-        trouble = Trouble()
-        for standing in self._striking(asked, late=False, busy=trouble):
+        found = CallFaults()
+        for standing in self._fire(asked, late=False, busy=found):
             rule = standing.rule
             match rule.fault:
                 case "delay":
-                    trouble.delay += rule.seconds
+                    found.delay += rule.seconds
                 case "skew":
-                    trouble.skew += rule.seconds
+                    found.skew += rule.seconds
                 case "entries_failed":
-                    trouble.failed = rule
+                    found.entries_failed = rule
                 case "comes_back":
-                    trouble.comes_back = rule.seconds
+                    found.comes_back = rule.seconds
                 case _:
-                    trouble.instead = rule
-        return trouble
+                    found.replaced_by = rule
+        return found
 
-    def late(self, asked: Asked, trouble: Trouble) -> None:
+    def on_response(self, asked: Asked, found: CallFaults) -> None:
         """Add to `trouble` what goes wrong with the answer."""
-        for standing in self._striking(asked, late=True, busy=trouble):
+        for standing in self._fire(asked, late=True, busy=found):
             if standing.rule.fault == "twice":
-                trouble.twice = standing.rule
+                found.twice = standing.rule
             else:
-                trouble.lost = standing.rule
+                found.lost_answer = standing.rule
 
-    def _striking(self, asked: Asked, *, late: bool, busy: Trouble) -> Collection[Standing]:
+    def _fire(self, asked: Asked, *, late: bool, busy: CallFaults) -> Collection[Standing]:
         striking: list[Standing] = []
-        instead = busy.instead is not None
+        instead = busy.replaced_by is not None
         for standing in self.rules.values():
             fault = standing.rule.fault
-            if (fault in _LATE) is not late or (fault in _INSTEAD and instead) or not standing.strikes(asked):
+            if (
+                (fault in _ON_RESPONSE) is not late
+                or (fault in _REPLACE_THE_CALL and instead)
+                or not standing.fires_on(asked)
+            ):
                 continue
-            instead = instead or fault in _INSTEAD
+            instead = instead or fault in _REPLACE_THE_CALL
             striking.append(standing)
             self.fired.append(Fired(standing.number, fault, asked.operation, asked.queue, asked.number, asked.at))
         return striking
@@ -276,7 +280,7 @@ def _check(rule: Rule) -> None:
         raise ConfigurationError(f"no fault is called {rule.fault!r}; there are {', '.join(get_args(FaultName))}")
     if rule.operation is not None and rule.operation not in OPERATION_NAMES:
         raise ConfigurationError(f"this server has no operation {rule.operation!r}; SQS writes them like SendMessage")
-    only = _ONLY.get(rule.fault)
+    only = _OPERATIONS_OF.get(rule.fault)
     if only and rule.operation is not None and rule.operation not in only:
         raise ConfigurationError(
             f"the fault {rule.fault!r} cannot happen to {rule.operation}; it can to {', '.join(sorted(only))}"

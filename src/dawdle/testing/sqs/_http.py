@@ -21,10 +21,10 @@ except ImportError as error:
 
 __all__ = ["Connection", "Exchange", "Request"]
 
-_MAX_BODY: Final = 16 * 1024 * 1024
+_MAX_BODY_BYTES: Final = 16 * 1024 * 1024
 """Bytes. A batch of 1 MiB may be six times as long in JSON escapes."""
 
-_MAX_WAITING: Final = 32
+_MAX_PIPELINED: Final = 32
 """Requests that one connection may send ahead of their answers before it is not read from any more."""
 
 
@@ -40,20 +40,20 @@ class Request(msgspec.Struct):
 class Exchange:
     """One request, and the one answer to it: `answer`, `cut` or nothing at all."""
 
-    __slots__ = ("_connection", "_keep", "request")
+    __slots__ = ("_connection", "_keep_alive", "request")
 
-    def __init__(self, connection: "Connection", request: Request, *, keep: bool) -> None:
+    def __init__(self, connection: "Connection", request: Request, *, keep_alive: bool) -> None:
         self.request = request
         self._connection = connection
-        self._keep = keep
+        self._keep_alive = keep_alive
 
-    def answer(self, head: str, body: bytes) -> None:
+    def respond(self, head: str, body: bytes) -> None:
         """Send the status line and headers (each ended by CRLF), and the body. May come after the client left."""
-        self._connection.send(head, body, keep=self._keep)
+        self._connection.send(head, body, keep_alive=self._keep_alive)
 
-    def cut(self) -> None:
+    def reset(self) -> None:
         """Reset the connection."""
-        self._connection.cut()
+        self._connection.reset()
 
 
 class Connection(asyncio.Protocol):
@@ -64,10 +64,10 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[Exchange] = deque()
-        self._busy = False
-        self._draining = False
-        self._refused = False
+        self._pipelined: deque[Exchange] = deque()
+        self._response_is_due = False
+        self._is_handling = False
+        self._is_rejected = False
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -79,14 +79,14 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._transport = None
-        self._waiting.clear()
+        self._pipelined.clear()
         self._connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._refuse("400 Bad Request")
+            self._reject("400 Bad Request")
 
     def on_message_begin(self) -> None:
         self._url = b""
@@ -106,14 +106,14 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, body: bytes) -> None:
         self._length += len(body)  # read to its end in any case: closing on unread bytes would reset the answer away
-        if self._length <= _MAX_BODY:
+        if self._length <= _MAX_BODY_BYTES:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._refused:
+        if self._is_rejected:
             return
-        if self._length > _MAX_BODY:
-            self._refuse("413 Content Too Large")
+        if self._length > _MAX_BODY_BYTES:
+            self._reject("413 Content Too Large")
             return
         request = Request(
             self._parser.get_method().decode("ascii"),
@@ -121,22 +121,22 @@ class Connection(asyncio.Protocol):
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
         )
-        self._waiting.append(Exchange(self, request, keep=self._parser.should_keep_alive()))
-        self._proceed()
+        self._pipelined.append(Exchange(self, request, keep_alive=self._parser.should_keep_alive()))
+        self._handle_pipelined()
 
-    def send(self, head: str, body: bytes, *, keep: bool) -> None:
+    def send(self, head: str, body: bytes, *, keep_alive: bool) -> None:
         """Send the answer to the request in hand, and turn to the next one."""
-        self._busy = False
+        self._response_is_due = False
         if self._transport is None:
             return
-        end = "\r\n" if keep else "Connection: close\r\n\r\n"
+        end = "\r\n" if keep_alive else "Connection: close\r\n\r\n"
         self._transport.write(f"{head}Content-Length: {len(body)}\r\n{end}".encode("latin-1") + body)
-        if not keep:
+        if not keep_alive:
             self._transport.close()
-            self._waiting.clear()
-        self._proceed()
+            self._pipelined.clear()
+        self._handle_pipelined()
 
-    def cut(self) -> None:
+    def reset(self) -> None:
         """Reset the connection: the client sees an error, not an end."""
         if self._transport is None:
             return
@@ -145,26 +145,26 @@ class Connection(asyncio.Protocol):
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
-    def _proceed(self) -> None:
+    def _handle_pipelined(self) -> None:
         """Handle what waits, one after another; an answer given at once does not recurse into here."""
-        if self._draining:
+        if self._is_handling:
             return
-        self._draining = True
+        self._is_handling = True
         try:
-            while self._waiting and not self._busy:
-                self._busy = True
-                self._handle(self._waiting.popleft())
+            while self._pipelined and not self._response_is_due:
+                self._response_is_due = True
+                self._handle(self._pipelined.popleft())
         finally:
-            self._draining = False
+            self._is_handling = False
         if self._transport is not None and not self._transport.is_closing():
-            if len(self._waiting) > _MAX_WAITING:
+            if len(self._pipelined) > _MAX_PIPELINED:
                 self._transport.pause_reading()
             elif not self._transport.is_reading():
                 self._transport.resume_reading()
 
-    def _refuse(self, status: str) -> None:
-        if self._transport is not None and not self._refused:
+    def _reject(self, status: str) -> None:
+        if self._transport is not None and not self._is_rejected:
             self._transport.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             self._transport.close()
-        self._refused = True
-        self._waiting.clear()
+        self._is_rejected = True
+        self._pipelined.clear()

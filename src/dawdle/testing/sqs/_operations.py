@@ -5,12 +5,12 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from dawdle.testing.sqs import _administering as administering
-from dawdle.testing.sqs import _moving as moving
-from dawdle.testing.sqs import _receiving as receiving
-from dawdle.testing.sqs import _sending as sending
+from dawdle.testing.sqs import _move_tasks as move_tasks
+from dawdle.testing.sqs import _queue_admin as queue_admin
+from dawdle.testing.sqs import _receive as receive
+from dawdle.testing.sqs import _send as send
 from dawdle.testing.sqs import _shapes as shapes
-from dawdle.testing.sqs._errors import refuse
+from dawdle.testing.sqs._errors import service_error
 from dawdle.testing.sqs._service import Call, Service
 
 __all__ = ["OPERATIONS", "Operation", "target"]
@@ -50,41 +50,41 @@ def _operation(shape: type[R], act: Callable[[Service, R, Call], object]) -> Ope
             reason = str(error)
             if reason.startswith("Object missing required field"):
                 name = reason.split("`")[1]
-                raise refuse("MissingParameter", f"The request must contain the parameter {name}.") from error
-            raise refuse("SerializationException", reason) from error
+                raise service_error("MissingParameter", f"The request must contain the parameter {name}.") from error
+            raise service_error("SerializationException", reason) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise refuse("SerializationException", str(error)) from error
+            raise service_error("SerializationException", str(error)) from error
         return act(service, request, call)
 
     return run
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {
-    "CreateQueue": _operation(shapes.CreateQueueRequest, administering.create_queue),
-    "GetQueueUrl": _operation(shapes.GetQueueUrlRequest, administering.get_queue_url),
-    "ListQueues": _operation(shapes.ListQueuesRequest, administering.list_queues),
-    "GetQueueAttributes": _operation(shapes.GetQueueAttributesRequest, administering.get_queue_attributes),
-    "SetQueueAttributes": _operation(shapes.SetQueueAttributesRequest, administering.set_queue_attributes),
-    "TagQueue": _operation(shapes.TagQueueRequest, administering.tag_queue),
-    "UntagQueue": _operation(shapes.UntagQueueRequest, administering.untag_queue),
-    "ListQueueTags": _operation(shapes.QueueRequest, administering.list_queue_tags),
-    "PurgeQueue": _operation(shapes.QueueRequest, administering.purge_queue),
-    "DeleteQueue": _operation(shapes.QueueRequest, administering.delete_queue),
-    "SendMessage": _operation(shapes.SendMessageRequest, sending.send_message),
-    "SendMessageBatch": _operation(shapes.SendMessageBatchRequest, sending.send_message_batch),
-    "ReceiveMessage": _operation(shapes.ReceiveMessageRequest, receiving.receive_message),
-    "DeleteMessage": _operation(shapes.DeleteMessageRequest, receiving.delete_message),
-    "DeleteMessageBatch": _operation(shapes.DeleteMessageBatchRequest, receiving.delete_message_batch),
-    "ChangeMessageVisibility": _operation(shapes.ChangeMessageVisibilityRequest, receiving.change_message_visibility),
+    "CreateQueue": _operation(shapes.CreateQueueRequest, queue_admin.create_queue),
+    "GetQueueUrl": _operation(shapes.GetQueueUrlRequest, queue_admin.get_queue_url),
+    "ListQueues": _operation(shapes.ListQueuesRequest, queue_admin.list_queues),
+    "GetQueueAttributes": _operation(shapes.GetQueueAttributesRequest, queue_admin.get_queue_attributes),
+    "SetQueueAttributes": _operation(shapes.SetQueueAttributesRequest, queue_admin.set_queue_attributes),
+    "TagQueue": _operation(shapes.TagQueueRequest, queue_admin.tag_queue),
+    "UntagQueue": _operation(shapes.UntagQueueRequest, queue_admin.untag_queue),
+    "ListQueueTags": _operation(shapes.QueueRequest, queue_admin.list_queue_tags),
+    "PurgeQueue": _operation(shapes.QueueRequest, queue_admin.purge_queue),
+    "DeleteQueue": _operation(shapes.QueueRequest, queue_admin.delete_queue),
+    "SendMessage": _operation(shapes.SendMessageRequest, send.send_message),
+    "SendMessageBatch": _operation(shapes.SendMessageBatchRequest, send.send_message_batch),
+    "ReceiveMessage": _operation(shapes.ReceiveMessageRequest, receive.receive_message),
+    "DeleteMessage": _operation(shapes.DeleteMessageRequest, receive.delete_message),
+    "DeleteMessageBatch": _operation(shapes.DeleteMessageBatchRequest, receive.delete_message_batch),
+    "ChangeMessageVisibility": _operation(shapes.ChangeMessageVisibilityRequest, receive.change_message_visibility),
     "ChangeMessageVisibilityBatch": _operation(
-        shapes.ChangeMessageVisibilityBatchRequest, receiving.change_message_visibility_batch
+        shapes.ChangeMessageVisibilityBatchRequest, receive.change_message_visibility_batch
     ),
     "ListDeadLetterSourceQueues": _operation(
-        shapes.ListDeadLetterSourceQueuesRequest, administering.list_dead_letter_source_queues
+        shapes.ListDeadLetterSourceQueuesRequest, queue_admin.list_dead_letter_source_queues
     ),
-    "StartMessageMoveTask": _operation(shapes.StartMessageMoveTaskRequest, moving.start_message_move_task),
-    "ListMessageMoveTasks": _operation(shapes.ListMessageMoveTasksRequest, moving.list_message_move_tasks),
-    "CancelMessageMoveTask": _operation(shapes.CancelMessageMoveTaskRequest, moving.cancel_message_move_task),
-    "AddPermission": _operation(shapes.QueueRequest, administering.unsupported),
-    "RemovePermission": _operation(shapes.QueueRequest, administering.unsupported),
+    "StartMessageMoveTask": _operation(shapes.StartMessageMoveTaskRequest, move_tasks.start_message_move_task),
+    "ListMessageMoveTasks": _operation(shapes.ListMessageMoveTasksRequest, move_tasks.list_message_move_tasks),
+    "CancelMessageMoveTask": _operation(shapes.CancelMessageMoveTaskRequest, move_tasks.cancel_message_move_task),
+    "AddPermission": _operation(shapes.QueueRequest, queue_admin.unsupported),
+    "RemovePermission": _operation(shapes.QueueRequest, queue_admin.unsupported),
 }

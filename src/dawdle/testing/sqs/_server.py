@@ -12,14 +12,14 @@ import msgspec
 
 from dawdle.abc import Clock, SystemClock
 from dawdle.errors import ConfigurationError
-from dawdle.testing.sqs._administering import create_queue
-from dawdle.testing.sqs._alarm import Alarm
-from dawdle.testing.sqs._control import Control
-from dawdle.testing.sqs._errors import Refusal
-from dawdle.testing.sqs._faults import Asked, Faults, Trouble
-from dawdle.testing.sqs._front import Front
+from dawdle.testing.sqs._control_api import ControlApi
+from dawdle.testing.sqs._endpoint import Endpoint
+from dawdle.testing.sqs._errors import ServiceError
+from dawdle.testing.sqs._faults import Asked, CallFaults, Faults
 from dawdle.testing.sqs._http import Connection, Exchange
-from dawdle.testing.sqs._service import IN_FLIGHT, Call, Service
+from dawdle.testing.sqs._queue_admin import create_queue
+from dawdle.testing.sqs._scheduler import Scheduler
+from dawdle.testing.sqs._service import MAX_IN_FLIGHT, Call, Service
 from dawdle.testing.sqs._shapes import CreateQueueRequest
 from dawdle.testing.sqs._view import QueueView
 
@@ -43,25 +43,25 @@ class SQSServer:
         queues: Sequence[str] = (),
         region: str = "us-east-1",
         account: str = "000000000000",
-        in_flight_limit: int = IN_FLIGHT,
+        in_flight_limit: int = MAX_IN_FLIGHT,
     ) -> None:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.faults = Faults()
         self._host = host
         self._port = port
         self._first: str | None = None
-        self._alarm = Alarm(self.clock)
+        self._scheduler = Scheduler(self.clock)
         self._service = Service(
             clock=self.clock,
-            alarm=self._alarm,
+            scheduler=self._scheduler,
             faults=self.faults,
-            bits=SystemRandom().getrandbits,
+            random_bits=SystemRandom().getrandbits,
             region=region,
             account=account,
             in_flight_limit=in_flight_limit,
         )
-        self._front = Front(self._service)
-        self._control = Control(self._service, self._front.requests)
+        self._endpoint = Endpoint(self._service)
+        self._control = ControlApi(self._service, self._endpoint.requests)
         self._connections: set[Connection] = set()
         self._stack = AsyncExitStack()
         for name in queues:
@@ -70,7 +70,7 @@ class SQSServer:
     async def __aenter__(self) -> Self:
         """Open the port. Raises `OSError` when it is taken."""
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._alarm)
+            await stack.enter_async_context(self._scheduler)
             server = await asyncio.get_running_loop().create_server(
                 lambda: Connection(self._handle, self._connections), self._host, self._port, backlog=1024
             )
@@ -96,7 +96,7 @@ class SQSServer:
     @property
     def requests(self) -> Counter[str]:
         """How many requests came, by operation; `clear()` it to count from here."""
-        return self._front.requests
+        return self._endpoint.requests
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -159,19 +159,19 @@ class SQSServer:
         self._first = self._first or name
 
     def _create(self, name: str, attributes: dict[str, str]) -> None:
-        moment = self._service.moment()
-        asked = Asked("CreateQueue", name, 0, moment.at)
+        moment = self._service.now()
+        asked = Asked("CreateQueue", name, 0, moment.monotonic)
         try:
-            create_queue(self._service, CreateQueueRequest(name, attributes), Call(asked, moment, Trouble()))
-        except Refusal as refusal:
+            create_queue(self._service, CreateQueueRequest(name, attributes), Call(asked, moment, CallFaults()))
+        except ServiceError as refusal:
             raise ConfigurationError(f"queue {name!r} cannot be created: {refusal.message}") from refusal
 
     def _handle(self, exchange: Exchange) -> None:
         if not self._control.handle(exchange):
-            self._front.handle(exchange)
+            self._endpoint.handle(exchange)
 
     async def _close(self, server: asyncio.Server) -> None:
         server.close()
         for connection in list(self._connections):
-            connection.cut()
+            connection.reset()
         await server.wait_closed()

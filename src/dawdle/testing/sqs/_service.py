@@ -7,15 +7,15 @@ from typing import Final, Literal
 import msgspec
 
 from dawdle.abc import Clock
-from dawdle.testing.sqs._alarm import Alarm
-from dawdle.testing.sqs._errors import refuse
-from dawdle.testing.sqs._faults import Asked, Faults, Trouble
-from dawdle.testing.sqs._message import Message, Moment
+from dawdle.testing.sqs._errors import service_error
+from dawdle.testing.sqs._faults import Asked, CallFaults, Faults
+from dawdle.testing.sqs._message import Instant, Message
 from dawdle.testing.sqs._queue import Queue
+from dawdle.testing.sqs._scheduler import Scheduler
 
-__all__ = ["IN_FLIGHT", "Call", "Move", "Poll", "Service"]
+__all__ = ["MAX_IN_FLIGHT", "Call", "LongPoll", "MoveTask", "Service"]
 
-IN_FLIGHT: Final = 120_000
+MAX_IN_FLIGHT: Final = 120_000
 """Messages of one queue that may be held at once (SQS developer guide, quotas, 2026)."""
 
 
@@ -23,11 +23,11 @@ class Call(msgspec.Struct):
     """One call while it is carried out."""
 
     asked: Asked
-    moment: Moment
-    trouble: Trouble
+    now: Instant
+    faults: CallFaults
 
 
-class Move(msgspec.Struct, kw_only=True):
+class MoveTask(msgspec.Struct, kw_only=True):
     """One task that moves a dead-letter queue's messages elsewhere: RUNNING until it is one of the other three."""
 
     handle: str
@@ -43,12 +43,12 @@ class Move(msgspec.Struct, kw_only=True):
     failure: str | None = None
 
 
-class Poll:
+class LongPoll:
     """A receive that waits: what it asked for, until when, and where the messages go."""
 
     __slots__ = ("done", "queue", "serve", "until")
 
-    def __init__(self, queue: Queue, until: float, serve: Callable[[Moment, bool], bool]) -> None:
+    def __init__(self, queue: Queue, until: float, serve: Callable[[Instant, bool], bool]) -> None:
         self.queue = queue
         self.until = until
         self.serve = serve
@@ -62,39 +62,39 @@ class Service:
         self,
         *,
         clock: Clock,
-        alarm: Alarm,
+        scheduler: Scheduler,
         faults: Faults,
-        bits: Callable[[int], int],
+        random_bits: Callable[[int], int],
         region: str,
         account: str,
-        in_flight_limit: int = IN_FLIGHT,
+        in_flight_limit: int = MAX_IN_FLIGHT,
     ) -> None:
         self.clock = clock
-        self.alarm = alarm
+        self.scheduler = scheduler
         self.faults = faults
         self.region = region
         self.account = account
         self.in_flight_limit = in_flight_limit
         self.endpoint_url = ""
         self.queues: dict[str, Queue] = {}
-        self.deleted: dict[str, float] = {}
-        self.moves: list[Move] = []
-        self._bits = bits
-        self._polls: dict[Queue, deque[Poll]] = {}
-        self._armed: dict[Queue, float] = {}
+        self.deleted_at: dict[str, float] = {}
+        self.move_tasks: list[MoveTask] = []
+        self._random_bits = random_bits
+        self._polls: dict[Queue, deque[LongPoll]] = {}
+        self._next_wakeup: dict[Queue, float] = {}
 
-    def moment(self) -> Moment:
+    def now(self) -> Instant:
         """Return the present, by both faces of the clock."""
-        return Moment(self.clock.monotonic(), int(self.clock.now() * 1000))
+        return Instant(self.clock.monotonic(), int(self.clock.now() * 1000))
 
     def new_id(self) -> str:
         """Return a random UUID."""
-        digits = f"{self._bits(128):032x}"
+        digits = f"{self._random_bits(128):032x}"
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
-    def new_seal(self) -> str:
+    def new_receipt_secret(self) -> str:
         """Return a short secret."""
-        return f"{self._bits(64):016x}"
+        return f"{self._random_bits(64):016x}"
 
     def url(self, queue: Queue) -> str:
         """Return the URL that clients name a queue by."""
@@ -113,7 +113,7 @@ class Service:
         rest, _, name = url.rpartition("/")
         queue = self.queues.get(name)
         if queue is None or rest.rpartition("/")[2] != self.account:
-            raise refuse("QueueDoesNotExist", "The specified queue does not exist.")
+            raise service_error("QueueDoesNotExist", "The specified queue does not exist.")
         return queue
 
     def find_arn(self, arn: str) -> Queue | None:
@@ -121,39 +121,43 @@ class Service:
         queue = self.queues.get(arn.rpartition(":")[2])
         return queue if queue is not None and queue.arn == arn else None
 
-    def sources(self, queue: Queue) -> list[Queue]:
+    def dead_letter_sources(self, queue: Queue) -> list[Queue]:
         """Return the queues whose dead-letter queue this is."""
         return [
             source
             for source in self.queues.values()
-            if source.settings.redrive and source.settings.redrive.dead_letter_target_arn == queue.arn
+            if source.attributes.redrive_policy and source.attributes.redrive_policy.dead_letter_target_arn == queue.arn
         ]
 
     def dead_letter_target(self, queue: Queue) -> Queue | None:
         """Return the queue for what was received too often; None: there is none, or it was deleted."""
-        redrive = queue.settings.redrive
+        redrive = queue.attributes.redrive_policy
         return self.find_arn(redrive.dead_letter_target_arn) if redrive else None
 
-    def dead_letter(self, queue: Queue, target: Queue, spent: Sequence[Message], moment: Moment) -> None:
+    def move_to_dead_letters(self, queue: Queue, target: Queue, messages: Sequence[Message], now: Instant) -> None:
         """Move messages that `queue` gave up to the dead-letter queue."""
-        for message in spent:
+        for message in messages:
             letter = msgspec.structs.replace(
-                message, carried=message.receives, until=0.0, timer=-1, dead_letter_source=queue.arn
+                message,
+                receive_count_on_arrival=message.receive_count,
+                visible_at=0.0,
+                timer_id=-1,
+                dead_letter_source=queue.arn,
             )
-            if target.ordering:
-                letter.dedup = letter.id
-                letter.sequence = target.ordering.next_sequence()
-                letter.stored_at = moment.at
-            target.store(letter, 0, moment.at)
-        self.touch(target, moment)
+            if target.fifo:
+                letter.deduplication_id = letter.id
+                letter.sequence_number = target.fifo.next_sequence()
+                letter.stored_at = now.monotonic
+            target.store(letter, 0, now.monotonic)
+        self.serve_polls(target, now)
 
-    def park(self, poll: Poll) -> None:
+    def add_poll(self, poll: LongPoll) -> None:
         """Let a receive wait for messages, in the order in which they came."""
         self._polls.setdefault(poll.queue, deque()).append(poll)
-        self.alarm.at(poll.until, lambda: self._expire(poll))
-        self._arm(poll.queue)
+        self.scheduler.call_at(poll.until, lambda: self._expire(poll))
+        self._schedule_wakeup(poll.queue)
 
-    def touch(self, queue: Queue, moment: Moment) -> None:
+    def serve_polls(self, queue: Queue, now: Instant) -> None:
         """Give what a queue has to the receives that wait for it, the oldest first.
 
         Serving one may dead-letter into a queue that dead-letters back into this one, so this may be entered again
@@ -162,43 +166,43 @@ class Service:
         polls = self._polls.get(queue)
         if not polls:
             return
-        queue.advance(moment.at)
-        while polls and queue.held < self.in_flight_limit and queue.deliverable():
+        queue.advance(now.monotonic)
+        while polls and queue.in_flight < self.in_flight_limit and queue.has_visible():
             poll = polls.popleft()
-            poll.done = poll.serve(moment, False)
+            poll.done = poll.serve(now, False)
             if not poll.done:
                 polls.appendleft(poll)
         if polls:
-            self._arm(queue)
+            self._schedule_wakeup(queue)
 
-    def close(self, queue: Queue, moment: Moment) -> None:
+    def delete_queue(self, queue: Queue, now: Instant) -> None:
         """Remove a queue; the receives that wait for it get nothing."""
         del self.queues[queue.name]
-        self.deleted[queue.name] = moment.at
+        self.deleted_at[queue.name] = now.monotonic
         queue.purge()
         for poll in self._polls.pop(queue, ()):
-            poll.done = poll.serve(moment, True)
+            poll.done = poll.serve(now, True)
 
     def waiting_polls(self, queue: Queue) -> int:
         """Return how many receives wait for this queue, abandoned ones too."""
         return len(self._polls.get(queue, ()))
 
-    def _arm(self, queue: Queue) -> None:
+    def _schedule_wakeup(self, queue: Queue) -> None:
         due = queue.next_due()
-        if due is not None and due < self._armed.get(queue, float("inf")):
-            self._armed[queue] = due
-            self.alarm.at(due, lambda: self._ring(queue, due))
+        if due is not None and due < self._next_wakeup.get(queue, float("inf")):
+            self._next_wakeup[queue] = due
+            self.scheduler.call_at(due, lambda: self._wake(queue, due))
 
-    def _ring(self, queue: Queue, due: float) -> None:
-        if self._armed.get(queue) == due:
-            del self._armed[queue]
-        self.touch(queue, self.moment())
+    def _wake(self, queue: Queue, due: float) -> None:
+        if self._next_wakeup.get(queue) == due:
+            del self._next_wakeup[queue]
+        self.serve_polls(queue, self.now())
 
-    def _expire(self, poll: Poll) -> None:
+    def _expire(self, poll: LongPoll) -> None:
         if poll.done:
             return
-        moment = self.moment()
-        self.touch(poll.queue, moment)
+        moment = self.now()
+        self.serve_polls(poll.queue, moment)
         if not poll.done:
             self._polls[poll.queue].remove(poll)
             poll.done = poll.serve(moment, True)

@@ -6,8 +6,8 @@ from typing import Final
 import msgspec
 
 from dawdle.testing.sqs import _attributes
-from dawdle.testing.sqs import _checks as checks
-from dawdle.testing.sqs._errors import refuse
+from dawdle.testing.sqs import _validation as validate
+from dawdle.testing.sqs._errors import service_error
 from dawdle.testing.sqs._queue import Queue
 from dawdle.testing.sqs._service import Call, Service
 from dawdle.testing.sqs._shapes import (
@@ -37,7 +37,7 @@ __all__ = [
     "untag_queue",
 ]
 
-_PAUSE: Final = 60.0
+_COOLDOWN_SECONDS: Final = 60.0
 """Seconds before a deleted queue's name is free, and between two purges (SQS API reference)."""
 
 _MAX_TAGS: Final = 50
@@ -68,26 +68,26 @@ class ListQueueTagsResult(msgspec.Struct, rename="pascal", omit_defaults=True):
 def create_queue(service: Service, request: CreateQueueRequest, call: Call) -> QueueUrlResult:
     """Create a queue, or return the one that is there already with the same attributes."""
     name, asked = request.queue_name, request.attributes or {}
-    settings = _attributes.create(name, asked)
+    attributes = _attributes.parse_new(name, asked)
     known = service.queues.get(name)
     if known is not None:
         for key, value in asked.items():
-            if known.settings.shown.get(key) != value:
-                raise refuse(
+            if known.attributes.as_written.get(key) != value:
+                raise service_error(
                     "QueueNameExists",
                     f"A queue already exists with the same name and a different value for attribute {key}",
                 )
         return QueueUrlResult(service.url(known))
-    if call.moment.at < service.deleted.get(name, float("-inf")) + _PAUSE:
-        raise refuse(
+    if call.now.monotonic < service.deleted_at.get(name, float("-inf")) + _COOLDOWN_SECONDS:
+        raise service_error(
             "QueueDeletedRecently",
             "You must wait 60 seconds after deleting a queue before you can create another with the same name.",
         )
     arn = service.arn(name)
-    _check_target(service, arn, settings)
-    queue = Queue(name, arn, settings, seal=service.new_seal(), created_ms=call.moment.ms)
+    _check_dead_letter_target(service, arn, attributes)
+    queue = Queue(name, arn, attributes, receipt_secret=service.new_receipt_secret(), created_ms=call.now.epoch_ms)
     _tag(queue, request.tags or {})
-    service.deleted.pop(name, None)
+    service.deleted_at.pop(name, None)
     service.queues[name] = queue
     return QueueUrlResult(service.url(queue))
 
@@ -102,7 +102,7 @@ def list_queues(service: Service, request: ListQueuesRequest, _call: Call) -> Li
     """Return the URLs of all queues, or of those whose name starts so."""
     prefix = request.queue_name_prefix or ""
     names = sorted(name for name in service.queues if name.startswith(prefix))
-    page, token = _page(names, request.max_results, request.next_token)
+    page, token = _paginate(names, request.max_results, request.next_token)
     return ListQueuesResult([service.url(service.queues[name]) for name in page] or None, token)
 
 
@@ -111,15 +111,15 @@ def list_dead_letter_source_queues(
 ) -> ListDeadLetterSourceQueuesResult:
     """Return the URLs of the queues that send their dead letters to this one."""
     queue = service.find(request.queue_url)
-    names = sorted(source.name for source in service.sources(queue))
-    page, token = _page(names, request.max_results, request.next_token)
+    names = sorted(source.name for source in service.dead_letter_sources(queue))
+    page, token = _paginate(names, request.max_results, request.next_token)
     return ListDeadLetterSourceQueuesResult([service.url(service.queues[name]) for name in page], token)
 
 
-def _page(names: Sequence[str], limit: int | None, token: str | None) -> tuple[Sequence[str], str | None]:
+def _paginate(names: Sequence[str], limit: int | None, token: str | None) -> tuple[Sequence[str], str | None]:
     if token is not None:
         names = [name for name in names if name > token]
-    size = checks.number("MaxResults", limit, 1, 1000, 1000)
+    size = validate.number("MaxResults", limit, 1, 1000, 1000)
     more = limit is not None and len(names) > size
     return names[:size], names[size - 1] if more else None
 
@@ -127,20 +127,20 @@ def _page(names: Sequence[str], limit: int | None, token: str | None) -> tuple[S
 def get_queue_attributes(service: Service, request: GetQueueAttributesRequest, call: Call) -> GetQueueAttributesResult:
     """Return attributes by name, or `All`."""
     queue = service.find(request.queue_url)
-    queue.advance(call.moment.at)
+    queue.advance(call.now.monotonic)
     names = request.attribute_names or ()
     shown = {
         "QueueArn": queue.arn,
-        "ApproximateNumberOfMessages": str(queue.waiting),
-        "ApproximateNumberOfMessagesNotVisible": str(queue.held),
+        "ApproximateNumberOfMessages": str(queue.visible),
+        "ApproximateNumberOfMessagesNotVisible": str(queue.in_flight),
         "ApproximateNumberOfMessagesDelayed": str(queue.delayed),
         "CreatedTimestamp": str(queue.created_ms // 1000),
         "LastModifiedTimestamp": str(queue.modified_ms // 1000),
-        **queue.settings.shown,
+        **queue.attributes.as_written,
     }
     for name in names:
-        if name != "All" and not _attributes.known(name):
-            raise refuse("InvalidAttributeName", f"Unknown Attribute {name}.")
+        if name != "All" and not _attributes.is_known(name):
+            raise service_error("InvalidAttributeName", f"Unknown Attribute {name}.")
     if "All" in names:
         return GetQueueAttributesResult(shown)
     return GetQueueAttributesResult({name: shown[name] for name in names if name in shown} or None)
@@ -149,51 +149,51 @@ def get_queue_attributes(service: Service, request: GetQueueAttributesRequest, c
 def set_queue_attributes(service: Service, request: SetQueueAttributesRequest, call: Call) -> None:
     """Change attributes."""
     queue = service.find(request.queue_url)
-    settings = _attributes.changed(queue.settings, request.attributes)
-    _check_target(service, queue.arn, settings)
-    queue.advance(call.moment.at)
-    queue.settings = settings
-    queue.modified_ms = call.moment.ms
-    if queue.ordering is not None and "DelaySeconds" in request.attributes:
-        queue.redelay(call.moment.at)
-    queue.advance(call.moment.at)
-    service.touch(queue, call.moment)
+    attributes = _attributes.parse_change(queue.attributes, request.attributes)
+    _check_dead_letter_target(service, queue.arn, attributes)
+    queue.advance(call.now.monotonic)
+    queue.attributes = attributes
+    queue.modified_ms = call.now.epoch_ms
+    if queue.fifo is not None and "DelaySeconds" in request.attributes:
+        queue.apply_delay(call.now.monotonic)
+    queue.advance(call.now.monotonic)
+    service.serve_polls(queue, call.now)
 
 
-def _check_target(service: Service, source_arn: str, settings: _attributes.Settings) -> None:
+def _check_dead_letter_target(service: Service, source_arn: str, attributes: _attributes.QueueAttributes) -> None:
     """Refuse a redrive policy whose target is missing, of the other kind, or does not want it."""
-    if settings.redrive is None:
+    if attributes.redrive_policy is None:
         return
-    target = service.find_arn(settings.redrive.dead_letter_target_arn)
+    target = service.find_arn(attributes.redrive_policy.dead_letter_target_arn)
     if target is None:
         reason = "Dead letter target does not exist."
-    elif target.settings.fifo is not settings.fifo:
+    elif target.attributes.fifo is not attributes.fifo:
         reason = "Dead-letter queue must be same type of queue as the source."
-    elif not target.settings.redrive_allow.admits(source_arn):
+    elif not target.attributes.redrive_allow_policy.allows(source_arn):
         reason = "Dead-letter queue does not allow this queue as a source."
     else:
         return
-    raise refuse(
+    raise service_error(
         "InvalidParameterValue",
-        f"Value {settings.shown['RedrivePolicy']} for parameter RedrivePolicy is invalid. Reason: {reason}",
+        f"Value {attributes.as_written['RedrivePolicy']} for parameter RedrivePolicy is invalid. Reason: {reason}",
     )
 
 
 def purge_queue(service: Service, request: QueueRequest, call: Call) -> None:
     """Delete every message of a queue."""
     queue = service.find(request.queue_url)
-    if queue.purged_at is not None and call.moment.at < queue.purged_at + _PAUSE:
-        raise refuse(
+    if queue.purged_at is not None and call.now.monotonic < queue.purged_at + _COOLDOWN_SECONDS:
+        raise service_error(
             "PurgeQueueInProgress",
             f"Only one PurgeQueue operation on {queue.name} is allowed every 60 seconds.",
         )
-    queue.purged_at = call.moment.at
+    queue.purged_at = call.now.monotonic
     queue.purge()
 
 
 def delete_queue(service: Service, request: QueueRequest, call: Call) -> None:
     """Delete a queue with all that is in it."""
-    service.close(service.find(request.queue_url), call.moment)
+    service.delete_queue(service.find(request.queue_url), call.now)
 
 
 def tag_queue(service: Service, request: TagQueueRequest, _call: Call) -> None:
@@ -216,7 +216,7 @@ def list_queue_tags(service: Service, request: QueueRequest, _call: Call) -> Lis
 def unsupported(service: Service, request: QueueRequest, _call: Call) -> None:
     """Refuse: everybody who signs may do everything here, so there are no permissions to add or remove."""
     service.find(request.queue_url)
-    raise refuse(
+    raise service_error(
         "UnsupportedOperation",
         "This server to test against has no permissions: every request that is signed may do all.",
     )
@@ -224,5 +224,5 @@ def unsupported(service: Service, request: QueueRequest, _call: Call) -> None:
 
 def _tag(queue: Queue, tags: dict[str, str]) -> None:
     if len(queue.tags | tags) > _MAX_TAGS:
-        raise refuse("InvalidParameterValue", f"Too many tags added for queue {queue.name}.")
+        raise service_error("InvalidParameterValue", f"Too many tags added for queue {queue.name}.")
     queue.tags.update(tags)

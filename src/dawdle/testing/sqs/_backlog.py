@@ -5,17 +5,17 @@ from typing import Protocol
 
 from dawdle.testing.sqs._message import Message
 
-__all__ = ["Line", "PlainLine"]
+__all__ = ["Backlog", "StandardBacklog"]
 
 
-class Line(Protocol):
+class Backlog(Protocol):
     """The waiting messages of one queue. Messages deleted while they wait are skipped when their turn comes."""
 
-    def join(self, message: Message) -> None:
+    def add(self, message: Message) -> None:
         """Take in a message that waits for the first time."""
         ...
 
-    def rejoin(self, message: Message) -> None:
+    def put_back(self, message: Message) -> None:
         """Take back a message that was held."""
         ...
 
@@ -23,19 +23,19 @@ class Line(Protocol):
         """Remove and return the next message that may be received."""
         ...
 
-    def held(self, message: Message) -> None:
+    def lock_group(self, message: Message) -> None:
         """Note that a popped message is held now."""
         ...
 
-    def freed(self, message: Message) -> None:
+    def unlock_group(self, message: Message) -> None:
         """Note that a held message is no longer (deleted, or about to rejoin)."""
         ...
 
-    def served(self) -> None:
+    def end_receive(self) -> None:
         """Note that one receive has popped all that it wanted."""
         ...
 
-    def deliverable(self) -> bool:
+    def has_next(self) -> bool:
         """Return whether `pop` would return a message."""
         ...
 
@@ -44,46 +44,46 @@ class Line(Protocol):
         ...
 
 
-class PlainLine:
+class StandardBacklog:
     """Best effort order: what came back first, then the oldest. Every step costs the same at any length."""
 
-    __slots__ = ("_fresh", "_returned")
+    __slots__ = ("_new", "_returned")
 
     def __init__(self) -> None:
-        self._fresh: deque[Message] = deque()
+        self._new: deque[Message] = deque()
         self._returned: deque[Message] = deque()
 
-    def join(self, message: Message) -> None:
-        self._fresh.append(message)
+    def add(self, message: Message) -> None:
+        self._new.append(message)
 
-    def rejoin(self, message: Message) -> None:
+    def put_back(self, message: Message) -> None:
         self._returned.append(message)
 
     def pop(self) -> Message | None:
-        for part in (self._returned, self._fresh):
+        for part in (self._returned, self._new):
             while part:
                 message = part.popleft()
-                if message.state == "waiting":
+                if message.state == "visible":
                     return message
         return None
 
-    def held(self, message: Message) -> None:
+    def lock_group(self, message: Message) -> None:
         pass
 
-    def freed(self, message: Message) -> None:
+    def unlock_group(self, message: Message) -> None:
         pass
 
-    def served(self) -> None:
+    def end_receive(self) -> None:
         pass
 
-    def deliverable(self) -> bool:
-        for part in (self._returned, self._fresh):
-            while part and part[0].state != "waiting":
+    def has_next(self) -> bool:
+        for part in (self._returned, self._new):
+            while part and part[0].state != "visible":
                 part.popleft()
             if part:
                 return True
         return False
 
     def clear(self) -> None:
-        self._fresh.clear()
+        self._new.clear()
         self._returned.clear()

@@ -4,23 +4,23 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from dawdle.testing.sqs._attributes import MAX_BYTES
-from dawdle.testing.sqs._errors import refuse
+from dawdle.testing.sqs._attributes import MAX_MESSAGE_BYTES
+from dawdle.testing.sqs._errors import service_error
 from dawdle.testing.sqs._shapes import MessageAttributeValue, SendMessageBatchRequestEntry
 
 __all__ = ["attributes", "batch", "body", "identifier", "number", "size", "trace_header"]
 
 # SQS API reference, SendMessage: #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF.
-_FORBIDDEN: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FORBIDDEN_CHARACTERS: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}")
 _ATTRIBUTE_NAME: Final = re.compile(r"(?!(?i:aws\.|amazon\.))(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,256}(?<!\.)")
 _ATTRIBUTE_TYPE: Final = re.compile(r"(String|Number|Binary)(\..+)?", re.DOTALL)
-_MAX_ENTRIES: Final = 10
+_MAX_BATCH_ENTRIES: Final = 10
 _MAX_ATTRIBUTES: Final = 10
 
 
-class _Identified(Protocol):
+class _Entry(Protocol):
     @property
     def id(self) -> str: ...
 
@@ -28,37 +28,39 @@ class _Identified(Protocol):
 def body(text: str) -> bytes:
     """Return a body's bytes; refuses an empty one and characters that SQS does not take."""
     if not text:
-        raise refuse("MissingParameter", "The request must contain the parameter MessageBody.")
-    if _FORBIDDEN.search(text):
-        raise refuse("InvalidMessageContents", "The message contains characters outside the allowed set.")
+        raise service_error("MissingParameter", "The request must contain the parameter MessageBody.")
+    if _FORBIDDEN_CHARACTERS.search(text):
+        raise service_error("InvalidMessageContents", "The message contains characters outside the allowed set.")
     return text.encode()
 
 
 def attributes(values: Mapping[str, MessageAttributeValue]) -> int:
     """Return how many bytes message attributes count for."""
     if len(values) > _MAX_ATTRIBUTES:
-        raise _bad(f"Number of message attributes [{len(values)}] exceeds the allowed maximum [{_MAX_ATTRIBUTES}].")
+        raise _invalid(f"Number of message attributes [{len(values)}] exceeds the allowed maximum [{_MAX_ATTRIBUTES}].")
     return sum(_attribute(name, value) for name, value in values.items())
 
 
 def _attribute(name: str, value: MessageAttributeValue) -> int:
     if not _ATTRIBUTE_NAME.fullmatch(name):
-        raise _bad(f"The message attribute name '{name}' is invalid.")
-    kind = _ATTRIBUTE_TYPE.fullmatch(value.data_type)
-    if not kind or len(value.data_type) > 256:
-        raise _bad(
+        raise _invalid(f"The message attribute name '{name}' is invalid.")
+    data_type = _ATTRIBUTE_TYPE.fullmatch(value.data_type)
+    if not data_type or len(value.data_type) > 256:
+        raise _invalid(
             f"The message attribute '{name}' has an invalid message attribute type, the set of supported type "
             "prefixes is Binary, Number, and String."
         )
-    binary = kind[1] == "Binary"
+    binary = data_type[1] == "Binary"
     content = value.binary_value if binary else value.string_value
     if not content or (value.string_value if binary else value.binary_value) is not None:
-        raise _bad(f"The message attribute '{name}' must contain non-empty message attribute value for its type.")
+        raise _invalid(f"The message attribute '{name}' must contain non-empty message attribute value for its type.")
     if isinstance(content, str):
-        if _FORBIDDEN.search(content):
-            raise refuse("InvalidMessageContents", f"The attribute '{name}' has characters outside the allowed set.")
-        if kind[1] == "Number" and not _is_number(content):
-            raise _bad(f"Can't cast the value of message (user) attribute '{name}' to a number.")
+        if _FORBIDDEN_CHARACTERS.search(content):
+            raise service_error(
+                "InvalidMessageContents", f"The attribute '{name}' has characters outside the allowed set."
+            )
+        if data_type[1] == "Number" and not _is_number(content):
+            raise _invalid(f"Can't cast the value of message (user) attribute '{name}' to a number.")
         content = content.encode()
     return len(name) + len(value.data_type.encode()) + len(content)
 
@@ -75,9 +77,9 @@ def trace_header(values: Mapping[str, MessageAttributeValue]) -> str | None:
     """Return the one system attribute that may be sent."""
     for name, value in values.items():
         if name != "AWSTraceHeader":
-            raise _bad(f"Message system attribute name '{name}' is invalid.")
+            raise _invalid(f"Message system attribute name '{name}' is invalid.")
         if value.data_type != "String" or not value.string_value:
-            raise _bad("Message system attribute 'AWSTraceHeader' must be a non-empty String.")
+            raise _invalid("Message system attribute 'AWSTraceHeader' must be a non-empty String.")
         return value.string_value
     return None
 
@@ -85,42 +87,44 @@ def trace_header(values: Mapping[str, MessageAttributeValue]) -> str | None:
 def size(length: int, limit: int) -> None:
     """Refuse a message of more than `limit` bytes; its body and its attributes count."""
     if length > limit:
-        raise _bad(f"Message must be shorter than {limit} bytes.")
+        raise _invalid(f"Message must be shorter than {limit} bytes.")
 
 
-def batch(entries: Sequence[_Identified], kind: str) -> None:
+def batch(entries: Sequence[_Entry], operation: str) -> None:
     """Refuse a batch as a whole: none or more than ten entries, or ids that are odd or not distinct."""
     if not entries:
-        raise refuse("EmptyBatchRequest", f"There should be at least one {kind}RequestEntry in the request.")
-    if len(entries) > _MAX_ENTRIES:
-        raise refuse(
+        raise service_error(
+            "EmptyBatchRequest", f"There should be at least one {operation}RequestEntry in the request."
+        )
+    if len(entries) > _MAX_BATCH_ENTRIES:
+        raise service_error(
             "TooManyEntriesInBatchRequest",
-            f"Maximum number of entries per request are {_MAX_ENTRIES}. You have sent {len(entries)}.",
+            f"Maximum number of entries per request are {_MAX_BATCH_ENTRIES}. You have sent {len(entries)}.",
         )
     seen: set[str] = set()
     for entry in entries:
         if not _BATCH_ID.fullmatch(entry.id):
-            raise refuse(
+            raise service_error(
                 "InvalidBatchEntryId",
                 "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at "
                 "most 80 letters long.",
             )
         if entry.id in seen:
-            raise refuse("BatchEntryIdsNotDistinct", f"Id {entry.id} repeated.")
+            raise service_error("BatchEntryIdsNotDistinct", f"Id {entry.id} repeated.")
         seen.add(entry.id)
 
 
 def batch_size(entries: Sequence[SendMessageBatchRequestEntry]) -> None:
     """Refuse a batch of more than 1 MiB."""
-    total = sum(len(entry.message_body.encode()) + _rough(entry.message_attributes) for entry in entries)
-    if total > MAX_BYTES:
-        raise refuse(
+    total = sum(len(entry.message_body.encode()) + _attributes_size(entry.message_attributes) for entry in entries)
+    if total > MAX_MESSAGE_BYTES:
+        raise service_error(
             "BatchRequestTooLong",
-            f"Batch requests cannot be longer than {MAX_BYTES} bytes. You have sent {total} bytes.",
+            f"Batch requests cannot be longer than {MAX_MESSAGE_BYTES} bytes. You have sent {total} bytes.",
         )
 
 
-def _rough(values: Mapping[str, MessageAttributeValue] | None) -> int:
+def _attributes_size(values: Mapping[str, MessageAttributeValue] | None) -> int:
     return sum(
         len(name.encode())
         + len(v.data_type.encode())
@@ -133,7 +137,7 @@ def _rough(values: Mapping[str, MessageAttributeValue] | None) -> int:
 def identifier(name: str, value: str) -> None:
     """Refuse a group or deduplication id that is too long or has odd characters."""
     if not _IDENTIFIER.fullmatch(value):
-        raise _bad(
+        raise _invalid(
             f"{name} can only include alphanumeric and punctuation characters. 1 to 128 in length.",
             name,
             value,
@@ -145,11 +149,11 @@ def number(name: str, value: int | None, lowest: int, highest: int, default: int
     if value is None:
         return default
     if not lowest <= value <= highest:
-        raise _bad(f"Must be >= {lowest} and <= {highest}, if provided.", name, str(value))
+        raise _invalid(f"Must be >= {lowest} and <= {highest}, if provided.", name, str(value))
     return value
 
 
-def _bad(reason: str, name: str | None = None, value: str = "") -> Exception:
+def _invalid(reason: str, name: str | None = None, value: str = "") -> Exception:
     if name is None:
-        return refuse("InvalidParameterValue", f"One or more parameters are invalid. Reason: {reason}")
-    return refuse("InvalidParameterValue", f"Value {value} for parameter {name} is invalid. Reason: {reason}")
+        return service_error("InvalidParameterValue", f"One or more parameters are invalid. Reason: {reason}")
+    return service_error("InvalidParameterValue", f"Value {value} for parameter {name} is invalid. Reason: {reason}")

@@ -10,7 +10,7 @@ from dawdle.testing.sqs._faults import Fired, Rule, Standing
 from dawdle.testing.sqs._http import Exchange
 from dawdle.testing.sqs._service import Service
 
-__all__ = ["Control"]
+__all__ = ["ControlApi"]
 
 _ROOT: Final = "/_control/"
 
@@ -38,7 +38,7 @@ class ControlError(msgspec.Struct):
     error: str
 
 
-class Control:
+class ControlApi:
     """Answers `GET`, `POST` and `DELETE` on `/_control/faults`, and `GET` on `/_control/requests` and `…/queues`."""
 
     def __init__(self, service: Service, requests: Counter[str]) -> None:
@@ -51,28 +51,28 @@ class Control:
         if not path.startswith(_ROOT):
             return False
         try:
-            answer = self._answer(exchange.request.method, path.removeprefix(_ROOT), exchange.request.body)
+            answer = self._route(exchange.request.method, path.removeprefix(_ROOT), exchange.request.body)
         except (ConfigurationError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-            _reply(exchange, "400 Bad Request", ControlError(str(error)))
+            _respond(exchange, "400 Bad Request", ControlError(str(error)))
         else:
             if answer is None:
-                _reply(exchange, "404 Not Found", ControlError(f"nothing is at {exchange.request.method} {path}"))
+                _respond(exchange, "404 Not Found", ControlError(f"nothing is at {exchange.request.method} {path}"))
             else:
-                _reply(exchange, "200 OK", answer)
+                _respond(exchange, "200 OK", answer)
         return True
 
-    def _answer(self, method: str, path: str, body: bytes) -> object | None:
+    def _route(self, method: str, path: str, body: bytes) -> object | None:
         faults = self._service.faults
         match method, path.rstrip("/").split("/"):
             case "GET", ["faults"]:
-                return FaultsResponse([_shown(standing) for standing in faults.rules.values()], faults.fired)
+                return FaultsResponse([_rule_response(standing) for standing in faults.rules.values()], faults.fired)
             case "POST", ["faults"]:
-                return _shown(faults.stand(msgspec.json.decode(body, type=Rule)))
+                return _rule_response(faults.stand(msgspec.json.decode(body, type=Rule)))
             case "DELETE", ["faults"]:
                 faults.clear()
                 return FaultsResponse([], faults.fired)
             case "DELETE", ["faults", number] if number.isdecimal() and int(number) in faults.rules:
-                return _shown(faults.rules.pop(int(number)))
+                return _rule_response(faults.rules.pop(int(number)))
             case "GET", ["requests"]:
                 return dict(self._requests)
             case "GET", ["queues"]:
@@ -81,17 +81,17 @@ class Control:
                 return None
 
     def _queues(self) -> dict[str, QueueResponse]:
-        at = self._service.moment().at
+        at = self._service.now().monotonic
         found: dict[str, QueueResponse] = {}
         for name, queue in self._service.queues.items():
             queue.advance(at)
-            found[name] = QueueResponse(self._service.url(queue), queue.waiting, queue.held, queue.delayed)
+            found[name] = QueueResponse(self._service.url(queue), queue.visible, queue.in_flight, queue.delayed)
         return found
 
 
-def _shown(standing: Standing) -> RuleResponse:
+def _rule_response(standing: Standing) -> RuleResponse:
     return RuleResponse(standing.number, standing.rule, standing.seen, standing.fired)
 
 
-def _reply(exchange: Exchange, status: str, answer: object) -> None:
-    exchange.answer(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n", msgspec.json.encode(answer) + b"\n")
+def _respond(exchange: Exchange, status: str, answer: object) -> None:
+    exchange.respond(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n", msgspec.json.encode(answer) + b"\n")

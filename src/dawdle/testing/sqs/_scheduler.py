@@ -10,15 +10,15 @@ from typing import Self
 
 from dawdle.abc import Clock
 
-__all__ = ["Alarm"]
+__all__ = ["Scheduler"]
 
 
-class Alarm:
+class Scheduler:
     """Calls back at given moments of the clock. Costs nothing between them, however many are set."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._set: list[tuple[float, int, Callable[[], None]]] = []
+        self._calls: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._sleeping_until = inf
         self._wake = asyncio.Event()
@@ -27,7 +27,7 @@ class Alarm:
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
-        self._runner = self._group.create_task(self._run(), name="dawdle: the alarm of the SQS server")
+        self._runner = self._group.create_task(self._run(), name="dawdle: the scheduler of the SQS server")
         return self
 
     async def __aexit__(
@@ -37,19 +37,19 @@ class Alarm:
             self._runner.cancel()
         await self._group.__aexit__(None, None, None)  # the body's own error goes on as it is, in no group
 
-    def at(self, when: float, action: Callable[[], None]) -> None:
+    def call_at(self, when: float, callback: Callable[[], None]) -> None:
         """Call `action()` once the clock's `monotonic()` has reached `when`. It must not raise."""
-        heapq.heappush(self._set, (when, next(self._numbers), action))
+        heapq.heappush(self._calls, (when, next(self._numbers), callback))
         if when < self._sleeping_until:
             self._wake.set()
 
     async def _run(self) -> None:
         while True:
-            while self._set and self._set[0][0] <= self._clock.monotonic():
-                heapq.heappop(self._set)[2]()
-            self._sleeping_until = self._set[0][0] if self._set else inf
+            while self._calls and self._calls[0][0] <= self._clock.monotonic():
+                heapq.heappop(self._calls)[2]()
+            self._sleeping_until = self._calls[0][0] if self._calls else inf
             self._wake.clear()
-            sleeper = self._group.create_task(self._sleep(self._sleeping_until)) if self._set else None
+            sleeper = self._group.create_task(self._sleep(self._sleeping_until)) if self._calls else None
             try:
                 await self._wake.wait()
             finally:

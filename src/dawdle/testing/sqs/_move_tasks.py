@@ -4,11 +4,11 @@ from typing import Final
 
 import msgspec
 
-from dawdle.testing.sqs import _checks as checks
-from dawdle.testing.sqs._errors import refuse
-from dawdle.testing.sqs._message import Message, Moment
+from dawdle.testing.sqs import _validation as validate
+from dawdle.testing.sqs._errors import service_error
+from dawdle.testing.sqs._message import Instant, Message
 from dawdle.testing.sqs._queue import Queue
-from dawdle.testing.sqs._service import Call, Move, Service
+from dawdle.testing.sqs._service import Call, MoveTask, Service
 from dawdle.testing.sqs._shapes import (
     CancelMessageMoveTaskRequest,
     ListMessageMoveTasksRequest,
@@ -17,7 +17,7 @@ from dawdle.testing.sqs._shapes import (
 
 __all__ = ["cancel_message_move_task", "list_message_move_tasks", "start_message_move_task"]
 
-_AT_ONCE: Final = 1_000
+_MAX_MOVES_PER_STEP: Final = 1_000
 """Messages that a task without a rate of its own moves in one step, so that other calls get their turn."""
 
 
@@ -51,33 +51,33 @@ def start_message_move_task(
     """Start to move what waits in a dead-letter queue."""
     source = _dead_letter_queue(service, request.source_arn)
     per_second = request.max_number_of_messages_per_second
-    checks.number("MaxNumberOfMessagesPerSecond", per_second, 1, 500, 1)
+    validate.number("MaxNumberOfMessagesPerSecond", per_second, 1, 500, 1)
     destination = None
     if request.destination_arn is not None:
         destination = service.find_arn(request.destination_arn)
         if destination is None:
-            raise refuse(
+            raise service_error(
                 "ResourceNotFoundException",
                 "The resource that you specified for the DestinationArn parameter doesn't exist.",
             )
-        if destination.settings.fifo is not source.settings.fifo:
-            raise refuse("UnsupportedOperation", "Source and destination queues must be of the same type.")
-    if any(move.source is source and move.status == "RUNNING" for move in service.moves):
-        raise refuse(
+        if destination.attributes.fifo is not source.attributes.fifo:
+            raise service_error("UnsupportedOperation", "Source and destination queues must be of the same type.")
+    if any(move.source is source and move.status == "RUNNING" for move in service.move_tasks):
+        raise service_error(
             "UnsupportedOperation",
             "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
         )
-    source.advance(call.moment.at)
-    move = Move(
+    source.advance(call.now.monotonic)
+    move = MoveTask(
         handle=service.new_id(),
         source=source,
         destination=destination,
         per_second=per_second,
-        to_move=source.waiting,
-        started_ms=call.moment.ms,
+        to_move=source.visible,
+        started_ms=call.now.epoch_ms,
     )
-    service.moves.append(move)
-    _step(service, move, call.moment)
+    service.move_tasks.append(move)
+    _move_some(service, move, call.now)
     return StartMessageMoveTaskResult(move.handle)
 
 
@@ -86,8 +86,8 @@ def list_message_move_tasks(
 ) -> ListMessageMoveTasksResult:
     """Return the latest tasks of one source, the newest first."""
     source = _dead_letter_queue(service, request.source_arn)
-    limit = checks.number("MaxResults", request.max_results, 1, 10, 1)
-    moves = [move for move in reversed(service.moves) if move.source is source][:limit]
+    limit = validate.number("MaxResults", request.max_results, 1, 10, 1)
+    moves = [move for move in reversed(service.move_tasks) if move.source is source][:limit]
     return ListMessageMoveTasksResult(
         [
             ListMessageMoveTasksResultEntry(
@@ -110,61 +110,61 @@ def cancel_message_move_task(
     service: Service, request: CancelMessageMoveTaskRequest, _call: Call
 ) -> CancelMessageMoveTaskResult:
     """Stop a task; what it moved stays moved."""
-    for move in service.moves:
+    for move in service.move_tasks:
         if move.handle == request.task_handle and move.status == "RUNNING":
             move.status = "CANCELLED"
             return CancelMessageMoveTaskResult(move.moved)
-    raise refuse("ResourceNotFoundException", "Task does not exist.")
+    raise service_error("ResourceNotFoundException", "Task does not exist.")
 
 
 def _dead_letter_queue(service: Service, arn: str) -> Queue:
     queue = service.find_arn(arn)
     if queue is None:
-        raise refuse(
+        raise service_error(
             "ResourceNotFoundException", "The resource that you specified for the SourceArn parameter doesn't exist."
         )
-    if not service.sources(queue):
-        raise refuse("InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue.")
+    if not service.dead_letter_sources(queue):
+        raise service_error("InvalidParameterValue", "Source queue must be configured as a Dead Letter Queue.")
     return queue
 
 
-def _step(service: Service, move: Move, moment: Moment) -> None:
+def _move_some(service: Service, task: MoveTask, now: Instant) -> None:
     """Move what may be moved now, and come back for the rest."""
-    if move.status != "RUNNING":
+    if task.status != "RUNNING":
         return
-    move.source.advance(moment.at)
-    for _ in range(min(move.per_second or _AT_ONCE, move.to_move - move.moved)):
-        for message in move.source.pull(1):
-            target = move.destination
+    task.source.advance(now.monotonic)
+    for _ in range(min(task.per_second or _MAX_MOVES_PER_STEP, task.to_move - task.moved)):
+        for message in task.source.remove_visible(1):
+            target = task.destination
             if target is None:
                 target = service.find_arn(message.dead_letter_source or "")
             if target is None:
-                move.source.store(message, 0, moment.at, again=True)
-                move.status, move.failure = "FAILED", "CouldNotDetermineMessageSource"
+                task.source.store(message, 0, now.monotonic, returned=True)
+                task.status, task.failure = "FAILED", "CouldNotDetermineMessageSource"
                 return
-            _store_anew(service, target, message, moment)
-            move.moved += 1
-    if move.moved >= move.to_move or not move.source.deliverable():
-        move.status = "COMPLETED"
+            _store_as_new(service, target, message, now)
+            task.moved += 1
+    if task.moved >= task.to_move or not task.source.has_visible():
+        task.status = "COMPLETED"
     else:
-        pause = 1.0 if move.per_second else 0.0
-        service.alarm.at(moment.at + pause, lambda: _step(service, move, service.moment()))
+        pause = 1.0 if task.per_second else 0.0
+        service.scheduler.call_at(now.monotonic + pause, lambda: _move_some(service, task, service.now()))
 
 
-def _store_anew(service: Service, target: Queue, message: Message, moment: Moment) -> None:
+def _store_as_new(service: Service, target: Queue, message: Message, now: Instant) -> None:
     """Store as a new message: a new id, a new age, no receives (SQS developer guide, dead-letter queue redrive)."""
     fresh = msgspec.structs.replace(
         message,
         id=service.new_id(),
-        sent_ms=moment.ms,
-        stored_at=moment.at,
-        until=0.0,
-        timer=-1,
-        receives=0,
-        carried=0,
+        sent_ms=now.epoch_ms,
+        stored_at=now.monotonic,
+        visible_at=0.0,
+        timer_id=-1,
+        receive_count=0,
+        receive_count_on_arrival=0,
         first_received_ms=0,
         dead_letter_source=None,
-        sequence=target.ordering.next_sequence() if target.ordering else None,
+        sequence_number=target.fifo.next_sequence() if target.fifo else None,
     )
-    target.store(fresh, target.settings.delay, moment.at)
-    service.touch(target, moment)
+    target.store(fresh, target.attributes.delay, now.monotonic)
+    service.serve_polls(target, now)
