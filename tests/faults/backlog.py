@@ -16,7 +16,7 @@ from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.hooks import Forwarded, Moment
 from dawdle.testing import ManualClock, Probe
-from tests.faults.simulation import Queue
+from tests.faults.simulation import SimulatedSQS
 from tests.faults.trouble import Trouble
 from tests.faults.wire import Wire
 
@@ -131,13 +131,14 @@ class Backlog:
         self.beats: list[float] = []
         self.most_of_one = self.most_of_all = 0
         self.began = 0.0
-        self.dead = Queue(self.clock)
-        self.queue = Queue(self.clock, dead=self.dead)
+        self._sqs = SimulatedSQS(self.clock)
+        self.queue = self._sqs.queue
         self._memory = Memory(clock=self.clock) if scenario.queue == "memory" else None
         self._trouble = Trouble(self.clock, Random(f"the way of {seed}"))
         self._signals: set[asyncio.Task[str]] = set()
 
     async def __aenter__(self) -> Self:
+        await self._sqs.__aenter__()
         first = await self.join()
         events = [OrderPlaced(number) for number in range(1, self.scenario.events + 1)]
         storing = asyncio.create_task(first.app.signal_many(events))
@@ -155,8 +156,7 @@ class Backlog:
         leaving = [asyncio.create_task(node.app.__aexit__(None, None, None)) for node in self.nodes]
         await self.clock.advance(60)
         await asyncio.gather(*leaving, *self._signals, return_exceptions=True)
-        await self.queue.close()
-        await self.dead.close()
+        await self._sqs.__aexit__(None, None, None)
 
     @property
     def is_done(self) -> bool:

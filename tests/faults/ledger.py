@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
 
-from tests.faults.message import Message
+from dawdle.testing.sqs._message import Message
+from tests.faults.simulation import number_in
 
 Pair = tuple[int, str]
 """The number of an event, and the name of a handler."""
@@ -68,7 +69,7 @@ class Ledger:
         found: set[Pair] = set()
         for letter in letters:
             owed = json.loads(letter.body).get("dawdleowed")
-            found |= {(letter.number, handler) for handler in ([owed] if owed else self.handlers)}
+            found |= {(number_in(letter.body), handler) for handler in ([owed] if owed else self.handlers)}
         return found
 
     def lost(self, letters: Iterable[Message]) -> set[Pair]:

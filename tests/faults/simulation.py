@@ -1,277 +1,271 @@
-"""A queue like SQS's on a test clock, shared by many nodes: messages, leases, polls. Nothing goes wrong here.
+"""SQS as the virtual rows meet it: the test server's own rules on a test clock, without a socket, and the books.
 
-What goes wrong happens on the way here (`wire`). A message is in one of three states until it is gone, and only these
-steps change it:
-
-    store  → delayed until now + delay, or waiting
-    touch  : delayed, held → waiting when their moment is reached; waiting → held, for a poll that is open
-    change : held → held until another moment, or waiting at 0
-    delete : held, waiting → gone
-
-A poll belongs to the queue, not to who asked: one that its caller has abandoned still takes a message, which nobody
-gets then until its lease ends.
+No rule of SQS is modelled here a second time. Sends, receives, long polls, visibility timeouts, redrive and limits are
+the operations of `dawdle.testing.sqs`, called as its HTTP endpoint calls them. What is added is what only a test knows:
+which event a message is a copy of, and which node received it. Nothing goes wrong here; faults happen on the way
+(`wire`).
 """
 
 import asyncio
-import heapq
-import itertools
 import math
 import re
-from collections import deque
-from typing import Final
+from collections.abc import Sequence
+from random import Random
+from types import TracebackType
+from typing import Final, Self
 
-from dawdle.abc import Delivery, Fault
+import msgspec
+
+from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.errors import BackendError
 from dawdle.testing import ManualClock
-from tests.faults.message import Message
+from dawdle.testing.sqs import Asked, Faults
+from dawdle.testing.sqs import _shapes as shapes
+from dawdle.testing.sqs._errors import ServiceError
+from dawdle.testing.sqs._faults import CallFaults
+from dawdle.testing.sqs._message import Message
+from dawdle.testing.sqs._queue_admin import create_queue
+from dawdle.testing.sqs._receive import (
+    PendingResult,
+    change_message_visibility_batch,
+    delete_message_batch,
+    receive_message,
+)
+from dawdle.testing.sqs._scheduler import Scheduler
+from dawdle.testing.sqs._send import send_message_batch
+from dawdle.testing.sqs._service import MAX_IN_FLIGHT, Call, Service
 
-MAX_HOLD: Final = 43_200
-"""Seconds that a message may be held, counted from its receive (SQS API reference, ChangeMessageVisibility)."""
-
+_LOST: Final = frozenset({"MessageNotInflight", "ReceiptHandleIsInvalid"})
+_SYSTEM_ATTRIBUTES: Final = [
+    "SentTimestamp",
+    "ApproximateReceiveCount",
+    "ApproximateFirstReceiveTimestamp",
+    "MessageGroupId",
+]
+_MAX_POLL_SECONDS: Final = 20
 _ID: Final = re.compile(rb'"id":"([^"]+)"')
+_NUMBER: Final = re.compile(r'"number":(\d+)')
 
 
-class _Poll:
-    __slots__ = ("answer", "limit", "until")
-
-    def __init__(self, limit: int, until: float) -> None:
-        self.limit = limit
-        self.until = until
-        self.answer: asyncio.Future[list[Delivery]] = asyncio.get_running_loop().create_future()
+def number_in(body: str | bytes) -> int:
+    """Return the number of the event that a body is a copy of; 0 for a body of no event of these stories."""
+    found = _NUMBER.search(body if isinstance(body, str) else body.decode())
+    return 0 if found is None else int(found[1])
 
 
-class Queue:
-    """One queue. `dead` takes what was received `max_receives` times; `in_flight` is how many may be held at once."""
+class SimulatedSQS:
+    """One account: a queue, and the dead-letter queue that it redrives to. Do use it with `async with`.
+
+    - `lease`: the visibility timeout. `in_flight`: messages of one queue that may be in flight.
+    - `max_receives`: receives before SQS itself moves a message to the dead-letter queue.
+    """
+
+    def __init__(
+        self, clock: ManualClock, *, lease: int = 30, in_flight: int = MAX_IN_FLIGHT, max_receives: int = 100
+    ) -> None:
+        self._scheduler = Scheduler(clock)
+        service = Service(
+            clock=clock,
+            scheduler=self._scheduler,
+            faults=Faults(),
+            random_bits=Random("the ids of the simulated SQS").getrandbits,  # a seed that is run again has the same ids
+            region="us-east-1",
+            account="000000000000",
+            in_flight_limit=in_flight,
+        )
+        self.dead = SimulatedQueue(service, "dead", clock, lease)
+        policy = {"deadLetterTargetArn": service.arn("dead"), "maxReceiveCount": str(max_receives)}
+        self.queue = SimulatedQueue(service, "orders", clock, lease, redrive=policy, dead=self.dead)
+
+    async def __aenter__(self) -> Self:
+        await self._scheduler.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._scheduler.__aexit__(kind, error, trace)
+
+
+class SimulatedQueue:
+    """One queue of the service, in the words of a backend, and the books about it."""
 
     def __init__(
         self,
+        service: Service,
+        name: str,
         clock: ManualClock,
+        lease: int,
         *,
-        lease: int = 30,
-        in_flight: int = 120_000,
-        max_receives: int = 100,
-        dead: "Queue | None" = None,
+        redrive: dict[str, str] | None = None,
+        dead: "SimulatedQueue | None" = None,
     ) -> None:
         self.clock = clock
         self.lease = lease
-        self.in_flight = in_flight
-        self.max_receives = max_receives
         self.dead = dead
-        self.messages: dict[int, Message] = {}
-        self.held = 0
-        self.redriven = 0
         self.first_stored: dict[int, float] = {}
-        """By event number: when the first copy was stored, in epoch seconds by this queue's clock, in whole ms."""
+        """By event number: when the first copy was stored, in epoch seconds by the queue's clock, in whole ms."""
 
         self.ids: set[str] = set()
         """Of every event that was ever stored here."""
 
-        self.numbers: dict[int, int] = {}
-        """By serial: the event number, also of what is gone."""
-
         self.holders: dict[str, int] = {}
         """By receipt: the node that it was given to."""
 
-        self._serials = itertools.count(1)
-        self._waiting: deque[Message] = deque()
-        self._timers: list[tuple[float, int, Message]] = []
-        self._turns = itertools.count()
-        self._polls: deque[_Poll] = deque()
-        self._alarm: asyncio.Task[None] | None = None
-        self._alarm_at = math.inf
+        self._service = service
+        self._numbers: dict[str, int] = {}
+        attributes = {"VisibilityTimeout": str(lease)}
+        if redrive is not None:
+            attributes["RedrivePolicy"] = msgspec.json.encode(redrive).decode()
+        create_queue(service, shapes.CreateQueueRequest(name, attributes), self._call("CreateQueue"))
+        self._queue = service.queues[name]
+        self._url = service.url(self._queue)
+
+    @property
+    def message_count(self) -> int:
+        """How many messages are stored, in whatever state."""
+        return self._queue.message_count
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages were received, and are neither deleted nor visible again."""
+        return self._queue.in_flight
+
+    @property
+    def redriven(self) -> int:
+        """How many messages SQS itself has moved here."""
+        return sum(message.dead_letter_source is not None for message in self.messages())
+
+    def messages(self) -> list[Message]:
+        """Return every stored message."""
+        return list(self._queue.messages())
 
     def now(self) -> float:
         """Return the time of day by this queue's clock, in whole milliseconds, as SQS tells it."""
-        return math.floor(self.clock.now() * 1000 + 1e-3) / 1000
+        return self._service.now().epoch_ms / 1000
 
-    def store(self, body: bytes, delay: float, group: str | None = None) -> Message:
-        """Take in a message, to be received after `delay` seconds: whole ones, as SQS counts."""
-        serial = next(self._serials)
-        message = Message(serial, f"m{serial}", body, group, self.now())
-        self.first_stored.setdefault(message.number, message.stored_at)
-        if (found := _ID.search(body)) is not None:
-            self.ids.add(found[1].decode())
-        return self._add(message, math.ceil(delay))
+    def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        """Store messages."""
+        entries = [
+            shapes.SendMessageBatchRequestEntry(
+                id=str(place),
+                message_body=outgoing.body.decode(),
+                delay_seconds=math.ceil(outgoing.delay),
+                message_group_id=outgoing.group,
+            )
+            for place, outgoing in enumerate(batch)
+        ]
+        call = self._call("SendMessageBatch")
+        answers = _faults(
+            len(batch),
+            send_message_batch(self._service, shapes.SendMessageBatchRequest(self._url, entries), call),
+        )
+        for outgoing, fault in zip(batch, answers, strict=True):
+            if fault is None:
+                self.first_stored.setdefault(number_in(outgoing.body), call.now.epoch_ms / 1000)
+                if (found := _ID.search(outgoing.body)) is not None:
+                    self.ids.add(found[1].decode())
+        return answers
 
-    def twin(self, message: Message, delay: float = 0.0) -> Message:
-        """Store a second copy under the same id, as a server does that missed its receive or its delete."""
-        twin = Message(next(self._serials), message.key, message.body, message.group, message.stored_at)
-        twin.receives, twin.first_received_at = message.receives, message.first_received_at
-        return self._add(twin, delay)
-
-    def poll(self, limit: int, wait: float) -> "asyncio.Future[list[Delivery]]":
+    def receive(self, limit: int, wait: float) -> "asyncio.Future[list[Delivery]]":
         """Ask for messages; the answer comes with the first one, or after `wait` seconds with none.
 
-        When as much is held as may be, SQS says so to those that do not wait, and nothing to those that do (SQS
-        developer guide, quotas, 2026). Raises `BackendError`.
+        The long poll belongs to the queue: one whose caller has gone away still takes messages, which stay hidden until
+        their visibility timeout ends. Raises `BackendError` when too many messages are in flight for a short poll.
         """
-        self._ripen()
-        if wait <= 0 and self._waiting and self.held >= self.in_flight:
-            raise BackendError("OverLimit: too many messages are in flight", kind="throttled")
-        poll = _Poll(limit, self.clock.monotonic() + wait)
-        self._polls.append(poll)
-        self.touch()
-        return poll.answer
+        answer: asyncio.Future[list[Delivery]] = asyncio.get_running_loop().create_future()
 
-    def delete(self, receipt: str) -> Message | None:
-        """Delete a message and return it; an old receipt deletes nothing, and that is no fault."""
-        self._ripen()
-        message, latest = self._find(receipt)
-        if message is None or not latest:
-            return None
-        self._drop(message)
-        self.touch()
-        return message
+        def respond(result: object) -> None:
+            assert isinstance(result, shapes.ReceiveMessageResult)
+            if not answer.done():
+                answer.set_result([self._delivery(message) for message in result.messages or ()])
 
-    def change(self, receipt: str, seconds: float) -> Fault | None:
-        """Hide a held message for another time from now, 0 = let it be received."""
-        self._ripen()
-        message, latest = self._find(receipt)
-        if message is None or message.state != "held":
-            return Fault("lost", "MessageNotInflight")
-        if not latest:
-            return Fault("lost", "ReceiptHandleIsInvalid")
-        seconds = math.ceil(seconds)
-        if self.clock.monotonic() - message.received_at + seconds > MAX_HOLD:
-            return Fault("refused", "InvalidParameterValue: the total visibility timeout is beyond the limit")
-        if seconds > 0:
-            self._schedule(message, seconds)
+        request = shapes.ReceiveMessageRequest(
+            self._url,
+            message_system_attribute_names=_SYSTEM_ATTRIBUTES,
+            max_number_of_messages=limit,
+            wait_time_seconds=min(int(wait), _MAX_POLL_SECONDS),
+        )
+        try:
+            result = receive_message(self._service, request, self._call("ReceiveMessage"))
+        except ServiceError as error:
+            raise BackendError(f"{error.code}: {error}", kind="throttled") from error
+        if isinstance(result, PendingResult):
+            result.when_ready(respond)
         else:
-            self._wait(message)
-        self.touch()
-        return None
+            respond(result)
+        return answer
+
+    def delete(self, receipts: Sequence[str]) -> list[Message]:
+        """Delete messages and return those that are gone by it; an old receipt deletes nothing, and is no error."""
+        messages = [self._queue.find(receipt) for receipt in receipts]
+        entries = [shapes.DeleteMessageBatchRequestEntry(str(place), each) for place, each in enumerate(receipts)]
+        call = self._call("DeleteMessageBatch")
+        result = delete_message_batch(self._service, shapes.DeleteMessageBatchRequest(self._url, entries), call)
+        assert not result.failed, "SQS deletes by every receipt that it gave out"
+        return [message for message in messages if message is not None and message.state == "deleted"]
+
+    def change_visibility(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
+        """Hide received messages for another time from now, 0 = let them be received."""
+        entries = [
+            shapes.ChangeMessageVisibilityBatchRequestEntry(str(place), receipt, math.ceil(seconds))
+            for place, (receipt, seconds) in enumerate(batch)
+        ]
+        request = shapes.ChangeMessageVisibilityBatchRequest(self._url, entries)
+        call = self._call("ChangeMessageVisibilityBatch")
+        return _faults(len(batch), change_message_visibility_batch(self._service, request, call))
+
+    def duplicate(self, message: Message, delay: float = 0.0) -> None:
+        """Store a second copy under the same id, as a server does that missed its receive or its delete."""
+        self._queue.duplicate(message, self.clock.monotonic(), delay)
+
+    def serve_polls(self) -> None:
+        """Give what is visible to the long polls that wait for it."""
+        self._service.serve_polls(self._queue, self._service.now())
 
     def message_of(self, receipt: str) -> Message | None:
         """Return the stored message that a receipt, old or not, was given out for."""
-        return self._find(receipt)[0]
+        return self._queue.find(receipt)
 
     def number_of(self, receipt: str) -> int:
         """Return the number of the event that a receipt is about, also when its message is gone."""
-        return self.numbers[int(receipt.partition(".")[0])]
+        return self._numbers[receipt]
 
     def held_by(self, node: int) -> list[Message]:
-        """Return the messages that are hidden from all others since a node has received them."""
-        self._ripen()
-        held = [message for message in self.messages.values() if message.state == "held"]
-        return [message for message in held if self.holders.get(message.receipt) == node]
+        """Return the messages that are in flight since a node received them."""
+        self._queue.advance(self.clock.monotonic())
+        in_flight = [message for message in self._queue.messages() if message.state == "in_flight"]
+        return [message for message in in_flight if self.holders.get(self._queue.receipt_handle(message)) == node]
 
-    def wipe(self) -> None:
-        """Delete every message, as who deletes the queue does."""
-        for message in list(self.messages.values()):
-            self._drop(message)
+    def purge(self) -> None:
+        """Delete every message, as deleting and creating the queue does."""
+        self._queue.purge()
 
-    def touch(self) -> None:
-        """Do what is due: serve the polls that are open, and see to being woken for the next thing."""
-        self._ripen()
-        while self._polls and self._waiting and self.held < self.in_flight:
-            poll = self._polls.popleft()
-            deliveries = self._take(poll.limit)
-            if not deliveries:
-                self._polls.appendleft(poll)
-            elif not poll.answer.done():
-                poll.answer.set_result(deliveries)
-        now = self.clock.monotonic()
-        for poll in [poll for poll in self._polls if poll.until <= now]:
-            self._polls.remove(poll)
-            if not poll.answer.done():
-                poll.answer.set_result([])
-        self._set_alarm()
+    def _call(self, operation: str) -> Call:
+        now = self._service.now()
+        return Call(Asked(operation, None, 0, now.monotonic), now, CallFaults())
 
-    async def close(self) -> None:
-        """End what waits here on its own."""
-        self._polls.clear()
-        if self._alarm is not None:
-            self._alarm.cancel()
-            await asyncio.wait([self._alarm])
-
-    def _add(self, message: Message, delay: float) -> Message:
-        self.messages[message.serial] = message
-        self.numbers[message.serial] = message.number
-        if delay > 0:
-            message.state = "delayed"
-            self._schedule(message, delay)
-        else:
-            self._wait(message)
-        self.touch()
-        return message
-
-    def _take(self, limit: int) -> list[Delivery]:
-        taken: list[Delivery] = []
-        while self._waiting and len(taken) < limit and self.held < self.in_flight:
-            message = self._waiting.popleft()
-            if message.state != "waiting":
-                continue
-            if message.receives >= self.max_receives and self.dead is not None:
-                self.redriven += 1
-                self._drop(message)
-                self.dead.store(message.body, 0)
-                continue
-            taken.append(self._hand_out(message))
-        return taken
-
-    def _hand_out(self, message: Message) -> Delivery:
-        message.receives += 1
-        if message.receives == 1:
-            message.first_received_at = self.now()
-        message.received_at = self.clock.monotonic()
-        message.state = "held"
-        self.held += 1
-        self._schedule(message, self.lease)
-        # From the second receive on, the only time that SQS tells is the answer's Date: by the second, rounded down.
-        received_at = message.first_received_at if message.receives == 1 else math.floor(self.now())
+    def _delivery(self, message: shapes.ReceivedMessage) -> Delivery:
+        attributes = message.attributes or {}
+        receive_count = int(attributes["ApproximateReceiveCount"])
+        first = int(attributes["ApproximateFirstReceiveTimestamp"]) / 1000
+        self._numbers[message.receipt_handle] = number_in(message.body)
         return Delivery(
-            receipt=message.receipt,
-            key=message.key,
-            body=message.body,
-            receive_count=message.receives,
-            stored_at=message.stored_at,
-            received_at=received_at,
-            group=message.group,
+            receipt=message.receipt_handle,
+            key=message.message_id,
+            body=message.body.encode(),
+            receive_count=receive_count,
+            stored_at=int(attributes["SentTimestamp"]) / 1000,
+            # From the second receive on, the only time that SQS tells is the Date header: whole seconds, rounded down.
+            received_at=first if receive_count == 1 else math.floor(self.now()),
+            group=attributes.get("MessageGroupId"),
         )
 
-    def _ripen(self) -> None:
-        now = self.clock.monotonic()
-        while self._timers and self._timers[0][0] <= now:
-            _, timer, message = heapq.heappop(self._timers)
-            if message.timer == timer:
-                self._wait(message)
 
-    def _wait(self, message: Message) -> None:
-        self._unhold(message)
-        message.state, message.timer = "waiting", -1
-        self._waiting.append(message)
-
-    def _drop(self, message: Message) -> None:
-        self._unhold(message)
-        message.state, message.timer = "gone", -1
-        self.messages.pop(message.serial, None)
-
-    def _unhold(self, message: Message) -> None:
-        if message.state == "held":
-            self.held -= 1
-
-    def _schedule(self, message: Message, seconds: float) -> None:
-        message.timer = next(self._turns)
-        heapq.heappush(self._timers, (self.clock.monotonic() + seconds, message.timer, message))
-
-    def _find(self, receipt: str) -> tuple[Message | None, bool]:
-        message = self.messages.get(int(receipt.partition(".")[0]))
-        return message, message is not None and message.receipt == receipt
-
-    def _set_alarm(self) -> None:
-        """Be woken at the next moment that changes something for a poll that is open."""
-        if not self._polls:
-            return
-        while self._timers and self._timers[0][2].timer != self._timers[0][1]:
-            heapq.heappop(self._timers)
-        due = min(self._timers[0][0] if self._timers else math.inf, *(poll.until for poll in self._polls))
-        if self._alarm is None or due < self._alarm_at:
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm_at = due
-            self._alarm = asyncio.create_task(self._ring(due), name="the queue's alarm")
-
-    async def _ring(self, at: float) -> None:
-        await self.clock.sleep_until(at)
-        self._alarm = None
-        self.touch()
+def _faults(count: int, result: shapes.BatchResult) -> list[Fault | None]:
+    """Return the faults of a batch by position; the ids of its entries are these positions."""
+    faults: list[Fault | None] = [None] * count
+    for entry in result.failed:
+        code = entry.code.rpartition(".")[2]
+        faults[int(entry.id)] = Fault("lost" if code in _LOST else "refused", f"{code}: {entry.message}")
+    return faults

@@ -134,7 +134,7 @@ def odd_errors(scale: Scale) -> Figures:
             await world.clock.advance(25)
             await world.drain()
             world.judge(lambda run: 0)
-            letters = [message for message in world.dead.messages.values() if b'"dawdleowed":"odd"' in message.body]
+            letters = [message for message in world.dead.messages() if '"dawdleowed":"odd"' in message.body]
             attempts = 1 if name == "a_reject_in_a_group" else ATTEMPTS
             tally.must(len(letters) == len(numbers), f"{name}: {len(letters)} letters of {len(numbers)} events")
             tally.must(bad_runs == attempts * len(numbers), f"{name}: {bad_runs} runs of {len(numbers)} events")

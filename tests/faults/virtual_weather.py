@@ -213,7 +213,7 @@ async def _shut_out(world: World, rates: Rates, seconds: float, *, empties: bool
     world.trouble.rates = rates
     began = world.clock.monotonic()
     if empties:
-        world.queue.wipe()
+        world.queue.purge()
         world.ledger.signaled.clear()
     await world.clock.advance(30)  # the polls that were open come back, and the next ones fail
     health_is(world, False, "30 s in")

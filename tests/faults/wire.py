@@ -9,8 +9,8 @@ from typing import Self, TypeVar
 
 from dawdle.abc import Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
 from dawdle.errors import BackendError, FaultKind
-from tests.faults.message import number_in
-from tests.faults.simulation import MAX_HOLD, Queue
+from dawdle.testing.sqs._queue import MAX_VISIBILITY_SECONDS
+from tests.faults.simulation import SimulatedQueue, number_in
 from tests.faults.trouble import Call, Operation, Rates, Trouble
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Wire:
     """
 
     def __init__(
-        self, queue: Queue, trouble: Trouble, *, node: int = 0, wait: float = 20.0, patience: float = 10.0
+        self, queue: SimulatedQueue, trouble: Trouble, *, node: int = 0, wait: float = 20.0, patience: float = 10.0
     ) -> None:
         self.queue = queue
         self.node = node
@@ -34,7 +34,7 @@ class Wire:
             max_batch_bytes=1_048_576,
             max_delay=900,
             max_wait=wait,
-            max_hold=MAX_HOLD - queue.lease - 1,
+            max_hold=MAX_VISIBILITY_SECONDS - queue.lease - 1,
             lease=queue.lease,
             can_release_later=True,
             retention=345_600,
@@ -67,11 +67,11 @@ class Wire:
         await self._call("attributes", (), look)
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
-        return await self._batch("send", batch, lambda outgoing: number_in(outgoing.body), self._store)
+        return await self._batch("send", batch, lambda outgoing: number_in(outgoing.body), self.queue.send)
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
         async def poll() -> list[Delivery]:
-            deliveries = self._doubled(await self.queue.poll(min(limit, 10), wait), limit)
+            deliveries = self._doubled(await self.queue.receive(min(limit, 10), wait), limit)
             for delivery in deliveries:
                 self.queue.holders[delivery.receipt] = self.node
             return deliveries
@@ -82,32 +82,27 @@ class Wire:
         return await self._batch("ack", receipts, self.queue.number_of, self._delete)
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
-        def renew(receipt: str) -> Fault | None:
-            return self.queue.change(receipt, self.queue.lease)
+        def renew(receipts: Sequence[str]) -> list[Fault | None]:
+            return self.queue.change_visibility([ReleaseEntry(receipt, self.queue.lease) for receipt in receipts])
 
         return await self._batch("renew", receipts, self.queue.number_of, renew)
 
     async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
-        def release(entry: ReleaseEntry) -> Fault | None:
-            return self.queue.change(*entry)
-
-        return await self._batch("release", batch, lambda entry: self.queue.number_of(entry[0]), release)
+        return await self._batch(
+            "release", batch, lambda entry: self.queue.number_of(entry[0]), self.queue.change_visibility
+        )
 
     @asynccontextmanager
     async def renewer(self) -> AsyncGenerator[Renew]:
         yield self.renew
 
-    def _store(self, outgoing: Outgoing) -> Fault | None:
-        if not 0 <= outgoing.delay <= self.limits.max_delay or len(outgoing.body) > self.limits.max_body:
-            return Fault("refused", "InvalidParameterValue")
-        self.queue.store(outgoing.body, outgoing.delay, outgoing.group)
-        return None
-
-    def _delete(self, receipt: str) -> None:
-        message = self.queue.delete(receipt)
-        if message is not None and self._trouble.strikes(self._trouble.rates.comes_back):
-            self._trouble.charge("comes back", [message.number])
-            self.queue.twin(message, self._trouble.random.random() * self._trouble.rates.back_after)
+    def _delete(self, receipts: Sequence[str]) -> list[Fault | None]:
+        for message in self.queue.delete(receipts):
+            if self._trouble.strikes(self._trouble.rates.comes_back):
+                self._trouble.charge("comes back", [number_in(message.body)])
+                self.queue.duplicate(message, self._trouble.random.random() * self._trouble.rates.back_after)
+        self.queue.serve_polls()
+        return [None] * len(receipts)
 
     def _doubled(self, deliveries: list[Delivery], limit: int) -> list[Delivery]:
         """Let some of what was received wait as well, and perhaps come twice in this very answer."""
@@ -117,12 +112,13 @@ class Wire:
                 continue
             message = self.queue.message_of(delivery.receipt)
             assert message is not None, "it was received just now"
-            trouble.charge("twice", [message.number])
-            self.queue.twin(message)
+            trouble.charge("twice", [number_in(message.body)])
+            self.queue.duplicate(message)
             if trouble.strikes(rates.within) and len(deliveries) < min(limit, 10):
-                again = self.queue.poll(1, 0).result()
+                again = self.queue.receive(1, 0).result()
                 trouble.fired["in one answer"] += any(each.key == delivery.key for each in again)
                 deliveries += again
+            self.queue.serve_polls()
         return deliveries
 
     async def _batch(
@@ -130,20 +126,23 @@ class Wire:
         operation: Operation,
         batch: Sequence[T],
         number_of: Callable[[T], int],
-        carry_out: Callable[[T], Fault | None],
+        carry_out: Callable[[Sequence[T]], list[Fault | None]],
     ) -> list[Fault | None]:
         assert 1 <= len(batch) <= self.limits.max_batch, f"SQS takes 1 to 10 entries, not {len(batch)}"
         trouble, rates = self._trouble, self._trouble.rates
 
-        def one(entry: T) -> Fault | None:
-            if operation in rates.only and trouble.strikes(rates.entries):
-                trouble.charge("entries", [number_of(entry)])
-                kind: FaultKind = "throttled" if trouble.strikes(0.3) else "unavailable"
-                return Fault(kind, "InternalError")
-            return carry_out(entry)
+        def fault_of(entry: T) -> Fault | None:
+            if operation not in rates.only or not trouble.strikes(rates.entries):
+                return None
+            trouble.charge("entries", [number_of(entry)])
+            kind: FaultKind = "throttled" if trouble.strikes(0.3) else "unavailable"
+            return Fault(kind, "InternalError")
 
         async def all_of_it() -> list[Fault | None]:
-            return [one(entry) for entry in batch]
+            faults = [fault_of(entry) for entry in batch]
+            taken = [entry for entry, fault in zip(batch, faults, strict=True) if fault is None]
+            answers = iter(carry_out(taken) if taken else ())
+            return [next(answers) if fault is None else fault for fault in faults]
 
         return await self._call(operation, [number_of(entry) for entry in batch], all_of_it)
 

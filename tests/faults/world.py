@@ -15,7 +15,7 @@ from dawdle.errors import ConfigurationError, SignalError
 from dawdle.hooks import HandlerFinished, LeaseLost, Moment
 from dawdle.testing import ManualClock, Probe
 from tests.faults.ledger import GOOD, Deed, Ledger
-from tests.faults.simulation import Queue
+from tests.faults.simulation import SimulatedSQS, number_in
 from tests.faults.trouble import CALM, Rates, Trouble
 from tests.faults.wire import Wire
 
@@ -87,8 +87,8 @@ class World:
         self.clock = clock or ManualClock()
         # A queue's seconds do not begin when ours do.
         self.first_second = self.random.random()
-        self.dead = Queue(self.clock, lease=lease)
-        self.queue = Queue(self.clock, lease=lease, in_flight=in_flight, dead=self.dead)
+        self._sqs = SimulatedSQS(self.clock, lease=lease, in_flight=in_flight)
+        self.queue, self.dead = self._sqs.queue, self._sqs.dead
         self.trouble = Trouble(self.clock, Random(f"the trouble of {seed}"), rates)
         self.ledger = Ledger(handlers)
         self.interrupted: Counter[int] = Counter()
@@ -111,6 +111,7 @@ class World:
         self.apps = [self._app(node, patience) for node in range(nodes)]
 
     async def __aenter__(self) -> Self:
+        await self._sqs.__aenter__()
         await self.clock.advance(self.first_second)
         for app in self.apps:
             await app.__aenter__()
@@ -120,9 +121,9 @@ class World:
         await self._leave(self.apps)
         for task in self._signals:
             task.cancel()
-        await self.queue.close()
-        await self.dead.close()
-        self.tally.must(kind is not None or not self.queue.held, f"{self.queue.held} messages are invisible at the end")
+        await self._sqs.__aexit__(None, None, None)
+        left = self.queue.in_flight
+        self.tally.must(kind is not None or not left, f"{left} messages are invisible at the end")
 
     async def replace(self, *nodes: int) -> None:
         """Leave nodes and enter new ones in their place, as a deploy does, and who finds them unhealthy.
@@ -133,7 +134,7 @@ class World:
         recently = began - self.queue.lease
         await self._leave([self.apps[node] for node in nodes])
         for node in nodes:
-            left = [message.number for message in self.queue.held_by(node)]
+            left = [number_in(message.body) for message in self.queue.held_by(node)]
             if self.trouble.hung.get(node, 0.0) > began:
                 self.trouble.charge("left behind a call that hung", left)
             unexplained = [number for number in left if self.trouble.last.get(number, -math.inf) < recently]
@@ -143,7 +144,7 @@ class World:
 
     async def kill_calls(self) -> None:
         """Replace every node although its calls have no answer: a fault for what was received and not deleted."""
-        in_hand = [message.number for message in self.queue.messages.values() if message.receives]
+        in_hand = [number_in(message.body) for message in self.queue.messages() if message.receive_count]
         self.trouble.charge("replaced", in_hand)
         await self.replace(*range(len(self.apps)))
 
@@ -194,10 +195,12 @@ class World:
         Then see that nothing stirs: no lease is renewed that nobody holds.
         """
         began = self.clock.monotonic()
-        while self.clock.monotonic() < began + patience and (self._signals or self.queue.messages or self._is_direct()):
+        while self.clock.monotonic() < began + patience and (
+            self._signals or self.queue.message_count or self._is_direct()
+        ):
             await self.clock.advance(2)
         took = self.clock.monotonic() - began
-        left = len(self.queue.messages)
+        left = self.queue.message_count
         self.tally.must(not self._signals, f"{len(self._signals)} signals are not answered after {took:.0f} s")
         self.tally.must(not left, f"{left} messages are still in the queue after {took:.0f} s")
         answered = self.clock.monotonic() + ANSWERED
@@ -214,16 +217,17 @@ class World:
 
     def _is_direct(self) -> bool:
         """Whether an event is in flight that no queue holds: it may still go there."""
-        return any(app.health().in_hand for app in self.apps) and not self.queue.messages
+        return any(app.health().in_hand for app in self.apps) and not self.queue.message_count
 
     def judge(self, allowed: Callable[[tuple[int, str, int]], int] | None = None) -> None:
         """Hold the books against the promises: nothing lost, and no more extra runs than `allowed` says for a run.
 
         Without it: as many as faults happened to calls about the event, and stops to its runs.
         """
-        lost = self.ledger.lost(self.dead.messages.values())
+        lost = self.ledger.lost(self.dead.messages())
         self.tally.must(not lost, f"lost: {_some(lost)}")
-        self.tally.must(not self.queue.redriven, f"{self.queue.redriven} messages were received too often")
+        redriven = self.dead.redriven
+        self.tally.must(not redriven, f"{redriven} messages were received too often")
         allowed = allowed or (lambda run: self.trouble.charged[run[0]] + self.interrupted[run[0]])
         extra = self.ledger.extra()
         over = {run: count for run, count in extra.items() if count > allowed(run)}

@@ -11,38 +11,18 @@ from dawdle.testing.sqs._queue import Queue
 from dawdle.testing.sqs._service import Call, MoveTask, Service
 from dawdle.testing.sqs._shapes import (
     CancelMessageMoveTaskRequest,
+    CancelMessageMoveTaskResult,
     ListMessageMoveTasksRequest,
+    ListMessageMoveTasksResult,
+    ListMessageMoveTasksResultEntry,
     StartMessageMoveTaskRequest,
+    StartMessageMoveTaskResult,
 )
 
 __all__ = ["cancel_message_move_task", "list_message_move_tasks", "start_message_move_task"]
 
 _MAX_MOVES_PER_STEP: Final = 1_000
 """Messages that a task without a rate of its own moves in one step, so that other calls get their turn."""
-
-
-class StartMessageMoveTaskResult(msgspec.Struct, rename="pascal"):
-    task_handle: str
-
-
-class CancelMessageMoveTaskResult(msgspec.Struct, rename="pascal"):
-    approximate_number_of_messages_moved: int
-
-
-class ListMessageMoveTasksResultEntry(msgspec.Struct, rename="pascal", omit_defaults=True, kw_only=True):
-    task_handle: str | None = None
-    status: str
-    source_arn: str
-    destination_arn: str | None = None
-    max_number_of_messages_per_second: int | None = None
-    approximate_number_of_messages_moved: int
-    approximate_number_of_messages_to_move: int
-    failure_reason: str | None = None
-    started_timestamp: int
-
-
-class ListMessageMoveTasksResult(msgspec.Struct, rename="pascal"):
-    results: list[ListMessageMoveTasksResultEntry]
 
 
 def start_message_move_task(

@@ -197,10 +197,10 @@ class Queue:
         """Return the stored message that a handle, old or not, was given out for."""
         return self._find_with_latest(handle)[0]
 
-    def duplicate(self, message: Message, now: float) -> Message:
+    def duplicate(self, message: Message, now: float, delay: float = 0.0) -> Message:
         """Store a second copy of a message under the same id, as a server that missed its receive would have."""
         copy = msgspec.structs.replace(message, visible_at=0.0, timer_id=-1)
-        return self.store(copy, 0, now, returned=True)
+        return self.store(copy, delay, now, returned=True)
 
     def purge(self) -> None:
         """Delete every message, held and delayed ones too."""

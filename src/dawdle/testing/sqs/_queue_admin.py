@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from dawdle.testing.sqs import _attributes
 from dawdle.testing.sqs import _validation as validate
 from dawdle.testing.sqs._errors import service_error
@@ -13,10 +11,15 @@ from dawdle.testing.sqs._service import Call, Service
 from dawdle.testing.sqs._shapes import (
     CreateQueueRequest,
     GetQueueAttributesRequest,
+    GetQueueAttributesResult,
     GetQueueUrlRequest,
     ListDeadLetterSourceQueuesRequest,
+    ListDeadLetterSourceQueuesResult,
     ListQueuesRequest,
+    ListQueuesResult,
+    ListQueueTagsResult,
     QueueRequest,
+    QueueUrlResult,
     SetQueueAttributesRequest,
     TagQueueRequest,
     UntagQueueRequest,
@@ -41,28 +44,6 @@ _COOLDOWN_SECONDS: Final = 60.0
 """Seconds before a deleted queue's name is free, and between two purges (SQS API reference)."""
 
 _MAX_TAGS: Final = 50
-
-
-class QueueUrlResult(msgspec.Struct, rename="pascal"):
-    queue_url: str
-
-
-class ListQueuesResult(msgspec.Struct, rename="pascal", omit_defaults=True):
-    queue_urls: list[str] | None = None
-    next_token: str | None = None
-
-
-class ListDeadLetterSourceQueuesResult(msgspec.Struct, omit_defaults=True):
-    urls: list[str] = msgspec.field(name="queueUrls")
-    next_token: str | None = msgspec.field(name="NextToken", default=None)
-
-
-class GetQueueAttributesResult(msgspec.Struct, rename="pascal", omit_defaults=True):
-    attributes: dict[str, str] | None = None
-
-
-class ListQueueTagsResult(msgspec.Struct, rename="pascal", omit_defaults=True):
-    tags: dict[str, str] | None = None
 
 
 def create_queue(service: Service, request: CreateQueueRequest, call: Call) -> QueueUrlResult:

@@ -15,6 +15,7 @@ from dawdle.testing.sqs._queue import MAX_VISIBILITY_SECONDS, Queue
 from dawdle.testing.sqs._service import Call, LongPoll, Service
 from dawdle.testing.sqs._shapes import (
     BatchResult,
+    BatchResultEntry,
     ChangeMessageVisibilityBatchRequest,
     ChangeMessageVisibilityBatchRequestEntry,
     ChangeMessageVisibilityRequest,
@@ -24,6 +25,7 @@ from dawdle.testing.sqs._shapes import (
     MessageAttributeValue,
     ReceivedMessage,
     ReceiveMessageRequest,
+    ReceiveMessageResult,
 )
 
 __all__ = [
@@ -37,14 +39,6 @@ __all__ = [
 
 SENDER_ID: Final = "AIDAIENQZJOLO23YVJ4VO"
 """The `SenderId` of every message: who signed is not looked at."""
-
-
-class ReceiveMessageResult(msgspec.Struct, rename="pascal", omit_defaults=True):
-    messages: list[ReceivedMessage] | None = None
-
-
-class BatchResultEntry(msgspec.Struct, rename="pascal"):
-    id: str
 
 
 class PendingResult(msgspec.Struct):

@@ -4,8 +4,10 @@ import msgspec
 
 __all__ = [
     "BatchResult",
+    "BatchResultEntry",
     "BatchResultErrorEntry",
     "CancelMessageMoveTaskRequest",
+    "CancelMessageMoveTaskResult",
     "ChangeMessageVisibilityBatchRequest",
     "ChangeMessageVisibilityBatchRequestEntry",
     "ChangeMessageVisibilityRequest",
@@ -14,13 +16,21 @@ __all__ = [
     "DeleteMessageBatchRequestEntry",
     "DeleteMessageRequest",
     "GetQueueAttributesRequest",
+    "GetQueueAttributesResult",
     "GetQueueUrlRequest",
     "ListDeadLetterSourceQueuesRequest",
+    "ListDeadLetterSourceQueuesResult",
     "ListMessageMoveTasksRequest",
+    "ListMessageMoveTasksResult",
+    "ListMessageMoveTasksResultEntry",
+    "ListQueueTagsResult",
     "ListQueuesRequest",
+    "ListQueuesResult",
     "MessageAttributeValue",
     "QueueRequest",
+    "QueueUrlResult",
     "ReceiveMessageRequest",
+    "ReceiveMessageResult",
     "ReceivedMessage",
     "SendMessageBatchRequest",
     "SendMessageBatchRequestEntry",
@@ -28,6 +38,7 @@ __all__ = [
     "SendMessageResult",
     "SetQueueAttributesRequest",
     "StartMessageMoveTaskRequest",
+    "StartMessageMoveTaskResult",
     "TagQueueRequest",
     "UntagQueueRequest",
 ]
@@ -193,3 +204,57 @@ class BatchResult(msgspec.Struct, rename="pascal"):
 
     successful: list[object]
     failed: list[BatchResultErrorEntry]
+
+
+class ReceiveMessageResult(msgspec.Struct, rename="pascal", omit_defaults=True):
+    messages: list[ReceivedMessage] | None = None
+
+
+class BatchResultEntry(msgspec.Struct, rename="pascal"):
+    id: str
+
+
+class StartMessageMoveTaskResult(msgspec.Struct, rename="pascal"):
+    task_handle: str
+
+
+class CancelMessageMoveTaskResult(msgspec.Struct, rename="pascal"):
+    approximate_number_of_messages_moved: int
+
+
+class ListMessageMoveTasksResultEntry(msgspec.Struct, rename="pascal", omit_defaults=True, kw_only=True):
+    task_handle: str | None = None
+    status: str
+    source_arn: str
+    destination_arn: str | None = None
+    max_number_of_messages_per_second: int | None = None
+    approximate_number_of_messages_moved: int
+    approximate_number_of_messages_to_move: int
+    failure_reason: str | None = None
+    started_timestamp: int
+
+
+class ListMessageMoveTasksResult(msgspec.Struct, rename="pascal"):
+    results: list[ListMessageMoveTasksResultEntry]
+
+
+class QueueUrlResult(msgspec.Struct, rename="pascal"):
+    queue_url: str
+
+
+class ListQueuesResult(msgspec.Struct, rename="pascal", omit_defaults=True):
+    queue_urls: list[str] | None = None
+    next_token: str | None = None
+
+
+class ListDeadLetterSourceQueuesResult(msgspec.Struct, omit_defaults=True):
+    urls: list[str] = msgspec.field(name="queueUrls")
+    next_token: str | None = msgspec.field(name="NextToken", default=None)
+
+
+class GetQueueAttributesResult(msgspec.Struct, rename="pascal", omit_defaults=True):
+    attributes: dict[str, str] | None = None
+
+
+class ListQueueTagsResult(msgspec.Struct, rename="pascal", omit_defaults=True):
+    tags: dict[str, str] | None = None
