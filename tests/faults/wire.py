@@ -101,7 +101,7 @@ class Wire:
             if self._trouble.strikes(self._trouble.rates.comes_back):
                 self._trouble.charge("comes back", [number_in(message.body)])
                 self.queue.duplicate(message, self._trouble.random.random() * self._trouble.rates.back_after)
-        self.queue.serve_polls()
+                self.queue.serve_polls()
         return [None] * len(receipts)
 
     def _doubled(self, deliveries: list[Delivery], limit: int) -> list[Delivery]:

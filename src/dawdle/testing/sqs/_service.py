@@ -11,7 +11,7 @@ from dawdle.testing.sqs._errors import service_error
 from dawdle.testing.sqs._faults import Asked, CallFaults, Faults
 from dawdle.testing.sqs._message import Instant, Message
 from dawdle.testing.sqs._queue import Queue
-from dawdle.testing.sqs._scheduler import Scheduler
+from dawdle.testing.sqs._scheduler import ScheduledCall, Scheduler
 
 __all__ = ["MAX_IN_FLIGHT", "Call", "LongPoll", "MoveTask", "Service"]
 
@@ -46,13 +46,14 @@ class MoveTask(msgspec.Struct, kw_only=True):
 class LongPoll:
     """A receive that waits: what it asked for, until when, and where the messages go."""
 
-    __slots__ = ("done", "queue", "serve", "until")
+    __slots__ = ("done", "expiry", "queue", "serve", "until")
 
     def __init__(self, queue: Queue, until: float, serve: Callable[[Instant, bool], bool]) -> None:
         self.queue = queue
         self.until = until
         self.serve = serve
         self.done = False
+        self.expiry: ScheduledCall | None = None
 
 
 class Service:
@@ -154,7 +155,7 @@ class Service:
     def add_poll(self, poll: LongPoll) -> None:
         """Let a receive wait for messages, in the order in which they came."""
         self._polls.setdefault(poll.queue, deque()).append(poll)
-        self.scheduler.call_at(poll.until, lambda: self._expire(poll))
+        poll.expiry = self.scheduler.call_at(poll.until, lambda: self._expire(poll))
         self._schedule_wakeup(poll.queue)
 
     def serve_polls(self, queue: Queue, now: Instant) -> None:
@@ -172,6 +173,8 @@ class Service:
             poll.done = poll.serve(now, False)
             if not poll.done:
                 polls.appendleft(poll)
+            elif poll.expiry is not None:
+                poll.expiry.cancel()
         if polls:
             self._schedule_wakeup(queue)
 
