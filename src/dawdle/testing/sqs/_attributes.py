@@ -1,4 +1,4 @@
-"""Queue attributes: which there are, what they may be, and the settings that the rules read from them."""
+"""Queue attributes: which there are, which values they may have, and the struct that the rules read."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -55,25 +55,26 @@ _REMOVABLE: Final = ("Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMaster
 
 
 class RedrivePolicy(msgspec.Struct, frozen=True, rename="camel"):
-    """To which queue a message goes that was received so often."""
+    """The dead-letter queue, and how often a message is received before it goes there."""
 
     dead_letter_target_arn: str
     max_receive_count: int
 
 
+# `maxReceiveCount` may be a number or a string in the JSON (SQS developer guide).
 class _RedrivePolicyJson(msgspec.Struct, frozen=True, rename="camel"):
     dead_letter_target_arn: str
     max_receive_count: int | str
 
 
 class RedriveAllowPolicy(msgspec.Struct, frozen=True, rename="camel"):
-    """Which queues may name this one as their dead-letter queue."""
+    """Which queues may have this one as their dead-letter queue."""
 
     redrive_permission: str = "allowAll"
     source_queue_arns: list[str] = msgspec.field(default_factory=list[str])
 
     def allows(self, source_arn: str) -> bool:
-        """Return whether the queue with this ARN may send its dead letters here."""
+        """Return whether the queue with this ARN may have this one as its dead-letter queue."""
         match self.redrive_permission:
             case "denyAll":
                 return False
@@ -84,7 +85,7 @@ class RedriveAllowPolicy(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class QueueAttributes(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules read; `shown` are the attributes as they were written."""
+    """The attributes of one queue, parsed for the rules. `as_written` is what GetQueueAttributes returns."""
 
     fifo: bool
     delay: int
@@ -100,21 +101,21 @@ class QueueAttributes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_new(name: str, attributes: Mapping[str, str]) -> QueueAttributes:
-    """Return the settings of a new queue. Raises `Refusal` for a name or an attribute that cannot be."""
+    """Return the attributes of a new queue. Raises `ServiceError` for an invalid name or attribute."""
     fifo = attributes.get("FifoQueue") == "true"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,75}\.fifo" if fifo else r"[A-Za-z0-9_-]{1,80}", name):
         raise service_error("InvalidParameterValue", _NAME_RULE[fifo])
     if attributes.get("FifoQueue", "true") != "true":
         raise _invalid("FifoQueue", attributes["FifoQueue"])
-    shown = {key: default for key, (_, _, default) in _NUMBERS.items() if default is not None}
-    shown["SqsManagedSseEnabled"] = "false" if attributes.get("KmsMasterKeyId") else "true"
+    as_written = {key: default for key, (_, _, default) in _NUMBERS.items() if default is not None}
+    as_written["SqsManagedSseEnabled"] = "false" if attributes.get("KmsMasterKeyId") else "true"
     if fifo:
-        shown.update(_FIFO_DEFAULTS)
-    return _parse(fifo, shown, attributes)
+        as_written.update(_FIFO_DEFAULTS)
+    return _parse(fifo, as_written, attributes)
 
 
 def parse_change(current: QueueAttributes, attributes: Mapping[str, str]) -> QueueAttributes:
-    """Return settings with these attributes set; an empty policy is removed. Raises `Refusal`."""
+    """Return `current` with these attributes set; an empty policy removes it. Raises `ServiceError`."""
     if "FifoQueue" in attributes and attributes["FifoQueue"] != current.as_written.get("FifoQueue"):
         raise service_error("InvalidAttributeName", "You can specify the FifoQueue only during queue creation.")
     return _parse(current.fifo, dict(current.as_written), attributes)
@@ -127,27 +128,33 @@ _NAME_RULE: Final = {
 }
 
 
-def _parse(fifo: bool, shown: dict[str, str], attributes: Mapping[str, str]) -> QueueAttributes:
+def _parse(fifo: bool, as_written: dict[str, str], attributes: Mapping[str, str]) -> QueueAttributes:
     for name, value in attributes.items():
         _check(fifo, name, value)
         if not value and name in _REMOVABLE:
-            shown.pop(name, None)
+            as_written.pop(name, None)
         else:
-            shown[name] = value
-    if fifo and shown["FifoThroughputLimit"] == "perMessageGroupId" and shown["DeduplicationScope"] == "queue":
+            as_written[name] = value
+    if (
+        fifo
+        and as_written["FifoThroughputLimit"] == "perMessageGroupId"
+        and as_written["DeduplicationScope"] == "queue"
+    ):
         raise _invalid("FifoThroughputLimit", "perMessageGroupId")
     return QueueAttributes(
         fifo=fifo,
-        delay=int(shown["DelaySeconds"]),
-        max_message_bytes=int(shown["MaximumMessageSize"]),
-        retention=int(shown["MessageRetentionPeriod"]),
-        wait=int(shown["ReceiveMessageWaitTimeSeconds"]),
-        visibility_timeout=int(shown["VisibilityTimeout"]),
-        content_based_deduplication=shown.get("ContentBasedDeduplication") == "true",
-        deduplicate_by_group=shown.get("DeduplicationScope") == "messageGroup",
-        redrive_policy=_parse_redrive_policy(shown["RedrivePolicy"]) if "RedrivePolicy" in shown else None,
-        redrive_allow_policy=_decode("RedriveAllowPolicy", shown.get("RedriveAllowPolicy", "{}"), RedriveAllowPolicy),
-        as_written=shown,
+        delay=int(as_written["DelaySeconds"]),
+        max_message_bytes=int(as_written["MaximumMessageSize"]),
+        retention=int(as_written["MessageRetentionPeriod"]),
+        wait=int(as_written["ReceiveMessageWaitTimeSeconds"]),
+        visibility_timeout=int(as_written["VisibilityTimeout"]),
+        content_based_deduplication=as_written.get("ContentBasedDeduplication") == "true",
+        deduplicate_by_group=as_written.get("DeduplicationScope") == "messageGroup",
+        redrive_policy=_parse_redrive_policy(as_written["RedrivePolicy"]) if "RedrivePolicy" in as_written else None,
+        redrive_allow_policy=_decode(
+            "RedriveAllowPolicy", as_written.get("RedriveAllowPolicy", "{}"), RedriveAllowPolicy
+        ),
+        as_written=as_written,
     )
 
 
@@ -189,17 +196,19 @@ def _check_redrive_allow_policy(name: str, value: str) -> None:
 
 
 def _accept(_name: str, _value: str) -> None:
-    """Accept: the attribute changes nothing that can be seen from here (encryption, or fixed at creation)."""
+    """Accept any value: encryption changes nothing here, and `FifoQueue` is checked when the queue is created."""
 
 
 def _parse_redrive_policy(value: str) -> RedrivePolicy:
     reason = "Redrive policy is not a valid JSON map with deadLetterTargetArn and maxReceiveCount."
     try:
-        text = msgspec.json.decode(value, type=_RedrivePolicyJson)
-        receives = int(text.max_receive_count)
-        if 1 <= receives <= 1_000:
-            return RedrivePolicy(text.dead_letter_target_arn, receives)
-        reason = f"Invalid value for maxReceiveCount: {receives}, valid values are from 1 to 1000 both inclusive."
+        policy = msgspec.json.decode(value, type=_RedrivePolicyJson)
+        max_receive_count = int(policy.max_receive_count)
+        if 1 <= max_receive_count <= 1_000:
+            return RedrivePolicy(policy.dead_letter_target_arn, max_receive_count)
+        reason = (
+            f"Invalid value for maxReceiveCount: {max_receive_count}, valid values are from 1 to 1000 both inclusive."
+        )
     except (msgspec.MsgspecError, ValueError):
         pass
     raise service_error(
@@ -210,9 +219,9 @@ def _parse_redrive_policy(value: str) -> RedrivePolicy:
 _T = TypeVar("_T")
 
 
-def _decode(name: str, value: str, kind: type[_T]) -> _T:
+def _decode(name: str, value: str, policy_type: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(value, type=kind)
+        return msgspec.json.decode(value, type=policy_type)
     except msgspec.MsgspecError as error:
         raise _invalid(name, value) from error
 

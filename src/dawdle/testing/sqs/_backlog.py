@@ -1,4 +1,4 @@
-"""In which order waiting messages leave a standard queue; the ordered line is next door in `_fifo`."""
+"""In which order visible messages are received: the interface, and a standard queue. FIFO queues have `_fifo`."""
 
 from collections import deque
 from typing import Protocol
@@ -9,14 +9,14 @@ __all__ = ["Backlog", "StandardBacklog"]
 
 
 class Backlog(Protocol):
-    """The waiting messages of one queue. Messages deleted while they wait are skipped when their turn comes."""
+    """The visible messages of one queue. Those that are deleted meanwhile are skipped when their turn comes."""
 
     def add(self, message: Message) -> None:
-        """Take in a message that waits for the first time."""
+        """Add a message that becomes visible for the first time."""
         ...
 
     def put_back(self, message: Message) -> None:
-        """Take back a message that was held."""
+        """Add a message that was in flight."""
         ...
 
     def pop(self) -> Message | None:
@@ -24,15 +24,15 @@ class Backlog(Protocol):
         ...
 
     def lock_group(self, message: Message) -> None:
-        """Note that a popped message is held now."""
+        """Note that a popped message is in flight: a FIFO queue locks its message group."""
         ...
 
     def unlock_group(self, message: Message) -> None:
-        """Note that a held message is no longer (deleted, or about to rejoin)."""
+        """Note that a message is not in flight any more: it was deleted, or is about to be put back."""
         ...
 
     def end_receive(self) -> None:
-        """Note that one receive has popped all that it wanted."""
+        """Note that one receive has popped all its messages: groups that it locked are locked for the next one."""
         ...
 
     def has_next(self) -> bool:
@@ -40,12 +40,12 @@ class Backlog(Protocol):
         ...
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove every message."""
         ...
 
 
 class StandardBacklog:
-    """Best effort order: what came back first, then the oldest. Every step costs the same at any length."""
+    """Best-effort order: returned messages first, then the oldest. Every step costs the same at any length."""
 
     __slots__ = ("_new", "_returned")
 
@@ -60,9 +60,9 @@ class StandardBacklog:
         self._returned.append(message)
 
     def pop(self) -> Message | None:
-        for part in (self._returned, self._new):
-            while part:
-                message = part.popleft()
+        for messages in (self._returned, self._new):
+            while messages:
+                message = messages.popleft()
                 if message.state == "visible":
                     return message
         return None
@@ -77,10 +77,10 @@ class StandardBacklog:
         pass
 
     def has_next(self) -> bool:
-        for part in (self._returned, self._new):
-            while part and part[0].state != "visible":
-                part.popleft()
-            if part:
+        for messages in (self._returned, self._new):
+            while messages and messages[0].state != "visible":
+                messages.popleft()
+            if messages:
                 return True
         return False
 

@@ -1,4 +1,4 @@
-"""How a batch is carried out: entry by entry, in order, each with a result of its own."""
+"""How a batch runs: entry by entry, in order, each with a result of its own."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -19,19 +19,19 @@ E = TypeVar("E", bound=_Entry)
 
 
 def run_batch(entries: Sequence[E], step: Callable[[E], object], call: Call) -> BatchResult:
-    """Return what happened to each entry; those that a fault picks fail without being carried out."""
-    answer = BatchResult([], [])
+    """Run `step` for each entry and return all results; entries that a fault rule picks fail without being run."""
+    result = BatchResult([], [])
     fault = call.faults.entries_failed
     for position, entry in enumerate(entries):
         if fault is not None and position in fault.entries:
-            answer.failed.append(
+            result.failed.append(
                 BatchResultErrorEntry(entry.id, False, fault.code, "This entry was failed on purpose by a fault rule.")
             )
             continue
         try:
-            answer.successful.append(step(entry))
-        except ServiceError as refusal:
-            answer.failed.append(
-                BatchResultErrorEntry(entry.id, refusal.is_sender_fault, refusal.query_code, refusal.message)
+            result.successful.append(step(entry))
+        except ServiceError as error:
+            result.failed.append(
+                BatchResultErrorEntry(entry.id, error.is_sender_fault, error.query_code, error.message)
             )
-    return answer
+    return result

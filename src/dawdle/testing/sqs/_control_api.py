@@ -1,4 +1,4 @@
-"""The control address: faults and counts over HTTP, for tests in another process or language. Not signed."""
+"""The control API: faults and counts over HTTP, for tests in another process or language. Not signed."""
 
 from collections import Counter
 from typing import Final
@@ -46,19 +46,21 @@ class ControlApi:
         self._requests = requests
 
     def handle(self, exchange: Exchange) -> bool:
-        """Answer the request if it is for here; return whether it was."""
+        """Respond to a request if it is one of the control API; return whether it was."""
         path = exchange.request.path
         if not path.startswith(_ROOT):
             return False
         try:
-            answer = self._route(exchange.request.method, path.removeprefix(_ROOT), exchange.request.body)
+            response = self._route(exchange.request.method, path.removeprefix(_ROOT), exchange.request.body)
         except (ConfigurationError, msgspec.MsgspecError, UnicodeDecodeError) as error:
             _respond(exchange, "400 Bad Request", ControlError(str(error)))
         else:
-            if answer is None:
-                _respond(exchange, "404 Not Found", ControlError(f"nothing is at {exchange.request.method} {path}"))
+            if response is None:
+                _respond(
+                    exchange, "404 Not Found", ControlError(f"the control API has no {exchange.request.method} {path}")
+                )
             else:
-                _respond(exchange, "200 OK", answer)
+                _respond(exchange, "200 OK", response)
         return True
 
     def _route(self, method: str, path: str, body: bytes) -> object | None:
@@ -93,5 +95,5 @@ def _rule_response(standing: Standing) -> RuleResponse:
     return RuleResponse(standing.number, standing.rule, standing.seen, standing.fired)
 
 
-def _respond(exchange: Exchange, status: str, answer: object) -> None:
-    exchange.respond(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n", msgspec.json.encode(answer) + b"\n")
+def _respond(exchange: Exchange, status: str, response: object) -> None:
+    exchange.respond(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n", msgspec.json.encode(response) + b"\n")

@@ -1,4 +1,4 @@
-"""From a request to its answer: signature, operation, faults, errors. Decides nothing about queues."""
+"""From a request to its response: signature, operation, faults, errors. Decides nothing about queues."""
 
 import logging
 from collections import Counter
@@ -12,7 +12,7 @@ import msgspec
 from dawdle.testing.sqs._errors import ServiceError, service_error
 from dawdle.testing.sqs._faults import Asked, CallFaults, Rule
 from dawdle.testing.sqs._http import Exchange
-from dawdle.testing.sqs._operations import OPERATIONS, target
+from dawdle.testing.sqs._operations import OPERATIONS, queue_name_in
 from dawdle.testing.sqs._receive import PendingResult
 from dawdle.testing.sqs._service import Call, Service
 
@@ -32,7 +32,7 @@ class ErrorResponse(msgspec.Struct):
 
 
 class Endpoint:
-    """Answers requests for one service. `requests` counts them by operation."""
+    """The AWS JSON protocol for one service. `requests` counts requests by operation."""
 
     def __init__(self, service: Service) -> None:
         self.requests: Counter[str] = Counter()
@@ -41,43 +41,48 @@ class Endpoint:
         self._cached_date = (-1, "")
 
     def handle(self, exchange: Exchange) -> None:
-        """Answer one request, now or when it is due."""
+        """Respond to one request: at once, when a fault rule delays it, or when a long poll ends."""
         headers = exchange.request.headers
         operation = headers.get("x-amz-target", "").removeprefix(_TARGET)
         number = next(self._numbers)
         self.requests[operation or "?"] += 1
         faults = self._service.faults
-        moment = self._service.now()
-        asked = Asked(operation, target(exchange.request.body) if faults.rules else None, number, moment.monotonic)
-        trouble = faults.on_request(asked) if faults.rules else CallFaults()
-        call = Call(asked, moment, trouble)
-        if trouble.delay:
-            self._service.scheduler.call_at(moment.monotonic + trouble.delay, lambda: self._run(exchange, call))
+        now = self._service.now()
+        asked = Asked(operation, queue_name_in(exchange.request.body) if faults.rules else None, number, now.monotonic)
+        call_faults = faults.on_request(asked) if faults.rules else CallFaults()
+        call = Call(asked, now, call_faults)
+        if call_faults.delay:
+            self._service.scheduler.call_at(now.monotonic + call_faults.delay, lambda: self._run(exchange, call))
         else:
             self._run(exchange, call)
 
     def _run(self, exchange: Exchange, call: Call) -> None:
-        call.now = self._service.now()
+        call.now = self._service.now()  # later than in `handle`, where a fault rule delayed the call
         rule = call.faults.replaced_by
         if rule is not None and rule.fault in {"reset", "silence"}:
             if rule.fault == "reset":
                 exchange.reset()
             return
         try:
-            answer = self._execute(exchange, call) if rule is None else _error_of_fault(rule)
-        except ServiceError as refusal:
-            self._respond(exchange, call, refusal)
+            result = self._execute(exchange, call) if rule is None else _error_of_fault(rule)
+        except ServiceError as error:
+            self._respond(exchange, call, error)
             return
         except Exception:  # noqa: BLE001 - one bad call must not end the others
-            _log.exception("an error of the SQS server itself in %s; please report it", call.asked.operation)
+            _log.exception(
+                "bug in dawdle's SQS test server, please report it: %s raised an exception; the client gets HTTP 500",
+                call.asked.operation,
+            )
             self._respond(
-                exchange, call, service_error("InternalFailure", "An error of this server; its log has more.")
+                exchange,
+                call,
+                service_error("InternalFailure", "Bug in the SQS test server; its log has the traceback."),
             )
             return
-        if isinstance(answer, PendingResult):
-            answer.when_ready(lambda late: self._respond(exchange, call, late))
+        if isinstance(result, PendingResult):
+            result.when_ready(lambda late: self._respond(exchange, call, late))
         else:
-            self._respond(exchange, call, answer)
+            self._respond(exchange, call, result)
 
     def _execute(self, exchange: Exchange, call: Call) -> object:
         _check_signed(exchange.request.headers)
@@ -90,30 +95,32 @@ class Endpoint:
             )
         return operation(self._service, exchange.request.body, call)
 
-    def _respond(self, exchange: Exchange, call: Call, answer: object) -> None:
-        trouble = call.faults
+    def _respond(self, exchange: Exchange, call: Call, result: object) -> None:
+        call_faults = call.faults
+        # A receive asks for these faults itself, once it has messages: only such receives count for `nth` and `share`.
         if self._service.faults.rules and call.asked.operation != "ReceiveMessage":
-            self._service.faults.on_response(call.asked, trouble)
-        if trouble.lost_answer is not None:
-            if not trouble.lost_answer.silent:
+            self._service.faults.on_response(call.asked, call_faults)
+        if call_faults.lost_answer is not None:
+            if not call_faults.lost_answer.silent:
                 exchange.reset()
             return
-        if isinstance(answer, ServiceError):
-            head = f"x-amzn-query-error: {answer.query_code};{'Sender' if answer.is_sender_fault else 'Receiver'}\r\n"
-            body = _encode(ErrorResponse(answer.namespace + answer.code, answer.message))
-            status = answer.status
+        if isinstance(result, ServiceError):
+            head = f"x-amzn-query-error: {result.query_code};{'Sender' if result.is_sender_fault else 'Receiver'}\r\n"
+            body = _encode(ErrorResponse(result.namespace + result.code, result.message))
+            status = result.status
         else:
             head = ""
-            body = b"" if answer is None else _encode(answer)
+            body = b"" if result is None else _encode(result)
             status = 200
         exchange.respond(
             f"HTTP/1.1 {status} {_REASON_PHRASES.get(status, 'Error')}\r\n"
             f"x-amzn-RequestId: 00000000-0000-4000-a000-{call.asked.number:012x}\r\n"
-            f"Date: {self._date_header(trouble.skew)}\r\nContent-Type: {_CONTENT_TYPE}\r\n{head}",
+            f"Date: {self._date_header(call_faults.skew)}\r\nContent-Type: {_CONTENT_TYPE}\r\n{head}",
             body,
         )
 
     def _date_header(self, skew: float) -> str:
+        # Formatting a date costs more than the rest of the head, and it is the same for a second.
         second = int(self._service.clock.now() + skew)
         if second != self._cached_date[0]:
             self._cached_date = (second, formatdate(second, usegmt=True))
@@ -136,7 +143,7 @@ def _error_of_fault(rule: Rule) -> ServiceError:
 
 
 def _check_signed(headers: dict[str, str]) -> None:
-    """Refuse a request that is not signed; by whom does not matter."""
+    """Raise unless the request has the form of a signed one. The signature itself is not verified."""
     signature = headers.get("authorization", "")
     if not signature:
         raise service_error("MissingAuthenticationTokenException", "Request is missing Authentication Token")

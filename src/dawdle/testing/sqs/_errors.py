@@ -1,4 +1,4 @@
-"""Every refusal that SQS can answer: codes, HTTP status, whose fault it is. When to refuse is decided elsewhere."""
+"""Every error that SQS can respond with: codes, HTTP status, whose fault it is. Other modules decide when."""
 
 from typing import Final
 
@@ -10,10 +10,10 @@ _QUERY_PREFIX: Final = "AWS.SimpleQueueService."
 
 
 class ServiceError(Exception):
-    """What the service answers instead of yes.
+    """An error response of the service.
 
     `code` is the shape's name in the service model, `query_code` what the older query protocol called it (clients
-    see that one as `Error.Code`), `status` the HTTP status, `sender` whether it is the caller's fault.
+    see that one as `Error.Code`), `status` the HTTP status, `is_sender_fault` whether the caller is at fault.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ _STATUSES: Final = {
     "ServiceUnavailable": 503,
 }
 
+# Errors of the protocol and not of SQS: clients find them under the namespace of AWS's web framework.
 _PROTOCOL_ERRORS: Final = frozenset(
     {
         "ExpiredTokenException",
@@ -77,7 +78,7 @@ _PROTOCOL_ERRORS: Final = frozenset(
 
 
 def service_error(code: str, message: str, *, status: int | None = None) -> ServiceError:
-    """Return the refusal with this name; `status` overrides the HTTP status that belongs to it."""
+    """Return the error with this code; `status` overrides the HTTP status that belongs to it."""
     status = status or _STATUSES.get(code, 400)
     return ServiceError(
         code,

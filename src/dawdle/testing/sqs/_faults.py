@@ -1,4 +1,4 @@
-"""Faults by rule: which call goes wrong, and how. Decides and counts; acting on it is up to the rooms that answer."""
+"""Fault rules: which call goes wrong, and how. Decides and counts; `_endpoint` and the operations act on it."""
 
 from collections.abc import Callable, Collection, Sequence
 from itertools import count
@@ -28,12 +28,16 @@ FaultName = Literal[
 ]
 """What goes wrong.
 
-`delay`: the call is carried out `seconds` later. `reset`: the connection is cut, nothing was done. `silence`: no
-answer, nothing was done. `server_error`: HTTP `status`. `throttle`: `RequestThrottled` as 403. `expired_token`,
-`access_denied`, `queue_missing`: that error. `entries_failed`: the `entries` (from 0) of a batch are `Failed`, the
-others carried out. `lost_answer`: carried out, then the connection is cut (or, `silent`, nothing comes). `twice`:
-what was received is received again, by the next receive or (`within`) in the same answer. `comes_back`: what was
-deleted waits again `seconds` later. `skew`: the `Date` header is `seconds` ahead.
+- `delay`: the call runs `seconds` later.
+- `reset`: the connection is reset, and the call does not run.
+- `silence`: no response, and the call does not run.
+- `server_error`: HTTP `status`. `throttle`: `RequestThrottled`, HTTP 403. `expired_token`, `access_denied`,
+  `queue_missing`: that error. The call does not run.
+- `entries_failed`: the `entries` of a batch (positions from 0) are `Failed` with `code`; the others are processed.
+- `lost_answer`: the call runs, then the connection is reset; with `silent`, there is no response.
+- `twice`: a received message is received again by the next receive, or (`within`) comes twice in the same response.
+- `comes_back`: a deleted message is visible again after `seconds`.
+- `skew`: the `Date` header is `seconds` ahead.
 """
 
 OPERATION_NAMES: Final = frozenset(
@@ -70,29 +74,31 @@ _OPERATIONS_OF: Final[dict[str, frozenset[str]]] = {
     "twice": frozenset({"ReceiveMessage"}),
     "comes_back": frozenset({"DeleteMessage", "DeleteMessageBatch"}),
 }
+# At most one of these happens to a call: it does not run, so nothing else can go wrong with it.
 _REPLACE_THE_CALL: Final = frozenset(
     {"reset", "silence", "server_error", "throttle", "expired_token", "access_denied", "queue_missing"}
 )
+# These are decided when the response is there, since a receive counts only if it has messages.
 _ON_RESPONSE: Final = frozenset({"lost_answer", "twice"})
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which calls, and what happens to them. What is left out does not restrict."""
+    """Which calls, and what happens to them. A field that is left out does not restrict."""
 
     fault: FaultName
     operation: str | None = None
-    """Such as `SendMessageBatch`; None: every operation that the fault can happen to."""
+    """Such as `SendMessageBatch`; None: every operation that this fault is possible for."""
 
     queue: str | None = None
     nth: Sequence[int] = ()
-    """Which of the calls that match otherwise, from 1."""
+    """Which of the calls that match otherwise, counted from 1."""
 
     share: float = 1.0
-    """How many of them, from 0.0 to 1.0: the same ones whenever `seed` is the same."""
+    """The share of these calls, from 0.0 to 1.0. The same seed picks the same calls."""
 
     seed: int = 0
     times: int | None = None
-    """The rule is used up after it fired so often."""
+    """The rule fires at most this often."""
 
     seconds: float = 0.0
     status: int = 503
@@ -103,19 +109,19 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One call, as a predicate sees it."""
+    """One call, as a `when` predicate sees it."""
 
     operation: str
     queue: str | None
     number: int
-    """Counts all calls of all operations, from 1."""
+    """The number of this call among all calls, from 1."""
 
     at: float
     """Monotonic seconds of the server's clock."""
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """One fault that happened."""
+    """One fault that has happened."""
 
     rule: int
     fault: FaultName
@@ -126,7 +132,7 @@ class Fired(msgspec.Struct, frozen=True):
 
 
 class Standing:
-    """A rule that stands, how many calls it has looked at, and how often it fired."""
+    """A rule in force: `seen` is how many calls matched it, `fired` how often it made one go wrong."""
 
     def __init__(self, number: int, rule: Rule, when: Callable[[Asked], bool] | None) -> None:
         self.number = number
@@ -136,7 +142,8 @@ class Standing:
         self.fired = 0
 
     def fires_on(self, asked: Asked) -> bool:
-        """Return whether this call goes wrong, and count it if so."""
+        """Return whether the rule makes this call go wrong, and count that."""
+        # The order matters: a call counts for `nth` and `share` only if everything else matches.
         rule = self.rule
         if rule.operation != asked.operation and (
             rule.operation is not None or asked.operation not in _OPERATIONS_OF.get(rule.fault, (asked.operation,))
@@ -151,6 +158,7 @@ class Standing:
         self.seen += 1
         if rule.nth and self.seen not in rule.nth:
             return False
+        # By the number of the call and not by a running generator, so that one more call changes no other's fate.
         if rule.share < 1.0 and Random(f"{rule.seed}:{self.seen}").random() >= rule.share:
             return False
         self.fired += 1
@@ -158,7 +166,7 @@ class Standing:
 
 
 class CallFaults(msgspec.Struct):
-    """All that goes wrong with one call."""
+    """The faults of one call."""
 
     replaced_by: Rule | None = None
     delay: float = 0.0
@@ -170,7 +178,7 @@ class CallFaults(msgspec.Struct):
 
 
 class Faults:
-    """The rules that stand now, and all that fired."""
+    """The rules that are in force, and all faults that have happened."""
 
     def __init__(self) -> None:
         self.rules: dict[int, Standing] = {}
@@ -195,9 +203,9 @@ class Faults:
         within: bool = False,
         silent: bool = False,
     ) -> Standing:
-        """Add a rule; `Rule` says what the arguments mean, and the fault happens while `when(call)` is true.
+        """Add a rule. `Rule` documents the arguments; `when(call)` must be true as well for the fault to happen.
 
-        `lost_answer` and `twice` count only those receives that have messages. Raises `ConfigurationError` for a
+        Of receives, `lost_answer` and `twice` count only those that return messages. Raises `ConfigurationError` for a
         rule that could never fire.
         """
         rule = Rule(
@@ -218,22 +226,22 @@ class Faults:
         return self.stand(rule, when)
 
     def stand(self, rule: Rule, when: Callable[[Asked], bool] | None = None) -> Standing:
-        """Add a rule that is written already. Raises `ConfigurationError`."""
+        """Add a rule that is already a `Rule`. Raises `ConfigurationError`."""
         _check(rule)
         standing = Standing(next(self._numbers), rule, when)
         self.rules[standing.number] = standing
         return standing
 
     def remove(self, standing: Standing) -> None:
-        """Remove one rule; what it did stays listed."""
+        """Remove one rule; the faults that it caused stay in `fired`."""
         self.rules.pop(standing.number, None)
 
     def clear(self) -> None:
-        """Remove every rule; what they did stays listed."""
+        """Remove every rule; the faults that they caused stay in `fired`."""
         self.rules.clear()
 
     def on_request(self, asked: Asked) -> CallFaults:
-        """Return what goes wrong before the call is carried out."""
+        """Return the faults that are decided before the call runs."""
         found = CallFaults()
         for standing in self._fire(asked, late=False, busy=found):
             rule = standing.rule
@@ -251,7 +259,7 @@ class Faults:
         return found
 
     def on_response(self, asked: Asked, found: CallFaults) -> None:
-        """Add to `trouble` what goes wrong with the answer."""
+        """Add to `found` the faults that are decided when there is a response."""
         for standing in self._fire(asked, late=True, busy=found):
             if standing.rule.fault == "twice":
                 found.twice = standing.rule
@@ -277,19 +285,21 @@ class Faults:
 
 def _check(rule: Rule) -> None:
     if rule.fault not in get_args(FaultName):
-        raise ConfigurationError(f"no fault is called {rule.fault!r}; there are {', '.join(get_args(FaultName))}")
+        raise ConfigurationError(f"there is no fault {rule.fault!r}; the faults are {', '.join(get_args(FaultName))}")
     if rule.operation is not None and rule.operation not in OPERATION_NAMES:
-        raise ConfigurationError(f"this server has no operation {rule.operation!r}; SQS writes them like SendMessage")
+        raise ConfigurationError(
+            f"there is no operation {rule.operation!r}; operations are written as SQS does, such as SendMessage"
+        )
     only = _OPERATIONS_OF.get(rule.fault)
     if only and rule.operation is not None and rule.operation not in only:
         raise ConfigurationError(
-            f"the fault {rule.fault!r} cannot happen to {rule.operation}; it can to {', '.join(sorted(only))}"
+            f"the fault {rule.fault!r} is not possible for {rule.operation}, only for {', '.join(sorted(only))}"
         )
     if not 0.0 <= rule.share <= 1.0:
-        raise ConfigurationError(f"share is a part of all calls, from 0.0 to 1.0, not {rule.share}")
+        raise ConfigurationError(f"share is {rule.share}; it must be from 0.0 to 1.0")
     if any(number < 1 for number in rule.nth):
-        raise ConfigurationError(f"calls count from 1; nth has {min(rule.nth)}")
+        raise ConfigurationError(f"nth has {min(rule.nth)}; calls are counted from 1")
     if rule.seconds < 0 and rule.fault != "skew":
-        raise ConfigurationError(f"the fault {rule.fault!r} takes 0 or more seconds, not {rule.seconds}")
+        raise ConfigurationError(f"seconds is {rule.seconds}; the fault {rule.fault!r} takes 0 or more")
     if rule.fault == "server_error" and not 500 <= rule.status <= 599:
-        raise ConfigurationError(f"a server_error has a status from 500 to 599, not {rule.status}")
+        raise ConfigurationError(f"status is {rule.status}; a server_error takes 500 to 599")

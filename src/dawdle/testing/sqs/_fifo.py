@@ -1,4 +1,4 @@
-"""What a FIFO queue has beyond a standard one: groups that lock, five minutes of deduplication, attempt ids."""
+"""What a FIFO queue has and a standard one has not: message groups, deduplication, receive attempts."""
 
 from collections import deque
 from itertools import count
@@ -11,7 +11,7 @@ from dawdle.testing.sqs._message import Message
 __all__ = ["DEDUPLICATION_SECONDS", "DeduplicationCache", "FifoBacklog", "FifoState", "ReceiveAttempt"]
 
 DEDUPLICATION_SECONDS: Final = 300.0
-"""Seconds for which a deduplication id, or the id of a receive attempt, is remembered."""
+"""The deduplication interval of SQS, in seconds; the ids of receive attempts live as long (API reference, 2026)."""
 
 _FIRST_SEQUENCE: Final = 18_850_000_000_000_000_000
 _SEQUENCE_STEP: Final = 256
@@ -20,38 +20,38 @@ T = TypeVar("T")
 
 
 class DeduplicationCache(Generic[T]):
-    """What was seen within the last five minutes, by name."""
+    """Values by name, for five minutes each. A later `put` under the same name starts the five minutes anew."""
 
     def __init__(self) -> None:
         self._values: dict[str, tuple[float, T]] = {}
         self._expiries: deque[tuple[float, str]] = deque()
 
     def get(self, name: str, now: float) -> T | None:
-        """Return what was kept under this name, unless that is too long ago."""
+        """Return the value of a name, unless it was put five minutes ago or earlier."""
         while self._expiries and self._expiries[0][0] <= now:
-            until, old = self._expiries.popleft()
-            if old in self._values and self._values[old][0] == until:
+            expiry, old = self._expiries.popleft()
+            if old in self._values and self._values[old][0] == expiry:  # otherwise it was put again since
                 del self._values[old]
-        known = self._values.get(name)
-        return known[1] if known else None
+        found = self._values.get(name)
+        return found[1] if found else None
 
     def put(self, name: str, value: T, now: float) -> None:
-        """Keep `value` under a name, for five minutes from now."""
-        until = now + DEDUPLICATION_SECONDS
-        self._values[name] = (until, value)
-        self._expiries.append((until, name))
+        """Set the value of a name, for five minutes from `now`."""
+        expiry = now + DEDUPLICATION_SECONDS
+        self._values[name] = (expiry, value)
+        self._expiries.append((expiry, name))
 
 
 class ReceiveAttempt(msgspec.Struct, frozen=True):
-    """What a receive with an attempt id got: the messages, their receives then, and until when they are hidden."""
+    """What a receive with an attempt id returned: messages, their receive counts, and when they become visible."""
 
     messages: tuple[tuple[Message, int, float], ...]
 
     def is_unchanged(self) -> bool:
-        """Return whether none of the messages was deleted, received again or hidden for another time since."""
+        """Return whether no message was deleted, received again or given another visibility timeout since."""
         return all(
-            m.state == "in_flight" and m.receive_count == receives and m.visible_at == until
-            for m, receives, until in self.messages
+            m.state == "in_flight" and m.receive_count == receive_count and m.visible_at == visible_at
+            for m, receive_count, visible_at in self.messages
         )
 
 
@@ -65,7 +65,7 @@ class FifoState:
         self._sequence = count(_FIRST_SEQUENCE, _SEQUENCE_STEP)
 
     def next_sequence(self) -> str:
-        """Return a larger number than ever before, in 20 digits."""
+        """Return the next sequence number: 20 digits, larger than all before."""
         return str(next(self._sequence))
 
 
@@ -79,10 +79,11 @@ class _Group:
 
 
 class FifoBacklog:
-    """Strict order within a group; while a message of a group is held, the rest of the group is locked.
+    """Strict order within a message group; while one of its messages is in flight, the rest of the group is locked.
 
-    One receive may take several messages of one group, in order. A group is listed in `_ready` while it has
-    something waiting and nothing held, except during the receive that is taking from it (`served` ends that).
+    `_ready` names the groups that may be received from: something is visible in them, and nothing is in flight. The
+    one exception is the group at its front during a receive: one receive may take several messages of a group, so the
+    group stays there, though its first messages are in flight, until `end_receive`.
     """
 
     def __init__(self) -> None:
@@ -94,6 +95,7 @@ class FifoBacklog:
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = _Group()
+        # By serial, from the end: delays of one group may end out of order when the queue's delay was changed.
         place = len(group.visible)
         while place and group.visible[place - 1].serial > message.serial:
             place -= 1
@@ -103,6 +105,7 @@ class FifoBacklog:
     def put_back(self, message: Message) -> None:
         name = message.group_id or ""
         group = self._groups.setdefault(name, _Group())
+        # By serial, from the front: a returned message takes its old place, before those that came after it.
         place = 0
         while place < len(group.visible) and group.visible[place].serial < message.serial:
             place += 1
@@ -112,9 +115,9 @@ class FifoBacklog:
     def pop(self) -> Message | None:
         while self._ready:
             name = self._ready[0]
-            waiting = self._groups[name].visible
-            while waiting:
-                message = waiting.popleft()
+            visible = self._groups[name].visible
+            while visible:
+                message = visible.popleft()
                 if message.state == "visible":
                     return message
             self._drop_first_ready()
@@ -137,10 +140,10 @@ class FifoBacklog:
 
     def has_next(self) -> bool:
         while self._ready:
-            waiting = self._groups[self._ready[0]].visible
-            while waiting and waiting[0].state != "visible":
-                waiting.popleft()
-            if waiting:
+            visible = self._groups[self._ready[0]].visible
+            while visible and visible[0].state != "visible":
+                visible.popleft()
+            if visible:
                 return True
             self._drop_first_ready()
         return False

@@ -1,4 +1,4 @@
-"""HTTP on one connection: bytes in, whole requests out, answers in the order of the requests. Knows no SQS."""
+"""HTTP/1.1 on one connection: bytes in, whole requests out, responses in their order. Knows no SQS."""
 
 import asyncio
 import socket
@@ -22,14 +22,14 @@ except ImportError as error:
 __all__ = ["Connection", "Exchange", "Request"]
 
 _MAX_BODY_BYTES: Final = 16 * 1024 * 1024
-"""Bytes. A batch of 1 MiB may be six times as long in JSON escapes."""
+"""Bytes of a request. A batch of 1 MiB may be six times as long in JSON escapes."""
 
 _MAX_PIPELINED: Final = 32
-"""Requests that one connection may send ahead of their answers before it is not read from any more."""
+"""Requests that one connection may send before their responses. With more, reading from it pauses."""
 
 
 class Request(msgspec.Struct):
-    """One request, read whole."""
+    """One complete request."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ class Request(msgspec.Struct):
 
 
 class Exchange:
-    """One request, and the one answer to it: `answer`, `cut` or nothing at all."""
+    """One request and what is done about it: `respond`, `reset`, or nothing at all."""
 
     __slots__ = ("_connection", "_keep_alive", "request")
 
@@ -48,7 +48,7 @@ class Exchange:
         self._keep_alive = keep_alive
 
     def respond(self, head: str, body: bytes) -> None:
-        """Send the status line and headers (each ended by CRLF), and the body. May come after the client left."""
+        """Send the status line and headers (each ended by CRLF), and the body. The client may have gone away."""
         self._connection.send(head, body, keep_alive=self._keep_alive)
 
     def reset(self) -> None:
@@ -57,7 +57,7 @@ class Exchange:
 
 
 class Connection(asyncio.Protocol):
-    """One client. Requests may be sent ahead; each is handled when the one before has its answer."""
+    """One client. It may pipeline requests; each one is handled when the one before has its response."""
 
     def __init__(self, handle: Callable[[Exchange], None], connections: "set[Connection]") -> None:
         self._handle = handle
@@ -105,7 +105,9 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
-        self._length += len(body)  # read to its end in any case: closing on unread bytes would reset the answer away
+        # A body that is too large is read to its end and dropped. Closing a socket with unread bytes sends RST, and the
+        # client would see that instead of the 413.
+        self._length += len(body)
         if self._length <= _MAX_BODY_BYTES:
             self._body.append(body)
 
@@ -125,7 +127,7 @@ class Connection(asyncio.Protocol):
         self._handle_pipelined()
 
     def send(self, head: str, body: bytes, *, keep_alive: bool) -> None:
-        """Send the answer to the request in hand, and turn to the next one."""
+        """Send the response to the present request, and handle the next one."""
         self._response_is_due = False
         if self._transport is None:
             return
@@ -137,16 +139,20 @@ class Connection(asyncio.Protocol):
         self._handle_pipelined()
 
     def reset(self) -> None:
-        """Reset the connection: the client sees an error, not an end."""
+        """Reset the connection: the client sees an error and not an orderly end."""
         if self._transport is None:
             return
         raw = self._transport.get_extra_info("socket")
-        if raw is not None:
+        if raw is not None:  # with a linger time of 0, closing sends RST instead of FIN
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
     def _handle_pipelined(self) -> None:
-        """Handle what waits, one after another; an answer given at once does not recurse into here."""
+        """Handle pipelined requests, one after another.
+
+        A response that is sent at once calls this again. `_is_handling` keeps that from recursing: with a thousand
+        pipelined requests it would be a thousand frames deep.
+        """
         if self._is_handling:
             return
         self._is_handling = True

@@ -1,4 +1,4 @@
-"""Message move tasks: what is in a dead-letter queue goes back to where it came from, or to another queue."""
+"""Message task tasks: they task dead letters back to their source queues, or to another queue."""
 
 from typing import Final
 
@@ -22,13 +22,13 @@ from dawdle.testing.sqs._shapes import (
 __all__ = ["cancel_message_move_task", "list_message_move_tasks", "start_message_move_task"]
 
 _MAX_MOVES_PER_STEP: Final = 1_000
-"""Messages that a task without a rate of its own moves in one step, so that other calls get their turn."""
+"""Messages that a task without a rate moves in one step, so that other calls get their turn in between."""
 
 
 def start_message_move_task(
     service: Service, request: StartMessageMoveTaskRequest, call: Call
 ) -> StartMessageMoveTaskResult:
-    """Start to move what waits in a dead-letter queue."""
+    """Start to move the visible messages of a dead-letter queue."""
     source = _dead_letter_queue(service, request.source_arn)
     per_second = request.max_number_of_messages_per_second
     validate.number("MaxNumberOfMessagesPerSecond", per_second, 1, 500, 1)
@@ -42,13 +42,13 @@ def start_message_move_task(
             )
         if destination.attributes.fifo is not source.attributes.fifo:
             raise service_error("UnsupportedOperation", "Source and destination queues must be of the same type.")
-    if any(move.source is source and move.status == "RUNNING" for move in service.move_tasks):
+    if any(task.source is source and task.status == "RUNNING" for task in service.move_tasks):
         raise service_error(
             "UnsupportedOperation",
             "There is already a task running. Only one active task is allowed for a source queue arn at a given time.",
         )
     source.advance(call.now.monotonic)
-    move = MoveTask(
+    task = MoveTask(
         handle=service.new_id(),
         source=source,
         destination=destination,
@@ -56,32 +56,32 @@ def start_message_move_task(
         to_move=source.visible,
         started_ms=call.now.epoch_ms,
     )
-    service.move_tasks.append(move)
-    _move_some(service, move, call.now)
-    return StartMessageMoveTaskResult(move.handle)
+    service.move_tasks.append(task)
+    _move_some(service, task, call.now)
+    return StartMessageMoveTaskResult(task.handle)
 
 
 def list_message_move_tasks(
     service: Service, request: ListMessageMoveTasksRequest, _call: Call
 ) -> ListMessageMoveTasksResult:
-    """Return the latest tasks of one source, the newest first."""
+    """Return the latest tasks of one source queue, the newest first."""
     source = _dead_letter_queue(service, request.source_arn)
     limit = validate.number("MaxResults", request.max_results, 1, 10, 1)
-    moves = [move for move in reversed(service.move_tasks) if move.source is source][:limit]
+    tasks = [task for task in reversed(service.move_tasks) if task.source is source][:limit]
     return ListMessageMoveTasksResult(
         [
             ListMessageMoveTasksResultEntry(
-                task_handle=move.handle if move.status == "RUNNING" else None,
-                status=move.status,
-                source_arn=move.source.arn,
-                destination_arn=None if move.destination is None else move.destination.arn,
-                max_number_of_messages_per_second=move.per_second,
-                approximate_number_of_messages_moved=move.moved,
-                approximate_number_of_messages_to_move=move.to_move,
-                failure_reason=move.failure,
-                started_timestamp=move.started_ms,
+                task_handle=task.handle if task.status == "RUNNING" else None,
+                status=task.status,
+                source_arn=task.source.arn,
+                destination_arn=None if task.destination is None else task.destination.arn,
+                max_number_of_messages_per_second=task.per_second,
+                approximate_number_of_messages_moved=task.moved,
+                approximate_number_of_messages_to_move=task.to_move,
+                failure_reason=task.failure,
+                started_timestamp=task.started_ms,
             )
-            for move in moves
+            for task in tasks
         ]
     )
 
@@ -89,11 +89,11 @@ def list_message_move_tasks(
 def cancel_message_move_task(
     service: Service, request: CancelMessageMoveTaskRequest, _call: Call
 ) -> CancelMessageMoveTaskResult:
-    """Stop a task; what it moved stays moved."""
-    for move in service.move_tasks:
-        if move.handle == request.task_handle and move.status == "RUNNING":
-            move.status = "CANCELLED"
-            return CancelMessageMoveTaskResult(move.moved)
+    """Stop a task; messages that it has moved stay where they are."""
+    for task in service.move_tasks:
+        if task.handle == request.task_handle and task.status == "RUNNING":
+            task.status = "CANCELLED"
+            return CancelMessageMoveTaskResult(task.moved)
     raise service_error("ResourceNotFoundException", "Task does not exist.")
 
 
@@ -109,7 +109,7 @@ def _dead_letter_queue(service: Service, arn: str) -> Queue:
 
 
 def _move_some(service: Service, task: MoveTask, now: Instant) -> None:
-    """Move what may be moved now, and come back for the rest."""
+    """Move as many messages as the rate allows now, and schedule the next step."""
     if task.status != "RUNNING":
         return
     task.source.advance(now.monotonic)
@@ -132,8 +132,8 @@ def _move_some(service: Service, task: MoveTask, now: Instant) -> None:
 
 
 def _store_as_new(service: Service, target: Queue, message: Message, now: Instant) -> None:
-    """Store as a new message: a new id, a new age, no receives (SQS developer guide, dead-letter queue redrive)."""
-    fresh = msgspec.structs.replace(
+    """Store as a new message: new id, new age, receive count 0 (SQS developer guide, dead-letter queue redrive)."""
+    copy = msgspec.structs.replace(
         message,
         id=service.new_id(),
         sent_ms=now.epoch_ms,
@@ -146,5 +146,5 @@ def _store_as_new(service: Service, target: Queue, message: Message, now: Instan
         dead_letter_source=None,
         sequence_number=target.fifo.next_sequence() if target.fifo else None,
     )
-    target.store(fresh, target.attributes.delay, now.monotonic)
+    target.store(copy, target.attributes.delay, now.monotonic)
     service.serve_polls(target, now)

@@ -1,4 +1,4 @@
-"""The table of operations: name, what is asked, who does it. Requests are decoded here and nowhere else."""
+"""The table of operations: name, shape of the request, function. Requests are decoded here and nowhere else."""
 
 from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
@@ -13,26 +13,26 @@ from dawdle.testing.sqs import _shapes as shapes
 from dawdle.testing.sqs._errors import service_error
 from dawdle.testing.sqs._service import Call, Service
 
-__all__ = ["OPERATIONS", "Operation", "target"]
+__all__ = ["OPERATIONS", "Operation", "queue_name_in"]
 
 Operation = Callable[[Service, bytes, Call], object]
 
 R = TypeVar("R")
 
 
-class _Target(msgspec.Struct, rename="pascal"):
+class _NamedQueue(msgspec.Struct, rename="pascal"):
     queue_url: str | None = None
     queue_name: str | None = None
     source_arn: str | None = None
 
 
-_target: Final = msgspec.json.Decoder(_Target)
+_named_queue: Final = msgspec.json.Decoder(_NamedQueue)
 
 
-def target(body: bytes) -> str | None:
-    """Return the name of the queue that a request is about, as far as it says so."""
+def queue_name_in(body: bytes) -> str | None:
+    """Return the name of the queue that a request is about; None: it does not say, or cannot be decoded."""
     try:
-        found = _target.decode(body)
+        found = _named_queue.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     if found.source_arn:
@@ -47,6 +47,7 @@ def _operation(shape: type[R], act: Callable[[Service, R, Call], object]) -> Ope
         try:
             request = decoder.decode(body)
         except msgspec.ValidationError as error:
+            # msgspec names the missing field only in its message: "Object missing required field `QueueUrl`".
             reason = str(error)
             if reason.startswith("Object missing required field"):
                 name = reason.split("`")[1]

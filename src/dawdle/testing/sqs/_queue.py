@@ -1,15 +1,15 @@
-"""The rules of one queue: what waits, what is delayed, what is held; time is handed in, and nothing here waits.
+"""The rules of one queue, without input or output: time is an argument, and nothing here waits.
 
 Every message is in one of four states (`_message.State`). Only these steps change it:
 
-    send     → delayed until now + delay, or waiting
-    advance  : delayed, held → waiting when `until` is reached; any → gone when its retention is over
-    take     : waiting → held until now + visibility, or gone to the dead-letter queue
-    change   : held → held until another moment, or waiting at 0
-    delete   : held, waiting → gone
+    store              → delayed until now + delay, or visible
+    advance            delayed, in flight → visible when `visible_at` is reached; any → deleted after its retention
+    receive            visible → in flight until now + visibility timeout, or deleted here for the dead-letter queue
+    change_visibility  in flight → in flight until another time, or visible at 0
+    delete             in flight, visible → deleted
 
-A message that is gone stays in the heap and the deques until its turn comes; both are rebuilt when more than half
-of what they hold is gone, so each step costs the same from ten messages to a million.
+Deletes are lazy: a deleted message stays in the heap and the deques until its turn comes. Each of them is rebuilt when
+more than half of it is deleted, so a step costs the same with ten messages and with a million.
 """
 
 import heapq
@@ -29,20 +29,21 @@ from dawdle.testing.sqs._message import Instant, Message, decode_receipt_handle,
 __all__ = ["MAX_VISIBILITY_SECONDS", "Queue", "ReceiveResult"]
 
 MAX_VISIBILITY_SECONDS: Final = 43_200
-"""Seconds that a message may be held, counted from its receive (SQS API reference, ChangeMessageVisibility)."""
+"""Seconds that a message may be in flight, from its receive (SQS API reference, ChangeMessageVisibility)."""
 
 _REBUILD_MARGIN: Final = 64
+"""Entries beyond twice the live ones at which a heap or deque is rebuilt: a small one is not rebuilt all the time."""
 
 
 class ReceiveResult(msgspec.Struct):
-    """What one receive took: the messages that it gets, and those that were received too often."""
+    """What one receive found: the messages that it returns, and those that were received too often before."""
 
     messages: list[Message]
     dead_letters: list[Message]
 
 
 class Queue:
-    """One queue. `seal` is a secret of its own that its receipts carry; `ordering` makes it a FIFO queue."""
+    """One queue. `receipt_secret` is part of its receipt handles; `fifo` is there only for a FIFO queue."""
 
     def __init__(
         self, name: str, arn: str, attributes: QueueAttributes, *, receipt_secret: str, created_ms: int
@@ -69,29 +70,29 @@ class Queue:
 
     @property
     def message_count(self) -> int:
-        """How many messages are stored. It has no length: then an empty queue would be as false as none."""
+        """How many messages are stored. There is no `__len__`: `if queue` would be false for an empty queue."""
         return len(self._stored)
 
     def messages(self) -> Iterable[Message]:
-        """Return every stored message, in the order in which they came here."""
+        """Return every stored message, in the order in which they were stored here."""
         return self._stored.values()
 
     def advance(self, now: float) -> None:
-        """Do what has fallen due by `at`: delays, visibility, retention."""
+        """Apply what is due at `now`: delays, visibility timeouts, retention."""
         timers = self._timers
         while timers and timers[0][0] <= now:
             _, timer, message = heapq.heappop(timers)
             if message.timer_id == timer:
                 self._make_visible(message)
         horizon = now - self.attributes.retention
-        ages = self._by_age
-        while ages and (ages[0].state == "deleted" or ages[0].stored_at <= horizon):
-            self._remove(ages.popleft())
+        by_age = self._by_age
+        while by_age and (by_age[0].state == "deleted" or by_age[0].stored_at <= horizon):
+            self._remove(by_age.popleft())
         while self._late_arrivals and self._late_arrivals[0][0] <= horizon:
             self._remove(heapq.heappop(self._late_arrivals)[2])
 
     def next_due(self) -> float | None:
-        """Return when the next delayed or held message will be waiting (monotonic seconds); None: never."""
+        """Return when the next message becomes visible by itself (monotonic seconds); None: none will."""
         timers = self._timers
         while timers and timers[0][2].timer_id != timers[0][1]:
             heapq.heappop(timers)
@@ -102,7 +103,7 @@ class Queue:
         return self._backlog.has_next()
 
     def store(self, message: Message, delay: float, now: float, *, returned: bool = False) -> Message:
-        """Take in a message; its key is given here. `again`: it does not queue up behind all the others."""
+        """Store a message and give it its serial. `returned`: it was here before, and does not go to the end."""
         message.serial = next(self._serials)
         self._stored[message.serial] = message
         self._track_age(message)
@@ -120,9 +121,9 @@ class Queue:
         return message
 
     def receive(self, limit: int, visibility_timeout: float, now: Instant, *, redrive: bool = False) -> ReceiveResult:
-        """Receive up to `limit` messages, each hidden for `visibility` seconds.
+        """Receive up to `limit` messages, each invisible for `visibility_timeout` seconds.
 
-        `redrive`: there is a queue for those that were received too often, and they are removed.
+        `redrive`: there is a dead-letter queue, so messages that were received too often are removed from here.
         """
         result = ReceiveResult([], [])
         policy = self.attributes.redrive_policy if redrive else None
@@ -137,23 +138,24 @@ class Queue:
                 self._start_flight(message, visibility_timeout, now)
                 result.messages.append(message)
         self._backlog.end_receive()
+        # At a timeout of 0 the messages are visible at once, but only after the loop: it would receive them for ever.
         if visibility_timeout <= 0:
             self.advance(now.monotonic)
         return result
 
     def remove_visible(self, limit: int) -> list[Message]:
-        """Remove and return up to `limit` waiting messages without receiving them (message move tasks)."""
-        pulled: list[Message] = []
-        while len(pulled) < limit and (message := self._backlog.pop()):
+        """Remove and return up to `limit` visible messages without receiving them (message move tasks)."""
+        removed: list[Message] = []
+        while len(removed) < limit and (message := self._backlog.pop()):
             self._remove(message)
-            pulled.append(message)
+            removed.append(message)
         self._backlog.end_receive()
-        return pulled
+        return removed
 
     def delete(self, handle: str) -> bool:
         """Delete by receipt handle; False: the handle is an old one, and nothing was deleted.
 
-        Raises `Refusal` for a handle that this queue never wrote, and on a FIFO queue for an expired one.
+        Raises `ServiceError` for a handle that this queue did not create, and on a FIFO queue for an expired one.
         """
         message, latest = self._find_with_latest(handle)
         if message is None:
@@ -168,7 +170,7 @@ class Queue:
         return latest
 
     def change_visibility(self, handle: str, timeout: int, now: float) -> None:
-        """Hide a held message for `timeout` seconds from now, 0 = let it be received. Raises `Refusal`."""
+        """Make a message visible `timeout` seconds from now, 0 = at once. Raises `ServiceError`."""
         message, latest = self._find_with_latest(handle)
         if message is None or message.state != "in_flight":
             raise service_error("MessageNotInflight", f"Message is not in flight: {handle}.")
@@ -183,7 +185,7 @@ class Queue:
         self.set_visibility(message, timeout, now)
 
     def set_visibility(self, message: Message, timeout: float, now: float) -> None:
-        """Let a held message wait again in `timeout` seconds."""
+        """The same for a message that is known to be in flight; nothing is checked."""
         if timeout > 0:
             self._make_visible_at(message, now + timeout)
         else:
@@ -198,12 +200,12 @@ class Queue:
         return self._find_with_latest(handle)[0]
 
     def duplicate(self, message: Message, now: float, delay: float = 0.0) -> Message:
-        """Store a second copy of a message under the same id, as a server that missed its receive would have."""
+        """Store a second copy of a message under the same id, as SQS may after a receive or a delete."""
         copy = msgspec.structs.replace(message, visible_at=0.0, timer_id=-1)
         return self.store(copy, delay, now, returned=True)
 
     def purge(self) -> None:
-        """Delete every message, held and delayed ones too."""
+        """Delete every message, also those that are in flight or delayed."""
         for message in self._stored.values():
             message.state, message.timer_id = "deleted", -1
         self._stored.clear()
@@ -214,7 +216,7 @@ class Queue:
         self.visible = self.delayed = self.in_flight = 0
 
     def apply_delay(self, now: float) -> None:
-        """Apply the queue's present delay to what is delayed already (FIFO queues do that)."""
+        """Apply the queue's present delay to messages that are already delayed, as FIFO queues do."""
         for message in [m for m in self._stored.values() if m.state == "delayed"]:
             self._make_visible_at(message, message.stored_at + self.attributes.delay)
         self.advance(now)
@@ -267,7 +269,11 @@ class Queue:
         del self._stored[message.serial]
 
     def _track_age(self, message: Message) -> None:
-        """Keep the message where retention finds it: in a deque by age, or in a heap if an older one came later."""
+        """Keep the message where `advance` finds it when its retention ends.
+
+        Nearly all messages come in the order of their age, so a deque serves them. A dead letter and a duplicate keep
+        the age that they had, and may be older than the last one here: these go to a heap.
+        """
         if self._by_age and message.stored_at < self._by_age[-1].stored_at:
             heapq.heappush(self._late_arrivals, (message.stored_at, next(self._tie_breakers), message))
         else:

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _COOLDOWN_SECONDS: Final = 60.0
-"""Seconds before a deleted queue's name is free, and between two purges (SQS API reference)."""
+"""Seconds before the name of a deleted queue is free again, and between two purges (SQS API reference)."""
 
 _MAX_TAGS: Final = 50
 
@@ -50,15 +50,15 @@ def create_queue(service: Service, request: CreateQueueRequest, call: Call) -> Q
     """Create a queue, or return the one that is there already with the same attributes."""
     name, asked = request.queue_name, request.attributes or {}
     attributes = _attributes.parse_new(name, asked)
-    known = service.queues.get(name)
-    if known is not None:
+    existing = service.queues.get(name)
+    if existing is not None:
         for key, value in asked.items():
-            if known.attributes.as_written.get(key) != value:
+            if existing.attributes.as_written.get(key) != value:
                 raise service_error(
                     "QueueNameExists",
                     f"A queue already exists with the same name and a different value for attribute {key}",
                 )
-        return QueueUrlResult(service.url(known))
+        return QueueUrlResult(service.url(existing))
     if call.now.monotonic < service.deleted_at.get(name, float("-inf")) + _COOLDOWN_SECONDS:
         raise service_error(
             "QueueDeletedRecently",
@@ -80,7 +80,7 @@ def get_queue_url(service: Service, request: GetQueueUrlRequest, _call: Call) ->
 
 
 def list_queues(service: Service, request: ListQueuesRequest, _call: Call) -> ListQueuesResult:
-    """Return the URLs of all queues, or of those whose name starts so."""
+    """Return the URLs of all queues, or of those whose name has this prefix."""
     prefix = request.queue_name_prefix or ""
     names = sorted(name for name in service.queues if name.startswith(prefix))
     page, token = _paginate(names, request.max_results, request.next_token)
@@ -90,7 +90,7 @@ def list_queues(service: Service, request: ListQueuesRequest, _call: Call) -> Li
 def list_dead_letter_source_queues(
     service: Service, request: ListDeadLetterSourceQueuesRequest, _call: Call
 ) -> ListDeadLetterSourceQueuesResult:
-    """Return the URLs of the queues that send their dead letters to this one."""
+    """Return the URLs of the queues that have this one as their dead-letter queue."""
     queue = service.find(request.queue_url)
     names = sorted(source.name for source in service.dead_letter_sources(queue))
     page, token = _paginate(names, request.max_results, request.next_token)
@@ -142,7 +142,7 @@ def set_queue_attributes(service: Service, request: SetQueueAttributesRequest, c
 
 
 def _check_dead_letter_target(service: Service, source_arn: str, attributes: _attributes.QueueAttributes) -> None:
-    """Refuse a redrive policy whose target is missing, of the other kind, or does not want it."""
+    """Raise for a redrive policy whose target is missing, of the other type, or does not allow this source."""
     if attributes.redrive_policy is None:
         return
     target = service.find_arn(attributes.redrive_policy.dead_letter_target_arn)
@@ -173,7 +173,7 @@ def purge_queue(service: Service, request: QueueRequest, call: Call) -> None:
 
 
 def delete_queue(service: Service, request: QueueRequest, call: Call) -> None:
-    """Delete a queue with all that is in it."""
+    """Delete a queue with all its messages."""
     service.delete_queue(service.find(request.queue_url), call.now)
 
 
@@ -195,11 +195,11 @@ def list_queue_tags(service: Service, request: QueueRequest, _call: Call) -> Lis
 
 
 def unsupported(service: Service, request: QueueRequest, _call: Call) -> None:
-    """Refuse: everybody who signs may do everything here, so there are no permissions to add or remove."""
+    """Raise: every signed request may do everything here, so there are no permissions to add or remove."""
     service.find(request.queue_url)
     raise service_error(
         "UnsupportedOperation",
-        "This server to test against has no permissions: every request that is signed may do all.",
+        "This test server has no permissions: every signed request may do everything.",
     )
 
 

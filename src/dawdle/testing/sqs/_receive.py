@@ -38,11 +38,11 @@ __all__ = [
 ]
 
 SENDER_ID: Final = "AIDAIENQZJOLO23YVJ4VO"
-"""The `SenderId` of every message: who signed is not looked at."""
+"""The `SenderId` of every message: the server does not look at who signed."""
 
 
 class PendingResult(msgspec.Struct):
-    """The answer will come later: `park(reply)` says to whom."""
+    """A result that comes later: `when_ready(respond)` makes the receive wait and says what gets the result."""
 
     when_ready: Callable[[Callable[[object], None]], None]
 
@@ -53,20 +53,22 @@ def receive_message(
     """Receive up to ten messages, at once or as soon as there is one."""
     queue = service.find(request.queue_url)
     receive_call = _ReceiveCall(service, queue, request, call)
-    answer = receive_call.receive(call.now)
-    if answer is not None:
-        return answer
+    result = receive_call.receive(call.now)
+    if result is not None:
+        return result
     if receive_call.wait == 0:
+        # Only a short poll is told that too many messages are in flight. A long one waits, and a FIFO queue answers
+        # without messages (SQS developer guide, quotas, 2026).
         if queue.in_flight >= service.in_flight_limit and queue.fifo is None and queue.visible:
             raise service_error("OverLimit", f"Too many messages in flight; the limit is {service.in_flight_limit}.")
         return ReceiveMessageResult()
 
     def when_ready(respond: Callable[[object], None]) -> None:
         def serve(now: Instant, is_final: bool) -> bool:
-            answer = ReceiveMessageResult() if is_final else receive_call.receive(now)
-            if answer is not None:
-                respond(answer)
-            return answer is not None
+            result = ReceiveMessageResult() if is_final else receive_call.receive(now)
+            if result is not None:
+                respond(result)
+            return result is not None
 
         service.add_poll(LongPoll(queue, call.now.monotonic + receive_call.wait, serve))
 
@@ -74,7 +76,7 @@ def receive_message(
 
 
 class _ReceiveCall:
-    """What one receive asked for, checked."""
+    """One validated receive. It is tried at once, and while it waits each time that something becomes visible."""
 
     def __init__(self, service: Service, queue: Queue, request: ReceiveMessageRequest, call: Call) -> None:
         attributes = queue.attributes
@@ -83,7 +85,7 @@ class _ReceiveCall:
         self.call = call
         self.limit = validate.number("MaxNumberOfMessages", request.max_number_of_messages, 1, 10, 1)
         self.wait = validate.number("WaitTimeSeconds", request.wait_time_seconds, 0, 20, attributes.wait)
-        self.visibility = validate.number(
+        self.visibility_timeout = validate.number(
             "VisibilityTimeout", request.visibility_timeout, 0, MAX_VISIBILITY_SECONDS, attributes.visibility_timeout
         )
         self.system_names = _system_names(request)
@@ -99,7 +101,7 @@ class _ReceiveCall:
             validate.identifier("ReceiveRequestAttemptId", self.attempt_id)
 
     def receive(self, now: Instant) -> ReceiveMessageResult | None:
-        """Return an answer with messages; None: there are none now."""
+        """Return a result with messages; None: there are none now."""
         queue = self.queue
         queue.advance(now.monotonic)
         messages = self._repeat_attempt(now)
@@ -108,36 +110,43 @@ class _ReceiveCall:
             if room <= 0:
                 return None
             target = self.service.dead_letter_target(queue)
-            taken = queue.receive(room, self.visibility, now, redrive=target is not None)
-            if target is not None and taken.dead_letters:
-                self.service.move_to_dead_letters(queue, target, taken.dead_letters, now)
-            messages = taken.messages
+            received = queue.receive(room, self.visibility_timeout, now, redrive=target is not None)
+            if target is not None and received.dead_letters:
+                self.service.move_to_dead_letters(queue, target, received.dead_letters, now)
+            messages = received.messages
             self._remember_attempt(messages, now)
         if not messages:
             return None
-        answers = [self._to_shape(message) for message in messages]
+        shapes = [self._to_shape(message) for message in messages]
+        # Here and not in the endpoint: faults of a receive's answer count only receives that have messages.
         self.service.faults.on_response(self.call.asked, self.call.faults)
         if self.call.faults.twice and queue.fifo is None:
-            answers += self._duplicate(messages, self.call.faults.twice.within, now)
-        return ReceiveMessageResult(answers)
+            shapes += self._duplicate(messages, self.call.faults.twice.within, now)
+        return ReceiveMessageResult(shapes)
 
     def _duplicate(self, messages: Sequence[Message], within: bool, now: Instant) -> list[ReceivedMessage]:
         for message in messages:
             self.queue.duplicate(message, now.monotonic)
         if within and (room := self.limit - len(messages)):
-            return [self._to_shape(message) for message in self.queue.receive(room, self.visibility, now).messages]
+            return [
+                self._to_shape(message) for message in self.queue.receive(room, self.visibility_timeout, now).messages
+            ]
         return []
 
     def _repeat_attempt(self, now: Instant) -> list[Message] | None:
-        ordering = self.queue.fifo
-        if ordering is None or self.attempt_id is None:
+        """Return the messages that an earlier receive with this attempt id returned, if they are as they were then.
+
+        A client sends the same id again when it did not get the answer, and must get the same messages and handles.
+        """
+        fifo = self.queue.fifo
+        if fifo is None or self.attempt_id is None:
             return None
-        attempt = ordering.attempts.get(self.attempt_id, now.monotonic)
+        attempt = fifo.attempts.get(self.attempt_id, now.monotonic)
         if attempt is None or not attempt.is_unchanged():
             return None
         messages = [message for message, _, _ in attempt.messages]
         for message in messages:
-            self.queue.set_visibility(message, self.visibility, now.monotonic)
+            self.queue.set_visibility(message, self.visibility_timeout, now.monotonic)
         self._remember_attempt(messages, now)
         return messages
 
@@ -181,9 +190,9 @@ def delete_message_batch(service: Service, request: DeleteMessageBatchRequest, c
         _delete(service, queue, entry.receipt_handle, call)
         return BatchResultEntry(entry.id)
 
-    answer = run_batch(request.entries, step, call)
+    result = run_batch(request.entries, step, call)
     service.serve_polls(queue, call.now)
-    return answer
+    return result
 
 
 def _delete(service: Service, queue: Queue, handle: str, call: Call) -> None:
@@ -193,9 +202,9 @@ def _delete(service: Service, queue: Queue, handle: str, call: Call) -> None:
         return
 
     def come_back() -> None:
-        moment = service.now()
-        queue.duplicate(message, moment.monotonic)
-        service.serve_polls(queue, moment)
+        now = service.now()
+        queue.duplicate(message, now.monotonic)
+        service.serve_polls(queue, now)
 
     if seconds:
         service.scheduler.call_at(call.now.monotonic + seconds, come_back)
@@ -204,7 +213,7 @@ def _delete(service: Service, queue: Queue, handle: str, call: Call) -> None:
 
 
 def change_message_visibility(service: Service, request: ChangeMessageVisibilityRequest, call: Call) -> None:
-    """Hide a received message for another time from now."""
+    """Change when a message in flight becomes visible, counted from now."""
     queue = service.find(request.queue_url)
     queue.advance(call.now.monotonic)
     timeout = validate.number("VisibilityTimeout", request.visibility_timeout, 0, MAX_VISIBILITY_SECONDS, 0)
@@ -215,7 +224,7 @@ def change_message_visibility(service: Service, request: ChangeMessageVisibility
 def change_message_visibility_batch(
     service: Service, request: ChangeMessageVisibilityBatchRequest, call: Call
 ) -> BatchResult:
-    """Do so for up to ten messages."""
+    """The same for up to ten messages."""
     queue = service.find(request.queue_url)
     queue.advance(call.now.monotonic)
     validate.batch(request.entries, "ChangeMessageVisibilityBatch")
@@ -231,9 +240,9 @@ def change_message_visibility_batch(
         queue.change_visibility(entry.receipt_handle, timeout, call.now.monotonic)
         return BatchResultEntry(entry.id)
 
-    answer = run_batch(request.entries, step, call)
+    result = run_batch(request.entries, step, call)
     service.serve_polls(queue, call.now)
-    return answer
+    return result
 
 
 _SYSTEM_ATTRIBUTES: Final[dict[str, Callable[[Message], str | None]]] = {
@@ -270,7 +279,7 @@ def _system_attributes(message: Message, names: Collection[str]) -> dict[str, st
 def _chosen_attributes(
     attributes: Mapping[str, MessageAttributeValue], names: Sequence[str]
 ) -> dict[str, MessageAttributeValue]:
-    """Return those that were asked for: by name, by `prefix.*`, or all (`All`, `.*`)."""
+    """Return the attributes that the receive asked for: by name, by `prefix.*`, or all (`All`, `.*`)."""
     if "All" in names or ".*" in names:
         return dict(attributes)
     prefixes = tuple(name[:-1] for name in names if name.endswith(".*"))

@@ -1,4 +1,4 @@
-"""SendMessage and its batch: from what was asked to a stored message."""
+"""SendMessage and its batch: from a request to a stored message."""
 
 import hashlib
 
@@ -29,13 +29,13 @@ def send_message(service: Service, request: SendMessageRequest, call: Call) -> S
 
 
 def send_message_batch(service: Service, request: SendMessageBatchRequest, call: Call) -> BatchResult:
-    """Store up to ten messages; one that is not in order fails alone."""
+    """Store up to ten messages; an invalid one fails alone."""
     queue = service.find(request.queue_url)
     validate.batch(request.entries, "SendMessageBatch")
     validate.batch_size(request.entries)
-    answer = run_batch(request.entries, lambda entry: _send(service, queue, entry, call), call)
+    result = run_batch(request.entries, lambda entry: _send(service, queue, entry, call), call)
     service.serve_polls(queue, call.now)
-    return answer
+    return result
 
 
 def _send(service: Service, queue: Queue, entry: SendMessageBatchRequestEntry, call: Call) -> SendMessageResult:
@@ -75,13 +75,13 @@ def _send(service: Service, queue: Queue, entry: SendMessageBatchRequestEntry, c
 def _store(service: Service, queue: Queue, message: Message, delay: int | None, call: Call) -> Message:
     if queue.fifo is None:
         if message.deduplication_id is not None:
-            raise _not_of_this_type(message.deduplication_id, "MessageDeduplicationId")
+            raise _wrong_queue_type(message.deduplication_id, "MessageDeduplicationId")
         message.id = service.new_id()
         return queue.store(
             message, validate.number("DelaySeconds", delay, 0, 900, queue.attributes.delay), call.now.monotonic
         )
     if delay:
-        raise _not_of_this_type(str(delay), "DelaySeconds")
+        raise _wrong_queue_type(str(delay), "DelaySeconds")
     if message.group_id is None:
         raise service_error("MissingParameter", "The request must contain the parameter MessageGroupId.")
     if message.deduplication_id is None and not queue.attributes.content_based_deduplication:
@@ -96,16 +96,16 @@ def _store(service: Service, queue: Queue, message: Message, delay: int | None, 
         if queue.attributes.deduplicate_by_group
         else message.deduplication_id
     )
-    known = queue.fifo.sent.get(scope, call.now.monotonic)
-    if known is not None:
-        return known
+    duplicate = queue.fifo.sent.get(scope, call.now.monotonic)
+    if duplicate is not None:
+        return duplicate  # SQS accepts it, stores nothing, and answers as for the first one
     message.id = service.new_id()
     message.sequence_number = queue.fifo.next_sequence()
     queue.fifo.sent.put(scope, message, call.now.monotonic)
     return queue.store(message, queue.attributes.delay, call.now.monotonic)
 
 
-def _not_of_this_type(value: str, name: str) -> Exception:
+def _wrong_queue_type(value: str, name: str) -> Exception:
     return service_error(
         "InvalidParameterValue",
         f"Value {value} for parameter {name} is invalid. Reason: The request include parameter that is not valid "

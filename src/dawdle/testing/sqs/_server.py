@@ -1,4 +1,4 @@
-"""`SQSServer`: puts the rooms together, opens the port, and lets tests look inside. No rule of SQS lives here."""
+"""`SQSServer`: connects the modules, opens the port, and lets tests look inside. No rule of SQS lives here."""
 
 import asyncio
 from collections import Counter
@@ -27,11 +27,11 @@ __all__ = ["SQSServer"]
 
 
 class SQSServer:
-    """An SQS to test against, on loopback.
+    """An SQS server for tests, in memory, on loopback.
 
-    `async with SQSServer(queues=("orders",)) as server:` opens it and closes it. `clock` is where its delays,
-    visibility timeouts, long polls and dates come from. `port` 0 takes a free one. A queue whose name ends in
-    `.fifo` is a FIFO queue. `in_flight_limit` is how many messages of one queue may be in flight.
+    `async with SQSServer(queues=("orders",)) as server:` opens it and closes it. Delays, visibility timeouts, long
+    polls and dates follow `clock`. With `port` 0 it takes a free port. A queue whose name ends in `.fifo` is a FIFO
+    queue. `in_flight_limit` is how many messages of one queue may be in flight.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class SQSServer:
         self.faults = Faults()
         self._host = host
         self._port = port
-        self._first: str | None = None
+        self._first_queue: str | None = None
         self._scheduler = Scheduler(self.clock)
         self._service = Service(
             clock=self.clock,
@@ -68,7 +68,7 @@ class SQSServer:
             self.create_queue(name)
 
     async def __aenter__(self) -> Self:
-        """Open the port. Raises `OSError` when it is taken."""
+        """Open the port. Raises `OSError` if another process has it."""
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._scheduler)
             server = await asyncio.get_running_loop().create_server(
@@ -83,25 +83,27 @@ class SQSServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the port and cut every connection; calls that wait get no answer."""
+        """Close the port and reset every connection; calls that wait get no response."""
         await self._stack.__aexit__(kind, error, trace)
 
     @property
     def endpoint_url(self) -> str:
-        """Where clients find this server, such as `http://127.0.0.1:40123`. Raises `ConfigurationError` until open."""
+        """The URL of this server, such as `http://127.0.0.1:40123`. Raises `ConfigurationError` until it is open."""
         if not self._service.endpoint_url:
-            raise ConfigurationError("the server has no address yet; open it with `async with SQSServer() as server:`")
+            raise ConfigurationError(
+                "the SQS server has no address before it is open; open it with `async with SQSServer() as server:`"
+            )
         return self._service.endpoint_url
 
     @property
     def requests(self) -> Counter[str]:
-        """How many requests came, by operation; `clear()` it to count from here."""
+        """How many requests came, by operation. `clear()` starts the count again."""
         return self._endpoint.requests
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The environment variables that send AWS clients and dawdle here; the queue is the first that was made."""
-        found = {
+        """The environment variables that point AWS clients and dawdle at this server and its first queue."""
+        variables = {
             "AWS_ENDPOINT_URL_SQS": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -111,24 +113,24 @@ class SQSServer:
             "DAWDLE_SQS_ENDPOINT_URL": self.endpoint_url,
             "DAWDLE_SQS_REGION": self._service.region,
         }
-        first = self._service.queues.get(self._first or "")
+        first = self._service.queues.get(self._first_queue or "")
         if first is not None:
-            found["DAWDLE_SQS_QUEUE_URL"] = self._service.url(first)
+            variables["DAWDLE_SQS_QUEUE_URL"] = self._service.url(first)
             dead = self._service.dead_letter_target(first)
             if dead is not None:
-                found["DAWDLE_SQS_DEAD_LETTER_URL"] = self._service.url(dead)
-        return found
+                variables["DAWDLE_SQS_DEAD_LETTER_URL"] = self._service.url(dead)
+        return variables
 
     def queue_url(self, name: str) -> str:
-        """Return the URL of a queue. Raises `ConfigurationError` if there is none of this name, or no address yet."""
+        """Return the URL of a queue. Raises `ConfigurationError` for an unknown name, and until the server is open."""
         self.queue(name)
         return self.endpoint_url + self._service.path(self._service.queues[name])
 
     def queue(self, name: str) -> QueueView:
-        """Return a look into a queue. Raises `ConfigurationError` if there is none of this name."""
+        """Return a view of a queue. Raises `ConfigurationError` for an unknown name."""
         if name not in self._service.queues:
-            known = ", ".join(sorted(self._service.queues)) or "none"
-            raise ConfigurationError(f"there is no queue {name!r} here; there is: {known}")
+            names = ", ".join(sorted(self._service.queues)) or "none"
+            raise ConfigurationError(f"the SQS server has no queue {name!r}; its queues: {names}")
         return QueueView(self._service, self._service.queues[name])
 
     def create_queue(
@@ -139,14 +141,14 @@ class SQSServer:
         max_receives: int = 100,
         attributes: Mapping[str, str] | None = None,
     ) -> None:
-        """Create a queue, as the operation CreateQueue would, before or after the server is open.
+        """Create a queue as the operation CreateQueue does, before or after the server is open.
 
-        `dead_letter` names the queue (created as well if need be) that gets what was received more than
-        `max_receives` times. `attributes` are those of CreateQueue. Raises `ConfigurationError`.
+        `dead_letter` names its dead-letter queue, which is created if need be; a message goes there after
+        `max_receives` receives. `attributes` are those of CreateQueue. Raises `ConfigurationError`.
         """
-        wanted = dict(attributes or {})
+        written = dict(attributes or {})
         if name.endswith(".fifo"):
-            wanted["FifoQueue"] = "true"
+            written["FifoQueue"] = "true"
         if dead_letter is not None:
             if dead_letter not in self._service.queues:
                 self._create(dead_letter, {"FifoQueue": "true"} if dead_letter.endswith(".fifo") else {})
@@ -154,17 +156,17 @@ class SQSServer:
                 "deadLetterTargetArn": self._service.arn(dead_letter),
                 "maxReceiveCount": str(max_receives),
             }
-            wanted["RedrivePolicy"] = msgspec.json.encode(policy).decode()
-        self._create(name, wanted)
-        self._first = self._first or name
+            written["RedrivePolicy"] = msgspec.json.encode(policy).decode()
+        self._create(name, written)
+        self._first_queue = self._first_queue or name
 
     def _create(self, name: str, attributes: dict[str, str]) -> None:
-        moment = self._service.now()
-        asked = Asked("CreateQueue", name, 0, moment.monotonic)
+        now = self._service.now()
+        asked = Asked("CreateQueue", name, 0, now.monotonic)
         try:
-            create_queue(self._service, CreateQueueRequest(name, attributes), Call(asked, moment, CallFaults()))
-        except ServiceError as refusal:
-            raise ConfigurationError(f"queue {name!r} cannot be created: {refusal.message}") from refusal
+            create_queue(self._service, CreateQueueRequest(name, attributes), Call(asked, now, CallFaults()))
+        except ServiceError as error:
+            raise ConfigurationError(f"queue {name!r} cannot be created: {error.message}") from error
 
     def _handle(self, exchange: Exchange) -> None:
         if not self._control.handle(exchange):

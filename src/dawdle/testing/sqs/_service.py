@@ -1,4 +1,4 @@
-"""What one account has in one region: its queues, the receives that wait, the move tasks. Knows no HTTP."""
+"""What one account has in one region: queues, long polls, message move tasks. Knows no HTTP."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,11 +16,11 @@ from dawdle.testing.sqs._scheduler import ScheduledCall, Scheduler
 __all__ = ["MAX_IN_FLIGHT", "Call", "LongPoll", "MoveTask", "Service"]
 
 MAX_IN_FLIGHT: Final = 120_000
-"""Messages of one queue that may be held at once (SQS developer guide, quotas, 2026)."""
+"""Messages of one queue that may be in flight at once (SQS developer guide, quotas, 2026)."""
 
 
 class Call(msgspec.Struct):
-    """One call while it is carried out."""
+    """One call while it runs: what was asked, when, and which faults happen to it."""
 
     asked: Asked
     now: Instant
@@ -28,7 +28,7 @@ class Call(msgspec.Struct):
 
 
 class MoveTask(msgspec.Struct, kw_only=True):
-    """One task that moves a dead-letter queue's messages elsewhere: RUNNING until it is one of the other three."""
+    """One message move task: RUNNING until its status is one of the other three."""
 
     handle: str
     source: Queue
@@ -44,7 +44,11 @@ class MoveTask(msgspec.Struct, kw_only=True):
 
 
 class LongPoll:
-    """A receive that waits: what it asked for, until when, and where the messages go."""
+    """A receive that waits for messages until a time.
+
+    `serve(now, is_final)` tries to answer it and returns whether it did; a final one answers without messages. It does
+    not end with its connection: SQS hands messages also to a client that has gone away, and so does this.
+    """
 
     __slots__ = ("done", "expiry", "queue", "serve", "until")
 
@@ -57,7 +61,7 @@ class LongPoll:
 
 
 class Service:
-    """The queues, and what happens to them by itself."""
+    """The queues, and what happens to them without a request."""
 
     def __init__(
         self,
@@ -85,7 +89,7 @@ class Service:
         self._next_wakeup: dict[Queue, float] = {}
 
     def now(self) -> Instant:
-        """Return the present, by both faces of the clock."""
+        """Return the time by both readings of the clock."""
         return Instant(self.clock.monotonic(), int(self.clock.now() * 1000))
 
     def new_id(self) -> str:
@@ -94,23 +98,23 @@ class Service:
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
     def new_receipt_secret(self) -> str:
-        """Return a short secret."""
+        """Return a secret for the receipt handles of one queue."""
         return f"{self._random_bits(64):016x}"
 
     def url(self, queue: Queue) -> str:
-        """Return the URL that clients name a queue by."""
+        """Return the URL of a queue."""
         return self.endpoint_url + self.path(queue)
 
     def path(self, queue: Queue) -> str:
-        """Return what of its URL is the same wherever this server listens."""
+        """Return the part of its URL that does not depend on the address of this server."""
         return f"/{self.account}/{queue.name}"
 
     def arn(self, name: str) -> str:
-        """Return the name that policies name a queue by."""
+        """Return the ARN of a queue."""
         return f"arn:aws:sqs:{self.region}:{self.account}:{name}"
 
     def find(self, url: str) -> Queue:
-        """Return the queue with this URL, by its last two parts; the host does not matter. Raises `Refusal`."""
+        """Return the queue with this URL; only the account and the name in it matter. Raises `ServiceError`."""
         rest, _, name = url.rpartition("/")
         queue = self.queues.get(name)
         if queue is None or rest.rpartition("/")[2] != self.account:
@@ -123,7 +127,7 @@ class Service:
         return queue if queue is not None and queue.arn == arn else None
 
     def dead_letter_sources(self, queue: Queue) -> list[Queue]:
-        """Return the queues whose dead-letter queue this is."""
+        """Return the queues that have this one as their dead-letter queue."""
         return [
             source
             for source in self.queues.values()
@@ -131,12 +135,12 @@ class Service:
         ]
 
     def dead_letter_target(self, queue: Queue) -> Queue | None:
-        """Return the queue for what was received too often; None: there is none, or it was deleted."""
+        """Return the dead-letter queue of a queue; None: it has none, or that was deleted."""
         redrive = queue.attributes.redrive_policy
         return self.find_arn(redrive.dead_letter_target_arn) if redrive else None
 
     def move_to_dead_letters(self, queue: Queue, target: Queue, messages: Sequence[Message], now: Instant) -> None:
-        """Move messages that `queue` gave up to the dead-letter queue."""
+        """Store messages that were received too often in `queue` in its dead-letter queue."""
         for message in messages:
             letter = msgspec.structs.replace(
                 message,
@@ -146,6 +150,7 @@ class Service:
                 dead_letter_source=queue.arn,
             )
             if target.fifo:
+                # A standard letter keeps its age and its retention; a FIFO letter starts anew (SQS developer guide).
                 letter.deduplication_id = letter.id
                 letter.sequence_number = target.fifo.next_sequence()
                 letter.stored_at = now.monotonic
@@ -153,16 +158,16 @@ class Service:
         self.serve_polls(target, now)
 
     def add_poll(self, poll: LongPoll) -> None:
-        """Let a receive wait for messages, in the order in which they came."""
+        """Let a receive wait for messages. The longest waiting one is served first."""
         self._polls.setdefault(poll.queue, deque()).append(poll)
         poll.expiry = self.scheduler.call_at(poll.until, lambda: self._expire(poll))
         self._schedule_wakeup(poll.queue)
 
     def serve_polls(self, queue: Queue, now: Instant) -> None:
-        """Give what a queue has to the receives that wait for it, the oldest first.
+        """Answer the long polls of a queue with its visible messages, the longest waiting one first.
 
-        Serving one may dead-letter into a queue that dead-letters back into this one, so this may be entered again
-        while it runs: a poll in hand is in no list, and the list itself stays where it is.
+        This may be entered again while it runs: serving a poll may dead-letter into a queue that dead-letters back into
+        this one. So a poll that is being served is in no list, and the list object stays the same.
         """
         polls = self._polls.get(queue)
         if not polls:
@@ -179,7 +184,7 @@ class Service:
             self._schedule_wakeup(queue)
 
     def delete_queue(self, queue: Queue, now: Instant) -> None:
-        """Remove a queue; the receives that wait for it get nothing."""
+        """Delete a queue; its long polls are answered without messages."""
         del self.queues[queue.name]
         self.deleted_at[queue.name] = now.monotonic
         queue.purge()
@@ -187,10 +192,11 @@ class Service:
             poll.done = poll.serve(now, True)
 
     def waiting_polls(self, queue: Queue) -> int:
-        """Return how many receives wait for this queue, abandoned ones too."""
+        """Return how many long polls wait for this queue, also those whose client has gone away."""
         return len(self._polls.get(queue, ()))
 
     def _schedule_wakeup(self, queue: Queue) -> None:
+        # Only an earlier call than the scheduled one is added: the later ones follow from it, one after the other.
         due = queue.next_due()
         if due is not None and due < self._next_wakeup.get(queue, float("inf")):
             self._next_wakeup[queue] = due
@@ -204,8 +210,9 @@ class Service:
     def _expire(self, poll: LongPoll) -> None:
         if poll.done:
             return
-        moment = self.now()
-        self.serve_polls(poll.queue, moment)
+        # A message that becomes visible at the very time at which the poll ends is still delivered.
+        now = self.now()
+        self.serve_polls(poll.queue, now)
         if not poll.done:
             self._polls[poll.queue].remove(poll)
-            poll.done = poll.serve(moment, True)
+            poll.done = poll.serve(now, True)

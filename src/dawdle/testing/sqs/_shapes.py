@@ -1,4 +1,4 @@
-"""What travels, as the service model names it: one struct per request, entry and answer. No rule lives here."""
+"""Requests, entries and results under their names in the AWS service model. No rule lives here."""
 
 import msgspec
 
@@ -53,6 +53,8 @@ class MessageAttributeValue(msgspec.Struct, frozen=True, rename="pascal", omit_d
 
 
 class QueueRequest(msgspec.Struct, rename="pascal"):
+    """A request that names a queue by its URL, as most do. Alone: PurgeQueue, DeleteQueue, ListQueueTags."""
+
     queue_url: str
 
 
@@ -95,7 +97,7 @@ class UntagQueueRequest(QueueRequest):
 
 
 class SendMessageBatchRequestEntry(msgspec.Struct, rename="pascal", kw_only=True, gc=False):
-    """What one message is sent with; a single send and an entry of a batch differ only in the id."""
+    """One message to send. A single send is the same but for the id, and inherits from this."""
 
     id: str = ""
     message_body: str
@@ -115,7 +117,7 @@ class SendMessageBatchRequest(QueueRequest):
 
 
 class SendMessageResult(msgspec.Struct, rename="pascal", omit_defaults=True, gc=False):
-    """The answer to one stored message."""
+    """The result for one stored message, also as an entry of a batch's result."""
 
     message_id: str
     body_md5: str = msgspec.field(name="MD5OfMessageBody")
@@ -136,7 +138,7 @@ class ReceiveMessageRequest(QueueRequest):
 
 
 class ReceivedMessage(msgspec.Struct, rename="pascal", omit_defaults=True, gc=False):
-    """One message of the answer to a receive."""
+    """One message of a receive's result. The service model calls it `Message`, as `_message` calls a stored one."""
 
     message_id: str
     receipt_handle: str
@@ -191,7 +193,7 @@ class CancelMessageMoveTaskRequest(msgspec.Struct, rename="pascal"):
 
 
 class BatchResultErrorEntry(msgspec.Struct, rename="pascal", omit_defaults=False):
-    """One entry of a batch that was not taken."""
+    """The error of one entry in a batch."""
 
     id: str
     sender_fault: bool
@@ -200,7 +202,7 @@ class BatchResultErrorEntry(msgspec.Struct, rename="pascal", omit_defaults=False
 
 
 class BatchResult(msgspec.Struct, rename="pascal"):
-    """The answer to a batch: HTTP 200, whatever happened to the entries."""
+    """The result of a batch: HTTP 200, also when every entry failed."""
 
     successful: list[object]
     failed: list[BatchResultErrorEntry]

@@ -1,4 +1,4 @@
-"""What a message, a batch and a number may be; every check raises the `Refusal` that SQS would answer."""
+"""What SQS accepts of messages, batches and numbers. Every check raises the `ServiceError` that SQS responds with."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ class _Entry(Protocol):
 
 
 def body(text: str) -> bytes:
-    """Return a body's bytes; refuses an empty one and characters that SQS does not take."""
+    """Return a body's bytes. Raises for an empty one, and for characters that SQS does not accept."""
     if not text:
         raise service_error("MissingParameter", "The request must contain the parameter MessageBody.")
     if _FORBIDDEN_CHARACTERS.search(text):
@@ -35,7 +35,7 @@ def body(text: str) -> bytes:
 
 
 def attributes(values: Mapping[str, MessageAttributeValue]) -> int:
-    """Return how many bytes message attributes count for."""
+    """Return how many bytes message attributes add to the size of a message."""
     if len(values) > _MAX_ATTRIBUTES:
         raise _invalid(f"Number of message attributes [{len(values)}] exceeds the allowed maximum [{_MAX_ATTRIBUTES}].")
     return sum(_attribute(name, value) for name, value in values.items())
@@ -66,6 +66,7 @@ def _attribute(name: str, value: MessageAttributeValue) -> int:
 
 
 def _is_number(text: str) -> bool:
+    # float() takes more than SQS does: "1_000", "nan", "infinity".
     try:
         float(text)
     except ValueError:
@@ -74,7 +75,7 @@ def _is_number(text: str) -> bool:
 
 
 def trace_header(values: Mapping[str, MessageAttributeValue]) -> str | None:
-    """Return the one system attribute that may be sent."""
+    """Return the value of `AWSTraceHeader`, the only system attribute that may be sent."""
     for name, value in values.items():
         if name != "AWSTraceHeader":
             raise _invalid(f"Message system attribute name '{name}' is invalid.")
@@ -85,13 +86,13 @@ def trace_header(values: Mapping[str, MessageAttributeValue]) -> str | None:
 
 
 def size(length: int, limit: int) -> None:
-    """Refuse a message of more than `limit` bytes; its body and its attributes count."""
+    """Raise for a message of more than `limit` bytes, body and attributes together."""
     if length > limit:
         raise _invalid(f"Message must be shorter than {limit} bytes.")
 
 
 def batch(entries: Sequence[_Entry], operation: str) -> None:
-    """Refuse a batch as a whole: none or more than ten entries, or ids that are odd or not distinct."""
+    """Raise for a batch as a whole: no entries or more than ten, or ids that are invalid or not distinct."""
     if not entries:
         raise service_error(
             "EmptyBatchRequest", f"There should be at least one {operation}RequestEntry in the request."
@@ -115,7 +116,7 @@ def batch(entries: Sequence[_Entry], operation: str) -> None:
 
 
 def batch_size(entries: Sequence[SendMessageBatchRequestEntry]) -> None:
-    """Refuse a batch of more than 1 MiB."""
+    """Raise for a batch of more than 1 MiB."""
     total = sum(len(entry.message_body.encode()) + _attributes_size(entry.message_attributes) for entry in entries)
     if total > MAX_MESSAGE_BYTES:
         raise service_error(
@@ -135,7 +136,7 @@ def _attributes_size(values: Mapping[str, MessageAttributeValue] | None) -> int:
 
 
 def identifier(name: str, value: str) -> None:
-    """Refuse a group or deduplication id that is too long or has odd characters."""
+    """Raise for a group or deduplication id that is too long or has characters that SQS does not accept."""
     if not _IDENTIFIER.fullmatch(value):
         raise _invalid(
             f"{name} can only include alphanumeric and punctuation characters. 1 to 128 in length.",
@@ -145,7 +146,7 @@ def identifier(name: str, value: str) -> None:
 
 
 def number(name: str, value: int | None, lowest: int, highest: int, default: int) -> int:
-    """Return the value, or the default if there is none; refuses what is out of range."""
+    """Return the value, or the default if there is none. Raises for one that is out of range."""
     if value is None:
         return default
     if not lowest <= value <= highest:

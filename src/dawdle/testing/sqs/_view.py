@@ -1,4 +1,4 @@
-"""What a test sees of a queue from inside; looking changes nothing."""
+"""What a test sees of a queue from inside. Looking changes nothing."""
 
 from typing import Final, Literal
 
@@ -11,7 +11,7 @@ from dawdle.testing.sqs._service import Service
 __all__ = ["MessageView", "QueueView"]
 
 
-# The names that tests have compared with since before the rules took the words of AWS.
+# Tests compare with these values, so they stay although the rules use the words of AWS.
 _PUBLIC_STATES: Final[dict[State, Literal["delayed", "waiting", "held", "gone"]]] = {
     "delayed": "delayed",
     "visible": "waiting",
@@ -30,7 +30,7 @@ class MessageView(msgspec.Struct, frozen=True):
 
     receives: int
     visible_in: float
-    """Seconds until it may be received; 0: now."""
+    """Seconds until it is visible; 0: it is."""
 
     group: str | None
     dead_letter_source: str | None
@@ -70,12 +70,12 @@ class QueueView:
 
     @property
     def delayed(self) -> int:
-        """How many messages wait for their delay."""
+        """How many messages are delayed."""
         return self._advanced().delayed
 
     @property
     def polls(self) -> int:
-        """How many receives wait for a message, abandoned ones too."""
+        """How many long polls wait for a message, also those whose client has gone away."""
         return self._service.waiting_polls(self._queue)
 
     def __len__(self) -> int:
