@@ -53,6 +53,7 @@ async def _serve(options: argparse.Namespace) -> None:
     server = SQSServer(host=options.host, port=options.port)
     for name in options.queue:
         server.create_queue(name, dead_letter=options.dead_letter, max_receives=options.max_receives)
+    # The server closes on both signals, and the exit status is 0: a supervisor must not take a stop for a crash.
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

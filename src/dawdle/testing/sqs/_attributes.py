@@ -135,6 +135,7 @@ def _parse(fifo: bool, as_written: dict[str, str], attributes: Mapping[str, str]
             as_written.pop(name, None)
         else:
             as_written[name] = value
+    # Only now: the two may be set in one call, in any order.
     if (
         fifo
         and as_written["FifoThroughputLimit"] == "perMessageGroupId"

@@ -60,6 +60,7 @@ class StandardBacklog:
         self._returned.append(message)
 
     def pop(self) -> Message | None:
+        # Returned ones first: behind a backlog of a million a retry would take as long as the whole backlog does.
         for messages in (self._returned, self._new):
             while messages:
                 message = messages.popleft()

@@ -73,6 +73,7 @@ class ControlApi:
             case "DELETE", ["faults"]:
                 faults.clear()
                 return FaultsResponse([], faults.fired)
+            # An id that is not there goes on to the last case, and is 404.
             case "DELETE", ["faults", number] if number.isdecimal() and int(number) in faults.rules:
                 return _rule_response(faults.rules.pop(int(number)))
             case "GET", ["requests"]:

@@ -48,6 +48,7 @@ class Endpoint:
         self.requests[operation or "?"] += 1
         faults = self._service.faults
         now = self._service.now()
+        # The body is decoded for the queue's name only if there are rules: without them this costs nothing.
         asked = Asked(operation, queue_name_in(exchange.request.body) if faults.rules else None, number, now.monotonic)
         call_faults = faults.on_request(asked) if faults.rules else CallFaults()
         call = Call(asked, now, call_faults)
@@ -105,6 +106,7 @@ class Endpoint:
                 exchange.reset()
             return
         if isinstance(result, ServiceError):
+            # SDKs of the JSON protocol show the codes of the older query protocol, and read them from this header.
             head = f"x-amzn-query-error: {result.query_code};{'Sender' if result.is_sender_fault else 'Receiver'}\r\n"
             body = _encode(ErrorResponse(result.namespace + result.code, result.message))
             status = result.status

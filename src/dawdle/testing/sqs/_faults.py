@@ -40,6 +40,7 @@ FaultName = Literal[
 - `skew`: the `Date` header is `seconds` ahead.
 """
 
+# `_operations` has these as a table of functions, but needs this module; a test keeps the two alike.
 OPERATION_NAMES: Final = frozenset(
     {
         "AddPermission",
@@ -243,7 +244,7 @@ class Faults:
     def on_request(self, asked: Asked) -> CallFaults:
         """Return the faults that are decided before the call runs."""
         found = CallFaults()
-        for standing in self._fire(asked, late=False, busy=found):
+        for standing in self._fire(asked, on_response=False, found=found):
             rule = standing.rule
             match rule.fault:
                 case "delay":
@@ -260,27 +261,28 @@ class Faults:
 
     def on_response(self, asked: Asked, found: CallFaults) -> None:
         """Add to `found` the faults that are decided when there is a response."""
-        for standing in self._fire(asked, late=True, busy=found):
+        for standing in self._fire(asked, on_response=True, found=found):
             if standing.rule.fault == "twice":
                 found.twice = standing.rule
             else:
                 found.lost_answer = standing.rule
 
-    def _fire(self, asked: Asked, *, late: bool, busy: CallFaults) -> Collection[Standing]:
-        striking: list[Standing] = []
-        instead = busy.replaced_by is not None
+    def _fire(self, asked: Asked, *, on_response: bool, found: CallFaults) -> Collection[Standing]:
+        firing: list[Standing] = []
+        replaced = found.replaced_by is not None
         for standing in self.rules.values():
             fault = standing.rule.fault
+            # `fires_on` comes last: it counts the call, also against `times` and `nth`.
             if (
-                (fault in _ON_RESPONSE) is not late
-                or (fault in _REPLACE_THE_CALL and instead)
+                (fault in _ON_RESPONSE) is not on_response
+                or (fault in _REPLACE_THE_CALL and replaced)
                 or not standing.fires_on(asked)
             ):
                 continue
-            instead = instead or fault in _REPLACE_THE_CALL
-            striking.append(standing)
+            replaced = replaced or fault in _REPLACE_THE_CALL
+            firing.append(standing)
             self.fired.append(Fired(standing.number, fault, asked.operation, asked.queue, asked.number, asked.at))
-        return striking
+        return firing
 
 
 def _check(rule: Rule) -> None:

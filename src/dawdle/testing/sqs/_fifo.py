@@ -13,6 +13,7 @@ __all__ = ["DEDUPLICATION_SECONDS", "DeduplicationCache", "FifoBacklog", "FifoSt
 DEDUPLICATION_SECONDS: Final = 300.0
 """The deduplication interval of SQS, in seconds; the ids of receive attempts live as long (API reference, 2026)."""
 
+# Any increasing numbers of 20 digits will do: SQS leaves gaps between them, so a test must not count on steps of 1.
 _FIRST_SEQUENCE: Final = 18_850_000_000_000_000_000
 _SEQUENCE_STEP: Final = 256
 
@@ -131,6 +132,7 @@ class FifoBacklog:
         group = self._groups[name]
         group.in_flight -= 1
         self._mark_ready(name, group)
+        # A group without messages is forgotten; there may be one per customer, and they come and go.
         if not group.in_flight and not group.visible and not group.is_ready:
             del self._groups[name]
 

@@ -123,6 +123,7 @@ class Connection(asyncio.Protocol):
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
         )
+        # `should_keep_alive` is asked now: it is about this request, and the parser goes on with the next one.
         self._pipelined.append(Exchange(self, request, keep_alive=self._parser.should_keep_alive()))
         self._handle_pipelined()
 
@@ -132,6 +133,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         end = "\r\n" if keep_alive else "Connection: close\r\n\r\n"
+        # Head and body in one write: one system call, and one packet for a small response.
         self._transport.write(f"{head}Content-Length: {len(body)}\r\n{end}".encode("latin-1") + body)
         if not keep_alive:
             self._transport.close()
@@ -162,6 +164,7 @@ class Connection(asyncio.Protocol):
                 self._handle(self._pipelined.popleft())
         finally:
             self._is_handling = False
+        # A client that sends and never reads would fill the memory of this process.
         if self._transport is not None and not self._transport.is_closing():
             if len(self._pipelined) > _MAX_PIPELINED:
                 self._transport.pause_reading()

@@ -42,6 +42,7 @@ def start_message_move_task(
             )
         if destination.attributes.fifo is not source.attributes.fifo:
             raise service_error("UnsupportedOperation", "Source and destination queues must be of the same type.")
+    # SQS allows one running task per source queue, and lists finished ones.
     if any(task.source is source and task.status == "RUNNING" for task in service.move_tasks):
         raise service_error(
             "UnsupportedOperation",
@@ -118,6 +119,7 @@ def _move_some(service: Service, task: MoveTask, now: Instant) -> None:
             target = task.destination
             if target is None:
                 target = service.find_arn(message.dead_letter_source or "")
+            # A message that was sent to the dead-letter queue directly has no source. SQS ends the task there.
             if target is None:
                 task.source.store(message, 0, now.monotonic, returned=True)
                 task.status, task.failure = "FAILED", "CouldNotDetermineMessageSource"
@@ -146,5 +148,6 @@ def _store_as_new(service: Service, target: Queue, message: Message, now: Instan
         dead_letter_source=None,
         sequence_number=target.fifo.next_sequence() if target.fifo else None,
     )
+    # With the queue's own delay: what comes from a dead-letter queue is a new message there.
     target.store(copy, target.attributes.delay, now.monotonic)
     service.serve_polls(target, now)

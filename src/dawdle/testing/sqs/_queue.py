@@ -63,6 +63,8 @@ class Queue:
         self._backlog: Backlog = self.fifo.backlog if self.fifo else StandardBacklog()
         self._stored: dict[int, Message] = {}
         self._serials = count(1)
+        # Heaps of (time, tie breaker, message). The tie breaker keeps equal times in the order of their push, and Python
+        # from comparing messages. In `_timers` it is also the id that makes older entries void.
         self._tie_breakers = count()
         self._timers: list[tuple[float, int, Message]] = []
         self._by_age: deque[Message] = deque()
@@ -81,8 +83,8 @@ class Queue:
         """Apply what is due at `now`: delays, visibility timeouts, retention."""
         timers = self._timers
         while timers and timers[0][0] <= now:
-            _, timer, message = heapq.heappop(timers)
-            if message.timer_id == timer:
+            _, timer_id, message = heapq.heappop(timers)
+            if message.timer_id == timer_id:  # otherwise its visibility timeout was changed, or it was deleted
                 self._make_visible(message)
         horizon = now - self.attributes.retention
         by_age = self._by_age
@@ -94,7 +96,7 @@ class Queue:
     def next_due(self) -> float | None:
         """Return when the next message becomes visible by itself (monotonic seconds); None: none will."""
         timers = self._timers
-        while timers and timers[0][2].timer_id != timers[0][1]:
+        while timers and timers[0][2].timer_id != timers[0][1]:  # void entries would wake a long poll for nothing
             heapq.heappop(timers)
         return timers[0][0] if timers else None
 
@@ -131,6 +133,8 @@ class Queue:
             message = self._backlog.pop()
             if message is None:
                 break
+            # As SQS does it, here and not when the last visibility timeout ends: a message that is not
+            # received any more stays where it is.
             if policy and message.receive_count - message.receive_count_on_arrival >= policy.max_receive_count:
                 result.dead_letters.append(message)
                 self._remove(message)
@@ -160,6 +164,8 @@ class Queue:
         message, latest = self._find_with_latest(handle)
         if message is None:
             return False
+        # A standard queue deletes by an expired handle as long as it is the latest one. A FIFO queue does not: the next
+        # message of the group may be in flight already.
         if self.fifo and not (latest and message.state == "in_flight"):
             raise service_error(
                 "InvalidParameterValue",
@@ -176,6 +182,7 @@ class Queue:
             raise service_error("MessageNotInflight", f"Message is not in flight: {handle}.")
         if not latest:
             raise service_error("ReceiptHandleIsInvalid", "The message has been received again under another handle.")
+        # From the receive and not from now: renewing a lease again and again ends after twelve hours all the same.
         if now - message.received_at + timeout > MAX_VISIBILITY_SECONDS:
             raise service_error(
                 "InvalidParameterValue",
@@ -222,6 +229,7 @@ class Queue:
         self.advance(now)
 
     def _find_with_latest(self, handle: str) -> tuple[Message | None, bool]:
+        """Return the stored message of a handle, and whether the handle is that of its latest receive."""
         receipt = decode_receipt_handle(handle, self.receipt_secret)
         if receipt is None:
             raise service_error(
@@ -286,6 +294,7 @@ class Queue:
             heapq.heapify(self._late_arrivals)
 
     def _make_visible_at(self, message: Message, visible_at: float) -> None:
+        # The heap entry of an earlier time is not searched for: it is void as soon as the message has another timer id.
         message.visible_at, message.timer_id = visible_at, next(self._tie_breakers)
         heapq.heappush(self._timers, (visible_at, message.timer_id, message))
         if len(self._timers) > 2 * (self.delayed + self.in_flight) + _REBUILD_MARGIN:

@@ -51,6 +51,7 @@ def create_queue(service: Service, request: CreateQueueRequest, call: Call) -> Q
     name, asked = request.queue_name, request.attributes or {}
     attributes = _attributes.parse_new(name, asked)
     existing = service.queues.get(name)
+    # CreateQueue is idempotent: only an attribute that is asked for with another value is an error.
     if existing is not None:
         for key, value in asked.items():
             if existing.attributes.as_written.get(key) != value:
@@ -98,6 +99,7 @@ def list_dead_letter_source_queues(
 
 
 def _paginate(names: Sequence[str], limit: int | None, token: str | None) -> tuple[Sequence[str], str | None]:
+    # The token is the last name of the page before: a queue that is created or deleted between two pages moves nothing.
     if token is not None:
         names = [name for name in names if name > token]
     size = validate.number("MaxResults", limit, 1, 1000, 1000)
@@ -132,6 +134,7 @@ def set_queue_attributes(service: Service, request: SetQueueAttributesRequest, c
     queue = service.find(request.queue_url)
     attributes = _attributes.parse_change(queue.attributes, request.attributes)
     _check_dead_letter_target(service, queue.arn, attributes)
+    # Before and after: what was due until now is due by the old attributes, and a shorter retention applies at once.
     queue.advance(call.now.monotonic)
     queue.attributes = attributes
     queue.modified_ms = call.now.epoch_ms

@@ -106,6 +106,7 @@ class _ReceiveCall:
         queue.advance(now.monotonic)
         messages = self._repeat_attempt(now)
         if messages is None:
+            # With the limit reached a standard queue gives fewer messages or none, and says nothing (see above).
             room = min(self.limit, self.service.in_flight_limit - queue.in_flight)
             if room <= 0:
                 return None
@@ -125,6 +126,7 @@ class _ReceiveCall:
         return ReceiveMessageResult(shapes)
 
     def _duplicate(self, messages: Sequence[Message], within: bool, now: Instant) -> list[ReceivedMessage]:
+        # The copies are visible. A receive for the rest of the room finds them first, since they go before the backlog.
         for message in messages:
             self.queue.duplicate(message, now.monotonic)
         if within and (room := self.limit - len(messages)):
@@ -196,6 +198,7 @@ def delete_message_batch(service: Service, request: DeleteMessageBatchRequest, c
 
 
 def _delete(service: Service, queue: Queue, handle: str, call: Call) -> None:
+    # Only what this call deletes comes back, so the message is looked up before.
     seconds = call.faults.comes_back
     message = queue.find(handle) if seconds is not None and queue.fifo is None else None
     if not queue.delete(handle) or message is None or seconds is None:

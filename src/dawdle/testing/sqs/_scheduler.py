@@ -60,6 +60,7 @@ class Scheduler:
     def call_at(self, when: float, callback: Callable[[], None]) -> ScheduledCall:
         """Call `callback()` once the clock's `monotonic()` has reached `when`. It must not raise."""
         call = ScheduledCall(callback)
+        # The number keeps equal times in order, and Python from comparing callbacks.
         heapq.heappush(self._calls, (when, next(self._numbers), call))
         if when < self._sleeping_until and self._is_open:
             self._start()

@@ -61,6 +61,7 @@ def _send(service: Service, queue: Queue, entry: SendMessageBatchRequestEntry, c
         validate.identifier("MessageGroupId", message.group_id)
     if message.deduplication_id is not None:
         validate.identifier("MessageDeduplicationId", message.deduplication_id)
+    # For a duplicate on a FIFO queue this is the first message, whose id and sequence number are the result.
     stored = _store(service, queue, message, entry.delay_seconds, call)
     return SendMessageResult(
         stored.id,
@@ -91,6 +92,7 @@ def _store(service: Service, queue: Queue, message: Message, delay: int | None, 
             "explicitly",
         )
     message.deduplication_id = message.deduplication_id or hashlib.sha256(message.body.encode()).hexdigest()
+    # DeduplicationScope: the id counts in its group, or in the whole queue. A newline is in neither.
     scope = (
         f"{message.group_id}\n{message.deduplication_id}"
         if queue.attributes.deduplicate_by_group

@@ -69,6 +69,8 @@ class SQSServer:
 
     async def __aenter__(self) -> Self:
         """Open the port. Raises `OSError` if another process has it."""
+        # Closed in reverse: the port and its connections come first, so that no request finds the scheduler closed. The
+        # stack is kept only once all is open: an error on the way closes what is open already.
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._scheduler)
             server = await asyncio.get_running_loop().create_server(
@@ -147,6 +149,7 @@ class SQSServer:
         `max_receives` receives. `attributes` are those of CreateQueue. Raises `ConfigurationError`.
         """
         written = dict(attributes or {})
+        # SQS wants the attribute as well as the name.
         if name.endswith(".fifo"):
             written["FifoQueue"] = "true"
         if dead_letter is not None:
@@ -173,6 +176,7 @@ class SQSServer:
             self._endpoint.handle(exchange)
 
     async def _close(self, server: asyncio.Server) -> None:
+        # The port first: a client whose connection is reset connects again at once.
         server.close()
         for connection in list(self._connections):
             connection.reset()

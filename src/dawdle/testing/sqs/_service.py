@@ -86,6 +86,8 @@ class Service:
         self.move_tasks: list[MoveTask] = []
         self._random_bits = random_bits
         self._polls: dict[Queue, deque[LongPoll]] = {}
+        # By queue: when the scheduler looks whether a message has become visible for a long poll. Without a poll it need
+        # not look: every call advances its queue first.
         self._next_wakeup: dict[Queue, float] = {}
 
     def now(self) -> Instant:
@@ -94,6 +96,7 @@ class Service:
 
     def new_id(self) -> str:
         """Return a random UUID."""
+        # The version and variant digits of a random UUID. Its bits are an argument, so that a simulation can seed them.
         digits = f"{self._random_bits(128):032x}"
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
@@ -174,6 +177,7 @@ class Service:
             return
         queue.advance(now.monotonic)
         while polls and queue.in_flight < self.in_flight_limit and queue.has_visible():
+            # Out of the list while it is served. It goes back if the message went to the dead-letter queue instead.
             poll = polls.popleft()
             poll.done = poll.serve(now, False)
             if not poll.done:

@@ -102,6 +102,7 @@ def batch(entries: Sequence[_Entry], operation: str) -> None:
             "TooManyEntriesInBatchRequest",
             f"Maximum number of entries per request are {_MAX_BATCH_ENTRIES}. You have sent {len(entries)}.",
         )
+    # One bad id fails the whole batch: the results could not be told apart.
     seen: set[str] = set()
     for entry in entries:
         if not _BATCH_ID.fullmatch(entry.id):
