@@ -63,8 +63,8 @@ class Queue:
         self._backlog: Backlog = self.fifo.backlog if self.fifo else StandardBacklog()
         self._stored: dict[int, Message] = {}
         self._serials = count(1)
-        # Heaps of (time, tie breaker, message). The tie breaker keeps equal times in the order of their push, and Python
-        # from comparing messages. In `_timers` it is also the id that makes older entries void.
+        # Heaps of (time, tie breaker, message). The tie breaker keeps equal times in the order of their push, and
+        # Python from comparing messages. In `_timers` it is also the id that makes older entries void.
         self._tie_breakers = count()
         self._timers: list[tuple[float, int, Message]] = []
         self._by_age: deque[Message] = deque()

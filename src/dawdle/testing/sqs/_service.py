@@ -86,8 +86,8 @@ class Service:
         self.move_tasks: list[MoveTask] = []
         self._random_bits = random_bits
         self._polls: dict[Queue, deque[LongPoll]] = {}
-        # By queue: when the scheduler looks whether a message has become visible for a long poll. Without a poll it need
-        # not look: every call advances its queue first.
+        # By queue: when the scheduler looks whether a message has become visible for a long poll. Without a poll it
+        # need not look: every call advances its queue first.
         self._next_wakeup: dict[Queue, float] = {}
 
     def now(self) -> Instant:
