@@ -1,4 +1,8 @@
-"""The rules of one standard queue, without a socket and without time."""
+"""The rules of one standard queue, without a socket and without time.
+
+`AgainstAPlainModel` is a second model of a queue on purpose: a list that is searched from end to end has none of the
+heaps, deques and lazy deletes in which the rules may be wrong.
+"""
 
 import pytest
 from hypothesis import settings
