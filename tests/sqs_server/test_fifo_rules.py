@@ -1,4 +1,4 @@
-"""The rules of a FIFO queue: order, locks, what is remembered for five minutes."""
+"""The rules of a FIFO queue: order, locks, deduplication."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,7 +49,7 @@ def test_a_group_is_locked_while_one_of_its_messages_is_in_flight():
     assert bodies(take(queue)) == ["a1", "a2"]
 
 
-def test_what_comes_back_takes_its_old_place():
+def test_a_returned_message_takes_its_old_place():
     queue = fifo_queue()
     for number in range(4):
         send(queue, "a", number)
@@ -96,7 +96,7 @@ def test_every_group_is_finished_in_the_order_in_which_it_was_sent(steps):
     assert not queue.fifo.backlog._groups
 
 
-def test_what_is_remembered_is_forgotten_after_five_minutes_from_the_latest_time():
+def test_a_value_is_forgotten_five_minutes_after_it_was_last_put():
     cache = DeduplicationCache()
     cache.put("x", 1, 0.0)
     cache.put("x", 2, 100.0)

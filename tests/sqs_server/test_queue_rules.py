@@ -112,7 +112,7 @@ def test_messages_leave_in_the_order_in_which_they_came():
     assert bodies(take(queue)) == [str(number) for number in range(10)]
 
 
-def test_what_comes_back_is_received_before_a_backlog():
+def test_a_returned_message_is_received_before_a_backlog():
     queue = queue_of()
     for number in range(100):
         send(queue, str(number))
@@ -121,7 +121,7 @@ def test_what_comes_back_is_received_before_a_backlog():
     assert bodies(take(queue, 1, at=1.0)) == ["0"]
 
 
-def test_an_expired_handle_deletes_while_nobody_else_has_received_the_message():
+def test_an_expired_handle_deletes_until_another_receive_has_the_message():
     queue = queue_of()
     send(queue, "a")
     handle = queue.receipt_handle(take(queue)[0])
@@ -131,7 +131,7 @@ def test_an_expired_handle_deletes_while_nobody_else_has_received_the_message():
     assert take(queue, at=32.0) == []
 
 
-def test_an_old_handle_says_ok_and_deletes_nothing():
+def test_deleting_by_an_old_handle_succeeds_and_deletes_nothing():
     queue = queue_of()
     send(queue, "a")
     old = queue.receipt_handle(take(queue)[0])
@@ -151,7 +151,7 @@ def test_a_handle_of_another_queue_is_refused():
         assert caught.value.code == "ReceiptHandleIsInvalid"
 
 
-def test_a_message_is_held_for_twelve_hours_from_its_receive_at_most():
+def test_a_message_is_in_flight_for_twelve_hours_at_most():
     queue = queue_of()
     send(queue, "a")
     handle = queue.receipt_handle(take(queue, visibility=100)[0])
@@ -183,7 +183,7 @@ def test_an_older_message_that_came_later_is_retained_by_its_own_age():
     assert bodies(take(queue, at=70.0)) == ["young"]
 
 
-def test_what_was_received_often_enough_is_given_up_at_the_next_receive():
+def test_a_message_is_dead_lettered_at_the_receive_after_the_last_allowed():
     queue = queue_of(RedrivePolicy='{"deadLetterTargetArn":"arn:dead","maxReceiveCount":2}')
     send(queue, "a")
     for at in (0.0, 30.0):
@@ -201,7 +201,7 @@ def test_without_a_dead_letter_queue_it_is_received_for_ever():
     assert [bodies(take(queue, at=30.0 * n)) for n in range(5)] == [["a"]] * 5
 
 
-def test_what_is_renewed_for_ever_leaves_no_trace_in_the_heap():
+def test_renewing_a_message_for_ever_does_not_grow_the_heap():
     queue = queue_of()
     send(queue, "a")
     handle = queue.receipt_handle(take(queue)[0])
@@ -220,7 +220,7 @@ def test_one_message_that_stays_does_not_keep_the_memory_of_those_that_went():
     assert len(queue._by_age) < 200
 
 
-def test_old_messages_that_come_and_go_leave_no_trace_either():
+def test_late_arrivals_that_come_and_go_do_not_grow_the_heap():
     queue = queue_of()
     send(queue, "stays", 100.0)
     for number in range(10_000):
@@ -232,7 +232,7 @@ def test_old_messages_that_come_and_go_leave_no_trace_either():
     assert len(queue._late_arrivals) < 200
 
 
-def test_purging_takes_held_and_delayed_messages_too():
+def test_a_purge_deletes_messages_in_flight_and_delayed_too():
     queue = queue_of()
     send(queue, "held")
     handle = queue.receipt_handle(take(queue)[0])
