@@ -1,9 +1,9 @@
-"""SQS as the virtual rows meet it: the test server's own rules on a test clock, without a socket, and the books.
+"""SQS for the virtual rows: the test server's own rules on a test clock, without a socket.
 
 No rule of SQS is modelled here a second time. Sends, receives, long polls, visibility timeouts, redrive and limits are
-the operations of `dawdle.testing.sqs`, called as its HTTP endpoint calls them. What is added is what only a test knows:
-which event a message is a copy of, and which node received it. Nothing goes wrong here; faults happen on the way
-(`wire`).
+the operations of `dawdle.testing.sqs`, called as its HTTP endpoint calls them. This module adds what only a test knows:
+which event a message is a copy of, and which node received it. It injects no faults; these happen between a node and
+the queue (`simulated_backend`).
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def number_in(body: str | bytes) -> int:
 
 
 class SimulatedSQS:
-    """One account: a queue, and the dead-letter queue that it redrives to. Do use it with `async with`.
+    """One account: a queue, and the dead-letter queue that it redrives to. Use it with `async with`.
 
     - `lease`: the visibility timeout. `in_flight`: messages of one queue that may be in flight.
     - `max_receives`: receives before SQS itself moves a message to the dead-letter queue.
@@ -88,7 +88,7 @@ class SimulatedSQS:
 
 
 class SimulatedQueue:
-    """One queue of the service, in the words of a backend, and the books about it."""
+    """One queue of the service, by the terms of a backend, with a record of what was stored and received."""
 
     def __init__(
         self,

@@ -10,13 +10,13 @@ from dawdle.abc import Outgoing
 from dawdle.errors import BackendError
 from dawdle.testing import ManualClock
 from dawdle.testing.contract import BackendContract
-from tests.faults.simulation import SimulatedSQS, number_in
-from tests.faults.trouble import Rates, Trouble
-from tests.faults.wire import Wire
+from tests.faults.fault_injection import FaultInjector, FaultRates
+from tests.faults.simulated_backend import SimulatedBackend
+from tests.faults.simulated_sqs import SimulatedSQS, number_in
 
 pytestmark = pytest.mark.anyio
 
-STILL = Rates(latency=(0, 0))
+STILL = FaultRates(latency=(0, 0))
 
 
 class TestTheSimulatedQueue(BackendContract):
@@ -25,7 +25,7 @@ class TestTheSimulatedQueue(BackendContract):
         self.clock = ManualClock()
         async with (
             SimulatedSQS(self.clock, lease=10) as sqs,
-            Wire(sqs.queue, Trouble(self.clock, Random(0), STILL)) as wire,
+            SimulatedBackend(sqs.queue, FaultInjector(self.clock, Random(0), STILL)) as wire,
         ):
             yield wire
 
@@ -46,7 +46,7 @@ async def queue(clock, no_task_is_left):
 
 
 def wire_to(queue, seed=0, **rates):
-    return Wire(queue, Trouble(queue.clock, Random(seed), Rates(**{"latency": (0, 0), **rates})))
+    return SimulatedBackend(queue, FaultInjector(queue.clock, Random(seed), FaultRates(**{"latency": (0, 0), **rates})))
 
 
 async def test_an_abandoned_poll_swallows_the_next_message_until_its_lease_ends(queue, clock):

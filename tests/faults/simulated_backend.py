@@ -1,4 +1,4 @@
-"""A node's way to the simulated queue: a backend like SQS's, on which calls go wrong as `trouble` says."""
+"""A backend like that of SQS: its calls reach a simulated queue after a latency, and fail as faults are injected."""
 
 import asyncio
 import math
@@ -10,21 +10,27 @@ from typing import Self, TypeVar
 from dawdle.abc import Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
 from dawdle.errors import BackendError, FaultKind
 from dawdle.testing.sqs._queue import MAX_VISIBILITY_SECONDS
-from tests.faults.simulation import SimulatedQueue, number_in
-from tests.faults.trouble import Call, Operation, Rates, Trouble
+from tests.faults.fault_injection import Call, FaultInjector, FaultRates, Operation
+from tests.faults.simulated_sqs import SimulatedQueue, number_in
 
 T = TypeVar("T")
 
 
-class Wire:
-    """A backend: the contract of SQS, spoken to a simulated queue.
+class SimulatedBackend:
+    """The backend of one node.
 
     - `wait`: seconds of a long poll.
-    - `patience`: seconds after which a call without an answer is given up, beyond a poll's own wait.
+    - `patience`: seconds after which a call without a response times out, beyond a poll's own wait.
     """
 
     def __init__(
-        self, queue: SimulatedQueue, trouble: Trouble, *, node: int = 0, wait: float = 20.0, patience: float = 10.0
+        self,
+        queue: SimulatedQueue,
+        injector: FaultInjector,
+        *,
+        node: int = 0,
+        wait: float = 20.0,
+        patience: float = 10.0,
     ) -> None:
         self.queue = queue
         self.node = node
@@ -39,14 +45,18 @@ class Wire:
             can_release_later=True,
             retention=345_600,
         )
-        self._trouble = trouble
+        self._injector = injector
         self._clock = queue.clock
-        self._patience = patience
-        self._dead = None if queue.dead is None else Wire(queue.dead, trouble, node=node, wait=wait, patience=patience)
+        self._call_timeout = patience
+        self._dead = (
+            None
+            if queue.dead is None
+            else SimulatedBackend(queue.dead, injector, node=node, wait=wait, patience=patience)
+        )
 
     @property
-    def dead_letters(self) -> "Wire | None":
-        """The way to the dead-letter queue."""
+    def dead_letters(self) -> "SimulatedBackend | None":
+        """The dead-letter queue."""
         return self._dead
 
     @property
@@ -71,7 +81,7 @@ class Wire:
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
         async def poll() -> list[Delivery]:
-            deliveries = self._doubled(await self.queue.receive(min(limit, 10), wait), limit)
+            deliveries = self._with_duplicates(await self.queue.receive(min(limit, 10), wait), limit)
             for delivery in deliveries:
                 self.queue.holders[delivery.receipt] = self.node
             return deliveries
@@ -98,25 +108,25 @@ class Wire:
 
     def _delete(self, receipts: Sequence[str]) -> list[Fault | None]:
         for message in self.queue.delete(receipts):
-            if self._trouble.strikes(self._trouble.rates.comes_back):
-                self._trouble.charge("comes back", [number_in(message.body)])
-                self.queue.duplicate(message, self._trouble.random.random() * self._trouble.rates.back_after)
+            if self._injector.happens(self._injector.rates.comes_back):
+                self._injector.record("comes back", [number_in(message.body)])
+                self.queue.duplicate(message, self._injector.random.random() * self._injector.rates.back_after)
                 self.queue.serve_polls()
         return [None] * len(receipts)
 
-    def _doubled(self, deliveries: list[Delivery], limit: int) -> list[Delivery]:
-        """Let some of what was received wait as well, and perhaps come twice in this very answer."""
-        trouble, rates = self._trouble, self._trouble.rates
+    def _with_duplicates(self, deliveries: list[Delivery], limit: int) -> list[Delivery]:
+        """Make some received messages visible again, and return some of them twice in this response."""
+        injector, rates = self._injector, self._injector.rates
         for delivery in list(deliveries):
-            if not trouble.strikes(rates.twice):
+            if not injector.happens(rates.twice):
                 continue
             message = self.queue.message_of(delivery.receipt)
             assert message is not None, "it was received just now"
-            trouble.charge("twice", [number_in(message.body)])
+            injector.record("twice", [number_in(message.body)])
             self.queue.duplicate(message)
-            if trouble.strikes(rates.within) and len(deliveries) < min(limit, 10):
+            if injector.happens(rates.within) and len(deliveries) < min(limit, 10):
                 again = self.queue.receive(1, 0).result()
-                trouble.fired["in one answer"] += any(each.key == delivery.key for each in again)
+                injector.fired["in one answer"] += any(each.key == delivery.key for each in again)
                 deliveries += again
             self.queue.serve_polls()
         return deliveries
@@ -129,13 +139,13 @@ class Wire:
         carry_out: Callable[[Sequence[T]], list[Fault | None]],
     ) -> list[Fault | None]:
         assert 1 <= len(batch) <= self.limits.max_batch, f"SQS takes 1 to 10 entries, not {len(batch)}"
-        trouble, rates = self._trouble, self._trouble.rates
+        injector, rates = self._injector, self._injector.rates
 
         def fault_of(entry: T) -> Fault | None:
-            if operation not in rates.only or not trouble.strikes(rates.entries):
+            if operation not in rates.only or not injector.happens(rates.entries):
                 return None
-            trouble.charge("entries", [number_of(entry)])
-            kind: FaultKind = "throttled" if trouble.strikes(0.3) else "unavailable"
+            injector.record("entries", [number_of(entry)])
+            kind: FaultKind = "throttled" if injector.happens(0.3) else "unavailable"
             return Fault(kind, "InternalError")
 
         async def all_of_it() -> list[Fault | None]:
@@ -149,52 +159,52 @@ class Wire:
     async def _call(
         self, operation: Operation, numbers: Sequence[int], carry_out: Callable[[], Awaitable[T]], wait: float = 0.0
     ) -> T:
-        """Make one call: the way there, what goes wrong instead, the call, the way back, what goes wrong with it."""
-        trouble, rates, began = self._trouble, self._trouble.rates, self._clock.monotonic()
-        came_of_it = "abandoned"
+        """Make one call: latency, a failure instead of it, the call, latency, a failure of its response."""
+        injector, rates, began = self._injector, self._injector.rates, self._clock.monotonic()
+        outcome = "abandoned"
         try:
-            await self._travel(rates, rates.slow[0])
-            instead = trouble.instead(operation)
+            await self._wait_for_network(rates, rates.slow[0])
+            instead = injector.failure_of_call(operation)
             if instead is not None:
-                trouble.charge(instead, numbers)
-                came_of_it = instead
-                await self._refuse(instead, wait)
+                injector.record(instead, numbers)
+                outcome = instead
+                await self._fail(instead, wait)
             answer = await carry_out()
             if operation == "receive":
                 numbers = [number_in(delivery.body) for delivery in answer]  # type: ignore[attr-defined]  # receive gives a list
-            await self._travel(rates, rates.slow[1])
-            if rates is not trouble.rates and trouble.strikes(trouble.rates.silence):
-                came_of_it = "silence"  # it began while the call was under way
-                trouble.charge(came_of_it, numbers)
-                await self._refuse(came_of_it, wait)
-            if operation in rates.only and trouble.strikes(rates.lost):
-                trouble.charge(f"{operation} lost", numbers)
-                came_of_it = "lost"
-                if trouble.strikes(rates.slowly):
-                    trouble.hung[self.node] = until = self._clock.monotonic() + self._patience
+            await self._wait_for_network(rates, rates.slow[1])
+            if rates is not injector.rates and injector.happens(injector.rates.silence):
+                outcome = "silence"  # it began while the call was under way
+                injector.record(outcome, numbers)
+                await self._fail(outcome, wait)
+            if operation in rates.only and injector.happens(rates.lost):
+                injector.record(f"{operation} lost", numbers)
+                outcome = "lost"
+                if injector.happens(rates.slowly):
+                    injector.hung_until[self.node] = until = self._clock.monotonic() + self._call_timeout
                     await self._clock.sleep_until(until)
-                raise BackendError(f"{operation}: the connection was cut")
-            came_of_it = "ok"
+                raise BackendError(f"{operation}: the connection was reset")
+            outcome = "ok"
             return answer
         except BackendError as error:
-            came_of_it = came_of_it if came_of_it != "abandoned" else error.kind
+            outcome = outcome if outcome != "abandoned" else error.kind
             raise
         finally:
-            trouble.calls.append(Call(began, self.node, operation, came_of_it))
+            injector.calls.append(Call(began, self.node, operation, outcome))
 
-    async def _travel(self, rates: Rates, more: float) -> None:
+    async def _wait_for_network(self, rates: FaultRates, more: float) -> None:
         least, most = rates.latency
-        seconds = least + (most - least) * self._trouble.random.random() + more
+        seconds = least + (most - least) * self._injector.random.random() + more
         if seconds > 0:
             await self._clock.sleep_until(self._clock.monotonic() + seconds)
 
-    async def _refuse(self, instead: str, wait: float) -> None:
+    async def _fail(self, instead: str, wait: float) -> None:
         if instead != "silence":
-            kind: FaultKind = instead  # type: ignore[assignment]  # the other names are kinds
+            kind: FaultKind = instead  # type: ignore[assignment]  # all other names are kinds of faults
             raise BackendError(f"the queue answered {instead}", kind=kind)
         call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._trouble.silent.append(call)
-        until = self._clock.monotonic() + wait + self._patience if self._patience < math.inf else math.inf
+        self._injector.hung_calls.append(call)
+        until = self._clock.monotonic() + wait + self._call_timeout if self._call_timeout < math.inf else math.inf
         try:
             async with Deadline(self._clock, until):
                 await call
