@@ -1,4 +1,7 @@
-"""Queues in memory with one ability less, each of which notes what it was asked for beyond its limits."""
+"""Queues in memory with one ability less, each of which notes what it was asked for beyond its limits.
+
+No model of SQS: each is the queue in memory with one of the limits that a backend may have.
+"""
 
 import asyncio
 from math import inf

@@ -71,7 +71,7 @@ def server(core: int | None) -> Iterator[tuple[subprocess.Popen, int, str]]:
     command = [sys.executable, "-m", "dawdle.testing.sqs", "--port", str(port), "--queue", "bench"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        lines = iter(process.stdout.readline, "# Stop it with Ctrl-C; what it holds is gone then.\n")
+        lines = iter(process.stdout.readline, "# Stop it with Ctrl-C. Its messages are in memory and end with it.\n")
         said = dict(line.removeprefix("export ").strip().partition("=")[::2] for line in lines if line)
         if core is not None:
             os.sched_setaffinity(process.pid, {core})

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from tests.faults.row import Scale
-from tests.faults.table import all_rows, judge_all
+from tests.faults.table import all_rows, run_rows
 
 
 def main() -> int:
@@ -22,7 +22,7 @@ def main() -> int:
         and (asked.kind in {None, row.kind})
         and (row.witness or not asked.witness)
     ]
-    return 0 if judge_all(rows, Scale(share=asked.share, seed=asked.seed, witness=asked.witness)) else 1
+    return 0 if run_rows(rows, Scale(share=asked.share, seed=asked.seed, witness=asked.witness)) else 1
 
 
 if __name__ == "__main__":

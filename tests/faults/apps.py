@@ -1,4 +1,4 @@
-"""Apps in this process, on a real server: what the rows share that need no death of a process."""
+"""Apps in this process, on a real server, for the rows in which no process dies."""
 
 import time
 from collections import Counter
@@ -47,14 +47,14 @@ class Watched:
             self.failed.append((time.monotonic(), moment.error))
 
     def first_receive_after(self, moment: float) -> float | None:
-        """Return how long after a moment the first receive came back well; None while none has."""
+        """Return how long after a time the first receive succeeded; None: none has yet."""
         return next((at - moment for at in self.received if at >= moment), None)
 
     def rate(self, start: float, end: float) -> float:
-        """Return how many runs a second ended between two moments."""
+        """Return how many runs per second ended between two times."""
         return sum(start <= at < end for at in self.handled) / (end - start)
 
     def left(self, figures: Figures) -> None:
-        """Say what the app left behind when it was left."""
+        """Report what the app left behind when it was closed."""
         if self.app.leaves != {}:
             figures.failed(f"the app leaves {self.app.leaves}")

@@ -1,4 +1,4 @@
-"""A backlog for one handler with a limit, and a little work for another: worked off on a test clock, and measured."""
+"""A backlog for one handler with a limit, and a few events for another, on a test clock, with what came of it."""
 
 import asyncio
 import heapq
@@ -16,16 +16,16 @@ from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.hooks import Forwarded, Moment
 from dawdle.testing import ManualClock, Probe
-from tests.faults.simulation import Queue
-from tests.faults.trouble import Trouble
-from tests.faults.wire import Wire
+from tests.faults.fault_injection import FaultInjector
+from tests.faults.simulated_backend import SimulatedBackend
+from tests.faults.simulated_sqs import SimulatedSQS
 
 SLOTS: Final = 100
-BEAT: Final = 1.0
+OTHER_EVENT_SECONDS: Final = 1.0
 """Seconds from one event of the other handler to the next."""
 
-HOP: Final = 900.0
-LINE: Final = 10.0
+MAX_DELAY_SECONDS: Final = 900.0
+MAX_LINE_SECONDS: Final = 10.0
 """Seconds: the longest delay on SQS, and what may wait in memory."""
 
 
@@ -39,7 +39,7 @@ class PriceAsked(msgspec.Struct, frozen=True):
 
 
 class Scenario(NamedTuple):
-    """How many events, what their runs take, on what."""
+    """How many events, how long their runs take, and on which queue."""
 
     queue: Literal["memory", "simulated"] = "simulated"
     kind: Literal["constant", "exponential"] = "constant"
@@ -49,7 +49,7 @@ class Scenario(NamedTuple):
     nodes: int = 1
 
     def runs(self, seed: int) -> list[float]:
-        """Return what each run takes, in seconds."""
+        """Return how many seconds each run takes."""
         if self.kind == "constant":
             return [self.mean] * self.events
         random = Random(f"the runs of {seed}")
@@ -59,40 +59,40 @@ class Scenario(NamedTuple):
         return f"{self.queue}, {self.events:,} {self.kind} of {self.mean:g} s, limit {self.limit}, nodes {self.nodes}"
 
 
-class Line(Wire):
-    """A node's way to the queue, which is cut when its process is killed."""
+class KillableBackend(SimulatedBackend):
+    """The backend of a node that can be killed: from then on none of its calls reaches the queue."""
 
     dead = False
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
-        self._require_life()
+        self._require_alive()
         return await super().send(batch)
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
-        self._require_life()
+        self._require_alive()
         deliveries = await super().receive(limit, wait)
-        self._require_life()
+        self._require_alive()
         return deliveries
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
-        self._require_life()
+        self._require_alive()
         return await super().ack(receipts)
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
-        self._require_life()
+        self._require_alive()
         return await super().renew(receipts)
 
     async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
-        self._require_life()
+        self._require_alive()
         return await super().release(batch)
 
-    def _require_life(self) -> None:
+    def _require_alive(self) -> None:
         if self.dead:
             raise BackendError("the process was killed")
 
 
 class Node:
-    """One process: an app, and what it did."""
+    """One node: an app and its backend."""
 
     def __init__(self, number: int, app: Dawdle, backend: Backend) -> None:
         self.number = number
@@ -102,11 +102,11 @@ class Node:
     @property
     def alive(self) -> bool:
         """Whether it was not killed."""
-        return not (isinstance(self.backend, Line) and self.backend.dead)
+        return not (isinstance(self.backend, KillableBackend) and self.backend.dead)
 
     def kill(self) -> None:
-        """End the process: nothing of it reaches the queue any more, and what it held comes back with its leases."""
-        assert isinstance(self.backend, Line), "a queue in memory dies with its process"
+        """Kill the node: its calls fail from now on, and its messages become visible when their leases end."""
+        assert isinstance(self.backend, KillableBackend), "a queue in memory dies with its process"
         self.backend.dead = True
 
     @property
@@ -115,8 +115,8 @@ class Node:
         return list(Probe(self.app).waiting.values())
 
 
-class Backlog:
-    """The nodes, and what came of the events. `async with` stores the events and lets the nodes receive."""
+class BacklogRun:
+    """Nodes that work off a backlog, and what came of it. `async with` stores the events and starts the nodes."""
 
     def __init__(self, seed: int, scenario: Scenario, *, handlers: Sequence[str] = ("orders",)) -> None:
         self.scenario = scenario
@@ -128,16 +128,17 @@ class Backlog:
         self.done: dict[tuple[int, str], float] = {}
         self.calls: Counter[tuple[int, str]] = Counter()
         self.copies = 0
-        self.beats: list[float] = []
-        self.most_of_one = self.most_of_all = 0
+        self.other_waits: list[float] = []
+        self.max_waiting_for_one = self.max_waiting_for_all = 0
         self.began = 0.0
-        self.dead = Queue(self.clock)
-        self.queue = Queue(self.clock, dead=self.dead)
+        self._sqs = SimulatedSQS(self.clock)
+        self.queue = self._sqs.queue
         self._memory = Memory(clock=self.clock) if scenario.queue == "memory" else None
-        self._trouble = Trouble(self.clock, Random(f"the way of {seed}"))
+        self._faults = FaultInjector(self.clock, Random(f"the way of {seed}"))
         self._signals: set[asyncio.Task[str]] = set()
 
     async def __aenter__(self) -> Self:
+        await self._sqs.__aenter__()
         first = await self.join()
         events = [OrderPlaced(number) for number in range(1, self.scenario.events + 1)]
         storing = asyncio.create_task(first.app.signal_many(events))
@@ -155,8 +156,7 @@ class Backlog:
         leaving = [asyncio.create_task(node.app.__aexit__(None, None, None)) for node in self.nodes]
         await self.clock.advance(60)
         await asyncio.gather(*leaving, *self._signals, return_exceptions=True)
-        await self.queue.close()
-        await self.dead.close()
+        await self._sqs.__aexit__(None, None, None)
 
     @property
     def is_done(self) -> bool:
@@ -177,20 +177,22 @@ class Backlog:
         return max(ends)
 
     @property
-    def beyond(self) -> float:
+    def extra_copies(self) -> float:
         """Copies per event and handler that its wait did not make necessary."""
         waits = [at - self.began for at in self.started.values()]
-        return (self.copies - sum(math.ceil(max(0.0, wait - LINE) / HOP) for wait in waits)) / len(waits)
+        return (
+            self.copies - sum(math.ceil(max(0.0, wait - MAX_LINE_SECONDS) / MAX_DELAY_SECONDS) for wait in waits)
+        ) / len(waits)
 
     @property
     def median(self) -> float:
         """Seconds from signal to handler, of the other handler's events."""
-        return sorted(self.beats)[len(self.beats) // 2]
+        return sorted(self.other_waits)[len(self.other_waits) // 2]
 
     async def join(self, *, listening: bool = False) -> Node:
         """Let a node begin; `listening`: it receives."""
         number = len(self.nodes)
-        backend = self._memory or Line(self.queue, self._trouble, node=number)
+        backend = self._memory or KillableBackend(self.queue, self._faults, node=number)
         registry = Registry()
         app = Dawdle(
             backend,
@@ -213,22 +215,22 @@ class Backlog:
         for _ in range(seconds):
             if until_done and self.is_done:
                 break
-            self._beat()
-            await self.clock.advance(BEAT)
-            self._look()
+            self._signal_other()
+            await self.clock.advance(OTHER_EVENT_SECONDS)
+            self._sample_waiting()
         return self.is_done
 
-    def _beat(self) -> None:
+    def _signal_other(self) -> None:
         node = next(node for node in self.nodes if node.alive)
         signaling = asyncio.create_task(node.app.signal(PriceAsked(0, self.clock.monotonic())))
         self._signals.add(signaling)
         signaling.add_done_callback(self._signals.discard)
 
-    def _look(self) -> None:
+    def _sample_waiting(self) -> None:
         for node in self.nodes:
             if waiting := node.waiting:
-                self.most_of_one = max(self.most_of_one, *waiting)
-                self.most_of_all = max(self.most_of_all, sum(waiting))
+                self.max_waiting_for_one = max(self.max_waiting_for_one, *waiting)
+                self.max_waiting_for_all = max(self.max_waiting_for_all, sum(waiting))
 
     def _handler(self, node: Node, name: str) -> Callable[[OrderPlaced], Coroutine[object, object, None]]:
         async def handle(event: OrderPlaced) -> None:
@@ -244,7 +246,7 @@ class Backlog:
         return handle
 
     async def _answer(self, event: PriceAsked) -> None:
-        self.beats.append(self.clock.monotonic() - event.at)
+        self.other_waits.append(self.clock.monotonic() - event.at)
 
     def _note(self, moment: Moment) -> None:
         self.copies += isinstance(moment, Forwarded) and moment.why == "crowded"

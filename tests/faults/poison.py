@@ -1,4 +1,4 @@
-"""Poison of each kind, as a stranger would send it, and how its letter is told from the others."""
+"""Poison messages of each kind, as an untrusted sender would send them, and how to recognise their letters."""
 
 import base64
 import json
@@ -22,18 +22,18 @@ REASONS = {
     "too-deep": "deep|depth|nest|recurs",
     "too-large": "always fails|large|bytes|fit",
     "wrong-type": "int|number",
-    "unknown-type": "Nobody",
+    "unknown-type": "Unknown",
     "unclaimed": "handler",
     "never-ends": "always fails",
-    "since-to-come": "Nobody",
+    "since-to-come": "Unknown",
     "forged-trial": "always fails",
     "unprintable": "always fails",
     "bomb": "JSON",
 }
-"""Every kind, and what its letter's error must speak of."""
+"""By kind of poison: what the error of its dead letter must mention."""
 
 SIGNED = {"forged": "sign", "unsigned": "sign"}
-"""Kinds that are poison only where signatures are asked for."""
+"""Kinds that are poison only where signatures are required."""
 
 
 class Good(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ class Unwanted(msgspec.Struct, frozen=True):
 
 
 def body_of(kind: str, number: int) -> str:
-    """Return a body; its `kind-number` is found again in whatever letter becomes of it."""
+    """Return a body; its `kind-number` is part of the dead letter that it becomes."""
     name = f"{kind}-{number}"
     event: dict[str, Any] = {"specversion": "1.0", "id": name, "source": "stranger", "type": "Good"}
     match kind:
@@ -67,7 +67,7 @@ def body_of(kind: str, number: int) -> str:
         case "wrong-type":
             return json.dumps(event | {"data": {"at": 1, "number": "many"}})
         case "unknown-type":
-            return json.dumps(event | {"type": "Nobody", "data": {}})
+            return json.dumps(event | {"type": "Unknown", "data": {}})
         case "unclaimed":
             return json.dumps(event | {"type": "faults.unwanted", "data": {}})
         case "never-ends":
@@ -78,10 +78,10 @@ def body_of(kind: str, number: int) -> str:
 
 
 def _forged(kind: str, name: str) -> dict[str, Any]:
-    """Return the attributes of an event in which a stranger writes what only dawdle should."""
+    """Return the attributes of an event in which an untrusted sender forges those of dawdle."""
     match kind:
         case "since-to-come":
-            return {"type": "Nobody", "data": {}, "dawdlesince": "9999-12-31T00:00:00Z"}
+            return {"type": "Unknown", "data": {}, "dawdlesince": "9999-12-31T00:00:00Z"}
         case "forged-trial":
             return {"type": "Bad", "dawdletrial": LAST, "dawdleattempt": LAST, "time": "9999-12-31T00:00:00Z"}
         case "unprintable":

@@ -1,7 +1,7 @@
-"""What the parent of all workers loads before it forks: every row, the AWS client, and the files that it reads.
+"""What the parent of all workers imports before it forks: every row, the AWS client, and the files that it reads.
 
-Making a client costs an eighth of a second: it looks at a thousand folders and reads a megabyte of JSON. Rows start
-processes by the thousand, so the parent makes one client, and what it has found is kept for its children.
+Creating a client costs an eighth of a second: it lists a thousand folders and reads a megabyte of JSON. Rows start
+processes by the thousand, so the parent creates one client, and its children inherit what it has read.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from typing import Any
 from botocore.loaders import JSONFileLoader, Loader
 
 from dawdle.backends.sqs import SQS
-from tests.faults.stage import credentials
+from tests.faults.rig import credentials
 from tests.faults.table import all_rows
 
 

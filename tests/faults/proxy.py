@@ -1,4 +1,4 @@
-"""A small TCP proxy that breaks: it resets, refuses, swallows what is said, or takes its time."""
+"""A small TCP proxy that fails on command: it resets, refuses, swallows or delays."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,8 @@ from typing import Literal, Self
 from urllib.parse import urlsplit
 
 Mode = Literal["pass", "reset", "refuse", "swallow"]
-"""pass: as if it were not there. reset: every connection is cut with RST, open ones and new ones. refuse: nobody
-listens, and open connections are cut. swallow: connections are accepted, and nothing is ever said on any of them."""
+"""pass: forward everything. reset: reset every connection with RST, open ones and new ones. refuse: refuse connections,
+and reset open ones. swallow: accept connections, and forward nothing."""
 
 _RST = struct.pack("ii", 1, 0)
 
@@ -26,7 +26,7 @@ class Proxy:
         self._open: dict[asyncio.Task[None], list[asyncio.StreamWriter]] = {}
         self.port = 0
         self.delay = 0.0
-        """Seconds by which everything that the server says is late."""
+        """Seconds by which every response of the server is delayed."""
 
     async def __aenter__(self) -> Self:
         await self._listen()
@@ -38,11 +38,11 @@ class Proxy:
         await self.turn("refuse")
 
     def url(self, url: str) -> str:
-        """Return a URL of the server as one that leads through here."""
+        """Return a URL of the server with the address of this proxy."""
         return urlsplit(url)._replace(netloc=f"127.0.0.1:{self.port}").geturl()
 
     async def turn(self, mode: Mode) -> None:
-        """Break in another way, or not any more; connections that are open feel it."""
+        """Change the mode; it applies to open connections as well."""
         swallowing, self._mode = self._mode == "swallow", mode
         if mode != "swallow" or swallowing:
             await self._cut()

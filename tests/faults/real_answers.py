@@ -1,4 +1,4 @@
-"""Answers that are lost, that say no to some, and deliveries that come twice or come back."""
+"""Responses that are lost, batches with failed entries, messages that are delivered twice or come back."""
 
 import asyncio
 import random
@@ -9,14 +9,14 @@ import msgspec
 import dawdle
 from dawdle.backends.sqs import SQS
 from tests.faults.apps import OrderPlaced, Watched
+from tests.faults.rig import QueuePair, Rig, rig, until
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Pair, Stage, stage, until
 
 PATIENCE = 90.0
 
 
 class Singles(SQS):
-    """A queue that is asked for one message at a time, so that each lost answer is about one message."""
+    """A queue with batches of one message, so that each lost response is about one message."""
 
     def __init__(self, url: str, **options: int) -> None:
         super().__init__(url, **options)
@@ -24,7 +24,7 @@ class Singles(SQS):
 
 
 async def signal_all(app: dawdle.Dawdle, count: int) -> tuple[list[str], list[str]]:
-    """Signal events one by one, many at a time; return the ids of those that are stored, and of those that may be."""
+    """Signal events concurrently; return the ids of those that are stored, and of those that may be."""
     stored: list[str] = []
     unsure: list[str] = []
     room = asyncio.Semaphore(200)
@@ -44,15 +44,15 @@ async def signal_all(app: dawdle.Dawdle, count: int) -> tuple[list[str], list[st
     9, "real", "5 % of every kind of answer lost after it was applied", must="0 lost, runs ≤ 1 + faults of its messages"
 )
 def answers_lost(scale: Scale) -> Figures:
-    """Twice: with batches, where one lost answer is about ten messages at most, and with single messages."""
+    """Twice: with batches, where a lost response is about ten messages at most, and with single messages."""
     figures = Figures()
     for name, kind, about in (("batches", SQS, 10), ("singles", Singles, 1)):
-        with stage(scale) as on:
+        with rig(scale) as on:
             asyncio.run(_answers_lost(on, name, kind, about, scale.of(2_000), figures))
     return figures
 
 
-async def _answers_lost(on: Stage, name: str, kind: type[SQS], about: int, count: int, figures: Figures) -> None:
+async def _answers_lost(on: Rig, name: str, kind: type[SQS], about: int, count: int, figures: Figures) -> None:
     pair, failed = on.pair(), set()
 
     async def handle(event: OrderPlaced, ctx: dawdle.Context) -> None:
@@ -62,12 +62,12 @@ async def _answers_lost(on: Stage, name: str, kind: type[SQS], about: int, count
             raise ConnectionError("the first time")
 
     watched = Watched(kind(pair.url, lease=3, wait=1), handle, retry_of_handler=dawdle.Retry(initial=0.1))
-    on.rule("lost_answer", share=0.05, seed=random.randrange(10**6))
+    on.add_fault_rule("lost_answer", share=0.05, seed=random.randrange(10**6))
     async with watched.app as app:
         stored, unsure = await signal_all(app, count)
-        await until(lambda: len(watched.handled) >= count and on.held(pair.url).all == 0, PATIENCE, step=0.5)
+        await until(lambda: len(watched.handled) >= count and on.counts(pair.url).all == 0, PATIENCE, step=0.5)
     fired = [fault for fault in on.fired() if fault["operation"] != "GetQueueAttributes"]
-    on.unrule()
+    on.remove_fault_rules()
     watched.left(figures)
     lost = sum(watched.runs[each] == 0 for each in stored)
     extra = sum(watched.runs.values()) - len(watched.runs) - len(failed)
@@ -81,17 +81,17 @@ async def _answers_lost(on: Stage, name: str, kind: type[SQS], about: int, count
 
 @row(16, "real", "20 % Failed[] in every batch", must="each its own caller's")
 def entries_failed(scale: Scale) -> Figures:
-    """Sends, deletes and renewals; a caller who was told yes has his event run once, and one who was told no never."""
+    """Sends, deletes and renewals. An event whose signal succeeded runs once; one whose signal failed never runs."""
     figures = Figures()
 
-    async def go(on: Stage, pair: Pair) -> None:
+    async def go(on: Rig, pair: QueuePair) -> None:
         watched = Watched(SQS(pair.url, lease=6, wait=1))
-        number = on.rule("entries_failed", entries=(3, 7))
+        number = on.add_fault_rule("entries_failed", entries=(3, 7))
         async with watched.app as app:
             stored, refused = await signal_all(app, scale.of(2_000))
-            await until(lambda: len(watched.handled) >= len(stored) and on.held(pair.url).all == 0, 60, step=0.2)
+            await until(lambda: len(watched.handled) >= len(stored) and on.counts(pair.url).all == 0, 60, step=0.2)
         fired = Counter(fault["operation"] for fault in on.fired())
-        on.unrule(number)
+        on.remove_fault_rules(number)
         watched.left(figures)
         figures.must("batches hit", fired.total(), fired["SendMessageBatch"] > 0 and fired["DeleteMessageBatch"] > 0)
         figures.note("told yes", len(stored))
@@ -109,9 +109,9 @@ def entries_failed(scale: Scale) -> Figures:
 def delivered_twice(scale: Scale) -> Figures:
     figures = Figures()
 
-    async def go(on: Stage, pair: Pair) -> None:
-        on.rule("twice", share=0.1, seed=1)
-        on.rule("twice", share=0.1, seed=2, within=True)
+    async def go(on: Rig, pair: QueuePair) -> None:
+        on.add_fault_rule("twice", share=0.1, seed=1)
+        on.add_fault_rule("twice", share=0.1, seed=2, within=True)
         await _each_runs_once(on, pair, scale.of(3_000), figures, "delivered twice")
 
     _with_a_queue(scale, figures, go)
@@ -122,17 +122,17 @@ def delivered_twice(scale: Scale) -> Figures:
 def comes_back(scale: Scale) -> Figures:
     figures = Figures()
 
-    async def go(on: Stage, pair: Pair) -> None:
-        on.rule("comes_back", share=0.02, seed=1, seconds=1)
-        on.rule("comes_back", nth=(2, 5), seconds=2)
+    async def go(on: Rig, pair: QueuePair) -> None:
+        on.add_fault_rule("comes_back", share=0.02, seed=1, seconds=1)
+        on.add_fault_rule("comes_back", nth=(2, 5), seconds=2)
         await _each_runs_once(on, pair, scale.of(3_000), figures, "deletes undone")
 
     _with_a_queue(scale, figures, go)
     return figures
 
 
-async def _each_runs_once(on: Stage, pair: Pair, count: int, figures: Figures, what: str) -> None:
-    """Signal events and see that each runs once in this one process, whatever the rules that stand do."""
+async def _each_runs_once(on: Rig, pair: QueuePair, count: int, figures: Figures, what: str) -> None:
+    """Signal events and check that each runs once in this process, in spite of the fault rules in force."""
 
     async def handle(event: OrderPlaced, ctx: dawdle.Context) -> None:
         await asyncio.sleep(random.random() * 0.05)
@@ -142,8 +142,8 @@ async def _each_runs_once(on: Stage, pair: Pair, count: int, figures: Figures, w
         stored, unsure = await signal_all(app, count)
         await until(lambda: len(watched.handled) >= count, 60)
         await asyncio.sleep(3)  # what comes back does so by now
-        on.unrule()
-        await until(lambda: on.held(pair.url).all == 0, 20)  # deleted by an old receipt: back after a lease
+        on.remove_fault_rules()
+        await until(lambda: on.counts(pair.url).all == 0, 20)  # deleted by an old receipt: back after a lease
     fired = len(on.fired())
     watched.left(figures)
     figures.note("events", len(stored))
@@ -154,7 +154,7 @@ async def _each_runs_once(on: Stage, pair: Pair, count: int, figures: Figures, w
 
 
 def _with_a_queue(scale: Scale, figures: Figures, go) -> None:
-    with stage(scale) as on:
+    with rig(scale) as on:
         pair = on.pair()
         asyncio.run(go(on, pair))
         on.drained(figures, pair.url)

@@ -1,4 +1,4 @@
-"""Classes of errors: 5xx, throttled, an expired token, access denied, a queue that is gone; each has its own pace."""
+"""Classes of errors, each with its own back-off: 5xx, throttling, expired token, access denied, missing queue."""
 
 import asyncio
 import contextlib
@@ -10,18 +10,18 @@ import time
 import dawdle
 from dawdle.backends.sqs import SQS
 from tests.faults.apps import OrderPlaced, Watched
+from tests.faults.rig import QueuePair, Rig, rig, signal_all, until
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Pair, Stage, place, stage, until
 from tests.faults.workers import LEAVING
 
 
-def _watched(pair: Pair, **options: int) -> Watched:
-    """Return an app that has one receiver: a batch of messages in hand, and no more."""
+def _watched(pair: QueuePair, **options: int) -> Watched:
+    """Return an app with one receiver: at most one batch of messages in flight."""
     return Watched(SQS(pair.url, lease=30, wait=1), concurrency=10, **options)
 
 
 @contextlib.asynccontextmanager
-async def _entered(on: Stage, count: int, figures: Figures):
+async def _entered(on: Rig, count: int, figures: Figures):
     """Run apps on queues of their own; yields them once each has received."""
     pairs = [on.pair() for _ in range(count)]
     apps = [_watched(pair) for pair in pairs]
@@ -46,7 +46,7 @@ def server_errors(scale: Scale) -> Figures:
     """Ten apps: half of the answers for 20 s, with an event a second, and all of them for 10 s."""
     figures, count = Figures(), 10
 
-    async def go(on: Stage) -> None:
+    async def go(on: Rig) -> None:
         stored: list[tuple[Watched, str]] = []
 
         async def trickle(watched: Watched, end: float) -> None:
@@ -58,19 +58,19 @@ def server_errors(scale: Scale) -> Figures:
         async with _entered(on, count, figures) as (apps, _):
             for name, share, seconds in (("half", 0.5, 20), ("all", 1.0, 10)):
                 long = max(4.0, seconds * scale.share)
-                number = on.rule("server_error", share=share, seed=11)
+                number = on.add_fault_rule("server_error", share=share, seed=11)
                 before, end = on.requests("ReceiveMessage"), time.monotonic() + long
                 await asyncio.gather(*(trickle(watched, end) for watched in apps if share < 1))
                 await asyncio.sleep(max(0, end - time.monotonic()))
                 rate = (on.requests("ReceiveMessage") - before) / long / count
-                on.unrule(number)
+                on.remove_fault_rules(number)
                 figures.must(f"{name}: requests/s per receiver", rate, 0 < rate <= 5, "≤ 5")
             await until(lambda: all(watched.runs[each] for watched, each in stored), 40)
         figures.note("failed receives", sum(len(watched.failed) for watched in apps))
         lost = sum(not watched.runs[each] for watched, each in stored)
         figures.must("lost", lost, lost == 0, f"0 of {len(stored)}")
 
-    with stage(scale) as on:
+    with rig(scale) as on:
         asyncio.run(go(on))
     return figures
 
@@ -83,25 +83,25 @@ def throttled(scale: Scale) -> Figures:
     async def handle(event: OrderPlaced, ctx: dawdle.Context) -> None:
         await asyncio.sleep(0.1)
 
-    async def go(on: Stage, pair: Pair) -> None:
+    async def go(on: Rig, pair: QueuePair) -> None:
         watched = Watched(SQS(pair.url, lease=30, wait=1), handle, concurrency=20)
-        await place(pair.url, [OrderPlaced()] * 1_500)
+        await signal_all(pair.url, [OrderPlaced()] * 1_500)
         async with watched.app:
             await asyncio.sleep(1)
             started = time.monotonic()
             await asyncio.sleep(3)
             full = watched.rate(started, time.monotonic())
-            number = on.rule("throttle", share=0.9, seed=12)
+            number = on.add_fault_rule("throttle", share=0.9, seed=12)
             throttled = time.monotonic()
             await asyncio.sleep(long)
-            on.unrule(number)
+            on.remove_fault_rules(number)
             over = time.monotonic()
             slow = watched.rate(throttled + 1, over)
-            feeding = asyncio.create_task(place(pair.url, [OrderPlaced()] * 8_000, rate=220))
+            feeding = asyncio.create_task(signal_all(pair.url, [OrderPlaced()] * 8_000, rate=220))
             back = await until(lambda: watched.rate(time.monotonic() - 2, time.monotonic()) >= 0.8 * full, 45)
             feeding.cancel()
             await asyncio.gather(feeding, return_exceptions=True)
-            await until(lambda: on.held(pair.url).all == 0, 60)
+            await until(lambda: on.counts(pair.url).all == 0, 60)
         watched.left(figures)
         figures.must("events/s before", full, full > 20, "more")
         figures.must("while throttled", slow, slow < full * 0.8, "less")
@@ -110,7 +110,7 @@ def throttled(scale: Scale) -> Figures:
         figures.must("throttled receives", len(watched.failed), any("Throttled" in error for error in told), "told so")
         on.drained(figures, pair.url)
 
-    with stage(scale) as on:
+    with rig(scale) as on:
         asyncio.run(go(on, on.pair()))
     return figures
 
@@ -126,18 +126,18 @@ until = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=
 print(json.dumps({"Version": 1, "AccessKeyId": "new", "SecretAccessKey": "s", "SessionToken": "t",
                   "Expiration": until.isoformat()}))
 """
-"""What hands out credentials: it writes down that it was asked, and what it hands out from then on is not expired."""
+"""A credential process: it logs that it was called, and from then on returns credentials that are valid."""
 
 
 @row(13, "real", "expired token in mid-run", must="one refresh, recovered ≤ 5 s")
 def expired(scale: Scale) -> Figures:
-    """Credentials come from a process, which counts; the server takes the old ones no more until it is asked again."""
+    """Credentials come from a process that counts its calls; the server rejects old ones until it is called again."""
     figures = Figures()
 
-    def asked(on: Stage) -> int:
+    def asked(on: Rig) -> int:
         return len((on.folder / "asked").read_text())
 
-    async def go(on: Stage, pair: Pair) -> None:
+    async def go(on: Rig, pair: QueuePair) -> None:
         watched = Watched(SQS(pair.url, lease=30, wait=1))
         told: dict[str, float] = {}
         refused = 0
@@ -156,10 +156,10 @@ def expired(scale: Scale) -> Figures:
             await asyncio.sleep(2)
             before, handled = asked(on), len(watched.handled)
             (on.folder / "expired").touch()
-            on.rule("expired_token")
+            on.add_fault_rule("expired_token")
             struck = time.monotonic()
             back = await until(lambda: any(watched.runs[each] for each, at in told.items() if at > struck + 0.2), 15)
-            on.unrule()
+            on.remove_fault_rules()
             await asyncio.sleep(2)
             signaling.cancel()
             await asyncio.gather(signaling, return_exceptions=True)
@@ -175,15 +175,15 @@ def expired(scale: Scale) -> Figures:
         figures.must("lost", lost, lost == 0, f"0 of {len(told)}")
         on.drained(figures, pair.url)
 
-    with stage(scale) as on:
+    with rig(scale) as on:
         pair = on.pair()
         _take_credentials_from_a_process(on)
         asyncio.run(go(on, pair))
     return figures
 
 
-def _take_credentials_from_a_process(on: Stage) -> None:
-    """Change the environment for the rest of the stage."""
+def _take_credentials_from_a_process(on: Rig) -> None:
+    """Change the environment for the rest of the row."""
     script, config = on.folder / "process.py", on.folder / "config"
     script.write_text(PROCESS)
     config.write_text(f"[default]\ncredential_process = {sys.executable} -S -E {script} {on.server} {on.folder}\n")
@@ -196,9 +196,9 @@ def _take_credentials_from_a_process(on: Stage) -> None:
 def denied(scale: Scale) -> Figures:
     figures, count, long = Figures(), 5, max(12.0, 60 * scale.share)
 
-    async def go(on: Stage) -> None:
+    async def go(on: Rig) -> None:
         async with _entered(on, count, figures) as (apps, _):
-            on.rule("access_denied")
+            on.add_fault_rule("access_denied")
             struck, before = time.monotonic(), _calls(on)
             await asyncio.sleep(long)
             asked = _calls(on) - before
@@ -210,14 +210,14 @@ def denied(scale: Scale) -> Figures:
             figures.must("all requests of 5", asked, asked <= count * (limit + 1), f"≤ {count * (limit + 1)}")
             unwell = sum(not watched.app.health().healthy for watched in apps)
             figures.must("unhealthy", unwell, unwell == count, f"{count}")
-            on.unrule()
+            on.remove_fault_rules()
 
-    with stage(scale) as on:
+    with rig(scale) as on:
         asyncio.run(go(on))
     return figures
 
 
-def _calls(on: Stage) -> int:
+def _calls(on: Rig) -> int:
     return sum(on.control("GET", "requests").values())
 
 
@@ -225,16 +225,16 @@ def _calls(on: Stage) -> int:
 def gone(scale: Scale) -> Figures:
     figures, long = Figures(), max(3.0, 12 * scale.share)
 
-    async def go(on: Stage) -> None:
+    async def go(on: Rig) -> None:
         async with _entered(on, 3, figures) as (apps, pairs):
-            number, struck = on.rule("queue_missing"), time.monotonic()
+            number, struck = on.add_fault_rule("queue_missing"), time.monotonic()
             made = on.requests("CreateQueue")
             await asyncio.sleep(long)
             asked = max(sum(at >= struck for at, _ in watched.failed) for watched in apps)
-            on.unrule(number)
+            on.remove_fault_rules(number)
             back = time.monotonic()
             for pair in pairs:
-                await place(pair.url, [OrderPlaced()])
+                await signal_all(pair.url, [OrderPlaced()])
             await until(lambda: all(len(watched.handled) == 1 for watched in apps), 65)
             created = on.requests("CreateQueue") - made
             found = max(watched.first_receive_after(back) or 99.0 for watched in apps)
@@ -244,6 +244,6 @@ def gone(scale: Scale) -> Figures:
             handled = sum(len(watched.handled) for watched in apps)
             figures.must("handled after", handled, handled == 3, "3")
 
-    with stage(scale) as on:
+    with rig(scale) as on:
         asyncio.run(go(on))
     return figures

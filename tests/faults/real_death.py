@@ -1,4 +1,4 @@
-"""Processes that die: killed at random, or exactly where it hurts."""
+"""Processes that die: killed at random, or exactly between two steps that belong together."""
 
 import asyncio
 import os
@@ -9,13 +9,13 @@ import msgspec
 
 import dawdle
 from dawdle.hooks import Forwarded, HandlerFinished, Moment
+from tests.faults.rig import Rig, missing, rig, signal_all
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Stage, missing, place, stage
-from tests.faults.workers import Crew, Desk, Work, crew
+from tests.faults.workers import Work, WorkerContext, WorkerPool, worker_pool
 from tests.journeys import kill
 
 DIED = 77
-"""The exit code of a death that was meant."""
+"""The exit code of a process that ends itself on purpose."""
 
 
 class OrderPlaced(msgspec.Struct, frozen=True):
@@ -39,40 +39,40 @@ def killed_at_random(scale: Scale) -> Figures:
     )
 
 
-def dies_before_the_delete(desk: Desk) -> None:
+def dies_before_the_delete(context: WorkerContext) -> None:
     """Be a worker that dies once per event, when its handler has ended and nothing is deleted."""
     registry = dawdle.Registry()
 
     @registry.on_event(OrderPlaced, name="only")
     async def only(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        desk.note(f"only {ctx.event_id}")
+        context.note(f"only {ctx.event_id}")
 
     def die(moment: Moment) -> None:
-        if isinstance(moment, HandlerFinished) and desk.first(f"died {moment.event_id}"):
+        if isinstance(moment, HandlerFinished) and context.first(f"died {moment.event_id}"):
             os._exit(DIED)
 
-    desk.work(registry, concurrency=1, lease=3, hooks=[die])
+    context.work(registry, concurrency=1, lease=3, hooks=[die])
 
 
-def dies_after_the_forward(desk: Desk) -> None:
+def dies_after_the_forward(context: WorkerContext) -> None:
     """Be a worker that dies once per event, when a copy is stored and its original is not deleted."""
     registry = dawdle.Registry()
 
     @registry.on_event(OrderPlaced, name="works")
     async def works(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        desk.note(f"works {ctx.event_id}")
+        context.note(f"works {ctx.event_id}")
 
     @registry.on_event(OrderPlaced, name="fails", retry=dawdle.Retry(initial=0.1))
     async def fails_the_first_time(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        desk.note(f"fails {ctx.event_id}")
-        if desk.first(f"failed {ctx.event_id}"):
+        context.note(f"fails {ctx.event_id}")
+        if context.first(f"failed {ctx.event_id}"):
             raise ConnectionError("not now")
 
     def die(moment: Moment) -> None:
-        if isinstance(moment, Forwarded) and desk.first(f"died {moment.event_id}"):
+        if isinstance(moment, Forwarded) and context.first(f"died {moment.event_id}"):
             os._exit(DIED)
 
-    desk.work(registry, concurrency=1, lease=3, hooks=[die])
+    context.work(registry, concurrency=1, lease=3, hooks=[die])
 
 
 @row(2, "real", "exit between handler and delete, ×500, 20 at a time", must="one extra run each")
@@ -89,9 +89,9 @@ def exit_after_forward(scale: Scale) -> Figures:
 def _deaths(scale: Scale, work: Work, runs: dict[str, tuple[int, int]]) -> Figures:
     """Let workers die once per event, and count the runs of each handler: from, to."""
     figures, count = Figures(), scale.of(500)
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
-        ids = asyncio.run(place(pair.url, [OrderPlaced(number) for number in range(count)]))
+        ids = asyncio.run(signal_all(pair.url, [OrderPlaced(number) for number in range(count)]))
         for _ in range(min(20, count)):
             workers.start(work, pair.url)
         codes = _replace_the_dead(on, workers, work, pair.url, patience=30 + count / 4)
@@ -111,7 +111,7 @@ def _deaths(scale: Scale, work: Work, runs: dict[str, tuple[int, int]]) -> Figur
     return figures
 
 
-def _replace_the_dead(on: Stage, workers: Crew, work: Work, url: str, patience: float) -> Counter[int | None]:
+def _replace_the_dead(on: Rig, workers: WorkerPool, work: Work, url: str, patience: float) -> Counter[int | None]:
     """Start a worker for each that died, until the queue is empty; return their exit codes."""
     codes: Counter[int | None] = Counter()
     end = time.monotonic() + patience
@@ -119,12 +119,12 @@ def _replace_the_dead(on: Stage, workers: Crew, work: Work, url: str, patience: 
         for worker in workers.dead(0.5):
             codes[worker.code] += 1
             workers.start(work, url)
-        if on.held(url).all == 0:
+        if on.counts(url).all == 0:
             break
     return codes
 
 
-def works_with_a_killer(desk: Desk) -> None:
+def works_with_a_killer(context: WorkerContext) -> None:
     """Be a worker that an event kills, among others that take a while."""
     registry = dawdle.Registry()
 
@@ -133,19 +133,19 @@ def works_with_a_killer(desk: Desk) -> None:
         await asyncio.sleep(0.02 if event.kills else 0.1)
         if event.kills:
             os._exit(DIED)
-        desk.note(f"handler {ctx.event_id}")
+        context.note(f"handler {ctx.event_id}")
 
-    desk.work(registry, concurrency=20, lease=2)
+    context.work(registry, concurrency=20, lease=2)
 
 
 @row(24, "real", "os._exit in a handler", must="dead-lettered after three trials, batch-mates not")
 def killers(scale: Scale) -> Figures:
     """Two that kill among 28 that do not, sent in batches of ten, and two workers."""
     figures, trials = Figures(), 3
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
         events = [OrderPlaced(number, kills=number in {5, 15}) for number in range(30)]
-        ids = asyncio.run(place(pair.url, events))
+        ids = asyncio.run(signal_all(pair.url, events))
         killers = {each for event, each in zip(events, ids, strict=True) if event.kills}
         for _ in range(2):
             workers.start(works_with_a_killer, pair.url)

@@ -1,4 +1,4 @@
-"""What is used in the wrong place: threads that run event loops of their own, and handlers that fork."""
+"""An app in the wrong place: threads with event loops of their own, and handlers that fork."""
 
 import asyncio
 import multiprocessing
@@ -14,12 +14,12 @@ from typing import Any
 import msgspec
 
 import dawdle
+from tests.faults.rig import QueuePair, Rig, missing, rig, signal_all, until
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Pair, Stage, missing, place, stage, until
-from tests.faults.workers import Crew, Desk, Worker, crew
+from tests.faults.workers import Worker, WorkerContext, WorkerPool, worker_pool
 
 SOON = 2.0
-"""Seconds in which what is refused at once is refused, on two cores that are busy."""
+"""Seconds in which a call that is refused at once must raise, on two cores that are busy."""
 
 
 class OrderPlaced(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class ParcelSent(msgspec.Struct, frozen=True):
     order_id: str
 
 
-def uses_other_loops(desk: Desk) -> None:
+def uses_other_loops(context: WorkerContext) -> None:
     """Be a worker whose `def` handler asks in a loop of its own, is refused, and then signals from its thread.
 
     A thread beside it, which has no handler's context, does the same, as an endpoint of a web app would.
@@ -41,38 +41,38 @@ def uses_other_loops(desk: Desk) -> None:
     def ships(event: OrderPlaced, ctx: dawdle.Context) -> None:
         app = dawdle.current()
         apps.append(app)
-        _refused(desk, lambda: app.signal(ParcelSent("wrong")))
-        desk.note(f"sent {dawdle.from_thread.signal(ParcelSent(ctx.event_id))}")
-        desk.note(f"ships {ctx.event_id}")
+        _refused(context, lambda: app.signal(ParcelSent("wrong")))
+        context.note(f"sent {dawdle.from_thread.signal(ParcelSent(ctx.event_id))}")
+        context.note(f"ships {ctx.event_id}")
 
     @registry.on_event(ParcelSent, name="tells")
     async def tells(event: ParcelSent, ctx: dawdle.Context) -> None:
-        desk.note(f"tells {ctx.event_id}")
-        desk.note(f"told {event.order_id}")
+        context.note(f"tells {ctx.event_id}")
+        context.note(f"told {event.order_id}")
 
     def beside() -> None:
         while not over.wait(0.02):
             try:
-                desk.note(f"sent {dawdle.from_thread.signal(ParcelSent('beside'))}")
+                context.note(f"sent {dawdle.from_thread.signal(ParcelSent('beside'))}")
             except dawdle.DawdleError as error:  # the app is not entered yet, or is being left
-                desk.note(f"beside {type(error).__name__}")
+                context.note(f"beside {type(error).__name__}")
             for app in apps[-1:]:
                 for call in (app.idle, app.stop_listener, app.start_listener, app.redrive, app.ended):
-                    _refused(desk, call)
-                _refused(desk, lambda app=app: app.__aexit__(None, None, None))
+                    _refused(context, call)
+                _refused(context, lambda app=app: app.__aexit__(None, None, None))
 
     thread = threading.Thread(target=beside, daemon=True)
-    if desk.more["beside"]:
+    if context.more["beside"]:
         thread.start()
-    desk.work(registry, lease=30, grace=5, concurrency=20)
-    if desk.more["beside"]:
+    context.work(registry, lease=30, grace=5, concurrency=20)
+    if context.more["beside"]:
         over.set()
         thread.join(10)
-        desk.note("hung" if thread.is_alive() else "thread ended")
+        context.note("hung" if thread.is_alive() else "thread ended")
 
 
-def _refused(desk: Desk, call: Callable[[], Awaitable[Any]]) -> None:
-    """Await something of an app in another event loop, and write down what came of it and how fast."""
+def _refused(context: WorkerContext, call: Callable[[], Awaitable[Any]]) -> None:
+    """Await a call of an app in another event loop, and note its result and how long it took."""
 
     async def ask() -> None:
         await call()
@@ -80,15 +80,17 @@ def _refused(desk: Desk, call: Callable[[], Awaitable[Any]]) -> None:
     started = time.monotonic()
     try:
         asyncio.run(asyncio.wait_for(ask(), 20))
-        desk.note("not refused")
+        context.note("not refused")
     except dawdle.ConfigurationError:
         took = time.monotonic() - started
-        desk.note("refused" if took < SOON else f"refused late {took:.1f}")
+        context.note("refused" if took < SOON else f"refused late {took:.1f}")
     except TimeoutError:
-        desk.note("not refused")
+        context.note("not refused")
 
 
-async def _deploys(on: Stage, workers: Crew, work: Callable[[Desk], None], pair: Pair, times: int) -> list[str]:
+async def _deploys(
+    on: Rig, workers: WorkerPool, work: Callable[[WorkerContext], None], pair: QueuePair, times: int
+) -> list[str]:
     """Replace one worker after another, and return what went wrong."""
     wrong: list[str] = []
     for _ in range(times):
@@ -97,14 +99,14 @@ async def _deploys(on: Stage, workers: Crew, work: Callable[[Desk], None], pair:
         await asyncio.sleep(0.3)
         old.send(signal.SIGTERM)
         if await until(lambda old=old: not old.alive(), 20) is None:
-            wrong.append(f"worker {old.desk.index} has not ended 20 s after SIGTERM")
+            wrong.append(f"worker {old.context.index} has not ended 20 s after SIGTERM")
             old.end(0)
     return wrong
 
 
-async def _up(on: Stage, worker: Worker) -> None:
-    if await until(lambda: f"up {worker.desk.index}" in on.notes(), 30) is None:
-        raise TimeoutError(f"worker {worker.desk.index} did not come up in 30 s")
+async def _up(on: Rig, worker: Worker) -> None:
+    if await until(lambda: f"up {worker.context.index}" in on.notes(), 30) is None:
+        raise TimeoutError(f"worker {worker.context.index} did not come up in 30 s")
 
 
 @row(
@@ -116,14 +118,14 @@ async def _up(on: Stage, worker: Worker) -> None:
 def second_loop(scale: Scale) -> Figures:
     figures, count, deploys = Figures(), scale.of(600), scale.of(30)
 
-    async def go(on: Stage, workers: Crew, pair: Pair) -> tuple[list[str], list[str]]:
+    async def go(on: Rig, workers: WorkerPool, pair: QueuePair) -> tuple[list[str], list[str]]:
         events = [OrderPlaced(number) for number in range(count)]
         return await asyncio.gather(
-            place(pair.url, events, rate=count / deploys),
+            signal_all(pair.url, events, rate=count / deploys),
             _deploys(on, workers, uses_other_loops, pair, deploys),
         )
 
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
         for _ in range(2):
             workers.start(uses_other_loops, pair.url, beside=True)
@@ -150,15 +152,15 @@ def second_loop(scale: Scale) -> Figures:
     return figures
 
 
-def _sent(on: Stage) -> list[str]:
+def _sent(on: Rig) -> list[str]:
     return [line.removeprefix("sent ") for line in on.notes() if line.startswith("sent ")]
 
 
-async def _drained(on: Stage, names: Sequence[str], ids: Sequence[str]) -> None:
+async def _drained(on: Rig, names: Sequence[str], ids: Sequence[str]) -> None:
     await until(lambda: missing(on.notes(), names, ids) == 0, 60, step=0.2)
 
 
-def forks(desk: Desk) -> None:
+def forks(context: WorkerContext) -> None:
     """Be a worker whose handlers fork helpers, and end them by signals."""
     warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on: a process with threads forks
     multiprocessing.current_process()._config["daemon"] = False  # type: ignore[attr-defined]  # it may have children
@@ -192,8 +194,8 @@ def forks(desk: Desk) -> None:
         return f"child {os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])}"
 
     def work(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        desk.note((pooled, terminated, bare)[event.number % 3]())
-        desk.note(f"{ctx.handler} {ctx.event_id}")
+        context.note((pooled, terminated, bare)[event.number % 3]())
+        context.note(f"{ctx.handler} {ctx.event_id}")
 
     @registry.on_event(OrderPlaced, name="thread")
     def in_a_thread(event: OrderPlaced, ctx: dawdle.Context) -> None:
@@ -203,7 +205,7 @@ def forks(desk: Desk) -> None:
     async def in_the_loop(event: OrderPlaced, ctx: dawdle.Context) -> None:
         work(event, ctx)
 
-    desk.work(registry, lease=30, grace=15, concurrency=4)
+    context.work(registry, lease=30, grace=15, concurrency=4)
 
 
 @row(
@@ -214,9 +216,9 @@ def forks(desk: Desk) -> None:
 )
 def forked_pool(scale: Scale) -> Figures:
     figures, count = Figures(), scale.of(300)
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
-        ids = asyncio.run(place(pair.url, [OrderPlaced(number) for number in range(count)]))
+        ids = asyncio.run(signal_all(pair.url, [OrderPlaced(number) for number in range(count)]))
         started = [workers.start(forks, pair.url) for _ in range(2)]
         asyncio.run(_drained(on, ["thread", "loop"], ids))
         stopped = sum(not worker.alive() for worker in started)

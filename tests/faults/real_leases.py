@@ -1,4 +1,4 @@
-"""Leases: handlers longer than theirs, an event loop that is blocked, renewals that fail."""
+"""Leases: handlers that take longer than one, a blocked event loop, renewals that fail."""
 
 import asyncio
 import time
@@ -8,35 +8,35 @@ import dawdle
 from dawdle.backends.sqs import SQS
 from dawdle.hooks import LeaseLost, Moment
 from tests.faults.apps import OrderPlaced, Watched
+from tests.faults.rig import QueuePair, Rig, rig, signal_all, until
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Pair, Stage, place, stage, until
-from tests.faults.workers import Desk, crew
+from tests.faults.workers import WorkerContext, worker_pool
 
 LEASE = 2
 
 
-def holds_for_long(desk: Desk) -> None:
+def holds_for_long(context: WorkerContext) -> None:
     """Be a worker whose handler takes five leases."""
     registry = dawdle.Registry()
 
     @registry.on_event(OrderPlaced, name="long")
     async def long(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        desk.note(f"run {ctx.event_id}")
+        context.note(f"run {ctx.event_id}")
         await asyncio.sleep(5 * LEASE)
-        desk.note(f"done {ctx.event_id}")
+        context.note(f"done {ctx.event_id}")
 
-    desk.work(registry, lease=LEASE, concurrency=10)
+    context.work(registry, lease=LEASE, concurrency=10)
 
 
 @row(19, "real", "a handler of 5 leases", must="1 run", witness=True)
 def longer_than_the_lease(scale: Scale) -> Figures:
-    """30 events and four workers with room for ten each, so that one who waits would get whatever is let go."""
+    """30 events and four workers with room for ten each, so that another one would get a message whose lease ends."""
     figures, count = Figures(), scale.of(30, at_least=5)
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
         for _ in range(4):
             workers.start(holds_for_long, pair.url)
-        ids = asyncio.run(place(pair.url, [OrderPlaced(number) for number in range(count)]))
+        ids = asyncio.run(signal_all(pair.url, [OrderPlaced(number) for number in range(count)]))
         _wait(lambda: sum(on.notes()[f"done {each}"] > 0 for each in ids) == count, 8 * LEASE + 10)
         workers.stop(figures)
         notes = on.notes()
@@ -48,45 +48,45 @@ def longer_than_the_lease(scale: Scale) -> Figures:
     return figures
 
 
-def blocks_the_loop(desk: Desk) -> None:
-    """Be a worker that makes the commonest mistake in async code: it blocks the loop for three leases."""
+def blocks_the_loop(context: WorkerContext) -> None:
+    """Be a worker with the most common mistake in async code: it blocks the event loop for three leases."""
     registry = dawdle.Registry()
 
     @registry.on_event(OrderPlaced, name="sleeper")
     async def sleeper(event: OrderPlaced, ctx: dawdle.Context) -> None:
         if event.number == 0:
-            desk.note(f"sleeper {ctx.event_id}")
+            context.note(f"sleeper {ctx.event_id}")
             time.sleep(3 * LEASE)  # noqa: ASYNC251 - the mistake
-            desk.note(f"end of sleeper {ctx.event_id}")
+            context.note(f"end of sleeper {ctx.event_id}")
 
     @registry.on_event(OrderPlaced, name="cruncher")
     async def cruncher(event: OrderPlaced, ctx: dawdle.Context) -> None:
         if event.number == 1:
-            desk.note(f"cruncher {ctx.event_id}")
+            context.note(f"cruncher {ctx.event_id}")
             end = time.monotonic() + 3 * LEASE
             while time.monotonic() < end:
                 sum(range(1000))
-            desk.note(f"end of cruncher {ctx.event_id}")
+            context.note(f"end of cruncher {ctx.event_id}")
 
     def watch(moment: Moment) -> None:
         if type(moment).__name__ == "LoopBlocked":
-            desk.note(f"blocked {moment.handler} {moment.seconds}")
+            context.note(f"blocked {moment.handler} {moment.seconds}")
 
-    desk.work(registry, lease=LEASE, concurrency=1, hooks=[watch])
+    context.work(registry, lease=LEASE, concurrency=1, hooks=[watch])
 
 
 @row(20, "real", "the loop blocked for 3 leases", must="1 run, a warning with the handler's name")
 def blocked(scale: Scale) -> Figures:
-    """time.sleep and a busy Python loop, each in a worker of its own; two more workers wait for what is let go."""
+    """time.sleep and a busy Python loop, each in a worker of its own; two more workers wait for messages."""
     figures, names = Figures(), ("sleeper", "cruncher")
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
         for _ in range(4):
             workers.start(blocks_the_loop, pair.url)
-        ids = asyncio.run(place(pair.url, [OrderPlaced(number) for number in range(2)]))
+        ids = asyncio.run(signal_all(pair.url, [OrderPlaced(number) for number in range(2)]))
         owed = [f"end of {name} {each}" for name, each in zip(names, ids, strict=True)]
         _wait(lambda: all(on.notes()[line] for line in owed), 30)
-        _wait(lambda: on.held(pair.url).all == 0, 10)
+        _wait(lambda: on.counts(pair.url).all == 0, 10)
         workers.stop(figures)
         for name, each in zip(names, ids, strict=True):
             runs = on.notes()[f"{name} {each}"]
@@ -109,7 +109,7 @@ def renewal_fails(scale: Scale) -> Figures:
     """A lease of 3 s: one renewal each second, and what failed is tried again in a quarter of one."""
     figures = Figures()
 
-    async def go(on: Stage, pair: Pair) -> None:
+    async def go(on: Rig, pair: QueuePair) -> None:
         cancelled: list[float] = []
         lost: list[float] = []
 
@@ -129,7 +129,7 @@ def renewal_fails(scale: Scale) -> Figures:
         watched = Watched(SQS(pair.url, lease=3, wait=1), handle, hooks=[watch])
         async with watched.app as app:
             failing = "ChangeMessageVisibilityBatch"
-            on.rule("entries_failed", operation=failing, code="InternalError", times=2)
+            on.add_fault_rule("entries_failed", operation=failing, code="InternalError", times=2)
             first = await app.signal(OrderPlaced(1))
             await until(lambda: len(watched.handled) == 1, 15)
             figures.must("failed renewals", len(on.fired()), len(on.fired()) == 2, "2")
@@ -137,7 +137,7 @@ def renewal_fails(scale: Scale) -> Figures:
             figures.must("lost leases of the first", len(lost), not lost, "0")
 
             deletes, sends = on.requests("DeleteMessageBatch"), on.requests("SendMessageBatch")
-            on.rule("entries_failed", operation=failing, code="MessageNotInflight", times=1)
+            on.add_fault_rule("entries_failed", operation=failing, code="MessageNotInflight", times=1)
             second = await app.signal(OrderPlaced(2))
             await until(lambda: bool(cancelled), 10)
             struck = on.fired()[-1]["at"]
@@ -146,11 +146,11 @@ def renewal_fails(scale: Scale) -> Figures:
             figures.must("cancelled after", took, 0 <= took <= 1, "≤ 1 s")
             figures.must("lost leases of the second", len(lost), len(lost) == 1, "1")
             figures.must("deletes and sends by then", f"{made}", made == (0, 0), "(0, 0)")
-            await until(lambda: watched.runs[second] == 2 and on.held(pair.url).all == 0, 15)
+            await until(lambda: watched.runs[second] == 2 and on.counts(pair.url).all == 0, 15)
             figures.must("runs of the second", watched.runs[second], watched.runs[second] == 2, "2: it runs again")
         watched.left(figures)
 
-    with stage(scale) as on:
+    with rig(scale) as on:
         pair = on.pair()
         asyncio.run(go(on, pair))
         on.drained(figures, pair.url)

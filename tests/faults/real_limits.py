@@ -15,9 +15,9 @@ import msgspec
 import dawdle
 from dawdle.backends.sqs import SQS
 from dawdle.hooks import Forwarded, LeaseLost, Moment
+from tests.faults.rig import Rig, rig, signal_all, until
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Stage, place, stage, until
-from tests.faults.workers import Crew, Desk, Worker, crew
+from tests.faults.workers import Worker, WorkerContext, WorkerPool, worker_pool
 
 LEASE: Final = 4
 """Seconds, where workers are killed; elsewhere 30, as many processes may share this machine."""
@@ -76,14 +76,14 @@ class Note(NamedTuple):
     at: float
 
 
-def works(desk: Desk) -> None:
+def works(context: WorkerContext) -> None:
     """Be a worker with a handler that has a limit, and one that has none."""
-    registry, name = dawdle.Registry(), desk.more["name"]
+    registry, name = dawdle.Registry(), context.more["name"]
 
     def note(what: str, number: int, at: float) -> None:
-        desk.note(f"{what} {name} {number} {at:.6f}")
+        context.note(f"{what} {name} {number} {at:.6f}")
 
-    @registry.on_event(OrderPlaced, name="orders", concurrency=desk.more["limit"])
+    @registry.on_event(OrderPlaced, name="orders", concurrency=context.more["limit"])
     async def orders(event: OrderPlaced) -> None:
         note("run", event.number, time.time())
         await asyncio.sleep(event.seconds)
@@ -99,7 +99,7 @@ def works(desk: Desk) -> None:
         elif isinstance(moment, LeaseLost):
             note("lease", 0, moment.seconds)
 
-    desk.work(registry, lease=desk.more["lease"], hooks=[watch])
+    context.work(registry, lease=context.more["lease"], hooks=[watch])
 
 
 @row(
@@ -120,20 +120,20 @@ def limits_under_a_backlog(scale: Scale) -> Figures:
     killed = Load("killed", [random.expovariate(5) for _ in range(scale.of(600, 80))], nodes=3)
     figures = Figures()
 
-    async def all_of_them(on: Stage, workers: Crew) -> None:
+    async def all_of_them(on: Rig, workers: WorkerPool) -> None:
         await asyncio.gather(
             *(_measured(on, workers, load, figures) for load in loads),
             _killed(on, workers, killed, figures),
             _stopped(on, workers, figures),
         )
 
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         asyncio.run(all_of_them(on, workers))
         workers.stop(figures)
     return figures
 
 
-def _notes(on: Stage, load: Load) -> list[Note]:
+def _notes(on: Rig, load: Load) -> list[Note]:
     """Return what the workers of a load wrote so far. Its name is one word there."""
     lines = [line.split() for line in (on.folder / "notes").read_text().split("\n")[:-1]]
     return [
@@ -146,17 +146,17 @@ def _word(load: Load) -> str:
     return load.name.replace(" ", "-")
 
 
-async def _crewed(on: Stage, workers: Crew, load: Load, url: str, lease: int = 30) -> list[Worker]:
+async def _crewed(on: Rig, workers: WorkerPool, load: Load, url: str, lease: int = 30) -> list[Worker]:
     """Start a load's workers, and return when they are up."""
     more = {"name": _word(load), "limit": load.limit, "lease": lease}
     started = [workers.start(works, url, **more) for _ in range(load.nodes)]
     for worker in started:
-        if await until(lambda worker=worker: f"up {worker.desk.index}" in on.notes(), 60) is None:
-            raise TimeoutError(f"worker {worker.desk.index} did not come up in 60 s")
+        if await until(lambda worker=worker: f"up {worker.context.index}" in on.notes(), 60) is None:
+            raise TimeoutError(f"worker {worker.context.index} did not come up in 60 s")
     return started
 
 
-async def _measured(on: Stage, workers: Crew, load: Load, figures: Figures) -> None:
+async def _measured(on: Rig, workers: WorkerPool, load: Load, figures: Figures) -> None:
     """Work a backlog off and hold it against what the limit allows."""
     url = on.pair().url
     await _crewed(on, workers, load, url)
@@ -164,7 +164,7 @@ async def _measured(on: Stage, workers: Crew, load: Load, figures: Figures) -> N
         asking = asyncio.create_task(_ask(app))
         await until(lambda: _count(on, load, "price") >= ALONE, 60)
         before = _count(on, load, "price")
-        await place(url, [OrderPlaced(number, run) for number, run in enumerate(load.runs)])
+        await signal_all(url, [OrderPlaced(number, run) for number, run in enumerate(load.runs)])
         done = await until(lambda: _count(on, load, "done") >= len(load.runs), 3 * load.ideal + 30, 0.25)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
@@ -192,11 +192,11 @@ async def _measured(on: Stage, workers: Crew, load: Load, figures: Figures) -> N
     on.drained(figures, url)
 
 
-async def _killed(on: Stage, workers: Crew, load: Load, figures: Figures) -> None:
+async def _killed(on: Rig, workers: WorkerPool, load: Load, figures: Figures) -> None:
     """Kill workers and stop workers in the middle, with others in their place, until a few are left to work it off."""
     url = on.pair().url
     crewed = await _crewed(on, workers, load, url, LEASE)
-    await place(url, [OrderPlaced(number, run) for number, run in enumerate(load.runs)])
+    await signal_all(url, [OrderPlaced(number, run) for number, run in enumerate(load.runs)])
     kills = 0
     for turn in range(6):
         await asyncio.sleep(load.ideal / 10)
@@ -216,14 +216,14 @@ async def _killed(on: Stage, workers: Crew, load: Load, figures: Figures) -> Non
         workers.workers.remove(worker)
 
 
-async def _stopped(on: Stage, workers: Crew, figures: Figures) -> None:
+async def _stopped(on: Rig, workers: WorkerPool, figures: Figures) -> None:
     """Stop a worker in which one event runs for long and others wait."""
     url, load = on.pair().url, Load("stopped", [LONG] * 5)
     (worker,) = await _crewed(on, workers, load, url)
-    await place(url, [OrderPlaced(number, run) for number, run in enumerate(load.runs)])
-    await until(lambda: on.held(url).in_flight == len(load.runs) and _count(on, load, "run") == 1, 30)
+    await signal_all(url, [OrderPlaced(number, run) for number, run in enumerate(load.runs)])
+    await until(lambda: on.counts(url).in_flight == len(load.runs) and _count(on, load, "run") == 1, 30)
     worker.send(signal.SIGTERM)
-    seconds = await until(lambda: on.held(url).visible == len(load.runs) - 1, LONG, 0.02)
+    seconds = await until(lambda: on.counts(url).visible == len(load.runs) - 1, LONG, 0.02)
     figures.must("given back after a stop, s", seconds or math.inf, (seconds or math.inf) <= LONG / 2, "at once")
     figures.must("runs on", worker.alive(), worker.alive(), "True")
     await until(lambda: not worker.alive(), 3 * LONG)
@@ -237,9 +237,9 @@ async def _ask(app: dawdle.Dawdle) -> None:
         await asyncio.sleep(BEAT)
 
 
-def _count(on: Stage, load: Load, what: str) -> int:
+def _count(on: Rig, load: Load, what: str) -> int:
     return sum(note.what == what for note in _notes(on, load))
 
 
-def _numbers(on: Stage, load: Load, what: str) -> Counter[int]:
+def _numbers(on: Rig, load: Load, what: str) -> Counter[int]:
     return Counter(note.number for note in _notes(on, load) if note.what == what)

@@ -1,4 +1,4 @@
-"""The network: connections that are cut and refused, and a server that accepts and says nothing."""
+"""The network: connections that are reset and refused, and a server that accepts and does not respond."""
 
 import asyncio
 import random
@@ -7,14 +7,14 @@ import time
 from dawdle.backends.sqs import SQS
 from tests.faults.apps import OrderPlaced, Watched
 from tests.faults.proxy import Proxy
+from tests.faults.rig import QueuePair, Rig, rig, signal_all, until
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Pair, Stage, place, stage, until
 
 LONGEST_BACKOFF = 30.0
 """Seconds between two receives while the network is down; full jitter below that."""
 
 CALL = 10.0
-"""Seconds that a call waits for an answer, beyond what a poll waits for a message."""
+"""Seconds that a call waits for its response, beyond the wait of a long poll."""
 
 
 @row(7, "real", "TCP reset and refusal for 30 s, ×20", must="first receive ≤ the longest back-off after")
@@ -22,7 +22,7 @@ def cut_and_refused(scale: Scale) -> Figures:
     """20 apps side by side, each through a proxy of its own that turns from one to the other all the time."""
     figures, count, outage = Figures(), scale.of(20), max(3.0, 30 * scale.share)
 
-    async def one(on: Stage, pair: Pair) -> tuple[float, Watched]:
+    async def one(on: Rig, pair: QueuePair) -> tuple[float, Watched]:
         async with Proxy(on.server) as proxy:
             watched = Watched(SQS(proxy.url(pair.url), lease=30, wait=1))
             async with watched.app:
@@ -38,7 +38,7 @@ def cut_and_refused(scale: Scale) -> Figures:
                 failures = len(watched.failed)
                 await proxy.turn("pass")
                 whole = time.monotonic()
-                await place(pair.url, [OrderPlaced(2)])
+                await signal_all(pair.url, [OrderPlaced(2)])
                 await until(lambda: len(watched.handled) == 2, LONGEST_BACKOFF + 5)
                 if failures == 0:
                     figures.failed("no receive failed: nothing was tried")
@@ -47,10 +47,10 @@ def cut_and_refused(scale: Scale) -> Figures:
             figures.failed(f"{pair.name}: runs of each event: {sorted(watched.runs.values())}")
         return watched.first_receive_after(whole) or 99.0, watched
 
-    async def all_of_them(on: Stage, pairs: list[Pair]) -> list[tuple[float, Watched]]:
+    async def all_of_them(on: Rig, pairs: list[QueuePair]) -> list[tuple[float, Watched]]:
         return await asyncio.gather(*(one(on, pair) for pair in pairs))
 
-    with stage(scale) as on:
+    with rig(scale) as on:
         pairs = [on.pair() for _ in range(count)]
         found = asyncio.run(all_of_them(on, pairs))
         slowest = max(seconds for seconds, _ in found)
@@ -63,10 +63,10 @@ def cut_and_refused(scale: Scale) -> Figures:
 
 @row(8, "real", "a server that accepts and says nothing", must="unhealthy ≤ 60 s, recovers alone")
 def silent(scale: Scale) -> Figures:
-    """A server is silent for as long as the app takes it for healthy; polls are of 1 s."""
+    """A server does not respond until the app reports itself unhealthy; polls are of 1 s."""
     figures = Figures()
 
-    async def go(on: Stage, pair: Pair) -> None:
+    async def go(on: Rig, pair: QueuePair) -> None:
         async with Proxy(on.server) as proxy:
             watched = Watched(SQS(proxy.url(pair.url), lease=30, wait=1), concurrency=20)
             async with watched.app as app:
@@ -77,14 +77,14 @@ def silent(scale: Scale) -> Figures:
                 took = await until(lambda: not app.health().healthy, 65)
                 figures.must("unhealthy after", took, took is not None and took <= 61, "≤ 60 s")
                 figures.note("reason", "; ".join(app.health().reasons))
-                await place(pair.url, [OrderPlaced(2)])
+                await signal_all(pair.url, [OrderPlaced(2)])
                 await proxy.turn("pass")
                 took = await until(lambda: len(watched.handled) == 2 and app.health().healthy, 60)
                 longest = LONGEST_BACKOFF + 1 + CALL
                 figures.must("well after", took, took is not None and took <= longest, f"≤ {longest:g} s")
         watched.left(figures)
 
-    with stage(scale) as on:
+    with rig(scale) as on:
         pair = on.pair()
         asyncio.run(go(on, pair))
         on.drained(figures, pair.url)

@@ -9,9 +9,9 @@ from typing import Final
 import msgspec
 
 import dawdle
+from tests.faults.rig import Rig, missing, rig, signal_all
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Stage, missing, place, stage
-from tests.faults.workers import Crew, Desk, Worker, crew
+from tests.faults.workers import Worker, WorkerContext, WorkerPool, worker_pool
 
 BOTH: Final = ("mail", "crm")
 PATIENCE: Final = 120.0
@@ -25,16 +25,16 @@ class Shared(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """What a node without any of the handlers listens for."""
+    """The event of a node without any of the handlers."""
 
 
 NODES: Final = {"old": (BOTH, ()), "mail": (("mail",), BOTH), "crm": (("crm",), BOTH), "neither": ((), BOTH)}
 """By version: the handlers that a node has, and those that its type names. An old node's names none."""
 
 
-def node(desk: Desk) -> None:
+def node(context: WorkerContext) -> None:
     """Be a node of one version."""
-    names, named = NODES[desk.more["version"]]
+    names, named = NODES[context.more["version"]]
     dawdle.event("Shared", handlers=named)(Shared)
     registry = dawdle.Registry()
 
@@ -42,17 +42,17 @@ def node(desk: Desk) -> None:
     async def heart(event: Heartbeat) -> None: ...
 
     for name in names:
-        registry.on_event(Shared, name=name, retry=dawdle.Retry(initial=0.1, factor=1))(_handler(desk, name))
+        registry.on_event(Shared, name=name, retry=dawdle.Retry(initial=0.1, factor=1))(_handler(context, name))
     # The test server serves the poll that has waited longest. Where each waits a second, as long as a copy's shortest
     # delay, that is the same node again and again: of SQS, which chooses among all, that would be wrong.
-    desk.work(registry, lease=20, wait=7, concurrency=100)
+    context.work(registry, lease=20, wait=7, concurrency=100)
 
 
-def _handler(desk: Desk, name: str) -> Callable[[Shared, dawdle.Context], Awaitable[None]]:
+def _handler(context: WorkerContext, name: str) -> Callable[[Shared, dawdle.Context], Awaitable[None]]:
     async def handle(event: Shared, ctx: dawdle.Context) -> None:
         if event.number % 10 == 0 and ctx.attempt == 1:
             raise ConnectionError("the first time")
-        desk.note(f"{name} {ctx.event_id}")
+        context.note(f"{name} {ctx.event_id}")
 
     return handle
 
@@ -68,14 +68,14 @@ def worker_pair(scale: Scale) -> Figures:
     """Half way the old node leaves, as in a deploy."""
     figures, count = Figures(), scale.of(1_000)
     events = [Shared(number) for number in range(count)]
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
         old, *_ = [workers.start(node, pair.url, version=version) for version in NODES]
         started = time.monotonic()
-        ids = asyncio.run(place(pair.url, events[: count // 2], 100.0))
+        ids = asyncio.run(signal_all(pair.url, events[: count // 2], 100.0))
         _leave(workers, old, figures)
-        ids += asyncio.run(place(pair.url, events[count // 2 :], 100.0))
-        while on.held(pair.url).all and time.monotonic() < started + count / 100 + PATIENCE:
+        ids += asyncio.run(signal_all(pair.url, events[count // 2 :], 100.0))
+        while on.counts(pair.url).all and time.monotonic() < started + count / 100 + PATIENCE:
             time.sleep(0.5)
         figures.note("events", count)
         figures.note("done in s", round(time.monotonic() - started, 1))
@@ -87,7 +87,7 @@ def worker_pair(scale: Scale) -> Figures:
     return figures
 
 
-def _leave(workers: Crew, worker: Worker, figures: Figures) -> None:
+def _leave(workers: WorkerPool, worker: Worker, figures: Figures) -> None:
     worker.send(signal.SIGTERM)
     if not worker.end(30):
         figures.failed("the old node had to be killed")
@@ -95,7 +95,7 @@ def _leave(workers: Crew, worker: Worker, figures: Figures) -> None:
     workers.audit(figures, [worker])
 
 
-def _count(on: Stage, ids: list[str], figures: Figures) -> None:
+def _count(on: Rig, ids: list[str], figures: Figures) -> None:
     notes = on.notes()
     for name in BOTH:
         lost = missing(notes, [name], ids)

@@ -1,4 +1,4 @@
-"""Poison: messages that can never be handled, handlers that raise what they should not, hooks and loggers that do."""
+"""Poison: messages that can never be handled; handlers, hooks and log handlers that raise odd errors."""
 
 import asyncio
 import logging
@@ -10,28 +10,28 @@ import dawdle
 from dawdle.backends.sqs import SQS
 from tests.faults.apps import OrderPlaced
 from tests.faults.poison import REASONS, SIGNED, Bad, Good, body_of, kinds_of
+from tests.faults.rig import QueuePair, Rig, missing, rig, signal_all, until
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Pair, Stage, missing, place, stage, until
-from tests.faults.workers import Desk, crew
+from tests.faults.workers import WorkerContext, worker_pool
 
 NOISE = 0.02
-"""Seconds. A p99 below this says more about the machine than about what it measures, and counts as this."""
+"""Seconds. A p99 below this is about the machine and not about the app, and counts as this."""
 
 
-def takes_what_comes(desk: Desk) -> None:
-    """Be a worker that handles good events, and notes how late; whatever is bad fails for ever."""
+def takes_what_comes(context: WorkerContext) -> None:
+    """Be a worker that handles good events and notes their latency; bad events always fail."""
     registry = dawdle.Registry()
 
     @registry.on_event(Good, name="good")
     async def good(event: Good, ctx: dawdle.Context) -> None:
-        desk.note(f"good {ctx.event_id}")
-        desk.note(f"late {desk.more['name']} {time.time() - event.at:.4f} {ctx.event_id}")
+        context.note(f"good {ctx.event_id}")
+        context.note(f"late {context.more['name']} {time.time() - event.at:.4f} {ctx.event_id}")
 
     @registry.on_event(Bad, name="bad", retry=dawdle.Retry(max_attempts=3, initial=0.1))
     async def bad(event: Bad) -> None:
         raise ValueError("it always fails")
 
-    desk.work(registry, lease=10, unclaimed=3, **desk.more.get("options", {}))
+    context.work(registry, lease=10, unclaimed=3, **context.more.get("options", {}))
 
 
 @row(
@@ -46,14 +46,14 @@ def poison(scale: Scale) -> Figures:
     figures = Figures()
     rate, each = (25, 2) if scale.witness else (100, 10)
     seconds = scale.of(20, at_least=5)
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         clean, bad = on.pair(), on.pair()
         for name, pair in (("clean", clean), ("poisoned", bad)):
             workers.start(takes_what_comes, pair.url, name=name)
         _wait_for_all(on, 2)
         ids = asyncio.run(_good_and_bad(on, clean, bad, rate, seconds, each))
         asyncio.run(until(lambda: not missing(on.notes(), ["good"], ids), 30))
-        asyncio.run(until(lambda: on.held(bad.url).all == 0, 60, step=0.5))
+        asyncio.run(until(lambda: on.counts(bad.url).all == 0, 60, step=0.5))
         workers.stop(figures)
         lost = missing(on.notes(), ["good"], ids)
         figures.must("good events lost", lost, lost == 0, f"0 of {len(ids)}")
@@ -61,22 +61,22 @@ def poison(scale: Scale) -> Figures:
         figures.note("p99 without, ms", late["clean"] * 1000)
         limit = 2 * max(late["clean"], NOISE)
         figures.must("p99 with, ms", late["poisoned"] * 1000, late["poisoned"] <= limit, f"≤ {limit * 1000:.3g}")
-        _judge_letters(on, bad, REASONS, each, figures)
+        _check_letters(on, bad, REASONS, each, figures)
         on.drained(figures, clean.url, bad.url)
     if not scale.witness:
         _forged(scale, figures)
     return figures
 
 
-async def _good_and_bad(on: Stage, clean: Pair, bad: Pair, rate: int, seconds: int, each: int) -> list[str]:
+async def _good_and_bad(on: Rig, clean: QueuePair, bad: QueuePair, rate: int, seconds: int, each: int) -> list[str]:
     """Signal to both queues at a rate, and send the poison to one; return the ids of what is good."""
     ids: list[str] = []
     bodies = [body_of(kind, number) for number in range(each) for kind in REASONS]
     every = max(1, rate * seconds * 3 // 4 // len(bodies))
-    nobody = dawdle.Registry()
+    empty = dawdle.Registry()
     async with (
-        dawdle.Dawdle(SQS(clean.url), registry=nobody, start_listener=False) as one,
-        dawdle.Dawdle(SQS(bad.url), registry=nobody, start_listener=False) as other,
+        dawdle.Dawdle(SQS(clean.url), registry=empty, start_listener=False) as one,
+        dawdle.Dawdle(SQS(bad.url), registry=empty, start_listener=False) as other,
     ):
         started = time.monotonic()
         for number in range(rate * seconds):
@@ -91,10 +91,10 @@ async def _good_and_bad(on: Stage, clean: Pair, bad: Pair, rate: int, seconds: i
 
 
 def _forged(scale: Scale, figures: Figures) -> None:
-    """Where signatures are asked for: none, and one by another secret. What is signed as it should be is handled."""
-    options = {"signing_keys": {"one": "the secret that all of us know, and nobody else"}}
-    others = {"signing_keys": {"one": "the secret of somebody who would like to know it"}}
-    with stage(scale) as on, crew(on.folder) as workers:
+    """Where signatures are required: events without one, and with one by another key. Correctly signed ones run."""
+    options = {"signing_keys": {"one": "the secret that only these nodes know"}}
+    others = {"signing_keys": {"one": "another secret, of a sender that is not trusted"}}
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
         workers.start(takes_what_comes, pair.url, name="signed", options=options)
         on.send(pair.url, body_of("unsigned", 0))
@@ -112,16 +112,16 @@ def _forged(scale: Scale, figures: Figures) -> None:
         except TypeError as error:
             figures.failed(f"signatures: {error}")
             return
-        asyncio.run(until(lambda: on.held(pair.url).all == 0, 20))
+        asyncio.run(until(lambda: on.counts(pair.url).all == 0, 20))
         workers.stop(figures)
         lost, ran = missing(on.notes(), ["good"], ids), sum(on.notes()[f"good {kind}-0"] for kind in SIGNED)
         figures.must("signed events lost", lost, lost == 0, f"0 of {len(ids)}")
         figures.must("run with a bad signature", ran, ran == 0, "0")
-        _judge_letters(on, pair, SIGNED, 1, figures)
+        _check_letters(on, pair, SIGNED, 1, figures)
         on.drained(figures, pair.url)
 
 
-def _judge_letters(on: Stage, pair: Pair, reasons: dict[str, str], each: int, figures: Figures) -> None:
+def _check_letters(on: Rig, pair: QueuePair, reasons: dict[str, str], each: int, figures: Figures) -> None:
     found, wrong = kinds_of(on.letters(pair.dead), reasons)
     for kind in reasons:
         figures.must(kind, found[kind], found[kind] == each, f"{each} letters")
@@ -130,29 +130,29 @@ def _judge_letters(on: Stage, pair: Pair, reasons: dict[str, str], each: int, fi
         figures.failed(line)
 
 
-def _p99(on: Stage, name: str) -> float:
+def _p99(on: Rig, name: str) -> float:
     late = sorted(float(line.split()[2]) for line in on.notes().elements() if line.startswith(f"late {name} "))
     return late[int(len(late) * 0.99)] if late else 99.0
 
 
 RAISED = {
-    "cancels": asyncio.CancelledError("nobody cancelled it"),
+    "cancels": asyncio.CancelledError("without a cancellation"),
     "exits": SystemExit(3),
     "groups": ExceptionGroup("two", [ValueError("one"), OSError("the other")]),
     "recurses": RecursionError("maximum recursion depth exceeded"),
 }
 
 
-def raises_what_it_should_not(desk: Desk) -> None:
+def raises_what_it_should_not(context: WorkerContext) -> None:
     """Be a worker of five handlers: four raise the first time, and one takes a while."""
     registry = dawdle.Registry()
 
     def add(name: str, error: BaseException) -> None:
         async def handler(event: OrderPlaced, ctx: dawdle.Context) -> None:
             if ctx.attempt == 1:
-                desk.note(f"raised {name} {ctx.event_id}")
+                context.note(f"raised {name} {ctx.event_id}")
                 raise error
-            desk.note(f"{name} {ctx.event_id}")
+            context.note(f"{name} {ctx.event_id}")
 
         registry.on_event(OrderPlaced, name=name, retry=dawdle.Retry(initial=0.1))(handler)
 
@@ -162,9 +162,9 @@ def raises_what_it_should_not(desk: Desk) -> None:
     @registry.on_event(OrderPlaced, name="sibling")
     async def sibling(event: OrderPlaced, ctx: dawdle.Context) -> None:
         await asyncio.sleep(0.2)
-        desk.note(f"sibling {ctx.event_id}")
+        context.note(f"sibling {ctx.event_id}")
 
-    desk.work(registry, lease=10)
+    context.work(registry, lease=10)
 
 
 @row(
@@ -177,11 +177,11 @@ def raises_what_it_should_not(desk: Desk) -> None:
 def raising(scale: Scale) -> Figures:
     """All four and a sibling on one event; each that raised has it again, alone, and works then."""
     figures, names = Figures(), [*RAISED, "sibling"]
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
         workers.start(raises_what_it_should_not, pair.url)
-        ids = asyncio.run(place(pair.url, [OrderPlaced(number) for number in range(scale.of(50))]))
-        asyncio.run(until(lambda: on.held(pair.url).all == 0, 30, step=0.2))
+        ids = asyncio.run(signal_all(pair.url, [OrderPlaced(number) for number in range(scale.of(50))]))
+        asyncio.run(until(lambda: on.counts(pair.url).all == 0, 30, step=0.2))
         workers.stop(figures)
         notes = on.notes()
         runs = Counter({name: sum(notes[f"{name} {each}"] for each in ids) for name in names})
@@ -195,61 +195,61 @@ def raising(scale: Scale) -> Figures:
 
 
 class Loud(logging.Handler):
-    """A log handler that raises on every record, as one whose disk is full and whose author did not think of it."""
+    """A log handler that raises on every record, as one without error handling does when its disk is full."""
 
     def emit(self, record: logging.LogRecord) -> None:
         raise random.choice([OSError("no space left on device"), SystemExit(3), asyncio.CancelledError()])
 
 
-def watched_by_what_raises(desk: Desk) -> None:
+def watched_by_what_raises(context: WorkerContext) -> None:
     """Be a worker whose hooks raise, and whose log handler or filter does."""
-    desk.hush()
+    context.hush()
     registry = dawdle.Registry()
 
     def raise_always(anything: object) -> bool:
-        desk.note(f"raised {type(anything).__name__}")
+        context.note(f"raised {type(anything).__name__}")
         raise random.choice([RuntimeError("the watcher is broken"), SystemExit(3), asyncio.CancelledError()])
 
     log = logging.getLogger("dawdle")
     log.setLevel(logging.INFO)
-    if desk.more["by"] == "handler":
+    if context.more["by"] == "handler":
         log.addHandler(Loud())
-    elif desk.more["by"] == "filter":
+    elif context.more["by"] == "filter":
         for each in ("carrier", "dispatcher", "settler", "receiver", "keeper", "watch"):
             logging.getLogger(f"dawdle._flow.{each}").addFilter(raise_always)
 
     @registry.on_event(OrderPlaced, name="works")
     async def works(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        desk.note(f"works {ctx.event_id}")
+        context.note(f"works {ctx.event_id}")
 
     @registry.on_event(OrderPlaced, name="fails", retry=dawdle.Retry(initial=0.1))
     async def fails(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        desk.note(f"fails {ctx.event_id} {ctx.attempt}")
+        context.note(f"fails {ctx.event_id} {ctx.attempt}")
         if ctx.attempt < 3:
             raise ConnectionError("not now")
 
     @registry.on_event(OrderPlaced, name="rejects")
     async def rejects(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        desk.note(f"rejects {ctx.event_id}")
+        context.note(f"rejects {ctx.event_id}")
         raise dawdle.Reject("never")
 
-    hooks = [raise_always] if desk.more["by"] == "hook" else []
-    desk.work(registry, lease=5, hooks=hooks)
+    hooks = [raise_always] if context.more["by"] == "hook" else []
+    context.work(registry, lease=5, hooks=hooks)
 
 
 @row(29, "real", "a hook, a log handler and a log filter that raise", must="no verdict changes")
 def watchers_raise(scale: Scale) -> Figures:
-    """For each: one handler works, one fails twice, one rejects; all of it as if nobody had watched.
+    """For each: one handler works, one fails twice, one rejects; all of it as without the hook or the log handler.
 
     They raise an error, a SystemExit or a CancelledError.
     """
     figures, count = Figures(), scale.of(50)
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         for by in ("hook", "handler", "filter"):
             pair = on.pair()
             worker = workers.start(watched_by_what_raises, pair.url, by=by)
-            ids = asyncio.run(place(pair.url, [OrderPlaced(number) for number in range(count)]))
-            asyncio.run(until(lambda url=pair.url: on.held(url).all == 0 or not worker.alive(), 15, step=0.2))
+            ids = asyncio.run(signal_all(pair.url, [OrderPlaced(number) for number in range(count)]))
+            asyncio.run(until(lambda url=pair.url: on.counts(url).all == 0 or not worker.alive(), 15, step=0.2))
             workers.stop(figures)
             notes, letters = on.notes(), on.letters(pair.dead)
             names = ["works {}", "fails {} 1", "fails {} 2", "fails {} 3", "rejects {}"]
@@ -260,5 +260,5 @@ def watchers_raise(scale: Scale) -> Figures:
     return figures
 
 
-def _wait_for_all(on: Stage, count: int) -> None:
+def _wait_for_all(on: Rig, count: int) -> None:
     asyncio.run(until(lambda: sum(line.startswith("up ") for line in on.notes()) == count, 20))

@@ -1,4 +1,4 @@
-"""Stopping: by a signal in the middle of work, with handlers that hang, and by calls in any order and at once."""
+"""Stopping: by a signal during work, with handlers that hang, and by calls in any order and concurrently."""
 
 import asyncio
 import random
@@ -10,9 +10,9 @@ import msgspec
 
 import dawdle
 from dawdle.backends.sqs import SQS
+from tests.faults.rig import QueuePair, Rig, missing, rig, signal_all, until
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Pair, Stage, missing, place, stage, until
-from tests.faults.workers import Audited, Crew, Desk, Worker, crew
+from tests.faults.workers import Audited, Worker, WorkerContext, WorkerPool, worker_pool
 
 SIDE_BY_SIDE = 16
 LEASE = 30
@@ -22,17 +22,17 @@ class OrderPlaced(msgspec.Struct, frozen=True):
     number: int
 
 
-def works_for_a_while(desk: Desk) -> None:
+def works_for_a_while(context: WorkerContext) -> None:
     """Be a worker whose handler takes 0 to 2 s."""
     registry = dawdle.Registry()
 
     @registry.on_event(OrderPlaced, name="slow")
     async def slow(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        desk.note(f"slow {ctx.event_id}")
+        context.note(f"slow {ctx.event_id}")
         await asyncio.sleep(random.uniform(0, 2))
-        desk.note(f"ended {ctx.event_id}")
+        context.note(f"ended {ctx.event_id}")
 
-    desk.work(registry, lease=30, grace=10, concurrency=10)
+    context.work(registry, lease=30, grace=10, concurrency=10)
 
 
 @row(
@@ -43,10 +43,10 @@ def works_for_a_while(desk: Desk) -> None:
     witness=True,
 )
 def terminated(scale: Scale) -> Figures:
-    """Each worker has a queue to itself, so that what is invisible there after its exit is its own."""
+    """Each worker has a queue of its own, so that a message that is invisible after its exit is its own."""
     figures, lives = Figures(), scale.of(200)
     width = min(SIDE_BY_SIDE, lives)
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pairs = [on.pair() for _ in range(width)]
         shares = [lives // width + (number < lives % width) for number in range(width)]
 
@@ -69,59 +69,59 @@ def terminated(scale: Scale) -> Figures:
     return figures
 
 
-async def _lives(on: Stage, workers: Crew, pair: Pair, lives: int, figures: Figures) -> list[str]:
+async def _lives(on: Rig, workers: WorkerPool, pair: QueuePair, lives: int, figures: Figures) -> list[str]:
     """Start and end one worker after another on one queue; a last one empties it."""
     ids: list[str] = []
     for _ in range(lives):
-        ids += await place(pair.url, [OrderPlaced(number) for number in range(12)])
+        ids += await signal_all(pair.url, [OrderPlaced(number) for number in range(12)])
         worker = await _begun(on, workers, pair)
         await asyncio.sleep(random.uniform(0.1, 0.8))
         await _exit(on, workers, worker, pair, figures)
     worker = await _begun(on, workers, pair)
-    await until(lambda: on.held(pair.url).all == 0, 30)
+    await until(lambda: on.counts(pair.url).all == 0, 30)
     worker.send(signal.SIGTERM)
     if await until(lambda: not worker.alive(), 15) is None:
-        figures.failed(f"worker {worker.desk.index} did not end")
+        figures.failed(f"worker {worker.context.index} did not end")
     workers.audit(figures, [worker])
     return ids
 
 
-async def _begun(on: Stage, workers: Crew, pair: Pair) -> Worker:
+async def _begun(on: Rig, workers: WorkerPool, pair: QueuePair) -> Worker:
     """Start a worker and wait until it is up: before that a signal ends it as any process."""
     worker = workers.start(works_for_a_while, pair.url)
-    if await until(lambda: f"up {worker.desk.index}" in on.notes(), 30) is None:
-        raise TimeoutError(f"worker {worker.desk.index} did not come up in 30 s")
+    if await until(lambda: f"up {worker.context.index}" in on.notes(), 30) is None:
+        raise TimeoutError(f"worker {worker.context.index} did not come up in 30 s")
     return worker
 
 
-async def _exit(on: Stage, workers: Crew, worker: Worker, pair: Pair, figures: Figures) -> None:
-    """Ask a worker to end, and see what is invisible a second later."""
+async def _exit(on: Rig, workers: WorkerPool, worker: Worker, pair: QueuePair, figures: Figures) -> None:
+    """Stop a worker, and check what is invisible a second later."""
     worker.send(signal.SIGTERM)
     took = await until(lambda: not worker.alive(), 15, step=0.02)
     if took is None:
-        figures.failed(f"worker {worker.desk.index} has not ended 15 s after SIGTERM")
+        figures.failed(f"worker {worker.context.index} has not ended 15 s after SIGTERM")
         return
     workers.audit(figures, [worker])
-    if await until(lambda: on.held(pair.url).in_flight == 0, 1) is None:
-        figures.failed(f"{on.held(pair.url)} 1 s after worker {worker.desk.index} ended")
+    if await until(lambda: on.counts(pair.url).in_flight == 0, 1) is None:
+        figures.failed(f"{on.counts(pair.url)} 1 s after worker {worker.context.index} ended")
     with (on.folder / "notes").open("a") as notes:
-        notes.write(f"exit {took:.3f} {worker.desk.index}\n")
+        notes.write(f"exit {took:.3f} {worker.context.index}\n")
 
 
-def hangs(desk: Desk) -> None:
-    """Be a worker whose handler never comes back."""
+def hangs(context: WorkerContext) -> None:
+    """Be a worker whose handler never returns."""
     registry = dawdle.Registry()
 
     async def in_the_loop(event: OrderPlaced) -> None:
-        desk.note(f"hung {desk.index}")
+        context.note(f"hung {context.index}")
         await asyncio.Event().wait()
 
     def in_a_thread(event: OrderPlaced) -> None:
-        desk.note(f"hung {desk.index}")
+        context.note(f"hung {context.index}")
         time.sleep(600)
 
-    registry.on_event(OrderPlaced, name="hangs")(in_a_thread if desk.more["thread"] else in_the_loop)
-    desk.work(registry, lease=60, grace=2)
+    registry.on_event(OrderPlaced, name="hangs")(in_a_thread if context.more["thread"] else in_the_loop)
+    context.work(registry, lease=60, grace=2)
 
 
 @row(
@@ -134,24 +134,24 @@ def hung(scale: Scale) -> Figures:
     figures, grace = Figures(), 2.0
     each = scale.of(5)
 
-    async def end(on: Stage, workers: Crew, thread: bool) -> tuple[float, float]:
+    async def end(on: Rig, workers: WorkerPool, thread: bool) -> tuple[float, float]:
         pair = on.pair()
-        await place(pair.url, [OrderPlaced(1)])
+        await signal_all(pair.url, [OrderPlaced(1)])
         worker = workers.start(hangs, pair.url, thread=thread)
-        await until(lambda: f"hung {worker.desk.index}" in on.notes(), 30)
+        await until(lambda: f"hung {worker.context.index}" in on.notes(), 30)
         worker.send(signal.SIGTERM)
         exited = await until(lambda: not worker.alive(), 20, step=0.02)
-        visible = await until(lambda: on.held(pair.url).visible == 1, 20, step=0.02)
+        visible = await until(lambda: on.counts(pair.url).visible == 1, 20, step=0.02)
         if worker.code != 0:
             figures.failed(f"the worker ended with {worker.code}")
         if not thread:
             workers.audit(figures, [worker])
         return exited or 99.0, 99.0 if visible is None else visible
 
-    async def ends(on: Stage, workers: Crew, thread: bool) -> list[tuple[float, float]]:
+    async def ends(on: Rig, workers: WorkerPool, thread: bool) -> list[tuple[float, float]]:
         return await asyncio.gather(*(end(on, workers, thread) for _ in range(each)))
 
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         for thread, name in ((False, "async"), (True, "thread")):
             found = asyncio.run(ends(on, workers, thread))
             exited, visible = max(took for took, _ in found), max(seen for _, seen in found)
@@ -174,7 +174,7 @@ def started_and_stopped(scale: Scale) -> Figures:
                 calls[name] += 1
                 await asyncio.sleep(random.random() * 0.05)
 
-    async def one(pair: Pair) -> None:
+    async def one(pair: QueuePair) -> None:
         registry = dawdle.Registry()
 
         @registry.on_event(OrderPlaced, name="handler")
@@ -197,10 +197,10 @@ def started_and_stopped(scale: Scale) -> Figures:
         if app.leaves:
             figures.failed(f"the app on {pair.name} leaves {app.leaves}")
 
-    async def side_by_side(pairs: list[Pair]) -> None:
+    async def side_by_side(pairs: list[QueuePair]) -> None:
         await asyncio.gather(*(one(pair) for pair in pairs))
 
-    with stage(scale) as on:
+    with rig(scale) as on:
         pairs = [on.pair() for _ in range(apps)]
         asyncio.run(side_by_side(pairs))
         wanted = apps * tasks * times

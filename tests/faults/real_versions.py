@@ -8,9 +8,9 @@ from collections import Counter
 import msgspec
 
 import dawdle
+from tests.faults.rig import Rig, rig, signal_all
 from tests.faults.row import Figures, Scale, row
-from tests.faults.stage import Stage, place, stage
-from tests.faults.workers import Crew, Desk, crew
+from tests.faults.workers import WorkerContext, WorkerPool, worker_pool
 
 
 class OrderPlaced(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class OrderShipped(msgspec.Struct, frozen=True):
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
-    """What a node that lacks all handlers listens for; without any handler it would not receive."""
+    """The event of a node that lacks all other handlers: without any handler it would not receive."""
 
 
 HANDLERS = {"receipt": OrderPlaced, "stats": OrderPlaced, "label": OrderShipped, "track": OrderShipped}
@@ -36,7 +36,7 @@ NODES = {
 }
 
 
-def node(desk: Desk) -> None:
+def node(context: WorkerContext) -> None:
     """Be a node of one version. Every fifth run fails at first, and is owed by its name alone from then on."""
     registry = dawdle.Registry()
 
@@ -46,15 +46,15 @@ def node(desk: Desk) -> None:
     def add(name: str) -> None:
         async def handler(event: OrderPlaced | OrderShipped, ctx: dawdle.Context) -> None:
             if event.number % 5 == 0 and ctx.attempt == 1:
-                desk.note(f"failed {name} {ctx.event_id}")
+                context.note(f"failed {name} {ctx.event_id}")
                 raise ConnectionError("the first time")
-            desk.note(f"done {name} {ctx.event_id}")
+            context.note(f"done {name} {ctx.event_id}")
 
         registry.on_event(HANDLERS[name], name=name, retry=dawdle.Retry(initial=0.1, factor=1))(handler)
 
-    for name in NODES[desk.more["version"]]:
+    for name in NODES[context.more["version"]]:
         add(name)
-    desk.work(registry, lease=20, concurrency=100)
+    context.work(registry, lease=20, concurrency=100)
 
 
 @row(
@@ -74,12 +74,12 @@ def versions(scale: Scale) -> Figures:
     rate = 100.0 if scale.witness else 1_500.0
     kinds = (OrderPlaced, OrderShipped)
     events = [random.choice(kinds)(number) for number in range(count)]
-    with stage(scale) as on, crew(on.folder) as workers:
+    with rig(scale) as on, worker_pool(on.folder) as workers:
         pair = on.pair()
         for version in NODES:
             workers.start(node, pair.url, version=version)
         started = time.monotonic()
-        ids = asyncio.run(place(pair.url, events, rate))
+        ids = asyncio.run(signal_all(pair.url, events, rate))
         figures.note("events", count)
         figures.note("signaled in s", round(time.monotonic() - started, 1))
         _deploy(workers, pair.url, figures)
@@ -93,20 +93,20 @@ def versions(scale: Scale) -> Figures:
     return figures
 
 
-def _deploy(workers: Crew, url: str, figures: Figures) -> None:
+def _deploy(workers: WorkerPool, url: str, figures: Figures) -> None:
     """Replace every node by a new one."""
     workers.stop(figures)
     for _ in range(2):
         workers.start(node, url, version="new")
 
 
-def _finish(on: Stage, url: str, patience: float) -> None:
+def _finish(on: Rig, url: str, patience: float) -> None:
     end = time.monotonic() + patience
-    while on.held(url).all and time.monotonic() < end:
+    while on.counts(url).all and time.monotonic() < end:
         time.sleep(0.5)
 
 
-def _count(on: Stage, ids: list[str], kinds: list[type], figures: Figures) -> None:
+def _count(on: Rig, ids: list[str], kinds: list[type], figures: Figures) -> None:
     notes = on.notes()
     done: Counter[str] = Counter()
     twice = 0

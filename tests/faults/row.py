@@ -1,4 +1,4 @@
-"""One row of the fault suite: what goes wrong, what must hold all the same, and what was counted.
+"""One row of the fault suite: which fault, what must hold in spite of it, and what was counted.
 
 A row is a plain function that is given its `Scale` and returns its `Figures`. It starts what it needs and ends it.
 Rows register themselves when their module is imported; `python -m tests.faults` runs them and prints the table.
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Kind = Literal["virtual", "real"]
-"""virtual: a test clock, in this process, seeds by the thousand. real: processes and sockets, and time that passes."""
+"""virtual: a test clock, in this process, with thousands of seeds. real: processes, sockets and real time."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,13 @@ class Scale:
     """How much of a row is run."""
 
     share: float = 1.0
-    """1: as the row says. Less, for the fast half: a part of its events, kills and seeds."""
+    """1: the whole row. Less: a part of its events, kills and seeds."""
 
     seed: int | None = None
-    """Only this seed, to see again what failed; None: as many as the row has."""
+    """Only this seed, to repeat a failure; None: all seeds of the row."""
 
     witness: bool = False
-    """On ministack, a server that nobody here wrote."""
+    """On ministack, an independent SQS emulator."""
 
     def of(self, whole: int, at_least: int = 1) -> int:
         """Return a part of `whole`."""
@@ -36,7 +36,7 @@ class Scale:
 
 @dataclass
 class Figures:
-    """What a row counted, and which of it broke a promise."""
+    """What a row counted, and which promises it found broken."""
 
     shown: dict[str, str] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Figures:
             self.broken.append(f"{name} is {self.shown[name]}{f', not {wanted}' if wanted else ''}")
 
     def failed(self, what: str) -> None:
-        """Say what broke, such as a seed and what it showed."""
+        """Report a broken promise, such as a seed and what it showed."""
         self.broken.append(what)
 
 

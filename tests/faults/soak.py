@@ -23,10 +23,10 @@ import dawdle
 from dawdle.backends.sqs import SQS
 from dawdle.hooks import Moment
 from tests.faults.poison import REASONS, Bad, Good, body_of, kinds_of
+from tests.faults.rig import QueuePair, Rig, rig, until
 from tests.faults.row import Figures, Row, Scale
-from tests.faults.stage import Pair, Stage, stage, until
-from tests.faults.table import judge, show
-from tests.faults.workers import Crew, Desk, crew
+from tests.faults.table import run_row, show
+from tests.faults.workers import WorkerContext, WorkerPool, worker_pool
 
 HANDLERS = ("receipt", "stats", "shipping")
 RATE = 200
@@ -58,7 +58,7 @@ class OrderPlaced(msgspec.Struct, frozen=True):
     mood: str = "works"
 
 
-def work(desk: Desk) -> None:
+def work(context: WorkerContext) -> None:
     """Be a worker of three handlers, the third of them with moods."""
     registry = dawdle.Registry()
 
@@ -67,8 +67,8 @@ def work(desk: Desk) -> None:
         async def handler(event: OrderPlaced, ctx: dawdle.Context) -> None:
             await asyncio.sleep(random.random() * 0.05)
             if name == "shipping":
-                await _in_a_mood(event.mood, ctx, steady=desk.more["steady"])
-            desk.note(f"{name} {ctx.event_id}")
+                await _in_a_mood(event.mood, ctx, steady=context.more["steady"])
+            context.note(f"{name} {ctx.event_id}")
 
         del handler
 
@@ -82,8 +82,8 @@ def work(desk: Desk) -> None:
     async def bad(event: Bad) -> None:
         raise ValueError("it always fails")
 
-    hooks = [_sampling(desk)] if desk.more["steady"] else []
-    desk.work(registry, lease=4, concurrency=50, unclaimed=5, grace=5, hooks=hooks)
+    hooks = [_sampling(context)] if context.more["steady"] else []
+    context.work(registry, lease=4, concurrency=50, unclaimed=5, grace=5, hooks=hooks)
 
 
 async def _in_a_mood(mood: str, ctx: dawdle.Context, *, steady: bool) -> None:
@@ -104,7 +104,7 @@ async def _in_a_mood(mood: str, ctx: dawdle.Context, *, steady: bool) -> None:
             os._exit(77)
 
 
-def _sampling(desk: Desk):
+def _sampling(context: WorkerContext):
     """Return a hook that writes down, now and then, what this process has."""
     last = 0.0
 
@@ -114,7 +114,7 @@ def _sampling(desk: Desk):
             last = time.monotonic()
             with open("/proc/self/statm") as statm:
                 rss = int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
-            desk.note(f"sample {rss} {len(asyncio.all_tasks())} {len(os.listdir('/proc/self/fd'))} {last:.0f}")
+            context.note(f"sample {rss} {len(asyncio.all_tasks())} {len(os.listdir('/proc/self/fd'))} {last:.0f}")
 
     return sample
 
@@ -136,16 +136,16 @@ async def signal_on(url: str, end: float) -> list[str]:
     return told
 
 
-async def break_answers(on: Stage, end: float) -> None:
+async def break_answers(on: Rig, end: float) -> None:
     """Let one kind of answer go wrong after another, for up to three seconds each."""
     while time.monotonic() < end:
-        number = await asyncio.to_thread(on.rule, **random.choice(FAULTS), seed=random.randrange(10**6))
+        number = await asyncio.to_thread(on.add_fault_rule, **random.choice(FAULTS), seed=random.randrange(10**6))
         await asyncio.sleep(random.uniform(0.5, 3))
-        await asyncio.to_thread(on.unrule, number)
+        await asyncio.to_thread(on.remove_fault_rules, number)
         await asyncio.sleep(random.uniform(0.2, 2))
 
 
-async def break_workers(workers: Crew, pair: Pair, end: float, figures: Figures) -> Counter[str]:
+async def break_workers(workers: WorkerPool, pair: QueuePair, end: float, figures: Figures) -> Counter[str]:
     """Kill or stop one after another, but for the first, and replace whatever has died."""
     ends: Counter[str] = Counter()
     steady = workers.workers[0]
@@ -162,7 +162,7 @@ async def break_workers(workers: Crew, pair: Pair, end: float, figures: Figures)
     return ends
 
 
-async def send_poison(on: Stage, pair: Pair, end: float) -> set[str]:
+async def send_poison(on: Rig, pair: QueuePair, end: float) -> set[str]:
     """Send one poison a second; return their names."""
     sent: set[str] = set()
     while time.monotonic() < end:
@@ -177,7 +177,7 @@ async def send_poison(on: Stage, pair: Pair, end: float) -> set[str]:
 def soak(minutes: float) -> Figures:
     """Run it all, let it come to rest, and count."""
     figures = Figures()
-    with stage(Scale()) as on, crew(on.folder) as workers:
+    with rig(Scale()) as on, worker_pool(on.folder) as workers:
         pair, end = on.pair(), time.monotonic() + minutes * 60
 
         async def everything() -> tuple[list[str], None, Counter[str], set[str]]:
@@ -191,8 +191,8 @@ def soak(minutes: float) -> Figures:
         for number in range(4):
             workers.start(work, pair.url, steady=number == 0)
         told, _, ends, poison = asyncio.run(everything())
-        on.unrule()
-        rest = asyncio.run(until(lambda: on.held(pair.url).all == 0, REST, step=1))
+        on.remove_fault_rules()
+        rest = asyncio.run(until(lambda: on.counts(pair.url).all == 0, REST, step=1))
         figures.must("at rest after, s", rest, rest is not None, f"≤ {REST}")
         workers.dead(0)  # killed by the last ones that kill
         workers.stop(figures)
@@ -206,7 +206,7 @@ def soak(minutes: float) -> Figures:
     return figures
 
 
-def _count(on: Stage, pair: Pair, told: list[str], poison: set[str], figures: Figures) -> None:
+def _count(on: Rig, pair: QueuePair, told: list[str], poison: set[str], figures: Figures) -> None:
     """Lost is what was told stored and is neither done nor dead-lettered, per handler."""
     notes, letters = on.notes(), on.letters(pair.dead)
     given_up = {f"{letter.get('dawdleowed', '*')} {letter.get('id')}" for letter in letters}
@@ -226,7 +226,7 @@ def _count(on: Stage, pair: Pair, told: list[str], poison: set[str], figures: Fi
         figures.failed(line)
 
 
-def _flat(on: Stage, figures: Figures) -> None:
+def _flat(on: Rig, figures: Figures) -> None:
     """Compare the last quarter of the steady worker's samples with the second."""
     samples = [line.split()[1:4] for line in on.notes().elements() if line.startswith("sample ")]
     quarter = len(samples) // 4
@@ -247,7 +247,7 @@ def main() -> int:
     random.seed(seed)
     print(f"seed {seed}", flush=True)
     title, must = f"soak: {asked.minutes:g} min at {RATE} events/s, with all of it at random", "lost 0, all flat"
-    verdict = judge(Row(30, "real", title, must, lambda scale: soak(asked.minutes), witness=False), Scale())
+    verdict = run_row(Row(30, "real", title, must, lambda scale: soak(asked.minutes), witness=False), Scale())
     show(verdict)
     return 0 if verdict.good else 1
 

@@ -1,4 +1,4 @@
-"""All rows in their order, run one after another, and printed as they come: figure and verdict."""
+"""All rows in their order: run one after another, and printed with figures and result."""
 
 import gc
 import importlib
@@ -19,8 +19,8 @@ from tests.faults.workers import prepare
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one row came to."""
+class RowResult:
+    """The result of one row."""
 
     row: Row
     figures: Figures
@@ -40,11 +40,11 @@ def all_rows() -> list[Row]:
     return sorted(ROWS, key=lambda row: (row.number, row.kind == "real"))
 
 
-def judge(row: Row, scale: Scale) -> Verdict:
-    """Run one row, and see to it that nothing of it is left: no descriptor, no thread, no child."""
+def run_row(row: Row, scale: Scale) -> RowResult:
+    """Run one row, and check that it leaves no descriptor, no thread and no child process."""
     if row.kind == "real":
         prepare()
-    before = _held()
+    before = _resources()
     started = time.monotonic()
     try:
         figures = row.run(scale)
@@ -53,33 +53,33 @@ def judge(row: Row, scale: Scale) -> Verdict:
         figures.failed(traceback.format_exc())
     seconds = time.monotonic() - started
     for name, (had, has) in _left(before).items():
-        figures.failed(f"{name} left behind: {has}, and {had} before")
-    return Verdict(row, figures, seconds)
+        figures.failed(f"{name} left behind: {has}, {had} before the row")
+    return RowResult(row, figures, seconds)
 
 
-def show(verdict: Verdict) -> None:
+def show(result: RowResult) -> None:
     """Print a row of the table."""
-    row, figures = verdict.row, verdict.figures
+    row, figures = result.row, result.figures
     print(f"{row.number:>3} {row.kind:7} {row.title}  [{row.must}]")
     shown = ", ".join(f"{name} {value}" for name, value in figures.shown.items())
-    print(f"    {'ok  ' if verdict.good else 'FAIL'} {verdict.seconds:6.1f} s  {shown}", flush=True)
+    print(f"    {'ok  ' if result.good else 'FAIL'} {result.seconds:6.1f} s  {shown}", flush=True)
     for line in figures.broken:
         print(f"         {line}", flush=True)
 
 
-def judge_all(rows: Sequence[Row], scale: Scale) -> bool:
+def run_rows(rows: Sequence[Row], scale: Scale) -> bool:
     """Run rows and print each; return whether all are good."""
     started = time.monotonic()
-    verdicts = []
+    results = []
     for row in rows:
-        verdicts.append(judge(row, scale))
-        show(verdicts[-1])
-    good = sum(verdict.good for verdict in verdicts)
-    print(f"\n{good} of {len(verdicts)} rows hold, in {(time.monotonic() - started) / 60:.1f} min")
-    return good == len(verdicts)
+        results.append(run_row(row, scale))
+        show(results[-1])
+    good = sum(result.good for result in results)
+    print(f"\n{good} of {len(results)} rows hold, in {(time.monotonic() - started) / 60:.1f} min")
+    return good == len(results)
 
 
-def _held() -> dict[str, int]:
+def _resources() -> dict[str, int]:
     gc.collect()
     return {
         "descriptors": len(os.listdir("/proc/self/fd")),
@@ -94,10 +94,10 @@ def _children() -> list[str]:
 
 
 def _left(before: dict[str, int]) -> dict[str, tuple[int, int]]:
-    """Return what is held beyond `before`, after a moment for what ends by itself."""
+    """Return the resources that are open beyond `before`; waits up to 5 s for those that end by themselves."""
     end = time.monotonic() + 5
     while True:
-        now = _held()
+        now = _resources()
         more = {name: (had, now[name]) for name, had in before.items() if now[name] > had}
         if not more or time.monotonic() > end:
             return more

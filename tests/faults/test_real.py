@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.row import Scale
-from tests.faults.table import all_rows, judge
+from tests.faults.table import all_rows, run_row
 
 pytestmark = pytest.mark.once
 
@@ -14,5 +14,5 @@ ROWS = {row.number: row for row in all_rows() if row.kind == "real"}
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SHARES, ids=lambda number: f"row {number}")
 def test_a_part_of_a_row_holds(number):
-    verdict = judge(ROWS[number], Scale(share=SHARES[number]))
+    verdict = run_row(ROWS[number], Scale(share=SHARES[number]))
     assert verdict.figures.broken == [], verdict.figures.shown

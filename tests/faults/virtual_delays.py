@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from dawdle.testing import ManualClock
-from tests.faults.ledger import moody
+from tests.faults.cluster import Cluster, SeedResult
+from tests.faults.fault_injection import FaultRates
 from tests.faults.row import Figures, Scale, row
+from tests.faults.run_record import random_behaviour
 from tests.faults.seeds import run_seeds
-from tests.faults.trouble import Rates
-from tests.faults.world import Tally, World
 
 DAY: Final = 86_400.0
 HOPS: Final = DAY / 900
@@ -18,34 +18,34 @@ LATE: Final = 2.0
 A_LEASE: Final = 31.0
 """Seconds that one fault may add: a lease, and the rounding."""
 
-STEADY: Final = Rates(lost=0.0015, slowly=0.0, unavailable=0.001, entries=0.0012, twice=0.0012)
-"""What makes of 100 hops one or more that a fault happens to. An answer that is lost is cut at once: one that is waited
-for keeps up the calls of events that no fault happened to."""
+STEADY: Final = FaultRates(lost=0.0015, slowly=0.0, unavailable=0.001, entries=0.0012, twice=0.0012)
+"""Rates by which a fault happens to one or more of 100 hops. A lost response is a reset at once: a call that hangs
+would also delay events that no fault happened to."""
 
 
-def judge_times(world: World, delays: dict[int, float]) -> None:
-    """Hold when each event ran first against when it was due, both by the queue's clock."""
-    tally, charged = world.tally, world.trouble.charged
-    for (number, handler), started in world.ledger.started.items():
-        late = started - world.queue.first_stored[number] - delays[number]
+def judge_times(cluster: Cluster, delays: dict[int, float]) -> None:
+    """Compare when each event ran first with when it was due, both by the queue's clock."""
+    result, charged = cluster.result, cluster.faults.faults_of_event
+    for (number, handler), started in cluster.record.first_started.items():
+        late = started - cluster.queue.first_stored[number] - delays[number]
         faults = charged[number]
-        tally.must(late > -1e-3, f"event {number}, {handler} ran {-late:.3f} s early")
-        tally.must(late <= LATE + faults * A_LEASE, f"event {number}, {handler}: {late:.2f} s late, {faults} faults")
-        tally.counts["early"] += late <= -1e-3
-        tally.reach("late with a fault, s" if faults else "late, s", late)
+        result.must(late > -1e-3, f"event {number}, {handler} ran {-late:.3f} s early")
+        result.must(late <= LATE + faults * A_LEASE, f"event {number}, {handler}: {late:.2f} s late, {faults} faults")
+        result.counts["early"] += late <= -1e-3
+        result.note_max("late with a fault, s" if faults else "late, s", late)
 
 
 @row(25, "virtual", "1,000 delays of 24 h, 1 % faults per hop", must="0 lost, 0 early, ≤ 2 s late + a lease per fault")
 def days(scale: Scale) -> Figures:
-    async def story(seed: int, tally: Tally) -> None:
-        async with World(seed, tally, nodes=2, rates=STEADY, handlers=("a",)) as world:
-            numbers = world.signal_some(50, over=3600, delay=DAY)
-            await world.clock.advance(3600 + DAY + 120)
-            world.calm()
-            await world.drain()
-            world.judge()
-            judge_times(world, dict.fromkeys(numbers, DAY))
-            tally.counts["hops"] += round(len(numbers) * HOPS)
+    async def story(seed: int, result: SeedResult) -> None:
+        async with Cluster(seed, result, nodes=2, rates=STEADY, handlers=("a",)) as cluster:
+            numbers = cluster.signal_some(50, over=3600, delay=DAY)
+            await cluster.clock.advance(3600 + DAY + 120)
+            cluster.stop_faults()
+            await cluster.drain()
+            cluster.check_promises()
+            judge_times(cluster, dict.fromkeys(numbers, DAY))
+            result.counts["hops"] += round(len(numbers) * HOPS)
 
     figures = run_seeds(scale, 20, story)
     faults, hops = (int(figures.shown[name].replace(",", "")) for name in ("faults", "hops"))
@@ -54,7 +54,7 @@ def days(scale: Scale) -> Figures:
 
 
 class Stepping:
-    """A node's clock that is set anew now and then; it waits with the true one."""
+    """A node's clock whose time of day is set anew now and then; it sleeps by the true one."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.offset = 0.0
@@ -68,36 +68,36 @@ class Stepping:
 
 @row(26, "virtual", "node clock ± 10 min and stepping", must="0 lost, 0 early, ≤ 2 s late")
 def wrong_clocks(scale: Scale) -> Figures:
-    async def story(seed: int, tally: Tally) -> None:
+    async def story(seed: int, result: SeedResult) -> None:
         clock = ManualClock()
         stepping = Stepping(clock)
         clocks = (stepping, clock.skewed(600), clock.skewed(-600))
-        async with World(seed, tally, nodes=3, clock=clock, clocks=clocks, plan=moody(seed)) as world:
+        async with Cluster(seed, result, nodes=3, clock=clock, clocks=clocks, plan=random_behaviour(seed)) as cluster:
             delays: dict[int, float] = {}
             for _ in range(12):
-                number, node = world.number(), world.random.randrange(3)
-                delays[number] = round(world.random.choice((1, 20, 900, 2400)) * world.random.random(), 3)
-                world.spawn(world.signal(number, node, **_when(world, clocks[node].now(), delays[number])))
-                await _step(world, stepping, 20 * world.random.random())
+                number, node = cluster.new_number(), cluster.random.randrange(3)
+                delays[number] = round(cluster.random.choice((1, 20, 900, 2400)) * cluster.random.random(), 3)
+                cluster.spawn(cluster.signal(number, node, **_when(cluster, clocks[node].now(), delays[number])))
+                await _step(cluster, stepping, 20 * cluster.random.random())
             for _ in range(10):
-                await _step(world, stepping, 250)
-            await world.drain()
-            world.judge(allowed=lambda run: 0)
-            judge_times(world, delays)
+                await _step(cluster, stepping, 250)
+            await cluster.drain()
+            cluster.check_promises(allowed=lambda run: 0)
+            judge_times(cluster, delays)
 
     return run_seeds(scale, 600, story, needs="steps")
 
 
-def _when(world: World, now: float, delay: float) -> dict[str, object]:
-    """Return one of the two ways to ask for a delay: how long, or until when by the node's own clock."""
-    if world.random.random() < 0.5:
+def _when(cluster: Cluster, now: float, delay: float) -> dict[str, object]:
+    """Return one of the two ways to ask for a delay: by its length, or by a time of the node's own clock."""
+    if cluster.random.random() < 0.5:
         return {"delay": delay}
     return {"at": datetime.fromtimestamp(now, UTC) + timedelta(seconds=delay)}
 
 
-async def _step(world: World, clock: Stepping, seconds: float) -> None:
+async def _step(cluster: Cluster, clock: Stepping, seconds: float) -> None:
     """Let time pass, and set the clock anew in between."""
-    await world.clock.advance(seconds / 2)
-    clock.offset = 1200 * world.random.random() - 600
-    world.tally.counts["steps"] += 1
-    await world.clock.advance(seconds / 2)
+    await cluster.clock.advance(seconds / 2)
+    clock.offset = 1200 * cluster.random.random() - 600
+    cluster.result.counts["steps"] += 1
+    await cluster.clock.advance(seconds / 2)

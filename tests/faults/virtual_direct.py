@@ -1,15 +1,15 @@
-"""Direct events, and handlers with odd errors: owed from the call on, whatever is deployed or raised. Rows 31, 34."""
+"""Direct events under deploys, and handlers that raise odd errors: no handler is lost. Rows 31 and 34."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Final
 
 from dawdle import Reject, RetryLater
-from tests.faults.ledger import moody
+from tests.faults.cluster import MAX_ATTEMPTS, Cluster, Happened, SeedResult
+from tests.faults.fault_injection import NO_FAULTS, FaultRates
 from tests.faults.row import Figures, Scale, row
+from tests.faults.run_record import random_behaviour
 from tests.faults.seeds import run_seeds
-from tests.faults.trouble import CALM, Rates
-from tests.faults.world import ATTEMPTS, Happened, Tally, World
 
 DEPLOYS: Final = 4
 EVENTS: Final = 40
@@ -17,23 +17,27 @@ EVENTS: Final = 40
 
 @row(31, "virtual", "deploys under direct load, handlers of 0 to 40 s, 3 nodes", must="lost 0")
 def deploys(scale: Scale) -> Figures:
-    async def story(seed: int, tally: Tally) -> None:
+    async def story(seed: int, result: SeedResult) -> None:
         # Every third time the queue loses answers as well; what is stored again is then stored twice.
-        rates = Rates(lost=0.1, unavailable=0.1, entries=0.1) if seed % 3 == 0 else CALM
-        async with World(seed, tally, nodes=3, rates=rates, plan=moody(seed, longest=40), concurrency=4) as world:
+        rates = FaultRates(lost=0.1, unavailable=0.1, entries=0.1) if seed % 3 == 0 else NO_FAULTS
+        async with Cluster(
+            seed, result, nodes=3, rates=rates, plan=random_behaviour(seed, longest=40), concurrency=4
+        ) as cluster:
             over = 60.0 * DEPLOYS
-            world.signal_some(EVENTS, over=over, direct=True)
-            world.signal_some(EVENTS // 4, over=over)
+            cluster.signal_some(EVENTS, over=over, direct=True)
+            cluster.signal_some(EVENTS // 4, over=over)
             for deploy in range(DEPLOYS):
-                await world.clock.advance(60 * world.random.random())
-                rates, world.trouble.rates = world.trouble.rates, CALM  # a queue that is away outlasts any flush
-                await world.replace(deploy % 3)
-                world.trouble.rates = rates
-                tally.counts["deploys"] += 1
-            world.calm()
-            await world.drain()
-            again = world.signaled_again  # a direct event is owed from the call on, also where the call raised
-            world.judge(lambda run: world.trouble.charged[run[0]] + world.interrupted[run[0]] + again[run[0]])
+                await cluster.clock.advance(60 * cluster.random.random())
+                rates, cluster.faults.rates = cluster.faults.rates, NO_FAULTS  # a queue that is away outlasts any flush
+                await cluster.replace(deploy % 3)
+                cluster.faults.rates = rates
+                result.counts["deploys"] += 1
+            cluster.stop_faults()
+            await cluster.drain()
+            again = cluster.signaled_again  # a direct event is owed from the call on, also where the call raised
+            cluster.check_promises(
+                lambda run: cluster.faults.faults_of_event[run[0]] + cluster.interrupted[run[0]] + again[run[0]]
+            )
 
     return run_seeds(scale, 400, story, needs="deploys")
 
@@ -42,7 +46,7 @@ ODD: Final[dict[str, Callable[[], BaseException]]] = {}
 
 
 def odd(make: Callable[[], BaseException]) -> Callable[[], BaseException]:
-    """Register an odd error by its maker's name."""
+    """Register an odd error under the name of its function."""
     ODD[make.__name__] = make
     return make
 
@@ -112,34 +116,34 @@ def a_reject_in_a_group() -> BaseException:
 
 @row(34, "virtual", "odd errors: each, queued and direct", must="siblings run once, it is dead-lettered, lost 0")
 def odd_errors(scale: Scale) -> Figures:
-    async def story(seed: int, tally: Tally) -> None:
+    async def story(seed: int, result: SeedResult) -> None:
         name = list(ODD)[seed % len(ODD)]
         direct = seed // len(ODD) % 2 == 1
-        async with World(seed, tally, nodes=2, handlers=("a", "b")) as world:
+        async with Cluster(seed, result, nodes=2, handlers=("a", "b")) as cluster:
             bad_runs = 0
 
             def register(app_index: int) -> None:
                 async def bad(event: Happened) -> None:
                     nonlocal bad_runs
                     bad_runs += 1
-                    await world.pause(world.random.random())
+                    await cluster.sleep(cluster.random.random())
                     error = ODD[name]()
                     raise error
 
-                world.apps[app_index].register(bad, Happened, name="odd")
+                cluster.apps[app_index].register(bad, Happened, name="odd")
 
             for index in range(2):
                 register(index)
-            numbers = world.signal_some(6, over=20, **({"direct": True} if direct else {}))
-            await world.clock.advance(25)
-            await world.drain()
-            world.judge(lambda run: 0)
-            letters = [message for message in world.dead.messages.values() if b'"dawdleowed":"odd"' in message.body]
-            attempts = 1 if name == "a_reject_in_a_group" else ATTEMPTS
-            tally.must(len(letters) == len(numbers), f"{name}: {len(letters)} letters of {len(numbers)} events")
-            tally.must(bad_runs == attempts * len(numbers), f"{name}: {bad_runs} runs of {len(numbers)} events")
-            for app in world.apps:
-                tally.must(app.health().healthy, f"{name}: unhealthy, {app.health().reasons}")
-            tally.counts["odd errors"] += bad_runs
+            numbers = cluster.signal_some(6, over=20, **({"direct": True} if direct else {}))
+            await cluster.clock.advance(25)
+            await cluster.drain()
+            cluster.check_promises(lambda run: 0)
+            letters = [message for message in cluster.dead.messages() if '"dawdleowed":"odd"' in message.body]
+            attempts = 1 if name == "a_reject_in_a_group" else MAX_ATTEMPTS
+            result.must(len(letters) == len(numbers), f"{name}: {len(letters)} letters of {len(numbers)} events")
+            result.must(bad_runs == attempts * len(numbers), f"{name}: {bad_runs} runs of {len(numbers)} events")
+            for app in cluster.apps:
+                result.must(app.health().healthy, f"{name}: unhealthy, {app.health().reasons}")
+            result.counts["odd errors"] += bad_runs
 
     return run_seeds(scale, 20 * len(ODD), story, needs="odd errors")

@@ -1,13 +1,13 @@
-"""Nodes that share a queue and do not have the same handlers, where the type of the event names who must handle it."""
+"""Nodes that share a queue and have different handlers, where the event's type names its handlers (`handlers=`)."""
 
 from typing import Final
 
 import dawdle
-from tests.faults.ledger import moody
+from tests.faults.cluster import Cluster, Happened, SeedResult
+from tests.faults.fault_injection import FaultRates
 from tests.faults.row import Figures, Scale, row
+from tests.faults.run_record import random_behaviour
 from tests.faults.seeds import run_seeds
-from tests.faults.trouble import Rates
-from tests.faults.world import Happened, Tally, World
 
 BOTH: Final = ("mail", "crm")
 CREWS: Final = (
@@ -34,27 +34,34 @@ class Shared(Happened, frozen=True):
     must="0 lost for each, runs ≤ 1 + faults",
 )
 def worker_pair(scale: Scale) -> Figures:
-    """In the storm calls fail, answers are lost, and a node is replaced; a third of the events is signaled direct."""
+    """Calls fail, responses are lost, and a node is replaced; a third of the events is signaled directly."""
 
-    async def story(seed: int, tally: Tally) -> None:
+    async def story(seed: int, result: SeedResult) -> None:
         crew = CREWS[seed % len(CREWS)]
-        rates = Rates(lost=0.05, unavailable=0.05, entries=0.05, twice=0.05)
-        plan = moody(seed, longest=10)
-        async with World(
-            seed, tally, nodes=len(crew), rosters=crew, kind=Shared, handlers=BOTH, rates=rates, plan=plan
-        ) as world:
-            world.signal_some(12, over=120)
-            world.signal_some(6, over=120, direct=True)
-            await world.clock.advance(60)
+        rates = FaultRates(lost=0.05, unavailable=0.05, entries=0.05, twice=0.05)
+        plan = random_behaviour(seed, longest=10)
+        async with Cluster(
+            seed,
+            result,
+            nodes=len(crew),
+            handlers_by_node=crew,
+            event_type=Shared,
+            handlers=BOTH,
+            rates=rates,
+            plan=plan,
+        ) as cluster:
+            cluster.signal_some(12, over=120)
+            cluster.signal_some(6, over=120, direct=True)
+            await cluster.clock.advance(60)
             if seed % 2:
-                await world.replace(world.random.randrange(len(crew)))
-            await world.clock.advance(90)
-            world.calm()
-            took = await world.drain()
-            tally.reach("drained in, s", took)
-            tally.must(took <= SLOWEST, f"it took {took:.0f} s until all was handled")
-            world.judge()
+                await cluster.replace(cluster.random.randrange(len(crew)))
+            await cluster.clock.advance(90)
+            cluster.stop_faults()
+            took = await cluster.drain()
+            result.note_max("drained in, s", took)
+            result.must(took <= SLOWEST, f"it took {took:.0f} s until all was handled")
+            cluster.check_promises()
             for name in BOTH:
-                tally.counts[f"done {name}"] += sum(handler == name for _, handler in world.ledger.done)
+                result.counts[f"done {name}"] += sum(handler == name for _, handler in cluster.record.finished)
 
     return run_seeds(scale, 1000, story)

@@ -1,6 +1,7 @@
 """Worker processes of the real rows: forked from a parent that has loaded everything, and ended one by one, by id.
 
-A worker's main is a function of its `Desk`; it says what it did in notes. One that ends cleanly says what it left.
+The main function of a worker takes a `WorkerContext` and notes what it does. One that ends cleanly notes what it left
+open.
 """
 
 import asyncio
@@ -28,14 +29,14 @@ from dawdle.hooks import LeaseLost, Moment, Received, Settled
 from dawdle.testing import Probe
 from tests.faults.row import Figures
 
-SLOT = 8
-"""Bytes in which a worker keeps how many messages it has in hand."""
+COUNTER_BYTES = 8
+"""Bytes of the counter in which a worker keeps how many messages are in flight there."""
 
-MOST = 20_000
-"""Workers of one crew."""
+MAX_WORKERS = 20_000
+"""Workers of one pool."""
 
 LEAVING = "leaving an app"
-"""The name of a task that does only that, beside others; it is not counted as left behind."""
+"""The name of a task that closes an app while others run; it is not counted as left behind."""
 
 _context = multiprocessing.get_context("forkserver")
 
@@ -47,13 +48,13 @@ def prepare() -> None:
 
 
 class Audited(dawdle.Dawdle):
-    """An app that, when it is left, looks at what it leaves: no slot taken, nothing in hand.
+    """An app that, when it is left, checks what it leaves: no slot taken, no message in flight.
 
     The last of a process to be left looks for tasks, threads and descriptors as well.
     """
 
     leaves: dict[str, str] | None = None
-    """What is not as it was; None until it was left."""
+    """What it left behind; None until it is closed."""
 
     _entered_here = 0
     _before: dict[str, int] = {}
@@ -99,31 +100,31 @@ def _held() -> dict[str, int]:
 
 
 @dataclass
-class Desk:
-    """What a worker is given, and where it writes."""
+class WorkerContext:
+    """The arguments of a worker, and where it writes its notes."""
 
     index: int
     url: str
     folder: Path
     environment: dict[str, str]
     more: dict[str, Any] = field(default_factory=dict)
-    _paper: int = -1
+    _notes: int = -1
 
     def open(self) -> None:
-        """Be at work, in the worker's own process."""
-        self._paper = os.open(self.folder / "notes", os.O_WRONLY | os.O_APPEND)
+        """Open the notes and the log, in the worker's own process."""
+        self._notes = os.open(self.folder / "notes", os.O_WRONLY | os.O_APPEND)
         logging.basicConfig(filename=self.folder / "log", level=logging.INFO)
 
     def note(self, line: str) -> None:
-        """Write a line, whole, whatever kills us next."""
-        os.write(self._paper, f"{line}\n".encode())
+        """Write a line in one call, so that a kill cannot cut it."""
+        os.write(self._notes, f"{line}\n".encode())
 
     def hush(self) -> None:
-        """Print errors into a file: there may be thousands, and they are meant."""
+        """Redirect stderr to a file: there may be thousands of tracebacks, and they are expected."""
         os.dup2(os.open(self.folder / "errors", os.O_WRONLY | os.O_APPEND | os.O_CREAT), sys.stderr.fileno())
 
     def first(self, what: str) -> bool:
-        """Return True to the first of all workers that asks this."""
+        """Return True in the first worker that calls this with `what`."""
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.folder / what, os.O_CREAT | os.O_EXCL))
             return True
@@ -144,9 +145,9 @@ class Desk:
         yield
 
 
-def _counting(desk: Desk) -> Callable[[Moment], None]:
-    """Return a hook that keeps the messages in hand where the parent can read them after a kill."""
-    with (desk.folder / "in-hand").open("r+b") as file:
+def _counting(context: WorkerContext) -> Callable[[Moment], None]:
+    """Return a hook that counts messages in flight in shared memory, where the parent reads it after a kill."""
+    with (context.folder / "in-hand").open("r+b") as file:
         hands = mmap.mmap(file.fileno(), 0)
     in_hand = 0
 
@@ -156,27 +157,29 @@ def _counting(desk: Desk) -> Callable[[Moment], None]:
             in_hand += moment.messages
         elif isinstance(moment, (Settled, LeaseLost)):
             in_hand -= 1
-        hands[desk.index * SLOT : desk.index * SLOT + SLOT] = max(0, in_hand).to_bytes(SLOT, "little")
+        hands[context.index * COUNTER_BYTES : context.index * COUNTER_BYTES + COUNTER_BYTES] = max(0, in_hand).to_bytes(
+            COUNTER_BYTES, "little"
+        )
 
     return count
 
 
-Work = Callable[[Desk], None]
+Work = Callable[[WorkerContext], None]
 
 
-def _begin(work: Work, desk: Desk) -> None:
+def _begin(work: Work, context: WorkerContext) -> None:
     os.environ.clear()
-    os.environ.update(desk.environment)
-    desk.open()
-    work(desk)
+    os.environ.update(context.environment)
+    context.open()
+    work(context)
 
 
 class Worker:
     """One process."""
 
-    def __init__(self, work: Work, desk: Desk) -> None:
-        self.desk = desk
-        self._process = _context.Process(target=_begin, args=(work, desk), daemon=True)
+    def __init__(self, work: Work, context: WorkerContext) -> None:
+        self.context = context
+        self._process = _context.Process(target=_begin, args=(work, context), daemon=True)
         self._process.start()
         self.started = time.monotonic()
         assert self._process.pid is not None
@@ -212,61 +215,61 @@ class Worker:
         return came
 
 
-class Crew:
-    """Workers that share a folder. Left, it ends those that still run."""
+class WorkerPool:
+    """Workers that share a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._started = 0
         self.workers: list[Worker] = []
-        (folder / "in-hand").write_bytes(bytes(SLOT * MOST))
+        (folder / "in-hand").write_bytes(bytes(COUNTER_BYTES * MAX_WORKERS))
         with (folder / "in-hand").open("r+b") as file:
             self._hands = mmap.mmap(file.fileno(), 0)
 
     def start(self, work: Work, url: str, **more: Any) -> Worker:
         """Start a worker."""
-        desk = Desk(self._started, url, self._folder, dict(os.environ), more)
+        context = WorkerContext(self._started, url, self._folder, dict(os.environ), more)
         self._started += 1
-        worker = Worker(work, desk)
+        worker = Worker(work, context)
         self.workers.append(worker)
         return worker
 
     def dead(self, patience: float) -> list[Worker]:
-        """Wait until some have ended, and take them out."""
+        """Wait until some have ended, and remove and return them."""
         wait([worker.sentinel for worker in self.workers if worker.alive()], patience)
         ended = [worker for worker in self.workers if not worker.alive()]
         self.workers = [worker for worker in self.workers if worker not in ended]
         return ended
 
     def kill(self, worker: Worker) -> int:
-        """Kill one with SIGKILL, and return how many messages it had in hand."""
+        """Kill one with SIGKILL, and return how many messages were in flight there."""
         worker.send(signal.SIGKILL)
         worker.end(10)
         self.workers.remove(worker)
         return self.in_hand(worker)
 
     def in_hand(self, worker: Worker) -> int:
-        """Return how many messages a worker has in hand, or had when it ended."""
-        at = worker.desk.index * SLOT
-        return int.from_bytes(self._hands[at : at + SLOT], "little")
+        """Return how many messages are in flight in a worker, or were when it ended."""
+        at = worker.context.index * COUNTER_BYTES
+        return int.from_bytes(self._hands[at : at + COUNTER_BYTES], "little")
 
     def stop(self, figures: Figures, patience: float = 30.0) -> None:
-        """Ask all to stop and wait: each ends by itself, and says that it leaves nothing behind."""
+        """Stop all workers and wait: each must end by itself, and leave nothing behind."""
         asked, self.workers = self.workers, []
         for worker in asked:
             worker.send(signal.SIGTERM)
         for worker in asked:
             if not worker.end(patience):
-                figures.failed(f"worker {worker.desk.index} had to be killed")
+                figures.failed(f"worker {worker.context.index} had to be killed")
         self.audit(figures, asked)
 
     def audit(self, figures: Figures, ended: Sequence[Worker]) -> None:
-        """See what workers that were asked to stop left behind."""
+        """Check what stopped workers left behind."""
         told = dict(line.split(": ", 1) for line in _lines(self._folder) if line.startswith("left "))
         for worker in ended:
-            left = told.get(f"left {worker.desk.index}", "nothing said")
+            left = told.get(f"left {worker.context.index}", "nothing said")
             if left != "nothing" or worker.code != 0:
-                figures.failed(f"worker {worker.desk.index} ended with {worker.code}, and left: {left}")
+                figures.failed(f"worker {worker.context.index} ended with {worker.code}, and left: {left}")
 
     def close(self) -> None:
         for worker in self.workers:
@@ -281,10 +284,10 @@ def _lines(folder: Path) -> list[str]:
 
 
 @contextmanager
-def crew(folder: Path) -> Iterator[Crew]:
-    """Have workers for as long as the block runs."""
+def worker_pool(folder: Path) -> Iterator[WorkerPool]:
+    """Yield a pool; when the block ends, its workers are killed."""
     prepare()
-    made = Crew(folder)
+    made = WorkerPool(folder)
     try:
         yield made
     finally:

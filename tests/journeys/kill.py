@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from tests.faults.rig import Rig, rig, signal_all, until
 from tests.faults.row import Figures, Scale
-from tests.faults.stage import Stage, place, stage, until
-from tests.faults.workers import Crew, Desk, crew
+from tests.faults.workers import WorkerContext, WorkerPool, worker_pool
 
 import dawdle
 
@@ -49,25 +49,25 @@ class Plan:
     patience: float = 300.0
 
 
-def work(desk: Desk) -> None:
+def work(context: WorkerContext) -> None:
     """Be one worker, until killed."""
     registry = dawdle.Registry()
     for name in HANDLERS:
-        registry.on_event(OrderPlaced, name=name, retry=dawdle.Retry(initial=0.2))(_handler(desk, name))
-    desk.work(registry, lease=4, wait=2, concurrency=50)
+        registry.on_event(OrderPlaced, name=name, retry=dawdle.Retry(initial=0.2))(_handler(context, name))
+    context.work(registry, lease=4, wait=2, concurrency=50)
 
 
-def _handler(desk: Desk, name: str):
+def _handler(context: WorkerContext, name: str):
     async def handler(event: OrderPlaced, ctx: dawdle.Context) -> None:
-        await asyncio.sleep(random.random() * desk.more["longest"])
+        await asyncio.sleep(random.random() * context.more["longest"])
         if name == "shipping" and ctx.attempt == 1 and event.number % 10 == 0:
             raise ConnectionError("the carrier does not answer")
-        desk.note(f"{name} {ctx.event_id}")
+        context.note(f"{name} {ctx.event_id}")
 
     return handler
 
 
-async def kill_at_random(workers: Crew, plan: Plan, url: str, enough: asyncio.Event) -> list[int]:
+async def kill_at_random(workers: WorkerPool, plan: Plan, url: str, enough: asyncio.Event) -> list[int]:
     """Kill one every 250 to 750 ms and start another; return what each had in hand."""
     in_hand: list[int] = []
     while not enough.is_set() or len(in_hand) < plan.kills:
@@ -77,17 +77,17 @@ async def kill_at_random(workers: Crew, plan: Plan, url: str, enough: asyncio.Ev
     return in_hand
 
 
-async def journey(on: Stage, plan: Plan, figures: Figures) -> None:
+async def journey(on: Rig, plan: Plan, figures: Figures) -> None:
     """Place orders, kill workers meanwhile, wait until all is done, and say what came of it."""
     pair, enough, want = on.pair(), asyncio.Event(), plan.orders * len(HANDLERS)
     given_up: set[str] = set()
-    with crew(on.folder) as workers:
+    with worker_pool(on.folder) as workers:
         for _ in range(plan.workers):
             workers.start(work, pair.url, longest=plan.longest)
         started = time.monotonic()
         killing = asyncio.create_task(kill_at_random(workers, plan, pair.url, enough))
         try:
-            ids = await place(pair.url, [OrderPlaced(number) for number in range(plan.orders)], plan.rate)
+            ids = await signal_all(pair.url, [OrderPlaced(number) for number in range(plan.orders)], plan.rate)
             owed = {f"{name} {each}" for name in HANDLERS for each in ids}
             while (done := len((on.notes().keys() | given_up) & owed)) < want:
                 if done > want * 0.9:
@@ -99,7 +99,7 @@ async def journey(on: Stage, plan: Plan, figures: Figures) -> None:
             enough.set()
             in_hand = await killing
             # What was done but not yet deleted when its worker was killed comes back when its lease ends.
-            await until(lambda: on.held(pair.url).all == 0, plan.patience, step=0.2)
+            await until(lambda: on.counts(pair.url).all == 0, plan.patience, step=0.2)
         finally:
             killing.cancel()
         figures.note("seconds", round(time.monotonic() - started, 1))
@@ -128,7 +128,7 @@ def _owed_in(letters: list[dict[str, Any]]) -> set[str]:
 def run(plan: Plan, *, witness: bool) -> Figures:
     """Run the journey on a server of its own and return its figures."""
     figures = Figures()
-    with stage(Scale(witness=witness)) as on:
+    with rig(Scale(witness=witness)) as on:
         asyncio.run(journey(on, plan, figures))
     return figures
 

@@ -2,6 +2,9 @@
 
 Less than the app: no fan-out, no retries, no leases but a killed node's. A call takes two latencies, a receive brings
 up to ten messages, each message holds a slot from its receive to its delete, and delays are whole seconds, as on SQS.
+It has a queue of its own on purpose: a heap of times, without receipts, leases or an event loop, costs little per
+event, so many scenarios run in one test. The same backlogs run with whole apps, on the test server's
+rules, in `tests/faults`.
 """
 
 import heapq

@@ -1,4 +1,4 @@
-"""A server on a clock that the test holds, and clients that talk to it."""
+"""A server on a clock that the test moves, and clients for it."""
 
 import asyncio
 import json

@@ -18,7 +18,10 @@ class Served:
 
     def __enter__(self):
         self.banner = "".join(
-            iter(self.process.stdout.readline, "# Stop it with Ctrl-C; what it holds is gone then.\n")
+            iter(
+                self.process.stdout.readline,
+                "# Stop it with Ctrl-C. Its messages are in memory and end with it.\n",
+            )
         )
         self.environment = dict(re.findall(r"^export (\w+)=(.*)$", self.banner, re.MULTILINE))
         return self

@@ -496,7 +496,7 @@ def test_an_old_handles_delete_says_ok_and_deletes_nothing(sqs, url):
     assert attribute(sqs, url, "ApproximateNumberOfMessagesNotVisible") == "1"
 
 
-def test_an_expired_handle_deletes_while_nobody_else_has_the_message(sqs, url):
+def test_an_expired_handle_deletes_until_another_receive_has_the_message(sqs, url):
     send(sqs, url)
     handle = receive(sqs, url, VisibilityTimeout=0)[0]["ReceiptHandle"]
     sqs.delete_message(QueueUrl=url, ReceiptHandle=handle)

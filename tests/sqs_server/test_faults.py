@@ -1,4 +1,4 @@
-"""Every kind of fault, as an aiobotocore client sees it, and what is listed of it."""
+"""Every kind of fault, as an aiobotocore client sees it, and as `fired` lists it."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ async def test_a_server_error_has_its_status(server, client, status, code):
         ("queue_missing", 400, "AWS.SimpleQueueService.NonExistentQueue"),
     ],
 )
-async def test_a_refusal_looks_like_the_services_own(server, client, fault, status, code):
+async def test_an_error_by_a_fault_rule_looks_like_that_of_sqs(server, client, fault, status, code):
     server.faults.add(fault, queue="orders", times=1)
     with pytest.raises(ClientError) as caught:
         await send(client, server)
@@ -259,7 +259,7 @@ def test_a_share_strikes_the_same_calls_whenever_the_seed_is_the_same(seed, shar
     for _ in range(2):
         faults = Faults()
         faults.add("throttle", share=share, seed=seed)
-        struck.append([number for number in range(1, 301) if faults.early(asked(number)).instead])
+        struck.append([number for number in range(1, 301) if faults.on_request(asked(number)).replaced_by])
     assert struck[0] == struck[1]
     assert abs(len(struck[0]) / 300 - share) < 0.2
 
@@ -268,8 +268,8 @@ def test_one_call_has_one_refusal_and_any_number_of_delays():
     faults = Faults()
     for fault in ("throttle", "access_denied", "delay", "delay"):
         faults.add(fault, seconds=2)
-    trouble = faults.early(asked(1))
-    assert (trouble.instead.fault, trouble.delay) == ("throttle", 4)
+    found = faults.on_request(asked(1))
+    assert (found.replaced_by.fault, found.delay) == ("throttle", 4)
     assert [f.fault for f in faults.fired] == ["throttle", "delay", "delay"]
 
 
@@ -291,7 +291,7 @@ def test_a_rule_that_could_never_fire_is_refused(wrong):
         Faults().add(**wrong)
 
 
-async def test_faults_are_ruled_over_the_control_address(server, client):
+async def test_fault_rules_are_set_over_the_control_api(server, client):
     def ask(method, path="faults", body=None):
         request = urllib.request.Request(
             f"{server.endpoint_url}/_control/{path}", method=method, data=json.dumps(body).encode() if body else None
@@ -328,7 +328,7 @@ async def test_faults_are_ruled_over_the_control_address(server, client):
         ("GET", "/_control/nothing", b"", 404),
     ],
 )
-async def test_the_control_address_says_what_is_wrong(server, raw, method, path, body, status):
+async def test_the_control_api_says_what_is_wrong(server, raw, method, path, body, status):
     raw.writer.write(raw.request("", body, {}, method, path))
     got, _, answer = await raw.answer()
     assert got == status

@@ -8,7 +8,7 @@ import pytest
 pytestmark = pytest.mark.anyio
 
 
-async def test_requests_sent_ahead_are_answered_in_their_order(server, raw, clock, until):
+async def test_pipelined_requests_are_answered_in_their_order(server, raw, clock, until):
     url = server.queue_url("orders")
     raw.send("ReceiveMessage", QueueUrl=url, WaitTimeSeconds=5)
     raw.send("SendMessage", QueueUrl=url, MessageBody="a")

@@ -1,4 +1,8 @@
-"""The rules of one standard queue, without a socket and without time."""
+"""The rules of one standard queue, without a socket and without time.
+
+`AgainstAPlainModel` is a second model of a queue on purpose: a list that is searched from end to end has none of the
+heaps, deques and lazy deletes in which the rules may be wrong.
+"""
 
 import pytest
 from hypothesis import settings
@@ -6,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from dawdle.testing.sqs import _attributes as attributes
-from dawdle.testing.sqs._errors import Refusal
-from dawdle.testing.sqs._message import Message, Moment
+from dawdle.testing.sqs._errors import ServiceError
+from dawdle.testing.sqs._message import Instant, Message
 from dawdle.testing.sqs._queue import Queue
 
 pytestmark = pytest.mark.once
@@ -15,17 +19,17 @@ pytestmark = pytest.mark.once
 
 def queue_of(name="orders", **wanted):
     values = {key: str(value) for key, value in wanted.items()}
-    return Queue(name, f"arn:{name}", attributes.create(name, values), seal="seal", created_ms=0)
+    return Queue(name, f"arn:{name}", attributes.parse_new(name, values), receipt_secret="seal", created_ms=0)
 
 
 def send(queue, body, at=0.0, delay=0.0, **more):
-    message = Message(key=0, id=f"id-{body}", body=body, md5="", sent_ms=int(at * 1000), stored_at=at, **more)
+    message = Message(serial=0, id=f"id-{body}", body=body, body_md5="", sent_ms=int(at * 1000), stored_at=at, **more)
     return queue.store(message, delay, at)
 
 
 def take(queue, limit=10, visibility=30.0, at=0.0):
     queue.advance(at)
-    return queue.take(limit, visibility, Moment(at, int(at * 1000))).messages
+    return queue.receive(limit, visibility, Instant(at, int(at * 1000))).messages
 
 
 def bodies(messages):
@@ -59,8 +63,8 @@ class AgainstAPlainModel(RuleBasedStateMachine):
         for message in taken:
             self.visible_at[message.body] = self.at + visibility
             self.receives[message.body] += 1
-            assert message.receives == self.receives[message.body]
-            self.handles.append((message.body, self.receives[message.body], self.queue.receipt(message)))
+            assert message.receive_count == self.receives[message.body]
+            self.handles.append((message.body, self.receives[message.body], self.queue.receipt_handle(message)))
 
     @precondition(lambda self: self.handles)
     @rule(data=st.data())
@@ -79,11 +83,11 @@ class AgainstAPlainModel(RuleBasedStateMachine):
         self.queue.advance(self.at)
         held = self.visible_at.get(body, 0) > self.at
         if held and receives == self.receives[body]:
-            self.queue.change(handle, timeout, self.at)
+            self.queue.change_visibility(handle, timeout, self.at)
             self.visible_at[body] = self.at + timeout
         else:
-            with pytest.raises(Refusal) as caught:
-                self.queue.change(handle, timeout, self.at)
+            with pytest.raises(ServiceError) as caught:
+                self.queue.change_visibility(handle, timeout, self.at)
             assert caught.value.code == ("ReceiptHandleIsInvalid" if held else "MessageNotInflight")
 
     @rule(seconds=st.integers(0, 15))
@@ -94,9 +98,9 @@ class AgainstAPlainModel(RuleBasedStateMachine):
     def the_counts_are_those_of_the_list(self):
         self.queue.advance(self.at)
         visible = sum(at <= self.at for at in self.visible_at.values())
-        assert self.queue.waiting == visible
-        assert self.queue.held + self.queue.delayed == len(self.visible_at) - visible
-        assert self.queue.stored == len(self.visible_at)
+        assert self.queue.visible == visible
+        assert self.queue.in_flight + self.queue.delayed == len(self.visible_at) - visible
+        assert self.queue.message_count == len(self.visible_at)
 
 
 AgainstAPlainModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
@@ -110,52 +114,52 @@ def test_messages_leave_in_the_order_in_which_they_came():
     assert bodies(take(queue)) == [str(number) for number in range(10)]
 
 
-def test_what_comes_back_is_received_before_a_backlog():
+def test_a_returned_message_is_received_before_a_backlog():
     queue = queue_of()
     for number in range(100):
         send(queue, str(number))
     first = take(queue, 1)[0]
-    queue.change(queue.receipt(first), 0, 1.0)
+    queue.change_visibility(queue.receipt_handle(first), 0, 1.0)
     assert bodies(take(queue, 1, at=1.0)) == ["0"]
 
 
-def test_an_expired_handle_deletes_while_nobody_else_has_received_the_message():
+def test_an_expired_handle_deletes_until_another_receive_has_the_message():
     queue = queue_of()
     send(queue, "a")
-    handle = queue.receipt(take(queue)[0])
+    handle = queue.receipt_handle(take(queue)[0])
     queue.advance(31.0)
-    assert queue.waiting == 1
+    assert queue.visible == 1
     assert queue.delete(handle)
     assert take(queue, at=32.0) == []
 
 
-def test_an_old_handle_says_ok_and_deletes_nothing():
+def test_deleting_by_an_old_handle_succeeds_and_deletes_nothing():
     queue = queue_of()
     send(queue, "a")
-    old = queue.receipt(take(queue)[0])
-    new = queue.receipt(take(queue, at=30.0)[0])
+    old = queue.receipt_handle(take(queue)[0])
+    new = queue.receipt_handle(take(queue, at=30.0)[0])
     assert queue.delete(old) is False
-    assert queue.stored == 1
+    assert queue.message_count == 1
     assert queue.delete(new) is True
 
 
 def test_a_handle_of_another_queue_is_refused():
-    other = Queue("o", "arn:o", attributes.create("o", {}), seal="other", created_ms=0)
+    other = Queue("o", "arn:o", attributes.parse_new("o", {}), receipt_secret="other", created_ms=0)
     send(other, "a")
-    handle = other.receipt(take(other)[0])
+    handle = other.receipt_handle(take(other)[0])
     for wrong in (handle, "", "no handle", "c2VhbDox", "c2VhbDoxOng="):
-        with pytest.raises(Refusal) as caught:
+        with pytest.raises(ServiceError) as caught:
             queue_of().delete(wrong)
         assert caught.value.code == "ReceiptHandleIsInvalid"
 
 
-def test_a_message_is_held_for_twelve_hours_from_its_receive_at_most():
+def test_a_message_is_in_flight_for_twelve_hours_at_most():
     queue = queue_of()
     send(queue, "a")
-    handle = queue.receipt(take(queue, visibility=100)[0])
-    queue.change(handle, 43_200 - 50, 50.0)
-    with pytest.raises(Refusal, match="beyond the limit"):
-        queue.change(handle, 43_200 - 50, 51.0)
+    handle = queue.receipt_handle(take(queue, visibility=100)[0])
+    queue.change_visibility(handle, 43_200 - 50, 50.0)
+    with pytest.raises(ServiceError, match="beyond the limit"):
+        queue.change_visibility(handle, 43_200 - 50, 51.0)
 
 
 def test_retention_counts_from_the_send_and_ends_messages_in_every_state():
@@ -165,32 +169,32 @@ def test_retention_counts_from_the_send_and_ends_messages_in_every_state():
     send(queue, "waiting", 1.0)
     send(queue, "delayed", 2.0, delay=900.0)
     queue.advance(59.9)
-    assert queue.stored == 3
+    assert queue.message_count == 3
     queue.advance(60.0)
-    assert (queue.held, queue.waiting, queue.delayed) == (0, 1, 1)
+    assert (queue.in_flight, queue.visible, queue.delayed) == (0, 1, 1)
     queue.advance(62.0)
-    assert queue.stored == 0
+    assert queue.message_count == 0
     assert take(queue, at=2000.0) == []
 
 
 def test_an_older_message_that_came_later_is_retained_by_its_own_age():
     queue = queue_of(MessageRetentionPeriod=60)
     send(queue, "young", 50.0)
-    queue.store(Message(key=0, id="x", body="old", md5="", sent_ms=0, stored_at=10.0), 0, 51.0)
+    queue.store(Message(serial=0, id="x", body="old", body_md5="", sent_ms=0, stored_at=10.0), 0, 51.0)
     queue.advance(70.0)
     assert bodies(take(queue, at=70.0)) == ["young"]
 
 
-def test_what_was_received_often_enough_is_given_up_at_the_next_receive():
+def test_a_message_is_dead_lettered_at_the_receive_after_the_last_allowed():
     queue = queue_of(RedrivePolicy='{"deadLetterTargetArn":"arn:dead","maxReceiveCount":2}')
     send(queue, "a")
     for at in (0.0, 30.0):
         assert bodies(take(queue, at=at)) == ["a"]
     queue.advance(60.0)
-    taken = queue.take(10, 30.0, Moment(60.0, 0), redrive=True)
+    taken = queue.receive(10, 30.0, Instant(60.0, 0), redrive=True)
     assert taken.messages == []
-    assert bodies(taken.spent) == ["a"]
-    assert queue.stored == 0
+    assert bodies(taken.dead_letters) == ["a"]
+    assert queue.message_count == 0
 
 
 def test_without_a_dead_letter_queue_it_is_received_for_ever():
@@ -199,12 +203,12 @@ def test_without_a_dead_letter_queue_it_is_received_for_ever():
     assert [bodies(take(queue, at=30.0 * n)) for n in range(5)] == [["a"]] * 5
 
 
-def test_what_is_renewed_for_ever_leaves_no_trace_in_the_heap():
+def test_renewing_a_message_for_ever_does_not_grow_the_heap():
     queue = queue_of()
     send(queue, "a")
-    handle = queue.receipt(take(queue)[0])
+    handle = queue.receipt_handle(take(queue)[0])
     for _ in range(10_000):
-        queue.change(handle, 30, 1.0)
+        queue.change_visibility(handle, 30, 1.0)
     assert len(queue._timers) < 200
 
 
@@ -214,29 +218,31 @@ def test_one_message_that_stays_does_not_keep_the_memory_of_those_that_went():
     take(queue, visibility=40_000.0)
     for number in range(10_000):
         send(queue, str(number))
-        queue.delete(queue.receipt(take(queue)[0]))
-    assert len(queue._ages) < 200
+        queue.delete(queue.receipt_handle(take(queue)[0]))
+    assert len(queue._by_age) < 200
 
 
-def test_old_messages_that_come_and_go_leave_no_trace_either():
+def test_late_arrivals_that_come_and_go_do_not_grow_the_heap():
     queue = queue_of()
     send(queue, "stays", 100.0)
     for number in range(10_000):
-        queue.store(Message(key=0, id="", body=str(number), md5="", sent_ms=0, stored_at=1.0), 0, 101.0, again=True)
-        queue.delete(queue.receipt(take(queue, 1, at=101.0)[0]))
+        queue.store(
+            Message(serial=0, id="", body=str(number), body_md5="", sent_ms=0, stored_at=1.0), 0, 101.0, returned=True
+        )
+        queue.delete(queue.receipt_handle(take(queue, 1, at=101.0)[0]))
     assert bodies(take(queue, at=102.0)) == ["stays"]
-    assert len(queue._elders) < 200
+    assert len(queue._late_arrivals) < 200
 
 
-def test_purging_takes_held_and_delayed_messages_too():
+def test_a_purge_deletes_messages_in_flight_and_delayed_too():
     queue = queue_of()
     send(queue, "held")
-    handle = queue.receipt(take(queue)[0])
+    handle = queue.receipt_handle(take(queue)[0])
     send(queue, "delayed", delay=10.0)
     send(queue, "waiting")
     queue.purge()
     queue.advance(100.0)
-    assert (queue.stored, queue.waiting, queue.held, queue.delayed) == (0, 0, 0, 0)
+    assert (queue.message_count, queue.visible, queue.in_flight, queue.delayed) == (0, 0, 0, 0)
     assert queue.delete(handle) is False
     assert take(queue, at=100.0) == []
 
@@ -257,20 +263,20 @@ def test_purging_takes_held_and_delayed_messages_too():
     ],
 )
 def test_an_attribute_out_of_range_is_refused(name, value):
-    with pytest.raises(Refusal) as caught:
-        attributes.create("orders", {name: value})
+    with pytest.raises(ServiceError) as caught:
+        attributes.parse_new("orders", {name: value})
     assert caught.value.code == "InvalidAttributeValue"
 
 
 @pytest.mark.parametrize("policy", ["no json", "{}", '{"deadLetterTargetArn":"arn","maxReceiveCount":"many"}'])
 def test_a_redrive_policy_that_says_too_little_is_refused(policy):
-    with pytest.raises(Refusal) as caught:
-        attributes.create("orders", {"RedrivePolicy": policy})
+    with pytest.raises(ServiceError) as caught:
+        attributes.parse_new("orders", {"RedrivePolicy": policy})
     assert caught.value.code == "InvalidParameterValue"
 
 
 def test_an_unknown_attribute_is_refused():
     for name in ("Colour", "QueueArn", "ContentBasedDeduplication"):
-        with pytest.raises(Refusal) as caught:
-            attributes.create("orders", {name: "true"})
+        with pytest.raises(ServiceError) as caught:
+            attributes.parse_new("orders", {name: "true"})
         assert caught.value.code == "InvalidAttributeName"

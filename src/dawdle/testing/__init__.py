@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a clock to hold, the contract suite, servers to test against."""
+"""For tests: a clock that a test moves, a probe of an app, the contract suite for backends, an SQS server."""
 
 from dawdle.testing.clock import ManualClock as ManualClock
 from dawdle.testing.probe import Probe as Probe

@@ -1,4 +1,4 @@
-"""A clock that stands still until a test moves it: an hour passes in a millisecond, and nothing sleeps."""
+"""A clock that a test moves by hand: an hour passes in a millisecond, and nothing sleeps."""
 
 import asyncio
 import heapq
@@ -11,17 +11,17 @@ from dawdle.errors import to_seconds
 
 __all__ = ["ManualClock", "SkewedClock"]
 
-_TURNS: Final = 200
-"""Turns of the event loop that count as quiet where the loop cannot be asked (uvloop)."""
+_MAX_LOOP_TURNS: Final = 200
+"""Turns of the event loop after which it counts as idle, where the loop does not tell (uvloop)."""
 
 
 class ManualClock:
     """A `Clock` whose time passes only in `advance()`.
 
-    Hand the same one to the app and to its queue: `Dawdle(Memory(clock=clock), clock=clock)`. Use it in one event
-    loop. `advance()` stops at every moment that somebody waits for and lets the loop run until nothing is ready
-    to run any more, so whatever falls due inside the hour happens in its order. It cannot see threads and
-    sockets: what runs there needs a wait of the test's own.
+    Give the same clock to the app and to its queue: `Dawdle(Memory(clock=clock), clock=clock)`. Use it in one event
+    loop. `advance()` stops at each time that a task waits for, and lets the loop run until it is idle, so everything
+    that is due within the hour happens in its order. It does not see threads and sockets: a test must wait for those
+    itself.
     """
 
     def __init__(self, start: float = 1_750_000_000.0) -> None:
@@ -49,16 +49,16 @@ class ManualClock:
         await wake
 
     async def advance(self, seconds: float | timedelta) -> None:
-        """Let `seconds` (0 or more, or a timedelta) pass, moment by moment.
+        """Let `seconds` (0 or more, or a timedelta) pass, from one wake-up to the next.
 
-        Raises `RuntimeError` while another call does that.
+        Raises `RuntimeError` while another call runs.
         """
         seconds = to_seconds(seconds, "advance() takes")
         if self._advancing:
-            raise RuntimeError("the clock is being advanced: await one advance() before the next, in one task")
+            raise RuntimeError("advance() is already running: await it before the next one, in one task")
         self._advancing = True
         try:
-            await self._pass(self._elapsed + seconds)
+            await self._advance_to(self._elapsed + seconds)
         finally:
             self._advancing = False
 
@@ -66,36 +66,37 @@ class ManualClock:
         """Return this clock as read by a machine that is `seconds`, or a timedelta, ahead (or, negative, behind)."""
         return SkewedClock(self, to_seconds(seconds, "skewed() takes", least=-inf))
 
-    async def _pass(self, until: float) -> None:
-        await self._quiet()
+    async def _advance_to(self, until: float) -> None:
+        await self._run_until_idle()
         while self._sleepers and self._sleepers[0][0] <= until:
-            if self._sleepers[0][2].done():  # it was cancelled
+            if self._sleepers[0][2].done():  # its task was cancelled
                 heapq.heappop(self._sleepers)
                 continue
-            moment = self._sleepers[0][0]
-            self._elapsed = max(self._elapsed, moment)
+            # All that are due at this time wake together. `max`: a task may have begun to wait for a time that is past.
+            self._elapsed = max(self._elapsed, self._sleepers[0][0])
             while self._sleepers and self._sleepers[0][0] <= self._elapsed:
                 wake = heapq.heappop(self._sleepers)[2]
                 if not wake.done():
                     wake.set_result(None)
-            await self._quiet()
+            await self._run_until_idle()
         self._elapsed = until
-        await self._quiet()
+        await self._run_until_idle()
 
-    async def _quiet(self) -> None:
-        """Return once nothing in this event loop is ready to run but us."""
+    async def _run_until_idle(self) -> None:
+        """Return once no other callback of this event loop is ready to run."""
+        # asyncio's own loop keeps these callbacks in `_ready`; it has no public way to ask (CPython 3.11 to 3.13).
         ready = getattr(asyncio.get_running_loop(), "_ready", None)
         if ready is None:
-            for _ in range(_TURNS):
+            for _ in range(_MAX_LOOP_TURNS):
                 await asyncio.sleep(0)
             return
         await asyncio.sleep(0)
-        while ready:  # noqa: ASYNC110 - there is no event for it
+        while ready:  # noqa: ASYNC110 - the loop has no event for being idle
             await asyncio.sleep(0)
 
 
 class SkewedClock:
-    """A clock that shows another time of day than the one it belongs to, and waits together with it."""
+    """A clock that shows another time of day than its `ManualClock`, and waits with it."""
 
     def __init__(self, clock: ManualClock, seconds: float) -> None:
         self._clock = clock
@@ -106,7 +107,7 @@ class SkewedClock:
         return self._clock.now() + self._seconds
 
     def monotonic(self) -> float:
-        """Return the seconds that the other clock has let pass."""
+        """Return the seconds that `advance()` of the other clock has let pass."""
         return self._clock.monotonic()
 
     async def sleep_until(self, deadline: float) -> None:

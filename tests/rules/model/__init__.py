@@ -1,6 +1,9 @@
 """A small model checker for the rules: every interleaving of two workers with the faults that the world has in store.
 
-The rules under check are the real ones. What surrounds them is modelled here, with no more than it needs:
+The rules under check are the real ones. What surrounds them is modelled here, with no more than it needs. The queue is
+a second model of SQS on purpose, beside the test server's: here a whole world must be one value that compares and
+hashes, with times relative to now, so that each is visited only once; and an independent model does not share a mistake
+of the server's.
 
     queue      messages: to be seen after some seconds, or held by a worker. Each one is delivered to one worker at a
                time, as long as its lease holds. Dead letters never leave.

@@ -1,4 +1,4 @@
-"""An SQS to test against: faithful, fast with a backlog, and able to lose an answer on purpose."""
+"""An SQS server for tests: it follows the SQS documentation, is fast with a backlog, and can fail on purpose."""
 
 from dawdle.testing.sqs._faults import Asked as Asked
 from dawdle.testing.sqs._faults import FaultName as FaultName

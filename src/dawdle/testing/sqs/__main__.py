@@ -1,4 +1,4 @@
-"""`python -m dawdle.testing.sqs`: the server as a command. Reads arguments, prints a banner, waits for a signal."""
+"""`python -m dawdle.testing.sqs`: the server as a command. It reads arguments, prints a banner, waits for a signal."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m dawdle.testing.sqs", description="An SQS to test against, on this machine, in memory."
+        prog="python -m dawdle.testing.sqs", description="An SQS server for tests, on this machine, in memory."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
@@ -32,13 +32,19 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="create a queue; *.fifo is a FIFO queue; repeatable",
+        help="create a queue, a FIFO queue if the name ends in .fifo; may be repeated",
     )
     parser.add_argument(
-        "--dead-letter", metavar="NAME", help="create a dead-letter queue for every --queue, with a redrive policy"
+        "--dead-letter",
+        metavar="NAME",
+        help="create a dead-letter queue, and set it in the redrive policy of every --queue",
     )
     parser.add_argument(
-        "--max-receives", type=int, default=100, metavar="N", help="receives before the redrive (default: %(default)s)"
+        "--max-receives",
+        type=int,
+        default=100,
+        metavar="N",
+        help="receives before a message goes to the dead-letter queue (default: %(default)s)",
     )
     return parser
 
@@ -47,6 +53,7 @@ async def _serve(options: argparse.Namespace) -> None:
     server = SQSServer(host=options.host, port=options.port)
     for name in options.queue:
         server.create_queue(name, dead_letter=options.dead_letter, max_receives=options.max_receives)
+    # The server closes on both signals, and the exit status is 0: a supervisor must not take a stop for a crash.
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -57,9 +64,9 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 def _banner(server: SQSServer) -> str:
-    lines = [f"# SQS to test against, at {server.endpoint_url} (faults: {server.endpoint_url}/_control/faults)"]
+    lines = [f"# SQS test server at {server.endpoint_url}, faults at {server.endpoint_url}/_control/faults"]
     lines += [f"export {name}={value}" for name, value in server.environment.items()]
-    lines.append("# Stop it with Ctrl-C; what it holds is gone then.")
+    lines.append("# Stop it with Ctrl-C. Its messages are in memory and end with it.")
     return "\n".join(lines)
 
 

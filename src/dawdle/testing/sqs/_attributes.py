@@ -1,4 +1,4 @@
-"""Queue attributes: which there are, what they may be, and the settings that the rules read from them."""
+"""Queue attributes: which there are, which values they may have, and the struct that the rules read."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -6,11 +6,19 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from dawdle.testing.sqs._errors import Refusal, refuse
+from dawdle.testing.sqs._errors import ServiceError, service_error
 
-__all__ = ["MAX_BYTES", "READ_ONLY", "Redrive", "Settings", "changed", "create", "known"]
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "READ_ONLY",
+    "QueueAttributes",
+    "RedrivePolicy",
+    "is_known",
+    "parse_change",
+    "parse_new",
+]
 
-MAX_BYTES: Final = 1_048_576
+MAX_MESSAGE_BYTES: Final = 1_048_576
 """Bytes of one message and of one batch, attributes included (SQS developer guide, quotas, 2026)."""
 
 READ_ONLY: Final = (
@@ -24,7 +32,7 @@ READ_ONLY: Final = (
 
 _NUMBERS: Final = {  # name: lowest, highest, default (SQS API reference, CreateQueue)
     "DelaySeconds": (0, 900, "0"),
-    "MaximumMessageSize": (1_024, MAX_BYTES, str(MAX_BYTES)),
+    "MaximumMessageSize": (1_024, MAX_MESSAGE_BYTES, str(MAX_MESSAGE_BYTES)),
     "MessageRetentionPeriod": (60, 1_209_600, "345600"),
     "ReceiveMessageWaitTimeSeconds": (0, 20, "0"),
     "VisibilityTimeout": (0, 43_200, "30"),
@@ -46,26 +54,27 @@ _FIFO_DEFAULTS: Final = {
 _REMOVABLE: Final = ("Policy", "RedrivePolicy", "RedriveAllowPolicy", "KmsMasterKeyId")
 
 
-class Redrive(msgspec.Struct, frozen=True, rename="camel"):
-    """To which queue a message goes that was received so often."""
+class RedrivePolicy(msgspec.Struct, frozen=True, rename="camel"):
+    """The dead-letter queue, and how often a message is received before it goes there."""
 
     dead_letter_target_arn: str
     max_receive_count: int
 
 
-class _RedriveText(msgspec.Struct, frozen=True, rename="camel"):
+# `maxReceiveCount` may be a number or a string in the JSON (SQS developer guide).
+class _RedrivePolicyJson(msgspec.Struct, frozen=True, rename="camel"):
     dead_letter_target_arn: str
     max_receive_count: int | str
 
 
-class RedriveAllow(msgspec.Struct, frozen=True, rename="camel"):
-    """Which queues may name this one as their dead-letter queue."""
+class RedriveAllowPolicy(msgspec.Struct, frozen=True, rename="camel"):
+    """Which queues may have this one as their dead-letter queue."""
 
     redrive_permission: str = "allowAll"
     source_queue_arns: list[str] = msgspec.field(default_factory=list[str])
 
-    def admits(self, source_arn: str) -> bool:
-        """Return whether the queue with this ARN may send its dead letters here."""
+    def allows(self, source_arn: str) -> bool:
+        """Return whether the queue with this ARN may have this one as its dead-letter queue."""
         match self.redrive_permission:
             case "denyAll":
                 return False
@@ -75,41 +84,41 @@ class RedriveAllow(msgspec.Struct, frozen=True, rename="camel"):
                 return True
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the rules read; `shown` are the attributes as they were written."""
+class QueueAttributes(msgspec.Struct, frozen=True, kw_only=True):
+    """The attributes of one queue, parsed for the rules. `as_written` is what GetQueueAttributes returns."""
 
     fifo: bool
     delay: int
-    max_bytes: int
+    max_message_bytes: int
     retention: int
     wait: int
-    visibility: int
-    content_dedup: bool
-    dedup_by_group: bool
-    redrive: Redrive | None
-    redrive_allow: RedriveAllow
-    shown: Mapping[str, str]
+    visibility_timeout: int
+    content_based_deduplication: bool
+    deduplicate_by_group: bool
+    redrive_policy: RedrivePolicy | None
+    redrive_allow_policy: RedriveAllowPolicy
+    as_written: Mapping[str, str]
 
 
-def create(name: str, attributes: Mapping[str, str]) -> Settings:
-    """Return the settings of a new queue. Raises `Refusal` for a name or an attribute that cannot be."""
+def parse_new(name: str, attributes: Mapping[str, str]) -> QueueAttributes:
+    """Return the attributes of a new queue. Raises `ServiceError` for an invalid name or attribute."""
     fifo = attributes.get("FifoQueue") == "true"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,75}\.fifo" if fifo else r"[A-Za-z0-9_-]{1,80}", name):
-        raise refuse("InvalidParameterValue", _NAME_RULE[fifo])
+        raise service_error("InvalidParameterValue", _NAME_RULE[fifo])
     if attributes.get("FifoQueue", "true") != "true":
         raise _invalid("FifoQueue", attributes["FifoQueue"])
-    shown = {key: default for key, (_, _, default) in _NUMBERS.items() if default is not None}
-    shown["SqsManagedSseEnabled"] = "false" if attributes.get("KmsMasterKeyId") else "true"
+    as_written = {key: default for key, (_, _, default) in _NUMBERS.items() if default is not None}
+    as_written["SqsManagedSseEnabled"] = "false" if attributes.get("KmsMasterKeyId") else "true"
     if fifo:
-        shown.update(_FIFO_DEFAULTS)
-    return _settings(fifo, shown, attributes)
+        as_written.update(_FIFO_DEFAULTS)
+    return _parse(fifo, as_written, attributes)
 
 
-def changed(settings: Settings, attributes: Mapping[str, str]) -> Settings:
-    """Return settings with these attributes set; an empty policy is removed. Raises `Refusal`."""
-    if "FifoQueue" in attributes and attributes["FifoQueue"] != settings.shown.get("FifoQueue"):
-        raise refuse("InvalidAttributeName", "You can specify the FifoQueue only during queue creation.")
-    return _settings(settings.fifo, dict(settings.shown), attributes)
+def parse_change(current: QueueAttributes, attributes: Mapping[str, str]) -> QueueAttributes:
+    """Return `current` with these attributes set; an empty policy removes it. Raises `ServiceError`."""
+    if "FifoQueue" in attributes and attributes["FifoQueue"] != current.as_written.get("FifoQueue"):
+        raise service_error("InvalidAttributeName", "You can specify the FifoQueue only during queue creation.")
+    return _parse(current.fifo, dict(current.as_written), attributes)
 
 
 _NAME_RULE: Final = {
@@ -119,35 +128,42 @@ _NAME_RULE: Final = {
 }
 
 
-def _settings(fifo: bool, shown: dict[str, str], attributes: Mapping[str, str]) -> Settings:
+def _parse(fifo: bool, as_written: dict[str, str], attributes: Mapping[str, str]) -> QueueAttributes:
     for name, value in attributes.items():
         _check(fifo, name, value)
         if not value and name in _REMOVABLE:
-            shown.pop(name, None)
+            as_written.pop(name, None)
         else:
-            shown[name] = value
-    if fifo and shown["FifoThroughputLimit"] == "perMessageGroupId" and shown["DeduplicationScope"] == "queue":
+            as_written[name] = value
+    # Only now: the two may be set in one call, in any order.
+    if (
+        fifo
+        and as_written["FifoThroughputLimit"] == "perMessageGroupId"
+        and as_written["DeduplicationScope"] == "queue"
+    ):
         raise _invalid("FifoThroughputLimit", "perMessageGroupId")
-    return Settings(
+    return QueueAttributes(
         fifo=fifo,
-        delay=int(shown["DelaySeconds"]),
-        max_bytes=int(shown["MaximumMessageSize"]),
-        retention=int(shown["MessageRetentionPeriod"]),
-        wait=int(shown["ReceiveMessageWaitTimeSeconds"]),
-        visibility=int(shown["VisibilityTimeout"]),
-        content_dedup=shown.get("ContentBasedDeduplication") == "true",
-        dedup_by_group=shown.get("DeduplicationScope") == "messageGroup",
-        redrive=_redrive(shown["RedrivePolicy"]) if "RedrivePolicy" in shown else None,
-        redrive_allow=_decode("RedriveAllowPolicy", shown.get("RedriveAllowPolicy", "{}"), RedriveAllow),
-        shown=shown,
+        delay=int(as_written["DelaySeconds"]),
+        max_message_bytes=int(as_written["MaximumMessageSize"]),
+        retention=int(as_written["MessageRetentionPeriod"]),
+        wait=int(as_written["ReceiveMessageWaitTimeSeconds"]),
+        visibility_timeout=int(as_written["VisibilityTimeout"]),
+        content_based_deduplication=as_written.get("ContentBasedDeduplication") == "true",
+        deduplicate_by_group=as_written.get("DeduplicationScope") == "messageGroup",
+        redrive_policy=_parse_redrive_policy(as_written["RedrivePolicy"]) if "RedrivePolicy" in as_written else None,
+        redrive_allow_policy=_decode(
+            "RedriveAllowPolicy", as_written.get("RedriveAllowPolicy", "{}"), RedriveAllowPolicy
+        ),
+        as_written=as_written,
     )
 
 
 def _check(fifo: bool, name: str, value: str) -> None:
     if name in READ_ONLY or name not in _CHECKS:
-        raise refuse("InvalidAttributeName", f"Unknown Attribute {name}.")
+        raise service_error("InvalidAttributeName", f"Unknown Attribute {name}.")
     if name in _FIFO_ONLY and not fifo:
-        raise refuse("InvalidAttributeName", f"Unknown Attribute {name}.")
+        raise service_error("InvalidAttributeName", f"Unknown Attribute {name}.")
     if value or name not in _REMOVABLE:
         _CHECKS[name](name, value)
 
@@ -167,12 +183,12 @@ def _check_json(name: str, value: str) -> None:
     _decode(name, value, dict[str, object])
 
 
-def _check_redrive(_name: str, value: str) -> None:
-    _redrive(value)
+def _check_redrive_policy(_name: str, value: str) -> None:
+    _parse_redrive_policy(value)
 
 
-def _check_redrive_allow(name: str, value: str) -> None:
-    allow = _decode(name, value, RedriveAllow)
+def _check_redrive_allow_policy(name: str, value: str) -> None:
+    allow = _decode(name, value, RedriveAllowPolicy)
     by_queue = allow.redrive_permission == "byQueue"
     if allow.redrive_permission not in {"allowAll", "denyAll", "byQueue"}:
         raise _invalid(name, value)
@@ -180,48 +196,52 @@ def _check_redrive_allow(name: str, value: str) -> None:
         raise _invalid(name, value)
 
 
-def _check_nothing(_name: str, _value: str) -> None:
-    """Accept: the attribute changes nothing that can be seen from here (encryption, or fixed at creation)."""
+def _accept(_name: str, _value: str) -> None:
+    """Accept any value: encryption changes nothing here, and `FifoQueue` is checked when the queue is created."""
 
 
-def _redrive(value: str) -> Redrive:
+def _parse_redrive_policy(value: str) -> RedrivePolicy:
     reason = "Redrive policy is not a valid JSON map with deadLetterTargetArn and maxReceiveCount."
     try:
-        text = msgspec.json.decode(value, type=_RedriveText)
-        receives = int(text.max_receive_count)
-        if 1 <= receives <= 1_000:
-            return Redrive(text.dead_letter_target_arn, receives)
-        reason = f"Invalid value for maxReceiveCount: {receives}, valid values are from 1 to 1000 both inclusive."
+        policy = msgspec.json.decode(value, type=_RedrivePolicyJson)
+        max_receive_count = int(policy.max_receive_count)
+        if 1 <= max_receive_count <= 1_000:
+            return RedrivePolicy(policy.dead_letter_target_arn, max_receive_count)
+        reason = (
+            f"Invalid value for maxReceiveCount: {max_receive_count}, valid values are from 1 to 1000 both inclusive."
+        )
     except (msgspec.MsgspecError, ValueError):
         pass
-    raise refuse("InvalidParameterValue", f"Value {value} for parameter RedrivePolicy is invalid. Reason: {reason}")
+    raise service_error(
+        "InvalidParameterValue", f"Value {value} for parameter RedrivePolicy is invalid. Reason: {reason}"
+    )
 
 
 _T = TypeVar("_T")
 
 
-def _decode(name: str, value: str, kind: type[_T]) -> _T:
+def _decode(name: str, value: str, policy_type: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(value, type=kind)
+        return msgspec.json.decode(value, type=policy_type)
     except msgspec.MsgspecError as error:
         raise _invalid(name, value) from error
 
 
-def _invalid(name: str, value: str) -> Refusal:
-    return refuse("InvalidAttributeValue", f"Invalid value for the parameter {name}: {value!r}.")
+def _invalid(name: str, value: str) -> ServiceError:
+    return service_error("InvalidAttributeValue", f"Invalid value for the parameter {name}: {value!r}.")
 
 
 _CHECKS: Final[Mapping[str, Callable[[str, str], None]]] = {
     **dict.fromkeys(_NUMBERS, _check_number),
     **dict.fromkeys(_CHOICES, _check_choice),
     "Policy": _check_json,
-    "RedrivePolicy": _check_redrive,
-    "RedriveAllowPolicy": _check_redrive_allow,
-    "FifoQueue": _check_nothing,
-    "KmsMasterKeyId": _check_nothing,
+    "RedrivePolicy": _check_redrive_policy,
+    "RedriveAllowPolicy": _check_redrive_allow_policy,
+    "FifoQueue": _accept,
+    "KmsMasterKeyId": _accept,
 }
 
 
-def known(name: str) -> bool:
+def is_known(name: str) -> bool:
     """Return whether SQS has a queue attribute of this name."""
     return name in READ_ONLY or name in _CHECKS

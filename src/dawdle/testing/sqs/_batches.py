@@ -1,13 +1,13 @@
-"""How a batch is carried out: entry by entry, in order, each with a result of its own."""
+"""How a batch runs: entry by entry, in order, each with a result of its own."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from dawdle.testing.sqs._errors import Refusal
+from dawdle.testing.sqs._errors import ServiceError
 from dawdle.testing.sqs._service import Call
-from dawdle.testing.sqs._shapes import BatchAnswer, FailedEntry
+from dawdle.testing.sqs._shapes import BatchResult, BatchResultErrorEntry
 
-__all__ = ["carry_out"]
+__all__ = ["run_batch"]
 
 
 class _Entry(Protocol):
@@ -18,18 +18,20 @@ class _Entry(Protocol):
 E = TypeVar("E", bound=_Entry)
 
 
-def carry_out(entries: Sequence[E], step: Callable[[E], object], call: Call) -> BatchAnswer:
-    """Return what happened to each entry; those that a fault picks fail without being carried out."""
-    answer = BatchAnswer([], [])
-    fault = call.trouble.failed
+def run_batch(entries: Sequence[E], step: Callable[[E], object], call: Call) -> BatchResult:
+    """Run `step` for each entry and return all results; entries that a fault rule picks fail without being run."""
+    result = BatchResult([], [])
+    fault = call.faults.entries_failed
     for position, entry in enumerate(entries):
         if fault is not None and position in fault.entries:
-            answer.failed.append(
-                FailedEntry(entry.id, False, fault.code, "This entry was failed on purpose by a fault rule.")
+            result.failed.append(
+                BatchResultErrorEntry(entry.id, False, fault.code, "This entry was failed on purpose by a fault rule.")
             )
             continue
         try:
-            answer.successful.append(step(entry))
-        except Refusal as refusal:
-            answer.failed.append(FailedEntry(entry.id, refusal.sender, refusal.query_code, refusal.message))
-    return answer
+            result.successful.append(step(entry))
+        except ServiceError as error:
+            result.failed.append(
+                BatchResultErrorEntry(entry.id, error.is_sender_fault, error.query_code, error.message)
+            )
+    return result

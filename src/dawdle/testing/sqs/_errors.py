@@ -1,45 +1,47 @@
-"""Every refusal that SQS can answer: codes, HTTP status, whose fault it is. When to refuse is decided elsewhere."""
+"""Every error that SQS can respond with: codes, HTTP status, whose fault it is. Other modules decide when."""
 
 from typing import Final
 
-__all__ = ["Refusal", "refuse"]
+__all__ = ["ServiceError", "service_error"]
 
-_PREFIX: Final = "com.amazonaws.sqs#"
-_CORAL: Final = "com.amazon.coral.service#"
-_OLD: Final = "AWS.SimpleQueueService."
+_SQS_NAMESPACE: Final = "com.amazonaws.sqs#"
+_PROTOCOL_NAMESPACE: Final = "com.amazon.coral.service#"
+_QUERY_PREFIX: Final = "AWS.SimpleQueueService."
 
 
-class Refusal(Exception):  # noqa: N818 - an answer of the service, not a failure of ours
-    """What the service answers instead of yes.
+class ServiceError(Exception):
+    """An error response of the service.
 
     `code` is the shape's name in the service model, `query_code` what the older query protocol called it (clients
-    see that one as `Error.Code`), `status` the HTTP status, `sender` whether it is the caller's fault.
+    see that one as `Error.Code`), `status` the HTTP status, `is_sender_fault` whether the caller is at fault.
     """
 
-    def __init__(self, code: str, message: str, *, query_code: str, status: int, sender: bool, prefix: str) -> None:
+    def __init__(
+        self, code: str, message: str, *, query_code: str, status: int, is_sender_fault: bool, namespace: str
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.query_code = query_code
         self.status = status
-        self.sender = sender
-        self.prefix = prefix
+        self.is_sender_fault = is_sender_fault
+        self.namespace = namespace
 
 
 # The service model of 2026 has the shapes without their statuses; these are those of the model before the JSON
 # protocol (2022), which the service still answers. What is not here is 400 under its own name.
 _QUERY_CODES: Final = {
-    "BatchEntryIdsNotDistinct": _OLD + "BatchEntryIdsNotDistinct",
-    "BatchRequestTooLong": _OLD + "BatchRequestTooLong",
-    "EmptyBatchRequest": _OLD + "EmptyBatchRequest",
-    "InvalidBatchEntryId": _OLD + "InvalidBatchEntryId",
-    "MessageNotInflight": _OLD + "MessageNotInflight",
-    "PurgeQueueInProgress": _OLD + "PurgeQueueInProgress",
-    "QueueDeletedRecently": _OLD + "QueueDeletedRecently",
-    "QueueDoesNotExist": _OLD + "NonExistentQueue",
+    "BatchEntryIdsNotDistinct": _QUERY_PREFIX + "BatchEntryIdsNotDistinct",
+    "BatchRequestTooLong": _QUERY_PREFIX + "BatchRequestTooLong",
+    "EmptyBatchRequest": _QUERY_PREFIX + "EmptyBatchRequest",
+    "InvalidBatchEntryId": _QUERY_PREFIX + "InvalidBatchEntryId",
+    "MessageNotInflight": _QUERY_PREFIX + "MessageNotInflight",
+    "PurgeQueueInProgress": _QUERY_PREFIX + "PurgeQueueInProgress",
+    "QueueDeletedRecently": _QUERY_PREFIX + "QueueDeletedRecently",
+    "QueueDoesNotExist": _QUERY_PREFIX + "NonExistentQueue",
     "QueueNameExists": "QueueAlreadyExists",
-    "TooManyEntriesInBatchRequest": _OLD + "TooManyEntriesInBatchRequest",
-    "UnsupportedOperation": _OLD + "UnsupportedOperation",
+    "TooManyEntriesInBatchRequest": _QUERY_PREFIX + "TooManyEntriesInBatchRequest",
+    "UnsupportedOperation": _QUERY_PREFIX + "UnsupportedOperation",
     "ExpiredTokenException": "ExpiredToken",
     "AccessDeniedException": "AccessDenied",
     "IncompleteSignatureException": "IncompleteSignature",
@@ -63,7 +65,8 @@ _STATUSES: Final = {
     "ServiceUnavailable": 503,
 }
 
-_FRONT_DOOR: Final = frozenset(
+# Errors of the protocol and not of SQS: clients find them under the namespace of AWS's web framework.
+_PROTOCOL_ERRORS: Final = frozenset(
     {
         "ExpiredTokenException",
         "IncompleteSignatureException",
@@ -74,14 +77,14 @@ _FRONT_DOOR: Final = frozenset(
 )
 
 
-def refuse(code: str, message: str, *, status: int | None = None) -> Refusal:
-    """Return the refusal with this name; `status` overrides the HTTP status that belongs to it."""
+def service_error(code: str, message: str, *, status: int | None = None) -> ServiceError:
+    """Return the error with this code; `status` overrides the HTTP status that belongs to it."""
     status = status or _STATUSES.get(code, 400)
-    return Refusal(
+    return ServiceError(
         code,
         message,
         query_code=_QUERY_CODES.get(code, code),
         status=status,
-        sender=status < 500,
-        prefix=_CORAL if code in _FRONT_DOOR else _PREFIX,
+        is_sender_fault=status < 500,
+        namespace=_PROTOCOL_NAMESPACE if code in _PROTOCOL_ERRORS else _SQS_NAMESPACE,
     )

@@ -1,4 +1,4 @@
-"""Faults by rule: which call goes wrong, and how. Decides and counts; acting on it is up to the rooms that answer."""
+"""Fault rules: which call goes wrong, and how. Decides and counts; `_endpoint` and the operations act on it."""
 
 from collections.abc import Callable, Collection, Sequence
 from itertools import count
@@ -9,7 +9,7 @@ import msgspec
 
 from dawdle.errors import ConfigurationError
 
-__all__ = ["Asked", "FaultName", "Faults", "Fired", "Rule", "Standing", "Trouble"]
+__all__ = ["Asked", "CallFaults", "FaultName", "Faults", "Fired", "Rule", "Standing"]
 
 FaultName = Literal[
     "delay",
@@ -28,14 +28,19 @@ FaultName = Literal[
 ]
 """What goes wrong.
 
-`delay`: the call is carried out `seconds` later. `reset`: the connection is cut, nothing was done. `silence`: no
-answer, nothing was done. `server_error`: HTTP `status`. `throttle`: `RequestThrottled` as 403. `expired_token`,
-`access_denied`, `queue_missing`: that error. `entries_failed`: the `entries` (from 0) of a batch are `Failed`, the
-others carried out. `lost_answer`: carried out, then the connection is cut (or, `silent`, nothing comes). `twice`:
-what was received is received again, by the next receive or (`within`) in the same answer. `comes_back`: what was
-deleted waits again `seconds` later. `skew`: the `Date` header is `seconds` ahead.
+- `delay`: the call runs `seconds` later.
+- `reset`: the connection is reset, and the call does not run.
+- `silence`: no response, and the call does not run.
+- `server_error`: HTTP `status`. `throttle`: `RequestThrottled`, HTTP 403. `expired_token`, `access_denied`,
+  `queue_missing`: that error. The call does not run.
+- `entries_failed`: the `entries` of a batch (positions from 0) are `Failed` with `code`; the others are processed.
+- `lost_answer`: the call runs, then the connection is reset; with `silent`, there is no response.
+- `twice`: a received message is received again by the next receive, or (`within`) comes twice in the same response.
+- `comes_back`: a deleted message is visible again after `seconds`.
+- `skew`: the `Date` header is `seconds` ahead.
 """
 
+# `_operations` has these as a table of functions, but needs this module; a test keeps the two alike.
 OPERATION_NAMES: Final = frozenset(
     {
         "AddPermission",
@@ -64,35 +69,37 @@ OPERATION_NAMES: Final = frozenset(
     }
 )
 
-_BATCHES: Final = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})
-_ONLY: Final[dict[str, frozenset[str]]] = {
-    "entries_failed": _BATCHES,
+_BATCH_OPERATIONS: Final = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})
+_OPERATIONS_OF: Final[dict[str, frozenset[str]]] = {
+    "entries_failed": _BATCH_OPERATIONS,
     "twice": frozenset({"ReceiveMessage"}),
     "comes_back": frozenset({"DeleteMessage", "DeleteMessageBatch"}),
 }
-_INSTEAD: Final = frozenset(
+# At most one of these happens to a call: it does not run, so nothing else can go wrong with it.
+_REPLACE_THE_CALL: Final = frozenset(
     {"reset", "silence", "server_error", "throttle", "expired_token", "access_denied", "queue_missing"}
 )
-_LATE: Final = frozenset({"lost_answer", "twice"})
+# These are decided when the response is there, since a receive counts only if it has messages.
+_ON_RESPONSE: Final = frozenset({"lost_answer", "twice"})
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which calls, and what happens to them. What is left out does not restrict."""
+    """Which calls, and what happens to them. A field that is left out does not restrict."""
 
     fault: FaultName
     operation: str | None = None
-    """Such as `SendMessageBatch`; None: every operation that the fault can happen to."""
+    """Such as `SendMessageBatch`; None: every operation that this fault is possible for."""
 
     queue: str | None = None
     nth: Sequence[int] = ()
-    """Which of the calls that match otherwise, from 1."""
+    """Which of the calls that match otherwise, counted from 1."""
 
     share: float = 1.0
-    """How many of them, from 0.0 to 1.0: the same ones whenever `seed` is the same."""
+    """The share of these calls, from 0.0 to 1.0. The same seed picks the same calls."""
 
     seed: int = 0
     times: int | None = None
-    """The rule is used up after it fired so often."""
+    """The rule fires at most this often."""
 
     seconds: float = 0.0
     status: int = 503
@@ -103,19 +110,19 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """One call, as a predicate sees it."""
+    """One call, as a `when` predicate sees it."""
 
     operation: str
     queue: str | None
     number: int
-    """Counts all calls of all operations, from 1."""
+    """The number of this call among all calls, from 1."""
 
     at: float
     """Monotonic seconds of the server's clock."""
 
 
 class Fired(msgspec.Struct, frozen=True):
-    """One fault that happened."""
+    """One fault that has happened."""
 
     rule: int
     fault: FaultName
@@ -126,7 +133,7 @@ class Fired(msgspec.Struct, frozen=True):
 
 
 class Standing:
-    """A rule that stands, how many calls it has looked at, and how often it fired."""
+    """A rule in force: `seen` is how many calls matched it, `fired` how often it made one go wrong."""
 
     def __init__(self, number: int, rule: Rule, when: Callable[[Asked], bool] | None) -> None:
         self.number = number
@@ -135,11 +142,12 @@ class Standing:
         self.seen = 0
         self.fired = 0
 
-    def strikes(self, asked: Asked) -> bool:
-        """Return whether this call goes wrong, and count it if so."""
+    def fires_on(self, asked: Asked) -> bool:
+        """Return whether the rule makes this call go wrong, and count that."""
+        # The order matters: a call counts for `nth` and `share` only if everything else matches.
         rule = self.rule
         if rule.operation != asked.operation and (
-            rule.operation is not None or asked.operation not in _ONLY.get(rule.fault, (asked.operation,))
+            rule.operation is not None or asked.operation not in _OPERATIONS_OF.get(rule.fault, (asked.operation,))
         ):
             return False
         if rule.queue is not None and rule.queue != asked.queue:
@@ -151,26 +159,27 @@ class Standing:
         self.seen += 1
         if rule.nth and self.seen not in rule.nth:
             return False
+        # By the number of the call and not by a running generator, so that one more call changes no other's fate.
         if rule.share < 1.0 and Random(f"{rule.seed}:{self.seen}").random() >= rule.share:
             return False
         self.fired += 1
         return True
 
 
-class Trouble(msgspec.Struct):
-    """All that goes wrong with one call."""
+class CallFaults(msgspec.Struct):
+    """The faults of one call."""
 
-    instead: Rule | None = None
+    replaced_by: Rule | None = None
     delay: float = 0.0
     skew: float = 0.0
-    failed: Rule | None = None
+    entries_failed: Rule | None = None
     comes_back: float | None = None
     twice: Rule | None = None
-    lost: Rule | None = None
+    lost_answer: Rule | None = None
 
 
 class Faults:
-    """The rules that stand now, and all that fired."""
+    """The rules that are in force, and all faults that have happened."""
 
     def __init__(self) -> None:
         self.rules: dict[int, Standing] = {}
@@ -195,9 +204,9 @@ class Faults:
         within: bool = False,
         silent: bool = False,
     ) -> Standing:
-        """Add a rule; `Rule` says what the arguments mean, and the fault happens while `when(call)` is true.
+        """Add a rule. `Rule` documents the arguments; `when(call)` must be true as well for the fault to happen.
 
-        `lost_answer` and `twice` count only those receives that have messages. Raises `ConfigurationError` for a
+        Of receives, `lost_answer` and `twice` count only those that return messages. Raises `ConfigurationError` for a
         rule that could never fire.
         """
         rule = Rule(
@@ -218,74 +227,81 @@ class Faults:
         return self.stand(rule, when)
 
     def stand(self, rule: Rule, when: Callable[[Asked], bool] | None = None) -> Standing:
-        """Add a rule that is written already. Raises `ConfigurationError`."""
+        """Add a rule that is already a `Rule`. Raises `ConfigurationError`."""
         _check(rule)
         standing = Standing(next(self._numbers), rule, when)
         self.rules[standing.number] = standing
         return standing
 
     def remove(self, standing: Standing) -> None:
-        """Remove one rule; what it did stays listed."""
+        """Remove one rule; the faults that it caused stay in `fired`."""
         self.rules.pop(standing.number, None)
 
     def clear(self) -> None:
-        """Remove every rule; what they did stays listed."""
+        """Remove every rule; the faults that they caused stay in `fired`."""
         self.rules.clear()
 
-    def early(self, asked: Asked) -> Trouble:
-        """Return what goes wrong before the call is carried out."""
-        trouble = Trouble()
-        for standing in self._striking(asked, late=False, busy=trouble):
+    def on_request(self, asked: Asked) -> CallFaults:
+        """Return the faults that are decided before the call runs."""
+        found = CallFaults()
+        for standing in self._fire(asked, on_response=False, found=found):
             rule = standing.rule
             match rule.fault:
                 case "delay":
-                    trouble.delay += rule.seconds
+                    found.delay += rule.seconds
                 case "skew":
-                    trouble.skew += rule.seconds
+                    found.skew += rule.seconds
                 case "entries_failed":
-                    trouble.failed = rule
+                    found.entries_failed = rule
                 case "comes_back":
-                    trouble.comes_back = rule.seconds
+                    found.comes_back = rule.seconds
                 case _:
-                    trouble.instead = rule
-        return trouble
+                    found.replaced_by = rule
+        return found
 
-    def late(self, asked: Asked, trouble: Trouble) -> None:
-        """Add to `trouble` what goes wrong with the answer."""
-        for standing in self._striking(asked, late=True, busy=trouble):
+    def on_response(self, asked: Asked, found: CallFaults) -> None:
+        """Add to `found` the faults that are decided when there is a response."""
+        for standing in self._fire(asked, on_response=True, found=found):
             if standing.rule.fault == "twice":
-                trouble.twice = standing.rule
+                found.twice = standing.rule
             else:
-                trouble.lost = standing.rule
+                found.lost_answer = standing.rule
 
-    def _striking(self, asked: Asked, *, late: bool, busy: Trouble) -> Collection[Standing]:
-        striking: list[Standing] = []
-        instead = busy.instead is not None
+    def _fire(self, asked: Asked, *, on_response: bool, found: CallFaults) -> Collection[Standing]:
+        firing: list[Standing] = []
+        replaced = found.replaced_by is not None
         for standing in self.rules.values():
             fault = standing.rule.fault
-            if (fault in _LATE) is not late or (fault in _INSTEAD and instead) or not standing.strikes(asked):
+            # `fires_on` comes last: it counts the call, also against `times` and `nth`.
+            if (
+                (fault in _ON_RESPONSE) is not on_response
+                or (fault in _REPLACE_THE_CALL and replaced)
+                or not standing.fires_on(asked)
+            ):
                 continue
-            instead = instead or fault in _INSTEAD
-            striking.append(standing)
+            replaced = replaced or fault in _REPLACE_THE_CALL
+            firing.append(standing)
             self.fired.append(Fired(standing.number, fault, asked.operation, asked.queue, asked.number, asked.at))
-        return striking
+        return firing
 
 
 def _check(rule: Rule) -> None:
     if rule.fault not in get_args(FaultName):
-        raise ConfigurationError(f"no fault is called {rule.fault!r}; there are {', '.join(get_args(FaultName))}")
+        raise ConfigurationError(f"there is no fault {rule.fault!r}; the faults are {', '.join(get_args(FaultName))}")
     if rule.operation is not None and rule.operation not in OPERATION_NAMES:
-        raise ConfigurationError(f"this server has no operation {rule.operation!r}; SQS writes them like SendMessage")
-    only = _ONLY.get(rule.fault)
+        raise ConfigurationError(
+            f"there is no operation {rule.operation!r}; operations are written as SQS does, such as SendMessage"
+        )
+    only = _OPERATIONS_OF.get(rule.fault)
     if only and rule.operation is not None and rule.operation not in only:
         raise ConfigurationError(
-            f"the fault {rule.fault!r} cannot happen to {rule.operation}; it can to {', '.join(sorted(only))}"
+            f"the fault {rule.fault!r} is not possible for {rule.operation}, only for {', '.join(sorted(only))}"
         )
     if not 0.0 <= rule.share <= 1.0:
-        raise ConfigurationError(f"share is a part of all calls, from 0.0 to 1.0, not {rule.share}")
+        raise ConfigurationError(f"share is {rule.share}; it must be from 0.0 to 1.0")
     if any(number < 1 for number in rule.nth):
-        raise ConfigurationError(f"calls count from 1; nth has {min(rule.nth)}")
+        raise ConfigurationError(f"nth has {min(rule.nth)}; calls are counted from 1")
     if rule.seconds < 0 and rule.fault != "skew":
-        raise ConfigurationError(f"the fault {rule.fault!r} takes 0 or more seconds, not {rule.seconds}")
+        raise ConfigurationError(f"seconds is {rule.seconds}; the fault {rule.fault!r} takes 0 or more")
     if rule.fault == "server_error" and not 500 <= rule.status <= 599:
-        raise ConfigurationError(f"a server_error has a status from 500 to 599, not {rule.status}")
+        raise ConfigurationError(f"status is {rule.status}; a server_error takes 500 to 599")

@@ -1,4 +1,4 @@
-"""What a FIFO queue has beyond a standard one: groups that lock, five minutes of deduplication, attempt ids."""
+"""What a FIFO queue has and a standard one has not: message groups, deduplication, receive attempts."""
 
 from collections import deque
 from itertools import count
@@ -8,154 +8,160 @@ import msgspec
 
 from dawdle.testing.sqs._message import Message
 
-__all__ = ["REMEMBERED", "Attempt", "GroupedLine", "Memory", "Ordering"]
+__all__ = ["DEDUPLICATION_SECONDS", "DeduplicationCache", "FifoBacklog", "FifoState", "ReceiveAttempt"]
 
-REMEMBERED: Final = 300.0
-"""Seconds for which a deduplication id, or the id of a receive attempt, is remembered."""
+DEDUPLICATION_SECONDS: Final = 300.0
+"""The deduplication interval of SQS, in seconds; the ids of receive attempts live as long (API reference, 2026)."""
 
+# Any increasing numbers of 20 digits will do: SQS leaves gaps between them, so a test must not count on steps of 1.
 _FIRST_SEQUENCE: Final = 18_850_000_000_000_000_000
 _SEQUENCE_STEP: Final = 256
 
 T = TypeVar("T")
 
 
-class Memory(Generic[T]):
-    """What was seen within the last five minutes, by name."""
+class DeduplicationCache(Generic[T]):
+    """Values by name, for five minutes each. A later `put` under the same name starts the five minutes anew."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[float, T]] = {}
-        self._until: deque[tuple[float, str]] = deque()
+        self._values: dict[str, tuple[float, T]] = {}
+        self._expiries: deque[tuple[float, str]] = deque()
 
-    def find(self, name: str, at: float) -> T | None:
-        """Return what was kept under this name, unless that is too long ago."""
-        while self._until and self._until[0][0] <= at:
-            until, old = self._until.popleft()
-            if old in self._known and self._known[old][0] == until:
-                del self._known[old]
-        known = self._known.get(name)
-        return known[1] if known else None
+    def get(self, name: str, now: float) -> T | None:
+        """Return the value of a name, unless it was put five minutes ago or earlier."""
+        while self._expiries and self._expiries[0][0] <= now:
+            expiry, old = self._expiries.popleft()
+            if old in self._values and self._values[old][0] == expiry:  # otherwise it was put again since
+                del self._values[old]
+        found = self._values.get(name)
+        return found[1] if found else None
 
-    def keep(self, name: str, value: T, at: float) -> None:
-        """Keep `value` under a name, for five minutes from now."""
-        until = at + REMEMBERED
-        self._known[name] = (until, value)
-        self._until.append((until, name))
+    def put(self, name: str, value: T, now: float) -> None:
+        """Set the value of a name, for five minutes from `now`."""
+        expiry = now + DEDUPLICATION_SECONDS
+        self._values[name] = (expiry, value)
+        self._expiries.append((expiry, name))
 
 
-class Attempt(msgspec.Struct, frozen=True):
-    """What a receive with an attempt id got: the messages, their receives then, and until when they are hidden."""
+class ReceiveAttempt(msgspec.Struct, frozen=True):
+    """What a receive with an attempt id returned: messages, their receive counts, and when they become visible."""
 
     messages: tuple[tuple[Message, int, float], ...]
 
-    def stands(self) -> bool:
-        """Return whether none of the messages was deleted, received again or hidden for another time since."""
+    def is_unchanged(self) -> bool:
+        """Return whether no message was deleted, received again or given another visibility timeout since."""
         return all(
-            m.state == "held" and m.receives == receives and m.until == until for m, receives, until in self.messages
+            m.state == "in_flight" and m.receive_count == receive_count and m.visible_at == visible_at
+            for m, receive_count, visible_at in self.messages
         )
 
 
-class Ordering:
+class FifoState:
     """The state that only a FIFO queue has."""
 
     def __init__(self) -> None:
-        self.line = GroupedLine()
-        self.sent: Memory[Message] = Memory()
-        self.attempts: Memory[Attempt] = Memory()
+        self.backlog = FifoBacklog()
+        self.sent: DeduplicationCache[Message] = DeduplicationCache()
+        self.attempts: DeduplicationCache[ReceiveAttempt] = DeduplicationCache()
         self._sequence = count(_FIRST_SEQUENCE, _SEQUENCE_STEP)
 
     def next_sequence(self) -> str:
-        """Return a larger number than ever before, in 20 digits."""
+        """Return the next sequence number: 20 digits, larger than all before."""
         return str(next(self._sequence))
 
 
 class _Group:
-    __slots__ = ("held", "listed", "waiting")
+    __slots__ = ("in_flight", "is_ready", "visible")
 
     def __init__(self) -> None:
-        self.waiting: deque[Message] = deque()
-        self.held = 0
-        self.listed = False
+        self.visible: deque[Message] = deque()
+        self.in_flight = 0
+        self.is_ready = False
 
 
-class GroupedLine:
-    """Strict order within a group; while a message of a group is held, the rest of the group is locked.
+class FifoBacklog:
+    """Strict order within a message group; while one of its messages is in flight, the rest of the group is locked.
 
-    One receive may take several messages of one group, in order. A group is listed in `_ready` while it has
-    something waiting and nothing held, except during the receive that is taking from it (`served` ends that).
+    `_ready` names the groups that may be received from: something is visible in them, and nothing is in flight. The
+    one exception is the group at its front during a receive: one receive may take several messages of a group, so the
+    group stays there, though its first messages are in flight, until `end_receive`.
     """
 
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
         self._ready: deque[str] = deque()
 
-    def join(self, message: Message) -> None:
-        name = message.group or ""
+    def add(self, message: Message) -> None:
+        name = message.group_id or ""
         group = self._groups.get(name)
         if group is None:
             group = self._groups[name] = _Group()
-        place = len(group.waiting)
-        while place and group.waiting[place - 1].key > message.key:
+        # By serial, from the end: delays of one group may end out of order when the queue's delay was changed.
+        place = len(group.visible)
+        while place and group.visible[place - 1].serial > message.serial:
             place -= 1
-        group.waiting.insert(place, message)
-        self._list(name, group)
+        group.visible.insert(place, message)
+        self._mark_ready(name, group)
 
-    def rejoin(self, message: Message) -> None:
-        name = message.group or ""
+    def put_back(self, message: Message) -> None:
+        name = message.group_id or ""
         group = self._groups.setdefault(name, _Group())
+        # By serial, from the front: a returned message takes its old place, before those that came after it.
         place = 0
-        while place < len(group.waiting) and group.waiting[place].key < message.key:
+        while place < len(group.visible) and group.visible[place].serial < message.serial:
             place += 1
-        group.waiting.insert(place, message)
-        self._list(name, group)
+        group.visible.insert(place, message)
+        self._mark_ready(name, group)
 
     def pop(self) -> Message | None:
         while self._ready:
             name = self._ready[0]
-            waiting = self._groups[name].waiting
-            while waiting:
-                message = waiting.popleft()
-                if message.state == "waiting":
+            visible = self._groups[name].visible
+            while visible:
+                message = visible.popleft()
+                if message.state == "visible":
                     return message
-            self._unlist()
+            self._drop_first_ready()
         return None
 
-    def held(self, message: Message) -> None:
-        self._groups[message.group or ""].held += 1
+    def lock_group(self, message: Message) -> None:
+        self._groups[message.group_id or ""].in_flight += 1
 
-    def freed(self, message: Message) -> None:
-        name = message.group or ""
+    def unlock_group(self, message: Message) -> None:
+        name = message.group_id or ""
         group = self._groups[name]
-        group.held -= 1
-        self._list(name, group)
-        if not group.held and not group.waiting and not group.listed:
+        group.in_flight -= 1
+        self._mark_ready(name, group)
+        # A group without messages is forgotten; there may be one per customer, and they come and go.
+        if not group.in_flight and not group.visible and not group.is_ready:
             del self._groups[name]
 
-    def served(self) -> None:
-        while self._ready and self._groups[self._ready[0]].held:
-            self._unlist()
+    def end_receive(self) -> None:
+        while self._ready and self._groups[self._ready[0]].in_flight:
+            self._drop_first_ready()
 
-    def deliverable(self) -> bool:
+    def has_next(self) -> bool:
         while self._ready:
-            waiting = self._groups[self._ready[0]].waiting
-            while waiting and waiting[0].state != "waiting":
-                waiting.popleft()
-            if waiting:
+            visible = self._groups[self._ready[0]].visible
+            while visible and visible[0].state != "visible":
+                visible.popleft()
+            if visible:
                 return True
-            self._unlist()
+            self._drop_first_ready()
         return False
 
     def clear(self) -> None:
         self._groups.clear()
         self._ready.clear()
 
-    def _list(self, name: str, group: _Group) -> None:
-        if group.waiting and not group.held and not group.listed:
-            group.listed = True
+    def _mark_ready(self, name: str, group: _Group) -> None:
+        if group.visible and not group.in_flight and not group.is_ready:
+            group.is_ready = True
             self._ready.append(name)
 
-    def _unlist(self) -> None:
+    def _drop_first_ready(self) -> None:
         name = self._ready.popleft()
         group = self._groups[name]
-        group.listed = False
-        if not group.waiting and not group.held:
+        group.is_ready = False
+        if not group.visible and not group.in_flight:
             del self._groups[name]

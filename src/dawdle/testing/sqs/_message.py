@@ -1,4 +1,4 @@
-"""One stored message, the moment of a call, and receipts; values only, nothing here changes a queue."""
+"""One stored message, the time of a call, and receipt handles. Values only: nothing here changes a queue."""
 
 import binascii
 from base64 import b64decode, b64encode
@@ -7,76 +7,79 @@ from typing import Literal
 
 import msgspec
 
-from dawdle.testing.sqs._shapes import AttributeValue
+from dawdle.testing.sqs._shapes import MessageAttributeValue
 
-__all__ = ["Message", "Moment", "Receipt", "State", "read_receipt", "write_receipt"]
+__all__ = ["Instant", "Message", "ReceiptHandle", "State", "decode_receipt_handle", "encode_receipt_handle"]
 
-State = Literal["delayed", "waiting", "held", "gone"]
-"""Delayed → waiting ⇄ held → gone. `held` is what SQS calls in flight; from every state it may be gone."""
+State = Literal["delayed", "visible", "in_flight", "deleted"]
+"""delayed → visible ⇄ in_flight. From each of them a message may be deleted. `_queue` has the steps."""
 
 
-class Moment(msgspec.Struct, frozen=True):
-    """When a call happens, by both faces of the clock that was handed in."""
+class Instant(msgspec.Struct, frozen=True):
+    """When a call happens, by both readings of the server's clock. They may differ: a clock can be set."""
 
-    at: float
-    """Seconds by `monotonic()`: delays, visibility and polls are counted in these."""
+    monotonic: float
+    """Seconds by `monotonic()`. Delays, visibility timeouts and long polls are counted in these."""
 
-    ms: int
-    """Milliseconds since 1970 by `now()`: what answers show."""
+    epoch_ms: int
+    """Milliseconds since 1970 by `now()`. Responses show these."""
 
 
 class Message(msgspec.Struct, kw_only=True, eq=False, gc=False):
-    """One stored copy of a message. A queue may hold a million: no reference cycles, nothing computed kept."""
+    """One stored copy of a message.
 
-    key: int
-    """Number of this copy within its queue; receipts name it."""
+    A queue may hold a million of them, so `gc=False`: it must not become part of a reference cycle.
+    """
+
+    serial: int
+    """Number of this copy within its queue. Receipt handles name it; two copies of one message share only the `id`."""
 
     id: str
     body: str
-    md5: str
+    body_md5: str
     sent_ms: int
     stored_at: float
-    """Monotonic seconds; retention counts from here."""
+    """Monotonic seconds. The retention period counts from here."""
 
-    state: State = "waiting"
-    until: float = 0.0
-    """Monotonic seconds at which a delayed or held message is waiting (again)."""
+    state: State = "visible"
+    visible_at: float = 0.0
+    """Monotonic seconds at which a message that is delayed or in flight becomes visible."""
 
-    timer: int = -1
-    """Which entry of the queue's heap says so; older entries for this message are void."""
+    timer_id: int = -1
+    """Which entry of the queue's heap says so. Older entries for this message are void."""
 
-    receives: int = 0
-    """Over all queues that this message has been in."""
+    receive_count: int = 0
+    """Over all queues that this message was in: SQS keeps counting in the dead-letter queue."""
 
-    carried: int = 0
-    """How many of the receives happened in the queue that it came from."""
+    receive_count_on_arrival: int = 0
+    """What it was when the message came to this queue. A redrive policy counts from here."""
 
     received_at: float = 0.0
     first_received_ms: int = 0
-    attributes: Mapping[str, AttributeValue] | None = None
+    attributes: Mapping[str, MessageAttributeValue] | None = None
     trace_header: str | None = None
-    group: str | None = None
-    dedup: str | None = None
-    sequence: str | None = None
+    group_id: str | None = None
+    deduplication_id: str | None = None
+    sequence_number: str | None = None
     dead_letter_source: str | None = None
 
 
-class Receipt(msgspec.Struct, frozen=True):
-    """What a receipt handle says: which copy, and at which of its receives the handle was given out."""
+class ReceiptHandle(msgspec.Struct, frozen=True):
+    """What a receipt handle encodes: which copy, and at which of its receives the handle was given out."""
 
-    key: int
-    receives: int
-
-
-def write_receipt(message: Message, seal: str) -> str:
-    """Return the handle for the latest receive; `seal` is the queue's own, so that no other queue takes it."""
-    return b64encode(f"{seal}:{message.key}:{message.receives}".encode()).decode()
+    serial: int
+    receive_count: int
 
 
-def read_receipt(handle: str, seal: str) -> Receipt | None:
-    """Return what the handle says; None if this queue never wrote it."""
+def encode_receipt_handle(message: Message, secret: str) -> str:
+    """Return the handle for the latest receive. `secret` is the queue's own: another queue refuses the handle."""
+    return b64encode(f"{secret}:{message.serial}:{message.receive_count}".encode()).decode()
+
+
+def decode_receipt_handle(handle: str, secret: str) -> ReceiptHandle | None:
+    """Return what the handle encodes; None if this queue did not create it."""
     try:
-        found, key, receives = b64decode(handle, validate=True).decode("ascii").split(":")
-        return Receipt(int(key), int(receives)) if found == seal else None
+        found, serial, receive_count = b64decode(handle, validate=True).decode("ascii").split(":")
+        return ReceiptHandle(int(serial), int(receive_count)) if found == secret else None
     except (ValueError, binascii.Error):
         return None

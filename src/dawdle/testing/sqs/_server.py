@@ -1,4 +1,4 @@
-"""`SQSServer`: puts the rooms together, opens the port, and lets tests look inside. No rule of SQS lives here."""
+"""`SQSServer`: connects the modules, opens the port, and lets tests look inside. No rule of SQS lives here."""
 
 import asyncio
 from collections import Counter
@@ -12,26 +12,26 @@ import msgspec
 
 from dawdle.abc import Clock, SystemClock
 from dawdle.errors import ConfigurationError
-from dawdle.testing.sqs._administering import create_queue
-from dawdle.testing.sqs._alarm import Alarm
-from dawdle.testing.sqs._control import Control
-from dawdle.testing.sqs._errors import Refusal
-from dawdle.testing.sqs._faults import Asked, Faults, Trouble
-from dawdle.testing.sqs._front import Front
+from dawdle.testing.sqs._control_api import ControlApi
+from dawdle.testing.sqs._endpoint import Endpoint
+from dawdle.testing.sqs._errors import ServiceError
+from dawdle.testing.sqs._faults import Asked, CallFaults, Faults
 from dawdle.testing.sqs._http import Connection, Exchange
-from dawdle.testing.sqs._service import IN_FLIGHT, Call, Service
-from dawdle.testing.sqs._shapes import CreateQueue
+from dawdle.testing.sqs._queue_admin import create_queue
+from dawdle.testing.sqs._scheduler import Scheduler
+from dawdle.testing.sqs._service import MAX_IN_FLIGHT, Call, Service
+from dawdle.testing.sqs._shapes import CreateQueueRequest
 from dawdle.testing.sqs._view import QueueView
 
 __all__ = ["SQSServer"]
 
 
 class SQSServer:
-    """An SQS to test against, on loopback.
+    """An SQS server for tests, in memory, on loopback.
 
-    `async with SQSServer(queues=("orders",)) as server:` opens it and closes it. `clock` is where its delays,
-    visibility timeouts, long polls and dates come from. `port` 0 takes a free one. A queue whose name ends in
-    `.fifo` is a FIFO queue. `in_flight_limit` is how many messages of one queue may be in flight.
+    `async with SQSServer(queues=("orders",)) as server:` opens it and closes it. Delays, visibility timeouts, long
+    polls and dates follow `clock`. With `port` 0 it takes a free port. A queue whose name ends in `.fifo` is a FIFO
+    queue. `in_flight_limit` is how many messages of one queue may be in flight.
     """
 
     def __init__(
@@ -43,34 +43,36 @@ class SQSServer:
         queues: Sequence[str] = (),
         region: str = "us-east-1",
         account: str = "000000000000",
-        in_flight_limit: int = IN_FLIGHT,
+        in_flight_limit: int = MAX_IN_FLIGHT,
     ) -> None:
         self.clock: Clock = SystemClock() if clock is None else clock
         self.faults = Faults()
         self._host = host
         self._port = port
-        self._first: str | None = None
-        self._alarm = Alarm(self.clock)
+        self._first_queue: str | None = None
+        self._scheduler = Scheduler(self.clock)
         self._service = Service(
             clock=self.clock,
-            alarm=self._alarm,
+            scheduler=self._scheduler,
             faults=self.faults,
-            bits=SystemRandom().getrandbits,
+            random_bits=SystemRandom().getrandbits,
             region=region,
             account=account,
             in_flight_limit=in_flight_limit,
         )
-        self._front = Front(self._service)
-        self._control = Control(self._service, self._front.requests)
+        self._endpoint = Endpoint(self._service)
+        self._control = ControlApi(self._service, self._endpoint.requests)
         self._connections: set[Connection] = set()
         self._stack = AsyncExitStack()
         for name in queues:
             self.create_queue(name)
 
     async def __aenter__(self) -> Self:
-        """Open the port. Raises `OSError` when it is taken."""
+        """Open the port. Raises `OSError` if another process has it."""
+        # Closed in reverse: the port and its connections come first, so that no request finds the scheduler closed. The
+        # stack is kept only once all is open: an error on the way closes what is open already.
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(self._alarm)
+            await stack.enter_async_context(self._scheduler)
             server = await asyncio.get_running_loop().create_server(
                 lambda: Connection(self._handle, self._connections), self._host, self._port, backlog=1024
             )
@@ -83,25 +85,27 @@ class SQSServer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the port and cut every connection; calls that wait get no answer."""
+        """Close the port and reset every connection; calls that wait get no response."""
         await self._stack.__aexit__(kind, error, trace)
 
     @property
     def endpoint_url(self) -> str:
-        """Where clients find this server, such as `http://127.0.0.1:40123`. Raises `ConfigurationError` until open."""
+        """The URL of this server, such as `http://127.0.0.1:40123`. Raises `ConfigurationError` until it is open."""
         if not self._service.endpoint_url:
-            raise ConfigurationError("the server has no address yet; open it with `async with SQSServer() as server:`")
+            raise ConfigurationError(
+                "the SQS server has no address before it is open; open it with `async with SQSServer() as server:`"
+            )
         return self._service.endpoint_url
 
     @property
     def requests(self) -> Counter[str]:
-        """How many requests came, by operation; `clear()` it to count from here."""
-        return self._front.requests
+        """How many requests came, by operation. `clear()` starts the count again."""
+        return self._endpoint.requests
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """The environment variables that send AWS clients and dawdle here; the queue is the first that was made."""
-        found = {
+        """The environment variables that point AWS clients and dawdle at this server and its first queue."""
+        variables = {
             "AWS_ENDPOINT_URL_SQS": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
@@ -111,24 +115,24 @@ class SQSServer:
             "DAWDLE_SQS_ENDPOINT_URL": self.endpoint_url,
             "DAWDLE_SQS_REGION": self._service.region,
         }
-        first = self._service.queues.get(self._first or "")
+        first = self._service.queues.get(self._first_queue or "")
         if first is not None:
-            found["DAWDLE_SQS_QUEUE_URL"] = self._service.url(first)
+            variables["DAWDLE_SQS_QUEUE_URL"] = self._service.url(first)
             dead = self._service.dead_letter_target(first)
             if dead is not None:
-                found["DAWDLE_SQS_DEAD_LETTER_URL"] = self._service.url(dead)
-        return found
+                variables["DAWDLE_SQS_DEAD_LETTER_URL"] = self._service.url(dead)
+        return variables
 
     def queue_url(self, name: str) -> str:
-        """Return the URL of a queue. Raises `ConfigurationError` if there is none of this name, or no address yet."""
+        """Return the URL of a queue. Raises `ConfigurationError` for an unknown name, and until the server is open."""
         self.queue(name)
         return self.endpoint_url + self._service.path(self._service.queues[name])
 
     def queue(self, name: str) -> QueueView:
-        """Return a look into a queue. Raises `ConfigurationError` if there is none of this name."""
+        """Return a view of a queue. Raises `ConfigurationError` for an unknown name."""
         if name not in self._service.queues:
-            known = ", ".join(sorted(self._service.queues)) or "none"
-            raise ConfigurationError(f"there is no queue {name!r} here; there is: {known}")
+            names = ", ".join(sorted(self._service.queues)) or "none"
+            raise ConfigurationError(f"the SQS server has no queue {name!r}; its queues: {names}")
         return QueueView(self._service, self._service.queues[name])
 
     def create_queue(
@@ -139,14 +143,15 @@ class SQSServer:
         max_receives: int = 100,
         attributes: Mapping[str, str] | None = None,
     ) -> None:
-        """Create a queue, as the operation CreateQueue would, before or after the server is open.
+        """Create a queue as the operation CreateQueue does, before or after the server is open.
 
-        `dead_letter` names the queue (created as well if need be) that gets what was received more than
-        `max_receives` times. `attributes` are those of CreateQueue. Raises `ConfigurationError`.
+        `dead_letter` names its dead-letter queue, which is created if need be; a message goes there after
+        `max_receives` receives. `attributes` are those of CreateQueue. Raises `ConfigurationError`.
         """
-        wanted = dict(attributes or {})
+        written = dict(attributes or {})
+        # SQS wants the attribute as well as the name.
         if name.endswith(".fifo"):
-            wanted["FifoQueue"] = "true"
+            written["FifoQueue"] = "true"
         if dead_letter is not None:
             if dead_letter not in self._service.queues:
                 self._create(dead_letter, {"FifoQueue": "true"} if dead_letter.endswith(".fifo") else {})
@@ -154,24 +159,25 @@ class SQSServer:
                 "deadLetterTargetArn": self._service.arn(dead_letter),
                 "maxReceiveCount": str(max_receives),
             }
-            wanted["RedrivePolicy"] = msgspec.json.encode(policy).decode()
-        self._create(name, wanted)
-        self._first = self._first or name
+            written["RedrivePolicy"] = msgspec.json.encode(policy).decode()
+        self._create(name, written)
+        self._first_queue = self._first_queue or name
 
     def _create(self, name: str, attributes: dict[str, str]) -> None:
-        moment = self._service.moment()
-        asked = Asked("CreateQueue", name, 0, moment.at)
+        now = self._service.now()
+        asked = Asked("CreateQueue", name, 0, now.monotonic)
         try:
-            create_queue(self._service, CreateQueue(name, attributes), Call(asked, moment, Trouble()))
-        except Refusal as refusal:
-            raise ConfigurationError(f"queue {name!r} cannot be created: {refusal.message}") from refusal
+            create_queue(self._service, CreateQueueRequest(name, attributes), Call(asked, now, CallFaults()))
+        except ServiceError as error:
+            raise ConfigurationError(f"queue {name!r} cannot be created: {error.message}") from error
 
     def _handle(self, exchange: Exchange) -> None:
         if not self._control.handle(exchange):
-            self._front.handle(exchange)
+            self._endpoint.handle(exchange)
 
     async def _close(self, server: asyncio.Server) -> None:
+        # The port first: a client whose connection is reset connects again at once.
         server.close()
         for connection in list(self._connections):
-            connection.cut()
+            connection.reset()
         await server.wait_closed()

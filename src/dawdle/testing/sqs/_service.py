@@ -1,4 +1,4 @@
-"""What one account has in one region: its queues, the receives that wait, the move tasks. Knows no HTTP."""
+"""What one account has in one region: queues, long polls, message move tasks. Knows no HTTP."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -7,28 +7,28 @@ from typing import Final, Literal
 import msgspec
 
 from dawdle.abc import Clock
-from dawdle.testing.sqs._alarm import Alarm
-from dawdle.testing.sqs._errors import refuse
-from dawdle.testing.sqs._faults import Asked, Faults, Trouble
-from dawdle.testing.sqs._message import Message, Moment
+from dawdle.testing.sqs._errors import service_error
+from dawdle.testing.sqs._faults import Asked, CallFaults, Faults
+from dawdle.testing.sqs._message import Instant, Message
 from dawdle.testing.sqs._queue import Queue
+from dawdle.testing.sqs._scheduler import ScheduledCall, Scheduler
 
-__all__ = ["IN_FLIGHT", "Call", "Move", "Poll", "Service"]
+__all__ = ["MAX_IN_FLIGHT", "Call", "LongPoll", "MoveTask", "Service"]
 
-IN_FLIGHT: Final = 120_000
-"""Messages of one queue that may be held at once (SQS developer guide, quotas, 2026)."""
+MAX_IN_FLIGHT: Final = 120_000
+"""Messages of one queue that may be in flight at once (SQS developer guide, quotas, 2026)."""
 
 
 class Call(msgspec.Struct):
-    """One call while it is carried out."""
+    """One call while it runs: what was asked, when, and which faults happen to it."""
 
     asked: Asked
-    moment: Moment
-    trouble: Trouble
+    now: Instant
+    faults: CallFaults
 
 
-class Move(msgspec.Struct, kw_only=True):
-    """One task that moves a dead-letter queue's messages elsewhere: RUNNING until it is one of the other three."""
+class MoveTask(msgspec.Struct, kw_only=True):
+    """One message move task: RUNNING until its status is one of the other three."""
 
     handle: str
     source: Queue
@@ -43,77 +43,85 @@ class Move(msgspec.Struct, kw_only=True):
     failure: str | None = None
 
 
-class Poll:
-    """A receive that waits: what it asked for, until when, and where the messages go."""
+class LongPoll:
+    """A receive that waits for messages until a time.
 
-    __slots__ = ("done", "queue", "serve", "until")
+    `serve(now, is_final)` tries to answer it and returns whether it did; a final one answers without messages. It does
+    not end with its connection: SQS hands messages also to a client that has gone away, and so does this.
+    """
 
-    def __init__(self, queue: Queue, until: float, serve: Callable[[Moment, bool], bool]) -> None:
+    __slots__ = ("done", "expiry", "queue", "serve", "until")
+
+    def __init__(self, queue: Queue, until: float, serve: Callable[[Instant, bool], bool]) -> None:
         self.queue = queue
         self.until = until
         self.serve = serve
         self.done = False
+        self.expiry: ScheduledCall | None = None
 
 
 class Service:
-    """The queues, and what happens to them by itself."""
+    """The queues, and what happens to them without a request."""
 
     def __init__(
         self,
         *,
         clock: Clock,
-        alarm: Alarm,
+        scheduler: Scheduler,
         faults: Faults,
-        bits: Callable[[int], int],
+        random_bits: Callable[[int], int],
         region: str,
         account: str,
-        in_flight_limit: int = IN_FLIGHT,
+        in_flight_limit: int = MAX_IN_FLIGHT,
     ) -> None:
         self.clock = clock
-        self.alarm = alarm
+        self.scheduler = scheduler
         self.faults = faults
         self.region = region
         self.account = account
         self.in_flight_limit = in_flight_limit
         self.endpoint_url = ""
         self.queues: dict[str, Queue] = {}
-        self.deleted: dict[str, float] = {}
-        self.moves: list[Move] = []
-        self._bits = bits
-        self._polls: dict[Queue, deque[Poll]] = {}
-        self._armed: dict[Queue, float] = {}
+        self.deleted_at: dict[str, float] = {}
+        self.move_tasks: list[MoveTask] = []
+        self._random_bits = random_bits
+        self._polls: dict[Queue, deque[LongPoll]] = {}
+        # By queue: when the scheduler looks whether a message has become visible for a long poll. Without a poll it
+        # need not look: every call advances its queue first.
+        self._next_wakeup: dict[Queue, float] = {}
 
-    def moment(self) -> Moment:
-        """Return the present, by both faces of the clock."""
-        return Moment(self.clock.monotonic(), int(self.clock.now() * 1000))
+    def now(self) -> Instant:
+        """Return the time by both readings of the clock."""
+        return Instant(self.clock.monotonic(), int(self.clock.now() * 1000))
 
     def new_id(self) -> str:
         """Return a random UUID."""
-        digits = f"{self._bits(128):032x}"
+        # The version and variant digits of a random UUID. Its bits are an argument, so that a simulation can seed them.
+        digits = f"{self._random_bits(128):032x}"
         return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
 
-    def new_seal(self) -> str:
-        """Return a short secret."""
-        return f"{self._bits(64):016x}"
+    def new_receipt_secret(self) -> str:
+        """Return a secret for the receipt handles of one queue."""
+        return f"{self._random_bits(64):016x}"
 
     def url(self, queue: Queue) -> str:
-        """Return the URL that clients name a queue by."""
+        """Return the URL of a queue."""
         return self.endpoint_url + self.path(queue)
 
     def path(self, queue: Queue) -> str:
-        """Return what of its URL is the same wherever this server listens."""
+        """Return the part of its URL that does not depend on the address of this server."""
         return f"/{self.account}/{queue.name}"
 
     def arn(self, name: str) -> str:
-        """Return the name that policies name a queue by."""
+        """Return the ARN of a queue."""
         return f"arn:aws:sqs:{self.region}:{self.account}:{name}"
 
     def find(self, url: str) -> Queue:
-        """Return the queue with this URL, by its last two parts; the host does not matter. Raises `Refusal`."""
+        """Return the queue with this URL; only the account and the name in it matter. Raises `ServiceError`."""
         rest, _, name = url.rpartition("/")
         queue = self.queues.get(name)
         if queue is None or rest.rpartition("/")[2] != self.account:
-            raise refuse("QueueDoesNotExist", "The specified queue does not exist.")
+            raise service_error("QueueDoesNotExist", "The specified queue does not exist.")
         return queue
 
     def find_arn(self, arn: str) -> Queue | None:
@@ -121,84 +129,94 @@ class Service:
         queue = self.queues.get(arn.rpartition(":")[2])
         return queue if queue is not None and queue.arn == arn else None
 
-    def sources(self, queue: Queue) -> list[Queue]:
-        """Return the queues whose dead-letter queue this is."""
+    def dead_letter_sources(self, queue: Queue) -> list[Queue]:
+        """Return the queues that have this one as their dead-letter queue."""
         return [
             source
             for source in self.queues.values()
-            if source.settings.redrive and source.settings.redrive.dead_letter_target_arn == queue.arn
+            if source.attributes.redrive_policy and source.attributes.redrive_policy.dead_letter_target_arn == queue.arn
         ]
 
     def dead_letter_target(self, queue: Queue) -> Queue | None:
-        """Return the queue for what was received too often; None: there is none, or it was deleted."""
-        redrive = queue.settings.redrive
+        """Return the dead-letter queue of a queue; None: it has none, or that was deleted."""
+        redrive = queue.attributes.redrive_policy
         return self.find_arn(redrive.dead_letter_target_arn) if redrive else None
 
-    def dead_letter(self, queue: Queue, target: Queue, spent: Sequence[Message], moment: Moment) -> None:
-        """Move messages that `queue` gave up to the dead-letter queue."""
-        for message in spent:
+    def move_to_dead_letters(self, queue: Queue, target: Queue, messages: Sequence[Message], now: Instant) -> None:
+        """Store messages that were received too often in `queue` in its dead-letter queue."""
+        for message in messages:
             letter = msgspec.structs.replace(
-                message, carried=message.receives, until=0.0, timer=-1, dead_letter_source=queue.arn
+                message,
+                receive_count_on_arrival=message.receive_count,
+                visible_at=0.0,
+                timer_id=-1,
+                dead_letter_source=queue.arn,
             )
-            if target.ordering:
-                letter.dedup = letter.id
-                letter.sequence = target.ordering.next_sequence()
-                letter.stored_at = moment.at
-            target.store(letter, 0, moment.at)
-        self.touch(target, moment)
+            if target.fifo:
+                # A standard letter keeps its age and its retention; a FIFO letter starts anew (SQS developer guide).
+                letter.deduplication_id = letter.id
+                letter.sequence_number = target.fifo.next_sequence()
+                letter.stored_at = now.monotonic
+            target.store(letter, 0, now.monotonic)
+        self.serve_polls(target, now)
 
-    def park(self, poll: Poll) -> None:
-        """Let a receive wait for messages, in the order in which they came."""
+    def add_poll(self, poll: LongPoll) -> None:
+        """Let a receive wait for messages. The longest waiting one is served first."""
         self._polls.setdefault(poll.queue, deque()).append(poll)
-        self.alarm.at(poll.until, lambda: self._expire(poll))
-        self._arm(poll.queue)
+        poll.expiry = self.scheduler.call_at(poll.until, lambda: self._expire(poll))
+        self._schedule_wakeup(poll.queue)
 
-    def touch(self, queue: Queue, moment: Moment) -> None:
-        """Give what a queue has to the receives that wait for it, the oldest first.
+    def serve_polls(self, queue: Queue, now: Instant) -> None:
+        """Answer the long polls of a queue with its visible messages, the longest waiting one first.
 
-        Serving one may dead-letter into a queue that dead-letters back into this one, so this may be entered again
-        while it runs: a poll in hand is in no list, and the list itself stays where it is.
+        This may be entered again while it runs: serving a poll may dead-letter into a queue that dead-letters back into
+        this one. So a poll that is being served is in no list, and the list object stays the same.
         """
         polls = self._polls.get(queue)
         if not polls:
             return
-        queue.advance(moment.at)
-        while polls and queue.held < self.in_flight_limit and queue.deliverable():
+        queue.advance(now.monotonic)
+        while polls and queue.in_flight < self.in_flight_limit and queue.has_visible():
+            # Out of the list while it is served. It goes back if the message went to the dead-letter queue instead.
             poll = polls.popleft()
-            poll.done = poll.serve(moment, False)
+            poll.done = poll.serve(now, False)
             if not poll.done:
                 polls.appendleft(poll)
+            elif poll.expiry is not None:
+                poll.expiry.cancel()
         if polls:
-            self._arm(queue)
+            self._schedule_wakeup(queue)
 
-    def close(self, queue: Queue, moment: Moment) -> None:
-        """Remove a queue; the receives that wait for it get nothing."""
+    def delete_queue(self, queue: Queue, now: Instant) -> None:
+        """Delete a queue; its long polls are answered without messages."""
         del self.queues[queue.name]
-        self.deleted[queue.name] = moment.at
+        self.deleted_at[queue.name] = now.monotonic
         queue.purge()
         for poll in self._polls.pop(queue, ()):
-            poll.done = poll.serve(moment, True)
+            poll.done = poll.serve(now, True)
 
     def waiting_polls(self, queue: Queue) -> int:
-        """Return how many receives wait for this queue, abandoned ones too."""
+        """Return how many long polls wait for this queue, also those whose client has gone away."""
         return len(self._polls.get(queue, ()))
 
-    def _arm(self, queue: Queue) -> None:
+    def _schedule_wakeup(self, queue: Queue) -> None:
+        # Only an earlier call than the scheduled one is added: the later ones follow from it, one after the other.
         due = queue.next_due()
-        if due is not None and due < self._armed.get(queue, float("inf")):
-            self._armed[queue] = due
-            self.alarm.at(due, lambda: self._ring(queue, due))
+        if due is not None and due < self._next_wakeup.get(queue, float("inf")):
+            self._next_wakeup[queue] = due
+            self.scheduler.call_at(due, lambda: self._wake(queue, due))
 
-    def _ring(self, queue: Queue, due: float) -> None:
-        if self._armed.get(queue) == due:
-            del self._armed[queue]
-        self.touch(queue, self.moment())
+    def _wake(self, queue: Queue, due: float) -> None:
+        if self._next_wakeup.get(queue) == due:
+            del self._next_wakeup[queue]
+        self.serve_polls(queue, self.now())
 
-    def _expire(self, poll: Poll) -> None:
+    def _expire(self, poll: LongPoll) -> None:
         if poll.done:
             return
-        moment = self.moment()
-        self.touch(poll.queue, moment)
+        # A message that becomes visible at the very time at which the poll ends is still delivered.
+        now = self.now()
+        self.serve_polls(poll.queue, now)
         if not poll.done:
             self._polls[poll.queue].remove(poll)
-            poll.done = poll.serve(moment, True)
+            poll.done = poll.serve(now, True)

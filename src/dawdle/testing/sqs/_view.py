@@ -1,4 +1,6 @@
-"""What a test sees of a queue from inside; looking changes nothing."""
+"""What a test sees of a queue from inside. Looking changes nothing."""
+
+from typing import Final, Literal
 
 import msgspec
 
@@ -9,15 +11,26 @@ from dawdle.testing.sqs._service import Service
 __all__ = ["MessageView", "QueueView"]
 
 
+# Tests compare with these values, so they stay although the rules use the words of AWS.
+_PUBLIC_STATES: Final[dict[State, Literal["delayed", "waiting", "held", "gone"]]] = {
+    "delayed": "delayed",
+    "visible": "waiting",
+    "in_flight": "held",
+    "deleted": "gone",
+}
+
+
 class MessageView(msgspec.Struct, frozen=True):
     """One stored message."""
 
     id: str
     body: str
-    state: State
+    state: Literal["delayed", "waiting", "held", "gone"]
+    """`waiting` is visible, `held` is in flight."""
+
     receives: int
     visible_in: float
-    """Seconds until it may be received; 0: now."""
+    """Seconds until it is visible; 0: it is."""
 
     group: str | None
     dead_letter_source: str | None
@@ -48,26 +61,26 @@ class QueueView:
     @property
     def visible(self) -> int:
         """How many messages may be received now."""
-        return self._advanced().waiting
+        return self._advanced().visible
 
     @property
     def in_flight(self) -> int:
         """How many messages were received and are neither deleted nor visible again."""
-        return self._advanced().held
+        return self._advanced().in_flight
 
     @property
     def delayed(self) -> int:
-        """How many messages wait for their delay."""
+        """How many messages are delayed."""
         return self._advanced().delayed
 
     @property
     def polls(self) -> int:
-        """How many receives wait for a message, abandoned ones too."""
+        """How many long polls wait for a message, also those whose client has gone away."""
         return self._service.waiting_polls(self._queue)
 
     def __len__(self) -> int:
         """Return how many messages are stored, in whatever state."""
-        return self._advanced().stored
+        return self._advanced().message_count
 
     def __bool__(self) -> bool:
         """Return true, also of a queue that is empty."""
@@ -75,20 +88,20 @@ class QueueView:
 
     def messages(self) -> list[MessageView]:
         """Return every stored message, in the order in which they were stored."""
-        now = self._service.moment().at
+        now = self._service.now().monotonic
         return [
             MessageView(
                 message.id,
                 message.body,
-                message.state,
-                message.receives,
-                max(0.0, message.until - now),
-                message.group,
+                _PUBLIC_STATES[message.state],
+                message.receive_count,
+                max(0.0, message.visible_at - now),
+                message.group_id,
                 message.dead_letter_source,
             )
             for message in self._advanced().messages()
         ]
 
     def _advanced(self) -> Queue:
-        self._queue.advance(self._service.moment().at)
+        self._queue.advance(self._service.now().monotonic)
         return self._queue

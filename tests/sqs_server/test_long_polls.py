@@ -1,4 +1,4 @@
-"""Receives that wait: on a clock that the test holds, over real sockets."""
+"""Long polls: on a clock that the test moves, over real sockets."""
 
 import asyncio
 import json

@@ -1,6 +1,6 @@
-"""What a real row stands on: a server in a process of its own, its queues, the faults it is told, a folder for notes.
+"""The test rig of a real row: a server in a process of its own, queues, fault rules, a folder for notes.
 
-Workers write a line for whatever they did, to one file that all append to; a line is whole or not there at all.
+Workers append a line for everything they do to one file; a line is there completely or not at all.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ ENVIRONMENT = {
     "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
-UNWANTED = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_SESSION_TOKEN")
+UNSET = ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "AWS_SESSION_TOKEN")
 
 
-class Held(NamedTuple):
+class QueueCounts(NamedTuple):
     """How many messages a queue has."""
 
     visible: int
@@ -49,7 +49,7 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pair:
+class QueuePair:
     """A queue and its dead-letter queue."""
 
     name: str
@@ -57,8 +57,8 @@ class Pair:
     dead: str
 
 
-class Stage:
-    """A server and its queues. Its calls block, for a millisecond or two."""
+class Rig:
+    """A server and its queues. Its methods block for a millisecond or two."""
 
     def __init__(self, server: str, folder: Path, *, witness: bool) -> None:
         self.server = server
@@ -68,7 +68,7 @@ class Stage:
         self._pairs = 0
         (folder / "notes").touch()
 
-    def pair(self) -> Pair:
+    def pair(self) -> QueuePair:
         """Make a queue and its dead-letter queue."""
         self._pairs += 1
         name = f"orders-{self._pairs}"
@@ -76,21 +76,21 @@ class Stage:
         arn = self._client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1000})
         made = self._client.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy})
-        return Pair(name, made["QueueUrl"], dead)
+        return QueuePair(name, made["QueueUrl"], dead)
 
     def send(self, url: str, body: str) -> None:
-        """Store a body as it is, as a stranger would."""
+        """Store a body as it is, without dawdle."""
         self._client.send_message(QueueUrl=url, MessageBody=body)
 
-    def held(self, url: str) -> Held:
-        """Return what a queue holds now."""
+    def counts(self, url: str) -> QueueCounts:
+        """Return how many messages a queue has now."""
         names = ("", "NotVisible", "Delayed")
         wanted = [f"ApproximateNumberOfMessages{name}" for name in names]
         found = self._client.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]
-        return Held(*(int(found[name]) for name in wanted))
+        return QueueCounts(*(int(found[name]) for name in wanted))
 
     def letters(self, dead: str) -> list[dict[str, Any]]:
-        """Take everything out of a dead-letter queue; what is no JSON object is returned as `{"body": …}`."""
+        """Receive and delete all dead letters; one that is no JSON object is returned as `{"body": …}`."""
         found: list[dict[str, Any]] = []
         while messages := self._client.receive_message(QueueUrl=dead, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
@@ -98,12 +98,12 @@ class Stage:
                 self._client.delete_message(QueueUrl=dead, ReceiptHandle=message["ReceiptHandle"])
         return found
 
-    def rule(self, fault: str, **fields: object) -> int:
-        """Let calls go wrong from now on, and return the number of the rule; our own server only."""
+    def add_fault_rule(self, fault: str, **fields: object) -> int:
+        """Add a fault rule and return its id; our own server only."""
         return self.control("POST", "faults", {"fault": fault, **fields})["id"]
 
-    def unrule(self, number: int | None = None) -> None:
-        """End one rule, or all."""
+    def remove_fault_rules(self, number: int | None = None) -> None:
+        """Remove one fault rule, or all."""
         self.control("DELETE", "faults" if number is None else f"faults/{number}")
 
     def fired(self) -> list[dict[str, Any]]:
@@ -111,11 +111,11 @@ class Stage:
         return self.control("GET", "faults")["fired"]
 
     def requests(self, operation: str) -> int:
-        """Return how often an operation was asked for."""
+        """Return how many requests of an operation the server had."""
         return self.control("GET", "requests").get(operation, 0)
 
     def control(self, method: str, path: str, body: object = None) -> Any:
-        """Ask our own server's control address."""
+        """Call the control API of our own server."""
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.server}/_control/{path}", data=data, method=method)
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -130,13 +130,13 @@ class Stage:
         return (self.folder / "log").read_text().split("\n")
 
     def drained(self, figures: Figures, *urls: str, patience: float = 5.0) -> None:
-        """What must hold after each row: nothing is left in these queues, neither visible nor invisible."""
-        left = Held(0, 0, 0)
+        """Check what must hold after each row: these queues have no message, neither visible nor invisible."""
+        left = QueueCounts(0, 0, 0)
         end = time.monotonic() + patience
         for url in urls:
-            while (found := self.held(url)).all and time.monotonic() < end:
+            while (found := self.counts(url)).all and time.monotonic() < end:
                 time.sleep(0.1)
-            left = Held(*map(sum, zip(left, found, strict=True)))
+            left = QueueCounts(*map(sum, zip(left, found, strict=True)))
         figures.must("left in the queue", left.all, left.all == 0, f"0: {left}")
 
     def close(self) -> None:
@@ -152,15 +152,15 @@ def _letter(body: str) -> dict[str, Any]:
 
 
 @contextmanager
-def stage(scale: Scale) -> Iterator[Stage]:
-    """Run a server for one row: ours, or the witness."""
+def rig(scale: Scale) -> Iterator[Rig]:
+    """Run a server for one row: ours, or ministack."""
     with (
         credentials(),
         tempfile.TemporaryDirectory() as folder,
         _log_in(Path(folder, "log")),
         ministack() if scale.witness else our_server() as server,
     ):
-        made = Stage(server, Path(folder), witness=scale.witness)
+        made = Rig(server, Path(folder), witness=scale.witness)
         try:
             yield made
         finally:
@@ -192,10 +192,10 @@ def our_server() -> Iterator[str]:
 
 @contextmanager
 def credentials(**more: str) -> Iterator[None]:
-    """Let the environment have credentials that any test server takes, and nothing else of AWS or dawdle."""
+    """Set credentials that any test server accepts, and no other environment variable of AWS or dawdle."""
     before = dict(os.environ)
     for name in before:
-        if name in UNWANTED or name.startswith("DAWDLE_SQS_"):
+        if name in UNSET or name.startswith("DAWDLE_SQS_"):
             del os.environ[name]
     os.environ.update(ENVIRONMENT | more)
     try:
@@ -205,7 +205,7 @@ def credentials(**more: str) -> Iterator[None]:
         os.environ.update(before)
 
 
-async def place(url: str, events: Sequence[object], rate: float = float("inf")) -> list[str]:
+async def signal_all(url: str, events: Sequence[object], rate: float = float("inf")) -> list[str]:
     """Signal events at no more than a rate, and return their ids."""
     ids: list[str] = []
     async with dawdle.Dawdle(SQS(url), registry=dawdle.Registry(), start_listener=False) as app:

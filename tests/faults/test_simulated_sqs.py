@@ -10,25 +10,24 @@ from dawdle.abc import Outgoing
 from dawdle.errors import BackendError
 from dawdle.testing import ManualClock
 from dawdle.testing.contract import BackendContract
-from tests.faults.simulation import Queue
-from tests.faults.trouble import Rates, Trouble
-from tests.faults.wire import Wire
+from tests.faults.fault_injection import FaultInjector, FaultRates
+from tests.faults.simulated_backend import SimulatedBackend
+from tests.faults.simulated_sqs import SimulatedSQS, number_in
 
 pytestmark = pytest.mark.anyio
 
-STILL = Rates(latency=(0, 0))
+STILL = FaultRates(latency=(0, 0))
 
 
 class TestTheSimulatedQueue(BackendContract):
     @asynccontextmanager
     async def opened(self):
         self.clock = ManualClock()
-        dead = Queue(self.clock, lease=10)
-        queue = Queue(self.clock, lease=10, dead=dead)
-        async with Wire(queue, Trouble(self.clock, Random(0), STILL)) as wire:
+        async with (
+            SimulatedSQS(self.clock, lease=10) as sqs,
+            SimulatedBackend(sqs.queue, FaultInjector(self.clock, Random(0), STILL)) as wire,
+        ):
             yield wire
-        await queue.close()
-        await dead.close()
 
     async def parked(self):
         await asyncio.sleep(0)
@@ -42,13 +41,12 @@ BODY = b'{"number":7}'
 
 @pytest.fixture
 async def queue(clock, no_task_is_left):
-    queue = Queue(clock, in_flight=2)
-    yield queue
-    await queue.close()
+    async with SimulatedSQS(clock, in_flight=2) as sqs:
+        yield sqs.queue
 
 
 def wire_to(queue, seed=0, **rates):
-    return Wire(queue, Trouble(queue.clock, Random(seed), Rates(**{"latency": (0, 0), **rates})))
+    return SimulatedBackend(queue, FaultInjector(queue.clock, Random(seed), FaultRates(**{"latency": (0, 0), **rates})))
 
 
 async def test_an_abandoned_poll_swallows_the_next_message_until_its_lease_ends(queue, clock):
@@ -56,7 +54,7 @@ async def test_an_abandoned_poll_swallows_the_next_message_until_its_lease_ends(
     await clock.advance(1)
     poll.cancel()
     await clock.advance(1)
-    queue.store(BODY, 0)
+    queue.send([Outgoing(BODY)])
     assert await wire_to(queue).receive(10, 0) == []
     await clock.advance(30)
     (delivery,) = await wire_to(queue).receive(10, 0)
@@ -65,7 +63,7 @@ async def test_an_abandoned_poll_swallows_the_next_message_until_its_lease_ends(
 
 async def test_a_full_flight_is_an_error_for_who_does_not_wait_and_silence_for_who_does(queue, clock):
     for _ in range(3):
-        queue.store(BODY, 0)
+        queue.send([Outgoing(BODY)])
     first, _ = await wire_to(queue).receive(10, 0)
     with pytest.raises(BackendError, match="in flight") as raised:
         await wire_to(queue).receive(10, 0)
@@ -79,21 +77,20 @@ async def test_a_full_flight_is_an_error_for_who_does_not_wait_and_silence_for_w
 
 
 async def test_what_is_received_too_often_is_dead_lettered(clock):
-    dead = Queue(clock)
-    queue = Queue(clock, max_receives=2, dead=dead)
-    queue.store(BODY, 0)
-    for _ in range(2):
-        assert len(await wire_to(queue).receive(10, 0)) == 1
-        await clock.advance(30)
-    assert await wire_to(queue).receive(10, 0) == []
-    assert [message.number for message in dead.messages.values()] == [7]
-    assert not queue.messages
+    async with SimulatedSQS(clock, max_receives=2) as sqs:
+        sqs.queue.send([Outgoing(BODY)])
+        for _ in range(2):
+            assert len(await wire_to(sqs.queue).receive(10, 0)) == 1
+            await clock.advance(30)
+        assert await wire_to(sqs.queue).receive(10, 0) == []
+        assert [number_in(message.body) for message in sqs.dead.messages()] == [7]
+        assert (sqs.queue.message_count, sqs.dead.redriven) == (0, 1)
 
 
 async def test_a_lost_answer_was_carried_out(queue):
     with pytest.raises(BackendError):
         await wire_to(queue, lost=1.0, slowly=0).send([Outgoing(BODY)])
-    assert len(queue.messages) == 1
+    assert queue.message_count == 1
 
 
 @pytest.mark.parametrize("kind", ["unavailable", "throttled", "denied", "missing"])
@@ -101,7 +98,7 @@ async def test_a_refused_call_was_not(queue, kind):
     with pytest.raises(BackendError) as raised:
         await wire_to(queue, **{kind: 1.0}).send([Outgoing(BODY)])
     assert raised.value.kind == kind
-    assert not queue.messages
+    assert not queue.message_count
 
 
 async def test_silence_lasts_until_the_caller_gives_up(queue, clock):
@@ -116,18 +113,18 @@ async def test_silence_lasts_until_the_caller_gives_up(queue, clock):
 async def test_entries_fail_one_by_one(queue):
     faults = await wire_to(queue, entries=0.5).send([Outgoing(BODY) for _ in range(10)])
     assert 0 < sum(fault is not None for fault in faults) < 10
-    assert len(queue.messages) == sum(fault is None for fault in faults)
+    assert queue.message_count == sum(fault is None for fault in faults)
 
 
 async def test_twice_in_one_answer_has_one_key_and_two_receipts(queue):
-    queue.store(BODY, 0)
+    queue.send([Outgoing(BODY)])
     one, two = await wire_to(queue, twice=1.0, within=1.0).receive(10, 0)
     assert one.key == two.key
     assert one.receipt != two.receipt
 
 
 async def test_what_is_deleted_comes_back_under_its_key(queue, clock):
-    queue.store(BODY, 0)
+    queue.send([Outgoing(BODY)])
     wire = wire_to(queue, comes_back=1.0)
     (first,) = await wire.receive(10, 0)
     await wire.ack([first.receipt])
