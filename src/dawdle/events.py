@@ -20,14 +20,14 @@ __all__ = [
     "declaration_of",
     "declared_as",
     "event",
-    "kind_of",
+    "event_style",
     "require_event_type",
     "wire_name",
 ]
 
 T = TypeVar("T")
 
-Kind = Literal["struct", "dataclass", "attrs", "pydantic"]
+Style = Literal["struct", "dataclass", "attrs", "pydantic"]
 Unclaimed = Literal["retry", "drop"]
 
 HANDLER_NAME: Final = re.compile(r"[\w.:-]{1,200}")
@@ -91,8 +91,8 @@ def event(
         raise ConfigurationError(f"@event takes a wire name, not {shown(name)}: @dawdle.event('orders.placed')")
     given = Declaration(name or "", _names("aliases", aliases), unclaimed, _names("handlers", handlers))
     _require_handlers(given.handlers)
-    return lambda kind: _declare(
-        kind, msgspec.structs.replace(given, name=kind.__qualname__) if name is None else given
+    return lambda event_type: _declare(
+        event_type, msgspec.structs.replace(given, name=event_type.__qualname__) if name is None else given
     )
 
 
@@ -120,8 +120,8 @@ def _require_handlers(names: tuple[object, ...]) -> None:
         raise ConfigurationError(f"handlers holds up to {MAX_HANDLERS} names, each once, not {shown(names)}")
 
 
-def _declare(kind: type[T], declaration: Declaration) -> type[T]:
-    require_event_type(kind)
+def _declare(event_type: type[T], declaration: Declaration) -> type[T]:
+    require_event_type(event_type)
     if declaration.unclaimed not in {"retry", "drop"}:
         raise ConfigurationError(f"unclaimed is 'retry' or 'drop', not {declaration.unclaimed!r}")
     names = (declaration.name, *declaration.aliases)
@@ -130,12 +130,14 @@ def _declare(kind: type[T], declaration: Declaration) -> type[T]:
     with _declaring:
         for each in names:
             other = _declared.get(each)
-            if other is not None and not same_place(other, kind):  # which of two in one place counts: its handlers say
-                raise name_taken(each, other, kind)
+            if other is not None and not same_place(
+                other, event_type
+            ):  # which of two in one place counts: its handlers say
+                raise name_taken(each, other, event_type)
         for each in names:
-            _declared[each] = kind
-        _declarations[kind] = declaration
-    return kind
+            _declared[each] = event_type
+        _declarations[event_type] = declaration
+    return event_type
 
 
 def declared_as(name: str) -> type | None:
@@ -143,35 +145,35 @@ def declared_as(name: str) -> type | None:
     return _declared.get(name)
 
 
-def declaration_of(kind: type) -> Declaration | None:
+def declaration_of(event_type: type) -> Declaration | None:
     """Return what `@event` said about exactly this class; a subclass inherits nothing."""
-    return _declarations.get(kind)
+    return _declarations.get(event_type)
 
 
-def wire_name(kind: type) -> str:
+def wire_name(event_type: type) -> str:
     """Return the name under which events of this type travel."""
-    declaration = _declarations.get(kind)
-    return kind.__qualname__ if declaration is None else declaration.name
+    declaration = _declarations.get(event_type)
+    return event_type.__qualname__ if declaration is None else declaration.name
 
 
-def kind_of(kind: type[object]) -> Kind | None:
+def event_style(event_type: type[object]) -> Style | None:
     """Return how a class is an event, None if it is none. Imports neither attrs nor pydantic."""
-    if issubclass(kind, msgspec.Struct):
+    if issubclass(event_type, msgspec.Struct):
         return "struct"
-    if hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_validate_json"):
+    if hasattr(event_type, "__pydantic_validator__") and hasattr(event_type, "model_validate_json"):
         return "pydantic"
-    if hasattr(kind, "__attrs_attrs__"):
+    if hasattr(event_type, "__attrs_attrs__"):
         return "attrs"
-    if dataclasses.is_dataclass(kind):
+    if dataclasses.is_dataclass(event_type):
         return "dataclass"
     return None
 
 
-def require_event_type(kind: object) -> type[Any]:
-    """Return `kind` if it is an event type; raises `NotAnEventError` otherwise."""
-    if isinstance(kind, type) and kind_of(kind) is not None:
-        return kind
-    named = kind.__qualname__ if isinstance(kind, type) else repr(kind)
+def require_event_type(event_type: object) -> type[Any]:
+    """Return `event_type` if it is an event type; raises `NotAnEventError` otherwise."""
+    if isinstance(event_type, type) and event_style(event_type) is not None:
+        return event_type
+    named = event_type.__qualname__ if isinstance(event_type, type) else repr(event_type)
     raise NotAnEventError(
         f"{named} is not an event type: an event is a msgspec.Struct, a dataclass, an attrs class or a pydantic "
         f"model, such as `class OrderPlaced(msgspec.Struct, frozen=True): order_id: str`"
@@ -195,36 +197,39 @@ def is_defined_again(one: type, other: type) -> bool:
 
 def name_taken(name: str, one: type, other: type, handlers: Sequence[str] = ()) -> ConfigurationError:
     """Return the error for two classes under one wire name; `handlers` take one of them."""
-    told = f"two event types are named {name!r}: {_told(one)} and {_told(other)}. "
+    text = f"two event types are named {name!r}: {_where_written(one)} and {_where_written(other)}. "
     takers = f" They are taken by {' and '.join(handlers)}." if handlers else ""
     if same_place(one, other):
         return ConfigurationError(
-            f"{told}It is one class, defined twice: define it once, at the top of its module. Where that module was "
+            f"{text}It is one class, defined twice: define it once, at the top of its module. Where that module was "
             f"executed again, by a reload or as a cell of a notebook, execute again what imports the class from it."
             f"{takers}"
         )
     if one.__qualname__ == other.__qualname__ and _file_of(one) is not None and _file_of(one) == _file_of(other):
         return ConfigurationError(
-            f"{told}Their file is imported twice, as {one.__module__!r} and as {other.__module__!r}: import it by one "
+            f"{text}Their file is imported twice, as {one.__module__!r} and as {other.__module__!r}: import it by one "
             f"name, and move what others import out of a program, into a module of its own.{takers}"
         )
     return ConfigurationError(
-        f"{told}Give one of them a name of its own: @dawdle.event('{other.__module__}.{other.__qualname__}')"
+        f"{text}Give one of them a name of its own: @dawdle.event('{other.__module__}.{other.__qualname__}')"
     )
 
 
-def _told(kind: type) -> str:
+def _where_written(event_type: type) -> str:
     """Return a class with the file and the line of its definition, as far as they are known."""
-    file, line = _file_of(kind), getattr(kind, "__firstlineno__", None)  # the line is known from Python 3.13 on
+    file, line = (
+        _file_of(event_type),
+        getattr(event_type, "__firstlineno__", None),
+    )  # the line is known from Python 3.13 on
     if file is not None and line is None:
         with contextlib.suppress(OSError, TypeError, SyntaxError):
-            line = inspect.getsourcelines(kind)[1]
+            line = inspect.getsourcelines(event_type)[1]
     where = "" if file is None else f" ({file})" if line is None else f" ({file}, line {line})"
-    return f"{kind.__module__}.{kind.__qualname__}{where}"
+    return f"{event_type.__module__}.{event_type.__qualname__}{where}"
 
 
-def _file_of(kind: type) -> str | None:
-    return getattr(sys.modules.get(kind.__module__), "__file__", None)
+def _file_of(event_type: type) -> str | None:
+    return getattr(sys.modules.get(event_type.__module__), "__file__", None)
 
 
 def _require_wire_name(name: object) -> None:

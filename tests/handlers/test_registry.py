@@ -23,7 +23,7 @@ class C(msgspec.Struct):
     pass
 
 
-KINDS = [A, B, C]
+EVENT_TYPES = [A, B, C]
 
 
 def function(name="handle", module="shop.events"):
@@ -60,26 +60,28 @@ class Counting:
         self.changes += 1
 
 
-@given(st.lists(st.lists(st.sampled_from(KINDS), max_size=3), min_size=1, max_size=5))
+@given(st.lists(st.lists(st.sampled_from(EVENT_TYPES), max_size=3), min_size=1, max_size=5))
 def test_several_on_event_on_one_function_are_one_handler_of_all_their_types(declared):
     registry, handle = Registry(), function()
     for types in declared:
         registry.on_event(*types)(handle)
     (handler,) = registry
     everything = not all(declared)
-    assert set(handler.types) == (set() if everything else {kind for types in declared for kind in types})
-    assert all(handler.matches(kind) for types in declared for kind in types)
+    assert set(handler.types) == (set() if everything else {event_type for types in declared for event_type in types})
+    assert all(handler.matches(event_type) for types in declared for event_type in types)
     assert len(set(handler.types)) == len(handler.types)
 
 
 @pytest.mark.slow
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(KINDS), st.integers(1, 9)), min_size=1, max_size=8))
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(EVENT_TYPES), st.integers(1, 9)), min_size=1, max_size=8)
+)
 def test_a_function_that_is_defined_again_replaces_itself_with_its_types_and_options(steps):
     registry, expected = Registry(), {}
-    for name, kind, attempts in steps:
+    for name, event_type, attempts in steps:
         again = function(name)
-        executed(partial(registry.on_event(kind, retry=Retry(max_attempts=attempts)), again))
-        expected[f"shop.events.{name}"] = (again, (kind,), attempts)
+        executed(partial(registry.on_event(event_type, retry=Retry(max_attempts=attempts)), again))
+        expected[f"shop.events.{name}"] = (again, (event_type,), attempts)
     found = {each.name: (each.function, each.types, each.options.retry.max_attempts) for each in registry}
     assert found == expected
     assert list(found) == list(expected), "and keeps its place"

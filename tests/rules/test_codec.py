@@ -510,15 +510,15 @@ def test_a_foreign_event_without_data_is_no_bytes_for_another_codec():
 def test_importing_dawdle_and_encoding_a_struct_touches_neither_attrs_nor_pydantic():
     code = """
         import sys, msgspec, dawdle
-        from dawdle.events import kind_of, require_event_type
+        from dawdle.events import event_style, require_event_type
         from dawdle._rules.codec import JSON
 
         class Line(msgspec.Struct):
             sku: str
 
         codec = JSON()
-        assert kind_of(Line) == "struct"
-        assert kind_of(int) is None
+        assert event_style(Line) == "struct"
+        assert event_style(int) is None
         assert codec.decode(codec.encode(Line("a")), Line) == Line("a")
         loaded = {"attr", "attrs", "pydantic", "pydantic_core", "botocore", "aiobotocore", "aiohttp"} & set(sys.modules)
         assert not loaded, loaded

@@ -39,10 +39,10 @@ from tests.rules.test_settlement import (
     Placed,
     attributes,
     body_of,
+    handlers_of,
     names,
     raws,
     results,
-    roster_of,
     terms_of,
     texts,
 )
@@ -87,7 +87,7 @@ def test_redriven_it_runs_at_once_for_just_the_handler_that_failed_at_attempt_on
         assert not message.unsigned
         again = open_envelope(message.body)
         assert (again.attempt, again.owed, again.error, again.dead) == (1, copy.handler, None, None)
-        lookup = roster_of(copy.handler)
+        lookup = handlers_of(copy.handler)
         verdict = admit_body(message.body, lookup=lookup)
         assert isinstance(verdict, Run)
         assert [handler.name for handler in verdict.handlers] == [copy.handler]

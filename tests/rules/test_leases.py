@@ -15,7 +15,7 @@ FINE = 1e-6
 
 
 class Keeping(RuleBasedStateMachine):
-    """A keeper that looks whenever something is due; `model` holds (received, due) of what is in hand."""
+    """A lease renewer that looks whenever a renewal is due; `model` holds (received, due) of each message."""
 
     def __init__(self):
         super().__init__()

@@ -32,7 +32,7 @@ class Optional(msgspec.Struct):
     pass
 
 
-def roster_of(*names, kind=Placed, **options):
+def handlers_of(*names, kind=Placed, **options):
     registry = Registry()
     for name in names:
         registry.on_event(kind, name=name, **options)(lambda event: None)
@@ -79,7 +79,7 @@ outcomes = st.sampled_from([Done(), Failed("no"), Interrupted()])
 
 @given(here)
 def test_a_node_runs_the_handlers_that_it_has_and_says_which_it_lacks(names):
-    run = admitted(roster_of(*names), body_of())
+    run = admitted(handlers_of(*names), body_of())
     assert isinstance(run, Run)
     assert {handler.name for handler in run.handlers} == names
     assert set(run.missing) == set(NAMES) - names
@@ -87,7 +87,7 @@ def test_a_node_runs_the_handlers_that_it_has_and_says_which_it_lacks(names):
 
 @given(here, st.data())
 def test_every_named_handler_is_done_or_owed_one_copy_or_keeps_the_message(names, data):
-    run = admitted(roster_of(*names), body_of())
+    run = admitted(handlers_of(*names), body_of())
     made = {handler.name: data.draw(outcomes) for handler in run.handlers}
     verdict = settled(body_of(), made, run.missing)
     unfinished = {name for name, outcome in made.items() if outcome != Done()}
@@ -106,13 +106,13 @@ def test_every_named_handler_is_done_or_owed_one_copy_or_keeps_the_message(names
 
 
 def test_an_alias_is_a_name():
-    assert admitted(roster_of("sales", aliases=["crm"]), body_of()).missing == ("mail", "stats")
-    run = admitted(roster_of("sales", aliases=["crm"]), body_of(dawdleowed="crm"))
+    assert admitted(handlers_of("sales", aliases=["crm"]), body_of()).missing == ("mail", "stats")
+    run = admitted(handlers_of("sales", aliases=["crm"]), body_of(dawdleowed="crm"))
     assert [handler.name for handler in run.handlers] == ["sales"]
 
 
 def test_a_copy_for_one_handler_makes_no_copies_for_the_others():
-    run = admitted(roster_of("mail"), body_of(dawdleowed="mail"))
+    run = admitted(handlers_of("mail"), body_of(dawdleowed="mail"))
     assert run.missing == ()
 
 
@@ -121,28 +121,28 @@ def test_a_type_that_names_nobody_is_handled_as_before():
     class Silent(msgspec.Struct):
         pass
 
-    run = admitted(roster_of("mail", kind=Silent), body_of(type="missing.Silent"))
+    run = admitted(handlers_of("mail", kind=Silent), body_of(type="missing.Silent"))
     assert run.missing == ()
     assert settled(body_of(), {"mail": Done()}, ()) == Ack()
 
 
 def test_a_node_that_has_none_of_them_leaves_the_whole_event_to_another():
-    verdict = admitted(roster_of("heart", kind=Optional), body_of())
+    verdict = admitted(handlers_of("heart", kind=Optional), body_of())
     (copy,) = verdict.copies
     assert copy.why == "missing"
     assert open_envelope(copy.body).owed is None
 
 
 def test_a_type_that_may_be_dropped_is_not_dropped_for_those_that_it_names():
-    verdict = admitted(roster_of("heart"), body_of(type="missing.Optional"))
+    verdict = admitted(handlers_of("heart"), body_of(type="missing.Optional"))
     assert owed(verdict) == sorted(NAMES)
-    assert isinstance(admitted(roster_of("heart"), body_of(type="missing.Optional"), IN_MEMORY), Ack)
+    assert isinstance(admitted(handlers_of("heart"), body_of(type="missing.Optional"), IN_MEMORY), Ack)
 
 
 def test_in_memory_no_other_node_can_have_them():
     assert copies_for_missing(body_of(), NAMES, NOW, IN_MEMORY) == ()
     assert settled(body_of(), {"mail": Done()}, ("crm",), IN_MEMORY) == Ack()
-    run = admitted(roster_of("mail"), body_of(), IN_MEMORY)
+    run = admitted(handlers_of("mail"), body_of(), IN_MEMORY)
     assert run.missing == ("crm", "stats"), "so that it can be told"
 
 
@@ -152,9 +152,9 @@ def test_in_memory_no_other_node_can_have_them():
 )
 def test_that_this_node_lacks_a_handler_that_is_named_is_told_only_when_it_takes_long(age, why):
     since = {} if age is None else {"dawdlesince": to_rfc3339(NOW - age)}
-    (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
+    (copy,) = admitted(handlers_of("mail"), body_of(dawdleowed="crm", **since)).copies
     assert (copy.why, copy.handler, open_envelope(copy.body).owed) == (why, "crm", "crm")
-    (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="unnamed")).copies
+    (copy,) = admitted(handlers_of("mail"), body_of(dawdleowed="unnamed")).copies
     assert copy.why == "unclaimed"
 
 
@@ -162,12 +162,12 @@ def test_a_copy_for_a_named_handler_is_offered_often_enough_to_find_one_node_of_
     age, times = 0.0, 0
     while age < 600:
         since = {"dawdlesince": to_rfc3339(NOW - age)}
-        (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
+        (copy,) = admitted(handlers_of("mail"), body_of(dawdleowed="crm", **since)).copies
         age, times = age + copy.delay, times + 1
     assert times >= 30, "of three nodes two miss it as often for one copy in 100,000"
     while age < 86_300:
         since = {"dawdlesince": to_rfc3339(NOW - age)}
-        (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
+        (copy,) = admitted(handlers_of("mail"), body_of(dawdleowed="crm", **since)).copies
         age, times = age + copy.delay, times + 1
     assert times <= 200, "and a day without its node costs no more than that"
 

@@ -44,14 +44,14 @@ event("verdict.unwanted")(Unwanted)
 event("verdict.optional", unclaimed="drop")(Optional)
 
 
-def roster_of(*names, kind=Placed):
+def handlers_of(*names, kind=Placed):
     registry = Registry()
     for name in names:
         registry.on_event(kind, name=name, aliases=[f"{name}.before"])(lambda event: None)
     return AppHandlers(registry)
 
 
-LOOKUP = roster_of("a", "b", "c")
+LOOKUP = handlers_of("a", "b", "c")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 retries = st.builds(
@@ -417,7 +417,7 @@ def test_who_is_owed_is_found_under_the_name_it_had_before():
 
 twin_one = msgspec.defstruct("VerdictTwin", [], module="shop.a")
 twin_two = msgspec.defstruct("VerdictTwin", [], module="shop.b")
-TWINS = roster_of("twins", kind=twin_one)
+TWINS = handlers_of("twins", kind=twin_one)
 TWINS.register(lambda event: None, (twin_two,), {"name": "other"})
 
 missing = st.sampled_from(
@@ -512,7 +512,7 @@ def test_an_event_that_says_drop_is_acked_where_nobody_wants_it_and_run_where_so
     assume("dawdleowed" not in given_attributes)
     body = body_of({**given_attributes, "dawdledelay": None}, "verdict.optional")
     assert isinstance(admitted(body, terms=terms), Ack)
-    wanted = admitted(body, terms=terms, lookup=roster_of("x", kind=Optional))
+    wanted = admitted(body, terms=terms, lookup=handlers_of("x", kind=Optional))
     assert isinstance(wanted, Run)
 
 

@@ -157,7 +157,7 @@ class Dawdle(DeadLetterCalls):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._runtime is None or self._loop is None:
             raise ConfigurationError(f"{self!r} cannot be left")

@@ -41,7 +41,7 @@ class DeadLetterCalls:
     @overload
     async def redrive(
         self,
-        kind: type[A],
+        event_type: type[A],
         /,
         *,
         handler: str | None = None,
@@ -54,7 +54,7 @@ class DeadLetterCalls:
     @overload
     async def redrive(
         self,
-        kind: type[A],
+        event_type: type[A],
         other: type[B],
         /,
         *,
@@ -110,7 +110,7 @@ class DeadLetterCalls:
     @overload
     async def purge(
         self,
-        kind: type[A],
+        event_type: type[A],
         /,
         *,
         handler: str | None = None,
@@ -123,7 +123,7 @@ class DeadLetterCalls:
     @overload
     async def purge(
         self,
-        kind: type[A],
+        event_type: type[A],
         other: type[B],
         /,
         *,

@@ -62,10 +62,10 @@ def _import(name: str, found: dict[str, None], above: frozenset[Path] = frozense
             f"start the program in the folder that holds it, or install it"
         ) from error
     found[name] = None
-    places = [place for place in map(Path, getattr(module, "__path__", ())) if place.resolve() not in above]
-    within = above.union(place.resolve() for place in places)
-    modules = {below.name for below in pkgutil.iter_modules(map(str, places))}
-    for below in sorted(modules.union(_plain_folders(places, within))):
+    paths = [path for path in map(Path, getattr(module, "__path__", ())) if path.resolve() not in above]
+    within = above.union(path.resolve() for path in paths)
+    modules = {below.name for below in pkgutil.iter_modules(map(str, paths))}
+    for below in sorted(modules.union(_plain_folders(paths, within))):
         if below != "__main__":
             _import(f"{name}.{below}", found, within)
 
@@ -75,10 +75,10 @@ def _path_begins() -> str:
     return shown(sys.path[0] if sys.path and sys.path[0] else str(Path.cwd()))
 
 
-def _plain_folders(places: Iterable[Path], above: frozenset[Path]) -> Iterator[str]:
+def _plain_folders(paths: Iterable[Path], above: frozenset[Path]) -> Iterator[str]:
     """Yield the folders without an `__init__.py` that hold a module somewhere; `pkgutil` does not know those."""
-    for place in places:
-        for folder in _folders(place):
+    for path in paths:
+        for folder in _folders(path):
             if _holds_modules(folder, above):
                 yield folder.name
 
@@ -92,10 +92,10 @@ def _holds_modules(folder: Path, above: frozenset[Path]) -> bool:
     return any(_holds_modules(each, above | {here}) for each in _folders(folder))
 
 
-def _folders(place: Path) -> list[Path]:
+def _folders(path: Path) -> list[Path]:
     """Return the folders in a folder that a package may be; none of a zip file, and of what may not be read."""
     try:
-        found = sorted(place.iterdir())
+        found = sorted(path.iterdir())
     except OSError:
         return []
     return [each for each in found if each.name.isidentifier() and each.name != "__pycache__" and each.is_dir()]

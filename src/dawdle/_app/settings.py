@@ -124,9 +124,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _is_one(value: object, kind: type) -> bool:
+def _is_one(value: object, protocol: type) -> bool:
     """Whether a value has what a protocol asks for; its class, which was not called, has most of it too."""
-    return isinstance(value, kind) and not isinstance(value, type)
+    return isinstance(value, protocol) and not isinstance(value, type)
 
 
 def _require(good: bool, otherwise: str) -> None:

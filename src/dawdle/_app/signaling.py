@@ -17,7 +17,7 @@ from dawdle._rules.codec import seal
 from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle.abc import Outgoing
 from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_be_done, shown
-from dawdle.events import kind_of
+from dawdle.events import event_style
 from dawdle.hooks import Signaled
 
 __all__ = ["Signaling", "event_id_of", "events_of", "failing_for", "require_group"]
@@ -107,8 +107,8 @@ def failing_for(event_id: str) -> Generator[None]:
     try:
         yield
     except BackendError as error:
-        told = f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
-        raise SignalError(f"{told}: {error}", ids=(event_id,), failed={event_id: error}) from error
+        text = f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
+        raise SignalError(f"{text}: {error}", ids=(event_id,), failed={event_id: error}) from error
 
 
 def event_id_of(given: str | None) -> str:
@@ -128,7 +128,7 @@ def require_group(given: object) -> None:
 
 def events_of(given: object) -> list[object]:
     """Return the events of an iterable, in its order. Raises `ConfigurationError` for one event and for no iterable."""
-    if not isinstance(given, type) and kind_of(type(given)) is not None:
+    if not isinstance(given, type) and event_style(type(given)) is not None:
         name = type(given).__qualname__
         raise ConfigurationError(
             f"signal_many takes an iterable of events, and got one event, of the type {name}: write signal(event), or "
@@ -149,12 +149,12 @@ def _signal_error(ids: list[str], failed: dict[str, Exception]) -> SignalError:
     unstored = [error for error in failed.values() if not may_be_done(error)]
     uncertain, total = len(failed) - len(unstored), len(ids)
     if not unstored:
-        told = f"{uncertain} of {total} events may or may not be stored"
+        text = f"{uncertain} of {total} events may or may not be stored"
     elif not uncertain:
-        told = f"could not store {len(unstored)} of {total} events"
+        text = f"could not store {len(unstored)} of {total} events"
     else:
-        told = f"could not store {len(unstored)} of {total} events, and {uncertain} more may or may not be stored"
+        text = f"could not store {len(unstored)} of {total} events, and {uncertain} more may or may not be stored"
     first = unstored[0] if unstored else next(iter(failed.values()))
-    error = SignalError(f"{told}: {first}", ids=ids, failed=failed)
+    error = SignalError(f"{text}: {first}", ids=ids, failed=failed)
     error.__cause__ = first
     return error

@@ -14,8 +14,8 @@ from dawdle.errors import ConfigurationError
 from dawdle.events import (
     declaration_of,
     declared_as,
+    event_style,
     is_defined_again,
-    kind_of,
     require_event_type,
     same_place,
     wire_name,
@@ -31,7 +31,7 @@ class _Snapshot:
     Threads that ask the same at the same time work it out twice, and write the same.
     """
 
-    __slots__ = ("all", "kinds", "learned", "matching", "missing", "named", "version")
+    __slots__ = ("all", "learned", "matching", "missing", "named", "types", "version")
 
     def __init__(self, version: int, handlers: Sequence[Handler]) -> None:
         self.version = version
@@ -42,7 +42,7 @@ class _Snapshot:
                 self.named.setdefault(alias, handler)
         self.matching: dict[tuple[type, str | None], tuple[Handler, ...]] = {}
         self.missing: dict[type, tuple[str, ...]] = {}
-        self.kinds: dict[str, type] = {}
+        self.types: dict[str, type] = {}
         self.learned: dict[str, type] = {}
 
 
@@ -71,9 +71,9 @@ class AppHandlers:
         """Every handler, in the order of registration."""
         return self._snapshot_now().all
 
-    def register(self, function: Function, kinds: Sequence[type], options: HandlerOptions) -> Handler:
+    def register(self, function: Function, event_types: Sequence[type], options: HandlerOptions) -> Handler:
         """Add a handler to this app only."""
-        made = read_handler(function, kinds, read_options(options), every=False, names={})
+        made = read_handler(function, event_types, read_options(options), every=False, names={})
         with CHANGING:
             for name in made.names:
                 for known in self._shared.going_by(name):
@@ -102,49 +102,53 @@ class AppHandlers:
             self._hidden = self._hidden.union(handler.name for handler in found if handler.name in shared)
             self._unregistered += 1
 
-    def handlers_for(self, kind: type, queue: str | None = None) -> tuple[Handler, ...]:
+    def handlers_for(self, event_type: type, queue: str | None = None) -> tuple[Handler, ...]:
         """Return the handlers that want events of exactly this class; with `queue`, those that take them from there."""
         snapshot = self._snapshot_now()
-        found = snapshot.matching.get((kind, queue))
+        found = snapshot.matching.get((event_type, queue))
         if found is None:
-            found = snapshot.matching[kind, queue] = tuple(
+            found = snapshot.matching[event_type, queue] = tuple(
                 handler
                 for handler in snapshot.all
-                if handler.matches(kind) and (queue is None or handler.options.queue in {None, queue})
+                if handler.matches(event_type) and (queue is None or handler.options.queue in {None, queue})
             )
         return found
 
-    def missing_for(self, kind: type) -> tuple[str, ...]:
+    def missing_for(self, event_type: type) -> tuple[str, ...]:
         """Return the names that events of exactly this class say must handle them, and that no handler here goes by."""
         view = self._snapshot_now()
-        found = view.missing.get(kind)
+        found = view.missing.get(event_type)
         if found is None:
-            declared = declaration_of(kind)
+            declared = declaration_of(event_type)
             wanted = () if declared is None else declared.handlers
-            here = {name for handler in view.all if handler.matches(kind) for name in handler.names} if wanted else ()
-            found = view.missing[kind] = tuple(name for name in wanted if name not in here)
+            here = (
+                {name for handler in view.all if handler.matches(event_type) for name in handler.names}
+                if wanted
+                else ()
+            )
+            found = view.missing[event_type] = tuple(name for name in wanted if name not in here)
         return found
 
     def handler_named(self, name: str) -> Handler | None:
         """Return the handler that goes, or once went, by this name."""
         return self._snapshot_now().named.get(name)
 
-    def learn(self, kind: type) -> str:
+    def learn(self, event_type: type) -> str:
         """Return the wire name of a type that is being signaled, and know the type from now on.
 
         Raises `NotAnEventError` for what is none, `ConfigurationError` when the name means another type here, or the
         type names a handler that is here and does not take it.
         """
-        name, view = wire_name(kind), self._snapshot_now()
-        if view.learned.get(name) is kind:
+        name, view = wire_name(event_type), self._snapshot_now()
+        if view.learned.get(name) is event_type:
             return name
-        require_event_type(kind)
+        require_event_type(event_type)
         other = self._resolve(view, name)
-        if other is not None and other is not kind and not self._may_replace(view, other, kind):
-            raise wire_name_taken(name, other, kind, takers(view.all, other, kind))
-        require_named_handlers_take(kind, view.all)
-        self._signaled[name] = view.learned[name] = kind
-        view.kinds.pop(name, None)
+        if other is not None and other is not event_type and not self._may_replace(view, other, event_type):
+            raise wire_name_taken(name, other, event_type, takers(view.all, other, event_type))
+        require_named_handlers_take(event_type, view.all)
+        self._signaled[name] = view.learned[name] = event_type
+        view.types.pop(name, None)
         return name
 
     def resolve_type(self, name: str) -> type | None:
@@ -156,19 +160,19 @@ class AppHandlers:
         return self._resolve(self._snapshot_now(), name)
 
     def _resolve(self, view: _Snapshot, name: str) -> type | None:
-        found = view.kinds.get(name)
+        found = view.types.get(name)
         if found is None:
             found = _handled(view.all, name, declared_as(name), self._signaled.get(name))
             if found is not None:
-                view.kinds[name] = found
+                view.types[name] = found
         return found
 
-    def _may_replace(self, view: _Snapshot, other: type, kind: type) -> bool:
+    def _may_replace(self, view: _Snapshot, other: type, event_type: type) -> bool:
         """Whether a type that is signaled may stand for another of its name: never for one that a handler takes."""
         if other in handled_types(view.all):
             return False
-        known = other is self._signaled.get(wire_name(kind)) or other is declared_as(wire_name(kind))
-        return is_defined_again(other, kind) if known else same_place(other, kind)
+        known = other is self._signaled.get(wire_name(event_type)) or other is declared_as(wire_name(event_type))
+        return is_defined_again(other, event_type) if known else same_place(other, event_type)
 
     def _version(self) -> int:
         return self._shared.version + self._own.version + self._unregistered
@@ -191,15 +195,17 @@ class AppHandlers:
 def _handled(handlers: Sequence[Handler], name: str, declared: type | None, signaled: type | None) -> type | None:
     """Return the type of a name: one that a handler takes, or else what is declared, or signaled, or a subclass."""
     found = declared
-    for kind in handled_types(handlers):
-        if name in names_of(kind):
-            if found is not None and found is not kind:
-                raise wire_name_taken(name, found, kind, takers(handlers, found, kind))
-            found = kind
+    for event_type in handled_types(handlers):
+        if name in names_of(event_type):
+            if found is not None and found is not event_type:
+                raise wire_name_taken(name, found, event_type, takers(handlers, found, event_type))
+            found = event_type
     found = found or signaled
-    for kind in with_subclasses(dict.fromkeys(kind for handler in handlers for kind in handler.types)):
-        if kind_of(kind) is not None and wire_name(kind) == name:
-            if found is not None and not same_place(found, kind):
-                raise wire_name_taken(name, found, kind, takers(handlers, found, kind))
-            found = found or kind
+    for event_type in with_subclasses(
+        dict.fromkeys(event_type for handler in handlers for event_type in handler.types)
+    ):
+        if event_style(event_type) is not None and wire_name(event_type) == name:
+            if found is not None and not same_place(found, event_type):
+                raise wire_name_taken(name, found, event_type, takers(handlers, found, event_type))
+            found = found or event_type
     return found

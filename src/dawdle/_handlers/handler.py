@@ -40,28 +40,28 @@ class Handler(msgspec.Struct, frozen=True):
         """What it goes by, and what it went by before."""
         return (self.name, *self.options.aliases)
 
-    def matches(self, kind: type) -> bool:
+    def matches(self, event_type: type) -> bool:
         """Whether events of exactly this class go to this handler."""
-        if self.types and not issubclass(kind, self.types):
+        if self.types and not issubclass(event_type, self.types):
             return False
-        return not issubclass(kind, self.options.exclude)
+        return not issubclass(event_type, self.options.exclude)
 
     def merged(self, other: "Handler") -> "Handler":
         """Return this handler, with the other's types and options as well: two `on_event` on one function.
 
         Raises `ConfigurationError` for an option that both give, and not the same.
         """
-        both = (*self.types, *(kind for kind in other.types if kind not in self.types))
+        both = (*self.types, *(event_type for event_type in other.types if event_type not in self.types))
         options = self.options.merged(other.options, self.name)
         return msgspec.structs.replace(self, types=both if self.types and other.types else (), options=options)
 
 
 def read_handler(
-    function: Function, kinds: Sequence[type], options: Options, *, every: bool, names: Mapping[str, object]
+    function: Function, event_types: Sequence[type], options: Options, *, every: bool, names: Mapping[str, object]
 ) -> Handler:
     """Return the handler that a function and its options make.
 
-    Without `kinds` the types come from the first parameter's annotation; where there is none it is `every` event.
+    Without `event_types` the types come from the first parameter's annotation; where there is none it is `every` event.
     `names` are local names that a quoted annotation may use. Raises `ConfigurationError` for what cannot be called
     with an event.
     """
@@ -73,16 +73,16 @@ def read_handler(
     if yields(function):
         raise ConfigurationError(f"handler {called} yields: a handler is awaited once, so it must not be a generator")
     first, takes_context = read_parameters(function, called, names)
-    if not kinds:
-        kinds = read_annotation(first, called, every=every)
-    for kind in (*kinds, *options.exclude):
-        require_event_class(kind, f"handler {called}")
-    if any(kind is each for kind in kinds for each in ANY_EVENT):
-        kinds = ()
+    if not event_types:
+        event_types = read_annotation(first, called, every=every)
+    for event_type in (*event_types, *options.exclude):
+        require_event_class(event_type, f"handler {called}")
+    if any(event_type is each for event_type in event_types for each in ANY_EVENT):
+        event_types = ()
     return Handler(
         function=function,
         name=options.name or default_name(function),
-        types=tuple(dict.fromkeys(kinds)),
+        types=tuple(dict.fromkeys(event_types)),
         options=options,
         takes_context=takes_context,
         is_async=is_async(function),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.type_names import with_subclasses
 from dawdle.errors import ConfigurationError
-from dawdle.events import kind_of, wire_name
+from dawdle.events import event_style, wire_name
 
 __all__ = ["LetterTypes"]
 
@@ -16,8 +16,10 @@ class LetterTypes:
     def __init__(self, handlers: AppHandlers, types: Sequence[type] = ()) -> None:
         self._handlers = handlers
         self._types = tuple(types)
-        known = with_subclasses(dict.fromkeys(kind for kind in types if kind is not object))
-        self._named = {wire_name(kind): kind for kind in (*known, *types) if kind_of(kind) is not None}
+        known = with_subclasses(dict.fromkeys(event_type for event_type in types if event_type is not object))
+        self._named = {
+            wire_name(event_type): event_type for event_type in (*known, *types) if event_style(event_type) is not None
+        }
 
     def resolve_type(self, name: str) -> type[object] | None:
         """Return the type that a wire name means; None when nobody here knows, or there are two."""
@@ -33,5 +35,5 @@ class LetterTypes:
         """Whether a wire name means one of the types that the caller named, or a subclass of one."""
         if object in self._types:
             return True
-        kind = self.resolve_type(name)
-        return kind is not None and issubclass(kind, self._types)
+        event_type = self.resolve_type(name)
+        return event_type is not None and issubclass(event_type, self._types)

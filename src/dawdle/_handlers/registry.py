@@ -49,11 +49,11 @@ class _Changing:
 
     def __exit__(self, *error: object) -> None:
         self._depth -= 1
-        told: list[Observer] = []
+        observers: list[Observer] = []
         if not self._depth:
-            told, self._waiting = self._waiting, []
+            observers, self._waiting = self._waiting, []
         self._lock.release()
-        for observer in told:
+        for observer in observers:
             observer.changed()
 
 
@@ -134,7 +134,7 @@ class Registry:
     ) -> Decorator[A | B | C | D | E | F]: ...
     @overload
     def on_event(self, handler: H, /) -> H: ...
-    def on_event(self, *kinds: Any, **options: Unpack[HandlerOptions]) -> Any:
+    def on_event(self, *event_types: Any, **options: Unpack[HandlerOptions]) -> Any:
         """Register a handler: `@on_event`, `@on_event(OrderPlaced, OrderCancelled)`, `@on_event(retry=…)`.
 
         The function gets the event and, if it has a second parameter without a default, the `Context`. Without types
@@ -159,22 +159,22 @@ class Registry:
         a handler.
         """
         # A quoted annotation may name a class of the function in which the handler is defined.
-        if len(kinds) == 1 and is_function(kinds[0]):
+        if len(event_types) == 1 and is_function(event_types[0]):
             names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
-            self.add(kinds[0], (), options, every=False, names=names)
-            return kinds[0]
-        for kind in kinds:
-            require_event_class(kind, "on_event")
+            self.add(event_types[0], (), options, every=False, names=names)
+            return event_types[0]
+        for event_type in event_types:
+            require_event_class(event_type, "on_event")
 
         def register(*given: H, **fields: object) -> H:
             if len(given) != 1 or fields:  # `@on_event` stands above an event class, and an event is to be made
-                called = ", ".join(kind.__qualname__ for kind in kinds)
+                called = ", ".join(event_type.__qualname__ for event_type in event_types)
                 raise ConfigurationError(
                     f"on_event({called}) was called without one handler: write @on_event above functions. "
                     f"Above an event class write @dawdle.event, or nothing"
                 )
             names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
-            self.add(given[0], kinds, options, every=True, names=names)
+            self.add(given[0], event_types, options, every=True, names=names)
             return given[0]
 
         return register
@@ -182,14 +182,14 @@ class Registry:
     def add(
         self,
         function: Function,
-        kinds: Sequence[type],
+        event_types: Sequence[type],
         options: HandlerOptions,
         *,
         every: bool,
         names: Mapping[str, object] | None = None,
     ) -> Handler:
         """Register a function; `every`: with neither types nor an annotation it wants every event."""
-        return self.put(read_handler(function, kinds, read_options(options), every=every, names=names or {}))
+        return self.put(read_handler(function, event_types, read_options(options), every=every, names=names or {}))
 
     def put(self, made: Handler) -> Handler:
         """Take a handler, and return it as it stands here now: with its other types, if it was here already."""

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 from dawdle._handlers.context import Context
 from dawdle._rules.lost_fields import class_for
 from dawdle.errors import ConfigurationError, shown
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = [
     "ANY_EVENT",
@@ -129,29 +129,29 @@ def read_annotation(annotation: object, called: str, *, every: bool) -> tuple[ty
             f"handler {called}: its annotation {annotation!r} names nothing that is known where it is defined: {how}"
         )
     members = _members(annotation)
-    if any(each is kind for each in members for kind in ANY_EVENT):
+    if any(each is event_type for each in members for event_type in ANY_EVENT):
         return ()
-    kinds = tuple(kind for kind in members if kind is not type(None))
-    if not kinds:
+    event_types = tuple(event_type for event_type in members if event_type is not type(None))
+    if not event_types:
         raise ConfigurationError(f"handler {called}: its annotation is None, and that is no event: {how}")
-    for kind in kinds:
-        if _generic_of(kind) is not None:
-            raise _of_generic(kind, f"handler {called}")
-        if not isinstance(kind, type):
+    for event_type in event_types:
+        if _generic_of(event_type) is not None:
+            raise _of_generic(event_type, f"handler {called}")
+        if not isinstance(event_type, type):
             raise ConfigurationError(f"handler {called}: its annotation {annotation!r} is not made of classes: {how}")
-    return cast("tuple[type, ...]", kinds)
+    return cast("tuple[type, ...]", event_types)
 
 
-def _generic_of(kind: object) -> type | None:
+def _generic_of(event_type: object) -> type | None:
     """Return the class of which something like `Env[Order]` is said; None if it is nothing like it."""
-    origin = get_origin(kind)
-    return origin if isinstance(origin, type) and kind_of(origin) is not None else None
+    origin = get_origin(event_type)
+    return origin if isinstance(origin, type) and event_style(origin) is not None else None
 
 
-def _of_generic(kind: object, who: str) -> ConfigurationError:
+def _of_generic(event_type: object, who: str) -> ConfigurationError:
     """Return the error for `Env[Order]`: its instances are of `Env`, and say nothing of `Order`."""
-    generic = cast("type", get_origin(kind))
-    of = [each.__name__ if isinstance(each, type) else str(each) for each in get_args(kind)]
+    generic = cast("type", get_origin(event_type))
+    of = [each.__name__ if isinstance(each, type) else str(each) for each in get_args(event_type)]
     return ConfigurationError(
         f"{who} asks for {generic.__name__}[{', '.join(of)}], and an event of {generic.__name__} does not say of what "
         f"it is one: write {class_for(generic, *of)}, signal that, and ask for it"
@@ -169,19 +169,19 @@ def _members(annotation: object) -> tuple[object, ...]:
     return (annotation,)
 
 
-def require_event_class(kind: object, who: str) -> None:
+def require_event_class(event_type: object, who: str) -> None:
     """Raise `ConfigurationError` for what no event can be an instance of, and for what cannot be asked."""
-    if _generic_of(kind) is not None:
-        raise _of_generic(kind, who)
-    if not isinstance(kind, type) or (kind.__module__ == "builtins" and kind is not object):
+    if _generic_of(event_type) is not None:
+        raise _of_generic(event_type, who)
+    if not isinstance(event_type, type) or (event_type.__module__ == "builtins" and event_type is not object):
         raise ConfigurationError(
-            f"{who} asks for {shown(kind)}, which is not an event type: name msgspec Structs, dataclasses, "
+            f"{who} asks for {shown(event_type)}, which is not an event type: name msgspec Structs, dataclasses, "
             f"attrs classes or pydantic models, or a base class of such"
         )
     try:
-        issubclass(Context, kind)  # any class will do
+        issubclass(Context, event_type)  # any class will do
     except Exception as error:
         raise ConfigurationError(
-            f"{who} asks for {kind.__qualname__}, and whether a class is one cannot be said: {error}. "
+            f"{who} asks for {event_type.__qualname__}, and whether a class is one cannot be said: {error}. "
             f"Name a base class, or a @runtime_checkable protocol of methods"
         ) from error

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from dawdle._handlers.handler import Handler
 from dawdle.errors import ConfigurationError
-from dawdle.events import declaration_of, declared_as, kind_of, name_taken, same_place, wire_name
+from dawdle.events import declaration_of, declared_as, event_style, name_taken, same_place, wire_name
 
 __all__ = [
     "handled_types",
@@ -26,43 +26,45 @@ def require_named_apart(handlers: Sequence[Handler]) -> None:
     """
     known: dict[str, type] = {}
     handled = handled_types(handlers)
-    for kind in handled:
-        for name in names_of(kind):
+    for event_type in handled:
+        for name in names_of(event_type):
             declared = declared_as(name)
-            for other in (known.setdefault(name, kind), kind if declared is None else declared):
-                if other is not kind:
-                    raise name_taken(name, other, kind, takers(handlers, other, kind))
-    for kind in with_subclasses({kind: None for kind in _bases(handlers) if _is_own(kind)}):
-        if kind_of(kind) is not None:
-            for name in names_of(kind):
-                other = known.setdefault(name, kind)
-                if not same_place(other, kind):
-                    raise name_taken(name, other, kind, takers(handlers, other, kind))
-    for kind in handled:
-        require_named_handlers_take(kind, handlers)
+            for other in (known.setdefault(name, event_type), event_type if declared is None else declared):
+                if other is not event_type:
+                    raise name_taken(name, other, event_type, takers(handlers, other, event_type))
+    for event_type in with_subclasses({event_type: None for event_type in _bases(handlers) if _is_own(event_type)}):
+        if event_style(event_type) is not None:
+            for name in names_of(event_type):
+                other = known.setdefault(name, event_type)
+                if not same_place(other, event_type):
+                    raise name_taken(name, other, event_type, takers(handlers, other, event_type))
+    for event_type in handled:
+        require_named_handlers_take(event_type, handlers)
 
 
-def require_named_handlers_take(kind: type, handlers: Sequence[Handler]) -> None:
+def require_named_handlers_take(event_type: type, handlers: Sequence[Handler]) -> None:
     """Raise `ConfigurationError` where a type names a handler that is here and does not want it."""
-    declared = declaration_of(kind)
+    declared = declaration_of(event_type)
     for name in () if declared is None else declared.handlers:
         for handler in handlers:
-            if name in handler.names and not handler.matches(kind):
+            if name in handler.names and not handler.matches(event_type):
                 raise ConfigurationError(
-                    f"{kind.__qualname__} names the handler {name!r} in handlers=, and handler {handler.name} does not "
-                    f"take it: let the handler take {kind.__qualname__}, or take the name from the type"
+                    f"{event_type.__qualname__} names the handler {name!r} in handlers=, and handler {handler.name} "
+                    f"does not take it: let the handler take {event_type.__qualname__}, or take the name from the type"
                 )
 
 
-def names_of(kind: type) -> tuple[str, ...]:
+def names_of(event_type: type) -> tuple[str, ...]:
     """Return the names on the wire that mean a type."""
-    declared = declaration_of(kind)
-    return (wire_name(kind), *(() if declared is None else declared.aliases))
+    declared = declaration_of(event_type)
+    return (wire_name(event_type), *(() if declared is None else declared.aliases))
 
 
 def handled_types(handlers: Iterable[Handler]) -> list[type]:
     """Return the event types that handlers name themselves, each once."""
-    return [kind for kind in _bases(handlers) if kind_of(kind) is not None and _is_own(kind)]
+    return [
+        event_type for event_type in _bases(handlers) if event_style(event_type) is not None and _is_own(event_type)
+    ]
 
 
 def takers(handlers: Iterable[Handler], one: type, other: type) -> tuple[str, ...]:
@@ -71,11 +73,11 @@ def takers(handlers: Iterable[Handler], one: type, other: type) -> tuple[str, ..
 
 
 def _bases(handlers: Iterable[Handler]) -> dict[type, None]:
-    return dict.fromkeys(kind for handler in handlers for kind in handler.types)
+    return dict.fromkeys(event_type for handler in handlers for event_type in handler.types)
 
 
-def _is_own(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] not in _ROOTS
+def _is_own(event_type: type) -> bool:
+    return event_type.__module__.partition(".")[0] not in _ROOTS
 
 
 def with_subclasses(bases: dict[type, None]) -> list[type]:
@@ -83,8 +85,8 @@ def with_subclasses(bases: dict[type, None]) -> list[type]:
     found: dict[type, None] = {}
     todo = list(bases)
     while todo:
-        kind = todo.pop()
-        if kind not in found:
-            found[kind] = None
-            todo.extend(type.__subclasses__(kind))
+        event_type = todo.pop()
+        if event_type not in found:
+            found[event_type] = None
+            todo.extend(type.__subclasses__(event_type))
     return list(found)

@@ -21,7 +21,7 @@ from dawdle._rules.round_trip import require_equal
 from dawdle._rules.screening import validated_json
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError, shown
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["HEADROOM", "JSON", "MessagePack", "media_of", "open_event", "seal"]
 
@@ -43,7 +43,7 @@ class JSON:
     def encode(self, event: object) -> bytes:
         """Return the event as JSON. Raises `EventError` for NaN, infinity, lone surrogates and unknown types."""
         try:
-            if kind_of(type(event)) == "pydantic":
+            if event_style(type(event)) == "pydantic":
                 data = cast("Model", event).model_dump_json(by_alias=True, round_trip=True, warnings=False).encode()
                 if b"NaN" in data or b"Infinity" in data:  # as text, or as what is no JSON: the model's own choice
                     require_json(data, event)
@@ -61,10 +61,10 @@ class JSON:
         """Return the event. Raises `EventError` when the data is not one of that type."""
         return _decoded(self._decoder, data, kind)
 
-    def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
-        if kind_of(kind) == "pydantic":
-            return partial(validated_json, kind)
-        return msgspec.json.Decoder(kind, dec_hook=load).decode
+    def _compile(self, event_type: type[object]) -> Callable[[bytes], Any]:
+        if event_style(event_type) == "pydantic":
+            return partial(validated_json, event_type)
+        return msgspec.json.Decoder(event_type, dec_hook=load).decode
 
 
 class MessagePack:
@@ -87,8 +87,8 @@ class MessagePack:
         """Return the event. Raises `EventError` when the data is not one of that type."""
         return _decoded(self._decoder, data, kind)
 
-    def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
-        return msgspec.msgpack.Decoder(kind, dec_hook=load).decode
+    def _compile(self, event_type: type[object]) -> Callable[[bytes], Any]:
+        return msgspec.msgpack.Decoder(event_type, dec_hook=load).decode
 
 
 def seal(
@@ -169,7 +169,7 @@ def media_of(envelope: Envelope) -> str:
     return JSON.content_type if media.endswith("+json") else media
 
 
-def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -> E:
+def open_event(envelope: Envelope, event_type: type[E], codecs: Mapping[str, Codec]) -> E:
     """Return the event in an envelope. Raises `EventError` when it is not one of that type.
 
     Without data it is an empty object in JSON, and no bytes at all for another codec.
@@ -179,17 +179,17 @@ def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -
     if codec is None:
         raise EventError(f"no codec here reads {shown(media)}; known: {', '.join(sorted(codecs))}")
     if envelope.data_base64 is not None:
-        return _opened(codec, envelope.data_base64, kind)
+        return _opened(codec, envelope.data_base64, event_type)
     raw = bytes(envelope.data)
     if media == JSON.content_type:
-        return _opened(codec, raw or b"{}", kind)
+        return _opened(codec, raw or b"{}", event_type)
     if not raw:
-        return _opened(codec, b"", kind)
+        return _opened(codec, b"", event_type)
     try:
         text = msgspec.json.decode(raw, type=str)
     except msgspec.MsgspecError as error:
         raise EventError(f"data of the type {shown(media)} travels as text or in data_base64: {error}") from error
-    return _opened(codec, text.encode(), kind)
+    return _opened(codec, text.encode(), event_type)
 
 
 def _encoded(codec: Codec, event: object) -> bytes:
@@ -202,30 +202,30 @@ def _encoded(codec: Codec, event: object) -> bytes:
         raise _unencodable(event, error) from error
 
 
-def _opened(codec: Codec, data: bytes, kind: type[E]) -> E:
+def _opened(codec: Codec, data: bytes, event_type: type[E]) -> E:
     """Decode by a codec that may be the user's own, and raise other errors than it was told to."""
     try:
-        return codec.decode(data, kind)
+        return codec.decode(data, event_type)
     except EventError:
         raise
     except Exception as error:  # noqa: BLE001 - raised again, as ours
-        told, cause = _undecodable(kind, error), cause_without_data(error)
-    raise told from cause
+        text_error, cause = _undecodable(event_type, error), cause_without_data(error)
+    raise text_error from cause
 
 
-def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, kind: type[E]) -> E:
+def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, event_type: type[E]) -> E:
     """Decode by the decoder of a type. To compile that fails too, where a field's type is not known."""
     try:
-        event: E = decoder(kind)(data)
+        event: E = decoder(event_type)(data)
     except Exception as error:  # noqa: BLE001 - raised again, as ours
-        told, cause = _undecodable(kind, error), cause_without_data(error)
+        text_error, cause = _undecodable(event_type, error), cause_without_data(error)
     else:
         return event
-    raise told from cause
+    raise text_error from cause
 
 
-def _undecodable(kind: type[object], error: Exception) -> EventError:
-    return EventError(f"the data is not a {kind.__qualname__}: {without_data(error, kind)}")
+def _undecodable(event_type: type[object], error: Exception) -> EventError:
+    return EventError(f"the data is not a {event_type.__qualname__}: {without_data(error, event_type)}")
 
 
 def _unencodable(event: object, error: Exception, write: Callable[[object], object] | None = None) -> EventError:

@@ -76,11 +76,11 @@ def copy_of(
     brief = rewrite(body, {**written, "dawdleerror": None})
     if len(brief) <= terms.max_body:
         return msgspec.structs.replace(copy, body=brief)
-    told = f"no copy of it fits, {why}: {len(brief):,} bytes, and {terms.max_body:,} is the most"
-    told = f"{told}; {reason}" if reason else told
+    text = f"no copy of it fits, {why}: {len(brief):,} bytes, and {terms.max_body:,} is the most"
+    text = f"{text}; {reason}" if reason else text
     owed = {"dawdleowed": changes["dawdleowed"]} if "dawdleowed" in changes else {}
     return _squeezed(
-        body, {**_DROPPED, **owed, **dead_attributes(told, now), **queue_attribute(terms)}, handler, told, terms
+        body, {**_DROPPED, **owed, **dead_attributes(text, now), **queue_attribute(terms)}, handler, text, terms
     )
 
 

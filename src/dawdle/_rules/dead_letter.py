@@ -300,11 +300,11 @@ def _error_of(envelope: Envelope) -> str:
 
 
 def _event_in(envelope: Envelope, types: TypeLookup, codecs: Mapping[str, Codec]) -> object | None:
-    kind = types.resolve_type(envelope.type)
-    if kind is None:
+    event_type = types.resolve_type(envelope.type)
+    if event_type is None:
         return None
     try:
-        return open_event(envelope, kind, codecs)
+        return open_event(envelope, event_type, codecs)
     except EventError:
         return None
 

@@ -37,7 +37,7 @@ class FailureGroup(NamedTuple):
 class Counted(NamedTuple):
     """Failures that were counted and not told."""
 
-    sort: FailureGroup
+    group: FailureGroup
     times: int
     seconds: float
     """For how long they were counted."""
@@ -46,10 +46,10 @@ class Counted(NamedTuple):
 
 
 class _Group:
-    __slots__ = ("count", "kept_at", "latest", "told_at")
+    __slots__ = ("count", "kept_at", "latest", "logged_at")
 
     def __init__(self, now: float) -> None:
-        self.told_at = now
+        self.logged_at = now
         self.kept_at = -inf
         self.count = 0
         self.latest: object = None
@@ -59,37 +59,37 @@ class FailureCounts:
     """The sorts of failures that were seen lately. Times are those of one clock that never goes back."""
 
     def __init__(self) -> None:
-        self._sorts: dict[FailureGroup, _Group] = {}  # in the order in which they were last told
+        self._groups: dict[FailureGroup, _Group] = {}  # in the order in which they were last told
 
-    def note(self, sort: FailureGroup, now: float) -> Literal["with traceback", "in one line", "counted", "kept"]:
+    def note(self, group: FailureGroup, now: float) -> Literal["with traceback", "in one line", "counted", "kept"]:
         """Note a failure, and return how it is told. One that is kept is counted, and may be shown: see `keep`."""
-        known = self._sorts.get(sort)
-        if known is not None and (known.count or now - known.told_at < COUNT_SECONDS):
+        known = self._groups.get(group)
+        if known is not None and (known.count or now - known.logged_at < COUNT_SECONDS):
             known.count += 1
             if now - known.kept_at < KEEP_SECONDS:
                 return "counted"
             known.kept_at = now
             return "kept"
-        self._sorts.pop(sort, None)
-        self._sorts[sort] = _Group(now)
-        is_new = known is None or now - known.told_at >= FORGET_SECONDS
-        return "with traceback" if is_new or sort.is_last else "in one line"
+        self._groups.pop(group, None)
+        self._groups[group] = _Group(now)
+        is_new = known is None or now - known.logged_at >= FORGET_SECONDS
+        return "with traceback" if is_new or group.is_last else "in one line"
 
-    def keep(self, sort: FailureGroup, latest: object) -> None:
+    def keep(self, group: FailureGroup, latest: object) -> None:
         """Keep what is to be shown of a failure that is kept."""
-        self._sorts[sort].latest = latest
+        self._groups[group].latest = latest
 
-    def over(self, now: float, *, all_of_them: bool = False) -> Iterator[Counted]:
+    def expired(self, now: float, *, all_of_them: bool = False) -> Iterator[Counted]:
         """Yield, once each, what was counted for long enough, or all; too many sorts are told early, and forgotten."""
-        for sort, known in list(self._sorts.items()):
-            surplus = len(self._sorts) > MAX_GROUPS
-            if not (surplus or all_of_them or now - known.told_at >= COUNT_SECONDS):
+        for group, known in list(self._groups.items()):
+            surplus = len(self._groups) > MAX_GROUPS
+            if not (surplus or all_of_them or now - known.logged_at >= COUNT_SECONDS):
                 break  # those behind were told later
-            count, seconds, latest = known.count, now - known.told_at, known.latest
+            count, seconds, latest = known.count, now - known.logged_at, known.latest
             if surplus or (not count and seconds >= FORGET_SECONDS):
-                del self._sorts[sort]
+                del self._groups[group]
             elif count:
-                del self._sorts[sort]
-                self._sorts[sort] = _Group(now)
+                del self._groups[group]
+                self._groups[group] = _Group(now)
             if count:
-                yield Counted(sort, count, seconds, latest)
+                yield Counted(group, count, seconds, latest)

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["MAX_TYPES", "SCALARS", "compared_by_equality", "fields_of", "is_compared_by_equality", "once_a_type"]
 
@@ -41,56 +41,56 @@ def once_a_type(function: Callable[[type], R]) -> Callable[[type], R]:
 
 
 @once_a_type
-def fields_of(kind: type) -> tuple[str, ...] | None:
+def fields_of(cls: type) -> tuple[str, ...] | None:
     """Return the names of an event type's fields; None for a class that is none."""
-    match kind_of(kind):
+    match event_style(cls):
         case "struct":
-            return tuple(cast("type[msgspec.Struct]", kind).__struct_fields__)
+            return tuple(cast("type[msgspec.Struct]", cls).__struct_fields__)
         case "pydantic":
-            return tuple(cast("Any", kind).model_fields)
+            return tuple(cast("Any", cls).model_fields)
         case "attrs":
-            return tuple(each.name for each in cast("Any", kind).__attrs_attrs__)
+            return tuple(each.name for each in cast("Any", cls).__attrs_attrs__)
         case "dataclass":
-            return tuple(each.name for each in dataclasses.fields(kind))
+            return tuple(each.name for each in dataclasses.fields(cls))
         case None:
             return None
 
 
 @once_a_type
-def compared_by_equality(kind: type) -> tuple[str, ...]:
+def compared_by_equality(cls: type) -> tuple[str, ...]:
     """Return the fields of an event type whose values are the same where `==` says so, also in all that they hold.
 
     It is so for scalars, containers of such, and structs that have such fields only, and msgspec's own `==`. What is
     in a field of `Any` is read as a builtin. A dataclass, an attrs class or a model may leave fields out of its `==`.
     """
-    hints = _hints_of(kind)
-    return tuple(name for name in fields_of(kind) or () if name in hints and _is_told(hints[name], set()))
+    hints = _hints_of(cls)
+    return tuple(name for name in fields_of(cls) or () if name in hints and _is_comparable(hints[name], set()))
 
 
-def is_compared_by_equality(kind: type) -> bool:
+def is_compared_by_equality(cls: type) -> bool:
     """Whether two events of a type are the same where `==` says so."""
-    return _is_told(kind, set())
+    return _is_comparable(cls, set())
 
 
-def _hints_of(kind: type) -> Mapping[str, object]:
-    if kind_of(kind) == "pydantic":
-        return {name: field.annotation for name, field in cast("Any", kind).model_fields.items()}
+def _hints_of(cls: type) -> Mapping[str, object]:
+    if event_style(cls) == "pydantic":
+        return {name: field.annotation for name, field in cast("Any", cls).model_fields.items()}
     try:
-        return typing.get_type_hints(kind, include_extras=True)
+        return typing.get_type_hints(cls, include_extras=True)
     except Exception:  # noqa: BLE001 - whatever an annotation raises, its type is not known
         return {}
 
 
-def _is_told(hint: object, known: set[object]) -> bool:
+def _is_comparable(hint: object, known: set[object]) -> bool:
     """Whether `==` is to be believed of what is read for an annotation.
 
     `known`: structs whose fields were looked at, or are. If one of them says no, the whole answer is no.
     """
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:
-        return _is_told(typing.get_args(hint)[0], known)
+        return _is_comparable(typing.get_args(hint)[0], known)
     if origin is typing.Union or origin is types.UnionType or origin in _CONTAINERS:
-        return all(each is Ellipsis or _is_told(each, known) for each in typing.get_args(hint))
+        return all(each is Ellipsis or _is_comparable(each, known) for each in typing.get_args(hint))
     if origin is not None:
         return origin is typing.Literal
     if hint in SCALARS or hint in _CONTAINERS or hint in _OTHERS:
@@ -105,4 +105,4 @@ def _is_told(hint: object, known: set[object]) -> bool:
         return True
     known.add(hint)
     hints = _hints_of(hint)
-    return all(name in hints and _is_told(hints[name], known) for name in hint.__struct_fields__)
+    return all(name in hints and _is_comparable(hints[name], known) for name in hint.__struct_fields__)

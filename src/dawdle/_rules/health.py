@@ -150,8 +150,8 @@ def health_of(facts: Health, died_of: str | None) -> Health:
     if facts.listening:
         reasons += [reason for queue in facts.queues if (reason := _complaint(queue)) is not None]
     reasons += [_describe(calls) for calls in facts.failing if _is_held_against(calls)]
-    told = tuple(in_line(reason, MAX_REASON_CHARACTERS) for reason in reasons)
-    return msgspec.structs.replace(facts, healthy=not told, reasons=told)
+    lines = tuple(in_line(reason, MAX_REASON_CHARACTERS) for reason in reasons)
+    return msgspec.structs.replace(facts, healthy=not lines, reasons=lines)
 
 
 def _complaint(queue: QueueHealth) -> str | None:

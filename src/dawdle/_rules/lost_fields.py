@@ -11,7 +11,7 @@ import msgspec
 from dawdle._rules.field_types import fields_of
 from dawdle._rules.pydantic_models import Model, load
 from dawdle.errors import EventError
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["Lost", "Missing", "class_for", "not_equal", "not_readable", "where_not_written"]
 
@@ -79,7 +79,7 @@ def not_readable(event: object, said: str, *, by_us: bool) -> EventError:
 
 def where_not_written(value: object, path: str, write: Callable[[object], object]) -> str:
     """Return the way to what in an event cannot be written. `write` raises for it, and for what holds it."""
-    is_model = kind_of(type(value)) == "pydantic"  # which writes itself, and what it holds in its own way
+    is_model = event_style(type(value)) == "pydantic"  # which writes itself, and what it holds in its own way
     for step, each in _parts(value):
         try:
             if is_model:
@@ -87,7 +87,7 @@ def where_not_written(value: object, path: str, write: Callable[[object], object
             else:
                 write(each)
         except Exception:  # noqa: BLE001 - the caller has seen it, and tells it
-            is_known = not is_model or kind_of(type(each)) == "pydantic"
+            is_known = not is_model or event_style(type(each)) == "pydantic"
             return where_not_written(each, path + step, write) if is_known else path + step
     return path
 
@@ -102,10 +102,10 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
         yield from ((f".{name}", getattr(value, name, None)) for name in fields_of(type(value)) or ())
 
 
-def _called(kind: type) -> str:
-    if kind in {Missing, type(None)}:
-        return "nothing" if kind is Missing else "None"
-    name = kind.__qualname__
+def _called(cls: type) -> str:
+    if cls in {Missing, type(None)}:
+        return "nothing" if cls is Missing else "None"
+    name = cls.__qualname__
     return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
 
 
@@ -133,7 +133,7 @@ def _advice(lost: Lost) -> str:
         return f"Annotate the field with {sent}, or with a union of classes that a tag tells apart"
     if cast("Any", getattr(lost.owner, "__parameters__", None)):
         owner, of = lost.owner, lost.sent.__name__
-        if kind_of(owner) == "pydantic":
+        if event_style(owner) == "pydantic":
             return f"Signal {owner.__name__}[{of}](…), which knows its type"
         return f"Write {class_for(owner, of)}, which knows its type, and signal that"
     return f"Annotate the field with {sent}, or signal {_called(lost.read)}"
@@ -147,38 +147,38 @@ def _suspects(value: object, path: str) -> Iterator[tuple[str, tuple[str, ...], 
     """Yield the fields of an event that may not travel, what is inside first: the path, its names in data, and why."""
     for step, each in _parts(value):
         yield from _suspects(each, path + step)
-    kind = type(value)
-    for name in (*(fields_of(kind) or ()), *_init_only(kind)):
-        fault = _fault_of(kind, name) or _unread_type_of(kind, name)
+    cls = type(value)
+    for name in (*(fields_of(cls) or ()), *_init_only(cls)):
+        fault = _fault_of(cls, name) or _unread_type_of(cls, name)
         if fault is not None:
             yield f"{path}.{name}", fault[0], fault[1]
 
 
-def _init_only(kind: type) -> Iterator[str]:
+def _init_only(cls: type) -> Iterator[str]:
     """Yield the names of a dataclass's `InitVar`s; where annotations are text, only dataclasses knows which are."""
-    for name, field in cast("dict[str, Any]", getattr(kind, "__dataclass_fields__", {})).items():
+    for name, field in cast("dict[str, Any]", getattr(cls, "__dataclass_fields__", {})).items():
         if isinstance(field.type, dataclasses.InitVar) or str(getattr(field, "_field_type", "")) == "_FIELD_INITVAR":
             yield name
 
 
-def _fault_of(kind: type, name: str) -> _Fault | None:
+def _fault_of(cls: type, name: str) -> _Fault | None:
     """Return why a field does not travel, whatever its value; None if it may."""
-    match kind_of(kind):
+    match event_style(cls):
         case "pydantic":
-            return _fault_of_model(kind, name)
+            return _fault_of_model(cls, name)
         case "attrs" if name.startswith("_"):
             return (name,), "msgspec writes no attrs field whose name begins with an underscore: rename it"
-        case "dataclass" if name in _init_only(kind):
+        case "dataclass" if name in _init_only(cls):
             return (name,), "msgspec reads no dataclass with an InitVar: make it a field"
         case _:
             return None
 
 
-def _fault_of_model(kind: type, name: str) -> _Fault | None:
-    field = cast("Any", kind).model_fields.get(name)
+def _fault_of_model(cls: type, name: str) -> _Fault | None:
+    field = cast("Any", cls).model_fields.get(name)
     if field is None:
         return None
-    reads = _names_read(cast("Any", kind).model_config, name, field)
+    reads = _names_read(cast("Any", cls).model_config, name, field)
     if field.exclude:
         why = "the field is kept out of the message by exclude=True: remove that, or signal its default"
         return (name, *reads), why
@@ -202,11 +202,11 @@ def _names_read(config: Mapping[str, object], name: str, field: Any) -> tuple[st
     return tuple(found)
 
 
-def _unread_type_of(kind: type, name: str) -> _Fault | None:
+def _unread_type_of(cls: type, name: str) -> _Fault | None:
     """Return why the annotation of a field cannot be read, for what msgspec reads."""
-    if kind_of(kind) == "pydantic":
+    if event_style(cls) == "pydantic":
         return None
-    for base in kind.__mro__:
+    for base in cls.__mro__:
         hint = inspect.get_annotations(base).get(name)
         if hint is None:
             continue

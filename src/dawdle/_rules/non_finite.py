@@ -10,7 +10,7 @@ import msgspec
 
 from dawdle._rules.pydantic_models import Model, dump
 from dawdle.errors import EventError
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["refuse_non_finite", "require_json"]
 
@@ -31,7 +31,7 @@ def require_json(data: bytes, event: object) -> None:
 
 def _plain(event: object) -> object:
     """Return an event as mappings, sequences and scalars, NaN as it is."""
-    if kind_of(type(event)) == "pydantic":
+    if event_style(type(event)) == "pydantic":
         return cast("Model", event).model_dump(mode="python", by_alias=True, round_trip=True, warnings=False)
     return cast("object", msgspec.to_builtins(event, enc_hook=_dump))
 
@@ -53,7 +53,7 @@ def _refuse(value: object, path: str, source: object = None) -> None:
     elif isinstance(value, (Mapping, list, tuple, set, frozenset)):
         for step, each, its_source in _within(cast("_Filled", value), source):
             _refuse(each, f"{path}{step}", its_source)
-    elif kind_of(type(value)) is not None:
+    elif event_style(type(value)) is not None:
         _refuse(_plain(value), path, value)
 
 
@@ -63,7 +63,7 @@ def _within(value: "_Filled", source: object) -> Iterator[tuple[str, object, obj
         sources = cast("Sequence[object]", source) if isinstance(source, (list, tuple)) else ()
         for index, (each, its_source) in enumerate(zip(value, chain(sources, repeat(None)), strict=False)):
             yield f"[{index}]", each, its_source
-    elif kind_of(type(source)) is not None:
+    elif event_style(type(source)) is not None:
         for name, each in value.items():
             yield f".{name}", each, getattr(source, str(name), None)
     else:

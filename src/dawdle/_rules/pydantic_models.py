@@ -9,7 +9,7 @@ from typing import Protocol, cast
 
 from dawdle._rules.redaction import without_data
 from dawdle._rules.screening import validated, validated_json
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["Model", "dump", "load"]
 
@@ -25,30 +25,30 @@ class Model(Protocol):
 
 def dump(value: object) -> object:
     """Encode what msgspec does not know: a pydantic model inside a struct."""
-    if kind_of(type(value)) == "pydantic":
+    if event_style(type(value)) == "pydantic":
         return cast("Model", value).model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
     raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
 
 
-def load(kind: type, value: object) -> object:
+def load(cls: type, value: object) -> object:
     """Decode what msgspec does not know: a pydantic model inside a struct, and a field of `object`.
 
     A model was dumped in pydantic's JSON mode, so it is validated as JSON: a strict one takes text for a date only so.
     """
-    if kind is object:  # for msgspec no word for anything, as `Any` is
+    if cls is object:  # for msgspec no word for anything, as `Any` is
         return value
-    if kind_of(kind) != "pydantic":
-        raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
+    if event_style(cls) != "pydantic":
+        raise NotImplementedError(f"a {cls.__qualname__} cannot be decoded")
     try:
-        return _validated(kind, value)
+        return _validated(cls, value)
     except ValueError as error:  # pydantic's, whose text msgspec would make its own
-        told = without_data(error, kind)
-    raise ValueError(told)  # out here, so that it does not keep pydantic's alive, which may be large
+        text = without_data(error, cls)
+    raise ValueError(text)  # out here, so that it does not keep pydantic's alive, which may be large
 
 
-def _validated(kind: type, value: object) -> object:
+def _validated(cls: type, value: object) -> object:
     try:
         text = json.dumps(value)  # which carries NaN, as MessagePack does
     except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
-        return validated(kind, value)
-    return validated_json(kind, text)
+        return validated(cls, value)
+    return validated_json(cls, text)

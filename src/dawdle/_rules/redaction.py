@@ -25,10 +25,10 @@ _TELLS_TAG: Final = "union_tag_invalid"
 """The one kind of error of pydantic's own whose message repeats what it was given."""
 
 
-def without_data(error: Exception, kind: type[object] | None = None) -> str:
+def without_data(error: Exception, event_type: type[object] | None = None) -> str:
     """Return what a reader said of data, without what it repeats of the data. `kind`: the type that it is not."""
     if is_pydantics(error):
-        return _of_pydantic(error, kind)
+        return _of_pydantic(error, event_type)
     text = str(error)
     if isinstance(error, msgspec.ValidationError):
         for begins in _REPEATED:
@@ -45,17 +45,21 @@ def cause_without_data(error: Exception) -> Exception | None:
 
 def is_pydantics(error: Exception) -> bool:
     """Whether it is pydantic's ValidationError, which is not imported for that."""
-    kind = type(error)
-    return kind.__name__ == "ValidationError" and hasattr(kind, "errors") and hasattr(kind, "error_count")
+    event_type = type(error)
+    return (
+        event_type.__name__ == "ValidationError"
+        and hasattr(event_type, "errors")
+        and hasattr(event_type, "error_count")
+    )
 
 
-def _of_pydantic(error: Exception, kind: type[object] | None) -> str:
+def _of_pydantic(error: Exception, event_type: type[object] | None) -> str:
     count = cast("Callable[[], int]", getattr(error, "error_count"))()  # noqa: B009 - it is no attribute of every Exception
     if count > MAX_ERRORS_NAMED:
         return f"{count:,} mistakes in it, too many to name"
     describe = cast("_Describe", getattr(error, "errors"))  # noqa: B009 - it is no attribute of every Exception
     found = describe(include_url=False, include_context=False, include_input=False)
-    fields = _fields_of(kind)
+    fields = _fields_of(event_type)
     return "; ".join(_said(each) + _place(each, fields) for each in found)
 
 
@@ -69,8 +73,8 @@ def _place(described: Mapping[str, Any], fields: set[str]) -> str:
     return f"{_PLACE}.{first}`" if first in fields else ""
 
 
-def _fields_of(kind: type[object] | None) -> set[str]:
+def _fields_of(event_type: type[object] | None) -> set[str]:
     """Return the names of a model's fields, and those that they have in data."""
-    named: Mapping[str, Any] = getattr(kind, "model_fields", None) or {}
+    named: Mapping[str, Any] = getattr(event_type, "model_fields", None) or {}
     aliases = [getattr(field, alias, None) for field in named.values() for alias in ("alias", "validation_alias")]
     return {*named, *(alias for alias in aliases if isinstance(alias, str))}  # an AliasPath is none, nor hashable

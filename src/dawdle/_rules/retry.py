@@ -88,8 +88,8 @@ def _types_of(never: object) -> tuple[type[Exception], ...]:
     return cast("tuple[type[Exception], ...]", types)
 
 
-def _is_failure(kind: object) -> TypeGuard[type[Exception]]:
-    return isinstance(kind, type) and issubclass(kind, Exception)
+def _is_failure(value: object) -> TypeGuard[type[Exception]]:
+    return isinstance(value, type) and issubclass(value, Exception)
 
 
 def _require(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 
 from dawdle._rules.field_types import SCALARS, compared_by_equality, fields_of, is_compared_by_equality, once_a_type
 from dawdle._rules.lost_fields import Lost, Missing, not_equal
-from dawdle.events import kind_of
+from dawdle.events import event_style
 
 __all__ = ["require_equal"]
 
@@ -51,40 +51,40 @@ def _compare(sent: object, read: object, doubts: Doubts) -> Lost | None:
 
 
 @once_a_type
-def _comparer(kind: type) -> _Compare:
+def _comparer(cls: type) -> _Compare:
     """Return how values of a class that was read are compared with those that were sent."""
-    if kind in SCALARS:
+    if cls in SCALARS:
         return _compare_scalars
-    if kind_of(kind) is not None:
-        return _comparer_of_events(kind)
-    if issubclass(kind, _ORDERED):
+    if event_style(cls) is not None:
+        return _comparer_of_events(cls)
+    if issubclass(cls, _ORDERED):
         return _compare_in_order
-    if issubclass(kind, Mapping):
+    if issubclass(cls, Mapping):
         return _compare_mappings
-    if issubclass(kind, AbstractSet):
+    if issubclass(cls, AbstractSet):
         return _compare_sets
     return _compare_scalars
 
 
-def _comparer_of_events(kind: type) -> _Compare:
-    names, told = fields_of(kind) or (), compared_by_equality(kind)
-    others = tuple(name for name in names if name not in told)
-    by_equality, values, has_extra = is_compared_by_equality(kind), _values_of(told), _may_have_extra(kind)
+def _comparer_of_events(cls: type) -> _Compare:
+    names, compared = fields_of(cls) or (), compared_by_equality(cls)
+    others = tuple(name for name in names if name not in compared)
+    by_equality, values, has_extra = is_compared_by_equality(cls), _values_of(compared), _may_have_extra(cls)
 
     def compare(sent: object, read: object, doubts: Doubts) -> Lost | None:
         if by_equality and _is_equal(sent, read):
             return None
-        if type(sent) is not kind and _class_of(sent) is not _class_of(read):
+        if type(sent) is not cls and _class_of(sent) is not _class_of(read):
             return _differing(sent, read)
-        is_told = values is not None and _is_equal(sent, read, values)
-        for name in others if is_told else names:
+        is_equal = values is not None and _is_equal(sent, read, values)
+        for name in others if is_equal else names:
             lost = _compare(getattr(sent, name, _MISSING), getattr(read, name, _MISSING), doubts)
             if lost is not None:
-                return lost.below(f".{name}", kind, name)
+                return lost.below(f".{name}", cls, name)
         if has_extra:
             one, other = (getattr(each, "__pydantic_extra__", None) for each in (sent, read))
             lost = _compare(one or {}, other or {}, doubts)
-            return lost and lost.below("", kind)
+            return lost and lost.below("", cls)
         return None
 
     return compare
@@ -94,15 +94,15 @@ def _values_of(names: Sequence[str]) -> _Values | None:
     return attrgetter(*names) if names else None
 
 
-def _may_have_extra(kind: type) -> bool:
-    return kind_of(kind) == "pydantic" and cast("Any", kind).model_config.get("extra") == "allow"
+def _may_have_extra(cls: type) -> bool:
+    return event_style(cls) == "pydantic" and cast("Any", cls).model_config.get("extra") == "allow"
 
 
 @once_a_type
-def _values_that_tell(kind: type) -> _Values | None:
+def _values_that_tell(cls: type) -> _Values | None:
     """Return what takes all fields from an event, if `==` of them tells whether two are the same."""
-    told = compared_by_equality(kind)
-    return None if len(told) != len(fields_of(kind) or ()) or _may_have_extra(kind) else _values_of(told)
+    by_equality = compared_by_equality(cls)
+    return None if len(by_equality) != len(fields_of(cls) or ()) or _may_have_extra(cls) else _values_of(by_equality)
 
 
 def _is_equal(sent: object, read: object, values: _Values | None = None) -> bool:
@@ -115,11 +115,11 @@ def _is_equal(sent: object, read: object, values: _Values | None = None) -> bool
 
 def _are_equal(sent: Sequence[object], read: Sequence[object]) -> bool:
     """Whether `==` says so of many values of one kind at once, which is quicker than one by one, and may be trusted."""
-    kinds = set(map(type, read))
-    if kinds <= SCALARS:
+    classes = set(map(type, read))
+    if classes <= SCALARS:
         return _is_equal(sent, read)
-    values = _values_that_tell(next(iter(kinds))) if len(kinds) == 1 else None
-    if values is None or set(map(type, sent)) != kinds:
+    values = _values_that_tell(next(iter(classes))) if len(classes) == 1 else None
+    if values is None or set(map(type, sent)) != classes:
         return False
     try:
         return list(map(values, sent)) == list(map(values, read))
@@ -129,9 +129,9 @@ def _are_equal(sent: Sequence[object], read: Sequence[object]) -> bool:
 
 def _class_of(value: object) -> object:
     """Return the class of an event; pydantic makes one of its own for each `Env[Order]`, equal to `Env`."""
-    kind = type(value)
-    generic = getattr(kind, "__pydantic_generic_metadata__", None)
-    return (generic and generic["origin"]) or kind
+    cls = type(value)
+    generic = getattr(cls, "__pydantic_generic_metadata__", None)
+    return (generic and generic["origin"]) or cls
 
 
 def _compare_in_order(sent: object, read: object, doubts: Doubts) -> Lost | None:
@@ -185,21 +185,21 @@ def _differing(sent: object, read: object, *, keys: bool = False) -> Lost:
 def _compare_scalars(sent: object, read: object, doubts: Doubts) -> Lost | None:
     alike = type(sent) is type(read)
     try:
-        if sent == read or _is_the_same_moment(sent, read):
+        if sent == read or _is_same_time(sent, read):
             return None
         if alike and sent != sent and read != read:  # noqa: PLR0124 - NaN, of float and of Decimal
             return None
-        is_told = getattr(type(read), "__eq__", None) is not _NO_EQUALITY
+        is_equal = getattr(type(read), "__eq__", None) is not _NO_EQUALITY
     except Exception:  # noqa: BLE001 - an array, a signaling NaN: `==` says neither yes nor no
-        is_told = False
+        is_equal = False
     lost = _differing(sent, read)
-    if is_told or not alike or doubts is None:
+    if is_equal or not alike or doubts is None:
         return lost
     doubts.append(lost)
     return None
 
 
-def _is_the_same_moment(sent: object, read: object) -> bool:
+def _is_same_time(sent: object, read: object) -> bool:
     """Whether two datetimes mean one moment. In an hour that is there twice, `==` says no for two time zones."""
     if not (isinstance(sent, datetime) and isinstance(read, datetime) and sent.tzinfo and read.tzinfo):
         return False

@@ -98,21 +98,21 @@ def _made(model: type, schema: object) -> "_Validator | None":
     if getattr(own, "__func__", None) is not BaseModel.model_validate_json.__func__:  # type: ignore[attr-defined]  # a classmethod
         return None
     make = cast("Callable[..., _Validator]", SchemaValidator)
-    for kinds in (_ALL, _SEQUENCES):
+    for schema_types in (_ALL, _SEQUENCES):
         for more in ((None, False), ()):  # False: models within are not taken as they were built, which stops nowhere
             with suppress(Exception):  # an older pydantic, which knows less of it
-                return make(_stopping(schema, kinds), *more)
+                return make(_stopping(schema, schema_types), *more)
     return None
 
 
-def _stopping(schema: Any, kinds: frozenset[str]) -> Any:
+def _stopping(schema: Any, schema_types: frozenset[str]) -> Any:
     """Return a copy of a schema in which whatever is of these kinds stops at its first mistake."""
     if isinstance(schema, Mapping):
-        copy = {key: _stopping(value, kinds) for key, value in cast("Mapping[str, Any]", schema).items()}
-        if copy.get("type") in kinds:
+        copy = {key: _stopping(value, schema_types) for key, value in cast("Mapping[str, Any]", schema).items()}
+        if copy.get("type") in schema_types:
             copy["fail_fast"] = True
         return copy
     if isinstance(schema, (list, tuple)):
-        copies = [_stopping(each, kinds) for each in cast("Sequence[Any]", schema)]
+        copies = [_stopping(each, schema_types) for each in cast("Sequence[Any]", schema)]
         return tuple(copies) if isinstance(schema, tuple) else copies
     return schema

@@ -4,7 +4,7 @@ The rules under check are the real ones. What surrounds them is modelled here, w
 
     queue      messages: to be seen after some seconds, or held by a worker. Each one is delivered to one worker at a
                time, as long as its lease holds. Dead letters never leave.
-    worker     one message at a time (a process with two in hand is two workers):
+    worker     one message at a time (a process with two in flight is two workers):
 
         idle ── receive ──► admitted ─┬─► runs ── all handlers have an outcome ──► settled ─┐
           ▲                           └────────────────────────────────────────────────────►┤
