@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from dawdle._handlers.letter_types import LetterTypes
 from dawdle._rules.admission import Run
-from dawdle._rules.compression import compress
 from dawdle._rules.dead_letter import read_letter, redriven
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import open_envelope, write
@@ -32,9 +31,7 @@ def wrap(body, reason="x", **terms):
 
 
 def by_redrive(body):
-    return redriven(
-        read_letter(Delivery("r", "k", body), "default", LetterTypes(LOOKUP), CODECS, Signer(None), largest=1_048_576)
-    )
+    return redriven(read_letter(Delivery("r", "k", body), "default", LetterTypes(LOOKUP), CODECS, Signer(None)))
 
 
 @given(LIVING)
@@ -62,21 +59,6 @@ def test_a_letter_that_owes_no_handler_runs_all_that_want_it():
     verdict = admit_body(opened(letter.body).body)
     assert isinstance(verdict, Run)
     assert [handler.name for handler in verdict.handlers] == ["a", "b", "c"]
-
-
-def test_a_letter_whose_data_was_packed_is_unpacked():
-    body = body_of({"data": {"text": "x" * 3000}, "tenant": "t"})
-    (letter,) = unreadable(body, open_envelope(body), "x", NOW, terms_of(max_body=len(body))).copies
-    assert b"dawdlepacked" in letter.body
-    assert msgspec.json.decode(opened(letter.body).body) == msgspec.json.decode(body)
-
-
-def test_packed_data_that_no_queue_ever_took_is_not_unpacked():
-    letter = compress(body_of({"data": {"text": "x" * 200_000}}), {"dawdledead": "2025-06-15T15:06:40Z"})
-    assert len(letter) < 10_000
-    found = opened(letter, max_body=100_000)
-    assert isinstance(found, Unreadable)
-    assert found.body == letter
 
 
 @given(LIVING, texts)

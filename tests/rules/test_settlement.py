@@ -15,7 +15,6 @@ from dawdle import JSON, Registry, Retry
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.admission import Run, admit
 from dawdle._rules.codec import HEADROOM, seal
-from dawdle._rules.compression import decompress
 from dawdle._rules.copies import MAX_BACKOFF_SECONDS
 from dawdle._rules.dead_lettering import UNDECODABLE, undecodable, unreadable
 from dawdle._rules.envelope import ERROR_BYTES, clip, open_envelope, to_epoch, to_rfc3339, write
@@ -760,5 +759,5 @@ def test_an_event_that_leaves_no_room_for_a_copy_is_given_up_whole_and_never_ret
         else:
             envelope = open_envelope(copy.body)
             assert envelope.owed == copy.handler
-            assert not copy.is_letter or clip(copy.reason) == envelope.error
-            assert json.loads(decompress(copy.body, 4096))["data"] == json.loads(body)["data"]
+            assert not copy.is_letter or clip(copy.reason).startswith(envelope.error)
+            assert json.loads(copy.body)["data"] == json.loads(body)["data"]

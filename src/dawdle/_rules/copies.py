@@ -10,7 +10,6 @@ from typing import Final, Literal
 import msgspec
 from msgspec.structs import force_setattr
 
-from dawdle._rules.compression import compress
 from dawdle._rules.delay import hop
 from dawdle._rules.envelope import clip, rewrite, to_rfc3339
 from dawdle._rules.terms import Terms
@@ -62,8 +61,8 @@ def copy_of(
 ) -> Copy:
     """Return a copy that waits `delay` seconds from now; what said how long this one had to wait is gone from it.
 
-    An event that fills its queue to the byte leaves no room for what a copy adds. `signal` sends none, but others may.
-    It is retried without what was said of its failures, or given up.
+    An event that fills its queue to the byte leaves no room for what a copy adds. `signal` sends none, but other
+    producers may. It is retried without what was said of its failures, or given up; see `_letter_that_fits`.
     """
     first = hop(delay, terms.max_hop)
     due = {"dawdledue": to_rfc3339(now + delay)} if delay > first else {}
@@ -72,26 +71,27 @@ def copy_of(
     if len(copy.body) <= terms.max_body or not terms.has_dead_letters or why in _RELEASED:
         return copy
     if why == "dead":
-        return _squeezed(body, written, handler, reason, terms)
+        return msgspec.structs.replace(copy, body=_letter_that_fits(body, written, terms))
     brief = rewrite(body, {**written, "dawdleerror": None})
     if len(brief) <= terms.max_body:
         return msgspec.structs.replace(copy, body=brief)
     text = f"no copy of it fits, {why}: {len(brief):,} bytes, and {terms.max_body:,} is the most"
     text = f"{text}; {reason}" if reason else text
     owed = {"dawdleowed": changes["dawdleowed"]} if "dawdleowed" in changes else {}
-    return _squeezed(
-        body, {**_DROPPED, **owed, **dead_attributes(text, now), **queue_attribute(terms)}, handler, text, terms
-    )
+    letter = {**_DROPPED, **owed, **dead_attributes(text, now), **queue_attribute(terms)}
+    return Copy(body=_letter_that_fits(body, letter, terms), delay=0.0, why="dead", handler=handler, reason=text)
 
 
-def _squeezed(
-    body: bytes, changes: Mapping[str, object], handler: str | None, reason: str | None, terms: Terms
-) -> Copy:
-    """Return the letter of an event that leaves no room for one: its data packed, or else whole and just as it came."""
-    letter = compress(body, changes)
-    if len(letter) > terms.max_body:
-        letter = rewrite(body, {"dawdlepacked": None}) if b"dawdlepacked" in body else body
-    return Copy(body=letter, delay=0.0, why="dead", handler=handler, reason=reason)
+def _letter_that_fits(body: bytes, changes: Mapping[str, object], terms: Terms) -> bytes:
+    """Return a letter with as much of its error as there is room for, or else the event whole and just as it came."""
+    letter = rewrite(body, changes)
+    if len(letter) <= terms.max_body:
+        return letter
+    bare = len(rewrite(body, {**changes, "dawdleerror": ""}))
+    if bare > terms.max_body:
+        return body
+    room = (terms.max_body - bare) // 2  # JSON makes two bytes of a character at most, see `clip`
+    return rewrite(body, {**changes, "dawdleerror": clip(str(changes["dawdleerror"]), room)})
 
 
 def copies_for_missing(body: bytes, missing: Sequence[str], now: float, terms: Terms) -> tuple[Copy, ...]:
@@ -123,11 +123,11 @@ def queue_attribute(terms: Terms) -> dict[str, object]:
 _DROPPED: Final[Mapping[str, object]] = dict.fromkeys(
     (
         *("dawdledelay", "dawdledue", "dawdletrial", "dawdlesince", "dawdledead"),
-        *("dawdlecrowded", "dawdlequeue", "dawdlepacked"),
+        *("dawdlecrowded", "dawdlequeue"),
     )
 )
 """What no copy takes along: how long its original had to wait, how it was tried, how it was counted in the line of a
-handler that was crowded, that it was dead once, and that it is packed: only a letter is, and no letter is a message."""
+handler that was crowded, and that it was dead once."""
 
 _RELEASED: Final = frozenset({"interrupted", "crowded"})
 """What is released where no copy can be stored: nothing is wrong with it."""

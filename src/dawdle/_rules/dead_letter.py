@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final, Generic, Literal
 import msgspec
 
 from dawdle._rules.codec import open_event
-from dawdle._rules.compression import decompress
 from dawdle._rules.dead_lettering import UNDECODABLE
 from dawdle._rules.envelope import (
     ERROR_BYTES,
@@ -128,7 +127,7 @@ class Found(msgspec.Struct, frozen=True):
 
     delivery: Delivery
     body: bytes
-    """What it says, without its signature, and its data unpacked."""
+    """What it says, without its signature."""
     envelope: Envelope | None
     letter: DeadLetter
     claimed: str | None = None
@@ -161,16 +160,15 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 def read_letter(
-    delivery: Delivery, queue: str, types: TypeLookup, codecs: Mapping[str, Codec], signer: Signer, *, largest: int
+    delivery: Delivery, queue: str, types: TypeLookup, codecs: Mapping[str, Codec], signer: Signer
 ) -> Found:
     """Return what a received message of a dead-letter queue says. Every message says something: nothing is raised.
 
-    `largest`: bytes of the largest message that its queue takes; no letter holds more than one, however it is packed.
     Whoever can write into that queue could otherwise have anything signed and run by having it redriven: with keys,
     what is not signed with one of them is no event here either.
     """
     try:
-        body = decompress(signer.unsigned(delivery.body), largest)
+        body = signer.unsigned(delivery.body)
         envelope = open_envelope(body)
     except EventError as error:
         letter = _of_no_event(delivery, queue, f"{REDRIVEN_BY_SQS}; {error}")

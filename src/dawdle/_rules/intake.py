@@ -10,7 +10,6 @@ from typing import Final
 import msgspec
 
 from dawdle._rules.body_limits import require_size
-from dawdle._rules.compression import decompress
 from dawdle._rules.dead_letter import body_in_letter, restarted, why_incomplete
 from dawdle._rules.envelope import Envelope, open_envelope
 from dawdle._rules.signing import Signer
@@ -62,9 +61,6 @@ def open_message(body: bytes, signer: Signer, max_body: int) -> Opened | Unreada
             envelope = open_envelope(bare)
             if envelope.dead is None:
                 return Opened(bare, envelope)
-            bare = decompress(bare, max_body)
-            require_size(bare, max_body)
-            envelope = open_envelope(bare)
             inner = body_in_letter(envelope)
             if inner is None:
                 bare = restarted(bare)
