@@ -59,7 +59,7 @@ class AppHandlers:
         self._signaled: dict[str, type] = {}
         self._unregistered = 0
         self._snapshot = _Snapshot(-1, ())
-        registry.live_beside(self)
+        registry.used_by(self)
 
     def observe(self, observer: Observer) -> None:
         """Call the observer's `changed()` after every change, for as long as somebody else holds it."""

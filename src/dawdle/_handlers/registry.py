@@ -17,7 +17,7 @@ from dawdle._handlers.options import HandlerOptions, read_options
 from dawdle._handlers.signature import is_function, require_event_class
 from dawdle.errors import ConfigurationError, shown
 
-__all__ = ["CHANGING", "Decorator", "HandlerOptions", "Neighbour", "Observer", "Registry"]
+__all__ = ["CHANGING", "Decorator", "HandlerOptions", "Observer", "Registry", "RegistryUser"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -78,8 +78,8 @@ class Observer(Protocol):
         ...
 
 
-class Neighbour(Protocol):
-    """Somebody beside a registry whose handlers must be told from the registry's: an app with some of its own."""
+class RegistryUser(Protocol):
+    """An app that uses a registry, and may have handlers of its own that share no name with the registry's."""
 
     def require_apart(self, handler: Handler) -> None:
         """Raise `ConfigurationError` if the registry must not take this handler."""
@@ -98,7 +98,7 @@ class Registry:
         self._included: tuple[Registry, ...] = ()
         self._includers: WeakSet[Registry] = WeakSet()
         self._observers: WeakSet[Observer] = WeakSet()
-        self._neighbours: WeakSet[Neighbour] = WeakSet()
+        self._users: WeakSet[RegistryUser] = WeakSet()
         self.version = 0
         """Grows with every change, here or in an included registry."""
 
@@ -250,10 +250,10 @@ class Registry:
         with CHANGING:
             self._observers.add(observer)
 
-    def live_beside(self, neighbour: Neighbour) -> None:
-        """Ask somebody about every handler to come, here and in what is included, for as long as somebody holds it."""
+    def used_by(self, user: RegistryUser) -> None:
+        """Ask the user before every registration, here and in what is included. The reference is weak."""
         with CHANGING:
-            self._neighbours.add(neighbour)
+            self._users.add(user)
 
     def _replace(self, handlers: dict[str, Handler]) -> None:
         self._aliases = {alias: each.name for each in handlers.values() for alias in each.options.aliases}
@@ -295,5 +295,5 @@ class Registry:
             for name in handler.names:
                 for known in each.going_by(name):
                     require_apart(handler, known)
-            for neighbour in list(each._neighbours):
-                neighbour.require_apart(handler)
+            for user in list(each._users):
+                user.require_apart(handler)
