@@ -13,19 +13,11 @@ from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_filter import read_filter
 from dawdle._handlers.letter_types import LetterTypes
 from dawdle._rules.admission import Run
-from dawdle._rules.dead_letter import (
-    ROUNDING_SECONDS,
-    Redriven,
-    Refused,
-    lineage_of,
-    read_letter,
-    redriven,
-    seconds_dead,
-    when_written,
-)
+from dawdle._rules.dead_letter import ROUNDING_SECONDS, read_letter, seconds_dead
 from dawdle._rules.dead_lettering import UNDECODABLE, undecodable, unreadable
 from dawdle._rules.envelope import ERROR_BYTES, clip, open_envelope, rewrite, to_epoch, to_rfc3339, write
 from dawdle._rules.outcome import Failed, Rejected
+from dawdle._rules.redrive import Redriven, Refused, lineage_of, redriven, when_written
 from dawdle._rules.settlement import Forward, Result
 from dawdle._rules.signing import Signer
 from dawdle.abc import Delivery

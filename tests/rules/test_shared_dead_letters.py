@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from dawdle import ConfigurationError, Registry
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_filter import read_filter
-from dawdle._rules.dead_letter import read_letter, redriven
+from dawdle._rules.dead_letter import read_letter
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import open_envelope, rewrite
+from dawdle._rules.redrive import redriven
 from dawdle._rules.settlement import Forward
 from dawdle._rules.signing import Signer
 from dawdle.abc import Delivery

@@ -20,16 +20,9 @@ from typing import Final, NamedTuple
 from dawdle._flow.queue_client import QueueClient
 from dawdle._handlers.letter_filter import Answer, LetterFilter
 from dawdle._log import Log
-from dawdle._rules.dead_letter import (
-    DeadLetter,
-    Found,
-    Refused,
-    lineage_of,
-    read_letter,
-    redriven,
-    when_written,
-)
+from dawdle._rules.dead_letter import DeadLetter, Found, read_letter
 from dawdle._rules.dedup import dedup_of
+from dawdle._rules.redrive import Refused, lineage_of, redriven, when_written
 from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery, Outgoing
 from dawdle.errors import BackendError, ConfigurationError

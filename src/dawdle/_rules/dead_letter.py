@@ -5,10 +5,9 @@ were received too often: such a one is as it was in its queue, without the mark,
 life. What dawdle gave up starts anew, at attempt 1, for the handler that it is owed to.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Generic, Literal
+from typing import TYPE_CHECKING, Final, Generic
 
 import msgspec
 
@@ -21,9 +20,7 @@ from dawdle._rules.envelope import (
     clip,
     headers_of,
     open_envelope,
-    rewrite,
     to_epoch,
-    to_rfc3339,
 )
 from dawdle._rules.lookup import TypeLookup
 from dawdle._rules.signing import Signer
@@ -43,16 +40,9 @@ __all__ = [
     "REDRIVEN_BY_SQS",
     "DeadLetter",
     "Found",
-    "Lineage",
-    "Redriven",
-    "Refused",
     "body_in_letter",
-    "lineage_of",
     "read_letter",
-    "redriven",
-    "restarted",
     "seconds_dead",
-    "when_written",
     "why_incomplete",
 ]
 
@@ -61,9 +51,6 @@ REDRIVEN_BY_SQS: Final = "redriven by SQS"
 
 ROUNDING_SECONDS: Final = 1.0
 """Seconds that a queue's clock may have been ahead of what it said: a date is rounded down."""
-
-Lineage = tuple[str, str, str | None]
-"""Source and id of an event, and the handler that it is owed to."""
 
 
 class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
@@ -142,23 +129,6 @@ class Found(msgspec.Struct, frozen=True):
         return f"<Found {self.letter!r}>"
 
 
-class Redriven(msgspec.Struct, frozen=True):
-    """The message that a letter is redriven as."""
-
-    body: bytes
-    unsigned: bool
-    """It is no event, but bytes as they once came: nobody here wrote them, or answers for them."""
-
-    def __repr__(self) -> str:
-        return f"<Redriven as {len(self.body)} bytes{', raw' if self.unsigned else ''}>"
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A letter that cannot be redriven, and why."""
-
-    reason: str
-
-
 def read_letter(
     delivery: Delivery, queue: str, types: TypeLookup, codecs: Mapping[str, Codec], signer: Signer
 ) -> Found:
@@ -191,25 +161,6 @@ def read_letter(
     return Found(delivery, body, envelope, letter)
 
 
-def redriven(found: Found) -> Redriven | Refused:
-    """Return the message that goes back to the queue in a letter's place."""
-    body, envelope = found.body, found.envelope
-    if envelope is None:
-        return Redriven(body, unsigned=True)
-    inner = body_in_letter(envelope)
-    if inner is not None:
-        half = why_incomplete(envelope)
-        return Redriven(inner, unsigned=True) if half is None else Refused(half)
-    if envelope.dead is None:
-        return Redriven(_resumed(found, envelope), unsigned=False)
-    return Redriven(restarted(body), unsigned=False)
-
-
-def restarted(body: bytes) -> bytes:
-    """Return the message of a letter's event, at attempt 1, for the handler that the letter is owed to."""
-    return rewrite(body, _RESTART)
-
-
 def body_in_letter(envelope: Envelope) -> bytes | None:
     """Return the bytes of an undecodable message, or their beginning, from the letter that holds them."""
     if envelope.type != UNDECODABLE or envelope.dead is None:
@@ -224,15 +175,6 @@ def why_incomplete(envelope: Envelope) -> str | None:
     return f"its last {envelope.cut} bytes did not fit into the letter, and half a message is none"
 
 
-def lineage_of(found: Found) -> Lineage:
-    """Return what a letter has in common with one that is written when the same thing fails once more."""
-    envelope = found.envelope
-    raw = found.body if envelope is None else body_in_letter(envelope)
-    if envelope is None or raw is not None:
-        return ("", hashlib.sha256(raw or b"").hexdigest(), None)
-    return (envelope.source, envelope.id, envelope.owed)
-
-
 def seconds_dead(found: Found, now: float) -> float | None:
     """Return how long ago a letter was given up; of what SQS moved, how long ago it was stored first."""
     if found.letter.dead_at is not None:
@@ -240,47 +182,6 @@ def seconds_dead(found: Found, now: float) -> float | None:
     else:
         since = found.delivery.stored_at
     return None if since is None else max(0.0, now - since)
-
-
-def when_written(found: Found, began: float) -> Literal["before", "after", "unsure"]:
-    """Return whether a letter came into its queue before `began`, by the queue's clock, which may be rounded down.
-
-    What SQS moved keeps the time at which it was stored first, so an early time says nothing there.
-    """
-    stored_at = found.delivery.stored_at
-    if stored_at is not None and stored_at >= began + ROUNDING_SECONDS:
-        return "after"
-    is_marked = found.envelope is not None and found.envelope.dead is not None
-    return "before" if is_marked and stored_at is not None and stored_at < began else "unsure"
-
-
-_RESTART: Final[Mapping[str, object]] = dict.fromkeys(
-    (
-        *("dawdleattempt", "dawdleerror", "dawdledead", "dawdlequeue", "dawdletrial"),
-        *("dawdlesince", "dawdlecrowded", "dawdledue", "dawdledelay"),
-    )
-)
-"""What is gone from a letter that starts anew: how it went, and when it was due."""
-
-
-def _resumed(found: Found, envelope: Envelope) -> bytes:
-    """Return the body of a message that SQS moved, less what counts towards giving it up.
-
-    A delay that was to count from when the message was stored still does, and does not begin again.
-    """
-    changes: dict[str, object] = {}
-    stored_at = found.delivery.stored_at
-    if envelope.trial:
-        changes["dawdletrial"] = None
-    if envelope.since is not None:
-        changes["dawdlesince"] = None
-    if envelope.crowded is not None:
-        changes["dawdlecrowded"] = None
-    if envelope.delay_ms is not None and stored_at is not None:
-        changes["dawdledelay"] = None
-        if envelope.due is None:
-            changes["dawdledue"] = to_rfc3339(stored_at + int(envelope.delay_ms) / 1000)
-    return rewrite(found.body, changes) if changes else found.body
 
 
 def _dead_at(envelope: Envelope, stored_at: float | None) -> datetime | None:

@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 
 from dawdle._rules.body_limits import require_size
-from dawdle._rules.dead_letter import body_in_letter, restarted, why_incomplete
+from dawdle._rules.dead_letter import body_in_letter, why_incomplete
 from dawdle._rules.envelope import Envelope, open_envelope
+from dawdle._rules.redrive import restarted
 from dawdle._rules.signing import Signer
 from dawdle.errors import EventError
 
