@@ -10,6 +10,7 @@ from typing import Final, Self, Unpack, cast
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
+from dawdle._app.hosting import HostingCalls
 from dawdle._app.settings import Headers, Settings
 from dawdle._app.signaling import Signaling, event_id_of, failing_for, require_group
 from dawdle._app.start_log import StartLog
@@ -27,7 +28,6 @@ from dawdle._handlers.registry import HandlerOptions, Registry
 from dawdle._handlers.type_names import require_named_apart
 from dawdle._rules.codec import JSON
 from dawdle._rules.envelope import open_envelope
-from dawdle._rules.health import Health
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, SystemClock
@@ -41,7 +41,7 @@ default_registry: Final = Registry()
 _DEFAULT: Final = "default"
 
 
-class Dawdle(DeadLetterCalls):
+class Dawdle(DeadLetterCalls, HostingCalls):
     """An app: a queue, the handlers that it runs, and everything in between.
 
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
@@ -285,20 +285,6 @@ class Dawdle(DeadLetterCalls):
         else:
             await runtime.stop_listener(self._settings.grace)
 
-    def health(self) -> Health:
-        """Return how the app is at this moment; never raises, and makes no request.
-
-        It is not healthy when it has died or is not entered, when credentials, a permission or the queue are missing,
-        when no receive has completed for 60 s although one was wanted and there was room, and when sends, deletes,
-        releases or lease renewals have failed for 60 s. It is healthy again with the first that succeeds, or when such
-        a call has not been made for 5 minutes.
-        """
-        if self._runtime is None or self._loop is None:
-            return Health(healthy=False, reasons=("the app is not entered",))
-        if not self._is_open:
-            return Health(healthy=False, reasons=(f"the app is being entered: {State.OPENING.value}",))
-        return self._runtime.health()
-
     async def idle(self) -> None:
         """Return when nothing that is due is left to do.
 
@@ -306,27 +292,6 @@ class Dawdle(DeadLetterCalls):
         A delayed event, a retry that waits, and a copy for a handler whose `concurrency` is used up are not due.
         """
         await self._running().idle()
-
-    async def ended(self) -> None:
-        """Return when the app has died or been left."""
-        await self._running().ended()
-
-    def end_grace(self) -> None:
-        """End the grace now, while the app is being left: cancel the handlers that still run. Safe from any thread."""
-        if self._runtime is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._runtime.end_grace)
-
-    def running_handlers(self) -> list[str]:
-        """Return the names of the handlers that run now; after leaving, of those that ignore cancellation."""
-        return [] if self._runtime is None else self._runtime.running_handlers()
-
-    def unfinished(self) -> list[str]:
-        """Return what still runs after leaving: handlers that ignore cancellation, and calls to a queue."""
-        return [] if self._runtime is None else self._runtime.unfinished()
-
-    @property
-    def _is_open(self) -> bool:
-        return self._runtime is not None and self._runtime.state.is_open
 
     def _lifespan(self) -> AbstractAsyncContextManager[object]:
         """Return the context that the app lives in; asked for when the queue is open, in the task of the lifespan.

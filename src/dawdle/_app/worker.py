@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from dawdle._app.hosting import Hosted
+from dawdle._app.hosting import HostingCalls
 from dawdle._app.loops import loop_here
 from dawdle._app.signals import on_signal, restored_in_children
 from dawdle._log import Log
@@ -26,7 +26,7 @@ _STILL_ENTERING: Final = "the app is still being entered; that ignores its cance
 _STILL_HELD: Final = "a thread of asyncio.to_thread, or a task that ignores its cancellation, still runs"
 
 
-def work_until_signal(app: Hosted, grace: float, entered: Callable[[], None]) -> None:
+def work_until_signal(app: HostingCalls, grace: float, entered: Callable[[], None]) -> None:
     """Enter the app, work until SIGTERM or SIGINT or until it dies, leave it; a second signal ends the grace.
 
     Raises what the app died of, and `ConfigurationError` where it cannot work. The thread of a `def` handler cannot be
@@ -60,7 +60,7 @@ class _Worker:
     entering ──► working ──► leaving ──► over      a first signal leads on from each; a second ends the grace
     """
 
-    def __init__(self, app: Hosted, grace: float, entered: Callable[[], None]) -> None:
+    def __init__(self, app: HostingCalls, grace: float, entered: Callable[[], None]) -> None:
         self._app = app
         self._entered = entered
         self._grace = grace
