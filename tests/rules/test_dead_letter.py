@@ -1,4 +1,4 @@
-"""A letter says what became of an event, whoever wrote it, and is redriven as a message that runs only who is owed."""
+"""A letter is read the same whether dawdle or SQS wrote it, and is redriven as a message that runs only its handler."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ from tests.rules.test_settlement import (
     texts,
 )
 from tests.rules.test_settlement import admitted as admit_body
-from tests.rules.test_settlement import judged as judge_body
+from tests.rules.test_settlement import settled as settle_body
 
 
 def read(body, *, lookup=LOOKUP, stored_at=NOW, types=(), codecs=CODECS, keys=None):
@@ -45,8 +45,8 @@ def read(body, *, lookup=LOOKUP, stored_at=NOW, types=(), codecs=CODECS, keys=No
     return read_letter(delivery, "default", LetterTypes(lookup, types), codecs, Signer(keys))
 
 
-def letters_of(verdict):
-    return [copy for copy in verdict.copies if copy.is_letter] if isinstance(verdict, Forward) else []
+def letters_of(decision):
+    return [copy for copy in decision.copies if copy.is_letter] if isinstance(decision, Forward) else []
 
 
 # What dawdle wrote
@@ -55,7 +55,7 @@ def letters_of(verdict):
 @given(attributes, results)
 def test_a_letter_of_any_verdict_is_read_back_with_handler_error_attempts_and_event(given_attributes, results):
     body = body_of(given_attributes)
-    for copy in letters_of(judge_body(body, results)):
+    for copy in letters_of(settle_body(body, results)):
         letter = read(copy.body).letter
         before = open_envelope(body)
         assert (letter.event_id, letter.event_type, letter.queue) == ("e-1", "Placed", "default")
@@ -69,36 +69,36 @@ def test_a_letter_of_any_verdict_is_read_back_with_handler_error_attempts_and_ev
 
 @given(attributes, results)
 def test_redriven_it_runs_at_once_for_just_the_handler_that_failed_at_attempt_one(given_attributes, results):
-    for copy in letters_of(judge_body(body_of(given_attributes), results)):
+    for copy in letters_of(settle_body(body_of(given_attributes), results)):
         message = redriven(read(copy.body))
         assert isinstance(message, Redriven)
         assert not message.unsigned
         again = open_envelope(message.body)
         assert (again.attempt, again.owed, again.error, again.dead) == (1, copy.handler, None, None)
         lookup = handlers_of(copy.handler)
-        verdict = admit_body(message.body, lookup=lookup)
-        assert isinstance(verdict, Run)
-        assert [handler.name for handler in verdict.handlers] == [copy.handler]
+        decision = admit_body(message.body, lookup=lookup)
+        assert isinstance(decision, Run)
+        assert [handler.name for handler in decision.handlers] == [copy.handler]
 
 
 @given(attributes, texts, st.sampled_from([None, "a", "gone"]))
-def test_a_letter_that_owes_nobody_in_particular_is_redriven_for_all(given_attributes, reason, owed):
+def test_a_letter_that_owes_no_handler_is_redriven_for_all(given_attributes, reason, owed):
     given_attributes = {**given_attributes, "dawdleowed": owed} if owed else given_attributes
     given_attributes = {name: value for name, value in given_attributes.items() if owed or name != "dawdleowed"}
     body = body_of(given_attributes)
     (copy,) = unreadable(body, open_envelope(body), reason, NOW, terms_of()).copies
     assert read(copy.body).letter.handler == owed
-    verdict = admit_body(redriven(read(copy.body)).body)
+    decision = admit_body(redriven(read(copy.body)).body)
     if owed == "gone":
-        assert "no node has the handler 'gone'" in verdict.copies[0].reason
+        assert "no node has the handler 'gone'" in decision.copies[0].reason
     else:
-        assert [handler.name for handler in verdict.handlers] == (["a"] if owed else ["a", "b", "c"])
+        assert [handler.name for handler in decision.handlers] == (["a"] if owed else ["a", "b", "c"])
 
 
 @given(attributes, results)
-def test_what_nobody_knows_survives_death_and_redrive_to_the_byte(given_attributes, results):
+def test_unknown_attributes_survive_a_letter_and_a_redrive_to_the_byte(given_attributes, results):
     body = body_of(given_attributes)
-    for copy in letters_of(judge_body(body, results)):
+    for copy in letters_of(settle_body(body, results)):
         after = raws(redriven(read(copy.body)).body)
         assert {name: raw for name, raw in after.items() if name not in OWN} == {
             name: raw for name, raw in raws(body).items() if name not in OWN
@@ -174,7 +174,9 @@ def test_what_sqs_moved_and_has_nothing_to_lose_is_the_very_bytes():
 @pytest.mark.parametrize("body", [b"", b"garbage", b"\xff\x00", b'{"hello": "world"}', b"[" * 100_000])
 def test_what_sqs_moved_and_is_no_event_is_read_and_redriven_as_it_is(body):
     found = read(body)
-    assert found.letter.error.startswith(("redriven by SQS; not a CloudEvent 1.0", "redriven by SQS; it is nested too"))
+    assert found.letter.error.startswith(
+        ("redriven by SQS; not a CloudEvent 1.0", "redriven by SQS; the message is nested too deep")
+    )
     assert (found.letter.event_id, found.letter.event_type) == ("k-1", UNDECODABLE)
     assert redriven(found) == Redriven(body, unsigned=True)
 
@@ -189,7 +191,7 @@ def dead_body(kind="Placed", **more):
 @pytest.mark.parametrize(
     "body",
     [
-        dead_body("nobody.knows", data={"text": "x"}),
+        dead_body("unknown.type", data={"text": "x"}),
         dead_body(data={"text": 7}),
         dead_body(datacontenttype="application/x-unheard-of", data_base64="AAAA"),
     ],
@@ -215,10 +217,10 @@ def test_two_types_under_one_name_hide_no_letter():
 
 
 def test_a_type_that_the_caller_names_is_decoded_without_a_handler():
-    nobody = AppHandlers(Registry())
+    knows_none = AppHandlers(Registry())
     body = dead_body(data={"text": "x"})
-    assert read(body, lookup=nobody).letter.event is None
-    assert read(body, lookup=nobody, types=(Placed,)).letter.event == Placed("x")
+    assert read(body, lookup=knows_none).letter.event is None
+    assert read(body, lookup=knows_none, types=(Placed,)).letter.event == Placed("x")
 
 
 def test_another_codec_is_read():
@@ -247,7 +249,7 @@ def test_a_signed_letter_says_and_becomes_what_it_does_without_its_signature(giv
     body = body_of(given_attributes)
     plain, signed = read(body), read(Signer({key_id: KEYS[key_id]}).sign(body), keys=KEYS)
     assert msgspec.structs.replace(signed.letter, body=b"") == msgspec.structs.replace(plain.letter, body=b"")
-    assert redriven(signed) == redriven(plain), "whoever sends it signs it anew"
+    assert redriven(signed) == redriven(plain), "the sender signs it anew"
     assert lineage_of(signed) == lineage_of(plain)
 
 
@@ -281,7 +283,7 @@ def test_where_the_queue_has_no_clock_nothing_is_sure():
 
 def test_what_fails_once_more_has_the_lineage_of_what_was_redriven():
     first = read(dead_body())
-    again = judge_body(redriven(first).body, [Result("a", Retry(max_attempts=1), Failed("again"))])
+    again = settle_body(redriven(first).body, [Result("a", Retry(max_attempts=1), Failed("again"))])
     (copy,) = again.copies
     assert lineage_of(read(copy.body)) == lineage_of(first) == ("/shop", "e-1", "a")
     (garbage,) = undecodable(b"garbage", "k-1", "x", NOW, terms_of()).copies
@@ -326,9 +328,9 @@ def test_a_letter_is_chosen_by_its_type_a_base_of_it_or_its_name():
     assert not chosen(body, Base)
     assert chosen(dead_body("Sub"), Base)
     assert chosen(dead_body("Sub", data={"text": 7}), Base), "also when its data does not fit"
-    assert chosen(dead_body("nobody.knows"), object)
-    assert chosen(dead_body("nobody.knows"), "nobody.knows")
-    assert not chosen(dead_body("nobody.knows"), Base, Placed)
+    assert chosen(dead_body("unknown.type"), object)
+    assert chosen(dead_body("unknown.type"), "unknown.type")
+    assert not chosen(dead_body("unknown.type"), Base, Placed)
     assert chosen(b"garbage", UNDECODABLE)
     assert chosen(b"garbage")
     assert not chosen(b"garbage", Placed)
@@ -356,7 +358,7 @@ def test_a_letter_of_no_known_age_is_chosen_by_no_age():
     assert not chosen(body_of({}), stored_at=None, older_than=0)
     assert chosen(body_of({}), stored_at=None)
     assert chosen(dead_body(dawdledead=to_rfc3339(NOW + 5)), older_than=0), (
-        "a clock that is behind makes nobody younger"
+        "a clock that is behind makes no letter younger"
     )
 
 
@@ -396,7 +398,7 @@ async def not_awaited(letter): ...
         ((), {"where": not_awaited}, "where="),
     ],
 )
-def test_what_chooses_nothing_that_makes_sense_is_told_in_words(types, options, told):
+def test_a_filter_that_makes_no_sense_is_an_error_that_says_why(types, options, told):
     with pytest.raises(ConfigurationError) as error:
         chosen(dead_body(), *types, **options)
     assert told in str(error.value)
@@ -404,7 +406,7 @@ def test_what_chooses_nothing_that_makes_sense_is_told_in_words(types, options, 
 
 @given(names, texts)
 def test_a_letter_is_the_same_value_wherever_it_is_read(name, text):
-    (copy,) = judge_body(body_of({}), [Result(name, Retry(max_attempts=1), Rejected(text))]).copies
+    (copy,) = settle_body(body_of({}), [Result(name, Retry(max_attempts=1), Rejected(text))]).copies
     one, other = read(copy.body).letter, read(copy.body).letter
     assert isinstance(one, DeadLetter)
     assert one == other
@@ -439,7 +441,7 @@ def test_a_letter_that_says_it_is_given_up_after_it_was_stored_was_so_when_it_wa
 def test_a_letter_with_little_room_says_as_much_of_its_error_as_fits_and_is_redriven(room, error, final):
     body = write({"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "data": {"text": "x" * 3000}})
     terms = msgspec.structs.replace(terms_of(), max_body=len(body) + room)
-    (copy,) = judge_body(
+    (copy,) = settle_body(
         body, [Result("a", Retry(max_attempts=3), (Rejected if final else Failed)(error))], terms=terms
     ).copies
     assert len(copy.body) <= terms.max_body

@@ -164,7 +164,7 @@ def test_a_subclass_inherits_no_name():
     assert declaration_of(Derived) is None
 
 
-def test_an_event_may_be_dropped_where_nobody_wants_it_only_if_it_says_so():
+def test_an_unclaimed_event_is_dropped_only_if_its_type_says_so():
     assert declaration_of(event("unclaimed.kept")(made("Kept"))).unclaimed == "retry"
     assert declaration_of(event("unclaimed.dropped", unclaimed="drop")(made("Dropped"))).unclaimed == "drop"
 

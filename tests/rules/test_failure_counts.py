@@ -22,7 +22,7 @@ def test_the_first_has_its_traceback_and_what_follows_within_a_minute_is_counted
 
 
 @pytest.mark.parametrize(("group", "how"), [(RETRIED, "in one line"), (LAST, "with traceback")])
-def test_after_a_quiet_minute_one_is_told_again_and_a_last_attempt_with_its_traceback(group, how):
+def test_after_a_quiet_minute_one_is_logged_again_and_a_last_attempt_with_its_traceback(group, how):
     failures = FailureCounts()
     assert failures.note(group, 0) == "with traceback"
     assert failures.note(group, COUNT_SECONDS) == how
@@ -40,7 +40,7 @@ def test_an_attempt_that_is_tried_again_and_one_that_is_the_last_are_counted_apa
 
 
 @given(st.lists(st.tuples(sorts, st.floats(0, 200)), max_size=200))
-def test_every_failure_is_told_or_counted_once(noted):
+def test_every_failure_is_logged_or_counted_once(noted):
     failures, now, how, counted = FailureCounts(), 0.0, 0, 0
     for group, passed in noted:
         now += passed
@@ -52,7 +52,7 @@ def test_every_failure_is_told_or_counted_once(noted):
 
 
 @given(st.lists(st.floats(0, 30), min_size=2, max_size=300))
-def test_a_sort_is_told_twice_a_minute_at_most(gaps):
+def test_a_group_is_logged_twice_a_minute_at_most(gaps):
     failures, now, lines = FailureCounts(), 0.0, []
     for gap in gaps:
         now += gap
@@ -63,7 +63,7 @@ def test_a_sort_is_told_twice_a_minute_at_most(gaps):
         assert third - first >= COUNT_SECONDS
 
 
-def test_no_more_sorts_are_remembered_than_the_bound_and_what_was_counted_is_told_before():
+def test_no_more_groups_are_remembered_than_the_bound_and_their_counts_are_logged():
     failures = FailureCounts()
     for number in range(MAX_GROUPS + 50):
         for _ in range(2):

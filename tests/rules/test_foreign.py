@@ -1,4 +1,4 @@
-"""What other producers write differently is read as they mean it, and what nobody steers by costs no event."""
+"""What other producers write differently is read as they mean it, and an unreadable `time` costs no event."""
 
 import json
 from datetime import UTC, datetime

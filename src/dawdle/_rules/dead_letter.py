@@ -1,8 +1,7 @@
-"""What lies in a dead-letter queue: read as a letter, and written as the message that it is redriven as.
+"""Reads a message of a dead-letter queue as a letter. Moves none; `redrive` writes what goes back.
 
-Two hands put it there. dawdle writes letters, and marks them with `dawdledead`. SQS moves messages by itself when they
-were received too often: such a one is as it was in its queue, without the mark, and goes back to where it was in its
-life. What dawdle gave up starts anew, at attempt 1, for the handler that it is owed to.
+Two writers put messages there. dawdle writes letters, and marks each with `dawdledead`. SQS moves messages by itself
+that were received too often: these are as they were in their queue, without the mark.
 """
 
 from collections.abc import Mapping
@@ -50,24 +49,24 @@ REDRIVEN_BY_SQS: Final = "redriven by SQS"
 """The error of a letter that dawdle did not write."""
 
 ROUNDING_SECONDS: Final = 1.0
-"""Seconds that a queue's clock may have been ahead of what it said: a date is rounded down."""
+"""Seconds by which a queue's clock may be ahead of the date that it answers with, which is rounded down."""
 
 
 class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
-    """An event that was given up, or one handler's claim on it: what `dead_letters()` yields. Facts; nothing here acts.
+    """An event that was given up, or one handler's share of it, as `dead_letters()` yields it.
 
     `DeadLetter[OrderPlaced]` has an event of that type, `DeadLetter` may have none. Its repr shows neither the event
     nor the body.
     """
 
     event_id: str
-    """The id that `signal()` returned; of what is no event, the queue's name for the message."""
+    """The id that `signal()` returned; for a message that is no event, the queue's own id of it."""
 
     event_type: str
-    """The event's name on the wire; `dawdle.undecodable` for what is no event."""
+    """The event's name on the wire; `dawdle.undecodable` for a message that is no event."""
 
     handler: str | None
-    """The name of the handler that gave up, and that alone runs after a redrive; None: no handler could be run."""
+    """The name of the handler that failed for good. It alone runs after a redrive. None: no handler could be run."""
 
     error: str
     """Why: the error's type and message, cut at 1 KiB, without control characters other than tab, newline and return;
@@ -80,7 +79,7 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
     """The event, if this app knows its type and its codec and the data fits; else None."""
 
     dead_at: datetime | None
-    """When it was given up, aware, by the queue's clock; None if SQS moved it, which does not say when."""
+    """When it was given up, aware, by the queue's clock; None if SQS moved it, since SQS does not say when."""
 
     signaled_at: datetime | None
     """When it was signaled, aware, by the signaling node's clock; None where that is not known."""
@@ -89,13 +88,13 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
     """The headers that `signal()` was given, and any attribute of a foreign event."""
 
     queue: str
-    """This app's name of the queue that a redrive puts it back into; an own letter came from there."""
+    """The queue that a redrive puts it into, by its name in this app. The app's own letters came from there."""
 
     body: bytes
-    """The message as it lies in the dead-letter queue, for tools."""
+    """The message as it is in the dead-letter queue, for tools."""
 
     origin: str | None = None
-    """The identity of the queue that it came from, on SQS `account/name`; None where nothing says it."""
+    """The identity of the queue that it came from, on SQS `account/name`; None if the letter does not say it."""
 
     def __repr__(self) -> str:
         what = f"{in_line(self.event_type)} {in_line(self.event_id)}"
@@ -104,25 +103,25 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
         return f"<DeadLetter {what}{whose}, attempt {self.attempts}{when}: {in_line(self.error, ERROR_BYTES)}>"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        """Show no more to who prints field by field."""
+        """Show no more to rich, which prints field by field."""
         shown = ("event_id", "event_type", "handler", "error", "attempts", "dead_at", "queue")
         return [(name, getattr(self, name)) for name in shown]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """One message of a dead-letter queue, and what it says; without an envelope it is no event, or nobody's we know."""
+    """A message of a dead-letter queue. It has no envelope if it is no event, or is not signed with our keys."""
 
     delivery: Delivery
     body: bytes
-    """What it says, without its signature."""
+    """The body without its signature."""
     envelope: Envelope | None
     letter: DeadLetter
     claimed: str | None = None
-    """The queue that an unsigned letter says it is of: enough to leave it alone, and for nothing else."""
+    """The queue that a letter without our signature names. It is a reason to leave the letter alone, no other."""
 
     @property
     def says_queue(self) -> bool:
-        """Whether it is known which queue it is of: the server says it, or dawdle wrote it, which once named none."""
+        """Whether its queue is known: SQS says it, or dawdle wrote it. Early letters of dawdle named none."""
         return self.letter.origin is not None or (self.envelope is not None and self.envelope.dead is not None)
 
     def __repr__(self) -> str:
@@ -132,17 +131,16 @@ class Found(msgspec.Struct, frozen=True):
 def read_letter(
     delivery: Delivery, queue: str, types: TypeLookup, codecs: Mapping[str, Codec], signer: Signer
 ) -> Found:
-    """Return what a received message of a dead-letter queue says. Every message says something: nothing is raised.
-
-    Whoever can write into that queue could otherwise have anything signed and run by having it redriven: with keys,
-    what is not signed with one of them is no event here either.
-    """
+    """Return a received message of a dead-letter queue as a letter. Raises nothing: any bytes make a letter."""
+    # With keys the signature is checked here too. Otherwise anyone who may write into the dead-letter queue could have
+    # any message signed and run, by waiting for its redrive.
     try:
         body = signer.unsigned(delivery.body)
         envelope = open_envelope(body)
     except EventError as error:
         letter = _of_no_event(delivery, queue, f"{REDRIVEN_BY_SQS}; {error}")
         return Found(delivery, delivery.body, None, letter, claimed=_claimed(delivery, signer))
+    # A wrapper is an envelope of dawdle's own around bytes that are no event: its time is not that of an event.
     is_wrapper = body_in_letter(envelope) is not None
     letter = DeadLetter(
         event_id=envelope.id,
@@ -162,21 +160,21 @@ def read_letter(
 
 
 def body_in_letter(envelope: Envelope) -> bytes | None:
-    """Return the bytes of an undecodable message, or their beginning, from the letter that holds them."""
+    """Return the undecodable body, or its beginning, that a letter holds; None for the letter of an event."""
     if envelope.type != UNDECODABLE or envelope.dead is None:
         return None
     return envelope.data_base64
 
 
 def why_incomplete(envelope: Envelope) -> str | None:
-    """Return why the bytes in a wrapper are not the message that came; None: they are."""
+    """Return why the body in a letter is not the whole message; None: it is whole."""
     if not envelope.cut:
         return None
-    return f"its last {envelope.cut} bytes did not fit into the letter, and half a message is none"
+    return f"the last {envelope.cut} bytes of the message did not fit into the letter and are lost"
 
 
 def seconds_dead(found: Found, now: float) -> float | None:
-    """Return how long ago a letter was given up; of what SQS moved, how long ago it was stored first."""
+    """Return the age of a letter: since it was given up, or if SQS moved it, since it was first stored."""
     if found.letter.dead_at is not None:
         since: float | None = to_epoch(found.letter.dead_at)
     else:
@@ -185,14 +183,15 @@ def seconds_dead(found: Found, now: float) -> float | None:
 
 
 def _dead_at(envelope: Envelope, stored_at: float | None) -> datetime | None:
-    """Return when a letter was given up; no later than it was stored, or `older_than` would never reach it."""
+    """Return when a letter was given up: by its mark, but not later than it was stored."""
+    # A mark in the future, by a stranger or a wrong clock, would keep the letter from `older_than` for ever.
     if envelope.dead is not None and stored_at is not None and to_epoch(envelope.dead) > stored_at + ROUNDING_SECONDS:
         return datetime.fromtimestamp(stored_at, UTC)
     return None if envelope.dead is None else aware(envelope.dead)
 
 
 def _error_of(envelope: Envelope) -> str:
-    error = clip(envelope.error or "")  # whoever can write into that queue need not have cut it
+    error = clip(envelope.error or "")  # a stranger's letter may hold an error that is not cut
     if envelope.dead is not None:
         return error
     return REDRIVEN_BY_SQS if envelope.error is None else f"{REDRIVEN_BY_SQS}; before that: {error}"
@@ -209,7 +208,7 @@ def _event_in(envelope: Envelope, types: TypeLookup, codecs: Mapping[str, Codec]
 
 
 def _claimed(delivery: Delivery, signer: Signer) -> str | None:
-    """Return the queue that a letter names which this app cannot verify: another's, with keys of its own, names it."""
+    """Return the queue that a letter without our signature names: apps with other keys may share dead letters."""
     if not signer.size:
         return None
     try:

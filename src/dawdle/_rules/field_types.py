@@ -1,4 +1,4 @@
-"""What fields a type has, and for which of them `==` tells that they came back. Looks at types, never at values."""
+"""Finds the fields of a type, and those whose values `==` compares rightly. Looks at types, never at values."""
 
 import dataclasses
 import datetime as dt
@@ -21,7 +21,7 @@ __all__ = ["MAX_TYPES", "SCALARS", "compared_by_equality", "fields_of", "is_comp
 R = TypeVar("R")
 
 MAX_TYPES: Final = 1024
-"""Types whose fields are remembered; a program that makes classes as it runs forgets the oldest."""
+"""Types whose answers are cached. A program that makes classes as it runs drops the oldest."""
 
 SCALARS: Final = frozenset(
     {
@@ -29,14 +29,14 @@ SCALARS: Final = frozenset(
         *(decimal.Decimal, uuid.UUID, dt.datetime, dt.date, dt.time, dt.timedelta),
     }
 )
-"""Types of which `==` is to be believed."""
+"""Types whose `==` is true exactly for equal values."""
 
 _CONTAINERS: Final = frozenset({list, tuple, dict, set, frozenset, Sequence, Mapping, AbstractSet})
 _OTHERS: Final = (Any, object, None, msgspec.Raw, msgspec.UnsetType)
 
 
 def once_a_type(function: Callable[[type], R]) -> Callable[[type], R]:
-    """Return a function that answers from memory for the types that it was asked of lately."""
+    """Return the function with a cache of its answers by type."""
     return lru_cache(MAX_TYPES)(function)
 
 
@@ -58,17 +58,18 @@ def fields_of(cls: type) -> tuple[str, ...] | None:
 
 @once_a_type
 def compared_by_equality(cls: type) -> tuple[str, ...]:
-    """Return the fields of an event type whose values are the same where `==` says so, also in all that they hold.
+    """Return the fields of an event type whose values are the same, at any depth, if `==` says so.
 
-    It is so for scalars, containers of such, and structs that have such fields only, and msgspec's own `==`. What is
-    in a field of `Any` is read as a builtin. A dataclass, an attrs class or a model may leave fields out of its `==`.
+    These are scalars, containers of them, and structs with only such fields and msgspec's own `==`. Data for a field of
+    `Any` is read as builtins. Dataclasses, attrs classes and models are left out: a field may be excluded from their
+    `==`.
     """
     hints = _hints_of(cls)
     return tuple(name for name in fields_of(cls) or () if name in hints and _is_comparable(hints[name], set()))
 
 
 def is_compared_by_equality(cls: type) -> bool:
-    """Whether two events of a type are the same where `==` says so."""
+    """Whether two events of a type are the same if `==` says so."""
     return _is_comparable(cls, set())
 
 
@@ -77,15 +78,14 @@ def _hints_of(cls: type) -> Mapping[str, object]:
         return {name: field.annotation for name, field in cast("Any", cls).model_fields.items()}
     try:
         return typing.get_type_hints(cls, include_extras=True)
-    except Exception:  # noqa: BLE001 - whatever an annotation raises, its type is not known
+    except Exception:  # noqa: BLE001 - an annotation may raise anything; its type is unknown then
         return {}
 
 
 def _is_comparable(hint: object, known: set[object]) -> bool:
-    """Whether `==` is to be believed of what is read for an annotation.
-
-    `known`: structs whose fields were looked at, or are. If one of them says no, the whole answer is no.
-    """
+    """Whether `==` is right for values that are read for an annotation. `known`: structs that were visited already."""
+    # A struct that holds itself would be visited for ever, so a known one counts as yes. That is right: if any of its
+    # fields says no, the visit that is under way says no for the whole type.
     origin = typing.get_origin(hint)
     if origin is typing.Annotated:
         return _is_comparable(typing.get_args(hint)[0], known)
@@ -97,6 +97,7 @@ def _is_comparable(hint: object, known: set[object]) -> bool:
         return True
     if not isinstance(hint, type):
         return False
+    # Members of an enum are singletons, so any of these three is right. An `__eq__` of its own may say anything.
     if issubclass(hint, enum.Enum):
         return hint.__eq__ in {object.__eq__, str.__eq__, int.__eq__}
     if not issubclass(hint, msgspec.Struct) or hint.__eq__ is not msgspec.Struct.__eq__:

@@ -20,11 +20,11 @@ Lineage = tuple[str, str, str | None]
 
 
 class Redriven(msgspec.Struct, frozen=True):
-    """The message that a letter is redriven as."""
+    """The message that goes back to the queue in a letter's place."""
 
     body: bytes
     unsigned: bool
-    """It is no event, but bytes as they once came: nobody here wrote them, or answers for them."""
+    """It is no event, but bytes as they once came. They were not verified, so they are not signed."""
 
     def __repr__(self) -> str:
         return f"<Redriven as {len(self.body)} bytes{', raw' if self.unsigned else ''}>"
@@ -45,6 +45,8 @@ def redriven(found: Found) -> Redriven | Refused:
     if inner is not None:
         half = why_incomplete(envelope)
         return Redriven(inner, unsigned=True) if half is None else Refused(half)
+    # SQS moved a message that was still on its way: its attempt, its due time and what it owes still count. A letter of
+    # ours is at the end of its life, and a person decided that it gets another.
     if envelope.dead is None:
         return Redriven(_resumed(found, envelope), unsigned=False)
     return Redriven(restarted(body), unsigned=False)
@@ -56,7 +58,7 @@ def restarted(body: bytes) -> bytes:
 
 
 def lineage_of(found: Found) -> Lineage:
-    """Return what a letter has in common with one that is written when the same thing fails once more."""
+    """Return what a letter has in common with the letter that a second failure of the same event writes."""
     envelope = found.envelope
     raw = found.body if envelope is None else body_in_letter(envelope)
     if envelope is None or raw is not None:
@@ -65,13 +67,11 @@ def lineage_of(found: Found) -> Lineage:
 
 
 def when_written(found: Found, began: float) -> Literal["before", "after", "unsure"]:
-    """Return whether a letter came into its queue before `began`, by the queue's clock, which may be rounded down.
-
-    What SQS moved keeps the time at which it was stored first, so an early time says nothing there.
-    """
+    """Return whether a letter came into its queue before `began`, by the queue's clock, which may be rounded down."""
     stored_at = found.delivery.stored_at
     if stored_at is not None and stored_at >= began + ROUNDING_SECONDS:
         return "after"
+    # A message that SQS moved keeps the time at which it was first stored, so an early time proves nothing there.
     is_marked = found.envelope is not None and found.envelope.dead is not None
     return "before" if is_marked and stored_at is not None and stored_at < began else "unsure"
 
@@ -82,13 +82,13 @@ _RESTART: Final[Mapping[str, object]] = dict.fromkeys(
         *("dawdlesince", "dawdlecrowded", "dawdledue", "dawdledelay"),
     )
 )
-"""What is gone from a letter that starts anew: how it went, and when it was due."""
+"""Attributes that a letter loses when it starts anew: its failures, its death, and when it was due."""
 
 
 def _resumed(found: Found, envelope: Envelope) -> bytes:
-    """Return the body of a message that SQS moved, less what counts towards giving it up.
+    """Return the body of a message that SQS moved, without what counts towards giving it up.
 
-    A delay that was to count from when the message was stored still does, and does not begin again.
+    A delay that counts from when the message was stored becomes a due time, or it would begin again.
     """
     changes: dict[str, object] = {}
     stored_at = found.delivery.stored_at

@@ -94,7 +94,7 @@ class KeptInDoubt(Protocol):
 
 
 class AckWhenLost(Protocol):
-    """Whoever loses its lease deletes the message, as somebody else's."""
+    """A worker that loses its lease deletes the message of the next holder."""
 
     def after_loss(self, state: WorkerState) -> WorkerState:
         return WorkerState("acks")
@@ -240,7 +240,7 @@ OTHERS = [
     ),
     Mutant("the next hop is taken for over", CHAIN, "s early", "runs a and b", rules=Rules(admit=a_hop_is_all)),
     Mutant(
-        "the unclaimed owe everybody",
+        "the unclaimed owe every handler",
         OWED,
         "a copy owes ['a', 'b'] of ['b']",
         "receives the event for b",
@@ -274,7 +274,7 @@ OTHERS = [
         rules=Rules(settle=the_missing_are_forgotten),
     ),
     Mutant(
-        "what a node lacks is owed to everybody",
+        "what a node lacks is owed to every handler",
         NAMED,
         "a copy owes ['a', 'b']",
         "runs a",

@@ -73,7 +73,7 @@ class Steps:
 
     @property
     def first(self) -> World:
-        """The event is stored, and nobody has it yet."""
+        """The event is stored, and no worker has it yet."""
         scenario = self._scenario
         if scenario.is_direct:
             names = tuple(handler.name for handler in scenario.lookups[0].handlers)
@@ -107,7 +107,7 @@ class Steps:
         return held
 
     def of(self, world: World, faults_left: int) -> Iterator[Step]:
-        """Everything that may happen in this world; what nobody else can notice happens alone."""
+        """Everything that may happen in this world. A step that no other worker can notice happens alone."""
         for worker, state in enumerate(world.workers):
             if state.phase in ("acks", "releases") and world.claimed_by(worker) is None:
                 yield from self._stages[state.phase](world, worker, state, faults_left)

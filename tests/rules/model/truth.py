@@ -1,7 +1,7 @@
 """Asks the rules, once for each question, and compares what they answer with what is true.
 
 The rules see bodies only. What is true of a message is counted beside them, from what happened: how often its handler
-failed, when it may run, since when nobody wants it. A rule that says otherwise is complained of where it says so.
+failed, when it may run, since when no node wants it. A rule that says otherwise is reported where it says so.
 """
 
 from collections.abc import Callable, Iterator
@@ -291,7 +291,7 @@ class Truths:
 
 
 def _unlucky() -> float:
-    """No jitter: whoever waits, waits longest."""
+    """No jitter: every wait is the longest."""
     return 0.0
 
 

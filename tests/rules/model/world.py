@@ -18,7 +18,7 @@ MOST_REMEMBERED = 2**16
 """Answers that are kept, so that what is asked again and again is worked out once."""
 
 UNCLAIMED = 2.0
-"""Seconds, in all terms here. To no rule it makes a difference how much longer nobody has wanted an event."""
+"""Seconds, in all terms here. No rule cares how much longer an event has been unclaimed."""
 
 
 class Truth(NamedTuple):
@@ -88,7 +88,7 @@ class WorkerState(NamedTuple):
     """It is tried with nothing else in flight."""
     unsent: tuple[Unsent, ...] = ()
     doubtful: tuple[Unsent, ...] = ()
-    """Copies that were not stored, or nobody knows."""
+    """Copies that were not stored, or may not have been."""
     wait: float = 0.0
     """Seconds after which a released message comes back."""
     early: tuple[Early, ...] = ()
