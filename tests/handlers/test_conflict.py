@@ -76,7 +76,9 @@ def test_a_decorator_that_hides_what_it_decorates_makes_two_handlers_of_one_name
 def test_two_lambdas_are_two_handlers():
     registry = Registry()
     registry.on_event(A)(lambda event: "a")
-    with pytest.raises(ConfigurationError, match=r"there is one, .*<lambda> \(.*line \d+\), and another, .*line \d+\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"there are two functions, .*<lambda> \(.*line \d+\) and .*line \d+\)"
+    ):
         registry.on_event(B)(lambda event: "b")
 
 
@@ -169,7 +171,7 @@ def test_two_functions_of_one_name_in_one_module_are_refused_with_the_line_of_ea
     for _ in range(2):
         with pytest.raises(
             ConfigurationError,
-            match=r"there is one, handle \(.*shop\.py, line 3\), and another, handle \(.*shop\.py, line [789]\)\. Give",
+            match=r"two functions, handle \(.*shop\.py, line 3\) and handle \(.*shop\.py, line [789]\)\. Give",
         ):
             module(text)
         sys.modules.pop("reloaded_shop", None)
@@ -296,7 +298,7 @@ def test_a_cell_that_is_run_again_or_edited_replaces_its_handlers(file_name):
 
 def test_two_functions_of_one_name_in_one_cell_are_refused():
     notebook = Notebook()
-    with pytest.raises(ConfigurationError, match=r"there is one, .*line 2\), and another, .*line 5\)"):
+    with pytest.raises(ConfigurationError, match=r"there are two functions, .*line 2\) and .*line 5\)"):
         notebook.run(CELL + CELL)
 
 

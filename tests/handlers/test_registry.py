@@ -1,4 +1,4 @@
-"""A registry takes each handler once, under one name, and tells whoever includes it."""
+"""A registry takes each handler once, under one name, and tells the registries that include it."""
 
 from functools import partial
 
@@ -51,7 +51,7 @@ def types_of(registry):
 
 
 class Counting:
-    """Somebody who wants to know that a registry changed."""
+    """An observer of a registry."""
 
     def __init__(self):
         self.changes = 0
@@ -100,7 +100,7 @@ def test_another_function_under_a_taken_name_is_refused_and_the_first_one_stays(
     registry, first = Registry(), function()
     registry.on_event(A, name="audit")(first)
     version = registry.version
-    with pytest.raises(ConfigurationError, match=r"the handler name 'audit' is taken.*another with name="):
+    with pytest.raises(ConfigurationError, match=r"the handler name 'audit' is taken.*another name with name="):
         registry.on_event(B, name="audit")(other)
     assert types_of(registry) == {"audit": {A}}
     assert next(iter(registry)).function is first
@@ -237,7 +237,7 @@ def test_a_cleared_registry_has_nothing_and_hears_nothing_and_can_begin_again():
     assert set(names(app)) == {"own", "shop.events.included", "shop.events.later"}
 
 
-def test_whoever_observes_hears_of_every_change_and_is_not_kept_alive():
+def test_an_observer_hears_of_every_change_and_is_not_kept_alive():
     app, shop, counting = Registry(), Registry(), Counting()
     app.include(shop)
     app.observe(counting)
@@ -318,7 +318,7 @@ def test_an_option_that_two_on_event_give_differently_is_refused_and_the_first_o
     registry, handle = Registry(), function()
     one, other = OPTIONS[option]
     registry.on_event(A, **{option: one})(handle)
-    with pytest.raises(ConfigurationError, match=f"is given {option}=.* and {option}="):
+    with pytest.raises(ConfigurationError, match=f"has both {option}=.* and {option}="):
         registry.on_event(B, **{option: other})(handle)
     assert types_of(registry) == {"shop.events.handle": {A}}
     registry.on_event(B, **{option: one})(handle)
@@ -416,7 +416,7 @@ def test_only_a_registry_can_be_included():
         Registry().include("mail")
 
 
-def test_an_event_class_under_on_event_is_told_where_an_event_is_made():
+def test_an_event_class_under_on_event_fails_where_an_event_is_made():
     @Registry().on_event
     class Placed(msgspec.Struct):
         number: int

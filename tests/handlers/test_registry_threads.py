@@ -154,7 +154,7 @@ def test_of_many_threads_that_declare_one_name_one_gets_it():
         assert declared_as(name) is winner
 
 
-def test_observers_are_told_when_the_lock_is_free_and_once_for_each_change():
+def test_observers_are_called_when_the_lock_is_free_and_once_for_each_change():
     registry, called = Registry(), []
 
     class Asking:

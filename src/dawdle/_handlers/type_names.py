@@ -1,4 +1,4 @@
-"""Whether the names on the wire tell an app's event types apart, and its handlers. Asked when the app is entered."""
+"""Checks that each name on the wire means one event type of an app. Called when the app is entered; changes nothing."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,13 +16,13 @@ __all__ = [
 ]
 
 _ROOTS = frozenset({"abc", "attr", "builtins", "msgspec", "pydantic", "typing"})
-"""Packages whose classes are bases of far more than one program's events."""
+"""Packages whose classes are bases of many other classes than a program's events."""
 
 
 def require_named_apart(handlers: Sequence[Handler]) -> None:
-    """Raise `ConfigurationError` for two types that one name means, and for a named handler that does not take a type.
+    """Raise `ConfigurationError` if a name means two types, or a type names a handler that does not take it.
 
-    Which types: those that handlers take, what is declared under the same name, and imported subclasses.
+    The types are those that handlers take, those that are declared under the same names, and imported subclasses.
     """
     known: dict[str, type] = {}
     handled = handled_types(handlers)
@@ -43,7 +43,7 @@ def require_named_apart(handlers: Sequence[Handler]) -> None:
 
 
 def require_named_handlers_take(event_type: type, handlers: Sequence[Handler]) -> None:
-    """Raise `ConfigurationError` where a type names a handler that is here and does not want it."""
+    """Raise `ConfigurationError` if a type names a handler of this app that does not take it."""
     declared = declaration_of(event_type)
     for name in () if declared is None else declared.handlers:
         for handler in handlers:
@@ -55,20 +55,20 @@ def require_named_handlers_take(event_type: type, handlers: Sequence[Handler]) -
 
 
 def names_of(event_type: type) -> tuple[str, ...]:
-    """Return the names on the wire that mean a type."""
+    """Return the names on the wire that mean a type: its wire name and its aliases."""
     declared = declaration_of(event_type)
     return (wire_name(event_type), *(() if declared is None else declared.aliases))
 
 
 def handled_types(handlers: Iterable[Handler]) -> list[type]:
-    """Return the event types that handlers name themselves, each once."""
+    """Return the event types that handlers name, each once, without their subclasses."""
     return [
         event_type for event_type in _bases(handlers) if event_style(event_type) is not None and _is_own(event_type)
     ]
 
 
 def takers(handlers: Iterable[Handler], one: type, other: type) -> tuple[str, ...]:
-    """Return the names of the handlers that name one of two types, and not both."""
+    """Return the names of the handlers that take one of two types, and not both."""
     return tuple(each.name for each in handlers if (one in each.types) != (other in each.types))
 
 
@@ -81,12 +81,12 @@ def _is_own(event_type: type) -> bool:
 
 
 def with_subclasses(bases: dict[type, None]) -> list[type]:
-    """Return the bases and every imported subclass of one."""
+    """Return the bases and all of their imported subclasses."""
     found: dict[type, None] = {}
     todo = list(bases)
     while todo:
         event_type = todo.pop()
         if event_type not in found:
             found[event_type] = None
-            todo.extend(type.__subclasses__(event_type))
+            todo.extend(type.__subclasses__(event_type))  # asked of `type`: a metaclass may define its own
     return list(found)
