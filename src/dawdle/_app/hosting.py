@@ -51,6 +51,7 @@ class HostingCalls:
 
     def end_grace(self) -> None:
         """End the grace of a shutdown now: cancel the handlers that still run. Safe from any thread."""
+        # A second signal or another thread may call this at any time, also before the start and after the end.
         if self._runtime is not None and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._runtime.end_grace)
 
