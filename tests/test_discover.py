@@ -67,7 +67,9 @@ def test_a_name_that_is_no_module_is_an_error_that_says_so():
 
 
 def test_without_a_name_it_says_what_to_write():
-    with pytest.raises(dawdle.ConfigurationError, match=r'name your package, as in dawdle.discover\("shop"\)'):
+    with pytest.raises(
+        dawdle.ConfigurationError, match=r'needs the name of a package, such as dawdle.discover\("shop"\)'
+    ):
         dawdle.discover()
 
 

@@ -213,7 +213,7 @@ async def test_nothing_that_is_written_holds_a_body_a_receipt_or_a_key(
     everything = "\n".join([told(), *capfd.readouterr(), *map(repr, moments), *errors, *reprs])
     assert len(everything) > 20_000
     assert "the mail server is away" in everything
-    assert "it is not signed" in everything
+    assert "the message is not signed" in everything
     assert "a hook's own mistake" in everything
     assert "Executing <Task" in everything
     assert CANARY not in everything

@@ -55,10 +55,10 @@ async def test_memory_beside_a_queue_url_stays_memory_and_says_so(monkeypatch, c
 @pytest.mark.parametrize(
     ("name", "match"),
     [
-        ("redis", "DAWDLE_BACKEND='redis' is no backend: write memory"),
+        ("redis", "DAWDLE_BACKEND='redis' is no backend: set it to memory"),
         ("sqs", "SQS has no queue URL: .*DAWDLE_SQS_QUEUE_URL"),
-        ("no.such.Module", "cannot be made: ModuleNotFoundError"),
-        (f"{__name__}.Nothing", "cannot be made: AttributeError"),
+        ("no.such.Module", "could not make DAWDLE_BACKEND='no.such.Module': ModuleNotFoundError"),
+        (f"{__name__}.Nothing", "Nothing': AttributeError"),
         (f"{__name__}.NOT_A_BACKEND", "is not a dawdle.abc.Backend"),
     ],
 )
@@ -105,7 +105,7 @@ async def test_a_start_listener_that_is_neither_yes_nor_no_is_an_error(monkeypat
         ({"clock": time}, r"clock is a dawdle.abc.Clock, such as dawdle.testing.ManualClock\(\), not <module 'time'"),
         ({"codec": "json"}, r"codec is a dawdle.abc.Codec, such as dawdle.MessagePack\(\), not 'json'"),
         ({"codec": MessagePack}, r"such as dawdle.MessagePack\(\), not <class"),
-        ({"hooks": print}, "hooks are functions.*, a list of them, not <built-in function print>"),
+        ({"hooks": print}, "hooks is a list of functions .*, not <built-in function print>"),
         ({"concurrency": 0}, "1 or more, not 0"),
         ({"concurrency": 2.5}, "1 or more, not 2.5"),
         ({"grace": -1}, "grace is 0 or more seconds, or a timedelta, not -1"),
@@ -114,8 +114,8 @@ async def test_a_start_listener_that_is_neither_yes_nor_no_is_an_error(monkeypat
         ({"timeout": 0}, "timeout is more than 0 seconds, or a timedelta, not 0"),
         ({"retry": 3}, r"retry is a dawdle.Retry\(…\), not 3"),
         ({"registry": []}, r"registry is a dawdle.Registry, not \[\]"),
-        ({"hooks": ["x"]}, "hooks are functions"),
-        ({"hooks": [asyncio.sleep]}, "a hook is a plain function.*sleep.* is async: make it def"),
+        ({"hooks": ["x"]}, "hooks is a list of functions"),
+        ({"hooks": [asyncio.sleep]}, "a hook is not awaited, .*sleep.* is async: make it a def function"),
         ({"headers": {"X": "y"}}, "a header's name"),
         ({"headers": "x"}, "headers is a mapping"),
         ({"lifespan": 3}, "lifespan is a function"),

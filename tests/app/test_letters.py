@@ -54,7 +54,7 @@ async def looked_at(app, **options):
 
 
 def visible(queue):
-    """How many letters somebody else could receive now."""
+    """How many letters another reader could receive now."""
     return len(queue.dead_letters._ready)
 
 
@@ -178,7 +178,7 @@ async def test_it_works_without_a_listener_and_without_a_handler(make_app, clock
     async with make_app(registry=Registry(), start_listener=False) as app:
         assert await app.redrive(Placed, where=lambda letter: letter.event == Placed(8)) == 0
         (letter,) = await looked_at(app)
-        assert (letter.event_type, letter.event) == ("Placed", None), "nobody told this app of the type"
+        assert (letter.event_type, letter.event) == ("Placed", None), "this app does not know the type"
         assert await app.redrive(Placed, where=lambda letter: letter.event == Placed(7)) == 1
         (message,) = queue.messages()
         assert msgspec.json.decode(message)["dawdleowed"] == "shipping"
@@ -270,7 +270,7 @@ async def test_a_letter_whose_lease_ends_meanwhile_is_not_shown_twice(running, c
 
 async def test_a_slow_loop_finds_all_letters_although_the_first_come_back_again_and_again(running, clock, mended):
     class Returning(Memory):
-        """What is visible again comes before what nobody has received yet."""
+        """Letters that are visible again come before those that were never received."""
 
         def _update_visibility(self, now):
             before = len(self._ready)
@@ -461,10 +461,7 @@ async def test_half_a_message_is_left_in_place_with_a_warning(running, clock, re
         await app.idle()
         caplog.clear()
         assert await app.redrive() == 0
-        assert (
-            "did not fit into the letter, and half a message is none; it stays in the dead-letter queue, purge it"
-            in caplog.text
-        )
+        assert "did not fit into the letter and are lost; it stays in the dead-letter queue, purge it" in caplog.text
         assert (queue.messages(), visible(queue)) == ([], 1)
         assert await app.purge() == 1
 
@@ -568,7 +565,7 @@ async def test_a_stranger_gets_nothing_run_or_signed_by_way_of_the_dead_letters(
         letters = await looked_at(app)
         assert [letter.event_type for letter in letters] == ["dawdle.undecodable"] * 6
         assert [letter.event for letter in letters] == [None] * 6
-        assert all("it is not signed" in letter.error for letter in letters)
+        assert all("the message is not signed" in letter.error for letter in letters)
         await app.stop_listener()
         assert await app.redrive() == 6
         assert sorted(queue.messages()) == sorted(msgspec.json.encode(each) for each in (event, marked, wrapper) * 2)

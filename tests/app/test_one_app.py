@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Plain:
-    """A backend that somebody wrote, which inherits nothing and can be neither hashed nor referred to weakly."""
+    """A user's own backend, which inherits nothing and can be neither hashed nor referred to weakly."""
 
     __hash__ = None
     __slots__ = ("dead_letters", "delayed", "inner", "opened")

@@ -168,7 +168,7 @@ def test_where_an_app_is_entered_in_another_loop_the_error_says_so():
 
     try:
         own.run_until_complete(app.__aenter__())
-        with pytest.raises(NoAppError, match=r"is in another.*thread '.*dawdle\.from_thread\.signal\(…\)"):
+        with pytest.raises(NoAppError, match=r"is entered in the loop of thread '.*dawdle\.from_thread\.signal\(…\)"):
             other.run_until_complete(ask())
         with pytest.raises(NoAppError, match=r"no event loop runs here.*dawdle\.from_thread\.signal\(…\)"):
             dawdle.current()

@@ -29,7 +29,7 @@ class Anything(msgspec.Struct):
     [
         ({"number": 1}, {}, NotAnEventError, "dict is not an event type"),
         ("text", {}, NotAnEventError, "str is not an event type"),
-        (Placed, {}, NotAnEventError, r"Placed is a class and no event: signal an instance, Placed\(…\)"),
+        (Placed, {}, NotAnEventError, r"Placed is a class, not an event: signal an instance, Placed\(…\)"),
         (Anything(math.nan), {}, EventError, r"Anything\.value is nan"),
         (Anything([1.0, {"a": math.inf}]), {}, EventError, r"Anything\.value\[1\]\[\.\.\.\] is inf"),
         (Anything("\ud800"), {}, EventError, "lone surrogate"),
@@ -44,7 +44,7 @@ class Anything(msgspec.Struct):
         (Placed(), {"at": datetime(2030, 1, 1)}, ConfigurationError, "has no time zone"),  # noqa: DTZ001
         (Placed(), {"at": 17.0}, ConfigurationError, "an aware datetime, not 17.0"),
         (Placed(), {"at": datetime(2030, 1, 1, tzinfo=UTC), "delay": 1}, ConfigurationError, "not both"),
-        (Placed(), {"direct": True, "delay": 1}, ConfigurationError, "neither delay= nor at="),
+        (Placed(), {"direct": True, "delay": 1}, ConfigurationError, "remove it, or delay= and at="),
         (Placed(), {"direct": "no"}, ConfigurationError, "direct is True or False, not 'no'"),
         (Placed(), {"direct": 0}, ConfigurationError, "direct is True or False, not 0"),
         (Placed(), {"queue": "video"}, ConfigurationError, "there is no queue 'video'; this app has default"),
@@ -106,7 +106,7 @@ async def test_signal_returns_the_id_that_the_handler_sees_with_headers_and_time
 async def test_a_function_for_headers_that_returns_none_is_an_error_that_says_what_it_returns(running, queue):
     async with running(headers=lambda: None) as app:
         with pytest.raises(
-            ConfigurationError, match="the function headers= returns a mapping of names to text, not None"
+            ConfigurationError, match="the function in headers= returns a mapping of names to text, not None"
         ):
             await app.signal(Placed())
     assert queue.messages() == []
@@ -235,9 +235,9 @@ async def no_events():
 @pytest.mark.parametrize(
     ("events", "match"),
     [
-        (Placed(1), r"got one event, of the type Placed: write signal\(event\), or signal_many\(\[event\]\)"),
-        (Iterable(), "got one event, of the type Iterable"),
-        (no_events(), "got an asynchronous one: write signal_many"),
+        (Placed(1), r"not one event of the type Placed: write signal\(event\), or signal_many\(\[event\]\)"),
+        (Iterable(), "not one event of the type Iterable"),
+        (no_events(), "not an asynchronous one: write signal_many"),
         (None, "signal_many takes an iterable of events, not None"),
         (Placed, "signal_many takes an iterable of events, not <class "),
         ("text", "signal_many takes an iterable of events, not 'text'"),

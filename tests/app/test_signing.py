@@ -59,10 +59,10 @@ async def test_what_a_stranger_wrote_is_dead_lettered_with_the_reason_and_never_
     reasons = [letter["dawdleerror"] for letter in letters()]
     assert [letter["type"] for letter in letters()] == ["dawdle.undecodable"] * 4
     assert reasons == [
-        "it is not signed, and this app takes only what is (signing_keys)",
-        "its signature is wrong: it was changed on its way, or not signed with the key '2026-11'",
-        "it is signed with the key 'theirs', and this app knows 2026-11, 2026-05",
-        "it is not signed, and this app takes only what is (signing_keys)",
+        "the message is not signed, and this app takes only signed messages (signing_keys)",
+        "the signature is wrong: the message was changed on its way, or not signed with the key '2026-11'",
+        "the message is signed with the key 'theirs', and this app knows 2026-11, 2026-05",
+        "the message is not signed, and this app takes only signed messages (signing_keys)",
     ]
 
 
@@ -136,7 +136,7 @@ async def test_an_event_that_is_nested_too_deep_is_refused_where_it_is_signaled_
     async with running() as app:
         await app.signal(Deep(nested(198)))
         with pytest.raises(
-            EventError, match="this Deep is nested too deep to be read: 201 objects and arrays, and 200 is the most"
+            EventError, match="this Deep is nested too deep: 201 objects and arrays, and 200 is the most"
         ):
             await app.signal(Deep(nested(199)))
         await queue.send([Outgoing(b'{"data":' + b"[" * 5000 + b"]" * 5000 + b"}")])

@@ -28,7 +28,7 @@ def started(caplog):
 
 
 def unheard(caplog):
-    return said(caplog, "what this app signals is kept in its own process")
+    return said(caplog, "this app keeps its events in its own memory")
 
 
 def _register(registry, name):
@@ -99,7 +99,7 @@ async def test_signals_that_only_this_process_could_handle_are_warned_about_once
             await app.signal(Placed())
             await app.signal_many([Placed()])
             (line,) = unheard(caplog)
-        assert "and it does not listen: set DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL" in line
+        assert "and its listener is not started: set DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL" in line
 
 
 async def test_signals_without_any_handler_are_warned_about(caplog, registry):

@@ -1,4 +1,4 @@
-"""`def` handlers run in threads: they hold up nobody, and keep slot and lease until they return."""
+"""`def` handlers run in threads: they hold up no other handler, and keep slot and lease until they return."""
 
 import asyncio
 import threading

@@ -5,8 +5,7 @@ from itertools import product
 
 import pytest
 from tests.rules.model.steps import Protocol
-from tests.rules.model.world import Hand as ModelHand
-from tests.rules.model.world import Truth, Unsent
+from tests.rules.model.world import Truth, Unsent, WorkerState
 
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
@@ -70,7 +69,7 @@ def last_of(message):
 
 @pytest.mark.parametrize("lost", [False, True])
 async def test_a_verdict_without_copies_is_one_call(clock, lost):
-    acks, releases = ModelHand("acks"), ModelHand("releases", wait=5)
+    acks, releases = WorkerState("acks"), WorkerState("releases", wait=5)
     assert await settled(clock, Ack(), lost=lost) == ([last_of(Protocol().begins(acks))], Ack())
     assert await settled(clock, Release(5), lost=lost) == ([last_of(Protocol().begins(releases))], None)
 
@@ -84,7 +83,7 @@ async def test_copies_are_all_asked_for_and_all_answered_before_the_message_is_l
         (*sends, last), recalled = await settled(clock, Forward(copies, release_after=7), stored=stored)
         assert sorted(sends) == sorted(f"{what} {body.decode()}" for what in ("send", "answer to") for body in bodies)
         in_doubt = tuple(Unsent(body, Truth(), 0.0, is_letter=False) for body, known in stored.items() if not known)
-        sent = Protocol().begins(ModelHand("sends", wait=7))._replace(doubtful=in_doubt)
+        sent = Protocol().begins(WorkerState("sends", wait=7))._replace(doubtful=in_doubt)
         assert last == last_of(Protocol().after_sends(sent))
         known = Protocol().known_after_sends(sent)
         if known.what == "done":

@@ -28,7 +28,7 @@ class SubA(A):
     pass
 
 
-KINDS = [A, B, SubA]
+EVENT_TYPES = [A, B, SubA]
 
 
 def function(name):
@@ -73,20 +73,20 @@ class Registering(RuleBasedStateMachine):
         self.own = [{}, {}]
         self.hidden = [set(), set()]
 
-    @rule(name=st.sampled_from("ab"), kind=st.sampled_from(KINDS))
-    def declare(self, name, kind):
-        self.registry.on_event(kind)(FUNCTIONS[name])
-        self.shared.setdefault(name, set()).add(kind)
+    @rule(name=st.sampled_from("ab"), event_type=st.sampled_from(EVENT_TYPES))
+    def declare(self, name, event_type):
+        self.registry.on_event(event_type)(FUNCTIONS[name])
+        self.shared.setdefault(name, set()).add(event_type)
 
-    @rule(name=st.just("c"), kind=st.sampled_from(KINDS))
-    def declare_in_the_included_one(self, name, kind):
-        self.included.on_event(kind)(FUNCTIONS[name])
-        self.shared.setdefault(name, set()).add(kind)
+    @rule(name=st.just("c"), event_type=st.sampled_from(EVENT_TYPES))
+    def declare_in_the_included_one(self, name, event_type):
+        self.included.on_event(event_type)(FUNCTIONS[name])
+        self.shared.setdefault(name, set()).add(event_type)
 
-    @rule(app=st.integers(0, 1), name=st.sampled_from("abcd"), kind=st.sampled_from(KINDS))
-    def register(self, app, name, kind):
-        self.apps[app].register(FUNCTIONS[name], (kind,), {})
-        self.own[app].setdefault(name, set()).add(kind)
+    @rule(app=st.integers(0, 1), name=st.sampled_from("abcd"), event_type=st.sampled_from(EVENT_TYPES))
+    def register(self, app, name, event_type):
+        self.apps[app].register(FUNCTIONS[name], (event_type,), {})
+        self.own[app].setdefault(name, set()).add(event_type)
 
     @rule(app=st.integers(0, 1), name=st.sampled_from("abcd"))
     def unregister(self, app, name):
@@ -117,9 +117,9 @@ class Registering(RuleBasedStateMachine):
         for number, app in enumerate(self.apps):
             expected = {f"shop.events.{name}": types for name, types in self.expected(number).items()}
             assert {handler.name: set(handler.types) for handler in app.handlers} == expected
-            for kind in KINDS:
-                wanting = {name for name, types in expected.items() if issubclass(kind, tuple(types))}
-                assert names(app.handlers_for(kind)) == wanting
+            for event_type in EVENT_TYPES:
+                wanting = {name for name, types in expected.items() if issubclass(event_type, tuple(types))}
+                assert names(app.handlers_for(event_type)) == wanting
             for name in "abcd":
                 assert (app.handler_named(f"shop.events.{name}") is not None) == (f"shop.events.{name}" in expected)
 
@@ -197,18 +197,18 @@ def test_handlers_are_in_the_order_of_registration(registry, lookup):
 
 
 def test_a_type_is_known_once_it_is_declared_handled_or_signaled_and_not_before(registry, lookup):
-    declared, handled, signaled = made("RosterDeclared"), made("RosterHandled"), made("RosterSignaled")
-    for name in ("roster.declared", "RosterHandled", "RosterSignaled"):
+    declared, handled, signaled = made("LookupDeclared"), made("LookupHandled"), made("LookupSignaled")
+    for name in ("lookup.declared", "LookupHandled", "LookupSignaled"):
         assert lookup.resolve_type(name) is None
-    event("roster.declared", aliases=["roster.once"])(declared)
+    event("lookup.declared", aliases=["lookup.once"])(declared)
     registry.on_event(handled)(function("handle"))
-    assert lookup.learn(signaled) == "RosterSignaled"
-    assert lookup.resolve_type("roster.declared") is declared
-    assert lookup.resolve_type("roster.once") is declared
-    assert lookup.resolve_type("RosterHandled") is handled
-    assert lookup.resolve_type("RosterSignaled") is signaled
-    assert lookup.resolve_type("RosterDeclared") is None, "a declared type has the declared name only"
-    assert lookup.learn(declared) == "roster.declared"
+    assert lookup.learn(signaled) == "LookupSignaled"
+    assert lookup.resolve_type("lookup.declared") is declared
+    assert lookup.resolve_type("lookup.once") is declared
+    assert lookup.resolve_type("LookupHandled") is handled
+    assert lookup.resolve_type("LookupSignaled") is signaled
+    assert lookup.resolve_type("LookupDeclared") is None, "a declared type has the declared name only"
+    assert lookup.learn(declared) == "lookup.declared"
 
 
 def test_a_subclass_of_a_handled_base_is_known_when_it_is_imported(registry, lookup):
@@ -216,59 +216,59 @@ def test_a_subclass_of_a_handled_base_is_known_when_it_is_imported(registry, loo
         pass
 
     registry.on_event(Base)(function("handle"))
-    assert lookup.resolve_type("RosterImportedLater") is None
-    middle = made("RosterMiddle", base=type("Marked", (Base, msgspec.Struct), {}))
-    later = made("RosterImportedLater", base=middle)
-    assert lookup.resolve_type("RosterImportedLater") is later
-    assert lookup.resolve_type("RosterMiddle") is middle
+    assert lookup.resolve_type("LookupImportedLater") is None
+    middle = made("LookupMiddle", base=type("Marked", (Base, msgspec.Struct), {}))
+    later = made("LookupImportedLater", base=middle)
+    assert lookup.resolve_type("LookupImportedLater") is later
+    assert lookup.resolve_type("LookupMiddle") is middle
     assert lookup.resolve_type("Base") is None, "what cannot travel has no name"
 
 
 def test_a_handler_of_every_event_makes_no_type_known(registry, lookup):
-    kept = made("RosterUnknown")
+    kept = made("LookupUnknown")
     registry.on_event()(function("audit"))
-    assert lookup.resolve_type("RosterUnknown") is None
+    assert lookup.resolve_type("LookupUnknown") is None
     assert names(lookup.handlers_for(kept)) == {"shop.events.audit"}
 
 
 def test_two_types_under_one_name_are_an_error_where_they_are_signaled_and_where_they_arrive(registry, lookup):
-    one, other = made("RosterTwin", "shop.a"), made("RosterTwin", "shop.b")
+    one, other = made("LookupTwin", "shop.a"), made("LookupTwin", "shop.b")
     lookup.learn(one)
-    with pytest.raises(ConfigurationError, match=r"'RosterTwin': shop.a.RosterTwin and shop.b.RosterTwin"):
+    with pytest.raises(ConfigurationError, match=r"'LookupTwin': shop.a.LookupTwin and shop.b.LookupTwin"):
         lookup.learn(other)
-    assert lookup.resolve_type("RosterTwin") is one
+    assert lookup.resolve_type("LookupTwin") is one
     registry.on_event(one, other)(function("handle"))
     fresh = AppHandlers(registry)
-    with pytest.raises(ConfigurationError, match="two event types are named 'RosterTwin'"):
-        fresh.resolve_type("RosterTwin")
+    with pytest.raises(ConfigurationError, match="two event types are named 'LookupTwin'"):
+        fresh.resolve_type("LookupTwin")
 
 
 def test_a_name_that_is_declared_for_another_type_is_taken(lookup):
-    event("RosterTaken")(made("RosterDeclaredUnder"))
-    with pytest.raises(ConfigurationError, match="two event types are named 'RosterTaken'"):
-        lookup.learn(made("RosterTaken"))
+    event("LookupTaken")(made("LookupDeclaredUnder"))
+    with pytest.raises(ConfigurationError, match="two event types are named 'LookupTaken'"):
+        lookup.learn(made("LookupTaken"))
 
 
 def test_a_type_that_is_defined_again_is_the_same_type_and_the_new_one_counts(registry, lookup):
-    old = made("RosterReloaded")
+    old = made("LookupReloaded")
     executed(partial(registry.on_event(old), function("handle")))
     lookup.learn(old)
-    assert lookup.resolve_type("RosterReloaded") is old
-    new = made("RosterReloaded")
+    assert lookup.resolve_type("LookupReloaded") is old
+    new = made("LookupReloaded")
     executed(partial(registry.on_event(new), function("handle")))
-    assert lookup.learn(new) == "RosterReloaded"
-    assert lookup.resolve_type("RosterReloaded") is new
+    assert lookup.learn(new) == "LookupReloaded"
+    assert lookup.resolve_type("LookupReloaded") is new
     del old
     gc.collect()
 
 
-@pytest.mark.parametrize("kind", [int, str, object, type("Plain", (), {}), dict])
-def test_what_is_no_event_cannot_be_signaled(kind, lookup):
+@pytest.mark.parametrize("event_type", [int, str, object, type("Plain", (), {}), dict])
+def test_what_is_no_event_cannot_be_signaled(event_type, lookup):
     with pytest.raises(NotAnEventError, match="is not an event type"):
-        lookup.learn(kind)
+        lookup.learn(event_type)
 
 
-def test_whoever_observes_a_roster_hears_of_the_registry_and_of_the_app(registry, lookup):
+def test_an_observer_hears_of_changes_of_the_registry_and_of_the_app(registry, lookup):
     class Counting:
         changes = 0
 

@@ -31,8 +31,8 @@ def functions(registry):
 # One run: two handlers
 
 
-def make(registry, kind, **options):
-    @registry.on_event(kind, **options)
+def make(registry, event_type, **options):
+    @registry.on_event(event_type, **options)
     async def forward(event): ...
 
     return forward
@@ -76,7 +76,9 @@ def test_a_decorator_that_hides_what_it_decorates_makes_two_handlers_of_one_name
 def test_two_lambdas_are_two_handlers():
     registry = Registry()
     registry.on_event(A)(lambda event: "a")
-    with pytest.raises(ConfigurationError, match=r"there is one, .*<lambda> \(.*line \d+\), and another, .*line \d+\)"):
+    with pytest.raises(
+        ConfigurationError, match=r"there are two functions, .*<lambda> \(.*line \d+\) and .*line \d+\)"
+    ):
         registry.on_event(B)(lambda event: "b")
 
 
@@ -169,7 +171,7 @@ def test_two_functions_of_one_name_in_one_module_are_refused_with_the_line_of_ea
     for _ in range(2):
         with pytest.raises(
             ConfigurationError,
-            match=r"there is one, handle \(.*shop\.py, line 3\), and another, handle \(.*shop\.py, line [789]\)\. Give",
+            match=r"two functions, handle \(.*shop\.py, line 3\) and handle \(.*shop\.py, line [789]\)\. Give",
         ):
             module(text)
         sys.modules.pop("reloaded_shop", None)
@@ -177,11 +179,11 @@ def test_two_functions_of_one_name_in_one_module_are_refused_with_the_line_of_ea
 
 def test_a_factory_is_refused_within_one_run_and_replaces_in_the_next(module):
     text = """
-        def made(kind):
-            @registry.on_event(kind, name=f"of.{kind.__name__}")
+        def made(event_type):
+            @registry.on_event(event_type, name=f"of.{event_type.__name__}")
             async def handle(event): ...
-        for kind in (A, B):
-            made(kind)
+        for event_type in (A, B):
+            made(event_type)
         forward = make(registry, A)
     """
     module(text)
@@ -191,7 +193,7 @@ def test_a_factory_is_refused_within_one_run_and_replaces_in_the_next(module):
     assert list(before) == list(after) == ["of.A", "of.B", "tests.handlers.test_conflict.make.forward"]
     assert not set(before.values()) & set(after.values())
     with pytest.raises(ConfigurationError, match="was registered twice"):
-        module(text.replace('name=f"of.{kind.__name__}"', ""))
+        module(text.replace('name=f"of.{event_type.__name__}"', ""))
 
 
 def test_another_module_that_calls_the_same_factory_makes_another_handler(module):
@@ -278,8 +280,8 @@ CELL = """
     async def handle(event): ...
 """
 FACTORY = """
-    def made(kind):
-        @registry.on_event(kind)
+    def made(event_type):
+        @registry.on_event(event_type)
         async def handle(event): ...
 """
 
@@ -287,16 +289,16 @@ FACTORY = """
 @pytest.mark.parametrize("file_name", ["/tmp/ipykernel_1/{}.py", "<ipython-input-1-{}>", "<stdin>"])
 def test_a_cell_that_is_run_again_or_edited_replaces_its_handlers(file_name):
     notebook = Notebook(file_name)
-    for cell, kind in ((CELL, A), (CELL, A), (CELL.replace("A", "B"), B)):
+    for cell, event_type in ((CELL, A), (CELL, A), (CELL.replace("A", "B"), B)):
         notebook.run(cell)
-        assert notebook.types() == {"handle": (kind,)}
+        assert notebook.types() == {"handle": (event_type,)}
         (handler,) = notebook.registry
         assert handler.function is notebook.names["handle"]
 
 
 def test_two_functions_of_one_name_in_one_cell_are_refused():
     notebook = Notebook()
-    with pytest.raises(ConfigurationError, match=r"there is one, .*line 2\), and another, .*line 5\)"):
+    with pytest.raises(ConfigurationError, match=r"there are two functions, .*line 2\) and .*line 5\)"):
         notebook.run(CELL + CELL)
 
 
@@ -308,7 +310,7 @@ def test_a_cell_that_calls_a_factory_may_be_run_again_and_another_cell_may_not()
     assert notebook.types() == {"made.<locals>.handle": (A,)}
     with pytest.raises(ConfigurationError, match="was registered twice"):
         notebook.run("made(B)")
-    for cell in ("for kind in (A, B): made(kind)", "made(A)\nmade(B)"):
+    for cell in ("for event_type in (A, B): made(event_type)", "made(A)\nmade(B)"):
         fresh = Notebook()
         fresh.run(FACTORY)
         with pytest.raises(ConfigurationError, match="was registered twice"):

@@ -1,4 +1,4 @@
-"""A registry takes each handler once, under one name, and tells whoever includes it."""
+"""A registry takes each handler once, under one name, and tells the registries that include it."""
 
 from functools import partial
 
@@ -23,7 +23,7 @@ class C(msgspec.Struct):
     pass
 
 
-KINDS = [A, B, C]
+EVENT_TYPES = [A, B, C]
 
 
 def function(name="handle", module="shop.events"):
@@ -51,7 +51,7 @@ def types_of(registry):
 
 
 class Counting:
-    """Somebody who wants to know that a registry changed."""
+    """An observer of a registry."""
 
     def __init__(self):
         self.changes = 0
@@ -60,26 +60,28 @@ class Counting:
         self.changes += 1
 
 
-@given(st.lists(st.lists(st.sampled_from(KINDS), max_size=3), min_size=1, max_size=5))
+@given(st.lists(st.lists(st.sampled_from(EVENT_TYPES), max_size=3), min_size=1, max_size=5))
 def test_several_on_event_on_one_function_are_one_handler_of_all_their_types(declared):
     registry, handle = Registry(), function()
     for types in declared:
         registry.on_event(*types)(handle)
     (handler,) = registry
     everything = not all(declared)
-    assert set(handler.types) == (set() if everything else {kind for types in declared for kind in types})
-    assert all(handler.matches(kind) for types in declared for kind in types)
+    assert set(handler.types) == (set() if everything else {event_type for types in declared for event_type in types})
+    assert all(handler.matches(event_type) for types in declared for event_type in types)
     assert len(set(handler.types)) == len(handler.types)
 
 
 @pytest.mark.slow
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(KINDS), st.integers(1, 9)), min_size=1, max_size=8))
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(EVENT_TYPES), st.integers(1, 9)), min_size=1, max_size=8)
+)
 def test_a_function_that_is_defined_again_replaces_itself_with_its_types_and_options(steps):
     registry, expected = Registry(), {}
-    for name, kind, attempts in steps:
+    for name, event_type, attempts in steps:
         again = function(name)
-        executed(partial(registry.on_event(kind, retry=Retry(max_attempts=attempts)), again))
-        expected[f"shop.events.{name}"] = (again, (kind,), attempts)
+        executed(partial(registry.on_event(event_type, retry=Retry(max_attempts=attempts)), again))
+        expected[f"shop.events.{name}"] = (again, (event_type,), attempts)
     found = {each.name: (each.function, each.types, each.options.retry.max_attempts) for each in registry}
     assert found == expected
     assert list(found) == list(expected), "and keeps its place"
@@ -98,7 +100,7 @@ def test_another_function_under_a_taken_name_is_refused_and_the_first_one_stays(
     registry, first = Registry(), function()
     registry.on_event(A, name="audit")(first)
     version = registry.version
-    with pytest.raises(ConfigurationError, match=r"the handler name 'audit' is taken.*another with name="):
+    with pytest.raises(ConfigurationError, match=r"the handler name 'audit' is taken.*another name with name="):
         registry.on_event(B, name="audit")(other)
     assert types_of(registry) == {"audit": {A}}
     assert next(iter(registry)).function is first
@@ -235,7 +237,7 @@ def test_a_cleared_registry_has_nothing_and_hears_nothing_and_can_begin_again():
     assert set(names(app)) == {"own", "shop.events.included", "shop.events.later"}
 
 
-def test_whoever_observes_hears_of_every_change_and_is_not_kept_alive():
+def test_an_observer_hears_of_every_change_and_is_not_kept_alive():
     app, shop, counting = Registry(), Registry(), Counting()
     app.include(shop)
     app.observe(counting)
@@ -316,7 +318,7 @@ def test_an_option_that_two_on_event_give_differently_is_refused_and_the_first_o
     registry, handle = Registry(), function()
     one, other = OPTIONS[option]
     registry.on_event(A, **{option: one})(handle)
-    with pytest.raises(ConfigurationError, match=f"is given {option}=.* and {option}="):
+    with pytest.raises(ConfigurationError, match=f"has both {option}=.* and {option}="):
         registry.on_event(B, **{option: other})(handle)
     assert types_of(registry) == {"shop.events.handle": {A}}
     registry.on_event(B, **{option: one})(handle)
@@ -414,7 +416,7 @@ def test_only_a_registry_can_be_included():
         Registry().include("mail")
 
 
-def test_an_event_class_under_on_event_is_told_where_an_event_is_made():
+def test_an_event_class_under_on_event_fails_where_an_event_is_made():
     @Registry().on_event
     class Placed(msgspec.Struct):
         number: int

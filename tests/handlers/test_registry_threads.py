@@ -140,26 +140,26 @@ def test_of_many_threads_that_want_one_name_one_gets_it(where):
 def test_of_many_threads_that_declare_one_name_one_gets_it():
     for turn in range(100):
         name, start = f"threads.declared.{turn}", threading.Barrier(4)
-        kinds = [msgspec.defstruct(f"Threads{number}", []) for number in range(4)]
+        event_types = [msgspec.defstruct(f"Threads{number}", []) for number in range(4)]
 
-        def declare(kind, name=name, start=start):
+        def declare(event_type, name=name, start=start):
             start.wait()
             try:
-                return event(name)(kind)
+                return event(name)(event_type)
             except ConfigurationError:
                 return None
 
         with ThreadPoolExecutor(4) as pool:
-            (winner,) = (kind for kind in pool.map(declare, kinds) if kind is not None)
+            (winner,) = (event_type for event_type in pool.map(declare, event_types) if event_type is not None)
         assert declared_as(name) is winner
 
 
-def test_observers_are_told_when_the_lock_is_free_and_once_for_each_change():
-    registry, told = Registry(), []
+def test_observers_are_called_when_the_lock_is_free_and_once_for_each_change():
+    registry, called = Registry(), []
 
     class Asking:
         def changed(self):
-            other = threading.Thread(target=lambda: told.append(registry.on_event(A, name="other") and len(told)))
+            other = threading.Thread(target=lambda: called.append(registry.on_event(A, name="other") and len(called)))
             other.start()
             other.join(60)
             assert not other.is_alive(), "it waits for a lock"
@@ -168,4 +168,4 @@ def test_observers_are_told_when_the_lock_is_free_and_once_for_each_change():
     lookup = AppHandlers(registry)
     lookup.observe(asking)
     lookup.register(function(), (A,), {"name": "own"})
-    assert len(told) == 1
+    assert len(called) == 1

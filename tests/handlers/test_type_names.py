@@ -19,10 +19,10 @@ def made(name, module, base=msgspec.Struct):
     return msgspec.defstruct(name, [("a", int, 0)], bases=(base,), module=module)
 
 
-def registry_of(*kinds):
+def registry_of(*event_types):
     registry = Registry()
-    for number, kind in enumerate(kinds):
-        registry.on_event(kind, name=f"h{number}")(lambda event: None)
+    for number, event_type in enumerate(event_types):
+        registry.on_event(event_type, name=f"h{number}")(lambda event: None)
     return registry
 
 
@@ -74,12 +74,12 @@ async def test_what_other_programs_derive_from_a_librarys_base_is_not_asked():
 
 @pytest.mark.anyio
 async def test_the_handler_of_one_type_never_gets_another_of_its_name():
-    told = []
+    called = []
     registry, one, other = Registry(), made("TypesOne", "a"), made("TypesOne", "b")
 
     @registry.on_event(one)
     async def handle(event):
-        told.append(event)
+        called.append(event)
 
     async with Dawdle(Memory(), registry=registry) as app:
         for direct in (False, True):
@@ -87,7 +87,7 @@ async def test_the_handler_of_one_type_never_gets_another_of_its_name():
                 await app.signal(other(), direct=direct)
         await app.signal(one())
         await app.idle()
-    assert told == [one()]
+    assert called == [one()]
 
 
 # One class, defined twice
@@ -114,9 +114,9 @@ async def test_what_a_function_declares_each_time_it_runs_may_be_handled_one_at_
         return event("types.again")(factory())
 
     for _ in range(2):
-        kind = declare()
-        await enter(registry_of(kind))
-        assert AppHandlers(registry_of(kind)).learn(kind) == "types.again"
+        event_type = declare()
+        await enter(registry_of(event_type))
+        assert AppHandlers(registry_of(event_type)).learn(event_type) == "types.again"
     old, new = declare(), declare()
     for stale in (registry_of(old), registry_of(old, new)):
         with pytest.raises(ConfigurationError, match="defined twice"):

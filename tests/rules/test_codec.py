@@ -357,7 +357,7 @@ def test_a_lone_surrogate_is_refused_at_the_signal(event, codec):
         sealed(event, codec)
 
 
-def test_bytes_of_a_model_that_are_no_text_are_told_with_the_setting_that_carries_them():
+def test_bytes_of_a_model_that_are_no_text_are_refused_with_the_setting_to_use():
     class Photo(pydantic.BaseModel):
         data: bytes
 
@@ -370,7 +370,7 @@ def test_bytes_of_a_model_that_are_no_text_are_told_with_the_setting_that_carrie
 
 
 @pytest.mark.parametrize("codec", [JSON(), MessagePack()], ids=["json", "messagepack"])
-def test_a_value_of_a_type_that_nobody_knows_is_refused_at_the_signal(codec):
+def test_a_value_of_an_unknown_type_is_refused_at_the_signal(codec):
     with pytest.raises(EventError, match=r"Line\.count cannot be encoded: a object cannot be encoded"):
         sealed(Line("a", object()), codec)
 
@@ -479,7 +479,7 @@ def test_data_that_is_no_text_is_no_data_for_a_codec_of_text():
 
 def test_a_content_type_that_no_codec_reads_is_an_error_that_names_those_that_do():
     with pytest.raises(
-        EventError, match="no codec here reads 'text/xml'; known: application/json, application/msgpack"
+        EventError, match="this app has no codec for 'text/xml'; it has application/json, application/msgpack"
     ):
         open_event(foreign(data="<a/>", datacontenttype="text/xml"), Line, CODECS)
 
@@ -533,8 +533,8 @@ class Constants(pydantic.BaseModel):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_model_that_writes_nan_itself_does_not_make_a_message_that_nobody_can_read(value):
-    with pytest.raises(EventError, match=r"Constants\.value is (nan|inf|-inf), which JSON cannot carry"):
+def test_a_model_that_writes_nan_itself_makes_no_unreadable_message(value):
+    with pytest.raises(EventError, match=r"Constants\.value is (nan|inf|-inf), for which JSON has no number"):
         sealed(Constants(value=value))
 
 

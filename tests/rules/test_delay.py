@@ -86,7 +86,7 @@ def fired_after(queue, delay, held=0.0):
     dues = set()
     for _ in range(100_000):
         now, told = queue.receive()
-        verdict = admit(
+        decision = admit(
             queue.body,
             open_envelope(queue.body),
             LOOKUP,
@@ -97,12 +97,12 @@ def fired_after(queue, delay, held=0.0):
             random=lambda: 0.5,
         )
         queue.now = now + held
-        match verdict:
+        match decision:
             case Run():
                 return queue.now - due
             case Release():
                 assert queue.reach == 0, "a queue that can delay never holds back what is not due"
-                queue.release(verdict.seconds)
+                queue.release(decision.seconds)
             case Forward(copies=(copy,)):
                 attributes = msgspec.json.decode(copy.body)
                 assert copy.why == "delayed"
@@ -252,7 +252,7 @@ def test_a_delay_beyond_what_a_float_can_hold_is_refused(delay):
         delay_of(delay, None, START)
 
 
-def test_a_datetime_without_a_time_zone_is_refused_and_told_how_to_get_one():
+def test_a_datetime_without_a_time_zone_is_refused_with_how_to_get_one():
     with pytest.raises(ConfigurationError, match=r"no time zone.*tzinfo=UTC"):
         delay_of(None, datetime(2030, 1, 1), START)  # noqa: DTZ001 - the mistake itself
 

@@ -50,7 +50,7 @@ class Holder(msgspec.Struct):
     value: Model
 
 
-KINDS = [Struct, Data, Attrs, Model]
+EVENT_TYPES = [Struct, Data, Attrs, Model]
 
 
 def lists(depth):
@@ -67,10 +67,10 @@ def mappings(depth):
     return value
 
 
-def chained(kind, depth):
-    value = kind()
+def chained(event_type, depth):
+    value = event_type()
     for _ in range(depth - 1):
-        value = kind(value=value)
+        value = event_type(value=value)
     return value
 
 
@@ -95,32 +95,32 @@ def there_and_back(event, codec):
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 @pytest.mark.parametrize("nested", [lists, mappings])
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_deepest_event_comes_back(kind, nested, codec):
-    event = kind(value=nested(IN_DATA))
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_the_deepest_event_comes_back(event_type, nested, codec):
+    event = event_type(value=nested(IN_DATA))
     assert there_and_back(event, codec) == event
 
 
 @pytest.mark.parametrize("nested", [lists, mappings])
-@pytest.mark.parametrize("kind", KINDS)
-def test_json_one_level_deeper_is_refused_where_it_is_signaled(kind, nested):
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_json_one_level_deeper_is_refused_where_it_is_signaled(event_type, nested):
     with pytest.raises(EventError, match=f"{MAX_DEPTH + 1} objects and arrays, and {MAX_DEPTH} is the most"):
-        sealed(kind(value=nested(IN_DATA + 1)), JSON())
+        sealed(event_type(value=nested(IN_DATA + 1)), JSON())
 
 
-@pytest.mark.parametrize("kind", [Chain, ModelChain])
-def test_a_chain_of_events_counts_as_what_it_is(kind):
-    event = chained(kind, MAX_DEPTH - 1)
+@pytest.mark.parametrize("event_type", [Chain, ModelChain])
+def test_a_chain_of_events_counts_as_what_it_is(event_type):
+    event = chained(event_type, MAX_DEPTH - 1)
     assert there_and_back(event, JSON()) == event
     with pytest.raises(EventError):
-        sealed(chained(kind, MAX_DEPTH), JSON())
+        sealed(chained(event_type, MAX_DEPTH), JSON())
 
 
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 @pytest.mark.parametrize("depth", [20_000, 100_000])  # Python 3.13 goes down to 10,000
-@pytest.mark.parametrize("kind", [*KINDS, Holder])
-def test_an_abyss_is_an_error_of_ours_and_no_end_of_the_process(kind, depth, codec):
-    event = Holder(Model(value=lists(depth))) if kind is Holder else kind(value=lists(depth))
+@pytest.mark.parametrize("event_type", [*EVENT_TYPES, Holder])
+def test_an_abyss_is_an_error_of_ours_and_no_end_of_the_process(event_type, depth, codec):
+    event = Holder(Model(value=lists(depth))) if event_type is Holder else event_type(value=lists(depth))
     with pytest.raises(EventError, match=r"cannot be encoded|nested too deep"):
         sealed(event, codec)
 
@@ -131,10 +131,10 @@ def test_an_abyss_is_an_error_of_ours_and_no_end_of_the_process(kind, depth, cod
     ids=["arrays", "mappings", "long arrays"],
 )
 @pytest.mark.parametrize("name", ["value", "unknown"])
-@pytest.mark.parametrize("kind", [*KINDS, Holder])
-def test_an_abyss_of_messagepack_is_an_error_of_ours(kind, name, deep):
+@pytest.mark.parametrize("event_type", [*EVENT_TYPES, Holder])
+def test_an_abyss_of_messagepack_is_an_error_of_ours(event_type, name, deep):
     data = b"\x81" + msgspec.msgpack.encode(name) + deep
-    if kind is Holder:
+    if event_type is Holder:
         data = b"\x81" + msgspec.msgpack.encode("value") + data
     body = msgspec.json.encode(
         {
@@ -146,5 +146,5 @@ def test_an_abyss_of_messagepack_is_an_error_of_ours(kind, name, deep):
             "data_base64": data,
         }
     )
-    with pytest.raises(EventError, match=f"the data is not a {kind.__name__}"):
-        open_event(open_envelope(body), kind, CODECS)
+    with pytest.raises(EventError, match=f"the data is not a {event_type.__name__}"):
+        open_event(open_envelope(body), event_type, CODECS)

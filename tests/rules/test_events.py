@@ -54,7 +54,7 @@ wire_names = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_
 
 
 @pytest.mark.parametrize(
-    ("kind", "is_a"),
+    ("event_type", "is_a"),
     [
         (Struct, "struct"),
         (Dataclass, "dataclass"),
@@ -67,13 +67,13 @@ wire_names = st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_
         (object, None),
     ],
 )
-def test_structs_dataclasses_attrs_classes_and_models_are_events_and_nothing_else(kind, is_a):
-    assert event_style(kind) == is_a
+def test_structs_dataclasses_attrs_classes_and_models_are_events_and_nothing_else(event_type, is_a):
+    assert event_style(event_type) == is_a
     if is_a is None:
-        with pytest.raises(NotAnEventError, match=f"{kind.__qualname__} is not an event type.*msgspec.Struct"):
-            require_event_type(kind)
+        with pytest.raises(NotAnEventError, match=f"{event_type.__qualname__} is not an event type.*msgspec.Struct"):
+            require_event_type(event_type)
     else:
-        assert require_event_type(kind) is kind
+        assert require_event_type(event_type) is event_type
 
 
 @pytest.mark.parametrize("value", [Struct(), "Struct", None, 5, list[Struct]])
@@ -102,18 +102,18 @@ def test_without_a_declaration_the_name_is_the_qualname():
 
 
 def test_a_bare_declaration_keeps_the_qualname_and_returns_the_class():
-    kind = made("BareDeclared")
-    assert event(kind) is kind
-    assert wire_name(kind) == "BareDeclared"
-    assert declared_as("BareDeclared") is kind
+    event_type = made("BareDeclared")
+    assert event(event_type) is event_type
+    assert wire_name(event_type) == "BareDeclared"
+    assert declared_as("BareDeclared") is event_type
 
 
 @given(wire_names, st.lists(wire_names, max_size=3))
 def test_a_type_is_found_under_its_name_and_every_alias(name, aliases):
-    kind = event(name, aliases=aliases)(made("Found"))
-    assert wire_name(kind) == name
+    event_type = event(name, aliases=aliases)(made("Found"))
+    assert wire_name(event_type) == name
     for each in (name, *aliases):
-        assert declared_as(each) is kind
+        assert declared_as(each) is event_type
 
 
 @given(wire_names)
@@ -145,9 +145,9 @@ def test_two_types_of_one_qualname_conflict_and_the_error_says_how_to_mend_it():
 @given(wire_names, st.integers(1, 3))
 def test_a_type_that_is_defined_again_by_a_reload_replaces_itself(name, times):
     for _ in range(times):
-        kind = event(name, aliases=["reloaded-alias"])(made("Reloaded"))
-        assert declared_as(name) is kind
-        assert declared_as("reloaded-alias") is kind
+        event_type = event(name, aliases=["reloaded-alias"])(made("Reloaded"))
+        assert declared_as(name) is event_type
+        assert declared_as("reloaded-alias") is event_type
 
 
 def test_a_subclass_inherits_no_name():
@@ -164,7 +164,7 @@ def test_a_subclass_inherits_no_name():
     assert declaration_of(Derived) is None
 
 
-def test_an_event_may_be_dropped_where_nobody_wants_it_only_if_it_says_so():
+def test_an_unclaimed_event_is_dropped_only_if_its_type_says_so():
     assert declaration_of(event("unclaimed.kept")(made("Kept"))).unclaimed == "retry"
     assert declaration_of(event("unclaimed.dropped", unclaimed="drop")(made("Dropped"))).unclaimed == "drop"
 
@@ -201,16 +201,16 @@ def test_an_unknown_way_to_leave_it_unclaimed_is_refused():
         event("x.y", unclaimed="ignore")(made("Ignored"))
 
 
-@pytest.mark.parametrize("kind", [Plain, int, object])
-def test_a_class_that_cannot_travel_cannot_be_declared(kind):
+@pytest.mark.parametrize("event_type", [Plain, int, object])
+def test_a_class_that_cannot_travel_cannot_be_declared(event_type):
     with pytest.raises(NotAnEventError):
-        event(kind)
+        event(event_type)
     with pytest.raises(NotAnEventError):
-        event("some.name")(kind)
+        event("some.name")(event_type)
 
 
 @pytest.mark.slow
 def test_asking_what_a_class_is_imports_neither_attrs_nor_pydantic():
-    asks = "import sys; from dawdle.events import event_style; event_style(int)"
-    code = f"{asks}; assert not {{'attr', 'pydantic'}} & {{*sys.modules}}"
+    code = "import sys; from dawdle.events import event_style; event_style(int)"
+    code += "; assert not {'attr', 'pydantic'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

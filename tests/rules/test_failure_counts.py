@@ -13,19 +13,19 @@ sorts = st.builds(FailureGroup, st.sampled_from("ab"), st.sampled_from("xy"), st
 
 def test_the_first_has_its_traceback_and_what_follows_within_a_minute_is_counted():
     failures = FailureCounts()
-    told = [failures.note(RETRIED, now) for now in (0, 0, 0.5, 1.5, 59)]
-    assert told == ["with traceback", "kept", "counted", "kept", "kept"]
+    how = [failures.note(RETRIED, now) for now in (0, 0, 0.5, 1.5, 59)]
+    assert how == ["with traceback", "kept", "counted", "kept", "kept"]
     failures.keep(RETRIED, "the latest")
-    assert list(failures.over(59.9)) == []
-    assert list(failures.over(60)) == [(RETRIED, 4, 60, "the latest")]
-    assert list(failures.over(121)) == []
+    assert list(failures.expired(59.9)) == []
+    assert list(failures.expired(60)) == [(RETRIED, 4, 60, "the latest")]
+    assert list(failures.expired(121)) == []
 
 
-@pytest.mark.parametrize(("sort", "told"), [(RETRIED, "in one line"), (LAST, "with traceback")])
-def test_after_a_quiet_minute_one_is_told_again_and_a_last_attempt_with_its_traceback(sort, told):
+@pytest.mark.parametrize(("group", "how"), [(RETRIED, "in one line"), (LAST, "with traceback")])
+def test_after_a_quiet_minute_one_is_logged_again_and_a_last_attempt_with_its_traceback(group, how):
     failures = FailureCounts()
-    assert failures.note(sort, 0) == "with traceback"
-    assert failures.note(sort, COUNT_SECONDS) == told
+    assert failures.note(group, 0) == "with traceback"
+    assert failures.note(group, COUNT_SECONDS) == how
 
 
 def test_after_an_hour_it_is_new():
@@ -40,33 +40,33 @@ def test_an_attempt_that_is_tried_again_and_one_that_is_the_last_are_counted_apa
 
 
 @given(st.lists(st.tuples(sorts, st.floats(0, 200)), max_size=200))
-def test_every_failure_is_told_or_counted_once(noted):
-    failures, now, told, counted = FailureCounts(), 0.0, 0, 0
-    for sort, passed in noted:
+def test_every_failure_is_logged_or_counted_once(noted):
+    failures, now, how, counted = FailureCounts(), 0.0, 0, 0
+    for group, passed in noted:
         now += passed
-        counted += sum(each.times for each in failures.over(now))
-        told += failures.note(sort, now) in {"with traceback", "in one line"}
-    counted += sum(each.times for each in failures.over(now, all_of_them=True))
-    assert told + counted == len(noted)
-    assert list(failures.over(now, all_of_them=True)) == []
+        counted += sum(each.times for each in failures.expired(now))
+        how += failures.note(group, now) in {"with traceback", "in one line"}
+    counted += sum(each.times for each in failures.expired(now, all_of_them=True))
+    assert how + counted == len(noted)
+    assert list(failures.expired(now, all_of_them=True)) == []
 
 
 @given(st.lists(st.floats(0, 30), min_size=2, max_size=300))
-def test_a_sort_is_told_twice_a_minute_at_most(gaps):
+def test_a_group_is_logged_twice_a_minute_at_most(gaps):
     failures, now, lines = FailureCounts(), 0.0, []
     for gap in gaps:
         now += gap
-        lines += [now for _ in failures.over(now)]
+        lines += [now for _ in failures.expired(now)]
         if failures.note(RETRIED, now) in {"with traceback", "in one line"}:
             lines.append(now)
     for first, third in zip(lines, lines[2:], strict=False):
         assert third - first >= COUNT_SECONDS
 
 
-def test_no_more_sorts_are_remembered_than_the_bound_and_what_was_counted_is_told_before():
+def test_no_more_groups_are_remembered_than_the_bound_and_their_counts_are_logged():
     failures = FailureCounts()
     for number in range(MAX_GROUPS + 50):
         for _ in range(2):
             failures.note(FailureGroup(f"handler-{number}", "E", is_last=False), 0)
-    assert [each.sort.handler for each in failures.over(0)] == [f"handler-{number}" for number in range(50)]
-    assert list(failures.over(0)) == []
+    assert [each.group.handler for each in failures.expired(0)] == [f"handler-{number}" for number in range(50)]
+    assert list(failures.expired(0)) == []

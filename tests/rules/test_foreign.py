@@ -1,4 +1,4 @@
-"""What other producers write differently is read as they mean it, and what nobody steers by costs no event."""
+"""What other producers write differently is read as they mean it, and an unreadable `time` costs no event."""
 
 import json
 from datetime import UTC, datetime
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dawdle._rules.compression import compress, decompress
 from dawdle._rules.envelope import headers_of, open_envelope, rewrite
 from dawdle.errors import EventError
 
@@ -28,8 +27,6 @@ def test_a_byte_order_mark_is_skipped_by_all_that_reads_and_is_in_no_copy(attrib
     assert open_envelope(MARK + body) == open_envelope(body)
     assert headers_of(MARK + body) == headers_of(body)
     assert rewrite(MARK + body, {"dawdleattempt": 2}) == rewrite(body, {"dawdleattempt": 2})
-    dead = {"dawdledead": "2026-01-01T00:00:00Z"}
-    assert decompress(compress(MARK + body, dead), 1000) == decompress(compress(body, dead), 1000)
 
 
 @pytest.mark.parametrize("odd", [MARK * 2, b"\xff\xfe", b"\xef\xbb"])

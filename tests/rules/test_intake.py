@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 from dawdle._handlers.letter_types import LetterTypes
 from dawdle._rules.admission import Run
-from dawdle._rules.compression import compress
-from dawdle._rules.dead_letter import read_letter, redriven
+from dawdle._rules.dead_letter import read_letter
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import open_envelope, write
 from dawdle._rules.intake import MAX_WRAPPERS, Incomplete, Opened, Unreadable, open_message
+from dawdle._rules.redrive import redriven
 from dawdle._rules.settlement import Forward
 from dawdle._rules.signing import Signer
 from dawdle.abc import Delivery
-from tests.rules.test_settlement import CODECS, LOOKUP, NOW, attributes, body_of, judged, results, terms_of, texts
+from tests.rules.test_settlement import CODECS, LOOKUP, NOW, attributes, body_of, results, settled, terms_of, texts
 from tests.rules.test_settlement import admitted as admit_body
 
 KEYS, OTHER_KEYS = {"k": "k" * 32}, {"o": "o" * 32}
@@ -32,9 +32,7 @@ def wrap(body, reason="x", **terms):
 
 
 def by_redrive(body):
-    return redriven(
-        read_letter(Delivery("r", "k", body), "default", LetterTypes(LOOKUP), CODECS, Signer(None), largest=1_048_576)
-    )
+    return redriven(read_letter(Delivery("r", "k", body), "default", LetterTypes(LOOKUP), CODECS, Signer(None)))
 
 
 @given(LIVING)
@@ -46,8 +44,8 @@ def test_what_is_no_letter_is_opened_as_it_came(given_attributes):
 
 @given(attributes, results)
 def test_a_letter_that_was_moved_back_is_handled_as_if_it_had_been_redriven(given_attributes, results):
-    verdict = judged(body_of(given_attributes), results, terms=terms_of(queue="123456789012/orders"))
-    for copy in verdict.copies if isinstance(verdict, Forward) else ():
+    decision = settled(body_of(given_attributes), results, terms=terms_of(queue="123456789012/orders"))
+    for copy in decision.copies if isinstance(decision, Forward) else ():
         if not copy.is_letter:
             continue
         found = opened(copy.body)
@@ -59,24 +57,9 @@ def test_a_letter_that_was_moved_back_is_handled_as_if_it_had_been_redriven(give
 def test_a_letter_that_owes_no_handler_runs_all_that_want_it():
     body = body_of({"data": {"text": "x"}, "dawdleattempt": 4})
     (letter,) = unreadable(body, open_envelope(body), "x", NOW, terms_of()).copies
-    verdict = admit_body(opened(letter.body).body)
-    assert isinstance(verdict, Run)
-    assert [handler.name for handler in verdict.handlers] == ["a", "b", "c"]
-
-
-def test_a_letter_whose_data_was_packed_is_unpacked():
-    body = body_of({"data": {"text": "x" * 3000}, "tenant": "t"})
-    (letter,) = unreadable(body, open_envelope(body), "x", NOW, terms_of(max_body=len(body))).copies
-    assert b"dawdlepacked" in letter.body
-    assert msgspec.json.decode(opened(letter.body).body) == msgspec.json.decode(body)
-
-
-def test_packed_data_that_no_queue_ever_took_is_not_unpacked():
-    letter = compress(body_of({"data": {"text": "x" * 200_000}}), {"dawdledead": "2025-06-15T15:06:40Z"})
-    assert len(letter) < 10_000
-    found = opened(letter, max_body=100_000)
-    assert isinstance(found, Unreadable)
-    assert found.body == letter
+    decision = admit_body(opened(letter.body).body)
+    assert isinstance(decision, Run)
+    assert [handler.name for handler in decision.handlers] == ["a", "b", "c"]
 
 
 @given(LIVING, texts)
@@ -102,7 +85,7 @@ def test_half_a_message_goes_back_as_the_letter_that_it_is():
     found = opened(whole)
     assert isinstance(found, Incomplete)
     assert found.reason.startswith("the last ")
-    assert found.reason.endswith("are cut off here: no JSON")
+    assert found.reason.endswith("are cut off: no JSON")
     (letter,) = unreadable(found.body, found.envelope, found.reason, NOW + 60, terms_of(max_body=2000)).copies
     before, after = (msgspec.json.decode(each) for each in (whole, letter.body))
     assert after.pop("dawdledead") > before.pop("dawdledead")
@@ -151,7 +134,7 @@ def test_a_wrapper_in_a_wrapper_is_opened_up_to_a_depth(depth):
         assert found == Opened(body, open_envelope(body))
         return
     assert isinstance(found, Unreadable)
-    assert found.reason == "it is wrapped in more than 4 dead letters, one in the other"
+    assert found.reason == "the message is wrapped in more than 4 dead letters, one in the other"
     assert len(found.body) < len(nested), "each redrive comes nearer to it"
 
 

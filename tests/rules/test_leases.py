@@ -15,7 +15,7 @@ FINE = 1e-6
 
 
 class Keeping(RuleBasedStateMachine):
-    """A keeper that looks whenever something is due; `model` holds (received, due) of what is in hand."""
+    """A lease renewer that looks whenever a renewal is due; `model` holds (received, due) of each message."""
 
     def __init__(self):
         super().__init__()
@@ -146,7 +146,7 @@ def test_a_message_held_again_does_not_hide_the_ones_behind_it():
     assert leases.due(12) == ["other"]
 
 
-def test_what_was_held_for_too_long_is_told_once_and_not_kept():
+def test_a_message_held_for_too_long_is_returned_once_and_not_kept():
     leases = Leases(30.0, 50.0)
     leases.hold("a", 0.0)
     leases.hold("b", 25.0)

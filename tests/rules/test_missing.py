@@ -32,7 +32,7 @@ class Optional(msgspec.Struct):
     pass
 
 
-def roster_of(*names, kind=Placed, **options):
+def handlers_of(*names, kind=Placed, **options):
     registry = Registry()
     for name in names:
         registry.on_event(kind, name=name, **options)(lambda event: None)
@@ -79,7 +79,7 @@ outcomes = st.sampled_from([Done(), Failed("no"), Interrupted()])
 
 @given(here)
 def test_a_node_runs_the_handlers_that_it_has_and_says_which_it_lacks(names):
-    run = admitted(roster_of(*names), body_of())
+    run = admitted(handlers_of(*names), body_of())
     assert isinstance(run, Run)
     assert {handler.name for handler in run.handlers} == names
     assert set(run.missing) == set(NAMES) - names
@@ -87,62 +87,62 @@ def test_a_node_runs_the_handlers_that_it_has_and_says_which_it_lacks(names):
 
 @given(here, st.data())
 def test_every_named_handler_is_done_or_owed_one_copy_or_keeps_the_message(names, data):
-    run = admitted(roster_of(*names), body_of())
+    run = admitted(handlers_of(*names), body_of())
     made = {handler.name: data.draw(outcomes) for handler in run.handlers}
-    verdict = settled(body_of(), made, run.missing)
+    decision = settled(body_of(), made, run.missing)
     unfinished = {name for name, outcome in made.items() if outcome != Done()}
-    match verdict:
+    match decision:
         case Release():
             assert set(made.values()) == {Interrupted()}, "nothing was done, and the message itself comes back"
         case Ack():
             assert not unfinished
             assert not run.missing
         case Forward():
-            assert owed(verdict) == sorted(unfinished | set(run.missing))
-            for copy in verdict.copies:
+            assert owed(decision) == sorted(unfinished | set(run.missing))
+            for copy in decision.copies:
                 if copy.handler in run.missing:
                     envelope = open_envelope(copy.body)
                     assert (copy.why, copy.delay, envelope.attempt, envelope.due) == ("missing", 0.0, 1, None)
 
 
 def test_an_alias_is_a_name():
-    assert admitted(roster_of("sales", aliases=["crm"]), body_of()).missing == ("mail", "stats")
-    run = admitted(roster_of("sales", aliases=["crm"]), body_of(dawdleowed="crm"))
+    assert admitted(handlers_of("sales", aliases=["crm"]), body_of()).missing == ("mail", "stats")
+    run = admitted(handlers_of("sales", aliases=["crm"]), body_of(dawdleowed="crm"))
     assert [handler.name for handler in run.handlers] == ["sales"]
 
 
 def test_a_copy_for_one_handler_makes_no_copies_for_the_others():
-    run = admitted(roster_of("mail"), body_of(dawdleowed="mail"))
+    run = admitted(handlers_of("mail"), body_of(dawdleowed="mail"))
     assert run.missing == ()
 
 
-def test_a_type_that_names_nobody_is_handled_as_before():
+def test_a_type_that_names_no_handler_is_handled_as_before():
     @event("missing.Silent")
     class Silent(msgspec.Struct):
         pass
 
-    run = admitted(roster_of("mail", kind=Silent), body_of(type="missing.Silent"))
+    run = admitted(handlers_of("mail", kind=Silent), body_of(type="missing.Silent"))
     assert run.missing == ()
     assert settled(body_of(), {"mail": Done()}, ()) == Ack()
 
 
 def test_a_node_that_has_none_of_them_leaves_the_whole_event_to_another():
-    verdict = admitted(roster_of("heart", kind=Optional), body_of())
-    (copy,) = verdict.copies
+    decision = admitted(handlers_of("heart", kind=Optional), body_of())
+    (copy,) = decision.copies
     assert copy.why == "missing"
     assert open_envelope(copy.body).owed is None
 
 
 def test_a_type_that_may_be_dropped_is_not_dropped_for_those_that_it_names():
-    verdict = admitted(roster_of("heart"), body_of(type="missing.Optional"))
-    assert owed(verdict) == sorted(NAMES)
-    assert isinstance(admitted(roster_of("heart"), body_of(type="missing.Optional"), IN_MEMORY), Ack)
+    decision = admitted(handlers_of("heart"), body_of(type="missing.Optional"))
+    assert owed(decision) == sorted(NAMES)
+    assert isinstance(admitted(handlers_of("heart"), body_of(type="missing.Optional"), IN_MEMORY), Ack)
 
 
 def test_in_memory_no_other_node_can_have_them():
     assert copies_for_missing(body_of(), NAMES, NOW, IN_MEMORY) == ()
     assert settled(body_of(), {"mail": Done()}, ("crm",), IN_MEMORY) == Ack()
-    run = admitted(roster_of("mail"), body_of(), IN_MEMORY)
+    run = admitted(handlers_of("mail"), body_of(), IN_MEMORY)
     assert run.missing == ("crm", "stats"), "so that it can be told"
 
 
@@ -150,11 +150,11 @@ def test_in_memory_no_other_node_can_have_them():
     ("age", "why"),
     [(None, "missing"), (MISSING_GRACE_SECONDS - 1, "missing"), (MISSING_GRACE_SECONDS + 1, "unclaimed")],
 )
-def test_that_this_node_lacks_a_handler_that_is_named_is_told_only_when_it_takes_long(age, why):
+def test_a_named_handler_that_is_missing_here_is_reported_only_after_a_while(age, why):
     since = {} if age is None else {"dawdlesince": to_rfc3339(NOW - age)}
-    (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
+    (copy,) = admitted(handlers_of("mail"), body_of(dawdleowed="crm", **since)).copies
     assert (copy.why, copy.handler, open_envelope(copy.body).owed) == (why, "crm", "crm")
-    (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="unnamed")).copies
+    (copy,) = admitted(handlers_of("mail"), body_of(dawdleowed="unnamed")).copies
     assert copy.why == "unclaimed"
 
 
@@ -162,19 +162,19 @@ def test_a_copy_for_a_named_handler_is_offered_often_enough_to_find_one_node_of_
     age, times = 0.0, 0
     while age < 600:
         since = {"dawdlesince": to_rfc3339(NOW - age)}
-        (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
+        (copy,) = admitted(handlers_of("mail"), body_of(dawdleowed="crm", **since)).copies
         age, times = age + copy.delay, times + 1
     assert times >= 30, "of three nodes two miss it as often for one copy in 100,000"
     while age < 86_300:
         since = {"dawdlesince": to_rfc3339(NOW - age)}
-        (copy,) = admitted(roster_of("mail"), body_of(dawdleowed="crm", **since)).copies
+        (copy,) = admitted(handlers_of("mail"), body_of(dawdleowed="crm", **since)).copies
         age, times = age + copy.delay, times + 1
     assert times <= 200, "and a day without its node costs no more than that"
 
 
 def test_a_direct_event_that_is_done_here_owes_what_is_missing():
-    verdict = settled(body_of(), {"mail": Interrupted()}, ("crm",), held=False)
-    assert owed(verdict) == ["crm", "mail"]
+    decision = settled(body_of(), {"mail": Interrupted()}, ("crm",), held=False)
+    assert owed(decision) == ["crm", "mail"]
 
 
 def test_the_handlers_that_come_and_go_change_what_is_missing():

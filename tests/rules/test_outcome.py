@@ -51,7 +51,7 @@ def test_a_group_that_is_deep_and_wide_is_read_in_no_time():
 
 
 @pytest.mark.parametrize("raised", [ValueError, SystemExit, KeyboardInterrupt, GeneratorExit], ids=repr)
-def test_a_message_that_cannot_be_shown_is_told_as_that(raised):
+def test_an_error_whose_text_cannot_be_shown_says_so(raised):
     class Unspeakable(Exception):
         def __str__(self):
             raise raised

@@ -1,4 +1,4 @@
-"""Which messages are tried alone, how often, and that the receive count alone condemns nobody."""
+"""Which messages run in isolation, how often, and that the receive count alone dead-letters none."""
 
 import msgspec
 from hypothesis import given
@@ -45,22 +45,22 @@ def admitted(body, receives, terms=TERMS):
 
 @given(receives)
 def test_what_was_received_four_times_runs_as_ever_and_later_a_trial_is_written_first(receives):
-    verdict = admitted(body_of(), receives)
+    decision = admitted(body_of(), receives)
     if receives < 5:
-        assert isinstance(verdict, Run)
-        assert not verdict.isolated
+        assert isinstance(decision, Run)
+        assert not decision.isolated
         return
-    assert isinstance(verdict, Forward)
-    (copy,) = verdict.copies
+    assert isinstance(decision, Forward)
+    (copy,) = decision.copies
     assert (copy.why, copy.delay) == ("trial", 0.0)
     assert open_envelope(copy.body).trial == 1
 
 
 @given(st.integers(1, MAX_TRIALS))
-def test_a_trial_runs_alone_when_it_is_received_for_the_first_time(trial):
-    verdict = admitted(body_of(dawdletrial=trial), 1)
-    assert isinstance(verdict, Run)
-    assert verdict.isolated
+def test_a_trial_runs_in_isolation_when_it_is_received_for_the_first_time(trial):
+    decision = admitted(body_of(dawdletrial=trial), 1)
+    assert isinstance(decision, Run)
+    assert decision.isolated
 
 
 @given(st.sampled_from([None, "a"]), st.integers(1, 5))
@@ -68,12 +68,12 @@ def test_from_the_first_suspicion_on_three_deaths_condemn_and_no_fewer(owed, att
     owing = {} if owed is None else {"dawdleowed": owed}
     body, runs, receives = body_of(dawdleattempt=attempt, **owing), 0, 5
     while True:
-        verdict = admitted(body, receives)
-        if isinstance(verdict, Run):
-            assert verdict.isolated
+        decision = admitted(body, receives)
+        if isinstance(decision, Run):
+            assert decision.isolated
             runs, receives = runs + 1, receives + 1  # the process ends, and the message comes again
             continue
-        (copy,) = verdict.copies
+        (copy,) = decision.copies
         if copy.is_letter:
             break
         assert copy.why == "trial"
@@ -87,13 +87,13 @@ def test_from_the_first_suspicion_on_three_deaths_condemn_and_no_fewer(owed, att
 @given(trials, receives)
 def test_a_queue_that_ends_with_its_process_tries_nothing(trial, receives):
     terms = msgspec.structs.replace(TERMS, durable=False)
-    verdict = admitted(body_of(dawdletrial=trial), receives, terms)
-    assert isinstance(verdict, Run)
-    assert not verdict.isolated
+    decision = admitted(body_of(dawdletrial=trial), receives, terms)
+    assert isinstance(decision, Run)
+    assert not decision.isolated
 
 
 @given(st.integers(1, MAX_TRIALS), st.booleans(), st.booleans(), st.floats(0, 1, exclude_max=True))
-def test_a_trial_that_could_not_be_alone_is_the_same_trial_later(trial, stopping, soon, random):
+def test_a_trial_without_isolation_is_the_same_trial_later(trial, stopping, soon, random):
     body = body_of(dawdletrial=trial, dawdleowed="a", dawdleattempt=3)
     forward = put_off(body, open_envelope(body), NOW, TERMS, stopping=stopping, soon=soon, random=random)
     (copy,) = forward.copies
@@ -115,11 +115,11 @@ def test_a_trial_is_put_off_for_its_age_and_for_the_longest_where_that_is_to_com
 
 @given(st.integers(MAX_TRIALS + 1, 2**31 - 1), receives)
 def test_a_number_of_trials_that_no_node_writes_counts_as_none(trial, receives):
-    verdict = admitted(body_of(dawdletrial=trial), receives)
+    decision = admitted(body_of(dawdletrial=trial), receives)
     if receives < 5:
-        assert verdict == admitted(body_of(), receives)
+        assert decision == admitted(body_of(), receives)
     else:
-        assert [open_envelope(copy.body).trial for copy in verdict.copies] == [1]
+        assert [open_envelope(copy.body).trial for copy in decision.copies] == [1]
 
 
 def test_without_a_dead_letter_queue_it_is_kept_at_the_longest_backoff():

@@ -152,21 +152,23 @@ def test_a_set_that_comes_back_with_more_or_less_than_it_had_is_refused():
 @pytest.mark.parametrize(
     ("codec", "why"),
     [
-        (Written("text/plain; charset=utf-8"), "no codec here reads 'text/plain'"),
+        (Written("text/plain; charset=utf-8"), "this app has no codec for 'text/plain'"),
         (Written("application/json", lambda event: b"\xef\xbb\xbf{}"), "not a CloudEvent 1.0 in JSON"),
         (Written("application/json", lambda event: b"{"), "not a CloudEvent 1.0 in JSON"),
         (Written("application/vnd.mine+json", msgspec.msgpack.encode), "malformed"),
         (Written("application/x.mine", read=lambda *data, **options: 1 / 0), "division by zero"),
         (
             Written("application/x.mine", read=lambda *data, **options: None),
-            "it holds a Line, and None would be read. What writes it and what reads it",
+            "it holds a Line, and None would be read. Its codec writes and reads it differently",
         ),
     ],
 )
-def test_a_codec_of_ones_own_whose_data_no_node_can_read_is_told_so_at_the_signal(codec, why):
+def test_an_own_codec_whose_data_no_node_can_read_is_an_error_of_the_signal(codec, why):
     with pytest.raises(EventError) as caught:
         sealed(Line("a"), codec, {**CODECS, codec.content_type: codec})
-    assert str(caught.value).startswith(("this Line could not be read by any handler: ", "Line would not arrive"))
+    assert str(caught.value).startswith(
+        ("this Line cannot be read back, so no handler could get it: ", "Line would not arrive")
+    )
     assert why in str(caught.value)
 
 

@@ -46,7 +46,7 @@ def test_a_minute_of_denials_holds_at_most_six_receives(one, other):
     assert receives <= 6
 
 
-def test_who_is_denied_or_has_no_queue_waits_for_somebody():
+def test_denied_and_missing_wait_for_an_operator():
     assert needs_operator("denied")
     assert needs_operator("missing")
     assert not needs_operator("throttled")

@@ -99,7 +99,7 @@ def message(data, media):
         (Drawing, {"shape": {"type": CANARY}}, "Invalid value - at `$.shape.type`"),
     ],
 )
-def test_data_that_does_not_fit_is_told_by_its_place(kind, data, says, media):
+def test_data_that_does_not_fit_is_described_by_its_place(kind, data, says, media):
     with pytest.raises(EventError) as caught:
         open_event(open_envelope(message(data, media)), kind, CODECS)
     told = str(caught.value)
@@ -119,7 +119,7 @@ def test_data_that_does_not_fit_is_told_by_its_place(kind, data, says, media):
         Model.model_construct(number=CANARY + "\udc80"),
     ],
 )
-def test_what_cannot_be_sent_or_read_back_is_told_without_itself(event, codec):
+def test_an_event_that_does_not_travel_is_described_without_its_data(event, codec):
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
@@ -143,7 +143,7 @@ def test_what_cannot_be_sent_or_read_back_is_told_without_itself(event, codec):
 
 
 @pytest.mark.parametrize("value", [CANARY.encode(), [CANARY], {CANARY: 1}])
-def test_a_header_that_is_no_text_is_told_by_its_type(value):
+def test_a_header_that_is_no_text_is_described_by_its_type(value):
     with pytest.raises(ConfigurationError, match=f"'tenant' is text, not a {type(value).__name__}") as caught:
         check_headers({"tenant": value})
     assert CANARY not in str(caught.value)
@@ -166,6 +166,6 @@ def test_a_long_name_is_cut_out_as_fast_as_a_short_one():
     assert len(str(caught.value)) < 100
 
 
-def test_a_model_with_aliases_that_are_paths_is_told_of_as_any_other():
+def test_a_model_with_aliases_that_are_paths_is_described_like_any_other():
     with pytest.raises(EventError, match="the data is not a Elsewhere: Field required; Field required"):
         JSON().decode(b"{}", Elsewhere)

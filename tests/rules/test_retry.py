@@ -87,10 +87,10 @@ def test_errors_that_are_final_are_given_as_a_type_or_types_and_rules_with_the_s
         (5, "takes exception types, such as (ValueError,), not 5"),
         ("ValueError", "not 'ValueError'"),
         (None, "not None"),
-        ([ValueError()], "this is none: ValueError()"),
-        ((int,), "this is none: <class 'int'>"),
-        ((KeyboardInterrupt,), "this is none: <class 'KeyboardInterrupt'>"),
-        ((RetryLater,), "RetryLater says: not yet"),
+        ([ValueError()], "not ValueError()"),
+        ((int,), "not <class 'int'>"),
+        ((KeyboardInterrupt,), "not <class 'KeyboardInterrupt'>"),
+        ((RetryLater,), "RetryLater is none: it asks for a later try"),
     ],
 )
 def test_what_is_no_type_of_failure_cannot_be_final(never, says):

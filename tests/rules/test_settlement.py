@@ -1,4 +1,4 @@
-"""Every verdict keeps what is owed and nothing else, gives up only what may be, and never makes anybody wait twice."""
+"""Every settlement keeps what is owed and nothing else, gives up only what may be, and makes no handler wait twice."""
 
 import base64
 import json
@@ -15,7 +15,6 @@ from dawdle import JSON, Registry, Retry
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.admission import Run, admit
 from dawdle._rules.codec import HEADROOM, seal
-from dawdle._rules.compression import decompress
 from dawdle._rules.copies import MAX_BACKOFF_SECONDS
 from dawdle._rules.dead_lettering import UNDECODABLE, undecodable, unreadable
 from dawdle._rules.envelope import ERROR_BYTES, clip, open_envelope, to_epoch, to_rfc3339, write
@@ -40,18 +39,18 @@ class Optional(msgspec.Struct):
     pass
 
 
-event("verdict.unwanted")(Unwanted)
-event("verdict.optional", unclaimed="drop")(Optional)
+event("decision.unwanted")(Unwanted)
+event("decision.optional", unclaimed="drop")(Optional)
 
 
-def roster_of(*names, kind=Placed):
+def handlers_of(*names, kind=Placed):
     registry = Registry()
     for name in names:
         registry.on_event(kind, name=name, aliases=[f"{name}.before"])(lambda event: None)
     return AppHandlers(registry)
 
 
-LOOKUP = roster_of("a", "b", "c")
+LOOKUP = handlers_of("a", "b", "c")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 retries = st.builds(
@@ -129,7 +128,7 @@ def terms_of(**changes):
     )
 
 
-def judged(body, results, *, now=NOW, terms=None, random=0.0, held=True):
+def settled(body, results, *, now=NOW, terms=None, random=0.0, held=True):
     return settle(
         body,
         open_envelope(body),
@@ -189,9 +188,9 @@ def assert_waits(copy, wanted, now, max_hop, held=True):
 @pytest.mark.slow
 @given(attributes, results, terms, chances, st.booleans())
 def test_settling_is_total_and_acks_exactly_when_nothing_is_owed(given_attributes, results, terms, random, held):
-    verdict = judged(body_of(given_attributes), results, terms=terms, random=random, held=held)
+    decision = settled(body_of(given_attributes), results, terms=terms, random=random, held=held)
     unfinished = [result for result in results if not isinstance(result.outcome, Done)]
-    match verdict:
+    match decision:
         case Ack():
             assert not unfinished
         case Release(seconds=0.0):
@@ -202,16 +201,16 @@ def test_settling_is_total_and_acks_exactly_when_nothing_is_owed(given_attribute
             assert [copy.handler for copy in copies] == [result.handler for result in unfinished]
             assert 0 <= release_after <= MAX_BACKOFF_SECONDS
         case _:
-            raise AssertionError(verdict)
+            raise AssertionError(decision)
 
 
 @pytest.mark.slow
 @given(attributes, results, terms, chances)
 def test_what_is_kept_owes_exactly_the_unfinished_each_one_its_own(given_attributes, results, terms, random):
     body = body_of(given_attributes)
-    verdict = judged(body, results, terms=terms, random=random, held=False)
+    decision = settled(body, results, terms=terms, random=random, held=False)
     unfinished = [result.handler for result in results if not isinstance(result.outcome, Done)]
-    copies = verdict.copies if isinstance(verdict, Forward) else ()
+    copies = decision.copies if isinstance(decision, Forward) else ()
     assert [open_envelope(copy.body).owed for copy in copies] == unfinished
     for copy in copies:
         assert foreign_part(copy.body) == foreign_part(body), "and all that is not dawdle's survives"
@@ -222,9 +221,9 @@ def test_what_is_kept_owes_exactly_the_unfinished_each_one_its_own(given_attribu
 def test_attempts_grow_by_one_for_a_failure_only_and_never_beyond_the_last(given_attributes, results, terms, random):
     body = body_of(given_attributes)
     attempt = open_envelope(body).attempt
-    verdict = judged(body, results, terms=terms, random=random, held=False)
+    decision = settled(body, results, terms=terms, random=random, held=False)
     by_name = {result.handler: result for result in results}
-    for copy in verdict.copies if isinstance(verdict, Forward) else ():
+    for copy in decision.copies if isinstance(decision, Forward) else ():
         result, now_at = by_name[copy.handler], open_envelope(copy.body).attempt
         last = attempt >= result.retry.max_attempts
         match result.outcome:
@@ -248,9 +247,9 @@ def test_each_unfinished_handler_waits_its_own_time_and_no_longer_than_the_queue
 ):
     body = body_of(given_attributes)
     envelope = open_envelope(body)
-    verdict = judged(body, results, terms=terms, random=random, held=held)
+    decision = settled(body, results, terms=terms, random=random, held=held)
     by_name = {result.handler: result for result in results}
-    for copy in verdict.copies if isinstance(verdict, Forward) else ():
+    for copy in decision.copies if isinstance(decision, Forward) else ():
         result = by_name[copy.handler]
         match copy.why:
             case "retry":
@@ -272,8 +271,8 @@ def test_each_unfinished_handler_waits_its_own_time_and_no_longer_than_the_queue
 def test_a_copy_keeps_nothing_of_how_long_or_how_often_its_original_waited(
     given_attributes, results, terms, random, held
 ):
-    verdict = judged(body_of(given_attributes), results, terms=terms, random=random, held=held)
-    for copy in verdict.copies if isinstance(verdict, Forward) else ():
+    decision = settled(body_of(given_attributes), results, terms=terms, random=random, held=held)
+    for copy in decision.copies if isinstance(decision, Forward) else ():
         kept = raws(copy.body)
         waits = "dawdledue" if held else "dawdledelay"
         assert not {"dawdledelay", "dawdledue", "dawdletrial", "dawdlesince"} - {waits} & set(kept)
@@ -286,23 +285,23 @@ def test_a_copy_keeps_nothing_of_how_long_or_how_often_its_original_waited(
 def test_without_a_dead_letter_queue_there_are_no_letters_and_nothing_is_dropped(
     given_attributes, results, terms, random
 ):
-    verdict = judged(
+    decision = settled(
         body_of(given_attributes), results, terms=msgspec.structs.replace(terms, has_dead_letters=False), random=random
     )
     owed = Counter(result.handler for result in results if not isinstance(result.outcome, Done))
-    if isinstance(verdict, Forward):
-        assert not any(copy.is_letter for copy in verdict.copies)
-        assert Counter(copy.handler for copy in verdict.copies) == owed
+    if isinstance(decision, Forward):
+        assert not any(copy.is_letter for copy in decision.copies)
+        assert Counter(copy.handler for copy in decision.copies) == owed
     else:
-        assert isinstance(verdict, Release) or not owed
+        assert isinstance(decision, Release) or not owed
 
 
 @given(st.integers(1, 9), names, texts, texts, st.booleans())
 def test_a_dead_letter_says_handler_error_and_attempts(attempts, name, error, tenant, is_rejected):
     body = body_of({"data": {"text": "x"}, "tenant": tenant, "dawdleattempt": attempts})
     outcome = Rejected(error) if is_rejected else Failed(error)
-    verdict = judged(body, [Result(name, Retry(max_attempts=attempts), outcome)])
-    (letter,) = verdict.copies
+    decision = settled(body, [Result(name, Retry(max_attempts=attempts), outcome)])
+    (letter,) = decision.copies
     assert letter.is_letter
     assert (letter.handler, letter.reason, letter.delay) == (name, clip(error), 0.0)
     envelope = open_envelope(letter.body)
@@ -313,36 +312,36 @@ def test_a_dead_letter_says_handler_error_and_attempts(attempts, name, error, te
 
 @given(attributes, results, terms)
 def test_only_a_letter_says_that_it_is_dead_also_when_its_original_once_was_one(given_attributes, results, terms):
-    verdict = judged(body_of(given_attributes), results, terms=terms)
-    for copy in verdict.copies if isinstance(verdict, Forward) else ():
+    decision = settled(body_of(given_attributes), results, terms=terms)
+    for copy in decision.copies if isinstance(decision, Forward) else ():
         assert (open_envelope(copy.body).dead is not None) == copy.is_letter
 
 
 @given(st.text("aä漢\ud800", min_size=3, max_size=30).map(lambda text: text * 700), st.booleans())
 def test_an_error_travels_cut_to_a_kibibyte(error, is_last):
-    verdict = judged(body_of({}), [Result("a", Retry(max_attempts=1 if is_last else 2), Failed(error))])
-    (copy,) = verdict.copies
+    decision = settled(body_of({}), [Result("a", Retry(max_attempts=1 if is_last else 2), Failed(error))])
+    (copy,) = decision.copies
     assert ERROR_BYTES - 4 < len(open_envelope(copy.body).error.encode()) <= ERROR_BYTES
 
 
 def test_two_that_fail_with_different_backoffs_each_keep_their_own_and_the_third_is_done():
     quick, slow = Retry(initial=1, jitter=0), Retry(initial=3600, max_delay=7200, jitter=0)
-    verdict = judged(
+    decision = settled(
         body_of({}),
         [Result("quick", quick, Failed("x")), Result("slow", slow, Failed("y")), Result("done", slow, Done())],
     )
-    first, second = verdict.copies
+    first, second = decision.copies
     assert (first.handler, first.delay, open_envelope(first.body).due) == ("quick", 1, None)
     assert (second.handler, second.delay) == ("slow", 900)
     assert open_envelope(second.body).due == datetime.fromtimestamp(NOW + 3600, UTC)
-    assert verdict.release_after == 1, "if they cannot be stored, the original comes back after the shortest"
+    assert decision.release_after == 1, "if they cannot be stored, the original comes back after the shortest"
 
 
 def test_jitter_is_rolled_for_each_on_its_own():
     rolled = iter([0.0, 0.5, 0.0, 0.0])
     retry = Retry(initial=10, jitter=1)
     body = body_of({})
-    verdict = settle(
+    decision = settle(
         body,
         open_envelope(body),
         [Result("a", retry, Failed("x")), Result("b", retry, Failed("x"))],
@@ -351,33 +350,33 @@ def test_jitter_is_rolled_for_each_on_its_own():
         terms=terms_of(),
         random=lambda: next(rolled),
     )
-    assert [copy.delay for copy in verdict.copies] == [10, 5]
+    assert [copy.delay for copy in decision.copies] == [10, 5]
 
 
 def test_what_a_stop_interrupted_comes_back_at_once_and_only_what_is_unfinished():
     retry = Retry()
-    assert judged(body_of({}), [Result("a", retry, Interrupted())]) == Release(0.0)
-    past = judged(body_of({}), [Result("a", retry, Interrupted())], held=False)
+    assert settled(body_of({}), [Result("a", retry, Interrupted())]) == Release(0.0)
+    past = settled(body_of({}), [Result("a", retry, Interrupted())], held=False)
     assert [(copy.why, copy.delay) for copy in past.copies] == [("interrupted", 0.0)]
-    mixed = judged(body_of({}), [Result("a", retry, Interrupted()), Result("b", retry, Done())])
+    mixed = settled(body_of({}), [Result("a", retry, Interrupted()), Result("b", retry, Done())])
     assert [(copy.handler, copy.why, copy.delay) for copy in mixed.copies] == [("a", "interrupted", 0.0)]
 
 
 @given(st.floats(1, 900), st.floats(0, 2000))
 def test_a_crowded_handler_gets_its_event_again_when_the_outcome_says_and_its_copy_how_it_was_counted(delay, step):
-    (copy,) = judged(body_of({}), [Result("a", Retry(), AtLimit(delay, step))]).copies
+    (copy,) = settled(body_of({}), [Result("a", Retry(), AtLimit(delay, step))]).copies
     assert (copy.handler, copy.why, copy.delay) == ("a", "crowded", delay)
     assert open_envelope(copy.body).counted == pytest.approx(step, abs=1e-6)
 
 
 def test_a_step_longer_than_the_attribute_can_say_is_cut():
-    (copy,) = judged(body_of({}), [Result("a", Retry(), AtLimit(1.0, 1e9))]).copies
+    (copy,) = settled(body_of({}), [Result("a", Retry(), AtLimit(1.0, 1e9))]).copies
     assert open_envelope(copy.body).crowded == 2**31 - 1
 
 
 @pytest.mark.parametrize("outcome", [Failed("x"), Postponed(3.0), Rejected("x")], ids=lambda each: type(each).__name__)
 def test_what_ran_is_new_to_the_line_when_it_comes_again(outcome):
-    (copy,) = judged(body_of({"dawdlecrowded": 200_000}), [Result("a", Retry(), outcome)]).copies
+    (copy,) = settled(body_of({"dawdlecrowded": 200_000}), [Result("a", Retry(), outcome)]).copies
     assert "dawdlecrowded" not in raws(copy.body)
 
 
@@ -388,16 +387,16 @@ def test_what_ran_is_new_to_the_line_when_it_comes_again(outcome):
 def test_admitting_is_total_and_runs_what_is_due_and_wanted(given_attributes, terms, since_stored):
     body = body_of(given_attributes)
     envelope = open_envelope(body)
-    verdict = admitted(body, stored_at=NOW - since_stored, terms=terms)
+    decision = admitted(body, stored_at=NOW - since_stored, terms=terms)
     is_due = (
         envelope.due is not None or envelope.delay_ms is None or int(envelope.delay_ms) / 1000 <= since_stored + 1e-6
     )
     if not is_due:
         left = int(envelope.delay_ms) / 1000 - since_stored
         if terms.max_hop <= 0:
-            assert verdict == Release(pytest.approx(left, abs=1e-5))
+            assert decision == Release(pytest.approx(left, abs=1e-5))
         else:
-            (copy,) = verdict.copies
+            (copy,) = decision.copies
             assert copy.why == "delayed"
             assert copy.delay == pytest.approx(min(left, terms.max_hop), abs=1e-5)
             assert copy.delay <= terms.max_hop
@@ -405,30 +404,30 @@ def test_admitting_is_total_and_runs_what_is_due_and_wanted(given_attributes, te
             assert open_envelope(copy.body).attempt == envelope.attempt
     else:
         expected = (envelope.owed,) if envelope.owed is not None else ("a", "b", "c")
-        assert isinstance(verdict, Run)
-        assert verdict.event_type is Placed
-        assert tuple(handler.name for handler in verdict.handlers) == expected
+        assert isinstance(decision, Run)
+        assert decision.event_type is Placed
+        assert tuple(handler.name for handler in decision.handlers) == expected
 
 
 def test_who_is_owed_is_found_under_the_name_it_had_before():
-    verdict = admitted(body_of({"dawdleowed": "b.before"}))
-    assert [handler.name for handler in verdict.handlers] == ["b"]
+    decision = admitted(body_of({"dawdleowed": "b.before"}))
+    assert [handler.name for handler in decision.handlers] == ["b"]
 
 
 twin_one = msgspec.defstruct("VerdictTwin", [], module="shop.a")
 twin_two = msgspec.defstruct("VerdictTwin", [], module="shop.b")
-TWINS = roster_of("twins", kind=twin_one)
+TWINS = handlers_of("twins", kind=twin_one)
 TWINS.register(lambda event: None, (twin_two,), {"name": "other"})
 
 missing = st.sampled_from(
     [
-        (body_of({"data": {}}, "nobody.knows"), LOOKUP),
-        (body_of({"data": {}}, "verdict.unwanted"), LOOKUP),
+        (body_of({"data": {}}, "unknown.type"), LOOKUP),
+        (body_of({"data": {}}, "decision.unwanted"), LOOKUP),
         (body_of({"dawdleowed": "elsewhere"}), LOOKUP),
         (body_of({"datacontenttype": "text/xml", "data": "<a/>"}), LOOKUP),
-        (body_of({"dawdleowed": "a", "dawdleattempt": 3}, "nobody.knows"), LOOKUP),
+        (body_of({"dawdleowed": "a", "dawdleattempt": 3}, "unknown.type"), LOOKUP),
         (body_of({}, "VerdictTwin"), TWINS),
-        (body_of({"dawdledelay": "5000"}, "nobody.knows"), LOOKUP),
+        (body_of({"dawdledelay": "5000"}, "unknown.type"), LOOKUP),
     ]
 )
 
@@ -439,18 +438,18 @@ def test_what_another_node_may_handle_is_never_given_up_before_its_time(case, te
     terms = msgspec.structs.replace(terms, shared=True)
     since = to_rfc3339(NOW - age)
     body = write({**msgspec.json.decode(body, type=dict[str, msgspec.Raw]), "dawdlesince": since})
-    verdict = admitted(body, stored_at=NOW - 10, terms=terms, lookup=lookup, random=random)
+    decision = admitted(body, stored_at=NOW - 10, terms=terms, lookup=lookup, random=random)
     known_for = max(0.0, NOW - to_epoch(open_envelope(body).since))
     if known_for >= terms.unclaimed:
-        if isinstance(verdict, Forward):
-            (copy,) = verdict.copies
+        if isinstance(decision, Forward):
+            (copy,) = decision.copies
             assert copy.why == ("dead" if terms.has_dead_letters else "kept")
         else:
-            assert verdict == Release(MAX_BACKOFF_SECONDS)
+            assert decision == Release(MAX_BACKOFF_SECONDS)
             assert not terms.has_dead_letters
             assert terms.max_hop <= 0
         return
-    (copy,) = verdict.copies
+    (copy,) = decision.copies
     assert copy.why == "unclaimed"
     longest = min(max(1.0, known_for), MAX_BACKOFF_SECONDS)
     assert_waits(copy, longest * (1 - random / 2), NOW, terms.max_hop)
@@ -458,7 +457,7 @@ def test_what_another_node_may_handle_is_never_given_up_before_its_time(case, te
     assert (after.owed, after.attempt, after.since) == (before.owed, before.attempt, before.since)
     assert after.crowded == before.crowded, "the line that counted it still does"
     assert foreign_part(copy.body) == foreign_part(body)
-    assert verdict.release_after <= MAX_BACKOFF_SECONDS
+    assert decision.release_after <= MAX_BACKOFF_SECONDS
 
 
 @pytest.mark.slow
@@ -468,13 +467,13 @@ def test_an_unclaimed_event_is_offered_less_and_less_often_and_given_up_in_the_e
     body, lookup = case
     now, offers, hops = NOW + 10, [], 0
     while True:
-        verdict = admitted(
+        decision = admitted(
             body, stored_at=NOW, now=now, terms=terms_of(max_hop=max_hop, unclaimed=unclaimed), lookup=lookup
         )
-        if isinstance(verdict, Release):
-            now += verdict.seconds
+        if isinstance(decision, Release):
+            now += decision.seconds
             continue
-        (copy,) = verdict.copies
+        (copy,) = decision.copies
         if copy.is_letter:
             break
         hops += 1
@@ -495,8 +494,8 @@ def test_an_unclaimed_event_is_offered_less_and_less_often_and_given_up_in_the_e
 
 def test_the_reason_says_what_no_node_has():
     for body, says in (
-        (body_of({}, "nobody.knows"), "no node knows an event type 'nobody.knows'"),
-        (body_of({}, "verdict.unwanted"), "no node has a handler for 'verdict.unwanted'"),
+        (body_of({}, "unknown.type"), "no node knows an event type 'unknown.type'"),
+        (body_of({}, "decision.unwanted"), "no node has a handler for 'decision.unwanted'"),
         (body_of({"dawdleowed": "elsewhere"}), "no node has the handler 'elsewhere'"),
         (body_of({"datacontenttype": "text/xml"}), "no node has a codec for 'text/xml'"),
     ):
@@ -508,11 +507,11 @@ def test_the_reason_says_what_no_node_has():
 
 @pytest.mark.slow
 @given(terms, attributes)
-def test_an_event_that_says_drop_is_acked_where_nobody_wants_it_and_run_where_somebody_does(terms, given_attributes):
+def test_an_event_that_says_drop_is_acked_without_a_handler_and_run_with_one(terms, given_attributes):
     assume("dawdleowed" not in given_attributes)
-    body = body_of({**given_attributes, "dawdledelay": None}, "verdict.optional")
+    body = body_of({**given_attributes, "dawdledelay": None}, "decision.optional")
     assert isinstance(admitted(body, terms=terms), Ack)
-    wanted = admitted(body, terms=terms, lookup=roster_of("x", kind=Optional))
+    wanted = admitted(body, terms=terms, lookup=handlers_of("x", kind=Optional))
     assert isinstance(wanted, Run)
 
 
@@ -533,11 +532,11 @@ def test_a_delayed_event_that_fails_waits_its_backoff_and_not_its_delay_again(de
     now = stored_at + min(delay_ms / 1000, max_hop)
     ran = []
     for _ in range(20_000):
-        verdict = admitted(body, stored_at=stored_at, now=now, terms=terms)
-        if isinstance(verdict, Run):
+        decision = admitted(body, stored_at=stored_at, now=now, terms=terms)
+        if isinstance(decision, Run):
             ran.append(now)
-            verdict = judged(body, [Result("a", retry, Failed("x"))], now=now, terms=terms, random=random)
-        (copy,) = verdict.copies
+            decision = settled(body, [Result("a", retry, Failed("x"))], now=now, terms=terms, random=random)
+        (copy,) = decision.copies
         if copy.is_letter:
             break
         body, stored_at = copy.body, now
@@ -555,10 +554,10 @@ def test_a_handler_fails_no_more_often_than_its_attempts_whatever_else_happens(m
     body, failures = body_of({}), 0
     for outcome in happens:
         failures += isinstance(outcome, Failed)
-        verdict = judged(body, [Result("a", Retry(max_attempts=max_attempts), outcome)], held=False)
-        if isinstance(verdict, Ack):
+        decision = settled(body, [Result("a", Retry(max_attempts=max_attempts), outcome)], held=False)
+        if isinstance(decision, Ack):
             return
-        (copy,) = verdict.copies
+        (copy,) = decision.copies
         body = copy.body
         assert open_envelope(body).attempt <= max_attempts
         if copy.is_letter:
@@ -572,8 +571,8 @@ def test_a_handler_fails_no_more_often_than_its_attempts_whatever_else_happens(m
 
 @given(st.binary(max_size=200), texts, texts.filter(bool))
 def test_a_body_that_is_no_event_is_kept_whole_in_a_letter_with_the_reason(body, reason, key):
-    verdict = undecodable(body, key, reason, NOW, terms_of())
-    (letter,) = verdict.copies
+    decision = undecodable(body, key, reason, NOW, terms_of())
+    (letter,) = decision.copies
     assert letter.is_letter
     attributes = json.loads(letter.body)
     assert (attributes["type"], attributes["id"], attributes["dawdleerror"]) == (UNDECODABLE, key, clip(reason))
@@ -584,11 +583,11 @@ def test_a_body_that_is_no_event_is_kept_whole_in_a_letter_with_the_reason(body,
 
 @given(st.binary(max_size=200), st.sampled_from([0.0, 60.0, 5000.0, float("inf")]))
 def test_a_body_that_is_no_event_is_never_dropped_without_a_dead_letter_queue(body, max_hop):
-    verdict = undecodable(body, "k", "no JSON", NOW, terms_of(max_hop=max_hop, has_dead_letters=False))
+    decision = undecodable(body, "k", "no JSON", NOW, terms_of(max_hop=max_hop, has_dead_letters=False))
     if max_hop == 0:
-        assert verdict == Release(MAX_BACKOFF_SECONDS)
+        assert decision == Release(MAX_BACKOFF_SECONDS)
     else:
-        (copy,) = verdict.copies
+        (copy,) = decision.copies
         assert (copy.body, copy.why, copy.delay) == (body, "kept", min(max_hop, MAX_BACKOFF_SECONDS))
 
 
@@ -636,14 +635,14 @@ def test_every_copy_of_the_largest_event_fits_into_its_queue(letter, text, outco
     assert len(LARGEST) == MAX_BODY - HEADROOM
     for terms in (terms_of(max_hop=1.0), terms_of(has_dead_letters=False, max_hop=1.0)):
         for attempt in (Retry(max_attempts=1), Retry(max_attempts=2**31 - 1)):
-            verdict = judged(LARGEST, [Result(name, attempt, outcome(error))], terms=terms)
-            assert all(len(copy.body) <= MAX_BODY for copy in verdict.copies)
+            decision = settled(LARGEST, [Result(name, attempt, outcome(error))], terms=terms)
+            assert all(len(copy.body) <= MAX_BODY for copy in decision.copies)
 
 
 @pytest.mark.parametrize("odd", [*map(chr, range(32)), *'"\\\x7f\x85\u2028\ufffe\uffff\ud800'], ids=ascii)
 def test_every_copy_fits_whatever_its_error_is_made_of(odd):
-    verdict = judged(LARGEST, [Result("\U0001d538" * 200, Retry(), Failed(odd * 2000))], terms=terms_of(max_hop=1.0))
-    assert all(len(copy.body) <= MAX_BODY for copy in verdict.copies)
+    decision = settled(LARGEST, [Result("\U0001d538" * 200, Retry(), Failed(odd * 2000))], terms=terms_of(max_hop=1.0))
+    assert all(len(copy.body) <= MAX_BODY for copy in decision.copies)
 
 
 @given(st.integers(0, 3 * MAX_BODY), st.sampled_from(["no JSON", "x" * 5000, "\n" * 5000]), st.text(min_size=1))
@@ -657,7 +656,7 @@ def test_the_letter_of_a_body_that_is_no_event_fits_and_says_how_much_of_it_is_c
     if len(kept) == length:
         assert attributes["dawdleerror"] == clip(reason)
     else:
-        said = f"the last {length - len(kept)} of its {length} bytes are cut off here: {reason}"
+        said = f"the last {length - len(kept)} of its {length} bytes are cut off: {reason}"
         assert letter.reason == attributes["dawdleerror"] == clip(said)
         assert attributes["dawdlecut"] == length - len(kept)
         assert len(letter.body) > MAX_BODY - 250, "and no more is cut than must be"
@@ -672,11 +671,11 @@ def test_a_kept_event_waits_the_longest_backoff_and_not_its_delay_again(max_hop,
     body = body_of({**delayed, "dawdletrial": 2, "dawdleowed": "a", "dawdleattempt": 3})
     now = tried = NOW + 600
     assert isinstance(admitted(body, now=now), Run)
-    verdict = unreadable(body, open_envelope(body), "not a Placed", now, terms)
-    while not isinstance(verdict, Run):
-        (copy,) = verdict.copies
+    decision = unreadable(body, open_envelope(body), "not a Placed", now, terms)
+    while not isinstance(decision, Run):
+        (copy,) = decision.copies
         stored_at, now = now, now + copy.delay
-        verdict = admitted(copy.body, stored_at=stored_at, now=now, terms=terms)
+        decision = admitted(copy.body, stored_at=stored_at, now=now, terms=terms)
     assert tried + MAX_BACKOFF_SECONDS <= now <= tried + MAX_BACKOFF_SECONDS + 0.002
     kept = open_envelope(copy.body)
     assert (kept.delay_ms, kept.trial, kept.owed, kept.attempt) == (None, 0, "a", 3)
@@ -685,7 +684,7 @@ def test_a_kept_event_waits_the_longest_backoff_and_not_its_delay_again(max_hop,
 @given(st.integers(-(10**6), 10**10), st.floats(0, 1, exclude_max=True))
 def test_an_event_that_says_it_is_unclaimed_since_a_time_to_come_is_so_since_now(ahead, random):
     terms, now, offers = terms_of(unclaimed=60.0), NOW, 0
-    body = body_of({"dawdlesince": to_rfc3339(NOW + ahead)}, "nobody.knows")
+    body = body_of({"dawdlesince": to_rfc3339(NOW + ahead)}, "unknown.type")
     while True:
         (copy,) = admitted(body, stored_at=now, now=now, terms=terms, random=random).copies
         if copy.is_letter:
@@ -698,14 +697,14 @@ def test_an_event_that_says_it_is_unclaimed_since_a_time_to_come_is_so_since_now
 
 @pytest.mark.parametrize("has_dead_letters", [True, False])
 def test_an_event_unclaimed_since_before_the_first_year_is_given_up_at_once(has_dead_letters):
-    body = body_of({"dawdlesince": "0001-01-01T00:00:00+14:00"}, "nobody.knows")
+    body = body_of({"dawdlesince": "0001-01-01T00:00:00+14:00"}, "unknown.type")
     (copy,) = admitted(body, terms=terms_of(has_dead_letters=has_dead_letters)).copies
     assert copy.why == ("dead" if has_dead_letters else "kept")
 
 
-def test_a_kept_event_that_nobody_wants_is_not_offered_around_again():
+def test_a_kept_event_that_is_unclaimed_is_not_offered_around_again():
     terms = terms_of(has_dead_letters=False, unclaimed=60.0)
-    body = body_of({"dawdlesince": to_rfc3339(NOW - 60)}, "nobody.knows")
+    body = body_of({"dawdlesince": to_rfc3339(NOW - 60)}, "unknown.type")
     for now in (NOW, NOW + 900, NOW + 1800):
         (copy,) = admitted(body, stored_at=now, now=now, terms=terms).copies
         assert (copy.why, copy.delay) == ("kept", MAX_BACKOFF_SECONDS)
@@ -715,23 +714,23 @@ def test_a_kept_event_that_nobody_wants_is_not_offered_around_again():
 @pytest.mark.parametrize("max_hop", [0.0, 1.0, 900.0])
 def test_a_kept_copy_of_a_handler_that_retries_at_once_does_not_spin(max_hop):
     retry, terms = Retry(max_attempts=1, initial=0, max_delay=0), terms_of(has_dead_letters=False, max_hop=max_hop)
-    (copy,) = judged(body_of({}), [Result("a", retry, Failed("x"))], terms=terms).copies
+    (copy,) = settled(body_of({}), [Result("a", retry, Failed("x"))], terms=terms).copies
     assert_waits(copy, MIN_KEPT_SECONDS, NOW, max_hop)
 
 
 @given(st.integers(13, 2**31 - 1), st.floats(0, 1, exclude_max=True))
 def test_an_attempt_that_a_stranger_wrote_is_the_last_one(attempt, random):
     body = body_of({"dawdleattempt": attempt})
-    (letter,) = judged(body, [Result("a", Retry(max_attempts=12), Failed("x"))], random=random).copies
+    (letter,) = settled(body, [Result("a", Retry(max_attempts=12), Failed("x"))], random=random).copies
     assert letter.is_letter
-    (later,) = judged(body, [Result("a", Retry(max_attempts=12), Postponed(7))], random=random).copies
+    (later,) = settled(body, [Result("a", Retry(max_attempts=12), Postponed(7))], random=random).copies
     assert (later.delay, open_envelope(later.body).attempt) == (7, attempt)
 
 
 def test_the_largest_numbers_of_seconds_make_copies_as_well():
     retry = Retry(initial=1.7e308, max_delay=1.7e308)
     for outcome in (Failed("x"), Postponed(1.7e308)):
-        (copy,) = judged(body_of({}), [Result("a", retry, outcome)]).copies
+        (copy,) = settled(body_of({}), [Result("a", retry, outcome)]).copies
         assert open_envelope(copy.body).due == datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
@@ -739,7 +738,7 @@ def test_the_largest_numbers_of_seconds_make_copies_as_well():
 def test_an_event_that_leaves_no_room_for_a_copy_is_given_up_whole_and_never_retried_for_ever(results, room, held):
     body = body_of({"data": {"text": "x" * 1000}, "tenant": "t"})
     terms = Terms(max_hop=900.0, has_dead_letters=True, shared=True, unclaimed=60.0, max_body=len(body) + room)
-    verdict = settle(
+    decision = settle(
         body,
         open_envelope(body),
         results,
@@ -749,9 +748,9 @@ def test_an_event_that_leaves_no_room_for_a_copy_is_given_up_whole_and_never_ret
         random=lambda: 0.5,
         held=held,
     )
-    if not isinstance(verdict, Forward):
+    if not isinstance(decision, Forward):
         return
-    for copy in verdict.copies:
+    for copy in decision.copies:
         if len(copy.body) > terms.max_body:
             assert copy.why in {"interrupted", "crowded"}  # the message itself comes back
         elif copy.body == body:
@@ -760,5 +759,5 @@ def test_an_event_that_leaves_no_room_for_a_copy_is_given_up_whole_and_never_ret
         else:
             envelope = open_envelope(copy.body)
             assert envelope.owed == copy.handler
-            assert not copy.is_letter or clip(copy.reason) == envelope.error
-            assert json.loads(decompress(copy.body, 4096))["data"] == json.loads(body)["data"]
+            assert not copy.is_letter or clip(copy.reason).startswith(envelope.error)
+            assert json.loads(copy.body)["data"] == json.loads(body)["data"]

@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 from dawdle import ConfigurationError, Registry
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_filter import read_filter
-from dawdle._rules.dead_letter import read_letter, redriven
+from dawdle._rules.dead_letter import read_letter
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import open_envelope, rewrite
+from dawdle._rules.redrive import redriven
 from dawdle._rules.settlement import Forward
 from dawdle._rules.signing import Signer
 from dawdle.abc import Delivery
 from tests.rules.test_dead_letter import dead_body
-from tests.rules.test_settlement import CODECS, LOOKUP, NOW, attributes, body_of, judged, results, terms_of
+from tests.rules.test_settlement import CODECS, LOOKUP, NOW, attributes, body_of, results, settled, terms_of
 
 MINE, OTHERS = "123456789012/orders", "123456789012/mails"
 
@@ -23,44 +24,43 @@ MINE, OTHERS = "123456789012/orders", "123456789012/mails"
 def answer(body, *types, queue=MINE, origin=None, lookup=LOOKUP, keys=None, **options):
     choice = read_filter("redrive()", types, lookup, **options)
     delivery = Delivery("r", "k", body, stored_at=NOW, origin=origin)
-    found = read_letter(delivery, "default", choice.types, CODECS, Signer(keys), largest=1_048_576)
+    found = read_letter(delivery, "default", choice.types, CODECS, Signer(keys))
     return choice.answer(found, queue, NOW)
 
 
 def shown(body, *, queue=MINE, origin=None, keys=None, foreign=False):
     choice = read_filter("dead_letters()", (), LOOKUP, foreign=foreign)
     delivery = Delivery("r", "k", body, stored_at=NOW, origin=origin)
-    return choice.shows(read_letter(delivery, "default", choice.types, CODECS, Signer(keys), largest=1_048_576), queue)
+    return choice.shows(read_letter(delivery, "default", choice.types, CODECS, Signer(keys)), queue)
 
 
 @given(attributes, results, st.sampled_from([MINE, None]))
 def test_every_letter_says_its_queue_and_nothing_else_does(given_attributes, results, queue):
-    verdict = judged(body_of(given_attributes), results, terms=terms_of(queue=queue))
-    for copy in verdict.copies if isinstance(verdict, Forward) else ():
+    decision = settled(body_of(given_attributes), results, terms=terms_of(queue=queue))
+    for copy in decision.copies if isinstance(decision, Forward) else ():
         assert open_envelope(copy.body).queue == (queue if copy.is_letter else None)
 
 
 @given(attributes, st.binary(max_size=100))
 def test_so_does_a_letter_for_which_no_handler_could_be_run(given_attributes, garbage):
     body, terms = body_of(given_attributes), terms_of(queue=MINE)
-    for verdict in (unreadable(body, open_envelope(body), "x", NOW, terms), undecodable(garbage, "k", "x", NOW, terms)):
-        (letter,) = verdict.copies
+    for decision in (
+        unreadable(body, open_envelope(body), "x", NOW, terms),
+        undecodable(garbage, "k", "x", NOW, terms),
+    ):
+        (letter,) = decision.copies
         found = read_letter(
-            Delivery("r", "k", letter.body),
-            "default",
-            read_filter("", (), LOOKUP).types,
-            CODECS,
-            Signer(None),
-            largest=1_048_576,
+            Delivery("r", "k", letter.body), "default", read_filter("", (), LOOKUP).types, CODECS, Signer(None)
         )
         assert found.letter.origin == MINE
         assert b"dawdlequeue" not in redriven(found).body or b"dawdlequeue" in garbage
 
 
-def test_a_letter_that_is_squeezed_to_fit_says_its_queue():
+def test_a_letter_with_no_room_for_its_error_says_its_queue():
     body = body_of({"data": {"text": "x" * 3000}})
-    (copy,) = unreadable(body, open_envelope(body), "x", NOW, terms_of(queue=MINE, max_body=len(body))).copies
-    assert b'"dawdlepacked"' in copy.body
+    terms = terms_of(queue=MINE, max_body=len(body) + 150)
+    (copy,) = unreadable(body, open_envelope(body), "x" * 200, NOW, terms).copies
+    assert len(open_envelope(copy.body).error) < 50
     assert answer(copy.body, queue=OTHERS) == "of another queue"
 
 
@@ -90,14 +90,14 @@ def test_the_server_knows_better_than_a_mark_that_came_along():
 
 
 def test_what_no_mark_is_on_is_taken_where_its_type_is_known_or_it_is_named():
-    body, nobody = body_of({"data": {"text": "x"}, "dawdleowed": "a"}), AppHandlers(Registry())
+    body, knows_none = body_of({"data": {"text": "x"}, "dawdleowed": "a"}), AppHandlers(Registry())
     assert answer(body) == "taken"
-    assert answer(body, lookup=nobody) == "of no known queue"
-    assert answer(body, object, lookup=nobody) == "of no known queue"
-    assert answer(body, "Placed", lookup=nobody) == "taken"
-    assert answer(body, handler="a", lookup=nobody) == "taken"
-    assert answer(body, lookup=nobody, foreign=True) == "taken"
-    assert answer(body, lookup=nobody, where=lambda letter: 1 / 0) == "of no known queue"
+    assert answer(body, lookup=knows_none) == "of no known queue"
+    assert answer(body, object, lookup=knows_none) == "of no known queue"
+    assert answer(body, "Placed", lookup=knows_none) == "taken"
+    assert answer(body, handler="a", lookup=knows_none) == "taken"
+    assert answer(body, lookup=knows_none, foreign=True) == "taken"
+    assert answer(body, lookup=knows_none, where=lambda letter: 1 / 0) == "of no known queue"
     assert answer(b"garbage") == "of no known queue"
     assert answer(b"garbage", "dawdle.undecodable") == "taken"
     assert shown(body)
@@ -125,7 +125,7 @@ def test_a_letter_of_another_queue_with_keys_of_its_own_is_left_too():
         assert not shown(signed, keys=KEYS)
 
 
-def test_what_an_unsigned_letter_says_of_itself_makes_it_nobodys_own():
+def test_the_queue_that_an_unsigned_letter_names_does_not_own_it():
     forged = dead_body(dawdlequeue=MINE)
     assert answer(forged, keys=KEYS) == "of no known queue"
     assert answer(Signer(KEYS).sign(forged), keys=KEYS) == "taken"
@@ -139,9 +139,7 @@ def test_foreign_is_yes_or_no():
 
 def test_a_letter_shows_where_it_came_from_and_its_redrive_does_not():
     body = dead_body(dawdlequeue=OTHERS, data={"text": "x"})
-    found = read_letter(
-        Delivery("r", "k", body), "default", read_filter("", (), LOOKUP).types, CODECS, Signer(None), largest=1_048_576
-    )
+    found = read_letter(Delivery("r", "k", body), "default", read_filter("", (), LOOKUP).types, CODECS, Signer(None))
     assert (found.letter.origin, found.letter.queue) == (OTHERS, "default")
     assert "dawdlequeue" not in msgspec.json.decode(redriven(found).body)
     assert rewrite(body, {"dawdlequeue": None}) != body

@@ -145,17 +145,17 @@ def test_without_keys_nothing_is_signed_and_everything_taken():
         (NEW, "signing_keys maps the id of each key to the key"),
         ({"a b": NEW}, "the id of signing key 1 is not 1 to 32"),
         ({"a": NEW, 3: NEW}, "the id of signing key 2 is not 1 to 32"),
-        ({"a": "short"}, "signing key 1 has 5 bytes, and 32 are the fewest: make one with secrets.token_hex"),
+        ({"a": "short"}, "signing key 1 has 5 bytes, and at least 32 are needed: make one with secrets.token_hex"),
         ({"a": NEW, "b": 7}, "signing key 2 is bytes or text, not a int"),
     ],
 )
-def test_keys_that_cannot_work_are_told(keys, says):
+def test_keys_that_cannot_work_are_refused(keys, says):
     with pytest.raises(ConfigurationError, match=says):
         Signer(keys)
 
 
 @pytest.mark.parametrize("keys", [{NEW * 2: "2026-11"}, {NEW: "2026-11"}, {"a": [NEW]}, {"a": bytearray(NEW.encode())}])
-def test_what_may_be_a_key_is_not_told_also_where_it_stands_in_the_place_of_its_id(keys):
+def test_what_may_be_a_key_is_not_shown_even_in_the_place_of_its_id(keys):
     with pytest.raises(ConfigurationError) as caught:
         Signer(keys)
     assert "nnn" not in str(caught.value)

@@ -60,10 +60,10 @@ async def test_what_a_stranger_or_a_forger_sent_does_not_run_and_what_an_old_key
 
     signed = Signer({"new": NEW}).sign(body_of(1))
     strange = {
-        body_of(2): "it is not signed",
-        signed.replace(b'"number":1', b'"number":3'): "its signature is wrong",
-        signed.replace(b'"new:', b'"old:'): "its signature is wrong",
-        Signer({"new": "x" * 32}).sign(body_of(4)): "its signature is wrong",
+        body_of(2): "the message is not signed",
+        signed.replace(b'"number":1', b'"number":3'): "the signature is wrong",
+        signed.replace(b'"new:', b'"old:'): "the signature is wrong",
+        Signer({"new": "x" * 32}).sign(body_of(4)): "the signature is wrong",
         Signer({"gone": NEW}).sign(body_of(5)): "signed with the key 'gone', and this app knows new, old",
     }
     async with SQS(server.queue_url("orders")) as hands_on:

@@ -1,4 +1,8 @@
-"""Dawdle: puts the rooms together. What an app is told is checked here, and everything else is done elsewhere."""
+"""Dawdle: the app. Checks what it is given, and puts the rooms together; the work is done in `_flow`.
+
+An app that is entered has a `Runtime`, whose states `_flow.state` draws. After it was left it may be entered again, and
+gets another one.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,6 +14,7 @@ from typing import Final, Self, Unpack, cast
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
+from dawdle._app.hosting import HostingCalls
 from dawdle._app.settings import Headers, Settings
 from dawdle._app.signaling import Signaling, event_id_of, failing_for, require_group
 from dawdle._app.start_log import StartLog
@@ -27,7 +32,6 @@ from dawdle._handlers.registry import HandlerOptions, Registry
 from dawdle._handlers.type_names import require_named_apart
 from dawdle._rules.codec import JSON
 from dawdle._rules.envelope import open_envelope
-from dawdle._rules.health import Health
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, SystemClock
@@ -41,36 +45,36 @@ default_registry: Final = Registry()
 _DEFAULT: Final = "default"
 
 
-class Dawdle(DeadLetterCalls):
+class Dawdle(DeadLetterCalls, HostingCalls):
     """An app: a queue, the handlers that it runs, and everything in between.
 
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
     entered in one task and left in another, and entered again after it was left.
 
-    - `backend`: the queue; without it what `DAWDLE_BACKEND` says, else SQS if `DAWDLE_SQS_QUEUE_URL` is set, and else
+    - `backend`: the queue. Default: what `DAWDLE_BACKEND` says, else SQS if `DAWDLE_SQS_QUEUE_URL` is set, else
       `Memory()`.
-    - `registry`: the handlers; without it those of `dawdle.on_event`.
-    - `start_listener`: whether to handle events; without it what `DAWDLE_START_LISTENER` says, and else true. An
-      app without any handler does not receive.
+    - `registry`: the handlers. Default: those of `dawdle.on_event`.
+    - `start_listener`: whether to handle events. Default: what `DAWDLE_START_LISTENER` says, else true. An app without
+      any handler does not receive.
     - `concurrency`: how many messages may be in flight at once.
-    - `retry`: of handlers that have none of their own.
-    - `timeout`: seconds after which a run of a handler fails that has no timeout of its own; None: it may run for as
-      long as it likes. A `def` handler runs in a thread, which cannot be ended: there it is only told.
+    - `retry`: for handlers that have none of their own.
+    - `timeout`: seconds after which a run of a handler fails that has no timeout of its own; None: no limit. A `def`
+      handler runs in a thread, which cannot be ended: there a warning is logged.
     - `grace`: seconds to let running handlers finish on shutdown. Then they are cancelled, and what they have not
       finished goes back to the queue: at once, or in 7 s at most where the queue does not answer.
-    - `unclaimed`: seconds after which an event that no node has a handler for is dead-lettered. In memory there is no
-      other node, and it is dropped at once, with a warning.
+    - `unclaimed`: seconds after which an event is dead-lettered for which no node has a handler. In memory there is no
+      other node, so it is dropped at once, with a warning.
     - `source`: the `source` attribute of the CloudEvents that are sent.
     - `headers`: text attributes of every event, or a function that returns them at each signal.
-    - `codec`: how the data of events is written; JSON without it.
-    - `hooks`: functions that are told each of the moments in `dawdle.hooks`.
-    - `lifespan`: a function of the app that returns an async context manager; it is entered after the queue was opened
-      and left after the last handler has ended, and what it yields is `Context.state(…)`.
-    - `signing_keys`: id and key of what signs messages and knows them again; the first signs. Then what is not signed
-      with one of them is dead-lettered and never run.
+    - `codec`: how the data of events is written. Default: JSON.
+    - `hooks`: functions that are called with each of the moments in `dawdle.hooks`.
+    - `lifespan`: a function that takes the app and returns an async context manager. It is entered after the queue was
+      opened, and left after the last handler has ended. Handlers get what it yields from `Context.state(…)`.
+    - `signing_keys`: the keys that sign messages, by id; the first one signs, all are accepted. A message that is not
+      signed with one of them is dead-lettered and never run.
     - `clock`: where time comes from, such as `dawdle.testing.ManualClock()`.
 
-    Durations are seconds or a `timedelta`. Raises `ConfigurationError` for what cannot work.
+    Durations are seconds or a `timedelta`. Raises `ConfigurationError` for an option that cannot work.
     """
 
     def __init__(
@@ -122,6 +126,7 @@ class Dawdle(DeadLetterCalls):
         return f"<Dawdle on {type(self._settings.backend).__name__} at {id(self):#x}, {state}>"
 
     async def __aenter__(self) -> Self:
+        # All mistakes of the code are found before the queue is opened, so that an app that cannot work asks no server.
         _loops.require_not_entered(self, self._loop)
         self._check_queues()
         require_named_apart(self._handlers.handlers)
@@ -146,7 +151,7 @@ class Dawdle(DeadLetterCalls):
                 )
             )
             await runtime.enter()
-        except BaseException:
+        except BaseException:  # a cancellation too: the app is as it was, and may be entered again
             self._loop = None
             _loops.left(self)
             raise
@@ -157,22 +162,22 @@ class Dawdle(DeadLetterCalls):
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._runtime is None or self._loop is None:
-            raise ConfigurationError(f"{self!r} cannot be left")
+            raise ConfigurationError(f"{self!r} cannot be left: enter it first")
         _loops.require_loop(self, self._loop)
         try:
             await self._runtime.leave(self._settings.grace)
-        finally:
+        finally:  # whatever leaving raises, the runtime has ended, and the app may be entered again
             self._loop = None
             _loops.left(self)
 
     def run(self) -> None:
-        """Be a worker's whole main: enter, work until SIGTERM or SIGINT, leave. Not async, and in the main thread.
+        """Run a worker: enter the app, work until SIGTERM or SIGINT, leave it. Not async; only in the main thread.
 
-        Raises what the app died of, and `ConfigurationError` in another thread or where an event loop runs. A signal
-        while the app is being entered cancels that. A second signal ends the grace.
+        Raises the error of which the app died, and `ConfigurationError` in another thread or in a running event loop. A
+        signal during the start cancels the start. A second signal ends the grace.
         """
         work_until_signal(self, self._settings.grace, self._start_log.worker_entered)
 
@@ -191,15 +196,15 @@ class Dawdle(DeadLetterCalls):
         """Signal an event and return its id when the queue has stored it.
 
         - `delay`: seconds or a timedelta until it is handled, of any length; `at`: an aware datetime instead.
-        - `direct`: start the matching handlers here and now, past the queue, and return when they have started; it
-          waits for a slot, except when a handler signals. One that fails goes to the queue and is retried there, and so
-          does one that the type names in `handlers=` and this app lacks. With no handler here, or when none may start
-          any more, the event goes to the queue. It is owed from the call on: cancelled, all its handlers run all the
-          same; left, the app stores what is unfinished.
-        - `id`: yours instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event, and
-          keeps nothing from running twice, except on queues that remove duplicates themselves.
-        - `group`: events of one group are handled in order by queues that keep order; others may use it to be fair. It
-          is 1 to 128 printable ASCII characters without a space.
+        - `direct`: start the matching handlers here and now, past the queue, and return when they have started. It
+          waits for a slot, except when a handler signals. A handler that fails goes to the queue and is retried there,
+          and so does one that the type names in `handlers=` and this app lacks. The event goes to the queue if this app
+          has no handler for it, or starts none any more. It is owed from the call on: if the call is cancelled, its
+          handlers run all the same, and if the app is left, it stores what is unfinished.
+        - `id`: your own instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event.
+          Only queues that remove duplicates themselves keep an event with a known id from running twice.
+        - `group`: queues that keep order handle the events of one group in order; others may use it to be fair. It is 1
+          to 128 printable ASCII characters without a space.
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
         - `queue`: the name of the queue to store it in.
 
@@ -211,10 +216,11 @@ class Dawdle(DeadLetterCalls):
         seconds = self._signaling.delay(delay, at)
         require_bool(direct, "direct is")
         if direct and (delay is not None or at is not None):
-            raise ConfigurationError("direct=True runs the handlers now, so it goes with neither delay= nor at=")
+            raise ConfigurationError("direct=True runs the handlers now: remove it, or delay= and at=")
         event_id = event_id_of(id)
         require_group(group)
         body = self._signaling.seal(event, event_id, target, seconds, headers)
+        # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
         if direct and runtime.accepts_direct:
             handlers = self._handlers.handlers_for(type(event), target.name)
             if handlers:
@@ -238,9 +244,9 @@ class Dawdle(DeadLetterCalls):
     ) -> list[str]:
         """Signal events in as few requests as the queue allows, and return their ids in order.
 
-        `events` is any iterable: a list, a generator, a set, the values of a dict. All of them are in memory at once.
-        The options are those of `signal` but for `id` and `direct`, and mean all of them. One that cannot travel raises
-        before any is stored; `SignalError` says which events are stored, which are not, and which may or may not be.
+        `events` is any iterable: a list, a generator, a set, the values of a dict. All events are in memory at once.
+        The options are those of `signal` without `id` and `direct`, and apply to all events. If one cannot travel, none
+        is stored. `SignalError` says which events are stored, which are not, and which may or may not be.
         """
         target, seconds = self._queue(queue), self._signaling.delay(delay, at)
         ids = await self._signaling.store_all(target, events, seconds, headers, group)
@@ -249,34 +255,38 @@ class Dawdle(DeadLetterCalls):
         return ids
 
     def register(self, handler: Callable[..., object], *types: type, **options: Unpack[HandlerOptions]) -> None:
-        """Add a handler to this app only: a function, a bound method, anything that is called with an event.
+        """Add a handler to this app only: a function, a bound method, any callable that takes an event.
 
         The options are those of `on_event`; without `types` they come from the first parameter's annotation.
         """
         made = self._handlers.register(handler, types, options)
+        # An app that is not entered yet checks all of its handlers' queues when it is.
         if self._loop is not None and made.options.queue is not None:
             self._queue(made.options.queue, anywhere=True)
 
     def unregister(self, handler: Callable[..., object]) -> None:
-        """Take a handler from this app only, wherever it was registered. Raises `ConfigurationError` if it is none."""
+        """Remove a handler from this app only, wherever it was registered.
+
+        Raises `ConfigurationError` for a function that is no handler of the app.
+        """
         self._handlers.unregister(handler)
 
     def handler_count(self, kind: type | None = None) -> int:
-        """Return how many handlers there are, or how many want events of a type."""
+        """Return how many handlers there are, or how many take events of a type."""
         if kind is not None and not isinstance(cast("object", kind), type):
             raise ConfigurationError(f"handler_count() takes an event class, not {shown(kind)}")
         return len(self._handlers.handlers if kind is None else self._handlers.handlers_for(kind))
 
     async def start_listener(self) -> None:
-        """Begin to handle events; does nothing where that is so already."""
+        """Start to handle events. Does nothing if the listener runs already."""
         runtime = self._running()
         self._start_log.listens()
         await runtime.start_listener()
 
     async def stop_listener(self) -> None:
-        """Receive no more, and return when what is in flight is settled, after `grace` at the latest.
+        """Receive no more, and return when all messages in flight are settled, after `grace` at the latest.
 
-        Called by one of this app's own handlers it returns at once, since it would wait for its caller.
+        In one of the app's own handlers it returns at once, since it would wait for that handler.
         """
         runtime = self._running()
         where = current_scope()
@@ -285,62 +295,30 @@ class Dawdle(DeadLetterCalls):
         else:
             await runtime.stop_listener(self._settings.grace)
 
-    def health(self) -> Health:
-        """Return how the app is at this moment; never raises, and makes no request.
-
-        It is not healthy when it has died or is not entered, when credentials, a permission or the queue are missing,
-        when no receive has completed for 60 s although one was wanted and there was room, and when sends, deletes,
-        releases or lease renewals have failed for 60 s. It is healthy again with the first that succeeds, or when such
-        a call has not been made for 5 minutes.
-        """
-        if self._runtime is None or self._loop is None:
-            return Health(healthy=False, reasons=("the app is not entered",))
-        if not self._is_open:
-            return Health(healthy=False, reasons=(f"the app is being entered: {State.OPENING.value}",))
-        return self._runtime.health()
-
     async def idle(self) -> None:
-        """Return when nothing that is due is left to do.
+        """Return when no event is due.
 
-        In memory that is exact; elsewhere it means that nothing was in flight here and a receive then came back empty.
-        A delayed event, a retry that waits, and a copy for a handler whose `concurrency` is used up are not due.
+        In memory that is exact. On other queues it means that no message was in flight here, and then a receive came
+        back empty. A delayed event, a retry that waits, and a copy for a handler at its `concurrency` are not due.
         """
         await self._running().idle()
 
-    async def ended(self) -> None:
-        """Return when the app has died or been left."""
-        await self._running().ended()
-
-    def end_grace(self) -> None:
-        """End the grace now, while the app is being left: cancel the handlers that still run. Safe from any thread."""
-        if self._runtime is not None and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._runtime.end_grace)
-
-    def running_handlers(self) -> list[str]:
-        """Return the names of the handlers that run now; after leaving, of those that ignore cancellation."""
-        return [] if self._runtime is None else self._runtime.running_handlers()
-
-    def unfinished(self) -> list[str]:
-        """Return what still runs after leaving: handlers that ignore cancellation, and calls to a queue."""
-        return [] if self._runtime is None else self._runtime.unfinished()
-
-    @property
-    def _is_open(self) -> bool:
-        return self._runtime is not None and self._runtime.state.is_open
-
     def _lifespan(self) -> AbstractAsyncContextManager[object]:
-        """Return the context that the app lives in; asked for when the queue is open, in the task of the lifespan.
+        """Return the app's lifespan. The runtime calls this when the queue is open, in the task that enters it.
 
-        From here on `dawdle.signal` means this app, in its lifespan also where others are entered beside it.
+        From here on `dawdle.signal` means this app. In its lifespan it does so even if other apps are entered.
         """
         _loops.entered(self)
         return self._settings.lifespan_of(self)
 
     def _running(self, *, anywhere: bool = False) -> Runtime:
-        """Return what runs. Raises what keeps it from being used: also another event loop, unless told `anywhere`."""
+        """Return the runtime of an app that is entered, or raise what keeps it from being used.
+
+        Without `anywhere` only the app's own event loop may ask.
+        """
         runtime, loop = self._runtime, self._loop
         if runtime is None or loop is None:
-            raise ConfigurationError(f"{self!r}: write `async with app:` around what uses it")
+            raise ConfigurationError(f"{self!r}: write `async with app:` around the code that uses it")
         if not self._is_open:
             raise ConfigurationError(f"{self!r}: {State.OPENING.value}")
         if not anywhere:

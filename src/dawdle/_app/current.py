@@ -1,4 +1,4 @@
-"""Which app `dawdle.signal` means: the one whose handler runs, else the one entered in this event loop."""
+"""The module's own functions. They find the app that is meant here, and do all else through it."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
@@ -15,9 +15,11 @@ __all__ = ["current", "signal", "signal_many"]
 def current() -> Dawdle:
     """Return the app that `dawdle.signal` means here.
 
-    Inside a handler that is the app which runs it, and inside a lifespan the app whose it is; elsewhere the one that is
-    entered in this event loop. Raises `NoAppError` when none is, or several are.
+    Inside a handler it is the app that runs the handler, and inside a lifespan the app that it belongs to. Elsewhere it
+    is the app that is entered in this event loop. Raises `NoAppError` if none is, or several are.
     """
+    # The loop comes before the lifespan: one app alone is meant everywhere in its loop. A task that a lifespan started
+    # keeps that lifespan's context, and may outlive its app.
     where = current_scope()
     if where is not None:
         return cast("Dawdle", where.app)
@@ -37,7 +39,7 @@ def current() -> Dawdle:
 
 
 def _no_app_here(*, runs: bool) -> str:
-    """Return what is said where no app is entered; `runs`: whether an event loop runs here at all."""
+    """Return the error text for a loop without an app. `runs`: an event loop runs here at all."""
     if not runs:
         return (
             "no event loop runs here: `await dawdle.signal(…)` in a coroutine, inside `async with dawdle.Dawdle():`; "
@@ -46,12 +48,12 @@ def _no_app_here(*, runs: bool) -> str:
     others = entries()
     if others:
         return (
-            f"no app is entered in this event loop. {others[0].app!r} is in another, that of thread "
+            f"no app is entered in this event loop. {others[0].app!r} is entered in the loop of thread "
             f"{others[0].thread!r}: from a thread write dawdle.from_thread.signal(…), or enter an app in this loop"
         )
     return (
-        "no app is entered in this event loop: write `async with dawdle.Dawdle() as app:` around what signals, "
-        "or enter one in the lifespan of your web app"
+        "no app is entered in this event loop: write `async with dawdle.Dawdle() as app:` around the code that "
+        "signals, or enter one in the lifespan of your web app"
     )
 
 

@@ -1,4 +1,4 @@
-"""What an app says of its dead letters: its calls, with their arguments read. What they do is done elsewhere."""
+"""An app's calls about its dead letters. They read their arguments; the work is done in `_flow.dead_letter_scan`."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
@@ -17,31 +17,31 @@ B = TypeVar("B")
 
 
 class DeadLetterCalls:
-    """The half of an app that a person uses who looks after its dead letters."""
+    """The half of an app that reads, redrives and deletes its dead letters."""
 
     _handlers: AppHandlers
 
     def dead_letters(self, *, queue: str | None = None, foreign: bool = False) -> AsyncGenerator[DeadLetter]:
-        """Look at what was given up: `async for letter in app.dead_letters():`. It needs no listener.
+        """Read the dead letters: `async for letter in app.dead_letters():`. It needs no listener.
 
-        What was looked at is hidden from others who look, and from `redrive` and `purge`, until the loop ends, and for
-        no longer than the queue's lease (60 s on SQS). Then all of it is visible again. A loop that is left by
-        `break` ends when its iterator is collected, at once as a rule; `contextlib.aclosing` ends it for sure. Letters
-        that are written after the loop began are not in it.
+        Letters that were read are hidden from other readers, and from `redrive` and `purge`, until the loop ends, and
+        at most for the queue's lease (60 s on SQS). Then all of them are visible again. A loop that is left by `break`
+        ends when its iterator is collected, usually at once; `contextlib.aclosing` ends it for sure. Letters that are
+        written after the loop began are not in it.
 
-        Several queues may share a dead-letter queue. Letters that say another queue than this one are left out, unless
-        `foreign` is true.
+        Several queues may share a dead-letter queue. Letters of other queues are left out, unless `foreign` is true.
 
-        The loop raises `BackendError` when the queue does not answer, and `ConfigurationError` when there is none.
+        The loop raises `BackendError` if the queue does not answer, and `ConfigurationError` if there is none.
         """
         choice = read_filter("dead_letters()", (), self._handlers, foreign=foreign)
-        self._scan(queue, choice, anywhere=True)  # what is wrong about the call is an error of the call
+        self._scan(queue, choice, anywhere=True)  # a mistake in the call is raised by the call, not by the loop
         return self._look(queue, choice)
 
+    # The overloads for one and for two types give `where` a letter whose event has that type.
     @overload
     async def redrive(
         self,
-        kind: type[A],
+        event_type: type[A],
         /,
         *,
         handler: str | None = None,
@@ -54,7 +54,7 @@ class DeadLetterCalls:
     @overload
     async def redrive(
         self,
-        kind: type[A],
+        event_type: type[A],
         other: type[B],
         /,
         *,
@@ -85,22 +85,23 @@ class DeadLetterCalls:
         queue: str | None = None,
         foreign: bool = False,
     ) -> int:
-        """Put dead letters back into their queue, and return how many: all of them, or those that all of this fits.
+        """Put dead letters back into their queue, and return how many: all letters, or those that meet all conditions.
 
         - `types`: event classes, each with its subclasses, or names on the wire.
         - `handler`: the name in `letter.handler`.
-        - `older_than`: seconds or a timedelta since it was given up; of a letter that SQS moved, since it was stored.
-        - `where`: a function that is true of the `DeadLetter`. One that raises ends the call with that error. If all
-          `types` are classes, it is asked of letters whose event is of one of them, and not of those whose data does
-          not fit its type: these are left, and a warning says how many.
+        - `older_than`: seconds or a timedelta since it was given up; for a letter that SQS moved, since it was stored.
+        - `where`: a function that takes a `DeadLetter` and returns true for one that is meant. If it raises, the call
+          ends with that error. If all `types` are classes, it gets only letters whose event is of one of them. Letters
+          whose data does not fit their type are left then, and a warning says how many.
         - `queue`: the name of the queue.
         - `foreign`: also letters of other queues, which share its dead-letter queue. They come into this queue. So do
-          those of which nothing says whose they are, which else are left unless the app knows their type, or the call
-          names their type or their handler.
+          letters that name no queue, which are otherwise left unless the app knows their type, or the call names their
+          type or their handler.
 
-        Each starts anew, at attempt 1, for the handler that failed and for no other. What is given up again meanwhile
-        waits for the next call. A letter is deleted when its copy is stored: cut short, some may be redriven twice and
-        none is lost. Raises `BackendError` when the queue does not answer, and says how many were redriven.
+        Each event starts anew, at attempt 1, for the handler that failed and for no other. An event that is given up
+        again meanwhile waits for the next call. A letter is deleted when its copy is stored: if the call is cut short,
+        some may be redriven twice, and none is lost. Raises `BackendError` if the queue does not answer, and says how
+        many were redriven.
         """
         choice = read_filter(
             "redrive()", types, self._handlers, handler=handler, older_than=older_than, where=where, foreign=foreign
@@ -110,7 +111,7 @@ class DeadLetterCalls:
     @overload
     async def purge(
         self,
-        kind: type[A],
+        event_type: type[A],
         /,
         *,
         handler: str | None = None,
@@ -123,7 +124,7 @@ class DeadLetterCalls:
     @overload
     async def purge(
         self,
-        kind: type[A],
+        event_type: type[A],
         other: type[B],
         /,
         *,
@@ -154,18 +155,18 @@ class DeadLetterCalls:
         queue: str | None = None,
         foreign: bool = False,
     ) -> int:
-        """Delete dead letters for good, and return how many. Takes and raises what `redrive` does."""
+        """Delete dead letters for good, and return how many. Takes and raises the same as `redrive`."""
         choice = read_filter(
             "purge()", types, self._handlers, handler=handler, older_than=older_than, where=where, foreign=foreign
         )
         return await self._scan(queue, choice).purge()
 
     async def _look(self, queue: str | None, choice: LetterFilter) -> AsyncGenerator[DeadLetter]:
-        """Look in the event loop in which `async for` runs; the call may have been made elsewhere."""
+        """Read in the event loop in which `async for` runs. The call may have been made in another thread."""
         async with aclosing(self._scan(queue, choice).found()) as found:
             async for letter in found:
                 yield letter
 
     def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> DeadLetterScan:
-        """Return one look at the dead letters of a queue."""
+        """Return a scan of the dead letters of a queue."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Imports the modules of a package, so that their decorators run."""
+"""Imports the modules of a package, so that their decorators run. Registers nothing itself."""
 
 import pkgutil
 import re
@@ -18,16 +18,17 @@ _PATH: Final = re.compile(r"[/\\]|\.py$")
 def discover(*packages: str) -> list[str]:
     """Import modules, and all modules below those that are packages; return their names in the order of import.
 
-    Call `dawdle.discover("shop")` in a worker's main module, so that every `@on_event` and `@event` in there is known.
-    A folder is a package with and without an `__init__.py`, as it is to Python; one that holds no module anywhere
-    is left out, and so are `__main__` modules.
+    Call `dawdle.discover("shop")` in a worker's main module, so that every `@on_event` and `@event` in the package
+    runs. A folder is a package with and without an `__init__.py`, as in Python. Folders that hold no module at any
+    depth are left out, and so are `__main__` modules.
 
-    Raises `ConfigurationError` without a name, for a name that is no module, and for a path, before anything is
-    imported; what a module itself raises is not caught.
+    Raises `ConfigurationError` without a name, for a name that is no module, and for a path, before any import. Errors
+    of the modules themselves are not caught.
     """
     if not packages:
-        raise ConfigurationError('discover() names nothing to import: name your package, as in dawdle.discover("shop")')
+        raise ConfigurationError('discover() needs the name of a package, such as dawdle.discover("shop")')
     found: dict[str, None] = {}
+    # All names are checked before the first import: a typing error must not leave half of the handlers registered.
     for name in packages:
         _require_name(name)
     for name in packages:
@@ -36,7 +37,7 @@ def discover(*packages: str) -> list[str]:
 
 
 def _require_name(name: object) -> None:
-    """Raise `ConfigurationError` for what cannot be the name of a module; of a path it says what to write."""
+    """Raise `ConfigurationError` for an invalid module name; for a path it says what to write."""
     if isinstance(name, str) and all(part.isidentifier() for part in name.split(".")) and not _PATH.search(name):
         return
     wanted = f"discover({shown(name)}): it takes the name of a module or a package, with dots"
@@ -49,12 +50,13 @@ def _require_name(name: object) -> None:
 
 
 def _import(name: str, found: dict[str, None], above: frozenset[Path] = frozenset()) -> None:
-    """Import a module and all below it; `above` are the folders that it is in, which no link may lead back to."""
+    """Import a module and all modules below it. `above`: the folders around it, for links that lead back to one."""
     if name in found:
         return
     try:
         module = import_module(name)
     except ModuleNotFoundError as error:
+        # Only a missing module of this name is a mistake of the call. Another one is missing inside of the module.
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise
         raise ConfigurationError(
@@ -62,23 +64,24 @@ def _import(name: str, found: dict[str, None], above: frozenset[Path] = frozense
             f"start the program in the folder that holds it, or install it"
         ) from error
     found[name] = None
-    places = [place for place in map(Path, getattr(module, "__path__", ())) if place.resolve() not in above]
-    within = above.union(place.resolve() for place in places)
-    modules = {below.name for below in pkgutil.iter_modules(map(str, places))}
-    for below in sorted(modules.union(_plain_folders(places, within))):
+    # A link may lead back to a folder above. Its modules would be imported without end, under ever longer names.
+    paths = [path for path in map(Path, getattr(module, "__path__", ())) if path.resolve() not in above]
+    within = above.union(path.resolve() for path in paths)
+    modules = {below.name for below in pkgutil.iter_modules(map(str, paths))}
+    for below in sorted(modules.union(_plain_folders(paths, within))):
         if below != "__main__":
             _import(f"{name}.{below}", found, within)
 
 
 def _path_begins() -> str:
-    """Return the first place in which Python looks for modules."""
+    """Return the first folder in which Python looks for modules."""
     return shown(sys.path[0] if sys.path and sys.path[0] else str(Path.cwd()))
 
 
-def _plain_folders(places: Iterable[Path], above: frozenset[Path]) -> Iterator[str]:
-    """Yield the folders without an `__init__.py` that hold a module somewhere; `pkgutil` does not know those."""
-    for place in places:
-        for folder in _folders(place):
+def _plain_folders(paths: Iterable[Path], above: frozenset[Path]) -> Iterator[str]:
+    """Yield the folders without an `__init__.py` that hold a module at any depth; `pkgutil` does not find those."""
+    for path in paths:
+        for folder in _folders(path):
             if _holds_modules(folder, above):
                 yield folder.name
 
@@ -92,10 +95,10 @@ def _holds_modules(folder: Path, above: frozenset[Path]) -> bool:
     return any(_holds_modules(each, above | {here}) for each in _folders(folder))
 
 
-def _folders(place: Path) -> list[Path]:
-    """Return the folders in a folder that a package may be; none of a zip file, and of what may not be read."""
+def _folders(path: Path) -> list[Path]:
+    """Return the folders in a folder that may be packages; none for a zip file, and for a folder that is unreadable."""
     try:
-        found = sorted(place.iterdir())
+        found = sorted(path.iterdir())
     except OSError:
         return []
     return [each for each in found if each.name.isidentifier() and each.name != "__pycache__" and each.is_dir()]

@@ -1,4 +1,4 @@
-"""What the environment says where the code says nothing. The one room that reads it."""
+"""Reads the environment variables for options that the code does not give. No other room reads them."""
 
 import os
 from importlib import import_module
@@ -32,31 +32,31 @@ def backend_from_environment(clock: Clock) -> Backend:
             )
         return Memory(clock=clock)
     if name == "sqs":
-        from dawdle.backends.sqs import SQS  # noqa: PLC0415 - who does not use it need not load it
+        from dawdle.backends.sqs import SQS  # noqa: PLC0415 - only a program that uses SQS loads its code
 
         return SQS()
     module_name, _, attribute = name.rpartition(".")
     if not module_name:
         raise ConfigurationError(
-            f"DAWDLE_BACKEND={name!r} is no backend: write memory (or local, the same), sqs, or the dotted name of a "
-            f"class that is one, such as shop.queues.OrdersQueue"
+            f"DAWDLE_BACKEND={name!r} is no backend: set it to memory (or local, the same), sqs, or the dotted name of "
+            f"a backend class, such as shop.queues.OrdersQueue"
         )
     try:
         made: object = getattr(import_module(module_name), attribute)()
     except Exception as error:
-        raise ConfigurationError(f"DAWDLE_BACKEND={name!r} cannot be made: {type(error).__name__}: {error}") from error
+        raise ConfigurationError(f"could not make DAWDLE_BACKEND={name!r}: {type(error).__name__}: {error}") from error
     if not isinstance(made, Backend):
         raise ConfigurationError(f"DAWDLE_BACKEND={name!r} gives {made!r}, which is not a dawdle.abc.Backend")
     return made
 
 
 def start_listener_from_environment() -> bool:
-    """Return what `DAWDLE_START_LISTENER` says; true if it says nothing."""
+    """Return the value of `DAWDLE_START_LISTENER`; true if it is not set."""
     text = os.environ.get("DAWDLE_START_LISTENER", "").strip().lower()
     if text in _YES or not text:
         return True
     if text in _NO:
         return False
     raise ConfigurationError(
-        f"DAWDLE_START_LISTENER={text!r} is neither yes nor no: write one of {', '.join(sorted(_YES | _NO))}"
+        f"DAWDLE_START_LISTENER={text!r} is neither yes nor no: set it to one of {', '.join(sorted(_YES | _NO))}"
     )

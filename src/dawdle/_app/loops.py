@@ -1,7 +1,7 @@
-"""Which apps are entered in which event loop of this process, and what code that runs elsewhere is told.
+"""The table of the apps that are entered in this process, each with its event loop. Calls no method of an app.
 
-It asks nothing of an app but which one it is. The table is a tuple that is replaced and never changed, so a thread
-reads it without a lock.
+The table is a tuple that is replaced and never changed, so a thread reads it without a lock. It is a list and not a
+stack, so apps may be left in any order.
 """
 
 import asyncio
@@ -32,20 +32,20 @@ class Entry(NamedTuple):
     app: object
     loop: asyncio.AbstractEventLoop
     thread: str
-    """The name of the thread in which the loop ran then."""
+    """The name of the thread in which the loop ran at that time."""
     thread_id: int
 
 
 _entries: tuple[Entry, ...] = ()
 _lock = threading.Lock()
-_forked = False
+_forked = False  # this process was forked from one that had loaded dawdle; only an error text depends on it
 
 _lifespan: ContextVar[object] = ContextVar("dawdle.lifespan", default=None)
-"""The app whose lifespan runs in this context, or once did."""
+"""The app in whose lifespan this context began; the lifespan may be over."""
 
 
 def entered(app: object) -> None:
-    """Note that an app runs in this event loop from now on; called in the context of its lifespan."""
+    """Add an app to the table, with the running event loop. Called in the context of its lifespan."""
     global _entries  # noqa: PLW0603 - one table for the process
     here = threading.current_thread()
     entry = Entry(app, asyncio.get_running_loop(), here.name, threading.get_ident())
@@ -55,19 +55,20 @@ def entered(app: object) -> None:
 
 
 def left(app: object) -> None:
-    """Note that it does no longer; apps may be left in any order."""
+    """Remove an app from the table."""
     global _entries  # noqa: PLW0603 - as above
     with _lock:
         _entries = tuple(each for each in entries() if each.app is not app)
 
 
 def lifespan_here() -> object | None:
-    """Return the app whose lifespan runs in this context, or once did."""
+    """Return the app in whose lifespan this context began; the lifespan may be over."""
     return _lifespan.get()
 
 
 def entries() -> tuple[Entry, ...]:
-    """Return what is entered in this process; an app whose loop was closed before it was left is not."""
+    """Return the apps that are entered in this process, except those whose loop was closed before they were left."""
+    # A closed loop runs nothing any more, so its apps were never left, and never will be.
     return tuple(each for each in _entries if not each.loop.is_closed())
 
 
@@ -77,7 +78,7 @@ def apps_in(loop: asyncio.AbstractEventLoop) -> list[object]:
 
 
 def loop_here() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs in this thread, None while there is none."""
+    """Return the event loop that runs in this thread; None if none runs."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:
@@ -85,32 +86,30 @@ def loop_here() -> asyncio.AbstractEventLoop | None:
 
 
 def require_loop(app: object, loop: asyncio.AbstractEventLoop) -> None:
-    """Raise `ConfigurationError` unless the loop in which an app was entered runs here.
-
-    A future of another loop would be waited for without end: whatever completes it does not wake this loop.
-    """
+    """Raise `ConfigurationError` unless the loop in which an app was entered runs here."""
+    # An await across loops would never return: the other loop completes the future, and that does not wake this loop.
     if loop_here() is not loop:
         raise ConfigurationError(_elsewhere(app, loop))
 
 
 def require_not_entered(app: object, loop: asyncio.AbstractEventLoop | None) -> None:
-    """Raise `ConfigurationError` for an app that is entered, be it in a loop that is closed by now."""
+    """Raise `ConfigurationError` for an app that is entered, even if its loop is closed."""
     if loop is None:
         return
     if loop.is_closed():
         raise ConfigurationError(_elsewhere(app, loop))
-    raise ConfigurationError(f"{app!r} is entered already: leave it first, or make another")
+    raise ConfigurationError(f"{app!r} is entered already: leave it first, or make another app")
 
 
 def _elsewhere(app: object, loop: asyncio.AbstractEventLoop) -> str:
-    """Return what is said of an app to code in another event loop than the app's."""
+    """Return the error text for code in another event loop than the app's."""
     if loop.is_closed():
         return (
-            f"the event loop of {app!r} was closed before the app was left, so it can be neither used nor left: leave "
-            f"an app in the loop in which you enter it, and make another app"
+            f"the event loop of {app!r} was closed before the app was left, so it can be neither used nor left: make "
+            f"another app, and leave it in the loop in which you enter it"
         )
     if _forked and all(each.app is not app for each in _entries):
-        return f"{app!r} is entered in the process that this one was forked from: enter an app of its own in this one"
+        return f"{app!r} is entered in the parent of this process: enter another app in this process"
     where = next((f"of thread {each.thread!r}" for each in _entries if each.app is app), "in which it is entered")
     return (
         f"{app!r} belongs to the event loop {where}, and can be awaited in that loop only. "
@@ -119,7 +118,8 @@ def _elsewhere(app: object, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def _forget_all() -> None:
-    """Begin anew in a forked child: the loops of its parent run in the parent, and so does the handler that forked."""
+    """Clear the table in a forked child: the loops of its parent run in the parent, and so does the calling handler."""
+    # The lock is replaced too: another thread of the parent may have held it at the fork, and does not exist here.
     global _entries, _lock, _forked
     _entries, _lock, _forked = (), threading.Lock(), True
     clear_scope()

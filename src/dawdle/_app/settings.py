@@ -1,4 +1,4 @@
-"""What `Dawdle(…)` was given, checked: a mistake is told where it was written, before anything runs."""
+"""The options of `Dawdle(…)`, checked. A mistake is raised where it was written, before anything runs."""
 
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -20,7 +20,7 @@ from dawdle.hooks import Hook
 __all__ = ["Headers", "Lifespan", "Settings"]
 
 Lifespan = Callable[..., AbstractAsyncContextManager[object]]
-"""Takes the app."""
+"""A function that takes the app."""
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 
@@ -64,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             isinstance(self.concurrency, int) and not isinstance(self.concurrency, bool) and self.concurrency >= 1,
             f"concurrency is how many messages may be in flight at once, 1 or more, not {self.concurrency!r}",
         )
+        # The struct is frozen, and durations may be given as a timedelta; from here on all are in seconds.
         require_bool(self.start_listener, "start_listener is")
         for name in ("grace", "unclaimed"):
             msgspec.structs.force_setattr(self, name, to_seconds(getattr(self, name), f"{name} is"))
@@ -72,13 +73,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _require(bool(self.source) and isinstance(self.source, str), f"source is text, not {self.source!r}")
         _require(
             isinstance(self.hooks, Collection) and all(map(callable, self.hooks)),
-            f"hooks are functions that take a moment, a list of them, not {self.hooks!r}",
+            f"hooks is a list of functions that take one argument, not {self.hooks!r}",
         )
         for hook in self.hooks:
             _require(
                 not is_async(hook),
-                f"a hook is a plain function that is not awaited, and {shown(hook)} is async: make it def, and let it "
-                f"create a task of its own where it must await",
+                f"a hook is not awaited, and {shown(hook)} is async: make it a def function, and let it create a task "
+                f"if it must await",
             )
         _require(
             self.lifespan is None or callable(self.lifespan),
@@ -91,14 +92,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def codecs(self) -> dict[str, Codec]:
-        """Every codec that this app can read, by media type."""
+        """Every codec that this app can read with, by media type."""
+        # The last one wins: an app's own codec may replace a built-in one of the same media type.
         return {each.content_type: each for each in (JSON(), MessagePack(), self.codec)}
 
     def all_headers(self, given: Mapping[str, str] | None) -> Mapping[str, str]:
-        """Return the app's own headers and those of one signal, which win. Raises `ConfigurationError`."""
+        """Return the app's headers and those of one signal, which win. Raises `ConfigurationError`."""
         own = self.headers() if callable(self.headers) else self.headers
         if not isinstance(cast("object", own), Mapping):
-            raise ConfigurationError(f"the function headers= returns a mapping of names to text, not {shown(own)}")
+            raise ConfigurationError(f"the function in headers= returns a mapping of names to text, not {shown(own)}")
         if given is None:
             both = own
         elif isinstance(cast("object", given), Mapping):
@@ -110,23 +112,23 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return both
 
     def lifespan_of(self, app: object) -> AbstractAsyncContextManager[object]:
-        """Return the context that the app lives in. Raises `ConfigurationError` for what cannot be entered."""
+        """Return the lifespan of an app. Raises `ConfigurationError` for a result that cannot be entered."""
         if self.lifespan is None:
             return nullcontext()
         made: object = self.lifespan(app)
         if isinstance(made, AbstractAsyncContextManager):
             return made
         if isinstance(made, Coroutine):
-            made.close()  # or Python warns of it
+            made.close()  # or Python warns that it was never awaited
         raise ConfigurationError(
             f"lifespan returned a {type(made).__qualname__}, which is no async context manager: make it "
             f"`async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
         )
 
 
-def _is_one(value: object, kind: type) -> bool:
-    """Whether a value has what a protocol asks for; its class, which was not called, has most of it too."""
-    return isinstance(value, kind) and not isinstance(value, type)
+def _is_one(value: object, protocol: type) -> bool:
+    """Whether a value fulfils a protocol. A class that was not called has the same methods, and does not count."""
+    return isinstance(value, protocol) and not isinstance(value, type)
 
 
 def _require(good: bool, otherwise: str) -> None:

@@ -1,4 +1,4 @@
-"""What `signal` and `signal_many` do below their arguments: an event becomes a message, and the queue has stored it."""
+"""Turns signaled events into messages and stores them. Runs no handler; `Dawdle` reads the arguments before."""
 
 import asyncio
 import re
@@ -23,7 +23,7 @@ from dawdle.hooks import Signaled
 __all__ = ["Signaling", "event_id_of", "events_of", "failing_for", "require_group"]
 
 _NAME: Final = re.compile(r"[!-~]{1,128}")
-"""An id or a group: what SQS takes as one (API reference, SendMessage, 2026), so that all queues take the same."""
+"""An id or a group, as SQS takes it (API reference, SendMessage, 2026). All queues have the same limit."""
 
 
 class Signaling:
@@ -36,17 +36,17 @@ class Signaling:
         self._codecs = settings.codecs
 
     def delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
-        """Return the seconds that either means. Raises `ConfigurationError`."""
+        """Return the seconds of `delay` or `at`. Raises `ConfigurationError`."""
         return delay_of(delay, at, self._settings.clock.now())
 
     def seal(
         self, event: object, event_id: str, queue: QueueClient, delay: float, headers: Mapping[str, str] | None
     ) -> bytes:
-        """Return the message of an event. Raises what an event that cannot travel raises."""
+        """Return the message of an event. Raises `EventError` for one that cannot travel."""
         settings, where = self._settings, current_scope()
         if isinstance(event, type):
             name = event.__qualname__
-            raise NotAnEventError(f"{name} is a class and no event: signal an instance, {name}(…)")
+            raise NotAnEventError(f"{name} is a class, not an event: signal an instance, {name}(…)")
         return seal(
             event,
             codec=settings.codec,
@@ -76,11 +76,13 @@ class Signaling:
         headers: Mapping[str, str] | None,
         group: str | None,
     ) -> list[str]:
-        """Store an event each, side by side, and return their ids. Raises `SignalError`."""
+        """Store events concurrently, and return their ids. Raises `SignalError`."""
         require_group(group)
         events = events_of(events)
         ids = [event_id_of(None) for _ in events]
+        # All bodies are made before the first is sent: an event that cannot travel must not leave half of them stored.
         bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
+        # All are awaited, so that the error can say of each event whether it is stored.
         answers = await asyncio.gather(
             *(
                 self._send(queue, body, delay, event, event_id, group)
@@ -96,6 +98,7 @@ class Signaling:
     async def _send(
         self, queue: QueueClient, body: bytes, delay: float, event: object, event_id: str, group: str | None
     ) -> None:
+        # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
         await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id))
         if self._hooks:
             self._hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
@@ -103,16 +106,16 @@ class Signaling:
 
 @contextmanager
 def failing_for(event_id: str) -> Generator[None]:
-    """Raise the `BackendError` of a block that stores one event, or handles it, as a `SignalError`."""
+    """Raise a `BackendError` in a block that stores or handles one event as a `SignalError` with its id."""
     try:
         yield
     except BackendError as error:
-        told = f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
-        raise SignalError(f"{told}: {error}", ids=(event_id,), failed={event_id: error}) from error
+        text = f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
+        raise SignalError(f"{text}: {error}", ids=(event_id,), failed={event_id: error}) from error
 
 
 def event_id_of(given: str | None) -> str:
-    """Return a new id, or the one that is given. Raises `ConfigurationError` for one that cannot travel."""
+    """Return the given id, or a new one. Raises `ConfigurationError` for an id that cannot travel."""
     if given is None:
         return uuid.uuid4().hex
     if not (isinstance(given, str) and _NAME.fullmatch(given)):
@@ -121,22 +124,23 @@ def event_id_of(given: str | None) -> str:
 
 
 def require_group(given: object) -> None:
-    """Raise `ConfigurationError` for a group that a queue may refuse: the others of its batch must not fail with it."""
+    """Raise `ConfigurationError` for a group that a queue may refuse, and other events of its batch with it."""
     if given is not None and not (isinstance(given, str) and _NAME.fullmatch(given)):
         raise ConfigurationError(f"group is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
 
 
 def events_of(given: object) -> list[object]:
-    """Return the events of an iterable, in its order. Raises `ConfigurationError` for one event and for no iterable."""
+    """Return the events of an iterable, in order. Raises `ConfigurationError` for an event, and for other values."""
+    # A pydantic model is iterable too, and would be taken for a list of its fields.
     if not isinstance(given, type) and event_style(type(given)) is not None:
         name = type(given).__qualname__
         raise ConfigurationError(
-            f"signal_many takes an iterable of events, and got one event, of the type {name}: write signal(event), or "
+            f"signal_many takes an iterable of events, not one event of the type {name}: write signal(event), or "
             f"signal_many([event])"
         )
     if isinstance(given, AsyncIterable):
         raise ConfigurationError(
-            "signal_many takes an iterable of events, and got an asynchronous one: write "
+            "signal_many takes an iterable of events, not an asynchronous one: write "
             "signal_many([event async for event in events])"
         )
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
@@ -145,16 +149,16 @@ def events_of(given: object) -> list[object]:
 
 
 def _signal_error(ids: list[str], failed: dict[str, Exception]) -> SignalError:
-    """Return the error for several events: how many are known not to be stored, how many may be, and one cause."""
+    """Return the error for several events: how many are not stored, how many may be stored, and one cause."""
     unstored = [error for error in failed.values() if not may_have_been_done(error)]
     uncertain, total = len(failed) - len(unstored), len(ids)
     if not unstored:
-        told = f"{uncertain} of {total} events may or may not be stored"
+        text = f"{uncertain} of {total} events may or may not be stored"
     elif not uncertain:
-        told = f"could not store {len(unstored)} of {total} events"
+        text = f"could not store {len(unstored)} of {total} events"
     else:
-        told = f"could not store {len(unstored)} of {total} events, and {uncertain} more may or may not be stored"
+        text = f"could not store {len(unstored)} of {total} events, and {uncertain} more may or may not be stored"
     first = unstored[0] if unstored else next(iter(failed.values()))
-    error = SignalError(f"{told}: {first}", ids=ids, failed=failed)
+    error = SignalError(f"{text}: {first}", ids=ids, failed=failed)
     error.__cause__ = first
     return error

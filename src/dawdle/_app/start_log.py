@@ -1,4 +1,4 @@
-"""What an app says of itself in the log when it starts, and when it first signals to where nothing can handle it."""
+"""Logs the start of an app, and warns once if nothing can handle its events. Changes nothing."""
 
 from typing import Final
 
@@ -10,28 +10,28 @@ from dawdle.abc import Backend
 __all__ = ["StartLog"]
 
 MAX_NAMES: Final = 20
-"""Handlers that are named in the line of a start."""
+"""Handlers that the start line names."""
 
 _log = Log(__name__)
 
 
 class StartLog:
-    """The lines of one app, each once for each time that it is entered."""
+    """The log lines of one app. Each is logged once for each time that the app is entered."""
 
     def __init__(self, handlers: AppHandlers) -> None:
         self._handlers = handlers
         self._entered = False
         self._listened = False
         self.waits_for_signal = True
-        """Whether the first signal has yet to be looked at: asked at each, so that the rest costs nothing."""
+        """The first signal was not checked yet. Each signal asks only this, so later signals cost nothing."""
 
     def entering(self) -> None:
-        """Begin anew: the app is being entered."""
+        """Start over: the app is being entered."""
         self._entered = self._listened = False
         self.waits_for_signal = True
 
     def entered(self, backend: Backend, queue: str) -> None:
-        """Say what the app works on."""
+        """Log the queue and the handlers of the app."""
         self._entered = True
         names = [handler.name for handler in self._handlers.handlers]
         _log.info(
@@ -44,11 +44,11 @@ class StartLog:
         )
 
     def listens(self) -> None:
-        """Note that the app handles events, or has done so."""
+        """Note that the listener was started."""
         self._listened = True
 
     def worker_entered(self) -> None:
-        """Warn of a worker without handlers: its modules were not imported, as a rule."""
+        """Warn of a worker without handlers. Usually its modules were not imported."""
         if self._listened and not self._handlers.handlers:
             _log.warning(
                 "no handler is registered, so this worker receives nothing until one is: did you call "
@@ -56,11 +56,9 @@ class StartLog:
             )
 
     def signaled(self, queue: QueueClient) -> None:
-        """Warn at the first signal if only this process can handle it, and does not.
-
-        Not at the start: handlers may be registered, and the listener started, after entering. And not while the
-        lifespan is being entered, since the listener starts behind it.
-        """
+        """Warn at the first signal if only this process can handle its event, and does not."""
+        # Not at the start: handlers may be registered, and the listener started, later. And not in the lifespan, since
+        # the listener starts after it.
         if not self._entered:
             return
         self.waits_for_signal = False
@@ -72,19 +70,19 @@ class StartLog:
                 'import the modules that have handlers, as dawdle.discover("your.package") does',
             )
             if self._listened
-            else ("it does not listen", "let it listen (start_listener)")
+            else ("its listener is not started", "start the listener (start_listener)")
         )
         _log.warning(
-            "what this app signals is kept in its own process, where no other can handle it, and %s: set "
-            "DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL for a queue that processes share, or %s; else these events end "
-            "with this process",
+            "this app keeps its events in its own memory, where no other process can handle them, and %s: set "
+            "DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL for a queue that processes share, or %s; otherwise these events "
+            "are lost when this process ends",
             missing,
             here,
         )
 
 
 def shown_backend(backend: Backend) -> str:
-    """Return a backend as the log shows it: by our own repr, which has no credentials, or else by its type alone."""
+    """Return a backend for the log: our own repr, which has no credentials, or else only the type."""
     ours = getattr(type(backend).__repr__, "__module__", "").startswith("dawdle.")
     return repr(backend) if ours else type(backend).__qualname__
 

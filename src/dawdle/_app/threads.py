@@ -1,10 +1,10 @@
-"""How a thread has something done in the event loop of an app, and waits for it. Knows nothing of events.
+"""Runs a coroutine in an app's event loop for a thread that waits. Knows nothing of events.
 
-    waits ──► begun in the loop ──► done: its result, or what it raised
-      │              └──► the loop ended, or stands still: it may have been done
-      └──► given up before it began: nothing was done
+    waits ──► started in the loop ──► done: its result, or its error
+      │               └──► the loop ended, or does not run: it may have been done
+      └──► given up before it started: nothing was done
 
-The thread and the loop decide between the last two by one step of `Future` that only one of them can take.
+The thread and the loop may decide at the same time. Both do so by one step of `Future`, which only one can take.
 """
 
 import asyncio
@@ -21,27 +21,29 @@ from dawdle.errors import BackendError, ConfigurationError, NoAppError
 __all__ = ["do_in_loop"]
 
 CHECK_SECONDS: Final = 1.0
-"""How often a thread that waits looks whether the loop still runs: a loop that ends tells no thread."""
+"""Seconds between two looks at the loop by a thread that waits. A loop that ends wakes no thread."""
 
 MAX_CHECKS_STOPPED: Final = 5
-"""How many looks in a row may find a loop that does not run; some programs run theirs piece by piece."""
+"""Looks in a row that may find the loop not running. Some programs run their loop piece by piece."""
 
 T = TypeVar("T")
 
 
 def do_in_loop(app: Dawdle | None, make: Callable[[Dawdle], Coroutine[object, object, T]]) -> T:
-    """Run a coroutine in the loop of an app, block until it ends, and return or raise what it did.
+    """Run a coroutine in the loop of an app, block until it ends, and return its result or raise its error.
 
-    It runs in a copy of this thread's context. Without an app it is the one that this thread means. Raises
-    `ConfigurationError` where waiting would be a deadlock, and `BackendError` when the loop ends meanwhile.
+    It runs in a copy of this thread's context. Without `app` it is the app that this thread means. Raises
+    `ConfigurationError` if waiting would be a deadlock, and `BackendError` if the loop ends meanwhile.
     """
     entry = _entry_of(app)
     loop = entry.loop
     _refuse_deadlock(entry)
     future: concurrent.futures.Future[T] = concurrent.futures.Future()
-    begun: list[asyncio.Task[T]] = []  # also what keeps the task alive: a loop refers to its tasks weakly
+    begun: list[asyncio.Task[T]] = []  # keeps the task alive too: a loop has only weak references to its tasks
 
     def begin() -> None:
+        # False: the thread gave up first, and was told that nothing was done. From here on `cancel()` fails, so a
+        # thread that gives up later knows that the coroutine started.
         if future.set_running_or_notify_cancel():
             task = loop.create_task(make(cast("Dawdle", entry.app)), name="dawdle: for a thread")
             begun.append(task)
@@ -50,7 +52,7 @@ def do_in_loop(app: Dawdle | None, make: Callable[[Dawdle], Coroutine[object, ob
     try:
         loop.call_soon_threadsafe(begin)
         _wait(future, loop)
-    except BaseException:  # KeyboardInterrupt, say: nothing goes on for a thread that does not wait
+    except BaseException:  # such as KeyboardInterrupt: nothing goes on for a thread that no longer waits
         if not future.cancel() and begun and not loop.is_closed():
             loop.call_soon_threadsafe(begun[0].cancel)
         raise
@@ -58,7 +60,7 @@ def do_in_loop(app: Dawdle | None, make: Callable[[Dawdle], Coroutine[object, ob
 
 
 def _entry_of(app: Dawdle | None) -> loops.Entry:
-    """Return the app that is meant: the one given, or of this thread's handler, or the only one, or of its lifespan."""
+    """Return the app that is meant: `app`, else the one of this thread's handler, the only one, or its lifespan's."""
     where = current_scope()
     if app is None and where is not None:
         app = cast("Dawdle", where.app)
@@ -91,34 +93,38 @@ def _refuse_deadlock(entry: loops.Entry) -> None:
     if here is entry.loop:
         raise ConfigurationError(
             "dawdle.from_thread was called in the event loop of the app itself, which would wait for itself for ever: "
-            "write `await dawdle.signal(…)` here; if this function is not async, make it so, or run it in a thread "
-            "by `await asyncio.to_thread(…)`"
+            "write `await dawdle.signal(…)` here; if this function is not async, make it async, or run it in a thread "
+            "with `await asyncio.to_thread(…)`"
         )
+    # The loop is paused in this very thread, as between two `run_until_complete`. It cannot run while the thread waits.
     if threading.get_ident() == entry.thread_id and not entry.loop.is_running():
         raise ConfigurationError(
-            f"the event loop of {entry.app!r} belongs to this thread and does not run now, so nothing can be done in "
-            f"it: write `await dawdle.signal(…)` in a coroutine that it runs"
+            f"the event loop of {entry.app!r} belongs to this thread and is not running, so it cannot store an event: "
+            f"write `await dawdle.signal(…)` in a coroutine that it runs"
         )
 
 
 def _wait(future: concurrent.futures.Future[T], loop: asyncio.AbstractEventLoop) -> None:
-    """Wait for what the loop does. Raises `BackendError` when it stands still or is closed."""
+    """Wait for the loop. Raises `BackendError` when the loop was closed, or has not run for 5 s."""
     stopped = 0
     while not concurrent.futures.wait([future], CHECK_SECONDS).done:
         stopped = 0 if loop.is_running() else stopped + 1
         if loop.is_closed() or stopped == MAX_CHECKS_STOPPED:
             how = "was closed" if loop.is_closed() else f"has not run for {stopped * CHECK_SECONDS:g} s"
+            # The cancel wins over `begin`, or it does not. Only if it wins, it is certain that nothing was stored.
             if future.cancel():
                 raise BackendError(f"nothing was stored: the event loop of the app {how}")
             if not future.done():
-                raise BackendError(f"it may or may not be stored: the event loop of the app {how} meanwhile")
+                raise BackendError(f"the event may or may not be stored: the event loop of the app {how} meanwhile")
 
 
 def _tell(task: "asyncio.Task[T]", future: concurrent.futures.Future[T]) -> None:
-    """Hand over what became of a task, in the loop."""
-    if task.cancelled():
+    """Pass the outcome of a task to the thread that waits. Runs in the loop."""
+    if task.cancelled():  # `asyncio.run` cancels all tasks at its end
         future.set_exception(
-            BackendError("it may or may not be stored: the event loop of the app ended before the queue answered")
+            BackendError(
+                "the event may or may not be stored: the event loop of the app ended before the queue answered"
+            )
         )
         return
     error = task.exception()

@@ -20,16 +20,9 @@ from typing import Final, NamedTuple
 from dawdle._flow.queue_client import QueueClient
 from dawdle._handlers.letter_filter import Answer, LetterFilter
 from dawdle._log import Log
-from dawdle._rules.dead_letter import (
-    DeadLetter,
-    Found,
-    Refused,
-    lineage_of,
-    read_letter,
-    redriven,
-    when_written,
-)
+from dawdle._rules.dead_letter import DeadLetter, Found, read_letter
 from dawdle._rules.dedup import dedup_of
+from dawdle._rules.redrive import Refused, lineage_of, redriven, when_written
 from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery, Outgoing
 from dawdle.errors import BackendError, ConfigurationError
@@ -67,8 +60,6 @@ class DeadLetterScan:
         self._codecs = codecs
         self._signer = signer
         self._filter = choice
-        both = (queue, queue.delayed)
-        self._largest = max(each.limits.max_body for each in both if each is not None)
         self._dead: QueueClient
         self._began: float | None = None
         # A scan may see a hundred thousand letters. So it remembers keys and lineages by their hashes: 64 bits that a
@@ -232,9 +223,7 @@ class DeadLetterScan:
             self._seen.add(key)
             if self._began is None:
                 self._began = self._clock.now() if delivery.received_at is None else delivery.received_at
-            found = read_letter(
-                delivery, self._queue.name, self._filter.types, self._codecs, self._signer, largest=self._largest
-            )
+            found = read_letter(delivery, self._queue.name, self._filter.types, self._codecs, self._signer)
             if when_written(found, self._began) != "after":
                 self._returning += 1
                 batch.append(found)

@@ -66,11 +66,11 @@ class FailureLog:
 
     def log_counted(self, *, all_of_it: bool = False) -> None:
         """Log the groups that were counted for a minute; `all_of_it`: all that were counted, since the app closes."""
-        for counted in self._failures.over(self._clock.monotonic(), all_of_them=all_of_it):
+        for counted in self._failures.expired(self._clock.monotonic(), all_of_them=all_of_it):
             self._log_count(counted)
 
     def _log_count(self, counted: Counted) -> None:
-        group, latest = counted.sort, counted.latest
+        group, latest = counted.group, counted.latest
         assert isinstance(latest, _Latest), "the first failure of a count is kept"
         _log.failure(
             "handler %s failed %s more %s with %s in %.0f s%s; one of the latest, on %s, attempt %d: %s",

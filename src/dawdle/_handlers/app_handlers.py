@@ -1,6 +1,6 @@
-"""Which handlers an app has, which of them an event goes to, and which type a name on the wire means.
+"""The handlers of one app, those that an event goes to, and the type that a name on the wire means. Runs none of them.
 
-A roster is a registry seen by one app: plus what only that app registered, less what it unregistered.
+They are the handlers of the app's registry, plus those that only this app registered, minus those that it unregistered.
 """
 
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ __all__ = ["AppHandlers"]
 
 
 class _Snapshot:
-    """The handlers of an app as they are at one version, and what was worked out from them. It is never changed back.
+    """The handlers of an app at one version of its registries, with a cache of answers."""
 
-    Threads that ask the same at the same time work it out twice, and write the same.
-    """
+    # The caches need no lock: a dict assignment is atomic, and two threads that compute the same answer at the same
+    # time write equal values. The handlers themselves never change; a new version is a new snapshot.
 
-    __slots__ = ("all", "kinds", "learned", "matching", "missing", "named", "version")
+    __slots__ = ("all", "learned", "matching", "missing", "named", "types", "version")
 
     def __init__(self, version: int, handlers: Sequence[Handler]) -> None:
         self.version = version
@@ -39,17 +39,17 @@ class _Snapshot:
         self.named = {handler.name: handler for handler in handlers}
         for handler in handlers:
             for alias in handler.options.aliases:
-                self.named.setdefault(alias, handler)
+                self.named.setdefault(alias, handler)  # a handler's own name wins over an alias of another
         self.matching: dict[tuple[type, str | None], tuple[Handler, ...]] = {}
         self.missing: dict[type, tuple[str, ...]] = {}
-        self.kinds: dict[str, type] = {}
+        self.types: dict[str, type] = {}
         self.learned: dict[str, type] = {}
 
 
 class AppHandlers:
-    """The handlers of one app. Every question is answered from a view that a change of any registry replaces.
+    """The handlers of one app. Every question is answered from a snapshot, which a change of any registry replaces.
 
-    Only making a view takes the lock: until then a thread that asks sees the handlers of before the change.
+    Only making a snapshot takes the lock. Until then other threads see the handlers as they were before the change.
     """
 
     def __init__(self, registry: Registry) -> None:
@@ -59,10 +59,10 @@ class AppHandlers:
         self._signaled: dict[str, type] = {}
         self._unregistered = 0
         self._snapshot = _Snapshot(-1, ())
-        registry.live_beside(self)
+        registry.used_by(self)
 
     def observe(self, observer: Observer) -> None:
-        """Call the observer's `changed()` after every change, for as long as somebody else holds it."""
+        """Call the observer's `changed()` after every change. The reference to it is weak."""
         self._shared.observe(observer)
         self._own.observe(observer)
 
@@ -71,10 +71,11 @@ class AppHandlers:
         """Every handler, in the order of registration."""
         return self._snapshot_now().all
 
-    def register(self, function: Function, kinds: Sequence[type], options: HandlerOptions) -> Handler:
-        """Add a handler to this app only."""
-        made = read_handler(function, kinds, read_options(options), every=False, names={})
+    def register(self, function: Function, event_types: Sequence[type], options: HandlerOptions) -> Handler:
+        """Add a handler to this app only. Raises `ConfigurationError` for a name that the app's registry has."""
+        made = read_handler(function, event_types, read_options(options), every=False, names={})
         with CHANGING:
+            # The registry does not know this app's own handlers, so both sides check: here, and in `require_apart`.
             for name in made.names:
                 for known in self._shared.going_by(name):
                     if known.name not in self._hidden:
@@ -82,14 +83,14 @@ class AppHandlers:
             return self._own.put(made)
 
     def require_apart(self, handler: Handler) -> None:
-        """Raise `ConfigurationError` if the shared registry must not take this handler, since this app has another."""
+        """Raise `ConfigurationError` if this app has a handler of its own with a name of this one, of its registry."""
         if handler.name not in self._hidden:
             for name in handler.names:
                 for known in self._own.going_by(name):
                     require_apart(handler, known)
 
     def unregister(self, function: Function) -> None:
-        """Take a function's handlers from this app only. Raises `ConfigurationError` if it has none here."""
+        """Remove a function's handlers from this app only. Raises `ConfigurationError` if it has none here."""
         with CHANGING:
             found = [handler for handler in self.handlers if handler.function == function]
             if not found:
@@ -99,107 +100,117 @@ class AppHandlers:
             for handler in found:
                 if handler.name in own:
                     self._own.remove(handler.name)
+            # The registry may serve other apps, so its handlers stay in it and are hidden here.
             self._hidden = self._hidden.union(handler.name for handler in found if handler.name in shared)
             self._unregistered += 1
 
-    def handlers_for(self, kind: type, queue: str | None = None) -> tuple[Handler, ...]:
-        """Return the handlers that want events of exactly this class; with `queue`, those that take them from there."""
+    def handlers_for(self, event_type: type, queue: str | None = None) -> tuple[Handler, ...]:
+        """Return the handlers of events of exactly this class; with `queue`, only those that run on it."""
         snapshot = self._snapshot_now()
-        found = snapshot.matching.get((kind, queue))
+        found = snapshot.matching.get((event_type, queue))
         if found is None:
-            found = snapshot.matching[kind, queue] = tuple(
+            found = snapshot.matching[event_type, queue] = tuple(
                 handler
                 for handler in snapshot.all
-                if handler.matches(kind) and (queue is None or handler.options.queue in {None, queue})
+                if handler.matches(event_type) and (queue is None or handler.options.queue in {None, queue})
             )
         return found
 
-    def missing_for(self, kind: type) -> tuple[str, ...]:
-        """Return the names that events of exactly this class say must handle them, and that no handler here goes by."""
-        view = self._snapshot_now()
-        found = view.missing.get(kind)
+    def missing_for(self, event_type: type) -> tuple[str, ...]:
+        """Return the names in the `handlers=` of exactly this class that no handler of this app has."""
+        snapshot = self._snapshot_now()
+        found = snapshot.missing.get(event_type)
         if found is None:
-            declared = declaration_of(kind)
+            declared = declaration_of(event_type)
             wanted = () if declared is None else declared.handlers
-            here = {name for handler in view.all if handler.matches(kind) for name in handler.names} if wanted else ()
-            found = view.missing[kind] = tuple(name for name in wanted if name not in here)
+            here = (
+                {name for handler in snapshot.all if handler.matches(event_type) for name in handler.names}
+                if wanted
+                else ()
+            )
+            found = snapshot.missing[event_type] = tuple(name for name in wanted if name not in here)
         return found
 
     def handler_named(self, name: str) -> Handler | None:
-        """Return the handler that goes, or once went, by this name."""
+        """Return the handler with this name or alias."""
         return self._snapshot_now().named.get(name)
 
-    def learn(self, kind: type) -> str:
-        """Return the wire name of a type that is being signaled, and know the type from now on.
+    def learn(self, event_type: type) -> str:
+        """Return the wire name of a type that is being signaled, and remember the type.
 
-        Raises `NotAnEventError` for what is none, `ConfigurationError` when the name means another type here, or the
-        type names a handler that is here and does not take it.
+        Raises `NotAnEventError` for a class that is no event type, and `ConfigurationError` if the name means another
+        type here, or the type names a handler of this app that does not take it.
         """
-        name, view = wire_name(kind), self._snapshot_now()
-        if view.learned.get(name) is kind:
+        name, snapshot = wire_name(event_type), self._snapshot_now()
+        if (
+            snapshot.learned.get(name) is event_type
+        ):  # each signal comes by here, so the checks are made once a snapshot
             return name
-        require_event_type(kind)
-        other = self._resolve(view, name)
-        if other is not None and other is not kind and not self._may_replace(view, other, kind):
-            raise wire_name_taken(name, other, kind, takers(view.all, other, kind))
-        require_named_handlers_take(kind, view.all)
-        self._signaled[name] = view.learned[name] = kind
-        view.kinds.pop(name, None)
+        require_event_type(event_type)
+        other = self._resolve(snapshot, name)
+        if other is not None and other is not event_type and not self._may_replace(snapshot, other, event_type):
+            raise wire_name_taken(name, other, event_type, takers(snapshot.all, other, event_type))
+        require_named_handlers_take(event_type, snapshot.all)
+        self._signaled[name] = snapshot.learned[name] = event_type
+        snapshot.types.pop(name, None)  # it may be the type that this one replaces
         return name
 
     def resolve_type(self, name: str) -> type | None:
-        """Return the type that a name on the wire means here.
+        """Return the type that a name on the wire means here; None if there is none.
 
-        It is declared, handled, a subclass of a handled one, or was signaled here. None when there is no such type.
-        Raises `ConfigurationError` when there are two.
+        It is declared, handled, a subclass of a handled type, or was signaled here. Nothing else is looked up, and
+        nothing is imported: a message chooses among known types. Raises `ConfigurationError` if two types match.
         """
         return self._resolve(self._snapshot_now(), name)
 
-    def _resolve(self, view: _Snapshot, name: str) -> type | None:
-        found = view.kinds.get(name)
+    def _resolve(self, snapshot: _Snapshot, name: str) -> type | None:
+        found = snapshot.types.get(name)
         if found is None:
-            found = _handled(view.all, name, declared_as(name), self._signaled.get(name))
-            if found is not None:
-                view.kinds[name] = found
+            found = _handled(snapshot.all, name, declared_as(name), self._signaled.get(name))
+            if found is not None:  # a miss is not cached: a subclass may be imported later, without a new snapshot
+                snapshot.types[name] = found
         return found
 
-    def _may_replace(self, view: _Snapshot, other: type, kind: type) -> bool:
-        """Whether a type that is signaled may stand for another of its name: never for one that a handler takes."""
-        if other in handled_types(view.all):
+    def _may_replace(self, snapshot: _Snapshot, other: type, event_type: type) -> bool:
+        """Whether a signaled type may replace another of its name, as a reload makes one. A handled type stays."""
+        if other in handled_types(snapshot.all):
             return False
-        known = other is self._signaled.get(wire_name(kind)) or other is declared_as(wire_name(kind))
-        return is_redefined(other, kind) if known else same_definition(other, kind)
+        known = other is self._signaled.get(wire_name(event_type)) or other is declared_as(wire_name(event_type))
+        return is_redefined(other, event_type) if known else same_definition(other, event_type)
 
     def _version(self) -> int:
+        # Each part only grows, so an equal sum means that nothing has changed.
         return self._shared.version + self._own.version + self._unregistered
 
     def _snapshot_now(self) -> _Snapshot:
-        view = self._snapshot
-        return view if view.version == self._version() else self._new_snapshot()
+        snapshot = self._snapshot
+        return snapshot if snapshot.version == self._version() else self._new_snapshot()
 
     def _new_snapshot(self) -> _Snapshot:
         with CHANGING:
             handlers: dict[str, Handler] = {}
             for handler in (*(each for each in self._shared if each.name not in self._hidden), *self._own):
-                known = handlers.get(handler.name)  # the same function once more, since others are refused
+                known = handlers.get(handler.name)  # it is the same function, since another one is refused
                 same = known is not None and known.function == handler.function
                 handlers[handler.name] = known.merged(handler) if known is not None and same else handler
-            self._snapshot = view = _Snapshot(self._version(), tuple(handlers.values()))
-            return view
+            self._snapshot = snapshot = _Snapshot(self._version(), tuple(handlers.values()))
+            return snapshot
 
 
 def _handled(handlers: Sequence[Handler], name: str, declared: type | None, signaled: type | None) -> type | None:
-    """Return the type of a name: one that a handler takes, or else what is declared, or signaled, or a subclass."""
+    """Return the type of a name: one that a handler takes, else a declared one, a signaled one, or a subclass."""
     found = declared
-    for kind in handled_types(handlers):
-        if name in names_of(kind):
-            if found is not None and found is not kind:
-                raise wire_name_taken(name, found, kind, takers(handlers, found, kind))
-            found = kind
+    for event_type in handled_types(handlers):
+        if name in names_of(event_type):
+            if found is not None and found is not event_type:
+                raise wire_name_taken(name, found, event_type, takers(handlers, found, event_type))
+            found = event_type
     found = found or signaled
-    for kind in with_subclasses(dict.fromkeys(kind for handler in handlers for kind in handler.types)):
-        if event_style(kind) is not None and wire_name(kind) == name:
-            if found is not None and not same_definition(found, kind):
-                raise wire_name_taken(name, found, kind, takers(handlers, found, kind))
-            found = found or kind
+    for event_type in with_subclasses(
+        dict.fromkeys(event_type for handler in handlers for event_type in handler.types)
+    ):
+        if event_style(event_type) is not None and wire_name(event_type) == name:
+            if found is not None and not same_definition(found, event_type):
+                raise wire_name_taken(name, found, event_type, takers(handlers, found, event_type))
+            found = found or event_type
     return found

@@ -1,4 +1,4 @@
-"""What a handler is told about the event it got. Facts only; nothing here acts."""
+"""The facts that a handler gets about its event. Nothing here acts."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -14,7 +14,7 @@ S = TypeVar("S")
 
 
 class Context:
-    """What a handler with a second parameter gets there: `async def audit(event: object, ctx: dawdle.Context)`."""
+    """The second argument of a handler that takes two: `async def audit(event: object, ctx: dawdle.Context)`."""
 
     event_id: str
     """The id that `signal()` returned; the same on every attempt and for every handler."""
@@ -60,6 +60,7 @@ class Context:
             f"attempt {self.attempt} of {self.max_attempts}>"
         )
 
+    # Read from the body when asked for: few handlers use the headers, and each run would pay for them.
     @cached_property
     def headers(self) -> Mapping[str, str]:
         """The headers that `signal()` was given, and any attribute of a foreign event."""
@@ -68,12 +69,12 @@ class Context:
     def state(self, kind: type[S]) -> S:
         """Return what the app's lifespan yielded: `ctx.state(Database)`.
 
-        Raises `ConfigurationError` when that is not a `kind`.
+        Raises `ConfigurationError` if it is not an instance of `kind`.
         """
         if isinstance(self._state, kind):
             return self._state
         has = "no lifespan" if self._state is None else f"a lifespan that yields {type(self._state).__qualname__}"
         raise ConfigurationError(
             f"handler {self.handler} asks for the state {kind.__qualname__}, and the app has {has}: "
-            f"Dawdle(lifespan=…) takes an async context manager that yields one"
+            f"let Dawdle(lifespan=…) yield one"
         )

@@ -1,4 +1,4 @@
-"""One handler: what it takes, what it is called, how it wants to be run. Runs nothing."""
+"""One handler: the types that it takes, its name and its options. Runs nothing."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -23,7 +23,7 @@ Function = Callable[..., object]
 
 
 class Handler(msgspec.Struct, frozen=True):
-    """A function that wants events."""
+    """A function with the events that it takes, and its options."""
 
     function: Function
     name: str
@@ -33,56 +33,57 @@ class Handler(msgspec.Struct, frozen=True):
     takes_context: bool
     is_async: bool
     site: Site | None = None
-    """Where it was registered, so that a module that is executed again is told from a second handler."""
+    """Where it was registered. It tells a module that is executed again from a second handler."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What it goes by, and what it went by before."""
+        """Its name and its aliases, which are its names of before."""
         return (self.name, *self.options.aliases)
 
-    def matches(self, kind: type) -> bool:
+    def matches(self, event_type: type) -> bool:
         """Whether events of exactly this class go to this handler."""
-        if self.types and not issubclass(kind, self.types):
+        if self.types and not issubclass(event_type, self.types):
             return False
-        return not issubclass(kind, self.options.exclude)
+        return not issubclass(event_type, self.options.exclude)
 
     def merged(self, other: "Handler") -> "Handler":
-        """Return this handler, with the other's types and options as well: two `on_event` on one function.
+        """Return this handler with the other's types and options too: two `on_event` on one function.
 
-        Raises `ConfigurationError` for an option that both give, and not the same.
+        Raises `ConfigurationError` for an option that both give with different values.
         """
-        both = (*self.types, *(kind for kind in other.types if kind not in self.types))
+        # No types mean every event, so if one of the two has none, together they have none.
+        both = (*self.types, *(event_type for event_type in other.types if event_type not in self.types))
         options = self.options.merged(other.options, self.name)
         return msgspec.structs.replace(self, types=both if self.types and other.types else (), options=options)
 
 
 def read_handler(
-    function: Function, kinds: Sequence[type], options: Options, *, every: bool, names: Mapping[str, object]
+    function: Function, event_types: Sequence[type], options: Options, *, every: bool, names: Mapping[str, object]
 ) -> Handler:
-    """Return the handler that a function and its options make.
+    """Return the handler of a function and its options.
 
-    Without `kinds` the types come from the first parameter's annotation; where there is none it is `every` event.
-    `names` are local names that a quoted annotation may use. Raises `ConfigurationError` for what cannot be called
-    with an event.
+    Without `event_types` the types come from the first parameter's annotation. With `every`, no annotation means every
+    event. `names` are local names that a quoted annotation may use. Raises `ConfigurationError` for an object that
+    cannot be called with an event.
     """
     if isinstance(function, staticmethod):
-        function = function.__func__  # what a call of it runs, and what says whether that is async
+        function = function.__func__  # the function that a call runs; only it says whether it is async
     if not callable(function):
         raise ConfigurationError(f"a handler is a function, not {shown(function)}")
     called = described(function)
     if yields(function):
-        raise ConfigurationError(f"handler {called} yields: a handler is awaited once, so it must not be a generator")
+        raise ConfigurationError(f"handler {called} is a generator, and a handler is awaited once: remove the yield")
     first, takes_context = read_parameters(function, called, names)
-    if not kinds:
-        kinds = read_annotation(first, called, every=every)
-    for kind in (*kinds, *options.exclude):
-        require_event_class(kind, f"handler {called}")
-    if any(kind is each for kind in kinds for each in ANY_EVENT):
-        kinds = ()
+    if not event_types:
+        event_types = read_annotation(first, called, every=every)
+    for event_type in (*event_types, *options.exclude):
+        require_event_class(event_type, f"handler {called}")
+    if any(event_type is each for event_type in event_types for each in ANY_EVENT):
+        event_types = ()
     return Handler(
         function=function,
         name=options.name or default_name(function),
-        types=tuple(dict.fromkeys(kinds)),
+        types=tuple(dict.fromkeys(event_types)),
         options=options,
         takes_context=takes_context,
         is_async=is_async(function),

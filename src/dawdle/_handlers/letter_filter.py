@@ -1,9 +1,9 @@
-"""Which dead letters a call means: by queue, type, handler, age, and what the caller says of each.
+"""Decides which dead letters a call takes: by queue, type, handler, age and the caller's own function. Moves none.
 
-Several queues may share a dead-letter queue. To put a letter into another queue than its own, or to delete it there,
-loses it for those who handle it, so a call means the letters of its own queue unless it says `foreign`. A letter that
-an earlier dawdle wrote names no queue and counts as its own. What lies there without any mark was put there by hand, or
-by a server that does not say from where: it is meant if the app knows its type, or if the call names it.
+Several queues may share a dead-letter queue. A letter that is put into another queue than its own, or deleted, is lost
+to the apps that handle it. So a call takes the letters of its own queue, unless it says `foreign`. A letter of an
+earlier dawdle names no queue, and counts as its own. A message without any mark was put there by hand, or by a server
+that does not say from where. It is taken if the app knows its type, or if the call names it.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +21,14 @@ from dawdle.errors import ConfigurationError, require_bool, shown, to_seconds
 __all__ = ["Answer", "LetterFilter", "Where", "read_filter"]
 
 Answer = Literal["taken", "not meant", "of another queue", "of no known queue", "without its event"]
-"""Whether a letter is taken, and why one is left that all else fits."""
+"""Whether a letter is taken, and if not, why."""
 
 Where = Callable[[DeadLetter], object]
-"""Says of a letter whether it is meant."""
+"""Returns true for a letter that the caller wants."""
 
 
 class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What one call looks for; what is not given says nothing."""
+    """The conditions of one call. One that is not given excludes no letter."""
 
     types: LetterTypes
     any_type: bool = True
@@ -38,15 +38,16 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     older_than: float | None = None
     where: Where | None = None
     event_types: tuple[type, ...] = ()
-    """The classes that the event of a letter must be of for `where` to be asked; none: it is asked of any letter."""
+    """`where` is asked only of letters whose event is of one of these classes; empty: of any letter."""
     foreign: bool = False
-    """Letters of other queues are meant as well."""
+    """Letters of other queues are taken too."""
 
     def answer(self, found: Found, queue: str | None, now: float) -> Answer:
         """Return whether a letter is taken from the dead-letter queue of `queue`, an identity.
 
-        `now` is by its queue's clock. Raises whatever the caller's predicate raises.
+        `now` is by the clock of its queue. Raises what the caller's function raises.
         """
+        # The caller's function comes last: it must not see a letter of another queue, nor one without its event.
         if not self._fits(found, now):
             return "not meant"
         if not self.shows(found, queue):
@@ -60,12 +61,12 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
         return "taken" if self.where(found.letter) else "not meant"
 
     def shows(self, found: Found, queue: str | None) -> bool:
-        """Whether a letter may be looked at: one that does not say that it is another queue's."""
+        """Whether a letter may be shown: it does not say that it belongs to another queue."""
         said = found.letter.origin or found.claimed
         return self.foreign or queue is None or said is None or said == queue
 
     def _is_known(self, letter: DeadLetter) -> bool:
-        """Whether the call names what a letter is about, or the app knows it."""
+        """Whether the call names the type or the handler of a letter, or the app knows its type."""
         named = self.handlers is not None or letter.event_type in self.wire_names
         return named or self.types.resolve_type(letter.event_type) is not None
 
@@ -87,7 +88,7 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_filter(
-    who: str,
+    subject: str,
     types: Sequence[type | str],
     handlers: AppHandlers,
     *,
@@ -96,34 +97,36 @@ def read_filter(
     where: Where | None = None,
     foreign: bool = False,
 ) -> LetterFilter:
-    """Return what the arguments of `who` mean. Raises `ConfigurationError`."""
+    """Return the filter for the arguments of the call `subject`. Raises `ConfigurationError`."""
     classes: list[type] = []
     for each in types:
         if isinstance(each, str) and each:
             continue
-        require_event_class(each, who)
-        assert isinstance(each, type), "it was required to be one"
+        require_event_class(each, subject)
+        assert isinstance(each, type), "require_event_class refuses anything else"
         classes.append(each)
     if where is not None and (not callable(where) or is_async(where)):
-        raise ConfigurationError(f"{who} takes where=, a plain function of a letter, not {shown(where)}")
-    require_bool(foreign, f"{who} takes foreign=,")
+        raise ConfigurationError(f"{subject} takes where=, a plain function of a letter, not {shown(where)}")
+    require_bool(foreign, f"{subject} takes foreign=,")
+    # A wire name may be of a type that this app lacks. With one among the types, `where` gets letters without their
+    # event too; with classes alone it can rely on `letter.event`.
     return LetterFilter(
         types=LetterTypes(handlers, classes),
         any_type=not types,
         wire_names=frozenset(each for each in types if isinstance(each, str)),
-        handlers=None if handler is None else _names_of(who, handler, handlers),
-        older_than=None if older_than is None else to_seconds(older_than, f"{who} takes older_than=,"),
+        handlers=None if handler is None else _names_of(subject, handler, handlers),
+        older_than=None if older_than is None else to_seconds(older_than, f"{subject} takes older_than=,"),
         where=where,
         event_types=tuple(classes) if len(classes) == len(types) else (),
         foreign=foreign,
     )
 
 
-def _names_of(who: str, handler: object, handlers: AppHandlers) -> frozenset[str]:
-    """Return the names that a letter may know a handler by: what it is called, and what it was called before."""
+def _names_of(subject: str, handler: object, handlers: AppHandlers) -> frozenset[str]:
+    """Return the names under which a letter may know a handler: its name and its aliases."""
     if not isinstance(handler, str) or not handler:
         raise ConfigurationError(
-            f"{who} takes handler=, the name that a letter shows (letter.handler), not {shown(handler)}"
+            f"{subject} takes handler=, the name that a letter shows (letter.handler), not {shown(handler)}"
         )
     known = handlers.handler_named(handler)
     return frozenset((handler, *(() if known is None else known.names)))

@@ -1,4 +1,4 @@
-"""Which type a name in a letter means: one that the caller named, or one that the app knows. Reads no letter."""
+"""Finds the type for a name in a letter: one that the caller named, or one that the app knows. Reads no letter."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,19 @@ __all__ = ["LetterTypes"]
 
 
 class LetterTypes:
-    """The types of one call: who names a type need not have a handler for it, nor declare it."""
+    """The types of one call. A type that the caller names needs neither a handler nor a declaration."""
 
     def __init__(self, handlers: AppHandlers, types: Sequence[type] = ()) -> None:
         self._handlers = handlers
         self._types = tuple(types)
-        known = with_subclasses(dict.fromkeys(kind for kind in types if kind is not object))
-        self._named = {wire_name(kind): kind for kind in (*known, *types) if event_style(kind) is not None}
+        # `object` is left out here: all classes of the process are its subclasses.
+        known = with_subclasses(dict.fromkeys(event_type for event_type in types if event_type is not object))
+        self._named = {
+            wire_name(event_type): event_type for event_type in (*known, *types) if event_style(event_type) is not None
+        }
 
     def resolve_type(self, name: str) -> type[object] | None:
-        """Return the type that a wire name means; None when nobody here knows, or there are two."""
+        """Return the type that a wire name means; None if it means none or two."""
         found: type[object] | None = self._named.get(name)
         if found is not None:
             return found
@@ -33,5 +36,5 @@ class LetterTypes:
         """Whether a wire name means one of the types that the caller named, or a subclass of one."""
         if object in self._types:
             return True
-        kind = self.resolve_type(name)
-        return kind is not None and issubclass(kind, self._types)
+        event_type = self.resolve_type(name)
+        return event_type is not None and issubclass(event_type, self._types)

@@ -1,4 +1,4 @@
-"""What a handler may be given besides its types. Checked where it is written, in words."""
+"""The options of a handler. They are checked where they are written; what they do is done elsewhere."""
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
@@ -27,7 +27,7 @@ class HandlerOptions(TypedDict, total=False):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of one handler; None and () stand for one that was not given."""
+    """The options of one handler; None or () if an option was not given."""
 
     name: str | None = None
     aliases: tuple[str, ...] = ()
@@ -38,6 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     queue: str | None = None
 
     def __post_init__(self) -> None:
+        # msgspec checks types only when it decodes. These values come from the user's code, and may be of any type.
         for name in self.aliases if self.name is None else (self.name, *self.aliases):
             if not isinstance(name, str) or not NAME.fullmatch(name):
                 raise ConfigurationError(
@@ -53,28 +54,29 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"queue is the name of a queue of the app, not {shown(self.queue)}")
 
     def merged(self, other: "Options", called: str) -> "Options":
-        """Return the options of two `on_event` on one function: each one as whichever of the two gives it.
+        """Return the options of two `on_event` on one function together.
 
-        Raises `ConfigurationError` for one that both give, and not the same.
+        Raises `ConfigurationError` for an option that both give with different values.
         """
         both: dict[str, object] = {}
         for option in self.__struct_fields__:
             mine, theirs = getattr(self, option), getattr(other, option)
             if option != "name" and mine and theirs and not _same(mine, theirs):
                 raise ConfigurationError(
-                    f"handler {called} is given {option}={shown(mine)} and {option}={shown(theirs)}: say it once, "
-                    f"or register it under two names"
+                    f"handler {called} has both {option}={shown(mine)} and {option}={shown(theirs)}: give the option "
+                    f"once, or register the function under two names"
                 )
             both[option] = mine or theirs
         return Options(**cast("dict[str, Any]", both))
 
 
 def read_options(options: HandlerOptions) -> Options:
-    """Return the options as given, checked. Raises `ConfigurationError` for one that does not exist."""
+    """Return the given options, checked. Raises `ConfigurationError` for one that does not exist."""
     unknown = set(options) - set(HandlerOptions.__annotations__)
     if unknown:
         raise ConfigurationError(
-            f"a handler has no option {', '.join(sorted(unknown))}; it has {', '.join(HandlerOptions.__annotations__)}"
+            f"a handler has no option {', '.join(sorted(unknown))}; its options are "
+            f"{', '.join(HandlerOptions.__annotations__)}"
         )
     aliases: object = options.get("aliases", ())
     exclude: object = options.get("exclude", ())
@@ -96,12 +98,12 @@ def read_options(options: HandlerOptions) -> Options:
 
 
 def timeout_of(given: object) -> float:
-    """Return a timeout in seconds; `inf`: none, whatever the app's is. Raises `ConfigurationError`."""
+    """Return a timeout in seconds; `inf`: no timeout, not even the app's. Raises `ConfigurationError`."""
     return to_seconds(given, "timeout is", most=inf, above=True)
 
 
 def _same(mine: object, theirs: object) -> bool:
-    """Whether two values of one option say the same; the order of names and types says nothing."""
+    """Whether two values of one option mean the same. The order of names and types has no meaning."""
     if isinstance(mine, tuple) and isinstance(theirs, tuple):
         return set(cast("tuple[object, ...]", mine)) == set(cast("tuple[object, ...]", theirs))
     return mine == theirs

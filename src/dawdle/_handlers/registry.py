@@ -1,8 +1,8 @@
-"""A set of handlers, as a router is in a web framework. Registers; which handlers run is the roster's to say.
+"""A set of handlers, like a router in a web framework. Registers them; `AppHandlers` says which of them run.
 
-Registries may be changed in one thread while apps run in others. One lock for all of them guards every change, since a
-name is taken in all that are found together; what it changes are tuples and dicts that are replaced and never touched
-again, so whoever reads needs no lock. Observers are called once it is released.
+One thread may change a registry while apps run in others. One lock for all registries guards every change, since a name
+is taken in all registries that include each other. A change replaces tuples and dicts and never modifies them, so
+reading needs no lock. Observers are called after the lock is released.
 """
 
 import sys
@@ -17,7 +17,7 @@ from dawdle._handlers.options import HandlerOptions, read_options
 from dawdle._handlers.signature import is_function, require_event_class
 from dawdle.errors import ConfigurationError, shown
 
-__all__ = ["CHANGING", "Decorator", "HandlerOptions", "Neighbour", "Observer", "Registry"]
+__all__ = ["CHANGING", "Decorator", "HandlerOptions", "Observer", "Registry", "RegistryUser"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -32,7 +32,11 @@ P = ParamSpec("P")
 
 
 class _Changing:
-    """The lock of all registries. Who must be told of changes is told by whoever took it first, once it is free."""
+    """The lock of all registries. When the outermost block leaves it, it calls the observers of all changes."""
+
+    # Observers are called after the release: they are code of the flow, and under the lock one that waits for another
+    # lock could wait for ever. The lock is reentrant, since `AppHandlers.register` takes it and calls `Registry.put`,
+    # which takes it too. The depth tells the outermost block.
 
     def __init__(self) -> None:
         self._lock = RLock()
@@ -40,7 +44,7 @@ class _Changing:
         self._waiting: list[Observer] = []
 
     def tell(self, observers: "Iterable[Observer]") -> None:
-        """Call `changed()` on each of them, once, when the lock is released."""
+        """Call `changed()` on each of them, once, after the lock is released."""
         self._waiting += [each for each in observers if not any(each is known for known in self._waiting)]
 
     def __enter__(self) -> None:
@@ -49,20 +53,20 @@ class _Changing:
 
     def __exit__(self, *error: object) -> None:
         self._depth -= 1
-        told: list[Observer] = []
+        observers: list[Observer] = []
         if not self._depth:
-            told, self._waiting = self._waiting, []
+            observers, self._waiting = self._waiting, []
         self._lock.release()
-        for observer in told:
+        for observer in observers:
             observer.changed()
 
 
 CHANGING: Final = _Changing()
-"""Held while any registry, or the handlers of any app, are changed."""
+"""Held while any registry, or the handlers of any app, change."""
 
 
 class Decorator(Protocol[E]):  # type: ignore[misc]  # mypy infers covariance, pyright invariance
-    """Takes a handler of events of type E, and perhaps of more, and returns it as it was."""
+    """Takes a handler of events of type E, and perhaps of more types, and returns it unchanged."""
 
     @overload
     def __call__(self, handler: Callable[Concatenate[E | X, P], R], /) -> Callable[Concatenate[E | X, P], R]: ...
@@ -71,15 +75,15 @@ class Decorator(Protocol[E]):  # type: ignore[misc]  # mypy infers covariance, p
 
 
 class Observer(Protocol):
-    """An app, which wants to know that a registry has changed."""
+    """A part of an app that reacts to changes of a registry."""
 
     def changed(self) -> None:
-        """Take note; called in the thread that made the change."""
+        """React to a change; called in the thread that made it."""
         ...
 
 
-class Neighbour(Protocol):
-    """Somebody beside a registry whose handlers must be told from the registry's: an app with some of its own."""
+class RegistryUser(Protocol):
+    """An app that uses a registry, and may have handlers of its own that share no name with the registry's."""
 
     def require_apart(self, handler: Handler) -> None:
         """Raise `ConfigurationError` if the registry must not take this handler."""
@@ -87,7 +91,7 @@ class Neighbour(Protocol):
 
 
 class Registry:
-    """A set of handlers. Read live: a handler added later is found by every app that uses the registry.
+    """A set of handlers. Every app that uses it finds a handler that is added later too.
 
     `dawdle.on_event` writes to the default registry, and `Dawdle(registry=…)` uses another.
     """
@@ -96,12 +100,15 @@ class Registry:
         self._handlers: dict[str, Handler] = {}
         self._aliases: dict[str, str] = {}
         self._included: tuple[Registry, ...] = ()
+        # Weak: the default registry lives as long as the program, and a test suite makes thousands of apps.
         self._includers: WeakSet[Registry] = WeakSet()
         self._observers: WeakSet[Observer] = WeakSet()
-        self._neighbours: WeakSet[Neighbour] = WeakSet()
+        self._users: WeakSet[RegistryUser] = WeakSet()
         self.version = 0
         """Grows with every change, here or in an included registry."""
 
+    # One TypeVar for each type, so that a handler of `A | B` passes both type checkers. Six are enough for all but very
+    # few handlers; more go into a base class.
     @overload
     def on_event(self, /, **options: Unpack[HandlerOptions]) -> Callable[[H], H]: ...
     @overload
@@ -134,47 +141,47 @@ class Registry:
     ) -> Decorator[A | B | C | D | E | F]: ...
     @overload
     def on_event(self, handler: H, /) -> H: ...
-    def on_event(self, *kinds: Any, **options: Unpack[HandlerOptions]) -> Any:
+    def on_event(self, *event_types: Any, **options: Unpack[HandlerOptions]) -> Any:
         """Register a handler: `@on_event`, `@on_event(OrderPlaced, OrderCancelled)`, `@on_event(retry=…)`.
 
         The function gets the event and, if it has a second parameter without a default, the `Context`. Without types
-        they come from the first parameter's annotation: `object` and `Any` are every event, and so is no annotation
+        they come from the first parameter's annotation: `object` and `Any` mean every event, and so does no annotation
         under `@on_event()`. A base class takes its subclasses. `async def` runs in the event loop, `def` in a thread.
 
-        - `name`: travels with the handler's retries, so keep it; `module.qualname` without one.
-        - `aliases`: names under which it was known before.
-        - `exclude`: types that it does not want.
-        - `retry`: a `Retry`; the app's without one.
-        - `timeout`: seconds, or a timedelta, for one run, after which it is cancelled and has failed; the app's without
-          one, and `float("inf")` for none. A thread cannot be cancelled: there a warning is logged, and what it returns
-          counts.
-        - `concurrency`: how many runs of it at once in this process; without one, as many as the app runs. A few events
-          wait for it in memory, and the rest of a backlog returns in time, as delayed copies.
-        - `queue`: where it runs; without one, where its event arrives.
+        - `name`: travels with the handler's retries, so keep it; default `module.qualname`.
+        - `aliases`: names that the handler had before.
+        - `exclude`: types that it does not take.
+        - `retry`: a `Retry`; default: the app's.
+        - `timeout`: seconds, or a timedelta, for one run. Then the run is cancelled and has failed. Default: the app's;
+          `float("inf")` for none. A thread cannot be cancelled: there a warning is logged, and its result counts.
+        - `concurrency`: how many runs of it at once in this process; default: as many as the app runs. A few events
+          wait for it in memory, and the rest of a backlog comes back later, as delayed copies.
+        - `queue`: where it runs; default: where its event arrives.
 
-        The same function object again adds types and options. The same function defined again takes its own place,
-        when its module is executed again: by a reload, or as a cell of a notebook. Raises `ConfigurationError` for
-        another function under a taken name or alias, which a factory makes that runs twice, also in a registry that
-        includes this one or is included; for an option that is given twice, and not the same; and for what cannot be
-        a handler.
+        The same function object again adds types and options. The same function defined again replaces itself, when its
+        module is executed again: by a reload, or as a cell of a notebook. Raises `ConfigurationError` for another
+        function under a taken name or alias, also in a registry that includes this one or is included (a factory that
+        runs twice makes such a function); for an option that is given twice with different values; and for an object
+        that cannot be a handler.
         """
-        # A quoted annotation may name a class of the function in which the handler is defined.
-        if len(kinds) == 1 and is_function(kinds[0]):
+        # The locals of the caller are needed for quoted annotations: one may name a class of the function in which the
+        # handler is defined.
+        if len(event_types) == 1 and is_function(event_types[0]):
             names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
-            self.add(kinds[0], (), options, every=False, names=names)
-            return kinds[0]
-        for kind in kinds:
-            require_event_class(kind, "on_event")
+            self.add(event_types[0], (), options, every=False, names=names)
+            return event_types[0]
+        for event_type in event_types:
+            require_event_class(event_type, "on_event")
 
         def register(*given: H, **fields: object) -> H:
-            if len(given) != 1 or fields:  # `@on_event` stands above an event class, and an event is to be made
-                called = ", ".join(kind.__qualname__ for kind in kinds)
+            if len(given) != 1 or fields:  # `@on_event` stands above an event class, and an instance of that is made
+                called = ", ".join(event_type.__qualname__ for event_type in event_types)
                 raise ConfigurationError(
                     f"on_event({called}) was called without one handler: write @on_event above functions. "
                     f"Above an event class write @dawdle.event, or nothing"
                 )
             names = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage] - there is no public way
-            self.add(given[0], kinds, options, every=True, names=names)
+            self.add(given[0], event_types, options, every=True, names=names)
             return given[0]
 
         return register
@@ -182,17 +189,17 @@ class Registry:
     def add(
         self,
         function: Function,
-        kinds: Sequence[type],
+        event_types: Sequence[type],
         options: HandlerOptions,
         *,
         every: bool,
         names: Mapping[str, object] | None = None,
     ) -> Handler:
-        """Register a function; `every`: with neither types nor an annotation it wants every event."""
-        return self.put(read_handler(function, kinds, read_options(options), every=every, names=names or {}))
+        """Register a function. `every`: without types and without an annotation it takes every event."""
+        return self.put(read_handler(function, event_types, read_options(options), every=every, names=names or {}))
 
     def put(self, made: Handler) -> Handler:
-        """Take a handler, and return it as it stands here now: with its other types, if it was here already."""
+        """Add a handler, and return it with all of its types, also those that it had here before."""
         with CHANGING:
             self._require_apart(made)
             known = self._handlers.get(made.name)
@@ -222,7 +229,7 @@ class Registry:
             self._changed()
 
     def clear(self) -> None:
-        """Forget every handler and every included registry. Events in flight for them become unclaimed."""
+        """Remove every handler and every included registry. Events in flight for them become unclaimed."""
         with CHANGING:
             for other in self._included:
                 other._includers.discard(self)
@@ -231,7 +238,7 @@ class Registry:
             self._changed()
 
     def remove(self, name: str) -> None:
-        """Forget one handler of this registry's own. Raises `KeyError` if it has none of this name."""
+        """Remove one of the registry's own handlers. Raises `KeyError` if it has none of this name."""
         with CHANGING:
             left = dict(self._handlers)
             del left[name]
@@ -239,28 +246,28 @@ class Registry:
             self._changed()
 
     def going_by(self, name: str) -> Iterator[Handler]:
-        """Return the handlers, own and included, that go or once went by a name."""
+        """Return the handlers, own and included, with this name or alias."""
         for each in self._with_included():
             found = each._handlers.get(name) or each._handlers.get(each._aliases.get(name, ""))
             if found is not None:
                 yield found
 
     def observe(self, observer: "Observer") -> None:
-        """Call the observer's `changed()` after every change, for as long as somebody else holds it."""
+        """Call the observer's `changed()` after every change. The reference to it is weak."""
         with CHANGING:
             self._observers.add(observer)
 
-    def live_beside(self, neighbour: Neighbour) -> None:
-        """Ask somebody about every handler to come, here and in what is included, for as long as somebody holds it."""
+    def used_by(self, user: RegistryUser) -> None:
+        """Ask the user before every registration, here and in included registries. The reference to it is weak."""
         with CHANGING:
-            self._neighbours.add(neighbour)
+            self._users.add(user)
 
     def _replace(self, handlers: dict[str, Handler]) -> None:
         self._aliases = {alias: each.name for each in handlers.values() for alias in each.options.aliases}
         self._handlers = handlers
 
     def _changed(self) -> None:
-        """Count a change, here and in what includes this."""
+        """Count a change, here and in all registries that include this one."""
         for each in self._with_includers():
             each.version += 1
             CHANGING.tell(each._observers)
@@ -280,6 +287,7 @@ class Registry:
 
     def _with_all(self, next_to: "Callable[[Registry], Iterable[Registry]]") -> "list[Registry]":
         """Return this registry and all that can be reached from it, nearest first, each once."""
+        # By identity, and not by a set: two registries may include a third, and reach it twice.
         found: list[Registry] = []
         todo: list[Registry] = [self]
         while todo:
@@ -290,10 +298,11 @@ class Registry:
         return found
 
     def _require_apart(self, handler: Handler) -> None:
-        """Raise `ConfigurationError` if anybody who is found together with this registry shares a name with it."""
+        """Raise `ConfigurationError` if another handler that an app finds beside this one has one of its names."""
+        # An includer has this registry's handlers and those of all that it includes, so a name must be free in each.
         for each in self._with_includers():
             for name in handler.names:
                 for known in each.going_by(name):
                     require_apart(handler, known)
-            for neighbour in list(each._neighbours):
-                neighbour.require_apart(handler)
+            for user in list(each._users):
+                user.require_apart(handler)

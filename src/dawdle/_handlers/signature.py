@@ -1,4 +1,4 @@
-"""What a handler's signature says: which events it takes, and how it is called. Reads functions, runs none."""
+"""Reads a handler's signature: which events it takes, and how it is called. Runs no handler."""
 
 import functools
 import inspect
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 ANY_EVENT: Final = (object, Any)
-"""What stands for every event, as a type and as an annotation."""
+"""Each of these means every event, as a type and as an annotation."""
 
 _MAX_PARAMETERS: Final = 2
 
@@ -30,39 +30,40 @@ Function = Callable[..., object]
 
 
 def is_function(value: object) -> bool:
-    """Whether a value is a handler rather than a type: `list[A]` can be called as well."""
+    """Whether a value is a handler and not a type. `list[A]` is callable too, and is a type."""
     return callable(value) and not isinstance(value, type) and get_origin(value) is None
 
 
 def is_async(function: Function) -> bool:
-    """Whether a call of it is awaited."""
+    """Whether a call of a function must be awaited."""
+    # Both are asked: a decorator may mark the outer function, and of an object only its `__call__` says it.
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(_code_of(function))
 
 
 def yields(function: Function) -> bool:
-    """Whether a call of it makes a generator."""
+    """Whether a call of a function makes a generator."""
     code = _code_of(function)
     return inspect.isasyncgenfunction(code) or inspect.isgeneratorfunction(code)
 
 
 def _code_of(function: object) -> object:
-    """Return the function that runs when a handler is called: of an object, its class's `__call__`."""
+    """Return the function that a call of a handler runs; for an object it is the `__call__` of its class."""
     while isinstance(function, functools.partial):
         function = cast("functools.partial[object]", function).func
     return function if inspect.isroutine(function) else getattr(type(function), "__call__", function)  # noqa: B004 - its code is wanted
 
 
 def read_parameters(function: Function, called: str, names: Mapping[str, object]) -> tuple[object, bool]:
-    """Return the first parameter's annotation, and whether there is a second that must be given.
+    """Return the first parameter's annotation, and whether there is a second parameter without a default.
 
-    `names` are local names that a quoted annotation may use. Raises `ConfigurationError` for what cannot be called
-    with an event.
+    `names` are local names that a quoted annotation may use. Raises `ConfigurationError` for a function that cannot be
+    called with an event.
     """
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"handler {called} does not say what it takes: call it in a function of your own"
+            f"handler {called} has no readable signature: call it in a function of your own"
         ) from error
     positional = [
         each
@@ -70,19 +71,20 @@ def read_parameters(function: Function, called: str, names: Mapping[str, object]
         if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL}
     ]
     if not positional:
-        raise ConfigurationError(f"handler {called} takes no parameter: its first one gets the event")
+        raise ConfigurationError(f"handler {called} takes no parameter: give it one for the event")
     required = [each for each in positional if each.default is each.empty and each.kind is not each.VAR_POSITIONAL]
+    # `@on_event` in a class body registers a plain function, before there is any object to call it on.
     if positional[0].name == "self" and not hasattr(function, "__self__"):
         raise ConfigurationError(
-            f"handler {called} is a method of a class, and no object is there to call it on: "
+            f"handler {called} is a method of a class, without an object to call it on: "
             f"register the bound method, app.register(object.{called.rpartition('.')[2]}, …)"
         )
     named = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
     if len(required) > _MAX_PARAMETERS or named:
         surplus = ", ".join([each.name for each in required[_MAX_PARAMETERS:]] + named)
         raise ConfigurationError(
-            f"handler {called} needs {surplus}, which dawdle does not give: a handler takes the event and, if it has "
-            f"a second parameter without a default, the dawdle.Context"
+            f"handler {called} needs {surplus}, which dawdle does not pass: give these parameters defaults. A handler "
+            f"gets the event and, if it has a second parameter without a default, the dawdle.Context"
         )
     if len(required) == _MAX_PARAMETERS:
         _require_context(_resolve(required[1].annotation, function, names), required[1].name, called)
@@ -97,25 +99,27 @@ def _require_context(annotation: object, name: str, called: str) -> None:
     ):
         raise ConfigurationError(
             f"handler {called}: its second parameter {name} gets the dawdle.Context, and is annotated "
-            f"{annotation.__qualname__}; give it a default if it is yours"
+            f"{annotation.__qualname__}: give it a default if it is your own"
         )
 
 
 def _resolve(annotation: object, function: Function, names: Mapping[str, object]) -> object:
-    """Return what an annotation stands for; itself if it is text that names nothing here."""
+    """Return the type that an annotation means; the annotation itself if it is text that names no type here."""
     if not isinstance(annotation, str):
         return annotation
+    # Only this annotation is evaluated. `typing.get_type_hints` evaluates all of them, and fails if another one names a
+    # type that is imported for type checkers only.
     code = _code_of(function)
     inner = inspect.unwrap(cast("Function", getattr(code, "__func__", code)))
     try:
         found = {**names, **inspect.getclosurevars(inner).nonlocals}
         return eval(annotation, getattr(inner, "__globals__", {}), found)  # noqa: S307 - the user's own annotation, as in typing.get_type_hints
-    except Exception:  # noqa: BLE001 - whatever it raises, it cannot be read here
+    except Exception:  # noqa: BLE001 - an annotation may raise anything; it cannot be read then
         return annotation
 
 
 def read_annotation(annotation: object, called: str, *, every: bool) -> tuple[type, ...]:
-    """Return the types that an annotation names, () for every event; `every`: also where there is none."""
+    """Return the types that an annotation names; () means every event. `every`: a missing annotation means it too."""
     how = f"write @on_event(SomeEvent) on {called}, or annotate it with object for every event"
     if annotation is inspect.Parameter.empty:
         if every:
@@ -126,40 +130,40 @@ def read_annotation(annotation: object, called: str, *, every: bool) -> tuple[ty
         )
     if isinstance(annotation, str):
         raise ConfigurationError(
-            f"handler {called}: its annotation {annotation!r} names nothing that is known where it is defined: {how}"
+            f"handler {called}: its annotation {annotation!r} names no type that is known where it is defined: {how}"
         )
     members = _members(annotation)
-    if any(each is kind for each in members for kind in ANY_EVENT):
+    if any(each is event_type for each in members for event_type in ANY_EVENT):
         return ()
-    kinds = tuple(kind for kind in members if kind is not type(None))
-    if not kinds:
-        raise ConfigurationError(f"handler {called}: its annotation is None, and that is no event: {how}")
-    for kind in kinds:
-        if _generic_of(kind) is not None:
-            raise _of_generic(kind, f"handler {called}")
-        if not isinstance(kind, type):
+    event_types = tuple(event_type for event_type in members if event_type is not type(None))
+    if not event_types:
+        raise ConfigurationError(f"handler {called}: its annotation is None, which is no event: {how}")
+    for event_type in event_types:
+        if _generic_of(event_type) is not None:
+            raise _of_generic(event_type, f"handler {called}")
+        if not isinstance(event_type, type):
             raise ConfigurationError(f"handler {called}: its annotation {annotation!r} is not made of classes: {how}")
-    return cast("tuple[type, ...]", kinds)
+    return cast("tuple[type, ...]", event_types)
 
 
-def _generic_of(kind: object) -> type | None:
-    """Return the class of which something like `Env[Order]` is said; None if it is nothing like it."""
-    origin = get_origin(kind)
+def _generic_of(event_type: object) -> type | None:
+    """Return the class `Env` of an annotation `Env[Order]`; None for any other annotation."""
+    origin = get_origin(event_type)
     return origin if isinstance(origin, type) and event_style(origin) is not None else None
 
 
-def _of_generic(kind: object, who: str) -> ConfigurationError:
-    """Return the error for `Env[Order]`: its instances are of `Env`, and say nothing of `Order`."""
-    generic = cast("type", get_origin(kind))
-    of = [each.__name__ if isinstance(each, type) else str(each) for each in get_args(kind)]
+def _of_generic(event_type: object, subject: str) -> ConfigurationError:
+    """Return the error for `Env[Order]`. Its instances are of the class `Env`, and do not know `Order`."""
+    generic = cast("type", get_origin(event_type))
+    of = [each.__name__ if isinstance(each, type) else str(each) for each in get_args(event_type)]
     return ConfigurationError(
-        f"{who} asks for {generic.__name__}[{', '.join(of)}], and an event of {generic.__name__} does not say of what "
-        f"it is one: write {class_for(generic, *of)}, signal that, and ask for it"
+        f"{subject} asks for {generic.__name__}[{', '.join(of)}], and an event of {generic.__name__} does not know its "
+        f"type arguments: write {class_for(generic, *of)}, signal that, and ask for it"
     )
 
 
 def _members(annotation: object) -> tuple[object, ...]:
-    """Return the members of a union, however it is spelt."""
+    """Return the members of a union, in any spelling; the annotation alone if it is none."""
     if get_origin(annotation) is Annotated:
         return _members(get_args(annotation)[0])
     if get_origin(annotation) in {Union, types.UnionType}:
@@ -169,19 +173,21 @@ def _members(annotation: object) -> tuple[object, ...]:
     return (annotation,)
 
 
-def require_event_class(kind: object, who: str) -> None:
-    """Raise `ConfigurationError` for what no event can be an instance of, and for what cannot be asked."""
-    if _generic_of(kind) is not None:
-        raise _of_generic(kind, who)
-    if not isinstance(kind, type) or (kind.__module__ == "builtins" and kind is not object):
+def require_event_class(event_type: object, subject: str) -> None:
+    """Raise `ConfigurationError` unless events can be instances of a class, and `issubclass` works with it."""
+    if _generic_of(event_type) is not None:
+        raise _of_generic(event_type, subject)
+    if not isinstance(event_type, type) or (event_type.__module__ == "builtins" and event_type is not object):
         raise ConfigurationError(
-            f"{who} asks for {shown(kind)}, which is not an event type: name msgspec Structs, dataclasses, "
+            f"{subject} asks for {shown(event_type)}, which is not an event type: name msgspec Structs, dataclasses, "
             f"attrs classes or pydantic models, or a base class of such"
         )
+    # Each event is matched with `issubclass`. A class that makes it raise, such as a protocol with attributes, must
+    # fail here and not at the first event. Any class serves for the check.
     try:
-        issubclass(Context, kind)  # any class will do
+        issubclass(Context, event_type)
     except Exception as error:
         raise ConfigurationError(
-            f"{who} asks for {kind.__qualname__}, and whether a class is one cannot be said: {error}. "
+            f"{subject} asks for {event_type.__qualname__}, and issubclass() with it fails: {error}. "
             f"Name a base class, or a @runtime_checkable protocol of methods"
         ) from error

@@ -1,16 +1,16 @@
-"""Where a handler was registered, and whether that place is being run again. Reads frames and functions, runs none.
+"""Finds where a handler was registered, and whether that code is executed again. Reads frames, runs no function.
 
-Two handlers under one name are a mistake, and one of them would never run; a module that is executed again defines
-its handlers again, and the new ones take the place of the old. Only the run of the module tells the two apart:
+Two handlers under one name are a mistake: one of them would never run. But a module that is executed again defines its
+handlers again, and the new ones replace the old. Only the run of the module tells the two cases apart:
 
     one run of a module              a factory or a decorator called twice, two functions of one name: two handlers
-    another run of the same module   importlib.reload, a second import: the same handler once more
-    a cell, or a line at a prompt    each is a run of its own, of a module that has no file. The same cell again, or
-                                     another that defines the name anew, replaces; one function called from two
-                                     cells made two handlers
+    another run of the same module   importlib.reload, a second import: the same handler again
+    a cell, or a line at a prompt    each is a run of its own, of a module without a file. The same cell again, or
+                                     another that defines the name, replaces. One function that is called from two
+                                     cells makes two handlers
 
-A run is known by its code object: each time a module is executed its code is read or compiled anew. The reference is
-weak, and most modules let go of their code when they are imported: that run is over.
+A run is identified by its code object, since the code of a module is read or compiled anew for each run. The reference
+is weak. Most modules drop their code once they are imported, and a dead reference means that the run is over.
 """
 
 import functools
@@ -27,39 +27,43 @@ __all__ = ["Site", "code_of", "current_site", "globals_of", "innermost"]
 
 
 class Site(msgspec.Struct, frozen=True):
-    """The innermost module that was being executed when a handler was registered."""
+    """The innermost module that was executed when a handler was registered."""
 
     module: str
     file: str | None
-    """The module's `__file__`; None of a cell, and of what is typed at a prompt."""
+    """The module's `__file__`; None for a cell, and for a line at a prompt."""
     source: str
-    """What its code says it was read from: of a cell, a name that changes with the text."""
+    """The file name in its code; for a cell it is a name that changes with the text."""
     line: int
     run: "ref[CodeType]"
     is_own: bool
     """The handler's function belongs to that module."""
 
     def is_same_run(self, other: "Site") -> bool:
-        """Whether both were registered while the same code was being executed, once."""
+        """Whether both were registered during one execution of the same code."""
         code = self.run()
         return code is not None and code is other.run()
 
     def runs_again(self, known: "Site", *, same_code: bool) -> bool:
-        """Whether this is another run of the place where the known handler was registered.
+        """Whether this is another run of the code that registered the known handler.
 
-        `same_code`: both handlers are made by one piece of code, which ran twice.
+        `same_code`: both handlers have the same code, which ran twice.
         """
+        # Two programs are both called `__main__`, so there the file must agree as well.
         if self.module != known.module or (self.module == "__main__" and self.file != known.file):
             return False
         if self.file is not None:
             return True
+        # Cells from here on. One with another text may define the same function again, but one function that both of
+        # them call is registered twice by mistake.
         if self.source != known.source:
             return not same_code
         return self.line == known.line and not (same_code and self.source.startswith("<"))  # all prompts are <stdin>
 
 
 def current_site(function: object) -> Site | None:
-    """Return which module is being executed right now, to register this function; None where none is."""
+    """Return the innermost module that is executed right now; None if the registration is in no module's code."""
+    # The registration may come from a factory or a decorator, so its caller's frames are searched for a module's own.
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage] - there is no public way
     while frame is not None and not _is_module(frame):
         frame = frame.f_back
@@ -77,12 +81,12 @@ def current_site(function: object) -> Site | None:
 
 
 def _is_module(frame: FrameType) -> bool:
-    """Whether a frame executes a module or a cell. Only then its locals are looked at: a function's would be copied."""
+    """Whether a frame executes a module or a cell. The flag is asked first: reading a function's locals copies them."""
     return not frame.f_code.co_flags & inspect.CO_OPTIMIZED and frame.f_locals is frame.f_globals
 
 
 def innermost(function: object) -> object:
-    """Return the function that was written: not the partial, the method, the object or the decorator around it."""
+    """Return the function inside of a partial, a method, an object or a decorator with `functools.wraps`."""
     while True:
         if isinstance(function, functools.partial):
             function = cast("functools.partial[object]", function).func
@@ -98,10 +102,10 @@ def innermost(function: object) -> object:
 
 
 def code_of(function: object) -> CodeType | None:
-    """Return the code of the function that was written; None of one that is not written in Python."""
+    """Return the code of the innermost function; None if that is not written in Python."""
     return getattr(innermost(function), "__code__", None)
 
 
 def globals_of(function: object) -> dict[str, object] | None:
-    """Return the names of the module of the function that was written."""
+    """Return the global names of the innermost function's module."""
     return getattr(innermost(function), "__globals__", None)

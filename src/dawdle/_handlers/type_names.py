@@ -1,4 +1,4 @@
-"""Whether the names on the wire tell an app's event types apart, and its handlers. Asked when the app is entered."""
+"""Checks that each name on the wire means one event type of an app. Called when the app is entered; changes nothing."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,75 +16,77 @@ __all__ = [
 ]
 
 _ROOTS = frozenset({"abc", "attr", "builtins", "msgspec", "pydantic", "typing"})
-"""Packages whose classes are bases of far more than one program's events."""
+"""Packages whose classes are bases of many other classes than a program's events."""
 
 
 def require_named_apart(handlers: Sequence[Handler]) -> None:
-    """Raise `ConfigurationError` for two types that one name means, and for a named handler that does not take a type.
+    """Raise `ConfigurationError` if a name means two types, or a type names a handler that does not take it.
 
-    Which types: those that handlers take, what is declared under the same name, and imported subclasses.
+    The types are those that handlers take, those that are declared under the same names, and imported subclasses.
     """
     known: dict[str, type] = {}
     handled = handled_types(handlers)
-    for kind in handled:
-        for name in names_of(kind):
+    for event_type in handled:
+        for name in names_of(event_type):
             declared = declared_as(name)
-            for other in (known.setdefault(name, kind), kind if declared is None else declared):
-                if other is not kind:
-                    raise name_taken(name, other, kind, takers(handlers, other, kind))
-    for kind in with_subclasses({kind: None for kind in _bases(handlers) if _is_own(kind)}):
-        if event_style(kind) is not None:
-            for name in names_of(kind):
-                other = known.setdefault(name, kind)
-                if not same_definition(other, kind):
-                    raise name_taken(name, other, kind, takers(handlers, other, kind))
-    for kind in handled:
-        require_named_handlers_take(kind, handlers)
+            for other in (known.setdefault(name, event_type), event_type if declared is None else declared):
+                if other is not event_type:
+                    raise name_taken(name, other, event_type, takers(handlers, other, event_type))
+    for event_type in with_subclasses({event_type: None for event_type in _bases(handlers) if _is_own(event_type)}):
+        if event_style(event_type) is not None:
+            for name in names_of(event_type):
+                other = known.setdefault(name, event_type)
+                if not same_definition(other, event_type):
+                    raise name_taken(name, other, event_type, takers(handlers, other, event_type))
+    for event_type in handled:
+        require_named_handlers_take(event_type, handlers)
 
 
-def require_named_handlers_take(kind: type, handlers: Sequence[Handler]) -> None:
-    """Raise `ConfigurationError` where a type names a handler that is here and does not want it."""
-    declared = declaration_of(kind)
+def require_named_handlers_take(event_type: type, handlers: Sequence[Handler]) -> None:
+    """Raise `ConfigurationError` if a type names a handler of this app that does not take it."""
+    declared = declaration_of(event_type)
     for name in () if declared is None else declared.handlers:
         for handler in handlers:
-            if name in handler.names and not handler.matches(kind):
+            if name in handler.names and not handler.matches(event_type):
                 raise ConfigurationError(
-                    f"{kind.__qualname__} names the handler {name!r} in handlers=, and handler {handler.name} does not "
-                    f"take it: let the handler take {kind.__qualname__}, or take the name from the type"
+                    f"{event_type.__qualname__} names the handler {name!r} in handlers=, and handler {handler.name} "
+                    f"does not take it: let the handler take {event_type.__qualname__}, or take the name from the type"
                 )
 
 
-def names_of(kind: type) -> tuple[str, ...]:
-    """Return the names on the wire that mean a type."""
-    declared = declaration_of(kind)
-    return (wire_name(kind), *(() if declared is None else declared.aliases))
+def names_of(event_type: type) -> tuple[str, ...]:
+    """Return the names on the wire that mean a type: its wire name and its aliases."""
+    declared = declaration_of(event_type)
+    return (wire_name(event_type), *(() if declared is None else declared.aliases))
 
 
 def handled_types(handlers: Iterable[Handler]) -> list[type]:
-    """Return the event types that handlers name themselves, each once."""
-    return [kind for kind in _bases(handlers) if event_style(kind) is not None and _is_own(kind)]
+    """Return the event types that handlers name, each once, without their subclasses."""
+    return [
+        event_type for event_type in _bases(handlers) if event_style(event_type) is not None and _is_own(event_type)
+    ]
 
 
 def takers(handlers: Iterable[Handler], one: type, other: type) -> tuple[str, ...]:
-    """Return the names of the handlers that name one of two types, and not both."""
+    """Return the names of the handlers that take one of two types, and not both."""
     return tuple(each.name for each in handlers if (one in each.types) != (other in each.types))
 
 
 def _bases(handlers: Iterable[Handler]) -> dict[type, None]:
-    return dict.fromkeys(kind for handler in handlers for kind in handler.types)
+    return dict.fromkeys(event_type for handler in handlers for event_type in handler.types)
 
 
-def _is_own(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] not in _ROOTS
+def _is_own(event_type: type) -> bool:
+    return event_type.__module__.partition(".")[0] not in _ROOTS
 
 
 def with_subclasses(bases: dict[type, None]) -> list[type]:
-    """Return the bases and every imported subclass of one."""
+    """Return the bases and all of their imported subclasses."""
     found: dict[type, None] = {}
     todo = list(bases)
     while todo:
-        kind = todo.pop()
-        if kind not in found:
-            found[kind] = None
-            todo.extend(type.__subclasses__(kind))
+        event_type = todo.pop()
+        if event_type not in found:
+            found[event_type] = None
+            todo.extend(type.__subclasses__(event_type))  # asked of `type`: a metaclass may define its own
     return list(found)

@@ -1,12 +1,12 @@
-"""What becomes of a message before its handlers run: which of them run, or what is done without any. Values only.
+"""Decides before any handler runs: which handlers get a message, or where it goes instead. Values in, values out.
 
 The states of one (event, handler) pair, and the message that keeps it:
 
-    stored ── admit ──► runs ── settle ──► done                  nothing is kept; the last one done acks
+    stored ── admit ──► runs ── settle ──► done                  nothing is left of it; the last one acks
        ▲  │                ├──► failed, attempts left ─────────► a copy owing this handler, attempt + 1
        │  ├► not due ───┐  ├──► postponed, at limit, interrupted ► a copy owing this handler, attempt unchanged
-       │  ├► unclaimed ─┤  └──► rejected, attempts spent ──────► a dead letter; with nowhere to put it, a copy
-       │  └► missing ───┤  a copy owing a handler that the type names and this node lacks, beside those of its own
+       │  ├► unclaimed ─┤  └──► rejected, attempts spent ──────► a dead letter; without a dead-letter queue, a copy
+       │  └► missing ───┤  a copy owing a handler that the type names and this node lacks; its own run here
        └──── a copy ◄───┘
 """
 
@@ -31,7 +31,8 @@ from dawdle.events import declaration_of
 __all__ = ["MISSING_GRACE_SECONDS", "Run", "admit"]
 
 MISSING_GRACE_SECONDS: Final = 60.0
-"""Seconds. A copy for a handler that the type names is expected to find its node in this time; then it is told of."""
+"""Seconds in which a copy for a handler that its type names should find a node that has it. The log is silent until
+then."""
 
 
 H = TypeVar("H", bound=Named)
@@ -43,11 +44,11 @@ class Run(msgspec.Struct, Generic[H], frozen=True):
     event_type: type[object]
     handlers: tuple[H, ...]
     attempt: int
-    """Which try this is, from 1; nothing else asks the envelope, since a queue may count instead."""
+    """Which try this is, from 1. Only this is read, never the envelope: on an ordered queue the receives count."""
     isolated: bool = False
-    """It may be what ended the process that had it before: nothing else may be in flight."""
+    """It is a suspected poison message: no other message may be in flight while it runs."""
     missing: tuple[str, ...] = ()
-    """Handlers that the type names and this node lacks: each is owed a copy, by the time that the message is acked."""
+    """Handlers that the type names and this node lacks: a copy for each is stored before the message is acked."""
 
 
 def admit(
@@ -63,16 +64,19 @@ def admit(
     receives: int = 1,
     queue: str | None = None,
 ) -> Run[H] | Settlement:
-    """Return which handlers run, or what becomes of the message without any.
+    """Return which handlers run, or where the message goes instead.
 
     Times are by the queue's clock; `random()` is in [0, 1). `receives`: how often this copy was received, this time
-    included. `queue`: what the app calls the queue that it came from; None for any.
+    included. `queue`: the app's name of the queue that it came from; None means any.
     """
+    # Time comes first: a node without a handler must not count the delay of an event as the age of an unclaimed one.
     delay_ms = None if envelope.delay_ms is None else int(envelope.delay_ms)
     due = due_of(None if envelope.due is None else to_epoch(envelope.due), delay_ms, stored_at)
     left = remaining(due, now)
     if left > 0:
         return postponed(body, left, now, terms)
+    # Then the type, the codec and the handler. A node that lacks any of them must not judge the event: another node of
+    # a rolling deploy may have all three.
     try:
         event_type = lookup.resolve_type(envelope.type)
     except ConfigurationError as error:
@@ -87,15 +91,17 @@ def admit(
             reason = f"no node has the handler {shown(envelope.owed)}"
             named = envelope.owed in lookup.missing_for(event_type)
             return _unclaimed(body, envelope, reason, now, terms, random, named=named)
+        # A copy owes one handler. Handlers that the type names have copies of their own, from the original.
         return _with_trial(body, envelope, Run(event_type, (owed,), envelope.attempt), receives, now, terms)
     handlers, missing = lookup.handlers_for(event_type, queue), lookup.missing_for(event_type)
     if not handlers:
         declared = declaration_of(event_type)
         if declared is not None and declared.unclaimed == "drop":
+            # `drop` speaks of this node's handlers. Those that the type names must get the event all the same.
             copies = copies_for_missing(body, missing, now, terms)
             if copies:
                 return Forward(copies, release_after=UNSTORED_SECONDS)
-            return Ack(f"no handler for {envelope.type!r}, and its type says drop")
+            return Ack(f"no handler for {envelope.type!r}, and its type is declared with unclaimed='drop'")
         reason = f"no node has a handler for {shown(envelope.type)}"
         return _unclaimed(body, envelope, reason, now, terms, random, named=bool(missing))
     return _with_trial(
@@ -106,8 +112,11 @@ def admit(
 def _with_trial(
     body: bytes, envelope: Envelope, run: Run[H], receives: int, now: float, terms: Terms
 ) -> Run[H] | Settlement:
-    """Return the run, or what is done before it with a message that may be what ends processes."""
-    if not terms.durable:  # nothing comes back when its process has ended, so no trial was ever written there
+    """Return the run, or what happens before it to a message that may have ended its worker.
+
+    Trials come last, since they cost a message its place: only one whose handlers would run now is suspected.
+    """
+    if not terms.durable:  # a queue that ends with its process brings no message back, so it needs no trials
         return run
     if not is_suspect(envelope, receives):
         return msgspec.structs.replace(run, isolated=True) if trial_of(envelope) else run
@@ -126,20 +135,22 @@ def _unclaimed(
     *,
     named: bool = False,
 ) -> Settlement:
-    """Return what becomes of an event that this node has no handler for.
+    """Return where an event goes that this node cannot handle.
 
-    `named`: its type names who must handle it, so that it is no surprise that this node lacks them, for a while.
+    `named`: its type names the handler that is missing here, so another node is expected to have it.
     """
     if not terms.shared:
         return Ack(f"{reason}, and a queue in memory has no other consumer")
-    since = now if envelope.since is None else min(now, to_epoch(envelope.since))  # one that is to come never passes
+    # Not in the future, or the event would be kept for ever.
+    since = now if envelope.since is None else min(now, to_epoch(envelope.since))
     age = max(0.0, now - since)
     if age >= terms.unclaimed:
         return give_up(body, envelope, f"{reason}, for {terms.unclaimed:g} s", now, terms)
-    # A handler that is named is on some node. Of two nodes the wrong one has a copy ten times in a row for one copy in
-    # a thousand, which then waits for a quarter of an hour if each wait is as long as its age; so it is a part of it.
+    # A wait as long as the age doubles the age each time, so an event that no node wants costs few receives. A named
+    # handler is on some node. Of two nodes the wrong one receives one copy in a thousand ten times in a row, and with
+    # doubling that copy would wait a quarter of an hour; so its waits grow by an eighth.
     wait = age / 8 if named else age
-    # Up to half is left to chance, or the same node might get it every time.
+    # Up to half of the wait is random, or the same node could receive the event every time.
     delay = min(max(1.0, wait), MAX_BACKOFF_SECONDS) * (1.0 - random() / 2)
     why: Why = "missing" if named and age < MISSING_GRACE_SECONDS else "unclaimed"
     owed, changes = envelope.owed, {"dawdlesince": to_rfc3339(since), "dawdlecrowded": envelope.crowded}

@@ -1,4 +1,4 @@
-"""How entries fill a batch: in order, never too many, never too large."""
+"""Decides how many entries go into one batch. Sizes in, a count out."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ __all__ = ["entries_that_fit"]
 
 
 def entries_that_fit(sizes: Sequence[int], max_count: int, max_bytes: int) -> int:
-    """Return how many of the first entries go into one batch: 1 at least, while there is any.
+    """Return how many of the first entries go into one batch, in order; at least 1 if there is any.
 
-    An entry that is larger than `max_bytes` on its own makes a batch of one, for the queue to refuse.
+    An entry that alone is larger than `max_bytes` makes a batch of one, so the queue refuses no other entry with it.
     """
     total = 0
     for count, size in enumerate(sizes):

@@ -1,4 +1,4 @@
-"""What a body may be before anybody parses it: how large, and how deep. Bytes in; an error, or nothing, out."""
+"""Limits the size and the depth of a body before it is parsed. Bytes in; an error, or nothing, out."""
 
 from array import array
 from itertools import accumulate
@@ -9,41 +9,39 @@ from dawdle.errors import EventError
 __all__ = ["MAX_DEPTH", "require_depth", "require_size"]
 
 MAX_DEPTH: Final = 200
-"""Objects and arrays inside each other, the envelope included. pydantic's parser ends there too."""
+"""Objects and arrays inside each other, the envelope included. pydantic's own parser has the same limit."""
 
 _OTHERS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
-"""Up and down, as signed bytes."""
+"""An opening bracket is one step down, a closing one is one step up, as signed bytes."""
 
 
 def require_size(body: bytes, limit: int) -> None:
     """Raise `EventError` for a body of more than `limit` bytes."""
     if len(body) > limit:
-        raise EventError(f"it is too large to be read: {len(body):,} bytes, and {limit:,} is the most")
+        raise EventError(f"the message is too large: {len(body):,} bytes, and {limit:,} is the most")
 
 
-def require_depth(body: bytes, what: str = "it") -> None:
-    """Raise `EventError` for JSON that is nested deeper than `MAX_DEPTH`. What is no JSON may pass: the parser says so.
-
-    Few bodies have more brackets than may be nested, so counting them answers nearly always.
-    """
+def require_depth(body: bytes, what: str = "the message") -> None:
+    """Raise `EventError` for JSON nested deeper than `MAX_DEPTH`. Other bytes may pass: the parser refuses them."""
+    # Parsers recurse, and each ends at a depth of its own. This limit is the same on every node, so that an event which
+    # one node signals can be read by all. Few bodies have more than 200 brackets, so this count settles nearly all.
     if body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
         return
     steps = array("b", _outside_texts(body).translate(_STEPS))
     depth = max(accumulate(steps), default=0)
     if depth > MAX_DEPTH:
-        raise EventError(
-            f"{what} is nested too deep to be read: {depth:,} objects and arrays, and {MAX_DEPTH} is the most"
-        )
+        raise EventError(f"{what} is nested too deep: {depth:,} objects and arrays, and {MAX_DEPTH} is the most")
 
 
 def _outside_texts(body: bytes) -> bytes:
-    """Return the brackets that are in no text, in a time that grows only as the body does, whatever is in it.
+    """Return the brackets that are outside of strings. Takes a time in proportion to the body, whatever is in it.
 
-    What is broken somewhere is right up to there, and no parser gets further. A regular expression is no choice here:
-    where a text never ends, it looks for the end again from each quote.
+    A body that is broken somewhere is read correctly up to there, and no parser gets further.
     """
+    # A regular expression takes quadratic time for strings that never end: it searches for the end from each quote.
+    # Escapes go first, or an escaped quote would end a string.
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    kept = body.translate(None, _OTHERS).replace(b'""', b"")  # with no bracket between, a text and a gap are nothing
+    kept = body.translate(None, _OTHERS).replace(b'""', b"")  # an empty string, or an empty gap between two
     return b"".join(kept.split(b'"')[::2])

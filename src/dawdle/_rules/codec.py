@@ -1,6 +1,7 @@
-"""How an event becomes the data of a message and comes back. A decoder is compiled once per type.
+"""Encodes an event as the data of a message, and decodes it again. Sends nothing.
 
-What msgspec knows, it reads and writes itself; a pydantic model does it by its own methods, also inside a struct.
+msgspec reads and writes all that it knows. A pydantic model uses its own methods, also inside a struct. A decoder is
+compiled once per type.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ from dawdle.events import event_style
 __all__ = ["HEADROOM", "JSON", "MessagePack", "media_of", "open_event", "seal"]
 
 HEADROOM: Final = 4096
-"""Bytes below a queue's limit that `signal` leaves for what a forwarded copy adds."""
+"""Bytes that `signal` leaves free below a queue's limit, for the attributes that a retry or a letter adds."""
 
 E = TypeVar("E")
 
@@ -45,11 +46,11 @@ class JSON:
         try:
             if event_style(type(event)) == "pydantic":
                 data = cast("Model", event).model_dump_json(by_alias=True, round_trip=True, warnings=False).encode()
-                if b"NaN" in data or b"Infinity" in data:  # as text, or as what is no JSON: the model's own choice
+                if b"NaN" in data or b"Infinity" in data:  # in a string it is fine; as a number it is no JSON
                     require_json(data, event)
             else:
                 data = self._encoder.encode(event)
-            if b"null" in data:  # what JSON makes of NaN, and of None
+            if b"null" in data:  # msgspec writes NaN and infinity as null too, and they would come back as None
                 refuse_non_finite(event)
         except EventError:
             raise
@@ -61,14 +62,14 @@ class JSON:
         """Return the event. Raises `EventError` when the data is not one of that type."""
         return _decoded(self._decoder, data, kind)
 
-    def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
-        if event_style(kind) == "pydantic":
-            return partial(validated_json, kind)
-        return msgspec.json.Decoder(kind, dec_hook=load).decode
+    def _compile(self, event_type: type[object]) -> Callable[[bytes], Any]:
+        if event_style(event_type) == "pydantic":
+            return partial(validated_json, event_type)
+        return msgspec.json.Decoder(event_type, dec_hook=load).decode
 
 
 class MessagePack:
-    """MessagePack by msgspec: smaller for numbers and bytes; travels as base64."""
+    """MessagePack by msgspec. It is smaller for numbers and bytes, and travels as base64."""
 
     content_type = "application/msgpack"
 
@@ -87,8 +88,8 @@ class MessagePack:
         """Return the event. Raises `EventError` when the data is not one of that type."""
         return _decoded(self._decoder, data, kind)
 
-    def _compile(self, kind: type[object]) -> Callable[[bytes], Any]:
-        return msgspec.msgpack.Decoder(kind, dec_hook=load).decode
+    def _compile(self, event_type: type[object]) -> Callable[[bytes], Any]:
+        return msgspec.msgpack.Decoder(event_type, dec_hook=load).decode
 
 
 def seal(
@@ -105,10 +106,10 @@ def seal(
     max_body: int,
     codecs: Mapping[str, Codec] | None = None,
 ) -> bytes:
-    """Return the body of an event's first copy. The event is read back from it, as a node with these `codecs` does.
+    """Return the body of an event's first copy, after reading the event back from it with these `codecs`.
 
-    Raises `EventError` for what cannot travel or would not come back equal, with the field; `EventTooLargeError` for
-    what leaves less than `HEADROOM` free.
+    Raises `EventError`, with the field, for an event that cannot travel or does not come back equal, and
+    `EventTooLargeError` for one that leaves less than `HEADROOM` free.
     """
     data = _encoded(codec, event)
     attributes: dict[str, object] = {
@@ -129,12 +130,14 @@ def seal(
         attributes["datacontenttype"] = codec.content_type
         attributes["data_base64"] = data
     body = write(attributes)
+    # Every reader refuses a body that is too deep or too large. The caller should get that error, and not a dead
+    # letter.
     require_depth(body, f"this {type(event).__qualname__}")
     if len(body) > max_body - HEADROOM:
         raise EventTooLargeError(
             f"this {type(event).__qualname__} makes a message of {len(body):,} bytes, and the queue takes "
-            f"{max_body - HEADROOM:,} ({max_body:,} less {HEADROOM:,} for what a retry adds): keep what is large "
-            f"elsewhere, and signal where it is",
+            f"{max_body - HEADROOM:,} ({max_body:,} less {HEADROOM:,} for what a retry adds): store the large part "
+            f"elsewhere, and signal a reference to it",
             size=len(body),
             limit=max_body - HEADROOM,
         )
@@ -145,11 +148,10 @@ def seal(
 def _require_round_trip(
     event: object, data: bytes, body: bytes, codec: Codec, codecs: Mapping[str, Codec] | None
 ) -> None:
-    """Raise `EventError` unless the event is read back equal.
-
-    It is looked at each time and not once a type: no struct, dataclass or attrs class checks its own values, and what
-    a field loses may be lost of some values alone. What our own codecs write is known to fit the envelope.
-    """
+    """Raise `EventError` unless the event is read back equal."""
+    # Each event is checked, not the first of a type: structs, dataclasses and attrs classes do not check their own
+    # values, so a field may lose one value and keep another. Our own codecs always fit the envelope, so for them only
+    # the data is decoded.
     is_ours = type(codec) is JSON or type(codec) is MessagePack
     try:
         if is_ours:
@@ -162,38 +164,38 @@ def _require_round_trip(
 
 
 def media_of(envelope: Envelope) -> str:
-    """Return the media type of an envelope's data without its parameters; every kind of JSON is JSON."""
+    """Return the media type of an envelope's data, without parameters; `…+json` counts as JSON."""
     if envelope.datacontenttype is None:
         return JSON.content_type
     media = envelope.datacontenttype.partition(";")[0].strip().lower()
     return JSON.content_type if media.endswith("+json") else media
 
 
-def open_event(envelope: Envelope, kind: type[E], codecs: Mapping[str, Codec]) -> E:
-    """Return the event in an envelope. Raises `EventError` when it is not one of that type.
+def open_event(envelope: Envelope, event_type: type[E], codecs: Mapping[str, Codec]) -> E:
+    """Return the event in an envelope. Raises `EventError` when it is not of that type.
 
-    Without data it is an empty object in JSON, and no bytes at all for another codec.
+    An envelope without data holds an empty object in JSON, and no bytes for another codec.
     """
     media = media_of(envelope)
     codec = codecs.get(media)
     if codec is None:
-        raise EventError(f"no codec here reads {shown(media)}; known: {', '.join(sorted(codecs))}")
+        raise EventError(f"this app has no codec for {shown(media)}; it has {', '.join(sorted(codecs))}")
     if envelope.data_base64 is not None:
-        return _opened(codec, envelope.data_base64, kind)
+        return _opened(codec, envelope.data_base64, event_type)
     raw = bytes(envelope.data)
     if media == JSON.content_type:
-        return _opened(codec, raw or b"{}", kind)
+        return _opened(codec, raw or b"{}", event_type)
     if not raw:
-        return _opened(codec, b"", kind)
+        return _opened(codec, b"", event_type)
     try:
         text = msgspec.json.decode(raw, type=str)
     except msgspec.MsgspecError as error:
         raise EventError(f"data of the type {shown(media)} travels as text or in data_base64: {error}") from error
-    return _opened(codec, text.encode(), kind)
+    return _opened(codec, text.encode(), event_type)
 
 
 def _encoded(codec: Codec, event: object) -> bytes:
-    """Encode by a codec that may be the user's own, and raise other errors than it was told to."""
+    """Encode with a codec that may be the user's own; any other error of it becomes an `EventError`."""
     try:
         return codec.encode(event)
     except EventError:
@@ -202,30 +204,31 @@ def _encoded(codec: Codec, event: object) -> bytes:
         raise _unencodable(event, error) from error
 
 
-def _opened(codec: Codec, data: bytes, kind: type[E]) -> E:
-    """Decode by a codec that may be the user's own, and raise other errors than it was told to."""
+def _opened(codec: Codec, data: bytes, event_type: type[E]) -> E:
+    """Decode with a codec that may be the user's own; any other error of it becomes an `EventError`."""
     try:
-        return codec.decode(data, kind)
+        return codec.decode(data, event_type)
     except EventError:
         raise
     except Exception as error:  # noqa: BLE001 - raised again, as ours
-        told, cause = _undecodable(kind, error), cause_without_data(error)
-    raise told from cause
+        failure, cause = _undecodable(event_type, error), cause_without_data(error)
+    raise failure from cause
 
 
-def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, kind: type[E]) -> E:
-    """Decode by the decoder of a type. To compile that fails too, where a field's type is not known."""
+def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, event_type: type[E]) -> E:
+    """Decode with the decoder of a type. Compiling one fails as well where the type of a field is unknown."""
     try:
-        event: E = decoder(kind)(data)
+        event: E = decoder(event_type)(data)
     except Exception as error:  # noqa: BLE001 - raised again, as ours
-        told, cause = _undecodable(kind, error), cause_without_data(error)
+        failure, cause = _undecodable(event_type, error), cause_without_data(error)
     else:
         return event
-    raise told from cause
+    # Raised outside of the `except`, or the error with the data in it would show up as this one's context.
+    raise failure from cause
 
 
-def _undecodable(kind: type[object], error: Exception) -> EventError:
-    return EventError(f"the data is not a {kind.__qualname__}: {without_data(error, kind)}")
+def _undecodable(event_type: type[object], error: Exception) -> EventError:
+    return EventError(f"the data is not a {event_type.__qualname__}: {without_data(error, event_type)}")
 
 
 def _unencodable(event: object, error: Exception, write: Callable[[object], object] | None = None) -> EventError:
@@ -233,10 +236,10 @@ def _unencodable(event: object, error: Exception, write: Callable[[object], obje
     where = name if write is None else where_not_written(event, name, write)
     where = f"this {name}" if where == name else where
     if isinstance(error, UnicodeError):
-        return EventError(f"{where} holds a lone surrogate, which UTF-8 cannot carry: {error.args[-1]}")
+        return EventError(f"{where} holds a lone surrogate, which UTF-8 cannot encode: {error.args[-1]}")
     if "invalid utf-8" in str(error):  # pydantic writes bytes as text unless its model says otherwise
         return EventError(
-            f"{where} holds bytes that are no UTF-8 text, and pydantic writes bytes as text in JSON: write "
+            f"{where} holds bytes that are no UTF-8 text, and pydantic writes bytes as text in JSON: set "
             f"model_config = ConfigDict(ser_json_bytes='base64', val_json_bytes='base64') in the model"
         )
     return EventError(f"{where} cannot be encoded: {error}")

@@ -1,19 +1,16 @@
-"""What lies in a dead-letter queue: read as a letter, and written as the message that it is redriven as.
+"""Reads a message of a dead-letter queue as a letter. Moves none; `redrive` writes what goes back.
 
-Two hands put it there. dawdle writes letters, and marks them with `dawdledead`. SQS moves messages by itself when they
-were received too often: such a one is as it was in its queue, without the mark, and goes back to where it was in its
-life. What dawdle gave up starts anew, at attempt 1, for the handler that it is owed to.
+Two writers put messages there. dawdle writes letters, and marks each with `dawdledead`. SQS moves messages by itself
+that were received too often: these are as they were in their queue, without the mark.
 """
 
-import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Generic, Literal
+from typing import TYPE_CHECKING, Final, Generic
 
 import msgspec
 
 from dawdle._rules.codec import open_event
-from dawdle._rules.compression import decompress
 from dawdle._rules.dead_lettering import UNDECODABLE
 from dawdle._rules.envelope import (
     ERROR_BYTES,
@@ -22,9 +19,7 @@ from dawdle._rules.envelope import (
     clip,
     headers_of,
     open_envelope,
-    rewrite,
     to_epoch,
-    to_rfc3339,
 )
 from dawdle._rules.lookup import TypeLookup
 from dawdle._rules.signing import Signer
@@ -44,16 +39,9 @@ __all__ = [
     "REDRIVEN_BY_SQS",
     "DeadLetter",
     "Found",
-    "Lineage",
-    "Redriven",
-    "Refused",
     "body_in_letter",
-    "lineage_of",
     "read_letter",
-    "redriven",
-    "restarted",
     "seconds_dead",
-    "when_written",
     "why_incomplete",
 ]
 
@@ -61,27 +49,24 @@ REDRIVEN_BY_SQS: Final = "redriven by SQS"
 """The error of a letter that dawdle did not write."""
 
 ROUNDING_SECONDS: Final = 1.0
-"""Seconds that a queue's clock may have been ahead of what it said: a date is rounded down."""
-
-Lineage = tuple[str, str, str | None]
-"""Source and id of an event, and the handler that it is owed to."""
+"""Seconds by which a queue's clock may be ahead of the date that it answers with, which is rounded down."""
 
 
 class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
-    """An event that was given up, or one handler's claim on it: what `dead_letters()` yields. Facts; nothing here acts.
+    """An event that was given up, or one handler's share of it, as `dead_letters()` yields it.
 
     `DeadLetter[OrderPlaced]` has an event of that type, `DeadLetter` may have none. Its repr shows neither the event
     nor the body.
     """
 
     event_id: str
-    """The id that `signal()` returned; of what is no event, the queue's name for the message."""
+    """The id that `signal()` returned; for a message that is no event, the queue's own id of it."""
 
     event_type: str
-    """The event's name on the wire; `dawdle.undecodable` for what is no event."""
+    """The event's name on the wire; `dawdle.undecodable` for a message that is no event."""
 
     handler: str | None
-    """The name of the handler that gave up, and that alone runs after a redrive; None: no handler could be run."""
+    """The name of the handler that failed for good. It alone runs after a redrive. None: no handler could be run."""
 
     error: str
     """Why: the error's type and message, cut at 1 KiB, without control characters other than tab, newline and return;
@@ -94,7 +79,7 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
     """The event, if this app knows its type and its codec and the data fits; else None."""
 
     dead_at: datetime | None
-    """When it was given up, aware, by the queue's clock; None if SQS moved it, which does not say when."""
+    """When it was given up, aware, by the queue's clock; None if SQS moved it, since SQS does not say when."""
 
     signaled_at: datetime | None
     """When it was signaled, aware, by the signaling node's clock; None where that is not known."""
@@ -103,13 +88,13 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
     """The headers that `signal()` was given, and any attribute of a foreign event."""
 
     queue: str
-    """This app's name of the queue that a redrive puts it back into; an own letter came from there."""
+    """The queue that a redrive puts it into, by its name in this app. The app's own letters came from there."""
 
     body: bytes
-    """The message as it lies in the dead-letter queue, for tools."""
+    """The message as it is in the dead-letter queue, for tools."""
 
     origin: str | None = None
-    """The identity of the queue that it came from, on SQS `account/name`; None where nothing says it."""
+    """The identity of the queue that it came from, on SQS `account/name`; None if the letter does not say it."""
 
     def __repr__(self) -> str:
         what = f"{one_line(self.event_type)} {one_line(self.event_id)}"
@@ -118,63 +103,44 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
         return f"<DeadLetter {what}{whose}, attempt {self.attempts}{when}: {one_line(self.error, ERROR_BYTES)}>"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        """Show no more to who prints field by field."""
+        """Show no more to rich, which prints field by field."""
         shown = ("event_id", "event_type", "handler", "error", "attempts", "dead_at", "queue")
         return [(name, getattr(self, name)) for name in shown]
 
 
 class Found(msgspec.Struct, frozen=True):
-    """One message of a dead-letter queue, and what it says; without an envelope it is no event, or nobody's we know."""
+    """A message of a dead-letter queue. It has no envelope if it is no event, or is not signed with our keys."""
 
     delivery: Delivery
     body: bytes
-    """What it says, without its signature, and its data unpacked."""
+    """The body without its signature."""
     envelope: Envelope | None
     letter: DeadLetter
     claimed: str | None = None
-    """The queue that an unsigned letter says it is of: enough to leave it alone, and for nothing else."""
+    """The queue that a letter without our signature names. It is a reason to leave the letter alone, no other."""
 
     @property
     def says_queue(self) -> bool:
-        """Whether it is known which queue it is of: the server says it, or dawdle wrote it, which once named none."""
+        """Whether its queue is known: SQS says it, or dawdle wrote it. Early letters of dawdle named none."""
         return self.letter.origin is not None or (self.envelope is not None and self.envelope.dead is not None)
 
     def __repr__(self) -> str:
         return f"<Found {self.letter!r}>"
 
 
-class Redriven(msgspec.Struct, frozen=True):
-    """The message that a letter is redriven as."""
-
-    body: bytes
-    unsigned: bool
-    """It is no event, but bytes as they once came: nobody here wrote them, or answers for them."""
-
-    def __repr__(self) -> str:
-        return f"<Redriven as {len(self.body)} bytes{', raw' if self.unsigned else ''}>"
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """A letter that cannot be redriven, and why."""
-
-    reason: str
-
-
 def read_letter(
-    delivery: Delivery, queue: str, types: TypeLookup, codecs: Mapping[str, Codec], signer: Signer, *, largest: int
+    delivery: Delivery, queue: str, types: TypeLookup, codecs: Mapping[str, Codec], signer: Signer
 ) -> Found:
-    """Return what a received message of a dead-letter queue says. Every message says something: nothing is raised.
-
-    `largest`: bytes of the largest message that its queue takes; no letter holds more than one, however it is packed.
-    Whoever can write into that queue could otherwise have anything signed and run by having it redriven: with keys,
-    what is not signed with one of them is no event here either.
-    """
+    """Return a received message of a dead-letter queue as a letter. Raises nothing: any bytes make a letter."""
+    # With keys the signature is checked here too. Otherwise anyone who may write into the dead-letter queue could have
+    # any message signed and run, by waiting for its redrive.
     try:
-        body = decompress(signer.unsigned(delivery.body), largest)
+        body = signer.unsigned(delivery.body)
         envelope = open_envelope(body)
     except EventError as error:
         letter = _of_no_event(delivery, queue, f"{REDRIVEN_BY_SQS}; {error}")
         return Found(delivery, delivery.body, None, letter, claimed=_claimed(delivery, signer))
+    # A wrapper is an envelope of dawdle's own around bytes that are no event: its time is not that of an event.
     is_wrapper = body_in_letter(envelope) is not None
     letter = DeadLetter(
         event_id=envelope.id,
@@ -193,50 +159,22 @@ def read_letter(
     return Found(delivery, body, envelope, letter)
 
 
-def redriven(found: Found) -> Redriven | Refused:
-    """Return the message that goes back to the queue in a letter's place."""
-    body, envelope = found.body, found.envelope
-    if envelope is None:
-        return Redriven(body, unsigned=True)
-    inner = body_in_letter(envelope)
-    if inner is not None:
-        half = why_incomplete(envelope)
-        return Redriven(inner, unsigned=True) if half is None else Refused(half)
-    if envelope.dead is None:
-        return Redriven(_resumed(found, envelope), unsigned=False)
-    return Redriven(restarted(body), unsigned=False)
-
-
-def restarted(body: bytes) -> bytes:
-    """Return the message of a letter's event, at attempt 1, for the handler that the letter is owed to."""
-    return rewrite(body, _RESTART)
-
-
 def body_in_letter(envelope: Envelope) -> bytes | None:
-    """Return the bytes of an undecodable message, or their beginning, from the letter that holds them."""
+    """Return the undecodable body, or its beginning, that a letter holds; None for the letter of an event."""
     if envelope.type != UNDECODABLE or envelope.dead is None:
         return None
     return envelope.data_base64
 
 
 def why_incomplete(envelope: Envelope) -> str | None:
-    """Return why the bytes in a wrapper are not the message that came; None: they are."""
+    """Return why the body in a letter is not the whole message; None: it is whole."""
     if not envelope.cut:
         return None
-    return f"its last {envelope.cut} bytes did not fit into the letter, and half a message is none"
-
-
-def lineage_of(found: Found) -> Lineage:
-    """Return what a letter has in common with one that is written when the same thing fails once more."""
-    envelope = found.envelope
-    raw = found.body if envelope is None else body_in_letter(envelope)
-    if envelope is None or raw is not None:
-        return ("", hashlib.sha256(raw or b"").hexdigest(), None)
-    return (envelope.source, envelope.id, envelope.owed)
+    return f"the last {envelope.cut} bytes of the message did not fit into the letter and are lost"
 
 
 def seconds_dead(found: Found, now: float) -> float | None:
-    """Return how long ago a letter was given up; of what SQS moved, how long ago it was stored first."""
+    """Return the age of a letter: since it was given up, or if SQS moved it, since it was first stored."""
     if found.letter.dead_at is not None:
         since: float | None = to_epoch(found.letter.dead_at)
     else:
@@ -244,73 +182,33 @@ def seconds_dead(found: Found, now: float) -> float | None:
     return None if since is None else max(0.0, now - since)
 
 
-def when_written(found: Found, began: float) -> Literal["before", "after", "unsure"]:
-    """Return whether a letter came into its queue before `began`, by the queue's clock, which may be rounded down.
-
-    What SQS moved keeps the time at which it was stored first, so an early time says nothing there.
-    """
-    stored_at = found.delivery.stored_at
-    if stored_at is not None and stored_at >= began + ROUNDING_SECONDS:
-        return "after"
-    is_marked = found.envelope is not None and found.envelope.dead is not None
-    return "before" if is_marked and stored_at is not None and stored_at < began else "unsure"
-
-
-_RESTART: Final[Mapping[str, object]] = dict.fromkeys(
-    (
-        *("dawdleattempt", "dawdleerror", "dawdledead", "dawdlequeue", "dawdletrial"),
-        *("dawdlesince", "dawdlecrowded", "dawdledue", "dawdledelay"),
-    )
-)
-"""What is gone from a letter that starts anew: how it went, and when it was due."""
-
-
-def _resumed(found: Found, envelope: Envelope) -> bytes:
-    """Return the body of a message that SQS moved, less what counts towards giving it up.
-
-    A delay that was to count from when the message was stored still does, and does not begin again.
-    """
-    changes: dict[str, object] = {}
-    stored_at = found.delivery.stored_at
-    if envelope.trial:
-        changes["dawdletrial"] = None
-    if envelope.since is not None:
-        changes["dawdlesince"] = None
-    if envelope.crowded is not None:
-        changes["dawdlecrowded"] = None
-    if envelope.delay_ms is not None and stored_at is not None:
-        changes["dawdledelay"] = None
-        if envelope.due is None:
-            changes["dawdledue"] = to_rfc3339(stored_at + int(envelope.delay_ms) / 1000)
-    return rewrite(found.body, changes) if changes else found.body
-
-
 def _dead_at(envelope: Envelope, stored_at: float | None) -> datetime | None:
-    """Return when a letter was given up; no later than it was stored, or `older_than` would never reach it."""
+    """Return when a letter was given up: by its mark, but not later than it was stored."""
+    # A mark in the future, by a stranger or a wrong clock, would keep the letter from `older_than` for ever.
     if envelope.dead is not None and stored_at is not None and to_epoch(envelope.dead) > stored_at + ROUNDING_SECONDS:
         return datetime.fromtimestamp(stored_at, UTC)
     return None if envelope.dead is None else aware(envelope.dead)
 
 
 def _error_of(envelope: Envelope) -> str:
-    error = clip(envelope.error or "")  # whoever can write into that queue need not have cut it
+    error = clip(envelope.error or "")  # a stranger's letter may hold an error that is not cut
     if envelope.dead is not None:
         return error
     return REDRIVEN_BY_SQS if envelope.error is None else f"{REDRIVEN_BY_SQS}; before that: {error}"
 
 
 def _event_in(envelope: Envelope, types: TypeLookup, codecs: Mapping[str, Codec]) -> object | None:
-    kind = types.resolve_type(envelope.type)
-    if kind is None:
+    event_type = types.resolve_type(envelope.type)
+    if event_type is None:
         return None
     try:
-        return open_event(envelope, kind, codecs)
+        return open_event(envelope, event_type, codecs)
     except EventError:
         return None
 
 
 def _claimed(delivery: Delivery, signer: Signer) -> str | None:
-    """Return the queue that a letter names which this app cannot verify: another's, with keys of its own, names it."""
+    """Return the queue that a letter without our signature names: apps with other keys may share dead letters."""
     if not signer.size:
         return None
     try:

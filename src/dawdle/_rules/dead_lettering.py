@@ -1,4 +1,7 @@
-"""What becomes of a message that cannot be handled: a letter to the dead-letter queue, or the message again, later."""
+"""Decides where a message goes that cannot be handled: into a letter, or back into its queue. Sends nothing.
+
+Nothing is ever dropped here. Without a dead-letter queue a message stays in its queue, at the longest back-off.
+"""
 
 from typing import Final
 
@@ -11,32 +14,30 @@ from dawdle._rules.terms import Terms
 __all__ = ["UNDECODABLE", "give_up", "undecodable", "unreadable"]
 
 UNDECODABLE: Final = "dawdle.undecodable"
-"""The type of a dead letter that holds, as `data_base64`, a body which is no CloudEvent."""
+"""The type of a dead letter that holds a body which is no CloudEvent, in `data_base64`."""
 
 
 def undecodable(body: bytes, key: str, reason: str, now: float, terms: Terms) -> Settlement:
-    """Return what becomes of a body that is no CloudEvent: a dead letter that holds it, or the body again, later.
-
-    base64 makes a third more of it. What the dead-letter queue would not take is cut at the end; the letter's error
-    begins with how much, and `dawdlecut` says it to a program.
-    """
+    """Return where a body goes that is no CloudEvent: into a dead letter that holds it, or back into the queue."""
     if not terms.has_dead_letters:
         delay = hop(MAX_BACKOFF_SECONDS, terms.max_hop)
         if delay <= 0:
             return Release(MAX_BACKOFF_SECONDS)
         return Forward((Copy(body=body, delay=delay, why="kept", reason=reason, unsigned=True),), release_after=delay)
+    # base64 makes a body a third larger, so one that nearly filled its queue does not fit into a letter. Its end is cut
+    # off: the beginning shows a person what came. The error says how much is missing, and `dawdlecut` tells a program.
     letter = _letter_around(body, key, reason, now, terms)
     if len(letter) > terms.max_body:
         frame = len(letter) - _base64_length(len(body))
         room = max(0, terms.max_body - frame - _MAX_CUT_BYTES) // 4 * 3
         cut = len(body) - room
-        reason = f"the last {cut} of its {len(body)} bytes are cut off here: {reason}"
+        reason = f"the last {cut} of its {len(body)} bytes are cut off: {reason}"
         letter = _letter_around(body[:room], key, reason, now, terms, cut)
     return Forward((Copy(body=letter, delay=0.0, why="dead", reason=reason),), release_after=MAX_BACKOFF_SECONDS)
 
 
 _MAX_CUT_BYTES: Final = 100
-"""Bytes of what a letter says about a body that is cut."""
+"""Bytes by which a letter of a cut body is longer: the sentence in its error, and `dawdlecut`."""
 
 
 def _letter_around(body: bytes, key: str, reason: str, now: float, terms: Terms, cut: int = 0) -> bytes:
@@ -61,16 +62,12 @@ def _base64_length(length: int) -> int:
 
 
 def unreadable(body: bytes, envelope: Envelope, reason: str, now: float, terms: Terms) -> Settlement:
-    """Return what becomes of an event whose data is not of its type."""
+    """Return where an event goes whose data is not of its type."""
     return give_up(body, envelope, reason, now, terms)
 
 
 def give_up(body: bytes, envelope: Envelope, reason: str, now: float, terms: Terms) -> Settlement:
-    """Return what becomes of an event that no handler can be run for.
-
-    Without a dead-letter queue it is kept as it is, at the longest back-off, for ever; and since when nobody wants
-    it stays written, so that it is not offered around again.
-    """
+    """Return where an event goes for which no handler can be run."""
     owed = envelope.owed
     if terms.has_dead_letters:
         letter = copy_of(
@@ -79,6 +76,8 @@ def give_up(body: bytes, envelope: Envelope, reason: str, now: float, terms: Ter
         return Forward((letter,), release_after=MAX_BACKOFF_SECONDS)
     if terms.max_hop <= 0:
         return Release(MAX_BACKOFF_SECONDS)
+    # `dawdlesince` stays in the kept copy. Without it the next node would count the event as new, and offer it to all
+    # nodes again.
     since = {} if envelope.since is None else {"dawdlesince": to_rfc3339(to_epoch(envelope.since))}
     kept = copy_of(body, MAX_BACKOFF_SECONDS, now, terms, why="kept", handler=owed, reason=reason, changes=since)
     return Forward((kept,), release_after=MAX_BACKOFF_SECONDS)

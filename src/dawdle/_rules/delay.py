@@ -1,4 +1,4 @@
-"""When a delayed event is due, and how far its next hop may take it. Seconds in, seconds out."""
+"""Computes when a delayed event is due, and how far its next hop goes. Seconds in, seconds out; reads no clock."""
 
 from datetime import UTC, datetime, timedelta
 from math import ceil
@@ -9,17 +9,17 @@ from dawdle.errors import ConfigurationError, shown, to_seconds
 __all__ = ["delay_of", "due_of", "hop", "max_hop_of", "remaining", "to_ms"]
 
 MAX_SECONDS: Final = 1000 * 365.25 * 86400
-"""A delay must end in a year that a timestamp can name."""
+"""Seconds of the longest delay: it must end in a year that a timestamp can name."""
 
 MAX_MS: Final = 10**15 - 1
-"""Milliseconds, some 30,000 years: an envelope reads no more digits."""
+"""Milliseconds, some 30,000 years. An envelope reads no more digits."""
 
 RESOLUTION_SECONDS: Final = 1e-6
-"""Seconds. Epoch seconds in a float are no finer than a quarter of this."""
+"""Seconds. A float of epoch seconds has steps of a quarter of this."""
 
 
 def delay_of(delay: float | timedelta | None, at: datetime | None, now: float) -> float:
-    """Return what `signal(delay=…)` or `signal(at=…)` means in seconds, 0 for neither and for the past.
+    """Return what `signal(delay=…)` or `signal(at=…)` means in seconds; 0 without either, and for a past `at`.
 
     `now` is the signaling node's clock. Raises `ConfigurationError` for a negative, endless or NaN delay, a naive
     datetime, and both at once.
@@ -44,17 +44,19 @@ def _until(at: object, now: float) -> float:
 
 
 def to_ms(seconds: float) -> int:
-    """Return whole milliseconds, rounded up: what is never early stays never early.
+    """Return whole milliseconds, rounded up, so that no event is early.
 
-    A `RetryLater`, or the `max_delay` of a `Retry`, may ask for more than can be written: then it is the most that can.
+    `RetryLater` and the `max_delay` of a `Retry` may ask for more than an envelope can say: then it says the most.
     """
+    # The inner round removes the noise of floats: 2.007 * 1000 is 2007.0000000000002, and no 2,008 ms.
     return ceil(round(min(seconds * 1000, MAX_MS), 3))
 
 
 def due_of(due: float | None, delay_ms: int | None, stored_at: float) -> float | None:
     """Return when an event is due by the queue's clock; None: at once.
 
-    Later copies carry `due`. The first one carries `delay_ms`, and it counts from when the queue stored it.
+    Later copies carry `due`. The first copy carries `delay_ms`, which counts from when the queue stored it. So only the
+    queue's clock decides, and a wrong clock of the signaling node does no harm.
     """
     if due is not None:
         return due
@@ -62,14 +64,14 @@ def due_of(due: float | None, delay_ms: int | None, stored_at: float) -> float |
 
 
 def remaining(due: float | None, now: float) -> float:
-    """Return the seconds until `due`, 0 when it is over; both by the queue's clock."""
+    """Return the seconds until `due`, 0 if that is past; both by the queue's clock."""
     if due is None or due - now <= RESOLUTION_SECONDS:
         return 0.0
     return due - now
 
 
 def max_hop_of(max_delay: float, retention: float) -> float:
-    """Return the longest hop that a queue allows: nothing is kept for more than half of its retention."""
+    """Return the longest hop that a queue allows. The queue must not drop it before its receive."""
     return min(max_delay, retention / 2)
 
 

@@ -1,8 +1,8 @@
-"""What travels: a CloudEvent in structured JSON, opened, and rewritten for its next copy.
+"""Opens and rewrites the CloudEvent, in structured JSON, that a message is. Decides nothing, and decodes no event.
 
-Reading goes through a struct, so that what dawdle needs is checked and typed. Writing goes through a mapping of raw
-values, so that attributes which nobody here knows survive every forward to the byte. The data stays raw until
-its type is known.
+Reading goes through a struct, so that the attributes that dawdle needs are checked and typed. Writing goes through a
+mapping of raw values, so that unknown attributes survive each copy to the byte. The data stays raw until its type is
+known.
 """
 
 import re
@@ -33,12 +33,12 @@ __all__ = [
 ]
 
 ERROR_BYTES: Final = 1024
-"""An error travels in a copy, cut to this many bytes; escaped in JSON they are at most twice as many."""
+"""Bytes to which an error in a copy is cut. Escaped in JSON it has at most twice as many."""
 
 _HEADER: Final = re.compile(r"[a-z0-9]{1,20}")
 _CORE: Final = frozenset({"specversion", "id", "source", "type", "time", "datacontenttype", "data"})
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-"""Control characters, line separators, and what turns the direction of writing."""
+"""Control characters, line separators, and characters that change the direction of writing."""
 _NONCHARACTERS: Final = ((b"\xef\xbf\xbe", b"\\ufffe"), (b"\xef\xbf\xbf", b"\\uffff"))
 _FIRST_MS: Final = -62_135_596_800_000
 _LAST_MS: Final = 253_402_300_799_000
@@ -47,7 +47,7 @@ _Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 
 
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
-    """The attributes of one message that dawdle reads. Times are RFC 3339; `seconds` turns them into epoch."""
+    """The attributes of one message that dawdle reads. Times are RFC 3339; `to_epoch` turns them into seconds."""
 
     specversion: Literal["1.0"]
     id: _Text
@@ -66,27 +66,27 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     since: datetime | None = msgspec.field(default=None, name="dawdlesince")
     trial: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = msgspec.field(default=0, name="dawdletrial")
     crowded: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = msgspec.field(default=None, name="dawdlecrowded")
-    """Microseconds that a line was lengthened by for it; only of a copy that found no room, see `_rules.pacing`."""
+    """Microseconds that this copy added to the line of its handler, which was at its limit; see `_rules.pacing`."""
     cause: str | None = msgspec.field(default=None, name="dawdlecause")
     error: str | None = msgspec.field(default=None, name="dawdleerror")
     dead: datetime | None = msgspec.field(default=None, name="dawdledead")
-    """When it was given up, by the queue's clock; on letters alone."""
+    """When it was given up, by the queue's clock. Only letters have it."""
     queue: str | None = msgspec.field(default=None, name="dawdlequeue")
-    """The identity of the queue that it was given up in; on letters alone."""
+    """The identity of the queue in which it was given up. Only letters have it."""
     cut: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = msgspec.field(default=0, name="dawdlecut")
-    """Bytes at the end of an undecodable body that its letter had no room for."""
+    """Bytes of an undecodable body that are missing at its end, since its letter had no room for them."""
 
     def __repr__(self) -> str:
         return f"<Envelope {self.label}, attempt {self.attempt}>"
 
     @property
     def counted(self) -> float | None:
-        """Seconds that a handler's line was lengthened by for this copy; None: it was in none yet."""
+        """Seconds that this copy added to the line of its handler; None: it was not counted yet."""
         return None if self.crowded is None else self.crowded / 1e6
 
     @property
     def label(self) -> str:
-        """Type and id as a line of a log shows them."""
+        """Type and id as a log line shows them."""
         return f"{one_line(self.type)} {one_line(self.id)}"
 
 
@@ -96,20 +96,19 @@ _encode = msgspec.json.Encoder().encode
 
 
 def open_envelope(body: bytes) -> Envelope:
-    """Return the envelope of a message's body. Raises `EventError` when it is not a CloudEvent 1.0 in JSON.
+    """Return the envelope of a message's body.
 
-    Nor when it is nested too deep, which is looked at first. The whole body is UTF-8 without lone surrogates, also
-    where nobody here reads it, so that it can be written again. What other producers write differently is read as
-    they mean it (`_rules.foreign`): a byte order mark before it, an attribute that is null, a `time` that is none.
+    Raises `EventError` for a body that is not a CloudEvent 1.0 in JSON, or is nested too deep. Other producers' ways of
+    writing are read as they mean them (`_rules.foreign`).
     """
     body = without_mark(body)
     require_depth(body)
     try:
         if not body.isascii():
-            body.decode()  # the reader skips what it does not know, and does not look at its bytes
+            body.decode()  # the reader skips unknown attributes unchecked, and a copy could not write them again
         try:
             return _reader.decode(body)
-        except msgspec.ValidationError:
+        except msgspec.ValidationError:  # rare, so only a body that fails is read a second time
             return _reader.decode(_encode(as_meant(_attributes_of(body))))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise EventError(f"not a CloudEvent 1.0 in JSON: {without_data(error)}") from cause_without_data(error)
@@ -120,14 +119,16 @@ def _attributes_of(body: bytes) -> dict[str, msgspec.Raw]:
 
 
 def write(attributes: Mapping[str, object]) -> bytes:
-    """Return the body of a message with these attributes; a value of `msgspec.Raw` is taken as it is.
+    """Return the body of a message with these attributes; a value of `msgspec.Raw` is written as it is.
 
-    Raises `EventError` for text that UTF-8 cannot carry. U+FFFE and U+FFFF, which SQS refuses, are escaped.
+    Raises `EventError` for a lone surrogate. U+FFFE and U+FFFF, which SQS refuses, are escaped.
     """
     try:
         body = _encode(attributes)
     except UnicodeEncodeError as error:
-        raise EventError(f"text holds a lone surrogate, which UTF-8 cannot carry: {error}") from error
+        raise EventError(f"text holds a lone surrogate, which UTF-8 cannot encode: {error}") from error
+    # In UTF-8 these three bytes are never a part of another character, and JSON has them in strings only. So they can
+    # be replaced in the whole body, raw data included.
     for raw, escaped in _NONCHARACTERS:
         if raw in body:
             body = body.replace(raw, escaped)
@@ -135,7 +136,8 @@ def write(attributes: Mapping[str, object]) -> bytes:
 
 
 def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:
-    """Return a copy's body: `changes` by attribute name, None removes one; all else survives to the byte."""
+    """Return a body with changes by attribute name; None removes one. All else survives to the byte."""
+    # The values stay raw, so that each of them comes out as it went in, byte for byte.
     attributes: dict[str, object] = {**_attributes_of(body)}
     for name, value in changes.items():
         if value is None:
@@ -146,9 +148,9 @@ def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:
 
 
 def headers_of(body: bytes) -> dict[str, str]:
-    """Return every attribute that is neither CloudEvents' core nor dawdle's own; what is not text, as its JSON.
+    """Return every attribute that is neither CloudEvents' core nor dawdle's own. One that is not text is given as JSON.
 
-    One that is null counts as not there.
+    An attribute that is null counts as absent.
     """
     headers: dict[str, str] = {}
     for name, raw in _attributes_of(body).items():
@@ -165,7 +167,9 @@ def check_headers(headers: Mapping[str, str]) -> None:
         if not isinstance(name, str) or not _HEADER.fullmatch(name):
             raise ConfigurationError(f"a header's name is 1 to 20 of a-z and 0-9, not {name!r}")
         if name in _CORE or name.startswith("dawdle"):
-            raise ConfigurationError(f"the header {name!r} is taken: it is an attribute that dawdle writes itself")
+            raise ConfigurationError(
+                f"the header {name!r} is taken: dawdle writes this attribute itself; choose another name"
+            )
         if not isinstance(value, str):
             raise ConfigurationError(f"the header {name!r} is text, not a {type(value).__qualname__}")
 
@@ -181,7 +185,12 @@ def to_epoch(time: datetime) -> float:
 
 
 def to_rfc3339(epoch: float) -> str:
-    """Return epoch seconds as an RFC 3339 timestamp, rounded up to the millisecond; the nearest there is, in UTC."""
+    """Return epoch seconds as an RFC 3339 timestamp in UTC, rounded up to the millisecond.
+
+    Seconds before the year 1 or after 9999 become the nearest timestamp that can be written.
+    """
+    # Rounded up, since no event may be early. The inner round removes the noise of floats, which would add a
+    # millisecond.
     whole, ms = divmod(ceil(round(min(max(epoch * 1000, _FIRST_MS), _LAST_MS), 3)), 1000)
     return f"{datetime.fromtimestamp(whole, UTC).isoformat()[:19]}.{ms:03d}Z"
 
@@ -189,8 +198,9 @@ def to_rfc3339(epoch: float) -> str:
 def clip(text: str, limit: int = ERROR_BYTES) -> str:
     """Return `text` cut to `limit` bytes of UTF-8, whole characters only.
 
-    What UTF-8 cannot carry becomes `?`, and so do control characters other than tab, newline and return: SQS takes
-    none of them, JSON makes six bytes of each, and whoever prints an error must not have its terminal steered by it.
+    Lone surrogates become `?`, and so do control characters other than tab, newline and return: SQS refuses them, JSON
+    makes six bytes of each, and a printed error must not steer a terminal.
     """
+    # Cut as text first, so that an error of many megabytes is not encoded whole.
     cut = text[:limit].encode(errors="replace")[:limit].decode(errors="ignore")
     return cut if cut.isprintable() else _UNPRINTABLE.sub("?", cut)

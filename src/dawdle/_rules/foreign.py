@@ -1,7 +1,7 @@
-"""How other producers write what ours never does, and what they mean by it. Bytes and attributes in and out.
+"""Reads what other producers write and dawdle never does. Bytes and attributes in and out.
 
 A byte order mark before the body, an attribute that is null, a leap second, 24:00: each has one meaning. A `time` that
-cannot be read has none; and since no handler is run or kept back by it, it costs the event nothing but its `time`.
+cannot be read is dropped, and the event keeps all else: no handler runs or waits because of its `time`.
 """
 
 import re
@@ -16,7 +16,7 @@ __all__ = ["as_meant", "without_mark"]
 _MARK: Final = b"\xef\xbb\xbf"
 
 _STEERING: Final = ("dawdledue", "dawdlesince", "dawdledead")
-"""Times by which something is decided: one that cannot be read stays, and the event is refused for it."""
+"""Times that decide something. One that cannot be read stays, so that the reader refuses the message."""
 
 _TURN: Final = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)[Tt ](?:(?P<midnight>24:00:00(?:\.0+)?)|(?P<minute>\d\d:\d\d):60)(?P<rest>.*)", re.ASCII
@@ -25,14 +25,14 @@ _TURN: Final = re.compile(
 
 
 def without_mark(body: bytes) -> bytes:
-    """Return a body without the byte order mark that .NET, for one, writes before it."""
+    """Return a body without the byte order mark that .NET, for example, writes before it."""
     return body.removeprefix(_MARK)
 
 
 def as_meant(attributes: Mapping[str, msgspec.Raw]) -> dict[str, object]:
-    """Return a message's attributes as far as they mean something: none that is null, and times that can be read.
+    """Return a message's attributes without those that are null, and with its times as Python can read them.
 
-    The data keeps its null. What is still wrong then is wrong.
+    `data` may be null. An attribute that is still wrong makes the message unreadable.
     """
     meant: dict[str, object] = {
         name: raw for name, raw in attributes.items() if name == "data" or bytes(raw) != b"null"
@@ -48,7 +48,7 @@ def as_meant(attributes: Mapping[str, msgspec.Raw]) -> dict[str, object]:
 
 
 def _time(raw: msgspec.Raw) -> datetime | None:
-    """Return the time that an attribute says, None if it says none. A leap second is the second after it."""
+    """Return the time in an attribute, None if it cannot be read. A leap second counts as the second after it."""
     try:
         text = msgspec.json.decode(raw, type=str)
         turn = _TURN.fullmatch(text)

@@ -1,4 +1,4 @@
-"""Whether an app is well: facts in, verdict and reasons out. What the facts are is measured elsewhere."""
+"""Decides whether an app is healthy. Facts in, the answer and its reasons out; measures nothing."""
 
 from math import inf
 from typing import Final, Literal
@@ -20,18 +20,18 @@ __all__ = [
 ]
 
 OVERDUE_SECONDS: Final = 60.0
-"""Seconds without a completed receive, while one was wanted and there was room, after which a queue is not well.
-Calls of other kinds that fail for as long are not well either."""
+"""Seconds without a completed receive, while one was wanted and there was room, after which an app is unhealthy. Other
+calls that fail for as long make it unhealthy too."""
 
 FORGET_SECONDS: Final = 300.0
-"""Seconds after which a failure is no longer held against an app that has not made such a call since.
+"""Seconds after which a failed call no longer counts if the app has not tried it again.
 
-A web app that only signals gets no requests while it is not healthy. Without this, it would never find out that its
+A web app that only signals gets no requests while it is unhealthy. Without this limit it would never find out that its
 queue is back.
 """
 
 CallName = Literal["send", "delete", "release", "renew"]
-"""The calls to a queue, but for receives. `renew` keeps messages in flight hidden."""
+"""The calls to a queue, except receives. `renew` keeps messages in flight hidden."""
 
 _WORDS: Final[dict[CallName, str]] = {
     "send": "send",
@@ -41,11 +41,11 @@ _WORDS: Final[dict[CallName, str]] = {
 }
 
 MAX_REASON_CHARACTERS: Final = 2000
-"""Of one reason: it may repeat what a server said."""
+"""Characters of one reason: it may repeat the answer of a server."""
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """How the receives of one queue fare."""
+    """How well the receives of one queue work."""
 
     queue: str
     """The queue's name; a second queue for delayed events is named after the first: `default (delayed)`."""
@@ -57,29 +57,29 @@ class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds for which a receive has been wanted, with room for what it brings, and none has completed."""
 
     may_wait: float = inf
-    """Seconds that one receive may wait for a message when all is well."""
+    """Seconds that one receive may wait for a message."""
 
     backoff: FaultKind | None = None
-    """What the latest receive failed by; None: it did not."""
+    """Why the latest receive failed; None: it did not fail."""
 
     failures: int = 0
     """How many receives have failed in a row."""
 
     error: str | None = None
-    """What the latest failure said."""
+    """The text of the latest failure."""
 
 
 class FailingCalls(msgspec.Struct, frozen=True, kw_only=True):
-    """Calls of one kind to one queue that have failed in a row, with none since that did not."""
+    """A call to one queue that has failed, once or several times in a row, and has not succeeded since."""
 
     queue: str
     """The queue's name; one behind another is named after it: `default (dead letters)`, `default (delayed)`."""
 
     call: CallName
-    """Which kind of call."""
+    """Which call."""
 
     kind: FaultKind
-    """What the latest of them failed by."""
+    """Why the latest of them failed."""
 
     failures: int
     """How many have failed in a row."""
@@ -91,7 +91,7 @@ class FailingCalls(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the latest of them failed."""
 
     error: str
-    """What the latest failure said."""
+    """The text of the latest failure."""
 
 
 class LongRunning(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,26 +101,26 @@ class LongRunning(msgspec.Struct, frozen=True, kw_only=True):
     """Its name."""
 
     runs: int
-    """How many runs of it have taken that long and go on."""
+    """How many of its runs have taken that long and still go on."""
 
     seconds: float
     """How long the longest of them has run."""
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How an app is, as `app.health()` tells it at one moment. Seconds are by the app's clock."""
+    """The state of an app, as `app.health()` returns it. Seconds are by the app's clock."""
 
     healthy: bool
     """Whether events are stored and handled, as far as this app can know."""
 
     reasons: tuple[str, ...] = ()
-    """Why it is not healthy, in words for a person."""
+    """Why it is unhealthy, for a person to read."""
 
     listening: bool = False
     """Whether it receives."""
 
     in_hand: int = 0
-    """Messages between their receive and their settling, and events that are handled past the queue."""
+    """Messages in flight: received and not yet settled, and direct events whose handlers run."""
 
     oldest: float | None = None
     """Seconds for which the oldest of them has been in flight."""
@@ -129,13 +129,13 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """The handlers of the oldest that run now."""
 
     long_running: tuple[LongRunning, ...] = ()
-    """The handlers that have run for a minute or more, the longest first. It is no reason not to be healthy."""
+    """The handlers that have run for a minute or more, the longest first. They do not make the app unhealthy."""
 
     dead_letters: int = 0
     """Letters written to a dead-letter queue since the app was entered."""
 
     unclaimed: int = 0
-    """How often an event was left to another node since then, since this one has no handler for it."""
+    """How often an event went back to the queue since then, since this node has no handler for it."""
 
     queues: tuple[QueueHealth, ...] = ()
     """Each queue that is received from."""
@@ -145,18 +145,19 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def health_of(facts: Health, died_of: str | None) -> Health:
-    """Return the facts with the verdict on them. `died_of`: what ended the app; None while it lives."""
+    """Return the facts with the answer and its reasons. `died_of`: what ended the app; None while it lives."""
     reasons = [] if died_of is None else [f"the app has died: {died_of}"]
     if facts.listening:
         reasons += [reason for queue in facts.queues if (reason := _complaint(queue)) is not None]
     reasons += [_describe(calls) for calls in facts.failing if _is_held_against(calls)]
-    told = tuple(one_line(reason, MAX_REASON_CHARACTERS) for reason in reasons)
-    return msgspec.structs.replace(facts, healthy=not told, reasons=told)
+    lines = tuple(one_line(reason, MAX_REASON_CHARACTERS) for reason in reasons)
+    return msgspec.structs.replace(facts, healthy=not lines, reasons=lines)
 
 
 def _complaint(queue: QueueHealth) -> str | None:
     if needs_operator(queue.backoff):
         return f"{queue.queue}: {queue.error}"
+    # A receive of an empty queue may wait for `may_wait` seconds, which is no failure.
     if queue.waited >= max(OVERDUE_SECONDS, queue.may_wait + OVERDUE_SECONDS / 2):
         last = f"; the latest failure: {queue.error}" if queue.error is not None else ""
         return f"{queue.queue}: no receive has completed for {queue.waited:.3g} s{last}"
@@ -164,9 +165,10 @@ def _complaint(queue: QueueHealth) -> str | None:
 
 
 def _is_held_against(calls: FailingCalls) -> bool:
-    """Whether calls that fail make an app unhealthy: at once if somebody must mend it, else when it has lasted."""
+    """Whether failing calls make an app unhealthy: at once if an operator must act, else after a minute."""
     if calls.latest >= FORGET_SECONDS:
         return False
+    # The time from the first failure to the latest counts. Since the latest, no call may have been made.
     return needs_operator(calls.kind) or calls.first - calls.latest >= OVERDUE_SECONDS
 
 

@@ -1,8 +1,8 @@
-"""What a received body is taken for: verified, opened, and, where a letter was put back as it is, what it was before.
+"""Reads a received body as a message: checks its size and its signature, and opens it. Decides nothing further.
 
-`app.redrive()` writes a letter anew. The console of SQS ("Start DLQ redrive") and other tools move it as it lies there:
-the event with the marks of its end, or the wrapper of a body that could not be read. Both are handled as if `redrive()`
-had put them back. A wrapper vouches for nothing: with keys, what is in it must be signed like any other message.
+`app.redrive()` writes a letter anew. The console of SQS ("Start DLQ redrive") and other tools move it unchanged: as the
+event with the marks of a letter, or as the wrapper of a body that could not be read. Both are read as if `redrive()`
+had put them back. A wrapper proves nothing: with keys, the body in it must be signed like any other message.
 """
 
 from typing import Final
@@ -10,20 +10,20 @@ from typing import Final
 import msgspec
 
 from dawdle._rules.body_limits import require_size
-from dawdle._rules.compression import decompress
-from dawdle._rules.dead_letter import body_in_letter, restarted, why_incomplete
+from dawdle._rules.dead_letter import body_in_letter, why_incomplete
 from dawdle._rules.envelope import Envelope, open_envelope
+from dawdle._rules.redrive import restarted
 from dawdle._rules.signing import Signer
 from dawdle.errors import EventError
 
 __all__ = ["MAX_WRAPPERS", "Incomplete", "Opened", "Unreadable", "open_message"]
 
 MAX_WRAPPERS: Final = 4
-"""How deep a body may be in wrappers. Two happen: an app without keys wrapped it, and one with keys its wrapper."""
+"""Wrappers around one body. Two can happen: an app without keys wraps it, and an app with keys wraps the wrapper."""
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """An event: its message without a signature, and what that says."""
+    """An event: its body without the signature, and its envelope."""
 
     body: bytes
     envelope: Envelope
@@ -33,7 +33,7 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """Bytes that are no event here, and why: those that came, or those in the wrapper that came."""
+    """A body that is no event, and why. It is the body that came, or the one in the wrapper that came."""
 
     body: bytes
     reason: str
@@ -43,7 +43,7 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class Incomplete(msgspec.Struct, frozen=True):
-    """A wrapper that holds only the beginning of a body. It can be given up again, as it is, and nothing else."""
+    """A wrapper that holds only the beginning of a body. It can only be given up again, unchanged."""
 
     body: bytes
     envelope: Envelope
@@ -54,17 +54,15 @@ class Incomplete(msgspec.Struct, frozen=True):
 
 
 def open_message(body: bytes, signer: Signer, max_body: int) -> Opened | Unreadable | Incomplete:
-    """Return what a received body of at most `max_body` bytes says."""
+    """Return what a received body is. One of more than `max_body` bytes is unreadable."""
     for _ in range(MAX_WRAPPERS + 1):
         try:
+            # The cheap check comes first, and the signature before anything is parsed: a parser is the larger target.
             require_size(body, max_body)
             bare = signer.unsigned(body)
             envelope = open_envelope(bare)
             if envelope.dead is None:
                 return Opened(bare, envelope)
-            bare = decompress(bare, max_body)
-            require_size(bare, max_body)
-            envelope = open_envelope(bare)
             inner = body_in_letter(envelope)
             if inner is None:
                 bare = restarted(bare)
@@ -75,4 +73,4 @@ def open_message(body: bytes, signer: Signer, max_body: int) -> Opened | Unreada
         if half is not None:
             return Incomplete(bare, envelope, envelope.error or half)
         body = inner
-    return Unreadable(body, f"it is wrapped in more than {MAX_WRAPPERS} dead letters, one in the other")
+    return Unreadable(body, f"the message is wrapped in more than {MAX_WRAPPERS} dead letters, one in the other")

@@ -1,4 +1,4 @@
-"""What the rules ask of the handlers that an app has. They are read live, elsewhere; here is only the question."""
+"""What the rules ask about an app's handlers. Protocols only: the answers come from `_handlers`, live."""
 
 from typing import Protocol, TypeVar
 
@@ -6,11 +6,11 @@ __all__ = ["HandlerLookup", "Named", "TypeLookup"]
 
 
 class Named(Protocol):
-    """A handler, as far as a rule needs to know it."""
+    """A handler, as far as a rule uses it."""
 
     @property
     def name(self) -> str:
-        """The name that retries know it by."""
+        """The name that its retries carry."""
         ...
 
 
@@ -33,13 +33,13 @@ class HandlerLookup(Protocol[H_co]):
         ...
 
     def handler_named(self, name: str, /) -> H_co | None:
-        """Return the handler that goes, or once went, by a name."""
+        """Return the handler that has, or once had, a name."""
         ...
 
     def handlers_for(self, event_type: type[object], queue: str | None, /) -> tuple[H_co, ...]:
-        """Return the handlers that want events of exactly this class from a queue, by its name in the app."""
+        """Return the handlers of events of exactly this class that arrive on a queue of the app; None means any."""
         ...
 
     def missing_for(self, event_type: type[object], /) -> tuple[str, ...]:
-        """Return the handlers that the type names, and that are not here."""
+        """Return the names of handlers that the type names and this app lacks."""
         ...

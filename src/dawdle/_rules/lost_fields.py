@@ -1,4 +1,4 @@
-"""What is said of a field that does not come back: where it is, why, and what to do. Names types, never values."""
+"""Writes the error for a field that does not travel: where it is, why, and what to do. Names types, never values."""
 
 import dataclasses
 import inspect
@@ -22,11 +22,11 @@ _Fault = tuple[tuple[str, ...], str]
 
 
 class Missing:
-    """The class of what is there on one side alone."""
+    """The class of a value that only one of two events has."""
 
 
 class Lost:
-    """Where two values differ: their classes, the nearest field, and the way there from the inside out."""
+    """Where two values differ: their classes, the nearest field, and the path there from the inside out."""
 
     __slots__ = ("field", "keys", "owner", "read", "sent", "steps")
 
@@ -39,7 +39,7 @@ class Lost:
         self.steps: list[str] = []
 
     def below(self, step: str, owner: type | None = None, field: str = "") -> Self:
-        """Return the same, as seen from what holds it."""
+        """Return the difference, with one more step at the front of its path."""
         self.steps.append(step)
         if self.owner is None and owner is not None:
             self.owner, self.field = owner, field
@@ -47,13 +47,13 @@ class Lost:
 
 
 def class_for(generic: type, *of: str) -> str:
-    """Return the class to write for a generic one, which as such does not know the types of its fields."""
+    """Return the class to write instead of a generic one, which does not know the types of its fields."""
     name = generic.__name__
     return f"`class {name}Of{''.join(filter(str.isidentifier, of))}({name}[{', '.join(of)}]): ...`"
 
 
 def not_equal(event: object, lost: Lost) -> EventError:
-    """Return the error for an event of which something would arrive as another value."""
+    """Return the error for an event in which a value would arrive as another one."""
     path = type(event).__qualname__ + "".join(reversed(lost.steps))
     sent, read = _called(lost.sent), _called(lost.read)
     what = f"it holds {sent}, and {read} would be read"
@@ -65,35 +65,36 @@ def not_equal(event: object, lost: Lost) -> EventError:
 
 
 def not_readable(event: object, said: str, *, by_us: bool) -> EventError:
-    """Return the error for an event that could not be read at all.
+    """Return the error for an event that cannot be read back.
 
-    `said`: by its reader, without data. `by_us`: by a codec of ours, so that its fields tell why.
+    `said`: the error of its reader, without data. `by_us`: the codec is one of ours, so the fields tell the reason.
     """
     name = type(event).__qualname__
     said = said.removeprefix(f"the data is not a {name}: ")
     for path, names, why in _suspects(event, name) if by_us else ():
+        # Where the reader names a field, only a suspect of that name can be the reason.
         if _PLACE not in said or any(f".{each}`" in said for each in names):
             return EventError(f"{path} would not arrive: {why} ({said})")
-    return EventError(f"this {name} could not be read by any handler: {said}")
+    return EventError(f"this {name} cannot be read back, so no handler could get it: {said}")
 
 
 def where_not_written(value: object, path: str, write: Callable[[object], object]) -> str:
-    """Return the way to what in an event cannot be written. `write` raises for it, and for what holds it."""
-    is_model = event_style(type(value)) == "pydantic"  # which writes itself, and what it holds in its own way
+    """Return the path to the value that cannot be written. `write` raises for it, and for all that holds it."""
+    is_model = event_style(type(value)) == "pydantic"  # a model writes its fields itself, in its own way
     for step, each in _parts(value):
         try:
             if is_model:
                 cast("Model", value).model_dump_json(by_alias=True, round_trip=True, warnings=False, include={step[1:]})
             else:
                 write(each)
-        except Exception:  # noqa: BLE001 - the caller has seen it, and tells it
+        except Exception:  # noqa: BLE001 - the caller has this error, and raises it
             is_known = not is_model or event_style(type(each)) == "pydantic"
             return where_not_written(each, path + step, write) if is_known else path + step
     return path
 
 
 def _parts(value: object) -> Iterator[tuple[str, object]]:
-    """Yield what an event or a container holds, and the step there. Keys are data, so no step shows one."""
+    """Yield each value in an event or a container, and the step to it. Keys are data, so no step shows one."""
     if isinstance(value, Mapping):
         yield from (("[...]", each) for each in cast("Mapping[object, object]", value).values())
     elif isinstance(value, (list, tuple)):
@@ -102,16 +103,16 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
         yield from ((f".{name}", getattr(value, name, None)) for name in fields_of(type(value)) or ())
 
 
-def _called(kind: type) -> str:
-    if kind in {Missing, type(None)}:
-        return "nothing" if kind is Missing else "None"
-    name = kind.__qualname__
+def _called(cls: type) -> str:
+    if cls in {Missing, type(None)}:
+        return "nothing" if cls is Missing else "None"
+    name = cls.__qualname__
     return f"{'an' if name[:1] in 'aeioAEIO' else 'a'} {name}"
 
 
 def _advice(lost: Lost) -> str:
     if lost.owner is None:
-        return "What writes it and what reads it do not undo each other: see its codec"
+        return "Its codec writes and reads it differently: mend the codec"
     if not lost.field:
         return "Name the field in the model, with its type"
     fault = _fault_of(lost.owner, lost.field)
@@ -121,21 +122,19 @@ def _advice(lost: Lost) -> str:
     if hasattr(lost.sent, "get_secret_value"):
         return (
             f"{_sentence(_called(lost.sent))} is written as asterisks: send the secret by another way, or write it "
-            f"in the open with @field_serializer({lost.field!r}, when_used='json')"
+            f"as plain text with @field_serializer({lost.field!r}, when_used='json')"
         )
     if lost.keys:
-        return (
-            "Annotate the field for these keys: with dict[int, str] if they are no text, with all keys of a TypedDict"
-        )
+        return "Annotate the field for these keys: dict[int, str] for keys that are no text, or a TypedDict of all keys"
     if lost.sent is lost.read or Missing in {lost.sent, lost.read}:
-        return "What writes it and what reads it do not undo each other: see its serializer, validator or __post_init__"
+        return "It is written and read differently: look at its serializer, validator or __post_init__"
     if issubclass(lost.sent, lost.read):
         return f"Annotate the field with {sent}, or with a union of classes that a tag tells apart"
     if cast("Any", getattr(lost.owner, "__parameters__", None)):
         owner, of = lost.owner, lost.sent.__name__
         if event_style(owner) == "pydantic":
-            return f"Signal {owner.__name__}[{of}](…), which knows its type"
-        return f"Write {class_for(owner, of)}, which knows its type, and signal that"
+            return f"Signal {owner.__name__}[{of}](…), which knows the type of the field"
+        return f"Write {class_for(owner, of)}, which knows the type of the field, and signal that"
     return f"Annotate the field with {sent}, or signal {_called(lost.read)}"
 
 
@@ -144,48 +143,48 @@ def _sentence(text: str) -> str:
 
 
 def _suspects(value: object, path: str) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    """Yield the fields of an event that may not travel, what is inside first: the path, its names in data, and why."""
+    """Yield the fields that may not travel, the innermost first: the path, its names in data, and why."""
     for step, each in _parts(value):
         yield from _suspects(each, path + step)
-    kind = type(value)
-    for name in (*(fields_of(kind) or ()), *_init_only(kind)):
-        fault = _fault_of(kind, name) or _unread_type_of(kind, name)
+    cls = type(value)
+    for name in (*(fields_of(cls) or ()), *_init_only(cls)):
+        fault = _fault_of(cls, name) or _unread_type_of(cls, name)
         if fault is not None:
             yield f"{path}.{name}", fault[0], fault[1]
 
 
-def _init_only(kind: type) -> Iterator[str]:
-    """Yield the names of a dataclass's `InitVar`s; where annotations are text, only dataclasses knows which are."""
-    for name, field in cast("dict[str, Any]", getattr(kind, "__dataclass_fields__", {})).items():
+def _init_only(cls: type) -> Iterator[str]:
+    """Yield the names of a dataclass's `InitVar`s. If annotations are text, only `dataclasses` knows them."""
+    for name, field in cast("dict[str, Any]", getattr(cls, "__dataclass_fields__", {})).items():
         if isinstance(field.type, dataclasses.InitVar) or str(getattr(field, "_field_type", "")) == "_FIELD_INITVAR":
             yield name
 
 
-def _fault_of(kind: type, name: str) -> _Fault | None:
+def _fault_of(cls: type, name: str) -> _Fault | None:
     """Return why a field does not travel, whatever its value; None if it may."""
-    match event_style(kind):
+    match event_style(cls):
         case "pydantic":
-            return _fault_of_model(kind, name)
+            return _fault_of_model(cls, name)
         case "attrs" if name.startswith("_"):
-            return (name,), "msgspec writes no attrs field whose name begins with an underscore: rename it"
-        case "dataclass" if name in _init_only(kind):
-            return (name,), "msgspec reads no dataclass with an InitVar: make it a field"
+            return (name,), "msgspec does not write attrs fields whose names begin with an underscore: rename it"
+        case "dataclass" if name in _init_only(cls):
+            return (name,), "msgspec cannot read a dataclass with an InitVar: make it a field"
         case _:
             return None
 
 
-def _fault_of_model(kind: type, name: str) -> _Fault | None:
-    field = cast("Any", kind).model_fields.get(name)
+def _fault_of_model(cls: type, name: str) -> _Fault | None:
+    field = cast("Any", cls).model_fields.get(name)
     if field is None:
         return None
-    reads = _names_read(cast("Any", kind).model_config, name, field)
+    reads = _names_read(cast("Any", cls).model_config, name, field)
     if field.exclude:
-        why = "the field is kept out of the message by exclude=True: remove that, or signal its default"
+        why = "the option exclude=True keeps the field out of the message: remove it, or signal the default"
         return (name, *reads), why
     written = field.serialization_alias or name
     if written not in reads:
         known = " or ".join(map(repr, reads)) or "an AliasPath"
-        why = f"it is written as {written!r} and read as {known}: let serialization_alias be a name that is read"
+        why = f"it is written as {written!r} and read as {known}: set serialization_alias to a name that is read"
         return (name, *reads), why
     return None
 
@@ -202,27 +201,28 @@ def _names_read(config: Mapping[str, object], name: str, field: Any) -> tuple[st
     return tuple(found)
 
 
-def _unread_type_of(kind: type, name: str) -> _Fault | None:
-    """Return why the annotation of a field cannot be read, for what msgspec reads."""
-    if event_style(kind) == "pydantic":
+def _unread_type_of(cls: type, name: str) -> _Fault | None:
+    """Return why msgspec cannot read the annotation of a field; None if it can, and for a pydantic model."""
+    if event_style(cls) == "pydantic":
         return None
-    for base in kind.__mro__:
+    for base in cls.__mro__:
         hint = inspect.get_annotations(base).get(name)
         if hint is None:
             continue
+        # The field is put into a class of its own, so that one unknown name does not hide the types of all others.
         alone = type(base.__name__, (), {"__annotations__": {name: hint}, "__module__": base.__module__})
         try:
             hint = typing.get_type_hints(alone, localns=dict(vars(base)), include_extras=True)[name]
         except NameError as error:
             return (name,), (
-                f"its type {hint!r} is not known where {base.__qualname__} is defined ({error}): import it for run "
-                f"time too, outside of `if TYPE_CHECKING:`"
+                f"its type {hint!r} is not known where {base.__qualname__} is defined ({error}): import it outside of "
+                f"`if TYPE_CHECKING:`"
             )
         except Exception as error:  # noqa: BLE001 - whatever else an annotation raises
             return (name,), f"its type {hint!r} cannot be read: {error}"
         try:
             msgspec.json.Decoder(hint, dec_hook=load)
-        except Exception:  # noqa: BLE001 - what its reader said is told beside it
+        except Exception:  # noqa: BLE001 - the reader's own error is shown beside it
             return (name,), "msgspec cannot read its type"
         return None
     return None

@@ -1,4 +1,4 @@
-"""Where an event holds NaN or infinity, for which JSON has no number. An event in; an error, or nothing, out."""
+"""Finds NaN and infinity in an event, for which JSON has no number. An event in; an error, or nothing, out."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,12 +16,12 @@ __all__ = ["refuse_non_finite", "require_json"]
 
 
 def refuse_non_finite(event: object) -> None:
-    """Raise `EventError` if an event holds NaN or infinity, with the way there."""
+    """Raise `EventError`, with the path, if an event holds NaN or infinity."""
     _refuse(_plain(event), type(event).__qualname__, event)
 
 
 def require_json(data: bytes, event: object) -> None:
-    """Raise for data that is no JSON: `EventError` where NaN or infinity made it so."""
+    """Raise for data that is no JSON: `EventError` with the path if that is because of NaN or infinity."""
     try:
         msgspec.json.decode(data)
     except msgspec.MsgspecError:
@@ -30,7 +30,7 @@ def require_json(data: bytes, event: object) -> None:
 
 
 def _plain(event: object) -> object:
-    """Return an event as mappings, sequences and scalars, NaN as it is."""
+    """Return an event as mappings, sequences and scalars. NaN stays NaN."""
     if event_style(type(event)) == "pydantic":
         return cast("Model", event).model_dump(mode="python", by_alias=True, round_trip=True, warnings=False)
     return cast("object", msgspec.to_builtins(event, enc_hook=_dump))
@@ -41,14 +41,15 @@ def _dump(value: object) -> object:
 
 
 def _refuse(value: object, path: str, source: object = None) -> None:
-    """Raise `EventError` for NaN and infinity, with the way there.
+    """Raise `EventError`, with the path, for NaN and infinity.
 
-    `source` is what became the `value`; None if that is not known.
+    `source` is the object that became the plain `value`; None if it is not known.
     """
     if isinstance(value, float):
         if not isfinite(value):
             raise EventError(
-                f"{path} is {value}, which JSON cannot carry: send None, or a codec that can (dawdle.MessagePack())"
+                f"{path} is {value}, for which JSON has no number: signal None instead, or use "
+                f"Dawdle(codec=dawdle.MessagePack())"
             )
     elif isinstance(value, (Mapping, list, tuple, set, frozenset)):
         for step, each, its_source in _within(cast("_Filled", value), source):
@@ -58,7 +59,9 @@ def _refuse(value: object, path: str, source: object = None) -> None:
 
 
 def _within(value: "_Filled", source: object) -> Iterator[tuple[str, object, object]]:
-    """Yield the step to each value within another, the value, and its source. Keys are data, so no step shows one."""
+    """Yield each value in another: the step to it, the value, and its source. Keys are data, so no step shows one."""
+    # A struct and a dict both become a dict. The source beside it tells whether a key is the name of a field, which the
+    # error may show, or data.
     if not isinstance(value, Mapping):
         sources = cast("Sequence[object]", source) if isinstance(source, (list, tuple)) else ()
         for index, (each, its_source) in enumerate(zip(value, chain(sources, repeat(None)), strict=False)):

@@ -1,7 +1,7 @@
-"""What one handler made of one event, and how an error says it. A failure is a value here, so it cancels no sibling.
+"""The outcomes of a handler, and how its error becomes one. A failure is a value here, so it cancels no sibling.
 
-What a handler raises is the user's own code: its `__str__` may raise, its attributes may be missing, and it may be a
-group of errors. Whatever it is, reading it here never raises.
+An exception is the user's own code. Its `__str__` may raise, its attributes may be missing, and it may be a group.
+Reading it here never raises.
 """
 
 from math import isfinite
@@ -16,7 +16,7 @@ from dawdle.errors import Reject, RetryLater, shown
 __all__ = ["AtLimit", "Done", "Failed", "Interrupted", "Outcome", "Postponed", "Rejected", "error_text", "outcome_of"]
 
 MAX_LEAVES_NAMED: Final = 5
-"""Errors of one group that a reason names; of the rest it says how many there are."""
+"""Errors of one group that a reason names. Of the others it gives the number."""
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class Done(msgspec.Struct, frozen=True):
 
 
 class ErrorText(msgspec.Struct, frozen=True):
-    """What a handler said of an event, as far as it travels: a stranger's event may be in it, whole."""
+    """An outcome with an error. The error is cut, since a handler may put a whole event into it."""
 
     error: str
 
@@ -47,26 +47,28 @@ class Postponed(msgspec.Struct, frozen=True):
 
 
 class AtLimit(msgspec.Struct, frozen=True):
-    """It never started: as many of it run and wait here as may. It comes back in so many seconds."""
+    """It did not start: as many of its runs go on and wait here as its `concurrency` allows. It comes back later."""
 
     seconds: float
     step: float
-    """Seconds that the handler's line was lengthened by for this event; see `_rules.pacing`."""
+    """Seconds that this event added to the line of its handler; see `_rules.pacing`."""
 
 
 class Interrupted(msgspec.Struct, frozen=True):
-    """A stop ended it, or it was never started because of one."""
+    """A stop ended it, or kept it from starting."""
 
 
 Outcome = Done | Failed | Rejected | Postponed | AtLimit | Interrupted
 
 
 def outcome_of(error: BaseException, never: tuple[type[BaseException], ...] = ()) -> Failed | Rejected | Postponed:
-    """Return what an error that a handler raised means; `never` are the types that are final.
+    """Return the outcome for an error that a handler raised; `never` are the types that are final.
 
-    In a group, as a handler's own TaskGroup raises it, any `Reject` or final error in it is final; only `RetryLater` in
-    it is later, by the longest; else it has failed. The reason names the leaves.
+    A group, as a handler's own TaskGroup raises it, is final if any error in it is a `Reject` or final. It is
+    postponed, by the longest wait, if all of its leaves are `RetryLater`. Else it has failed. The reason names the
+    leaves.
     """
+    # `never` may name a type of group, so the groups are looked at as well as their leaves.
     every, leaves = _errors_in(error)
     if any(isinstance(each, (Reject, *never)) for each in every):
         return Rejected(_text_of_leaves(leaves))
@@ -76,22 +78,23 @@ def outcome_of(error: BaseException, never: tuple[type[BaseException], ...] = ()
     known = [seconds for seconds in waits if isinstance(seconds, float)]
     if len(known) < len(waits):
         wrong = next(seconds for seconds in waits if not isinstance(seconds, float))
-        return Failed(f"{_text_of_leaves(leaves)}: its seconds are {wrong}, and RetryLater wants a number, 0 or more")
+        return Failed(f"{_text_of_leaves(leaves)}: its seconds are {wrong}, and RetryLater takes a number of 0 or more")
     return Postponed(max(known))
 
 
 def error_text(error: BaseException) -> str:
-    """Return an error's type and message, whatever its `__str__` does."""
+    """Return an error's type and message. An error whose `__str__` raises is given without its message."""
     name = type(error).__qualname__
     try:
         text = str(error)
-    except BaseException as second:  # noqa: BLE001 - it is the user's code, and may raise anything
+    except BaseException as second:  # noqa: BLE001 - `__str__` is the user's code, and may raise anything
         text = f"(its message cannot be shown: {type(second).__name__})"
     return f"{name}: {text}" if text else name
 
 
 def _errors_in(error: BaseException) -> tuple[list[BaseException], list[BaseException]]:
-    """Return an error with all that are in it, however deep, and of these the ones that hold no other."""
+    """Return an error with all errors in it, at any depth, and separately those that hold no other."""
+    # A loop and no recursion: groups may be nested deeper than the stack.
     every: list[BaseException] = []
     leaves: list[BaseException] = []
     todo = [error]
@@ -111,7 +114,7 @@ def _inner_of(error: BaseException) -> list[BaseException]:
         return []
     try:
         inner = list(cast("BaseExceptionGroup[BaseException]", error).exceptions)
-    except BaseException:  # noqa: BLE001 - a subclass may say anything of what it holds
+    except BaseException:  # noqa: BLE001 - a subclass may make it a property that raises
         return []
     return [each for each in inner if isinstance(cast("object", each), BaseException)]
 
@@ -123,12 +126,12 @@ def _text_of_leaves(leaves: list[BaseException]) -> str:
 
 
 def _seconds_of(error: BaseException) -> float | str:
-    """Return the wait that a `RetryLater` asks for; else words for what it says instead."""
+    """Return the wait that a `RetryLater` asks for, or text that describes a wrong one."""
     try:
         seconds: object = getattr(error, "seconds", None)
         is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
         if is_number and isfinite(cast("float", seconds)) and cast("float", seconds) >= 0:
             return float(cast("float", seconds))
-    except BaseException as second:  # noqa: BLE001 - a subclass may make it a property; an int may be too large
-        return f"not to be had ({type(second).__name__})"
+    except BaseException as second:  # noqa: BLE001 - a subclass may make it a property; an int may be too large for a float
+        return f"unreadable ({type(second).__name__})"
     return "missing (call super().__init__)" if seconds is None else shown(seconds)

@@ -1,15 +1,15 @@
-"""A message that ends every process which runs it: tried alone, a few times, and given up. Values in, values out.
+"""Decides about suspected poison messages: run in isolation, a few times, then dead-letter. Values in, values out.
 
-    received for the 5th time ── a copy with trial 1 ──► received ── runs alone ──► an outcome: all is as ever
-                                                           │ again: nobody lived to say what came of it
+    received for the 5th time ── a copy with trial 1 ──► received ── runs in isolation ──► an outcome: settled as ever
+                                                           │ received again: its process ended before the outcome
                                                            ├──► a copy with trial + 1, and so on
                                                            └──► after trial 3: a dead letter
 
-The receive count alone condemns nobody: stops and releases raise it too. A trial is written before it is run, so what
-counts is only what was received, alone, and never heard of again.
+The receive count alone proves nothing: stops and releases raise it too. A trial is stored before it runs. So only a
+message counts that ran in isolation, and whose process never reported an outcome.
 
-A stranger can write `dawdletrial` as well, and no node can tell. So a trial only ever costs its own event something: it
-runs alone for a while at most (`_flow.isolation`), and waits in the queue for that, less and less often.
+A stranger can write `dawdletrial` too, and no node can tell the difference. So a trial costs only its own event: it
+runs in isolation for a limited time (`_flow.isolation`), and waits in the queue for that, less and less often.
 """
 
 from typing import Final
@@ -30,31 +30,31 @@ __all__ = [
 ]
 
 SUSPECT_RECEIVES: Final = 5
-"""Receives of one copy, from which on it is tried alone."""
+"""Receives of one copy from which on it is a suspect."""
 
 MAX_TRIALS: Final = 3
-"""Trials without an outcome, after which a message is given up."""
+"""Trials without an outcome after which a message is dead-lettered."""
 
 RETRY_SOON_SECONDS: Final = 2.0
-"""Seconds after which a trial comes again, more or less, while room is made for it."""
+"""Seconds, about, after which a trial comes again while other messages make room for it."""
 
 MAX_PUT_OFF_SECONDS: Final = 300.0
-"""A trial that finds no room comes back at least this often. How soon, its age says; this does where that is not known,
-or its time lies in the future."""
+"""Seconds of the longest wait of a trial that finds no room. Its age is its wait; without a known age it is this."""
 
 
 def trial_of(envelope: Envelope) -> int:
-    """Return which trial a message is, 0 for none. A number that no node writes is none: it condemns nothing."""
+    """Return which trial a message is, 0 for none. A number that no node writes counts as none."""
     return envelope.trial if envelope.trial <= MAX_TRIALS else 0
 
 
 def is_suspect(envelope: Envelope, receives: int) -> bool:
-    """Whether a message must not be run as it is: it came often, or it is a trial that nobody lived through."""
+    """Whether a message must not run now: it was received often, or it is a trial that was received before."""
+    # A trial that is received a second time had its first receive in a process that ended without an outcome.
     return receives >= (2 if trial_of(envelope) else SUSPECT_RECEIVES)
 
 
 def next_trial(body: bytes, envelope: Envelope, now: float, terms: Terms) -> Forward:
-    """Return the copy that is the next trial; the message itself is acked before anything is run."""
+    """Return the copy that is the next trial. The message itself is acked before any handler runs."""
     trial = trial_of(envelope) + 1
     copy = copy_of(body, 0.0, now, terms, why="trial", handler=envelope.owed, changes={"dawdletrial": trial})
     return Forward((copy,), release_after=10.0)
@@ -63,10 +63,11 @@ def next_trial(body: bytes, envelope: Envelope, now: float, terms: Terms) -> For
 def put_off(
     body: bytes, envelope: Envelope, now: float, terms: Terms, *, stopping: bool, soon: bool, random: float
 ) -> Forward:
-    """Return the same trial again, for later: something else was in hand. It is not counted.
+    """Return the same trial for later, uncounted, since other messages are in flight.
 
-    `soon`: room is being made for it. `roll` in [0, 1) scatters those that came together.
+    `soon`: they are making room for it. `random` in [0, 1) scatters trials that came together.
     """
+    # A copy and no release: a release would raise the receive count, which counts as a trial without an outcome.
     delay = RETRY_SOON_SECONDS * (0.5 + random) if soon else _put_off_seconds(envelope, now) * (1.0 - random / 2)
     delay = 0.0 if stopping else delay
     changes = {"dawdletrial": envelope.trial}

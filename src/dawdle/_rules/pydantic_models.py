@@ -1,7 +1,7 @@
-"""How a pydantic model becomes data and comes back, by its own methods. Imports no pydantic.
+"""Turns a pydantic model into data and back, by its own methods. Does not import pydantic.
 
-It is dumped for what pydantic calls a round trip: computed fields are left out, since a model that forbids extra fields
-could not read them and one that allows them would keep them, and `Json[...]` is written as the text that it reads.
+Models are dumped with `round_trip`. Then computed fields are left out: a model that forbids extra fields could not read
+them, and one that allows them would keep them. `Json[...]` is written as the text that it reads.
 """
 
 import json
@@ -15,7 +15,7 @@ __all__ = ["Model", "dump", "load"]
 
 
 class Model(Protocol):
-    """The part of a pydantic model that we touch. Its warnings repeat the values that they are about."""
+    """The part of a pydantic model that is used here. Its warnings are off, since they repeat values."""
 
     def model_dump(self, *, mode: str, by_alias: bool, round_trip: bool, warnings: bool) -> dict[str, object]: ...
     def model_dump_json(
@@ -24,31 +24,30 @@ class Model(Protocol):
 
 
 def dump(value: object) -> object:
-    """Encode what msgspec does not know: a pydantic model inside a struct."""
+    """Encode a pydantic model inside a struct, which msgspec does not know."""
     if event_style(type(value)) == "pydantic":
         return cast("Model", value).model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
     raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
 
 
-def load(kind: type, value: object) -> object:
-    """Decode what msgspec does not know: a pydantic model inside a struct, and a field of `object`.
-
-    A model was dumped in pydantic's JSON mode, so it is validated as JSON: a strict one takes text for a date only so.
-    """
-    if kind is object:  # for msgspec no word for anything, as `Any` is
+def load(cls: type, value: object) -> object:
+    """Decode a pydantic model inside a struct, and a field of `object`, which msgspec does not know."""
+    if cls is object:  # msgspec asks for it, and knows only `Any` as any value
         return value
-    if event_style(kind) != "pydantic":
-        raise NotImplementedError(f"a {kind.__qualname__} cannot be decoded")
+    if event_style(cls) != "pydantic":
+        raise NotImplementedError(f"a {cls.__qualname__} cannot be decoded")
     try:
-        return _validated(kind, value)
-    except ValueError as error:  # pydantic's, whose text msgspec would make its own
-        told = without_data(error, kind)
-    raise ValueError(told)  # out here, so that it does not keep pydantic's alive, which may be large
+        return _validated(cls, value)
+    except ValueError as error:  # pydantic's text repeats data, and msgspec would put it into its own error
+        text = without_data(error, cls)
+    raise ValueError(text)  # outside of the `except`, or this error would keep pydantic's alive, which may be large
 
 
-def _validated(kind: type, value: object) -> object:
+def _validated(cls: type, value: object) -> object:
+    # A model is dumped in pydantic's JSON mode, so it is validated as JSON. In Python mode a strict model refuses text
+    # for a date.
     try:
-        text = json.dumps(value)  # which carries NaN, as MessagePack does
-    except (TypeError, ValueError):  # bytes, and what else a foreign MessagePack may hold
-        return validated(kind, value)
-    return validated_json(kind, text)
+        text = json.dumps(value)  # of the standard library, which writes NaN as MessagePack does
+    except (TypeError, ValueError):  # bytes, or a type of MessagePack that JSON has not
+        return validated(cls, value)
+    return validated_json(cls, text)

@@ -1,10 +1,10 @@
-"""How long a receive waits after one that failed, by what sort of failure it was. Kinds in, seconds out.
+"""Decides how long a worker waits after a failed receive. Reasons in, seconds out; it does not wait itself.
 
 =============  ==================================================================================================
-`unavailable`  the network and the server: 0.1 to 30 s, all of it left to chance, so that nodes come back scattered
-`throttled`    asked too often: 1 to 20 s, up to half left to chance
-`denied`       credentials or permission, and `missing`, no such queue: 10 to 60 s, up to a quarter left to chance
-`refused`      what we asked for cannot be had by asking again: no wait, the error is raised
+`unavailable`  the network and the server: 0.1 to 30 s, all of it random, so that the nodes come back scattered
+`throttled`    too many requests: 1 to 20 s, up to half of it random
+`denied`       credentials or permission, and `missing`, no such queue: 10 to 60 s, up to a quarter of it random
+`refused`      asking again cannot help: no wait, the error is raised
 =============  ==================================================================================================
 """
 
@@ -22,7 +22,7 @@ class _Pause(msgspec.Struct, frozen=True):
     shortest: float
     longest: float
     chance: float
-    """The share of a pause that is left to chance."""
+    """The share of a pause that is random."""
 
 
 _NETWORK: Final = _Pause(0.1, 30.0, 1.0)
@@ -34,21 +34,22 @@ _PAUSES: Final[Mapping[FaultKind, _Pause]] = {
 }
 
 MAX_PAUSE_SECONDS: Final = _OPERATOR.longest
-"""Seconds between two receives at the most, whatever goes wrong."""
+"""Seconds of the longest pause between two receives, whatever fails."""
 
 
 def pause_after(kind: FaultKind, failures: int, random: float) -> float | None:
-    """Return the seconds until the next receive, after `failures` (1 or more) in a row; `roll` in [0, 1).
+    """Return the seconds until the next receive, after `failures` (1 or more) in a row; `random` is in [0, 1).
 
-    None: never again, the error is to be raised.
+    None: there is no next receive, and the error is raised.
     """
     if kind == "refused":
         return None
     pause = _PAUSES.get(kind, _NETWORK)
+    # The exponent is bounded: after 1,024 failures the power would not fit into a float.
     grown = pause.shortest * 2.0 ** min(failures - 1, 30)
     return min(grown, pause.longest) * (1.0 - pause.chance * random)
 
 
 def needs_operator(kind: FaultKind | None) -> bool:
-    """Whether a failure lasts until somebody mends a permission, or makes a queue."""
+    """Whether a failure lasts until an operator acts: grants a permission, renews credentials, or makes a queue."""
     return kind in {"denied", "missing"}

@@ -1,4 +1,4 @@
-"""When a handler that failed is tried again. Values in, seconds out."""
+"""Decides when a failed handler is tried again. Values in, seconds out; waits and counts nothing."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -12,7 +12,7 @@ from dawdle.errors import ConfigurationError, RetryLater, shown, to_seconds
 __all__ = ["MAX_ATTEMPTS", "Retry"]
 
 MAX_ATTEMPTS: Final = 2**31 - 1
-"""What `dawdleattempt` can say: an integer of CloudEvents has 32 bits."""
+"""The largest `dawdleattempt`: an integer of CloudEvents has 32 bits."""
 
 _LARGEST: Final = 1.7976931348623157e308
 """The largest float."""
@@ -21,8 +21,8 @@ _LARGEST: Final = 1.7976931348623157e308
 class Retry(msgspec.Struct, frozen=True):
     """How often a handler is tried, and how long it waits in between.
 
-    The wait after attempt n is `initial * factor ** (n - 1)` seconds, at most `max_delay`, less a random part of
-    up to `jitter` of it, so that what failed together does not come back together.
+    The wait after attempt n is `initial * factor ** (n - 1)` seconds, at most `max_delay`, less a random part of up to
+    `jitter` of it, so that events that failed together do not come back together.
 
     - `max_attempts`: 1 to 2,147,483,647; the event is dead-lettered when the last one has failed.
     - `initial`, `max_delay`: seconds, 0 or more, or a timedelta.
@@ -64,8 +64,8 @@ class Retry(msgspec.Struct, frozen=True):
         msgspec.structs.force_setattr(self, "never", _types_of(self.never))
 
     def backoff(self, attempt: int, random: float) -> float:
-        """Return the seconds to wait after `attempt` (from 1) failed; `roll` is a random number in [0, 1)."""
-        try:  # in floats: the power of an int has as many digits as it takes, and that takes as long
+        """Return the seconds to wait after `attempt` (from 1) failed; `random` is in [0, 1)."""
+        try:  # in floats: a power of an int has all of its digits, and takes as long to compute
             grown = self.initial * float(self.factor) ** (attempt - 1)
         except OverflowError:
             grown = inf if self.initial else 0.0
@@ -73,23 +73,23 @@ class Retry(msgspec.Struct, frozen=True):
 
 
 def _types_of(never: object) -> tuple[type[Exception], ...]:
-    """Return the types that a caller names as final, each once. Raises `ConfigurationError`."""
+    """Return the types of `never=`, each once. Raises `ConfigurationError`."""
     given = [never] if issubclass(type(never), type) else never
     if not isinstance(given, Iterable) or isinstance(given, (str, bytes)):
         raise ConfigurationError(f"Retry(never=…) takes exception types, such as (ValueError,), not {shown(never)}")
     types = tuple(dict.fromkeys(cast("Iterable[object]", given)))
     for each in types:
         if not _is_failure(each):
-            raise ConfigurationError(
-                f"Retry(never=…) takes exception types, such as (ValueError,), and this is none: {shown(each)}"
-            )
+            raise ConfigurationError(f"Retry(never=…) takes exception types, such as (ValueError,), not {shown(each)}")
         if issubclass(each, RetryLater):
-            raise ConfigurationError(f"Retry(never=…) takes failures, and {each.__qualname__} says: not yet")
+            raise ConfigurationError(
+                f"Retry(never=…) takes failures, and {each.__qualname__} is none: it asks for a later try"
+            )
     return cast("tuple[type[Exception], ...]", types)
 
 
-def _is_failure(kind: object) -> TypeGuard[type[Exception]]:
-    return isinstance(kind, type) and issubclass(kind, Exception)
+def _is_failure(value: object) -> TypeGuard[type[Exception]]:
+    return isinstance(value, type) and issubclass(value, Exception)
 
 
 def _require(name: str, value: object, low: float, high: float, *, whole: bool = False) -> None:

@@ -1,7 +1,8 @@
-"""Whether what is read back is what was signaled, field by field. Two events in; an error, or nothing, out.
+"""Compares an event that was read back with the one that was signaled. Two events in; an error, or nothing, out.
 
-`==` alone cannot say it: NaN is not equal to itself, some types have no `==` or leave fields out of it, and in an hour
-that a clock shows twice no two time zones agree. So types and fields are compared, and `==` is asked where it says all.
+`==` alone is not enough: NaN is not equal to itself, some types have no `==` or leave fields out of it, and datetimes
+of two time zones are never equal in an hour that a clock shows twice. So types and fields are compared one by one. `==`
+is used where it compares all, since it is much faster.
 """
 
 from collections import deque
@@ -19,7 +20,8 @@ from dawdle.events import event_style
 __all__ = ["require_equal"]
 
 Doubts = list[Lost] | None
-"""Values of one type that have no `==`: the same if they are written alike. None: they are not, so these differ."""
+"""Pairs of values of one type that has no `==`: they are the same if both events are written alike. None: they are not
+written alike, so such a pair differs."""
 
 _Compare = Callable[[Any, Any, Doubts], Lost | None]
 
@@ -31,10 +33,12 @@ _ORDERED: Final = (list, tuple, deque)
 
 
 def require_equal(sent: object, read: object, is_written_alike: Callable[[], bool]) -> None:
-    """Raise `EventError` if what is read back differs from what is signaled, with the field and what to do.
+    """Raise `EventError`, with the field and what to do, if the event that is read differs from the one that was sent.
 
-    `is_written_alike` says whether both are the same data; it is asked where nothing else tells.
+    `is_written_alike`: whether both are encoded as the same data. It is called only for values without `==`.
     """
+    # Encoding the event again is the most expensive check. So it is done once, after all others, and only if some
+    # values have no `==`.
     doubts: Doubts = []
     lost = _comparer(type(read))(sent, read, doubts)
     if lost is None and doubts and not is_written_alike():
@@ -44,47 +48,48 @@ def require_equal(sent: object, read: object, is_written_alike: Callable[[], boo
 
 
 def _compare(sent: object, read: object, doubts: Doubts) -> Lost | None:
-    """Return where two values differ; None where they do not."""
+    """Return where two values differ; None if they are the same."""
     if sent is read:
         return None
     return _comparer(type(read))(sent, read, doubts)
 
 
 @once_a_type
-def _comparer(kind: type) -> _Compare:
-    """Return how values of a class that was read are compared with those that were sent."""
-    if kind in SCALARS:
+def _comparer(cls: type) -> _Compare:
+    """Return the function that compares values of a class that was read with those that were sent."""
+    if cls in SCALARS:
         return _compare_scalars
-    if event_style(kind) is not None:
-        return _comparer_of_events(kind)
-    if issubclass(kind, _ORDERED):
+    if event_style(cls) is not None:
+        return _comparer_of_events(cls)
+    if issubclass(cls, _ORDERED):
         return _compare_in_order
-    if issubclass(kind, Mapping):
+    if issubclass(cls, Mapping):
         return _compare_mappings
-    if issubclass(kind, AbstractSet):
+    if issubclass(cls, AbstractSet):
         return _compare_sets
     return _compare_scalars
 
 
-def _comparer_of_events(kind: type) -> _Compare:
-    names, told = fields_of(kind) or (), compared_by_equality(kind)
-    others = tuple(name for name in names if name not in told)
-    by_equality, values, has_extra = is_compared_by_equality(kind), _values_of(told), _may_have_extra(kind)
+def _comparer_of_events(cls: type) -> _Compare:
+    names, compared = fields_of(cls) or (), compared_by_equality(cls)
+    others = tuple(name for name in names if name not in compared)
+    by_equality, values, has_extra = is_compared_by_equality(cls), _values_of(compared), _may_have_extra(cls)
 
+    # All that depends on the type alone is worked out once, out here: this runs at each signal.
     def compare(sent: object, read: object, doubts: Doubts) -> Lost | None:
         if by_equality and _is_equal(sent, read):
             return None
-        if type(sent) is not kind and _class_of(sent) is not _class_of(read):
+        if type(sent) is not cls and _class_of(sent) is not _class_of(read):
             return _differing(sent, read)
-        is_told = values is not None and _is_equal(sent, read, values)
-        for name in others if is_told else names:
+        is_equal = values is not None and _is_equal(sent, read, values)
+        for name in others if is_equal else names:
             lost = _compare(getattr(sent, name, _MISSING), getattr(read, name, _MISSING), doubts)
             if lost is not None:
-                return lost.below(f".{name}", kind, name)
+                return lost.below(f".{name}", cls, name)
         if has_extra:
             one, other = (getattr(each, "__pydantic_extra__", None) for each in (sent, read))
             lost = _compare(one or {}, other or {}, doubts)
-            return lost and lost.below("", kind)
+            return lost and lost.below("", cls)
         return None
 
     return compare
@@ -94,19 +99,19 @@ def _values_of(names: Sequence[str]) -> _Values | None:
     return attrgetter(*names) if names else None
 
 
-def _may_have_extra(kind: type) -> bool:
-    return event_style(kind) == "pydantic" and cast("Any", kind).model_config.get("extra") == "allow"
+def _may_have_extra(cls: type) -> bool:
+    return event_style(cls) == "pydantic" and cast("Any", cls).model_config.get("extra") == "allow"
 
 
 @once_a_type
-def _values_that_tell(kind: type) -> _Values | None:
-    """Return what takes all fields from an event, if `==` of them tells whether two are the same."""
-    told = compared_by_equality(kind)
-    return None if len(told) != len(fields_of(kind) or ()) or _may_have_extra(kind) else _values_of(told)
+def _values_that_tell(cls: type) -> _Values | None:
+    """Return a function that takes all fields from an event; None unless `==` of the fields compares two events."""
+    by_equality = compared_by_equality(cls)
+    return None if len(by_equality) != len(fields_of(cls) or ()) or _may_have_extra(cls) else _values_of(by_equality)
 
 
 def _is_equal(sent: object, read: object, values: _Values | None = None) -> bool:
-    """Whether `==` says so, of two values or of some of their fields. What it raises is no answer."""
+    """Whether two values, or some of their fields, are equal by `==`. An error of `==` counts as no."""
     try:
         return bool(sent == read if values is None else values(sent) == values(read))
     except Exception:  # noqa: BLE001 - a signaling NaN, a field that was never set, an array
@@ -114,12 +119,12 @@ def _is_equal(sent: object, read: object, values: _Values | None = None) -> bool
 
 
 def _are_equal(sent: Sequence[object], read: Sequence[object]) -> bool:
-    """Whether `==` says so of many values of one kind at once, which is quicker than one by one, and may be trusted."""
-    kinds = set(map(type, read))
-    if kinds <= SCALARS:
+    """Whether many values are equal by one `==` that compares all. It is much faster than one by one."""
+    classes = set(map(type, read))
+    if classes <= SCALARS:
         return _is_equal(sent, read)
-    values = _values_that_tell(next(iter(kinds))) if len(kinds) == 1 else None
-    if values is None or set(map(type, sent)) != kinds:
+    values = _values_that_tell(next(iter(classes))) if len(classes) == 1 else None
+    if values is None or set(map(type, sent)) != classes:
         return False
     try:
         return list(map(values, sent)) == list(map(values, read))
@@ -128,10 +133,10 @@ def _are_equal(sent: Sequence[object], read: Sequence[object]) -> bool:
 
 
 def _class_of(value: object) -> object:
-    """Return the class of an event; pydantic makes one of its own for each `Env[Order]`, equal to `Env`."""
-    kind = type(value)
-    generic = getattr(kind, "__pydantic_generic_metadata__", None)
-    return (generic and generic["origin"]) or kind
+    """Return the class of an event. pydantic makes a class for each `Env[Order]`; here all of them count as `Env`."""
+    cls = type(value)
+    generic = getattr(cls, "__pydantic_generic_metadata__", None)
+    return (generic and generic["origin"]) or cls
 
 
 def _compare_in_order(sent: object, read: object, doubts: Doubts) -> Lost | None:
@@ -167,7 +172,8 @@ def _compare_sets(sent: object, read: object, doubts: Doubts) -> Lost | None:
     if not isinstance(sent, AbstractSet):
         return _differing(sent, read)
     one, other = cast("AbstractSet[object]", sent), cast("AbstractSet[object]", read)
-    left = [each for each in other if each not in one]  # NaN, and what has no `==`
+    # Only members that no `==` finds are compared with each other, which is quadratic; sets of such values are rare.
+    left = [each for each in other if each not in one]  # NaN, and values without `==`
     for each in one:
         if each in other:
             continue
@@ -185,22 +191,22 @@ def _differing(sent: object, read: object, *, keys: bool = False) -> Lost:
 def _compare_scalars(sent: object, read: object, doubts: Doubts) -> Lost | None:
     alike = type(sent) is type(read)
     try:
-        if sent == read or _is_the_same_moment(sent, read):
+        if sent == read or _is_same_time(sent, read):
             return None
         if alike and sent != sent and read != read:  # noqa: PLR0124 - NaN, of float and of Decimal
             return None
-        is_told = getattr(type(read), "__eq__", None) is not _NO_EQUALITY
+        is_equal = getattr(type(read), "__eq__", None) is not _NO_EQUALITY
     except Exception:  # noqa: BLE001 - an array, a signaling NaN: `==` says neither yes nor no
-        is_told = False
+        is_equal = False
     lost = _differing(sent, read)
-    if is_told or not alike or doubts is None:
+    if is_equal or not alike or doubts is None:
         return lost
     doubts.append(lost)
     return None
 
 
-def _is_the_same_moment(sent: object, read: object) -> bool:
-    """Whether two datetimes mean one moment. In an hour that is there twice, `==` says no for two time zones."""
+def _is_same_time(sent: object, read: object) -> bool:
+    """Whether two datetimes are the same time. In an hour that a clock shows twice, `==` says no for two time zones."""
     if not (isinstance(sent, datetime) and isinstance(read, datetime) and sent.tzinfo and read.tzinfo):
         return False
     return sent.astimezone(UTC) == read.astimezone(UTC)

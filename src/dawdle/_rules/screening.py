@@ -1,10 +1,10 @@
-"""How data becomes a pydantic model: much of it is looked at until its first mistake, before pydantic looks for all.
+"""Validates data as a pydantic model, and stops at the first mistake if there may be very many. Imports pydantic late.
 
-pydantic reports every mistake, and there may be more of them than bytes: 1 MiB of `{},{},…` for a list of one of five
+pydantic reports every mistake, and there may be more of them than bytes. 1 MiB of `{},{},…` for a list of one of five
 models with five fields each makes 8.7 million errors, which take 16 s and 4 GB (Python 3.11, pydantic 2.14). A thread
-would not help, since pydantic holds the interpreter's lock all that time. So data with many values is validated twice:
-first by the same schema with every list and mapping in it told to stop at its first mistake, then, if there is none, as
-ever. The same megabyte is refused in 7 ms. Few values cannot make many errors, and are validated once.
+does not help, since pydantic holds the interpreter's lock all that time. So data with many values is validated twice:
+first by the same schema, in which every list and mapping stops at its first mistake; then, if there is none, as usual.
+The same megabyte is refused in 7 ms. Few values cannot make many errors, and are validated once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +17,11 @@ from dawdle._rules.redaction import is_pydantics
 __all__ = ["validated", "validated_json"]
 
 MANY_VALUES: Final = 1000
-"""In JSON; each may be wrong in as many ways as its model has fields."""
+"""Values in JSON above which data is validated twice. Each may be wrong in as many ways as its model has fields."""
 
 _SEQUENCES: Final = frozenset({"list", "tuple", "set", "frozenset"})
 _ALL: Final = _SEQUENCES | {"deque", "dict", "frozendict", "ordered-dict", "counter"}
-"""What can stop at its first mistake in pydantic-core's schemas.
+"""Types of pydantic-core's schemas that can stop at the first mistake.
 
 Tried with pydantic 2.7 (nothing can), 2.8 and 2.10 (sequences), 2.11 and 2.12 (sequences, but not those of models
 within the model, which are taken as they were built) and 2.14 (all of it).
@@ -40,14 +40,14 @@ class _Model(Protocol):
 
 
 class _Validator(Protocol):
-    """What pydantic-core makes of a schema; the part of it that we use."""
+    """The part of pydantic-core's validator that is used here."""
 
     def validate_json(self, data: object, /) -> object: ...
     def validate_python(self, value: object, /) -> object: ...
 
 
 def validated_json(model: type, data: bytes | str) -> object:
-    """Return the model that JSON is of. Raises pydantic's ValidationError."""
+    """Return the model that JSON holds. Raises pydantic's ValidationError."""
     if _has_many_values(data):
         validator = _screen_of(model)
         if validator is not None:
@@ -56,7 +56,7 @@ def validated_json(model: type, data: bytes | str) -> object:
 
 
 def validated(model: type, value: object) -> object:
-    """Return the model that a value is of which no JSON can hold. Raises pydantic's ValidationError."""
+    """Return the model that a value holds which JSON cannot hold. Raises pydantic's ValidationError."""
     validator = _screen_of(model)
     if validator is not None:
         _screen(validator.validate_python, value)
@@ -64,55 +64,58 @@ def validated(model: type, value: object) -> object:
 
 
 def _has_many_values(data: bytes | str) -> bool:
-    """Whether JSON may hold so many values that it could be wrong in very many places. It is not parsed for that."""
+    """Whether JSON may hold so many values that very many of them could be wrong. It is not parsed for that."""
     each = (",", "[", "{")
     marks = sum(map(data.count, each)) if isinstance(data, str) else sum(data.count(mark.encode()) for mark in each)
     return marks > MANY_VALUES
 
 
 def _screen(validate: Callable[[object], object], value: object) -> None:
-    """Raise pydantic's ValidationError for data that would have many more of them."""
+    """Raise pydantic's ValidationError at the first mistake."""
     try:
         validate(value)
     except Exception as error:
         if is_pydantics(error):
             raise
-        # A validator of the user's own raised something else, and does so again where it counts.
+        # A validator of the user's own raised another error. The full validation raises it again.
 
 
 def _screen_of(model: type) -> _Validator | None:
-    """Return what refuses data for a model at the first mistake; None where none can be made."""
+    """Return the validator of a model that stops at the first mistake; None if none can be made."""
     schema = model.__dict__.get("__pydantic_core_schema__")
     known = _screens.get(model)
-    if known is None or known[0] is not schema:  # a model can be built anew
+    if known is None or known[0] is not schema:  # `model_rebuild()` gives a model a new schema
         known = _screens[model] = (schema, _made(model, schema))
     return known[1]
 
 
 def _made(model: type, schema: object) -> "_Validator | None":
-    """Return a validator by a schema that stops early; None for a model that validates in a way of its own."""
-    from pydantic import BaseModel  # noqa: PLC0415 - who has no such model need not have it
+    """Return a validator for a copy of a schema that stops early; None for a model with a validation of its own."""
+    from pydantic import BaseModel  # noqa: PLC0415 - only a program with pydantic models has it
     from pydantic_core import SchemaValidator  # noqa: PLC0415
 
     own = getattr(model, "model_validate_json", None)
     if getattr(own, "__func__", None) is not BaseModel.model_validate_json.__func__:  # type: ignore[attr-defined]  # a classmethod
         return None
     make = cast("Callable[..., _Validator]", SchemaValidator)
-    for kinds in (_ALL, _SEQUENCES):
-        for more in ((None, False), ()):  # False: models within are not taken as they were built, which stops nowhere
-            with suppress(Exception):  # an older pydantic, which knows less of it
-                return make(_stopping(schema, kinds), *more)
+    for schema_types in (_ALL, _SEQUENCES):
+        for more in (
+            (None, False),
+            (),
+        ):  # False: models within are built from the schema again; as they are, they do not stop early
+            with suppress(Exception):  # an older pydantic, which supports less of it
+                return make(_stopping(schema, schema_types), *more)
     return None
 
 
-def _stopping(schema: Any, kinds: frozenset[str]) -> Any:
-    """Return a copy of a schema in which whatever is of these kinds stops at its first mistake."""
+def _stopping(schema: Any, schema_types: frozenset[str]) -> Any:
+    """Return a copy of a schema in which all parts of these types stop at their first mistake."""
     if isinstance(schema, Mapping):
-        copy = {key: _stopping(value, kinds) for key, value in cast("Mapping[str, Any]", schema).items()}
-        if copy.get("type") in kinds:
+        copy = {key: _stopping(value, schema_types) for key, value in cast("Mapping[str, Any]", schema).items()}
+        if copy.get("type") in schema_types:
             copy["fail_fast"] = True
         return copy
     if isinstance(schema, (list, tuple)):
-        copies = [_stopping(each, kinds) for each in cast("Sequence[Any]", schema)]
+        copies = [_stopping(each, schema_types) for each in cast("Sequence[Any]", schema)]
         return tuple(copies) if isinstance(schema, tuple) else copies
     return schema

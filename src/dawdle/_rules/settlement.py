@@ -1,7 +1,7 @@
-"""What becomes of a message after its handlers ran: acked, released, or forwarded as copies. Values only.
+"""Decides after the handlers ran: the message is acked, released, or forwarded as copies. Values in, values out.
 
-Every copy is stored before its original is acked, and all copies of one settlement go into one batch. Whoever adds a
-case keeps that: an (event, handler) pair that is not done has a durable message at every instant.
+Every copy is stored before its original is acked, and all copies of one settlement go into one batch. A new case must
+keep this promise: an (event, handler) pair that is not done has a durable message at every instant.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,29 +30,29 @@ __all__ = [
 ]
 
 MIN_KEPT_SECONDS: Final = 60.0
-"""Seconds. What has failed for good, and has no dead-letter queue to go to, is tried again no more often than this."""
+"""Seconds. An event that failed for good, without a dead-letter queue, is tried again at most this often."""
 
 UNSTORED_SECONDS: Final = 10.0
-"""Seconds until a message comes back that is done here, and whose copies for other nodes could not be stored."""
+"""Seconds until a message comes back whose handlers are done here, and whose copies for other nodes were not stored."""
 
 _MAX_COUNTED: Final = 2**31 - 1
-"""What `dawdlecrowded` can say: an integer of CloudEvents has 32 bits."""
+"""The largest `dawdlecrowded`: an integer of CloudEvents has 32 bits."""
 
 
 class Ack(msgspec.Struct, frozen=True):
-    """Nobody is owed anything any more. `reason`, when nobody ran: why nobody is."""
+    """Every handler is done, so the message is deleted. `reason`: why it is deleted although no handler ran."""
 
     reason: str | None = None
 
 
 class Release(msgspec.Struct, frozen=True):
-    """The message itself comes back in so many seconds."""
+    """The message itself becomes visible again in so many seconds."""
 
     seconds: float
 
 
 class Forward(msgspec.Struct, frozen=True):
-    """Store all copies, then ack. If that fails, the message itself comes back in `otherwise` seconds."""
+    """Store all copies, then ack. If a copy is not stored, the message itself comes back in `release_after` seconds."""
 
     copies: tuple[Copy, ...]
     release_after: float
@@ -62,15 +62,15 @@ Settlement = Ack | Release | Forward
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What one handler made of the event, and by which rule it is tried again."""
+    """The outcome of one handler, and the rule by which it is tried again."""
 
     handler: str
     retry: Retry
     outcome: Outcome
     ended: float | None = None
-    """When, by the queue's clock: what waits until it is tried again waits from then on. None: just now."""
+    """When it ended, by the queue's clock: the wait until its next try counts from then. None: just now."""
     kept: bool = False
-    """The copy that keeps its claim on the event is stored already, since a sibling took its time."""
+    """The copy that owes the handler is stored already, since a sibling took longer."""
 
 
 def settle(
@@ -85,21 +85,25 @@ def settle(
     attempt: int,
     missing: Sequence[str] = (),
 ) -> Settlement:
-    """Return what becomes of a message whose handlers ran. `now` by the queue's clock; `random()` in [0, 1).
+    """Return where a message goes whose handlers ran. `now` is by the queue's clock; `random()` is in [0, 1).
 
-    `held` is False for an event that was handled past the queue: no message is there to be released. `missing` are
-    the handlers of its `Run` that this node lacks, and `attempt` is its attempt.
+    `held` is False for a direct event, which has no message that could be released. `missing` and `attempt` are those
+    of its `Run`.
     """
     unfinished = [result for result in results if not isinstance(result.outcome, Done) and not result.kept]
     elsewhere = copies_for_missing(body, missing, now, terms)
     if not unfinished:
         return Forward(elsewhere, release_after=UNSTORED_SECONDS) if elsewhere else Ack()
+    # A stop interrupted all handlers and none is settled: the message is as it was, so it goes back at once, and no
+    # copy is made. With one handler done, a release would run that one again, so the others get copies. A trial gets a
+    # copy too: received again, it would count as a trial whose process ended.
     unharmed = held and all(isinstance(result.outcome, Interrupted) for result in results)
-    if unharmed and not envelope.trial:  # a trial that is received again counts as one that nobody lived through
+    if unharmed and not envelope.trial:
         return Release(0.0)
     copies = tuple(copy_for(body, result, now, terms, random, attempt=attempt, held=held) for result in unfinished)
-    otherwise = min(_backoff_for(result, attempt, random) for result in unfinished)
-    return Forward((*copies, *elsewhere), otherwise)
+    # If the copies cannot be stored, all handlers run again. So the message waits for the shortest of their back-offs.
+    release_after = min(_backoff_for(result, attempt, random) for result in unfinished)
+    return Forward((*copies, *elsewhere), release_after)
 
 
 def copy_for(
@@ -112,13 +116,10 @@ def copy_for(
     attempt: int,
     held: bool = True,
 ) -> Copy:
-    """Return the copy that keeps one unfinished handler's claim on the event.
+    """Return the copy that owes one unfinished handler.
 
-    `settle` writes it when the last sibling has ended; where that takes long it is written before. Either way what it
-    waits counts from when its handler ended.
-
-    `held` is False for an event that was in no queue: then `now` is by no queue's clock, and what waits for longer than
-    one hop says for how long, as a first copy does, and not until when.
+    `settle` asks for it when the last sibling has ended; if that takes long, the flow asks for it before. Either way
+    its wait counts from when its handler ended. `held` is False for a direct event.
     """
     delay, why, error = _next_turn(result, attempt, terms, random)
     if result.ended is not None and why in _WAITING:
@@ -128,6 +129,8 @@ def copy_for(
         changes["dawdlecrowded"] = min(round(result.outcome.step * 1e6), _MAX_COUNTED)
     if error is not None:
         changes |= dead_attributes(error, now) if why == "dead" else {"dawdleerror": clip(error)}
+    # A direct event was in no queue, so `now` is by the node's clock. A wait of several hops then says for how long, as
+    # a first copy does, and not until when: the queue's clock decides when it is due.
     if not held and delay > hop(delay, terms.max_hop):
         changes |= {"dawdledelay": str(to_ms(delay)), "dawdledue": None}
     return copy_of(body, delay, now, terms, why=why, handler=result.handler, reason=error, changes=changes)
@@ -136,7 +139,7 @@ def copy_for(
 def _next_turn(
     result: Result, attempt: int, terms: Terms, random: Callable[[], float]
 ) -> tuple[float, Why, str | None]:
-    """Return how long an unfinished handler waits for its next turn, why, and the error if there was one."""
+    """Return how long an unfinished handler waits for its next try, why, and its error if it has one."""
     outcome = result.outcome
     match outcome:
         case Failed() if attempt < result.retry.max_attempts:
@@ -152,13 +155,13 @@ def _next_turn(
         case Interrupted():
             return 0.0, "interrupted", None
         case Done():
-            raise AssertionError("a handler that is done is owed nothing")
+            raise AssertionError("a handler that is done has no next try")
         case _:
             assert_never(outcome)
 
 
 _WAITING: Final = frozenset({"retry", "later", "crowded"})
-"""Copies that wait because of what their handler said, or did."""
+"""Copies whose wait counts from when their handler ended. The others do not wait, or wait by another rule."""
 
 
 def _backoff_for(result: Result, attempt: int, random: Callable[[], float]) -> float:
@@ -166,9 +169,11 @@ def _backoff_for(result: Result, attempt: int, random: Callable[[], float]) -> f
 
 
 def postponed(body: bytes, left: float, now: float, terms: Terms) -> Release | Forward:
-    """Return what lets a message wait `left` seconds: a copy, or the message itself where its queue cannot delay."""
+    """Return how a message waits `left` seconds: as a delayed copy, or released if its queue cannot delay."""
     if terms.max_hop <= 0:
         return Release(left)
+    # A copy wherever the queue can delay: a released message counts as in flight on SQS, and each of its receives
+    # brings it nearer to SQS's own redrive.
     due = {"dawdledelay": None, "dawdledue": to_rfc3339(now + left)}
     copy = Copy(body=rewrite(body, due), delay=hop(left, terms.max_hop), why="delayed")
     return Forward((copy,), release_after=min(left, MAX_BACKOFF_SECONDS))

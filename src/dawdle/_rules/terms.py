@@ -1,4 +1,4 @@
-"""What a queue and an app allow a settlement to be. Facts; decides nothing."""
+"""What a queue and an app allow a settlement to do. Facts; decides nothing."""
 
 import msgspec
 
@@ -9,22 +9,22 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """What the queue and the app allow."""
 
     max_hop: float
-    """Seconds of the longest hop; 0: the queue cannot delay, and a message waits by being released later."""
+    """Seconds of the longest hop; 0: the queue cannot delay, so a message that must wait is released for that long."""
 
     has_dead_letters: bool
     """There is a dead-letter queue."""
 
     durable: bool = True
-    """A message outlives the process that has it in hand."""
+    """A message outlives the process that has it in flight."""
 
     shared: bool
-    """Another node may have what this one lacks."""
+    """Other nodes read the queue too, and may have handlers that this one lacks."""
 
     unclaimed: float
-    """Seconds after which an event that no node has a handler for is given up."""
+    """Seconds after which an event is given up for which no node has a handler."""
 
     max_body: int
     """Bytes of the largest letter that the dead-letter queue takes, or of the largest message without one."""
 
     queue: str | None = None
-    """The queue's identity, which its letters say; None: it has none, and a dead-letter queue to itself."""
+    """The queue's identity, which its letters carry; None: it has none, and does not share its dead-letter queue."""

@@ -26,7 +26,7 @@ from tests.rules.model.scenarios import (
 )
 from tests.rules.model.steps import DONE, Protocol
 from tests.rules.model.truth import Rules, Scenario
-from tests.rules.model.world import IDLE, NOW, Hand, Known
+from tests.rules.model.world import IDLE, NOW, Known, WorkerState
 
 
 class Mutant(NamedTuple):
@@ -41,69 +41,69 @@ class Mutant(NamedTuple):
 
 
 class AckBeforeSend(Protocol):
-    def begins(self, hand: Hand) -> Hand:
-        return hand._replace(phase="acks") if hand.phase == "sends" else hand
+    def begins(self, state: WorkerState) -> WorkerState:
+        return state._replace(phase="acks") if state.phase == "sends" else state
 
-    def after_ack(self, hand: Hand) -> Hand:
-        return hand._replace(phase="sends") if hand.unsent else IDLE
+    def after_ack(self, state: WorkerState) -> WorkerState:
+        return state._replace(phase="sends") if state.unsent else IDLE
 
-    def after_sends(self, hand: Hand) -> Hand:
+    def after_sends(self, state: WorkerState) -> WorkerState:
         return IDLE
 
 
 class AckInDoubt(Protocol):
     """A send that has no answer counts as stored."""
 
-    def after_sends(self, hand: Hand) -> Hand:
-        return Hand("acks")
+    def after_sends(self, state: WorkerState) -> WorkerState:
+        return WorkerState("acks")
 
 
 class ForgetInDoubt(Protocol):
-    """A message whose copies are in doubt is kept in hand for ever."""
+    """A message whose copies are in doubt is kept in flight for ever."""
 
-    def after_sends(self, hand: Hand) -> Hand:
-        return Hand("sends") if hand.doubtful else Hand("acks")
+    def after_sends(self, state: WorkerState) -> WorkerState:
+        return WorkerState("sends") if state.doubtful else WorkerState("acks")
 
 
 class RememberTooMuch(Protocol):
     """A message comes back since copies are in doubt, and is deleted since it was settled."""
 
-    def known_after_sends(self, hand: Hand) -> Known:
+    def known_after_sends(self, state: WorkerState) -> Known:
         return DONE
 
 
 class DropDirectInDoubt(Protocol):
     """A direct event whose copies are in doubt is dropped."""
 
-    def after_direct_sends(self, hand: Hand) -> Hand:
+    def after_direct_sends(self, state: WorkerState) -> WorkerState:
         return IDLE
 
 
 class ForgetWaiting(Protocol):
     """A stop does not see a direct event that waits for its slot."""
 
-    def after_stop_of_waiting(self, taken: Hand) -> Hand:
+    def after_stop_of_waiting(self, taken: WorkerState) -> WorkerState:
         return IDLE
 
 
 class KeptInDoubt(Protocol):
     """A copy that was sent early counts as stored, whatever the queue said."""
 
-    def is_kept(self, told: bool) -> bool:
+    def is_kept(self, answered: bool) -> bool:
         return True
 
 
 class AckWhenLost(Protocol):
-    """Whoever loses its lease deletes the message, as somebody else's."""
+    """A worker that loses its lease deletes the message of the next holder."""
 
-    def after_loss(self, hand: Hand) -> Hand:
-        return Hand("acks")
+    def after_loss(self, state: WorkerState) -> WorkerState:
+        return WorkerState("acks")
 
 
-def copies_changed(verdict: Run | Settlement, change: Callable[[Copy], Copy]) -> Run | Settlement:
-    if not isinstance(verdict, Forward):
-        return verdict
-    return msgspec.structs.replace(verdict, copies=tuple(map(change, verdict.copies)))
+def copies_changed(decision: Run | Settlement, change: Callable[[Copy], Copy]) -> Run | Settlement:
+    if not isinstance(decision, Forward):
+        return decision
+    return msgspec.structs.replace(decision, copies=tuple(map(change, decision.copies)))
 
 
 def with_body(copy: Copy, **changes: object) -> Copy:
@@ -120,7 +120,7 @@ def admit_and_change(which: str, change: Callable[[Copy], Copy]) -> Rules:
 
 
 def settle_and_change(which: str, change: Callable[[Copy, int], Copy]) -> Rules:
-    """The copies of one kind that settling asks for, changed; the attempt of the original is told."""
+    """The copies of one kind that settling asks for, changed; with the attempt of the original."""
 
     def mutated(body, envelope, results, **kwargs):
         def changed(copy: Copy) -> Copy:
@@ -132,14 +132,14 @@ def settle_and_change(which: str, change: Callable[[Copy, int], Copy]) -> Rules:
 
 
 def ack_unclaimed(*args, **kwargs):
-    verdict = admit(*args, **kwargs)
-    is_unclaimed = isinstance(verdict, Forward) and verdict.copies[0].why == "unclaimed"
-    return Ack() if is_unclaimed else verdict
+    decision = admit(*args, **kwargs)
+    is_unclaimed = isinstance(decision, Forward) and decision.copies[0].why == "unclaimed"
+    return Ack() if is_unclaimed else decision
 
 
 def one_copy_for_all(*args, **kwargs):
-    verdict = settle(*args, **kwargs)
-    return Forward(verdict.copies[:1], verdict.release_after) if isinstance(verdict, Forward) else verdict
+    decision = settle(*args, **kwargs)
+    return Forward(decision.copies[:1], decision.release_after) if isinstance(decision, Forward) else decision
 
 
 def a_direct_event_is_released(*args, held=True, **kwargs):
@@ -157,8 +157,8 @@ def the_missing_are_forgotten(*args, missing=(), **kwargs):
 
 
 def the_missing_only_beside_a_failure(*args, missing=(), **kwargs):
-    verdict = settle(*args, **kwargs)
-    return settle(*args, missing=missing, **kwargs) if isinstance(verdict, Forward) else verdict
+    decision = settle(*args, **kwargs)
+    return settle(*args, missing=missing, **kwargs) if isinstance(decision, Forward) else decision
 
 
 def interrupted_is_done(body, envelope, results, **kwargs):
@@ -221,7 +221,7 @@ PLANTED = [
 OTHERS = [
     Mutant("a hop is acked before it is stored", CHAIN, "lost for a and b", "acks", protocol=AckBeforeSend()),
     Mutant("no answer counts as stored", FAN_OUT, "lost for", "which is lost, and is to ack", protocol=AckInDoubt()),
-    Mutant("what is in doubt is kept in hand", FAN_OUT, "nothing that goes well", "lost", protocol=ForgetInDoubt()),
+    Mutant("what is in doubt is kept in flight", FAN_OUT, "nothing that goes well", "lost", protocol=ForgetInDoubt()),
     Mutant("what is in doubt is remembered as done", REMEMBERED, "lost for", "releases", protocol=RememberTooMuch()),
     Mutant("a lost lease is acked", FAN_OUT, "lost for a and b", "loses its lease", protocol=AckWhenLost()),
     Mutant(
@@ -240,7 +240,7 @@ OTHERS = [
     ),
     Mutant("the next hop is taken for over", CHAIN, "s early", "runs a and b", rules=Rules(admit=a_hop_is_all)),
     Mutant(
-        "the unclaimed owe everybody",
+        "the unclaimed owe every handler",
         OWED,
         "a copy owes ['a', 'b'] of ['b']",
         "receives the event for b",
@@ -274,7 +274,7 @@ OTHERS = [
         rules=Rules(settle=the_missing_are_forgotten),
     ),
     Mutant(
-        "what a node lacks is owed to everybody",
+        "what a node lacks is owed to every handler",
         NAMED,
         "a copy owes ['a', 'b']",
         "runs a",

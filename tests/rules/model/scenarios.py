@@ -33,7 +33,7 @@ class Named(msgspec.Struct):
     text: str = ""
 
 
-def roster_of(handlers: Mapping[str, Retry], kind: type = Placed) -> AppHandlers:
+def handlers_of(handlers: Mapping[str, Retry], kind: type = Placed) -> AppHandlers:
     registry = Registry()
     for name, retry in handlers.items():
         registry.on_event(kind, name=name, retry=retry)(lambda event: None)
@@ -56,9 +56,9 @@ TWICE = Retry(max_attempts=2, initial=5, max_delay=ONE_HOP, jitter=0)
 THRICE = Retry(max_attempts=3, initial=7, max_delay=ONE_HOP, jitter=0)
 QUICK = Retry(max_attempts=2, initial=1, factor=1, max_delay=ONE_HOP, jitter=0)
 ONCE = Retry(max_attempts=1, max_delay=ONE_HOP)
-BOTH = roster_of({"a": TWICE, "b": THRICE})
-BOTH_QUICK, ONLY_A = roster_of({"a": QUICK, "b": QUICK}), roster_of({"a": QUICK})
-BOTH_ONCE = roster_of({"a": ONCE, "b": ONCE})
+BOTH = handlers_of({"a": TWICE, "b": THRICE})
+BOTH_QUICK, ONLY_A = handlers_of({"a": QUICK, "b": QUICK}), handlers_of({"a": QUICK})
+BOTH_ONCE = handlers_of({"a": ONCE, "b": ONCE})
 NONE = AppHandlers(Registry())
 
 FAN_OUT = Scenario("fan-out", body_of(), (BOTH, BOTH), terms_of(), 4, ALL)
@@ -93,7 +93,7 @@ WANTED_BY_NONE = ROLLING._replace(name="no node has a handler", lookups=(NONE, N
 NAMED = FAN_OUT._replace(
     name="each node lacks a handler that the type names",
     body=body_of(type="model.Named"),
-    lookups=(roster_of({"a": ONCE}, Named), roster_of({"b": ONCE}, Named)),
+    lookups=(handlers_of({"a": ONCE}, Named), handlers_of({"b": ONCE}, Named)),
     faults=3,
     outcomes=FEW,
     is_named=True,
@@ -139,7 +139,7 @@ SCENARIOS = [
     NAMED_DIRECT,
     NAMED._replace(
         name="a node lacks all handlers that the type names, another has all",
-        lookups=(NONE, roster_of({"a": QUICK, "b": QUICK}, Named)),
+        lookups=(NONE, handlers_of({"a": QUICK, "b": QUICK}, Named)),
     ),
     NAMED._replace(name="the type names what a node lacks, workers remember", remembers=True, faults=2),
     _under(NAMED._replace(faults=1), "no dead-letter queue", **NO_DEAD),

@@ -72,7 +72,7 @@ class Visited:
 
 
 def _is_end(world: World) -> bool:
-    return not world.messages and world.hands == (IDLE, IDLE)
+    return not world.messages and world.workers == (IDLE, IDLE)
 
 
 class Search:
@@ -91,7 +91,7 @@ class Search:
         if story is None and self._scenario.ends:
             stuck = self._visited.stuck()
             if stuck is not None:
-                story = self._told(self._visited.path_to(stuck), None, "nothing that goes well ends this")
+                story = self._story(self._visited.path_to(stuck), None, "nothing that goes well ends this")
         return Found(len(self._visited.worlds), self._taken, process_time() - started, story)
 
     def _visit_all(self) -> str | None:
@@ -117,11 +117,11 @@ class Search:
         world = visited.worlds[number]
         wrong = self._steps.complaint_about(world)
         if wrong is not None:
-            return self._told(visited.path_to(number), None, wrong)
+            return self._story(visited.path_to(number), None, wrong)
         for step in self._steps.of(world, faults_left):
             self._taken += 1
             if step.complaint is not None:
-                return self._told(visited.path_to(number), step, step.complaint)
+                return self._story(visited.path_to(number), step, step.complaint)
             reached = self._canonical(step.world)
             if step.faults:
                 if reached not in visited:
@@ -137,7 +137,7 @@ class Search:
     def _canonical(self, world: World) -> World:
         return world.canonical(alike=self._are_alike)
 
-    def _told(self, path: list[World], last: Step | None, wrong: str) -> str:
+    def _story(self, path: list[World], last: Step | None, wrong: str) -> str:
         """The story of a path: each step in words. Workers keep their numbers, also where the search swapped them."""
         world, lines = self._steps.first, []
         for reached in path[1:]:
@@ -146,8 +146,8 @@ class Search:
             world = step.world
         if last is not None:
             lines.append(self._step_from(world, self._canonical(last.world), last.complaint).text)
-        told = "".join(f"\n{number:4}. {line}" for number, line in enumerate(lines, start=1))
-        return f"{self._scenario.name}: {wrong}, {'after' if lines else 'from the start'}{told}"
+        steps = "".join(f"\n{number:4}. {line}" for number, line in enumerate(lines, start=1))
+        return f"{self._scenario.name}: {wrong}, {'after' if lines else 'from the start'}{steps}"
 
     def _step_from(self, world: World, reached: World, complaint: str | None) -> Step:
         steps = self._steps.of(world, self._scenario.faults)

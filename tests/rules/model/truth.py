@@ -1,7 +1,7 @@
 """Asks the rules, once for each question, and compares what they answer with what is true.
 
 The rules see bodies only. What is true of a message is counted beside them, from what happened: how often its handler
-failed, when it may run, since when nobody wants it. A rule that says otherwise is complained of where it says so.
+failed, when it may run, since when no node wants it. A rule that says otherwise is reported where it says so.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from dawdle._rules.poison import MAX_TRIALS, SUSPECT_RECEIVES, put_off
 from dawdle._rules.settlement import Ack, Forward, Release, Result, Settlement, copy_for, settle
 from dawdle._rules.terms import Terms
 from dawdle.errors import EventError
-from tests.rules.model.world import NOW, Early, Hand, Truth, Unsent, opened
+from tests.rules.model.world import NOW, Early, Truth, Unsent, WorkerState, opened
 
 CODECS = {JSON.content_type: JSON()}
 SLACK = 0.0011
@@ -63,13 +63,13 @@ class Scenario(NamedTuple):
     ends: bool = True
     """Without further faults, nothing is left in the queue in the end."""
     counts_receives: bool = False
-    """Receives make a difference to `admit`, which is told of them."""
+    """Receives make a difference to `admit`, which gets them."""
     receives: int = 0
     """How often the message was received before."""
     stores_early: bool = False
     """The copy of a handler that failed may be sent while a sibling still runs."""
     is_direct: bool = False
-    """It begins in the hand of the first worker, past the queue."""
+    """It begins at the first worker, past the queue."""
     remembers: bool = False
     """A worker knows again what it has settled. It need not: it remembers a number of messages, and no more."""
 
@@ -88,9 +88,9 @@ class Scenario(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What a worker has in hand after a decision, and what is wrong with that."""
+    """What a worker has after a decision, and what is wrong with that."""
 
-    hand: Hand
+    state: WorkerState
     complaint: str | None = None
 
 
@@ -138,22 +138,22 @@ class Truths:
             found = self._taken[key] = self._take(self._scenario.lookups[worker], body, truth, age, receives)
         return found
 
-    def settle(self, hand: Hand, ending: Ending) -> Taken:
+    def settle(self, state: WorkerState, ending: Ending) -> Taken:
         """What a worker does with a message whose handlers ended so; `ending` is one of `endings` or `interrupted`."""
-        key = (hand.body, hand.truth, ending, hand.is_direct)
+        key = (state.body, state.truth, ending, state.is_direct)
         found = self._settled.get(key)
         if found is None:
-            found = self._settled[key] = self._settle(hand, ending)
+            found = self._settled[key] = self._settle(state, ending)
         return found
 
-    def endings(self, hand: Hand) -> list[Ending]:
+    def endings(self, state: WorkerState) -> list[Ending]:
         """Every way in which the handlers that still run may end."""
-        key = (hand.handlers, hand.early)
+        key = (state.handlers, state.early)
         if key not in self._endings:
-            ended = {early.name for early in hand.early}
-            running = tuple(name for name in hand.handlers if name not in ended)
-            before = tuple((early.name, self._scenario.outcomes[early.outcome]) for early in hand.early)
-            kept = frozenset(early.name for early in hand.early if early.is_kept)
+            ended = {early.name for early in state.early}
+            running = tuple(name for name in state.handlers if name not in ended)
+            before = tuple((early.name, self._scenario.outcomes[early.outcome]) for early in state.early)
+            kept = frozenset(early.name for early in state.early if early.is_kept)
             self._endings[key] = [
                 Ending((*before, *ending.outcomes), ending.faults, kept)
                 for ending in _endings(running, self._scenario.outcomes)
@@ -166,13 +166,13 @@ class Truths:
             self._interrupted[names] = Ending(tuple((name, Interrupted()) for name in names), 1)
         return self._interrupted[names]
 
-    def early(self, hand: Hand, name: str, outcome: Outcome) -> tuple[Unsent, str | None]:
+    def early(self, state: WorkerState, name: str, outcome: Outcome) -> tuple[Unsent, str | None]:
         """The copy of one handler that has ended so while others run, and what is wrong with it."""
         result = Result(name, self._retries[name], outcome, ended=NOW)
         copy = self._rules.copy_for(
-            hand.body, result, NOW, self._scenario.terms, _unlucky, attempt=open_envelope(hand.body).attempt
+            state.body, result, NOW, self._scenario.terms, _unlucky, attempt=open_envelope(state.body).attempt
         )
-        true, complaint = self._after(name, hand.truth, outcome, copy)
+        true, complaint = self._after(name, state.truth, outcome, copy)
         return Unsent(copy.body, true, copy.delay, copy.is_letter), complaint or _mistimed(copy, true)
 
     def owed_by(self, body: bytes) -> frozenset[str]:
@@ -226,12 +226,12 @@ class Truths:
         except EventError as error:
             return self._unrun(body, truth, self._rules.unreadable(body, envelope, str(error), NOW, terms))
         names = tuple(handler.name for handler in admitted.handlers)
-        return Taken(Hand("runs", body, truth, names, admitted.isolated, missing=admitted.missing), complaint)
+        return Taken(WorkerState("runs", body, truth, names, admitted.isolated, missing=admitted.missing), complaint)
 
     def _unrun(self, body: bytes, truth: Truth, settlement: Settlement) -> Taken:
         """Settle a message without having run anything."""
 
-        def told(copy: Copy) -> tuple[Truth, str | None]:
+        def truth_of(copy: Copy) -> tuple[Truth, str | None]:
             if self.owed_by(copy.body) != self.owed_by(body):
                 return truth, f"a copy owes {sorted(self.owed_by(copy.body))} of {sorted(self.owed_by(body))}"
             if copy.why not in ("unclaimed", "missing", "dead", "kept") or self._scenario.is_poison:
@@ -244,44 +244,44 @@ class Truths:
             complaint = f"it is given up after {how}" if early else None
             return Truth(truth.failures, 0.0, offered), complaint
 
-        return _begun(settlement, told)
+        return _begun(settlement, truth_of)
 
-    def put_off(self, hand: Hand) -> Taken:
-        """What a worker does with a trial that it never had alone in hand."""
+    def put_off(self, state: WorkerState) -> Taken:
+        """What a worker does with a trial that it never had in isolation."""
         terms = self._scenario.terms
-        settlement = put_off(hand.body, open_envelope(hand.body), NOW, terms, stopping=False, soon=False, random=0.0)
-        return _begun(settlement, lambda copy: (hand.truth, None))
+        settlement = put_off(state.body, open_envelope(state.body), NOW, terms, stopping=False, soon=False, random=0.0)
+        return _begun(settlement, lambda copy: (state.truth, None))
 
-    def _settle(self, hand: Hand, ending: Ending) -> Taken:
+    def _settle(self, state: WorkerState, ending: Ending) -> Taken:
         results = [
             Result(name, self._retries[name], outcome, ended=NOW, kept=name in ending.kept)
             for name, outcome in ending.outcomes
         ]
-        held = {} if not hand.is_direct else {"held": False}
+        held = {} if not state.is_direct else {"held": False}
         settlement = self._rules.settle(
-            hand.body,
-            open_envelope(hand.body),
+            state.body,
+            open_envelope(state.body),
             results,
-            attempt=open_envelope(hand.body).attempt,
+            attempt=open_envelope(state.body).attempt,
             now=NOW,
             terms=self._scenario.terms,
             random=_unlucky,
-            missing=hand.missing,
+            missing=state.missing,
             **held,
         )
         outcomes = dict(ending.outcomes)
 
-        def told(copy: Copy) -> tuple[Truth, str | None]:
+        def truth_of(copy: Copy) -> tuple[Truth, str | None]:
             owed = sorted(self.owed_by(copy.body))
             name = owed[0] if len(owed) == 1 else None
-            if name in hand.missing:
+            if name in state.missing:
                 return Truth(), None
             if name is None or name not in outcomes:
-                return hand.truth, f"a copy owes {owed}, and those that ran are {sorted(outcomes)}"
-            return self._after(name, hand.truth, outcomes[name], copy)
+                return state.truth, f"a copy owes {owed}, and those that ran are {sorted(outcomes)}"
+            return self._after(name, state.truth, outcomes[name], copy)
 
-        taken = _begun(settlement, told)
-        return taken._replace(hand=taken.hand._replace(is_direct=hand.is_direct))
+        taken = _begun(settlement, truth_of)
+        return taken._replace(state=taken.state._replace(is_direct=state.is_direct))
 
     def _after(self, name: str, truth: Truth, outcome: Outcome, copy: Copy) -> tuple[Truth, str | None]:
         """What is true of a copy for one handler, after that outcome."""
@@ -302,7 +302,7 @@ class Truths:
 
 
 def _unlucky() -> float:
-    """No jitter: whoever waits, waits longest."""
+    """No jitter: every wait is the longest."""
     return 0.0
 
 
@@ -313,21 +313,21 @@ def _endings(names: tuple[str, ...], outcomes: tuple[Outcome, ...]) -> Iterator[
         yield Ending(tuple(zip(names, each, strict=True)), own + stops)
 
 
-def _begun(settlement: Settlement, told: Callable[[Copy], tuple[Truth, str | None]]) -> Taken:
-    """The hand that begins to carry a verdict out."""
+def _begun(settlement: Settlement, truth_of: Callable[[Copy], tuple[Truth, str | None]]) -> Taken:
+    """The state of a worker that begins to carry a settlement out."""
     match settlement:
         case Ack():
-            return Taken(Hand("acks"))
+            return Taken(WorkerState("acks"))
         case Release():
-            return Taken(Hand("releases", wait=settlement.seconds))
+            return Taken(WorkerState("releases", wait=settlement.seconds))
         case Forward():
             unsent, complaints = [], []
             for copy in settlement.copies:
-                true, complaint = told(copy)
+                true, complaint = truth_of(copy)
                 unsent.append(Unsent(copy.body, true, copy.delay, copy.is_letter))
                 complaints += [each for each in (complaint, _mistimed(copy, true)) if each is not None]
-            hand = Hand("sends", unsent=tuple(sorted(unsent)), wait=settlement.release_after)
-            return Taken(hand, "; ".join(complaints) or None)
+            state = WorkerState("sends", unsent=tuple(sorted(unsent)), wait=settlement.release_after)
+            return Taken(state, "; ".join(complaints) or None)
 
 
 def _mistimed(copy: Copy, truth: Truth) -> str | None:

@@ -1,4 +1,4 @@
-"""What there is at one moment: messages, hands, and what became of each handler. Values that compare and hash.
+"""What there is at one moment: messages, workers, and what became of each handler. Values that compare and hash.
 
 Times are relative: a moment later, every timestamp in a body is a moment nearer. So a world that comes back to what it
 was is known to have been visited, whatever the clock says. What is long over counts as just over.
@@ -18,7 +18,7 @@ MOST_REMEMBERED = 2**16
 """Answers that are kept, so that what is asked again and again is worked out once."""
 
 UNCLAIMED = 2.0
-"""Seconds, in all terms here. To no rule it makes a difference how much longer nobody has wanted an event."""
+"""Seconds, in all terms here. No rule cares how much longer an event has been unclaimed."""
 
 
 class Truth(NamedTuple):
@@ -79,41 +79,41 @@ class Early(NamedTuple):
     """The queue has said that it stored the copy."""
 
 
-class Hand(NamedTuple):
+class WorkerState(NamedTuple):
     phase: str = "idle"
     body: bytes = b""
     truth: Truth = Truth()
     handlers: tuple[str, ...] = ()
-    is_alone: bool = False
-    """It is tried with nothing else in hand."""
+    is_isolated: bool = False
+    """It is tried with nothing else in flight."""
     unsent: tuple[Unsent, ...] = ()
     doubtful: tuple[Unsent, ...] = ()
-    """Copies that were not stored, or nobody knows."""
+    """Copies that were not stored, or may not have been."""
     wait: float = 0.0
     """Seconds after which a released message comes back."""
     early: tuple[Early, ...] = ()
     """Handlers that have ended while another one still runs."""
     is_direct: bool = False
-    """It is an event that no queue holds: what is not stored for it is lost with this hand."""
+    """It is an event that no queue holds: what is not stored for it is lost with its worker."""
     missing: tuple[str, ...] = ()
     """Handlers that the type names and its worker lacks."""
 
 
-IDLE = Hand()
+IDLE = WorkerState()
 
 
 class World(NamedTuple):
     messages: tuple[Message, ...]
-    hands: tuple[Hand, Hand] = (IDLE, IDLE)
+    workers: tuple[WorkerState, WorkerState] = (IDLE, IDLE)
     over: frozenset[str] = frozenset()
     """Handlers that are done, or that a dead letter names."""
 
-    def with_hand(self, worker: int, hand: Hand) -> "World":
-        hands = (hand, self.hands[1]) if worker == 0 else (self.hands[0], hand)
-        return World(self.messages, hands, self.over)
+    def with_worker(self, worker: int, state: WorkerState) -> "World":
+        workers = (state, self.workers[1]) if worker == 0 else (self.workers[0], state)
+        return World(self.messages, workers, self.over)
 
     def claimed_by(self, worker: int) -> Message | None:
-        """The message that a worker has in hand, if it is still there."""
+        """The message that a worker has, if it is still there."""
         for message in self.messages:
             if message.holder == worker or worker in message.stale:
                 return message
@@ -126,17 +126,17 @@ class World(NamedTuple):
     def instead(self, old: Message, *new: Message) -> "World":
         messages = list(self.messages)
         messages.remove(old)
-        return World((*messages, *new), self.hands, self.over)
+        return World((*messages, *new), self.workers, self.over)
 
     def canonical(self, *, alike: bool) -> "World":
         """The one world that stands for all that differ in the order of messages, or in the names of workers."""
-        straight = World(tuple(sorted(self.messages)), self.hands, self.over)
-        if not alike or self.hands[0] < self.hands[1]:
+        straight = World(tuple(sorted(self.messages)), self.workers, self.over)
+        if not alike or self.workers[0] < self.workers[1]:
             return straight
         messages = tuple(sorted(map(_swapped, self.messages)))
-        if self.hands[0] == self.hands[1] and straight.messages <= messages:
+        if self.workers[0] == self.workers[1] and straight.messages <= messages:
             return straight
-        return self._replace(messages=messages, hands=(self.hands[1], self.hands[0]))
+        return self._replace(messages=messages, workers=(self.workers[1], self.workers[0]))
 
 
 def _swapped(message: Message) -> Message:
@@ -160,7 +160,7 @@ def later(world: World, elapsed: float) -> World:
     """The same world, so many seconds on."""
     return world._replace(
         messages=tuple(_message_later(message, elapsed) for message in world.messages),
-        hands=tuple(_hand_later(hand, elapsed) for hand in world.hands),
+        workers=tuple(_state_later(state, elapsed) for state in world.workers),
     )
 
 
@@ -185,14 +185,14 @@ def _known_later(known: Known, elapsed: float) -> Known:
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)
-def _hand_later(hand: Hand, elapsed: float) -> Hand:
-    if hand.phase == "idle":
-        return hand
-    return hand._replace(
-        body=_body_later(hand.body, elapsed),
-        truth=_truth_later(hand.truth, elapsed),
-        unsent=_unsent_later(hand.unsent, elapsed),
-        doubtful=_unsent_later(hand.doubtful, elapsed),
+def _state_later(state: WorkerState, elapsed: float) -> WorkerState:
+    if state.phase == "idle":
+        return state
+    return state._replace(
+        body=_body_later(state.body, elapsed),
+        truth=_truth_later(state.truth, elapsed),
+        unsent=_unsent_later(state.unsent, elapsed),
+        doubtful=_unsent_later(state.doubtful, elapsed),
     )
 
 
