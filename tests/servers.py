@@ -96,7 +96,7 @@ def make(home: Path, package: str) -> None:
 
 @contextmanager
 def ministack() -> Iterator[str]:
-    """Run the witness, an SQS server that nobody here wrote, and yield its URL."""
+    """Run ministack, an independent SQS emulator, and yield its URL."""
     command = venv_with(MINISTACK, "DAWDLE_MINISTACK_VENV", "ministack", "ministack")
     port = free_port()
     environment = dict(os.environ) | {

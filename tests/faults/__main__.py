@@ -13,16 +13,16 @@ def main() -> int:
     parser.add_argument("--kind", choices=["virtual", "real"], help="only rows of this kind")
     parser.add_argument("--share", type=float, default=1.0, help="run a part of each row, from 0 to 1")
     parser.add_argument("--seed", type=int, help="run only this seed of the virtual rows")
-    parser.add_argument("--witness", action="store_true", help="on ministack, the rows that can")
+    parser.add_argument("--on-ministack", action="store_true", help="on ministack, the rows that can")
     asked = parser.parse_args()
     rows = [
         row
         for row in all_rows()
         if (not asked.rows or row.number in asked.rows)
         and (asked.kind in {None, row.kind})
-        and (row.witness or not asked.witness)
+        and (row.on_ministack or not asked.on_ministack)
     ]
-    return 0 if run_rows(rows, Scale(share=asked.share, seed=asked.seed, witness=asked.witness)) else 1
+    return 0 if run_rows(rows, Scale(share=asked.share, seed=asked.seed, on_ministack=asked.on_ministack)) else 1
 
 
 if __name__ == "__main__":

@@ -28,14 +28,14 @@ class OrderPlaced(msgspec.Struct, frozen=True):
     "real",
     "SIGKILL a random worker of 4 every 250 to 750 ms",
     must="0 lost, extra runs ≤ messages in hand at the kills",
-    witness=True,
+    on_ministack=True,
 )
 def killed_at_random(scale: Scale) -> Figures:
-    """10,000 events and 200 kills; the witness slows down with every message that waits, and gets 1,500 and 30."""
-    orders, kills = (1_500, 30) if scale.witness else (10_000, 200)
+    """10,000 events and 200 kills; ministack slows down with each waiting message, and gets 1,500 and 30."""
+    orders, kills = (1_500, 30) if scale.on_ministack else (10_000, 200)
     orders, kills = scale.of(orders), scale.of(kills)
     return kill.run(
-        kill.Plan(orders=orders, rate=orders / (kills * 0.5), longest=0.5, kills=kills), witness=scale.witness
+        kill.Plan(orders=orders, rate=orders / (kills * 0.5), longest=0.5, kills=kills), on_ministack=scale.on_ministack
     )
 
 

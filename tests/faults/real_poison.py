@@ -39,12 +39,12 @@ def takes_what_comes(context: WorkerContext) -> None:
     "real",
     "poison of each kind between good messages",
     must="in the dead-letter queue with the reason, good traffic's p99 ≤ 2×",
-    witness=True,
+    on_ministack=True,
 )
 def poison(scale: Scale) -> Figures:
     """Two workers on queues of their own, with the same good traffic side by side; one of them gets the poison."""
     figures = Figures()
-    rate, each = (25, 2) if scale.witness else (100, 10)
+    rate, each = (25, 2) if scale.on_ministack else (100, 10)
     seconds = scale.of(20, at_least=5)
     with rig(scale) as on, worker_pool(on.folder) as workers:
         clean, bad = on.pair(), on.pair()
@@ -63,7 +63,7 @@ def poison(scale: Scale) -> Figures:
         figures.must("p99 with, ms", late["poisoned"] * 1000, late["poisoned"] <= limit, f"≤ {limit * 1000:.3g}")
         _check_letters(on, bad, REASONS, each, figures)
         on.drained(figures, clean.url, bad.url)
-    if not scale.witness:
+    if not scale.on_ministack:
         _forged(scale, figures)
     return figures
 
@@ -172,7 +172,7 @@ def raises_what_it_should_not(context: WorkerContext) -> None:
     "real",
     "handlers raising CancelledError, SystemExit, ExceptionGroup, RecursionError",
     must="siblings finish",
-    witness=True,
+    on_ministack=True,
 )
 def raising(scale: Scale) -> Figures:
     """All four and a sibling on one event; each that raised has it again, alone, and works then."""

@@ -40,7 +40,7 @@ def works_for_a_while(context: WorkerContext) -> None:
     "real",
     "SIGTERM ×200 with handlers of 0 to 2 s",
     must="0 duplicates, nothing invisible 1 s after the exit",
-    witness=True,
+    on_ministack=True,
 )
 def terminated(scale: Scale) -> Figures:
     """Each worker has a queue of its own, so that a message that is invisible after its exit is its own."""

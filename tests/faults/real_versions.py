@@ -62,7 +62,7 @@ def node(context: WorkerContext) -> None:
     "real",
     "old and new versions together: nodes lacking a type, a handler, an owed handler, all handlers",
     must="0 lost",
-    witness=True,
+    on_ministack=True,
 )
 def versions(scale: Scale) -> Figures:
     """Old nodes are replaced by new ones once all is signaled: until then what a node lacks is offered around.
@@ -70,8 +70,8 @@ def versions(scale: Scale) -> Figures:
     The handlers of an event are those of the node that first handles it. Lost is an event that no handler is done
     with, and a handler that has failed on it and was never done.
     """
-    figures, count = Figures(), scale.of(1_000 if scale.witness else 20_000)
-    rate = 100.0 if scale.witness else 1_500.0
+    figures, count = Figures(), scale.of(1_000 if scale.on_ministack else 20_000)
+    rate = 100.0 if scale.on_ministack else 1_500.0
     kinds = (OrderPlaced, OrderShipped)
     events = [random.choice(kinds)(number) for number in range(count)]
     with rig(scale) as on, worker_pool(on.folder) as workers:
@@ -83,7 +83,7 @@ def versions(scale: Scale) -> Figures:
         figures.note("events", count)
         figures.note("signaled in s", round(time.monotonic() - started, 1))
         _deploy(workers, pair.url, figures)
-        _finish(on, pair.url, patience=120 if scale.witness else 90)
+        _finish(on, pair.url, patience=120 if scale.on_ministack else 90)
         figures.note("done in s", round(time.monotonic() - started, 1))
         workers.stop(figures)
         _count(on, ids, [type(event) for event in events], figures)

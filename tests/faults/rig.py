@@ -60,10 +60,10 @@ class QueuePair:
 class Rig:
     """A server and its queues. Its methods block for a millisecond or two."""
 
-    def __init__(self, server: str, folder: Path, *, witness: bool) -> None:
+    def __init__(self, server: str, folder: Path, *, on_ministack: bool) -> None:
         self.server = server
         self.folder = folder
-        self.witness = witness
+        self.on_ministack = on_ministack
         self._client: Any = boto3.client("sqs", endpoint_url=server)
         self._pairs = 0
         (folder / "notes").touch()
@@ -158,9 +158,9 @@ def rig(scale: Scale) -> Iterator[Rig]:
         credentials(),
         tempfile.TemporaryDirectory() as folder,
         _log_in(Path(folder, "log")),
-        ministack() if scale.witness else our_server() as server,
+        ministack() if scale.on_ministack else our_server() as server,
     ):
-        made = Rig(server, Path(folder), witness=scale.witness)
+        made = Rig(server, Path(folder), on_ministack=scale.on_ministack)
         try:
             yield made
         finally:

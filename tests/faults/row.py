@@ -22,7 +22,7 @@ class Scale:
     seed: int | None = None
     """Only this seed, to repeat a failure; None: all seeds of the row."""
 
-    witness: bool = False
+    on_ministack: bool = False
     """On ministack, an independent SQS emulator."""
 
     def of(self, whole: int, at_least: int = 1) -> int:
@@ -67,7 +67,7 @@ class Row:
     title: str
     must: str
     run: Callable[[Scale], Figures]
-    witness: bool
+    on_ministack: bool
     """It is run on ministack as well."""
 
     @property
@@ -80,12 +80,12 @@ ROWS: list[Row] = []
 
 
 def row(
-    number: int, kind: Kind, title: str, *, must: str, witness: bool = False
+    number: int, kind: Kind, title: str, *, must: str, on_ministack: bool = False
 ) -> Callable[[Callable[[Scale], Figures]], Callable[[Scale], Figures]]:
     """Register a function as a row: `@row(19, "real", "a handler of 5 leases", must="1 run")`."""
 
     def register(run: Callable[[Scale], Figures]) -> Callable[[Scale], Figures]:
-        ROWS.append(Row(number, kind, title, must, run, witness))
+        ROWS.append(Row(number, kind, title, must, run, on_ministack))
         return run
 
     return register

@@ -1,6 +1,6 @@
 """Workers are killed at random while they work; every event must be handled by every handler all the same.
 
-    python -m tests.journeys.kill [--orders 10000] [--workers 4] [--witness]
+    python -m tests.journeys.kill [--orders 10000] [--workers 4] [--on-ministack]
 
 Four worker processes on one SQS queue, one killed with SIGKILL every 250 to 750 ms and replaced. Each handler writes
 down what it has done, before its message is deleted; each worker keeps the number of messages it has in hand where the
@@ -125,10 +125,10 @@ def _owed_in(letters: list[dict[str, Any]]) -> set[str]:
     return {f"{name} {letter['id']}" for letter, names in pairs for name in names}
 
 
-def run(plan: Plan, *, witness: bool) -> Figures:
+def run(plan: Plan, *, on_ministack: bool) -> Figures:
     """Run the journey on a server of its own and return its figures."""
     figures = Figures()
-    with rig(Scale(witness=witness)) as on:
+    with rig(Scale(on_ministack=on_ministack)) as on:
         asyncio.run(journey(on, plan, figures))
     return figures
 
@@ -137,12 +137,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--orders", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--witness", action="store_true", help="on ministack, fed at 100 orders a second")
+    parser.add_argument("--on-ministack", action="store_true", help="on ministack, fed at 100 orders a second")
     parser.add_argument("--patience", type=float, default=300.0)
     asked = parser.parse_args()
-    rate = 100.0 if asked.witness else 1000.0
+    rate = 100.0 if asked.on_ministack else 1000.0
     found = run(
-        Plan(orders=asked.orders, workers=asked.workers, rate=rate, patience=asked.patience), witness=asked.witness
+        Plan(orders=asked.orders, workers=asked.workers, rate=rate, patience=asked.patience),
+        on_ministack=asked.on_ministack,
     )
     for name, value in found.shown.items():
         print(f"{name:24} {value}")
