@@ -256,7 +256,7 @@ async def test_a_loop_that_never_runs_again_ends_the_wait_and_nothing_is_stored(
         assert str(told[0]).startswith("nothing was stored: the event loop of the app ")
         assert app._settings.backend.messages() == []
         if not closed:
-            with pytest.raises(ConfigurationError, match="does not run now"):
+            with pytest.raises(ConfigurationError, match="is not running"):
                 from_thread.signal(Placed(), app=app)
             loop.run_until_complete(app.__aexit__(None, None, None))
             loop.close()

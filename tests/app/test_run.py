@@ -276,10 +276,10 @@ async def main():
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        ("asyncio.run(main())", "one runs here already.*write `async with app:`"),
+        ("asyncio.run(main())", "one is running here already.*write `async with app:`"),
         (
             "import threading\nt = threading.Thread(target=try_it, name='web'); t.start(); t.join()",
-            "main thread only, and this is thread 'web': call it in the main thread",
+            r"main thread only, and this is thread 'web': call run\(\) in the main thread",
         ),
     ],
 )
