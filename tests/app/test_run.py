@@ -247,7 +247,7 @@ async def test_a_lifespan_that_goes_on_although_it_was_cancelled_is_left(worker)
 
 
 async def test_a_thread_of_asyncio_that_hangs_does_not_hold_the_process(worker):
-    one = worker(ENTERS.format(grace=0.3, body="await asyncio.to_thread(time.sleep, 600)"))
+    one = worker(ENTERS.format(grace=2, body="await asyncio.to_thread(time.sleep, 600)"))
     one.ready()
     code, _, err, took = one.end(signal.SIGTERM)
     assert code == 0, err
