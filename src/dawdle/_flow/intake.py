@@ -14,7 +14,7 @@ from dawdle._rules.admission import Run, admit
 from dawdle._rules.codec import open_event
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import Envelope, to_epoch
-from dawdle._rules.intake import Incomplete, Opened, Unreadable, open_message
+from dawdle._rules.received_body import Incomplete, Opened, Unreadable, open_message
 from dawdle._rules.settlement import Settlement
 from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery

@@ -21,9 +21,9 @@ from dawdle._flow.settler import Settler
 from dawdle._flow.work import Work
 from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
-from dawdle._rules.intake import Opened
 from dawdle._rules.outcome import Done, Interrupted
 from dawdle._rules.poison import MAX_TRIALS, put_off
+from dawdle._rules.received_body import Opened
 from dawdle._rules.settlement import Release, Result, Settlement, copy_for, postponed, settle
 from dawdle.abc import Clock, Delivery
 

@@ -10,7 +10,7 @@ from dawdle._rules.admission import Run
 from dawdle._rules.dead_letter import read_letter
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import open_envelope, write
-from dawdle._rules.intake import MAX_WRAPPERS, Incomplete, Opened, Unreadable, open_message
+from dawdle._rules.received_body import MAX_WRAPPERS, Incomplete, Opened, Unreadable, open_message
 from dawdle._rules.redrive import redriven
 from dawdle._rules.settlement import Forward
 from dawdle._rules.signing import Signer
