@@ -4,6 +4,7 @@ A world is visited once, with as many faults left as it can be reached with: wha
 happen then as well. So worlds are visited in the order of the faults that they cost.
 """
 
+import gc
 from collections import deque
 from time import process_time
 from typing import NamedTuple
@@ -87,7 +88,11 @@ class Search:
 
     def run(self) -> Found:
         started = process_time()
-        story = self._visit_all()
+        gc.disable()  # a million tuples and no cycle among them
+        try:
+            story = self._visit_all()
+        finally:
+            gc.enable()
         if story is None and self._scenario.ends:
             stuck = self._visited.stuck()
             if stuck is not None:

@@ -138,7 +138,7 @@ class Steps:
                 worker, message.body, message.truth, message.age, receives
             )
             state = self._begun(taken.state)
-            held = message._replace(holder=worker, receives=receives)
+            held = message.held_by(worker, receives)
             text = f"worker {worker} receives {self._called(message.body)}, and {_doing(state)}"
             reached = self._noted(world.instead(message, held).with_worker(worker, state), worker)
             yield Step(text, reached, 0, taken.complaint)
@@ -294,7 +294,7 @@ class Steps:
         """A message in flight that comes again to the same process starts nothing: its newer receipt is used."""
         message = world.claimed_by(worker)
         if message is not None and message.holder == NOBODY and message.wait == 0:
-            held = _unclaimed(message, worker)._replace(holder=worker)
+            held = _unclaimed(message, worker).held_by(worker, message.receives)
             yield Step(
                 f"worker {worker} receives what it has in flight, and takes the receipt", world.instead(message, held)
             )
@@ -350,7 +350,7 @@ def _doing(state: WorkerState) -> str:
 def _unclaimed(message: Message, worker: int) -> Message:
     """A message that this worker has no claim on any more."""
     if message.holder == worker:
-        return message._replace(holder=NOBODY)
+        return message.held_by(NOBODY, message.receives)
     return message._replace(stale=tuple(each for each in message.stale if each != worker))
 
 
