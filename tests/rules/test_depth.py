@@ -108,6 +108,20 @@ def test_json_one_level_deeper_is_refused_where_it_is_signaled(event_type, neste
         sealed(event_type(value=nested(IN_DATA + 1)), JSON())
 
 
+@pytest.mark.parametrize("nested", [lists, mappings])
+@pytest.mark.parametrize("event_type", EVENT_TYPES)
+def test_so_is_messagepack(event_type, nested):
+    event = event_type(value=nested(MAX_DEPTH - 1))
+    assert there_and_back(event, MessagePack()) == event
+    with pytest.raises(EventError, match=f"is nested too deep: {MAX_DEPTH} maps and arrays are the most"):
+        sealed(event_type(value=nested(MAX_DEPTH)), MessagePack())
+
+
+def test_much_that_is_side_by_side_is_not_deep():
+    event = Struct(value=[{"ü": ["Ü", {}]}] * 1000, other="\u00df\u0090" * 1000)
+    assert there_and_back(event, MessagePack()) == event
+
+
 @pytest.mark.parametrize("event_type", [Chain, ModelChain])
 def test_a_chain_of_events_counts_as_what_it_is(event_type):
     event = chained(event_type, MAX_DEPTH - 1)

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from dawdle._rules.body_limits import require_depth
+from dawdle._rules.body_limits import require_depth, require_messagepack_depth
 from dawdle._rules.envelope import Envelope, open_envelope, write
 from dawdle._rules.field_types import once_a_type
 from dawdle._rules.lost_fields import not_readable, where_not_written
@@ -80,16 +80,24 @@ class MessagePack:
     def encode(self, event: object) -> bytes:
         """Return the event as MessagePack. Raises `EventError` for lone surrogates and unknown types."""
         try:
-            return self._encoder.encode(event)
+            data = self._encoder.encode(event)
         except Exception as error:
             raise _unencodable(event, error, self._encoder.encode) from error
+        require_messagepack_depth(data, f"this {type(event).__qualname__}")
+        return data
 
     def decode(self, data: bytes, kind: type[E]) -> E:
         """Return the event. Raises `EventError` when the data is not one of that type."""
         return _decoded(self._decoder, data, kind)
 
     def _compile(self, event_type: type[object]) -> Callable[[bytes], Any]:
-        return msgspec.msgpack.Decoder(event_type, dec_hook=load).decode
+        decode = msgspec.msgpack.Decoder(event_type, dec_hook=load).decode
+
+        def checked(data: bytes) -> object:
+            require_messagepack_depth(data)
+            return decode(data)
+
+        return checked
 
 
 def seal(
