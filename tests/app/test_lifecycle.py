@@ -1,4 +1,4 @@
-"""Entering and leaving: in any task, cancelled or not, nothing in hand is lost and no task is left."""
+"""Entering and leaving: in any task, cancelled or not, nothing in flight is lost and no task is left."""
 
 import asyncio
 import sys
