@@ -1,8 +1,9 @@
 """The states of one entered app. They are named here, changed by the runtime alone, and asked by the app.
 
     opening ──► entering ──► running ──► leaving ──┐
-       │            │           │           │      ├──► over
-       │            └───────────┴───────────┴─► dying
+       │            │           └───┬───────┘      ├──► over
+       │            │               └──► dying ────┤
+       │            └── its lifespan fails ────────┘
        └──► failed
 
 `over` says nothing of how it came to that: what an app died of is `Runtime.error`.
