@@ -222,7 +222,7 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         body = self._signaling.seal(event, event_id, target, seconds, headers)
         # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
         if direct and runtime.accepts_direct:
-            handlers = self._handlers.handlers_for(type(event), target.name)
+            handlers = self._handlers.handlers_for(type(event))
             if handlers:
                 with failing_for(event_id):
                     await runtime.direct.run(target, handlers, open_envelope(body), body, event)
