@@ -1,4 +1,4 @@
-"""What a hook is told: `Dawdle(hooks=[watch])` calls `watch(moment)` with each of these facts. No behaviour in here.
+"""The facts that hooks get: `Dawdle(hooks=[watch])` calls `watch(moment)` with each of them. No behaviour in here.
 
 A hook is a plain function that is called in the event loop. It counts, notes or starts a span, and returns at once. One
 that raises is logged and changes nothing. No fact holds a body, a receipt or a credential. Times are in seconds.

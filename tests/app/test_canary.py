@@ -117,7 +117,7 @@ def foreign(kind, **attributes):
 
 
 def shown(root):
-    """Return the repr of every object of ours that can be reached, in hand and at rest."""
+    """Return the repr of every object of ours that can be reached, in flight and idle."""
     seen, todo, texts = set(), [root], []
     while todo:
         each = todo.pop()

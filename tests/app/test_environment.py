@@ -135,3 +135,24 @@ async def test_a_handler_on_an_unknown_queue_is_an_error_at_the_start():
 
     with pytest.raises(ConfigurationError, match="handler resize runs on the queue 'video', and this app has default"):
         await Dawdle(registry=registry).__aenter__()
+
+
+async def test_an_event_is_not_dropped_for_a_handler_that_came_late_and_names_an_unknown_queue(clock):
+    registry, ran = Registry(), []
+
+    async def own(event: Placed) -> None:
+        ran.append("own")
+
+    async with Dawdle(Memory(clock=clock), registry=registry, clock=clock) as app:
+        with pytest.raises(ConfigurationError, match="there is no queue 'video'"):
+            app.register(own, Placed, queue="video")
+
+        @registry.on_event(Placed, name="shared", queue="video")
+        async def shared(event: Placed) -> None:
+            ran.append("shared")
+
+        for direct in (True, False):
+            await app.signal(Placed(), direct=direct)
+            await app.idle()
+            assert sorted(ran) == ["own", "shared"]
+            ran.clear()

@@ -1,4 +1,4 @@
-"""Entering and leaving: in any task, cancelled or not, nothing in hand is lost and no task is left."""
+"""Entering and leaving: in any task, cancelled or not, nothing in flight is lost and no task is left."""
 
 import asyncio
 import sys
@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from dawdle import ConfigurationError, Context, Dawdle, Retry
+from dawdle._app import app as app_module
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.testing import Probe
@@ -705,3 +706,17 @@ async def test_leaving_right_after_entering_takes_no_time(make_app, registry):
 async def test_how_many_handlers_want_what_is_no_class_is_an_error(make_app):
     with pytest.raises(ConfigurationError, match=r"handler_count\(\) takes an event class, not 'Placed'"):
         make_app().handler_count("Placed")
+
+
+async def test_an_app_that_is_entered_again_is_not_healthy_by_what_it_was_before(make_app, monkeypatch):
+    app, seen, make = make_app(), [], app_module.Runtime
+
+    def asked_meanwhile(config):  # as by a thread that serves the probes of Kubernetes
+        seen.append((app.health().healthy, repr(app).endswith(", entered>")))
+        return make(config)
+
+    monkeypatch.setattr(app_module, "Runtime", asked_meanwhile)
+    for _ in range(2):
+        async with app:
+            assert app.health().healthy
+    assert seen == [(False, False)] * 2

@@ -62,3 +62,12 @@ async def test_a_probe_waits_for_a_handler_that_ignores_its_cancellation(make_ap
 async def test_an_app_that_was_never_entered_has_nothing_to_look_at(make_app):
     with pytest.raises(ConfigurationError, match="was never entered"):
         Probe(make_app())
+
+
+async def test_a_probe_refuses_an_app_whose_queue_could_not_be_opened(make_app, queue):
+    async with queue:
+        app = make_app()
+        with pytest.raises(ConfigurationError):
+            await app.__aenter__()
+    with pytest.raises(ConfigurationError, match="never entered"):
+        Probe(app).in_flight

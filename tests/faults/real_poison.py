@@ -215,8 +215,8 @@ def watched_by_what_raises(context: WorkerContext) -> None:
     if context.more["by"] == "handler":
         log.addHandler(Loud())
     elif context.more["by"] == "filter":
-        for each in ("carrier", "dispatcher", "settler", "receiver", "keeper", "watch"):
-            logging.getLogger(f"dawdle._flow.{each}").addFilter(raise_always)
+        for name in [each for each in logging.root.manager.loggerDict if each.startswith("dawdle._flow.")]:
+            logging.getLogger(name).addFilter(raise_always)
 
     @registry.on_event(OrderPlaced, name="works")
     async def works(event: OrderPlaced, ctx: dawdle.Context) -> None:

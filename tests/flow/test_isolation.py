@@ -1,4 +1,4 @@
-"""A message that comes again and again is tried with nothing else in hand, and given up after three trials."""
+"""A message that comes again and again is tried with nothing else in flight, and given up after three trials."""
 
 import asyncio
 

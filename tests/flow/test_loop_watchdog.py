@@ -1,4 +1,4 @@
-"""The pulse ends when it is told to, whatever else happens just then."""
+"""The watchdog of the loop ends when it is cancelled, whatever else happens just then."""
 
 import asyncio
 

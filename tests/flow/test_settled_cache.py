@@ -1,4 +1,4 @@
-"""The ledger remembers the latest decisions, and no more of them than a process has room for."""
+"""The cache holds the latest settlements, and no more of them than a process has room for."""
 
 import pytest
 

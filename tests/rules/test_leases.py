@@ -64,7 +64,7 @@ class Keeping(RuleBasedStateMachine):
             self.now = max(self.now, due)
             self.look()
         else:
-            raise AssertionError("what is due stays due, and the keeper would spin")
+            raise AssertionError("what is due stays due, and the renewer would spin")
         self.now = until
 
     @rule(seconds=st.floats(0, 25))

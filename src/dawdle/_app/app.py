@@ -130,26 +130,27 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         _loops.require_not_entered(self, self._loop)
         self._check_queues()
         require_named_apart(self._handlers.handlers)
-        self._loop = asyncio.get_running_loop()
         self._start_log.entering()
         settings = self._settings
-        try:
-            self._runtime = runtime = Runtime(
-                RuntimeConfig(
-                    app=self,
-                    backends={_DEFAULT: settings.backend},
-                    clock=settings.clock,
-                    codecs=settings.codecs,
-                    hooks=self._hooks,
-                    handlers=self._handlers,
-                    retry=settings.retry,
-                    timeout=settings.timeout,
-                    concurrency=settings.concurrency,
-                    unclaimed=settings.unclaimed,
-                    signer=settings.signer,
-                    lifespan=self._lifespan,
-                )
+        runtime = Runtime(
+            RuntimeConfig(
+                app=self,
+                backends={_DEFAULT: settings.backend},
+                clock=settings.clock,
+                codecs=settings.codecs,
+                hooks=self._hooks,
+                handlers=self._handlers,
+                retry=settings.retry,
+                timeout=settings.timeout,
+                concurrency=settings.concurrency,
+                unclaimed=settings.unclaimed,
+                signer=settings.signer,
+                lifespan=self._lifespan,
             )
+        )
+        # The runtime first: a thread that asks for the health meanwhile must not get that of the last time.
+        self._runtime, self._loop = runtime, asyncio.get_running_loop()
+        try:
             await runtime.enter()
         except BaseException:  # a cancellation too: the app is as it was, and may be entered again
             self._loop = None
@@ -222,7 +223,7 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         body = self._signaling.seal(event, event_id, target, seconds, headers)
         # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
         if direct and runtime.accepts_direct:
-            handlers = self._handlers.handlers_for(type(event), target.name)
+            handlers = self._handlers.handlers_for(type(event))
             if handlers:
                 with failing_for(event_id):
                     await runtime.direct.run(target, handlers, open_envelope(body), body, event)

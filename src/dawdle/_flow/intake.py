@@ -14,7 +14,7 @@ from dawdle._rules.admission import Run, admit
 from dawdle._rules.codec import open_event
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import Envelope, to_epoch
-from dawdle._rules.received_body import Incomplete, Opened, Unreadable, open_message
+from dawdle._rules.received_body import Opened, Unreadable, open_message
 from dawdle._rules.settlement import Settlement
 from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery
@@ -48,15 +48,13 @@ class Intake:
 
     def open(self, message: InFlightMessage, delivery: Delivery) -> Opened | Declined:
         """Check the size and the signature of a body, and open its envelope."""
-        now, terms = message.now(self._clock), message.main_queue.terms
         found = open_message(delivery.body, self._signer, message.queue.limits.max_body)
-        match found:
-            case Unreadable():
-                return Declined(None, undecodable(found.body, delivery.key, found.reason, now, terms))
-            case Incomplete():
-                return Declined(found.envelope, unreadable(found.body, found.envelope, found.reason, now, terms))
-            case Opened():
-                return found
+        if isinstance(found, Opened):  # nearly always
+            return found
+        now, terms = message.now(self._clock), message.main_queue.terms
+        if isinstance(found, Unreadable):
+            return Declined(None, undecodable(found.body, delivery.key, found.reason, now, terms))
+        return Declined(found.envelope, unreadable(found.body, found.envelope, found.reason, now, terms))
 
     def admit(self, message: InFlightMessage, delivery: Delivery, opened: Opened) -> Admitted | Settlement:
         """Ask the rules which handlers run, and decode the event for them."""
@@ -72,7 +70,9 @@ class Intake:
             terms=terms,
             random=random.random,
             receives=delivery.receive_count,
-            queue=message.main_queue.name,
+            # Whatever queue a handler names. An app has one, and checks that when it is entered. A handler that comes
+            # later with another name runs all the same: else its events would be dropped for a wrong word.
+            queue=None,
         )
         if not isinstance(run, Run):
             return run

@@ -1,8 +1,9 @@
 """The states of one entered app. They are named here, changed by the runtime alone, and asked by the app.
 
     opening ──► entering ──► running ──► leaving ──┐
-       │            │           │           │      ├──► over
-       │            └───────────┴───────────┴─► dying
+       │            │           └───┬───────┘      ├──► over
+       │            │               └──► dying ────┤
+       │            └── its lifespan fails ────────┘
        └──► failed
 
 `over` says nothing of how it came to that: what an app died of is `Runtime.error`.
@@ -27,9 +28,10 @@ class State(Enum):
     @property
     def is_open(self) -> bool:
         """Whether the queues are, or were, open: then there are handlers and counts to ask for."""
-        return self not in {State.OPENING, State.FAILED}
+        # By `is`, here and below: each signal asks, and a set would hash its members each time, in Python.
+        return self is not State.OPENING and self is not State.FAILED
 
     @property
     def may_run_handlers(self) -> bool:
         """Whether a handler may start: the lifespan is entered before the first and left after the last of them."""
-        return self in {State.RUNNING, State.LEAVING, State.DYING}
+        return self is State.RUNNING or self is State.LEAVING or self is State.DYING

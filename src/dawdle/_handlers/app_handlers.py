@@ -142,9 +142,8 @@ class AppHandlers:
         type here, or the type names a handler of this app that does not take it.
         """
         name, snapshot = wire_name(event_type), self._snapshot_now()
-        if (
-            snapshot.learned.get(name) is event_type
-        ):  # each signal comes by here, so the checks are made once a snapshot
+        # Each signal comes by here, so the checks are made once a snapshot.
+        if snapshot.learned.get(name) is event_type:
             return name
         require_event_type(event_type)
         other = self._resolve(snapshot, name)

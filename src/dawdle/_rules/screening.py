@@ -99,10 +99,8 @@ def _made(model: type, schema: object) -> "_Validator | None":
         return None
     make = cast("Callable[..., _Validator]", SchemaValidator)
     for schema_types in (_ALL, _SEQUENCES):
-        for more in (
-            (None, False),
-            (),
-        ):  # False: models within are built from the schema again; as they are, they do not stop early
+        # False: models within are built from the schema again; as they are, they do not stop early.
+        for more in ((None, False), ()):
             with suppress(Exception):  # an older pydantic, which supports less of it
                 return make(_stopping(schema, schema_types), *more)
     return None

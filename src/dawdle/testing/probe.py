@@ -13,12 +13,12 @@ class Probe:
     """What goes on inside an app, for the tests of it and of what is built on it.
 
     Make it of an app that is entered: `probe = Probe(app)`. It may be asked after the app was left, too.
-    Raises `ConfigurationError` for an app that was never entered.
+    Raises `ConfigurationError` for an app that was never entered, or whose queue is not open yet.
     """
 
     def __init__(self, app: Dawdle) -> None:
         runtime = app._runtime  # pyright: ignore[reportPrivateUsage] - so that no test has to
-        if runtime is None:
+        if runtime is None or not runtime.state.is_open:  # without an open queue it has no parts to look at
             raise ConfigurationError(f"{app!r} was never entered, so there is nothing to look at: enter it first")
         self._runtime = runtime
 

@@ -1,4 +1,4 @@
-"""Message task tasks: they task dead letters back to their source queues, or to another queue."""
+"""Message move tasks: they move dead letters back to their source queues, or to another queue."""
 
 from typing import Final
 
