@@ -371,7 +371,7 @@ def test_bytes_of_a_model_that_are_no_text_are_refused_with_the_setting_to_use()
 
 @pytest.mark.parametrize("codec", [JSON(), MessagePack()], ids=["json", "messagepack"])
 def test_a_value_of_an_unknown_type_is_refused_at_the_signal(codec):
-    with pytest.raises(EventError, match=r"Line\.count cannot be encoded: a object cannot be encoded"):
+    with pytest.raises(EventError, match=r"Line\.count cannot be encoded: there is no encoding for the type object"):
         sealed(Line("a", object()), codec)
 
 
