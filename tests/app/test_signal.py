@@ -28,7 +28,8 @@ class Anything(msgspec.Struct):
     ("event", "options", "error", "match"),
     [
         ({"number": 1}, {}, NotAnEventError, "dict is not an event type"),
-        ("text", {}, NotAnEventError, "str is not an event type"),
+        ("text", {}, NotAnEventError, "str is not an event type.*: str`$"),
+        ([Placed()], {}, NotAnEventError, r"list is not an event type.*; for several events write signal_many\(…\)$"),
         (Placed, {}, NotAnEventError, r"Placed is a class, not an event: signal an instance, Placed\(…\)"),
         (Anything(math.nan), {}, EventError, r"Anything\.value is nan"),
         (Anything([1.0, {"a": math.inf}]), {}, EventError, r"Anything\.value\[1\]\[\.\.\.\] is inf"),
