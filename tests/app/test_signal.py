@@ -52,7 +52,7 @@ class Anything(msgspec.Struct):
         (Placed(), {"headers": {"Trace-Id": "x"}}, ConfigurationError, "a header's name is 1 to 20 of a-z and 0-9"),
         (Placed(), {"headers": {"id": "x"}}, ConfigurationError, "'id' is taken"),
         (Placed(), {"headers": {"dawdleowed": "x"}}, ConfigurationError, "'dawdleowed' is taken"),
-        (Placed(), {"headers": {"tenant": 7}}, ConfigurationError, "is text, not a int"),
+        (Placed(), {"headers": {"tenant": 7}}, ConfigurationError, "is text, not int"),
         (Placed(), {"headers": {"tenant": "\udfff"}}, EventError, "lone surrogate"),
         (Placed(), {"queue": ""}, ConfigurationError, "there is no queue ''; this app has default"),
         (Placed(), {"queue": ["default"]}, ConfigurationError, r"there is no queue \['default'\]"),
