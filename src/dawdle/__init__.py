@@ -4,7 +4,8 @@ An event is an object of a class that you define. `@dawdle.on_event` registers a
 dawdle.signal(event)` stores the event in a queue, and every worker that is entered, `async with dawdle.Dawdle():`, runs
 the handlers of the events that it receives.
 
-This module holds the public names, and nothing else.
+This module holds the public names, and nothing else. The queues are `dawdle.backends.memory.Memory` and
+`dawdle.backends.sqs.SQS`; tests take the clock `dawdle.testing.ManualClock` and the server of `dawdle.testing.sqs`.
 """
 
 from types import FunctionType as _FunctionType

@@ -175,9 +175,11 @@ def require_event_type(event_type: object) -> type[Any]:
     if isinstance(event_type, type) and event_style(event_type) is not None:
         return event_type
     named = event_type.__qualname__ if isinstance(event_type, type) else repr(event_type)
+    holds_several = isinstance(event_type, type) and issubclass(event_type, (list, tuple, set, frozenset))
     raise NotAnEventError(
         f"{named} is not an event type: an event is a msgspec.Struct, a dataclass, an attrs class or a pydantic "
         f"model, such as `class OrderPlaced(msgspec.Struct, frozen=True): order_id: str`"
+        + ("; for several events write signal_many(…)" if holds_several else "")
     )
 
 

@@ -245,7 +245,7 @@ async def test_what_is_said_of_data_that_does_not_fit_repeats_nothing_of_it(
         await queue.send([Outgoing(foreign(kind.__name__, data=data))])
         await app.idle()
     (letter,) = letters()
-    assert "the data is not a" in letter["dawdleerror"]
+    assert "the data does not fit" in letter["dawdleerror"]
     assert CANARY not in letter["dawdleerror"]
     assert CANARY not in told()
     assert CANARY not in "".join(map(repr, moments))

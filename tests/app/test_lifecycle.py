@@ -390,7 +390,7 @@ async def test_a_lifespan_that_cannot_be_entered_is_told_with_what_to_write(make
         pass
 
     app = make_app(lifespan=locals()[kind])
-    with pytest.raises(ConfigurationError, match=f"lifespan returned a {kind}.*@contextlib.asynccontextmanager"):
+    with pytest.raises(ConfigurationError, match=f"an object of the type {kind},.*@contextlib.asynccontextmanager"):
         await app.__aenter__()
 
 

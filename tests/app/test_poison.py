@@ -86,7 +86,7 @@ async def test_data_of_the_wrong_type_is_dead_lettered_with_the_reason_and_the_g
     assert seen == [Placed(8)]
     (letter,) = letters()
     assert letter["data"] == {"number": "seven"}
-    assert "the data is not a Placed: Expected `int`, got `str` - at `$.number`" in letter["dawdleerror"]
+    assert "the data does not fit Placed: Expected `int`, got `str` - at `$.number`" in letter["dawdleerror"]
 
 
 async def test_an_undecodable_body_without_a_dead_letter_queue_is_kept(running, registry, clock):
@@ -336,7 +336,7 @@ async def test_a_codec_that_raises_is_an_event_error_at_signal_and_a_dead_letter
             await app.signal(Placed(0))
         await app.signal(Placed(1))
         await app.idle()
-    assert "the data is not a Placed: not that" in letters()[0]["dawdleerror"]
+    assert "the data does not fit Placed: not that" in letters()[0]["dawdleerror"]
 
 
 async def test_a_strangers_names_are_told_in_one_line_and_not_at_any_length(running, registry, queue, caplog):

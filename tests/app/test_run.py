@@ -318,4 +318,28 @@ async def test_a_worker_without_a_handler_says_so(worker, registers, listens, wa
     out, err = one.process.communicate(timeout=60)
     assert (one.process.returncode, out) == (0, "left\n"), err
     assert ("this worker receives nothing until one is: did you call dawdle.discover(" in err) is warned
+    assert "this worker keeps its queue in its own memory" not in err, "its lifespan may signal"
     assert "dawdle started: queue 'default' on Memory" in err
+
+
+NO_EVENTS = """
+import os, signal
+
+@dawdle.on_event
+async def handler(event: Placed): ...
+
+class Ending(Memory):
+    async def __aenter__(self):
+        asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM)
+        return await super().__aenter__()
+
+dawdle.Dawdle(Ending(), start_listener={listens}).run()
+"""
+
+
+@pytest.mark.parametrize("listens", [True, False])
+async def test_a_worker_that_no_other_process_can_signal_to_says_so(worker, listens):
+    one = worker(NO_EVENTS.format(listens=listens))
+    _, err = one.process.communicate(timeout=60)
+    assert one.process.returncode == 0, err
+    assert ("do not reach it: set DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL for a queue that" in err) is listens

@@ -160,5 +160,5 @@ def test_an_abyss_of_messagepack_is_an_error_of_ours(event_type, name, deep):
             "data_base64": data,
         }
     )
-    with pytest.raises(EventError, match=f"the data is not a {event_type.__name__}"):
+    with pytest.raises(EventError, match=f"the data does not fit {event_type.__name__}"):
         open_event(open_envelope(body), event_type, CODECS)

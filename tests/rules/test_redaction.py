@@ -103,7 +103,7 @@ def test_data_that_does_not_fit_is_described_by_its_place(kind, data, says, medi
     with pytest.raises(EventError) as caught:
         open_event(open_envelope(message(data, media)), kind, CODECS)
     told = str(caught.value)
-    assert told.startswith(f"the data is not a {kind.__name__}: ")
+    assert told.startswith(f"the data does not fit {kind.__name__}: ")
     assert told.endswith(says)
     assert CANARY not in "".join(traceback.format_exception(caught.value))
 
@@ -144,7 +144,7 @@ def test_an_event_that_does_not_travel_is_described_without_its_data(event, code
 
 @pytest.mark.parametrize("value", [CANARY.encode(), [CANARY], {CANARY: 1}])
 def test_a_header_that_is_no_text_is_described_by_its_type(value):
-    with pytest.raises(ConfigurationError, match=f"'tenant' is text, not a {type(value).__name__}") as caught:
+    with pytest.raises(ConfigurationError, match=f"'tenant' is text, not {type(value).__name__}") as caught:
         check_headers({"tenant": value})
     assert CANARY not in str(caught.value)
 
@@ -161,11 +161,11 @@ def test_what_others_say_is_theirs_also_if_they_have_errors_of_their_own_kind():
 
 def test_a_long_name_is_cut_out_as_fast_as_a_short_one():
     name = " - at `$Invalid value" * 50_000
-    with pytest.raises(EventError, match=r"^the data is not a Strict: Object contains unknown field") as caught:
+    with pytest.raises(EventError, match=r"^the data does not fit Strict: Object contains unknown field") as caught:
         open_event(open_envelope(message({name: 1}, "application/json")), Strict, CODECS)
     assert len(str(caught.value)) < 100
 
 
 def test_a_model_with_aliases_that_are_paths_is_described_like_any_other():
-    with pytest.raises(EventError, match="the data is not a Elsewhere: Field required; Field required"):
+    with pytest.raises(EventError, match="the data does not fit Elsewhere: Field required; Field required"):
         JSON().decode(b"{}", Elsewhere)

@@ -146,7 +146,7 @@ def test_without_keys_nothing_is_signed_and_everything_taken():
         ({"a b": NEW}, "the id of signing key 1 is not 1 to 32"),
         ({"a": NEW, 3: NEW}, "the id of signing key 2 is not 1 to 32"),
         ({"a": "short"}, "signing key 1 has 5 bytes, and at least 32 are needed: make one with secrets.token_hex"),
-        ({"a": NEW, "b": 7}, "signing key 2 is bytes or text, not a int"),
+        ({"a": NEW, "b": 7}, "signing key 2 is bytes or text, not int"),
     ],
 )
 def test_keys_that_cannot_work_are_refused(keys, says):

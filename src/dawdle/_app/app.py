@@ -117,7 +117,7 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         self._handlers = AppHandlers(self._settings.registry)
         self._hooks = HookCaller(hooks)
         self._signaling = Signaling(self._settings, self._handlers, self._hooks)
-        self._start_log = StartLog(self._handlers)
+        self._start_log = StartLog(self._handlers, has_lifespan=lifespan is not None)
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
 

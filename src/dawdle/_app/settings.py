@@ -121,8 +121,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(made, Coroutine):
             made.close()  # or Python warns that it was never awaited
         raise ConfigurationError(
-            f"lifespan returned a {type(made).__qualname__}, which is no async context manager: make it "
-            f"`async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
+            f"lifespan returned an object of the type {type(made).__qualname__}, which is no async context manager: "
+            f"make it `async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
         )
 
 

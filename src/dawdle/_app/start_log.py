@@ -18,10 +18,12 @@ _log = Log(__name__)
 class StartLog:
     """The log lines of one app. Each is logged once for each time that the app is entered."""
 
-    def __init__(self, handlers: AppHandlers) -> None:
+    def __init__(self, handlers: AppHandlers, *, has_lifespan: bool) -> None:
         self._handlers = handlers
+        self._has_lifespan = has_lifespan
         self._entered = False
         self._listened = False
+        self._shared = False
         self.waits_for_signal = True
         """The first signal was not checked yet. Each signal asks only this, so later signals cost nothing."""
 
@@ -33,6 +35,7 @@ class StartLog:
     def entered(self, backend: Backend, queue: str) -> None:
         """Log the queue and the handlers of the app."""
         self._entered = True
+        self._shared = backend.limits.shared
         names = [handler.name for handler in self._handlers.handlers]
         _log.info(
             "dawdle started: queue %r on %s, %s, handlers (%d): %s",
@@ -48,11 +51,19 @@ class StartLog:
         self._listened = True
 
     def worker_entered(self) -> None:
-        """Warn of a worker without handlers. Usually its modules were not imported."""
-        if self._listened and not self._handlers.handlers:
+        """Warn of a worker without handlers, and of one without events. Usually an import or a variable is missing."""
+        if not self._listened:
+            return
+        if not self._handlers.handlers:
             _log.warning(
                 "no handler is registered, so this worker receives nothing until one is: did you call "
                 'dawdle.discover("your.package") before run()?'
+            )
+        # A lifespan may signal, as a program does that is all in one process.
+        if not self._shared and not self._has_lifespan:
+            _log.warning(
+                "this worker keeps its queue in its own memory, so events of other processes do not reach it: set "
+                "DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL for a queue that processes share"
             )
 
     def signaled(self, queue: QueueClient) -> None:

@@ -236,7 +236,7 @@ def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, eve
 
 
 def _undecodable(event_type: type[object], error: Exception) -> EventError:
-    return EventError(f"the data is not a {event_type.__qualname__}: {without_data(error, event_type)}")
+    return EventError(f"the data does not fit {event_type.__qualname__}: {without_data(error, event_type)}")
 
 
 def _unencodable(event: object, error: Exception, write: Callable[[object], object] | None = None) -> EventError:

@@ -171,7 +171,7 @@ def check_headers(headers: Mapping[str, str]) -> None:
                 f"the header {name!r} is taken: dawdle writes this attribute itself; choose another name"
             )
         if not isinstance(value, str):
-            raise ConfigurationError(f"the header {name!r} is text, not a {type(value).__qualname__}")
+            raise ConfigurationError(f"the header {name!r} is text, not {type(value).__qualname__}")
 
 
 def aware(time: datetime) -> datetime:

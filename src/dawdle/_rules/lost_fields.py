@@ -70,7 +70,7 @@ def not_readable(event: object, said: str, *, by_us: bool) -> EventError:
     `said`: the error of its reader, without data. `by_us`: the codec is one of ours, so the fields tell the reason.
     """
     name = type(event).__qualname__
-    said = said.removeprefix(f"the data is not a {name}: ")
+    said = said.removeprefix(f"the data does not fit {name}: ")
     for path, names, why in _suspects(event, name) if by_us else ():
         # Where the reader names a field, only a suspect of that name can be the reason.
         if _PLACE not in said or any(f".{each}`" in said for each in names):

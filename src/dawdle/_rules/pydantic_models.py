@@ -27,7 +27,9 @@ def dump(value: object) -> object:
     """Encode a pydantic model inside a struct, which msgspec does not know."""
     if event_style(type(value)) == "pydantic":
         return cast("Model", value).model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
-    raise NotImplementedError(f"a {type(value).__qualname__} cannot be encoded")
+    raise NotImplementedError(
+        f"there is no encoding for the type {type(value).__qualname__}; signal text or a number instead"
+    )
 
 
 def load(cls: type, value: object) -> object:
@@ -35,7 +37,7 @@ def load(cls: type, value: object) -> object:
     if cls is object:  # msgspec asks for it, and knows only `Any` as any value
         return value
     if event_style(cls) != "pydantic":
-        raise NotImplementedError(f"a {cls.__qualname__} cannot be decoded")
+        raise NotImplementedError(f"there is no decoding for the type {cls.__qualname__}")
     try:
         return _validated(cls, value)
     except ValueError as error:  # pydantic's text repeats data, and msgspec would put it into its own error

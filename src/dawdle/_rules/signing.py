@@ -103,7 +103,7 @@ def _key(key: object, number: int) -> bytes:
     if isinstance(key, str):
         key = key.encode(errors="surrogatepass")  # any bytes make a key, and an encoding error would show them
     if not isinstance(key, bytes):
-        raise ConfigurationError(f"signing key {number} is bytes or text, not a {type(key).__qualname__}")
+        raise ConfigurationError(f"signing key {number} is bytes or text, not {type(key).__qualname__}")
     if len(key) < MIN_KEY_BYTES:
         raise ConfigurationError(
             f"signing key {number} has {len(key)} bytes, and at least {MIN_KEY_BYTES} are needed: "
