@@ -140,7 +140,7 @@ def main() -> None:
     PAGE.write_text(f"{head}\n\n{written(lines, entries)}", encoding="utf-8")
     old, new = [line for line in entries if line not in lines], [line for line in lines if line not in entries]
     moved = {line.text for line in old} & {line.text for line in new}
-    print(f"in another module, or at another level: {len(moved)}")
+    print(f"the page lists {len(lines)} lines: {len(new) - len(moved)} new or reworded, {len(moved)} moved")
     for line in new:
         if line.text not in moved:
             print(f"new or reworded, so look at its cause and cure: {line.logger} {line.text}")

@@ -232,7 +232,7 @@ def test_a_handler_that_takes_nothing_is_refused():
     def options(**options): ...
 
     for each in (handle, named, options):
-        assert "takes no parameter: give it one for the event" in refused(each, A)
+        assert "takes no positional parameter: give it one for the event" in refused(each, A)
 
 
 def test_a_handler_that_needs_more_than_it_gets_is_refused_by_name():

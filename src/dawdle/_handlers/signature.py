@@ -71,7 +71,7 @@ def read_parameters(function: Function, called: str, names: Mapping[str, object]
         if each.kind in {each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD, each.VAR_POSITIONAL}
     ]
     if not positional:
-        raise ConfigurationError(f"handler {called} takes no parameter: give it one for the event")
+        raise ConfigurationError(f"handler {called} takes no positional parameter: give it one for the event")
     required = [each for each in positional if each.default is each.empty and each.kind is not each.VAR_POSITIONAL]
     # `@on_event` in a class body registers a plain function, before there is any object to call it on.
     if positional[0].name == "self" and not hasattr(function, "__self__"):
