@@ -3,6 +3,7 @@
 What follows `--` goes to the tool: `nox -s tests -- -k retry`, `nox -s demo -- --orders 100`.
 """
 
+import os
 import shutil
 import subprocess
 import sys
@@ -45,8 +46,8 @@ USUAL = None if HERE in FOUND else FOUND[-1]
 PYTEST = ("python", "-m", "pytest", "--timeout=300")
 """Five minutes are for a test that hangs; none takes nearly as long, on a busy machine either."""
 
-ALL_CORES = ("--numprocesses=auto", "--dist=loadgroup")
-"""One process of pytest for each core; `-- -n 0` runs all tests in one."""
+ALL_CORES = (f"--numprocesses={2 * (os.cpu_count() or 1)}", "--dist=loadgroup")
+"""Two processes of pytest for each core, since many tests wait for processes and sockets; `-- -n 0` runs all in one."""
 
 UV = {"UV": virtualenv.UV} if virtualenv.HAS_UV else {}
 """Tells the tests where uv is, for the environments that they make themselves."""
