@@ -720,3 +720,28 @@ async def test_an_app_that_is_entered_again_is_not_healthy_by_what_it_was_before
         async with app:
             assert app.health().healthy
     assert seen == [(False, False)] * 2
+
+
+async def test_the_old_names_of_the_calls_for_hosts_warn_at_their_callers_line_and_do_the_same(
+    make_app, registry, clock
+):
+    @registry.on_event(Placed, name="slow")
+    async def slow(event):
+        await clock.sleep_until(clock.monotonic() + 3600)
+
+    app = make_app(grace=600)
+    await app.__aenter__()
+    await app.signal(Placed(), direct=True)
+    with pytest.warns(DeprecationWarning, match=r"handlers_that_run\(\) is now app.running_handlers\(\)") as warned:
+        assert app.handlers_that_run() == ["slow"]
+    assert warned[0].filename == __file__
+    leaving = asyncio.create_task(app.__aexit__(None, None, None))
+    await clock.advance(1)
+    assert not leaving.done()
+    with pytest.warns(DeprecationWarning, match=r"hurry\(\) is now app.end_grace\(\)"):
+        app.hurry()
+    await clock.advance(0)
+    assert leaving.done()
+    await leaving
+    with pytest.warns(DeprecationWarning, match=r"left_behind\(\) is now app.unfinished\(\)"):
+        assert app.left_behind() == []

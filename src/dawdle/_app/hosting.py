@@ -5,6 +5,7 @@ handler or a signal needs none of this.
 """
 
 import asyncio
+import warnings
 from types import TracebackType
 
 from dawdle._flow.runtime import Runtime
@@ -63,6 +64,21 @@ class HostingCalls:
         """Return what still runs after a shutdown: handlers that ignore cancellation, and calls to a queue."""
         return [] if self._runtime is None else self._runtime.unfinished()
 
+    def handlers_that_run(self) -> list[str]:
+        """Return what `running_handlers` does. Deprecated since 0.1.0."""
+        _warn_of_old_name("handlers_that_run", "running_handlers")
+        return self.running_handlers()
+
+    def left_behind(self) -> list[str]:
+        """Return what `unfinished` does. Deprecated since 0.1.0."""
+        _warn_of_old_name("left_behind", "unfinished")
+        return self.unfinished()
+
+    def hurry(self) -> None:
+        """Do what `end_grace` does. Deprecated since 0.1.0."""
+        _warn_of_old_name("hurry", "end_grace")
+        self.end_grace()
+
     @property
     def _is_open(self) -> bool:
         """Whether there are queues and handlers to ask about. There are none while the queue is being opened."""
@@ -71,3 +87,10 @@ class HostingCalls:
     def _running(self, *, anywhere: bool = False) -> Runtime:
         """Return the runtime of an app that is entered, or raise what keeps it from being used."""
         raise NotImplementedError
+
+
+def _warn_of_old_name(old: str, new: str) -> None:
+    """Point the caller of an old name to the new one, at the line that calls it."""
+    warnings.warn(
+        f"app.{old}() is now app.{new}(); the old name goes in dawdle 0.3.0", DeprecationWarning, stacklevel=3
+    )
