@@ -49,6 +49,19 @@ def owed_in(queue):
     return sorted((copy["data"]["number"], copy.get("dawdleowed")) for copy in copies)
 
 
+def deaf_handler(registry):
+    """Register a handler that ignores each cancellation until the event is set that is returned."""
+    go = asyncio.Event()
+
+    @registry.on_event(Placed, name="deaf")
+    async def deaf(event):
+        while not go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await go.wait()
+
+    return go
+
+
 async def turns(count=20):
     for _ in range(count):
         await asyncio.sleep(0)
@@ -269,13 +282,7 @@ async def test_what_is_unfinished_when_the_app_dies_is_an_error_that_names_it(ma
 
 
 async def test_a_direct_event_whose_handler_nothing_can_end_is_stored_before_the_app_is_left(make_app, registry, queue):
-    go = asyncio.Event()
-
-    @registry.on_event(Placed, name="deaf")
-    async def deaf(event):
-        while not go.is_set():
-            with contextlib.suppress(asyncio.CancelledError):
-                await go.wait()
+    go = deaf_handler(registry)
 
     @registry.on_event(Placed, name="good")
     async def good(event):
@@ -294,13 +301,7 @@ async def test_a_direct_event_whose_handler_nothing_can_end_is_stored_before_the
 async def test_a_queued_event_whose_handler_nothing_can_end_is_given_back_before_the_app_is_left(
     make_app, registry, queue, clock
 ):
-    go = asyncio.Event()
-
-    @registry.on_event(Placed, name="deaf")
-    async def deaf(event):
-        while not go.is_set():
-            with contextlib.suppress(asyncio.CancelledError):
-                await go.wait()
+    go = deaf_handler(registry)
 
     app = make_app(grace=0)
     await app.__aenter__()
@@ -461,13 +462,7 @@ async def test_an_app_that_dies_is_left_though_a_handler_made_a_failure_of_it_an
 
 
 async def test_an_app_that_dies_is_left_though_a_handler_ignores_it(make_app, registry, queue):
-    go = asyncio.Event()
-
-    @registry.on_event(Placed, name="deaf")
-    async def deaf(event):
-        while not go.is_set():
-            with contextlib.suppress(asyncio.CancelledError):
-                await go.wait()
+    go = deaf_handler(registry)
 
     app = make_app()
     await app.__aenter__()

@@ -10,9 +10,10 @@ import pytest
 
 from dawdle import JSON, MessagePack
 from dawdle._rules.body_limits import MAX_DEPTH
-from dawdle._rules.codec import open_event, seal
+from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import open_envelope
 from dawdle.errors import EventError
+from tests.rules.round_trip_types import returned, sealed
 
 CODECS = {codec.content_type: codec for codec in (JSON(), MessagePack())}
 IN_DATA = MAX_DEPTH - 2
@@ -74,31 +75,12 @@ def chained(event_type, depth):
     return value
 
 
-def sealed(event, codec):
-    return seal(
-        event,
-        codec=codec,
-        wire_name="Any",
-        event_id="e-1",
-        source="/shop",
-        now=1_750_000_000.0,
-        headers={},
-        delay_ms=0,
-        cause=None,
-        max_body=1_048_576,
-    )
-
-
-def there_and_back(event, codec):
-    return open_event(open_envelope(sealed(event, codec)), type(event), CODECS)
-
-
 @pytest.mark.parametrize("codec", CODECS.values(), ids=CODECS)
 @pytest.mark.parametrize("nested", [lists, mappings])
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_the_deepest_event_comes_back(event_type, nested, codec):
     event = event_type(value=nested(IN_DATA))
-    assert there_and_back(event, codec) == event
+    assert returned(event, codec) == event
 
 
 @pytest.mark.parametrize("nested", [lists, mappings])
@@ -112,20 +94,20 @@ def test_json_one_level_deeper_is_refused_where_it_is_signaled(event_type, neste
 @pytest.mark.parametrize("event_type", EVENT_TYPES)
 def test_so_is_messagepack(event_type, nested):
     event = event_type(value=nested(MAX_DEPTH - 1))
-    assert there_and_back(event, MessagePack()) == event
+    assert returned(event, MessagePack()) == event
     with pytest.raises(EventError, match=f"is nested too deep: {MAX_DEPTH} maps and arrays are the most"):
         sealed(event_type(value=nested(MAX_DEPTH)), MessagePack())
 
 
 def test_much_that_is_side_by_side_is_not_deep():
     event = Struct(value=[{"ü": ["Ü", {}]}] * 1000, other="\u00df\u0090" * 1000)
-    assert there_and_back(event, MessagePack()) == event
+    assert returned(event, MessagePack()) == event
 
 
 @pytest.mark.parametrize("event_type", [Chain, ModelChain])
 def test_a_chain_of_events_counts_as_what_it_is(event_type):
     event = chained(event_type, MAX_DEPTH - 1)
-    assert there_and_back(event, JSON()) == event
+    assert returned(event, JSON()) == event
     with pytest.raises(EventError):
         sealed(chained(event_type, MAX_DEPTH), JSON())
 

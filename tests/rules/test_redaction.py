@@ -10,10 +10,11 @@ import pydantic
 import pytest
 
 from dawdle import JSON, MessagePack
-from dawdle._rules.codec import open_event, seal
+from dawdle._rules.codec import open_event
 from dawdle._rules.envelope import check_headers, open_envelope
 from dawdle._rules.redaction import cause_without_data, without_data
 from dawdle.errors import ConfigurationError, EventError
+from tests.rules.round_trip_types import sealed
 
 CANARY = "canary-7f3a"
 CODECS = {codec.content_type: codec for codec in (JSON(), MessagePack())}
@@ -123,18 +124,7 @@ def test_an_event_that_does_not_travel_is_described_without_its_data(event, code
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         try:
-            seal(
-                event,
-                codec=codec,
-                wire_name="Any",
-                event_id="e-1",
-                source="/shop",
-                now=1_750_000_000.0,
-                headers={},
-                delay_ms=0,
-                cause=None,
-                max_body=1_048_576,
-            )
+            sealed(event, codec)
             told = ""
         except EventError as error:
             told = "".join(traceback.format_exception(error))
