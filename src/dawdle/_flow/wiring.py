@@ -81,21 +81,10 @@ class Components:
         self._settler = Settler(clock=config.clock, hooks=config.hooks, settled_cache=settled_cache)
         self.running = RunningHandlers(config.clock, on_first_run=self._start_side_thread)
         self._failures = FailureLog(config.clock)
-        caller = HandlerCaller(
-            app=config.app,
-            clock=config.clock,
-            hooks=config.hooks,
-            timeout=config.timeout,
-            threads=config.concurrency,
-            state=state,
-            running=self.running,
-            failures=self._failures,
-            is_dying=is_dying,
-        )
         self.processor = Processor(
             clock=config.clock,
             intake=Intake(clock=config.clock, codecs=config.codecs, signer=config.signer, handlers=config.handlers),
-            dispatcher=Dispatcher(caller, clock=config.clock, retry=config.retry, limits=self.limits),
+            dispatcher=self._dispatcher(state, is_dying),
             settler=self._settler,
             in_flight=self.in_flight,
             isolation=self.isolation,
@@ -136,6 +125,21 @@ class Components:
             queues=tuple(receiver.health() for receiver in self._receivers),
             failing=tuple(failing for queue in self.queues.values() for failing in queue.calls.failing()),
         )
+
+    def _dispatcher(self, state: Callable[[], object], is_dying: Callable[[], bool]) -> Dispatcher:
+        config = self._config
+        caller = HandlerCaller(
+            app=config.app,
+            clock=config.clock,
+            hooks=config.hooks,
+            timeout=config.timeout,
+            threads=config.concurrency,
+            state=state,
+            running=self.running,
+            failures=self._failures,
+            is_dying=is_dying,
+        )
+        return Dispatcher(caller, clock=config.clock, retry=config.retry, limits=self.limits)
 
     def _receiver(self, queue: QueueClient) -> Receiver:
         config = self._config
