@@ -109,7 +109,7 @@ async def test_a_poll_under_way_is_not_cut_and_its_clients_are_closed_after_it(s
         assert await queue.send([Outgoing(b"one")]) == [None]
         assert [delivery.receive_count for delivery in await poll] == [1]
         assert not clients._retired
-        assert not old.poll_client._endpoint.http_session._sessions
+        assert not old.botocore._poll_client._endpoint.http_session._sessions
 
 
 async def test_clients_that_are_retired_and_still_in_use_are_closed_with_the_rest(no_task_is_left, server, sqs, source):

@@ -8,6 +8,7 @@ import pytest
 
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
+from dawdle.backends.sqs._calls import Poll
 from dawdle.backends.sqs._connection import Connection
 from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.errors import BackendError
@@ -25,9 +26,9 @@ async def failures_of(url):
     failures = []
     try:
         for call in (
-            lambda: connection.receive(wait=0, QueueUrl=url),
-            lambda: connection.batch("delete_message_batch", url, [{"Id": "0", "ReceiptHandle": CANARY}]),
-            lambda: connection.call("get_queue_attributes", QueueUrl=url, AttributeNames=["All"]),
+            lambda: connection.receive(Poll(url, limit=10, wait=0, lease=30)),
+            lambda: connection.delete(url, [CANARY]),
+            lambda: connection.attributes(url, ["All"]),
         ):
             with pytest.raises(BackendError) as caught:
                 await call()
@@ -123,7 +124,7 @@ async def test_what_botocore_will_not_send_is_ours_and_is_not_shown(server):
     url = server.queue_url("orders")
     connection = await Connection(QueueAddress.checked(url, "us-east-1", None), 0).open()
     with pytest.raises(BackendError) as caught:
-        await connection.batch("send_message_batch", url, [{"Id": "0", "MessageBody": CANARY.encode()}])
+        await connection.send(url, [Outgoing(CANARY.encode(), group=[CANARY])])
     await connection.close()
     assert caught.value.kind == "refused"
     assert CANARY not in "".join(traceback.format_exception(caught.value))

@@ -10,6 +10,7 @@ import pytest
 
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS, _clients, _connection
+from dawdle.backends.sqs._calls import Poll
 from dawdle.backends.sqs._connection import Connection
 from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.errors import BackendError
@@ -61,16 +62,14 @@ WAYS = {
     "a drop at a time": lambda server, stub: half_an_answer(stub, HEAD, 0.02),
 }
 CALLS = {
-    "receive": (1, lambda connection, url: connection.receive(wait=0, QueueUrl=url)),
+    "receive": (1, lambda connection, url: connection.receive(Poll(url, limit=10, wait=0, lease=30))),
     "ack": (
         3,
-        lambda connection, url: connection.batch(
-            "delete_message_batch", url, [{"Id": "0", "ReceiptHandle": "receipt"}]
-        ),
+        lambda connection, url: connection.delete(url, ["receipt"]),
     ),
     "read": (
         3,
-        lambda connection, url: connection.call("get_queue_attributes", QueueUrl=url, AttributeNames=["All"]),
+        lambda connection, url: connection.attributes(url, ["All"]),
     ),
 }
 
@@ -100,7 +99,7 @@ async def test_a_poll_is_waited_for_as_long_as_it_waits_and_no_longer(server):
         connection = await Connection(QueueAddress.checked(url, None, None), 20, response_seconds=ANSWER).open()
         start = time.monotonic()
         with pytest.raises(BackendError, match="no answer came in time"):
-            await connection.receive(wait=1, QueueUrl=url)
+            await connection.receive(Poll(url, limit=10, wait=1, lease=30))
         assert 1 + ANSWER * 0.9 < time.monotonic() - start < 1 + ANSWER + MARGIN
         await connection.close()
 
@@ -112,7 +111,7 @@ async def test_more_calls_than_connections_do_not_wait_for_ever_either(server, m
             QueueAddress.checked(url, None, None), None, response_seconds=ANSWER, max_attempts=1
         ).open()
         start = time.monotonic()
-        calls = [connection.call("get_queue_attributes", QueueUrl=url) for _ in range(9)]
+        calls = [connection.attributes(url, ["All"]) for _ in range(9)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert {answer.kind for answer in answers} == {"unavailable"}
         assert time.monotonic() - start < ANSWER + MARGIN

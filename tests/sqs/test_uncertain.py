@@ -15,7 +15,7 @@ from dawdle.errors import BackendError
 
 pytestmark = pytest.mark.anyio
 
-ENTRY = {"Id": "0", "MessageBody": "event"}
+ENTRY = Outgoing(b"event")
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -29,7 +29,7 @@ async def failure_of(url, *, response_seconds=30, max_attempts=1):
     ).open()
     try:
         with pytest.raises(BackendError) as caught:
-            await connection.batch("send_message_batch", url, [ENTRY])
+            await connection.send(url, [ENTRY])
     finally:
         await connection.close()
     return caught.value
@@ -136,12 +136,12 @@ async def test_a_call_that_ends_before_it_was_sent_is_not_uncertain(server, monk
         QueueAddress.checked(url, "us-east-1", None), 0, response_seconds=0.1, max_attempts=1
     ).open()
 
-    async def forever(make):
+    async def forever(**_):
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(connection._clients, "call", forever)
+    monkeypatch.setattr(connection._clients._current.botocore._request_client, "send_message_batch", forever)
     with pytest.raises(BackendError, match="no answer came in time") as caught:
-        await connection.batch("send_message_batch", url, [ENTRY])
+        await connection.send(url, [ENTRY])
     await connection.close()
     assert not caught.value.uncertain
 

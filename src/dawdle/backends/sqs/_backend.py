@@ -16,6 +16,7 @@ import msgspec
 from dawdle._log import Log
 from dawdle.abc import Counts, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
 from dawdle.backends._open_guard import OpenGuard
+from dawdle.backends.sqs._calls import Poll
 from dawdle.backends.sqs._queue_address import QueueAddress, environment_variable
 from dawdle.backends.sqs._queue_ids import has_account_id, identity_from_url
 from dawdle.backends.sqs._validation import (
@@ -212,14 +213,15 @@ class SQS:
             # A queue with 120,000 messages in flight gives no more. SQS tells a long poll nothing of it: it comes back
             # empty, as from an empty queue. A poll that does not wait gets OverLimit, and the app reports that.
             wait = 0
-        found = await self._require_open().receive(
-            QueueUrl=self._address.url,
+        poll = Poll(
+            self._address.url,
+            limit=min(limit, _MAX_BATCH_ENTRIES),
             wait=min(int(wait), _MAX_WAIT_SECONDS),
-            with_source=self._asks_for_source,
-            MaxNumberOfMessages=min(limit, _MAX_BATCH_ENTRIES),
             # On every receive, so that the lease is ours and not the visibility timeout that the queue is set to.
-            VisibilityTimeout=int(self.limits.lease or 0),
+            lease=int(self.limits.lease or 0),
+            with_source=self._asks_for_source,
         )
+        found = await self._require_open().receive(poll)
         # A poll that did not wait begins the count anew, whatever it brought.
         self._empty_receives = 0 if found or self._empty_receives >= _MAX_EMPTY_RECEIVES else self._empty_receives + 1
         return found

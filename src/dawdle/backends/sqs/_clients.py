@@ -22,11 +22,13 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
 
 from dawdle._log import Log
+from dawdle.backends.sqs._botocore_calls import BotocoreCalls
+from dawdle.backends.sqs._calls import MessageCalls, TimeLimits
 from dawdle.backends.sqs._endpoint import Endpoint, resolve_endpoint
 from dawdle.backends.sqs._errors import NOT_FROM_SQS, has_stale_credentials, to_backend_error
 from dawdle.backends.sqs._no_redirects import NoRedirectSession
 from dawdle.backends.sqs._queue_address import QueueAddress
-from dawdle.backends.sqs._request_attempts import observe_attempts
+from dawdle.backends.sqs._request_attempts import RequestAttempts, observe_attempts
 from dawdle.errors import BackendError
 
 __all__ = ["ClientSet", "Clients"]
@@ -56,14 +58,16 @@ class ClientSet:
     """One botocore session, so one set of credentials; its two clients; and how many calls they have in flight."""
 
     def __init__(self) -> None:
-        self.poll_client: Any = None
-        self.request_client: Any = None
+        self.calls: MessageCalls
+        """Makes the calls that move messages."""
+        self.botocore: BotocoreCalls
+        """Makes all other calls."""
         self.calls_in_flight = 0
         self.retired = False
         """Whether another set has taken its place. It is closed when `calls_in_flight` is 0."""
         self._stack = AsyncExitStack()
 
-    async def open(self, address: QueueAddress, loader: Any, configs: tuple[AioConfig | None, AioConfig]) -> Self:
+    async def open(self, address: QueueAddress, loader: Any, limits: TimeLimits) -> Self:
         """Make the clients. Credentials, profiles and proxies are found as by every AWS tool: by botocore's chain."""
         # A new session each time: botocore's sessions search for credentials once and keep what they found.
         session: Any = get_session()
@@ -71,12 +75,13 @@ class ClientSet:
         try:
             async with asyncio.timeout(CREDENTIALS_SECONDS):
                 endpoint = resolve_endpoint(address, session)
-                self.poll_client, self.request_client = [
-                    await self._client(session, endpoint, config) for config in configs
+                poll_client, request_client = [
+                    await self._client(session, endpoint, config) for config in _configs(limits)
                 ]
         except BaseException:  # also when it is cancelled: one client may be open by then
             await self.close()
             raise
+        self.calls = self.botocore = BotocoreCalls(poll_client, request_client)
         return self
 
     async def close(self) -> None:
@@ -95,22 +100,11 @@ class ClientSet:
 
 
 class Clients:
-    """The client set in use, and the retired ones in which calls are still in flight.
+    """The client set in use, and the retired ones in which calls are still in flight."""
 
-    `wait`: seconds of the longest poll, or None for no client that polls. `response_seconds`: seconds in which a
-    response must come, beyond the wait of a poll. `max_attempts`: how often botocore sends a request that is no poll.
-    """
-
-    def __init__(self, address: QueueAddress, wait: int | None, *, response_seconds: float, max_attempts: int) -> None:
+    def __init__(self, address: QueueAddress, limits: TimeLimits) -> None:
         self._address = address
-        # Half of it, so that a connection that cannot be made ends as that, which says that nothing was sent. The
-        # deadline of the whole call would not say.
-        connect = response_seconds / 2
-        polls = None
-        if wait is not None:
-            polls = _config(MAX_POLL_CONNECTIONS, connect=connect, read=wait + response_seconds, max_attempts=1)
-        requests = _config(MAX_REQUEST_CONNECTIONS, connect=connect, read=response_seconds, max_attempts=max_attempts)
-        self._configs = polls, requests
+        self._limits = limits
         session: Any = get_session()
         self._model_loader = session.get_component("data_loader")  # AWS's models are read once: it takes 60 ms
         self._lock = asyncio.Lock()
@@ -121,7 +115,7 @@ class Clients:
 
     async def open(self) -> None:
         """Make the first client set. Raises what botocore raises."""
-        self._current = await ClientSet().open(self._address, self._model_loader, self._configs)
+        self._current = await ClientSet().open(self._address, self._model_loader, self._limits)
 
     async def close(self) -> None:
         """Close all connections, also those of calls that are under way."""
@@ -129,24 +123,33 @@ class Clients:
         for clients in (self._current, *self._retired):
             await clients.close()
 
-    async def call(self, make: Callable[[ClientSet], Awaitable[T]]) -> T:
+    async def call(self, make: Callable[[ClientSet, RequestAttempts], Awaitable[T]], attempts: RequestAttempts) -> T:
         """Make one call, and make it once more with new clients if SQS refused its credentials."""
         clients = self._current
         try:
-            return await self._call_with(clients, make)
+            return await self._call_with(clients, make, attempts)
         except Exception as error:
-            if not has_stale_credentials(error) or not await self._refresh(clients):
+            if not has_stale_credentials(error):
                 raise
+            async with asyncio.timeout_at(attempts.deadline):
+                if not await self._refresh(clients):
+                    raise
         # Once only. Should the new credentials be refused too, the receiver and the settler call again later.
-        return await self._call_with(self._current, make)
+        return await self._call_with(self._current, make, attempts)
 
-    async def _call_with(self, clients: ClientSet, make: Callable[[ClientSet], Awaitable[T]]) -> T:
+    async def _call_with(
+        self,
+        clients: ClientSet,
+        make: Callable[[ClientSet, RequestAttempts], Awaitable[T]],
+        attempts: RequestAttempts,
+    ) -> T:
         clients.calls_in_flight += 1
         try:
-            return await make(clients)
+            return await make(clients, attempts)
         finally:
             clients.calls_in_flight -= 1
-            await self._close_if_unused(clients)
+            if clients.retired:
+                await self._close_if_unused(clients)
 
     async def _refresh(self, failed: ClientSet) -> bool:
         """Return whether there are other clients than those that failed.
@@ -161,7 +164,7 @@ class Clients:
             if self._closed or clock() < self._refreshed_at + REFRESH_RETRY_SECONDS:
                 return False
             try:
-                new = await ClientSet().open(self._address, self._model_loader, self._configs)
+                new = await ClientSet().open(self._address, self._model_loader, self._limits)
             except Exception as error:  # noqa: BLE001 - the call's own error is raised; this one is only logged
                 _log.warning(
                     "SQS refuses the credentials for %s, and new ones cannot be found: %s",
@@ -188,9 +191,18 @@ class Clients:
             self._retired.discard(clients)
 
 
-def _config(pool: int, *, connect: float, read: float, max_attempts: int) -> AioConfig:
+def _configs(limits: TimeLimits) -> tuple[AioConfig | None, AioConfig]:
+    """Return the settings of the client that polls, if one does, and of the client that makes the other requests."""
+    polls = None
+    if limits.wait is not None:
+        polls = _config(MAX_POLL_CONNECTIONS, limits, read=limits.poll_seconds(limits.wait), max_attempts=1)
+    requests = _config(MAX_REQUEST_CONNECTIONS, limits, read=limits.response_seconds, max_attempts=limits.max_attempts)
+    return polls, requests
+
+
+def _config(pool: int, limits: TimeLimits, *, read: float, max_attempts: int) -> AioConfig:
     return AioConfig(
-        connect_timeout=connect,
+        connect_timeout=limits.connect_seconds,
         read_timeout=read,
         max_pool_connections=pool,
         retries={"total_max_attempts": max_attempts, "mode": "standard"},

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -12,10 +12,32 @@ from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.sqs._errors import EARLIER_ATTEMPT, to_fault
 from dawdle.backends.sqs._queue_ids import identity_from_arn
 
-__all__ = ["as_uncertain", "batch_results", "delete_entries", "parse_deliveries", "send_entries", "visibility_entries"]
+__all__ = [
+    "as_uncertain",
+    "batch_results",
+    "delete_entries",
+    "parse_deliveries",
+    "send_entries",
+    "system_attributes",
+    "visibility_entries",
+]
 
 Entry = dict[str, Any]
+
+_SYSTEM_ATTRIBUTES: Final = (
+    "SentTimestamp",
+    "ApproximateReceiveCount",
+    "ApproximateFirstReceiveTimestamp",
+    "MessageGroupId",
+)
+_SOURCE_ATTRIBUTE: Final = "DeadLetterQueueSourceArn"
+"""The queue that a redrive policy moved the message from. Other messages do not have it."""
 NOT_MENTIONED = Fault("unavailable", "the response does not mention this entry")
+
+
+def system_attributes(*, with_source: bool) -> list[str]:
+    """Return the names of the attributes that a receive asks for; `with_source`: of the source queue too."""
+    return [*_SYSTEM_ATTRIBUTES, _SOURCE_ATTRIBUTE] if with_source else [*_SYSTEM_ATTRIBUTES]
 
 
 def send_entries(batch: Sequence[Outgoing]) -> list[Entry]:

@@ -26,17 +26,18 @@ from botocore.exceptions import (
     SSLError,
 )
 
-__all__ = ["RequestAttempts", "is_unsent", "observe_attempts", "track_attempts"]
+__all__ = ["RequestAttempts", "is_unsent", "observe_attempts", "observed"]
 
 _HTTP_SERVER_ERROR = 500
 
 
 class RequestAttempts:
-    """The attempts of one call so far."""
+    """The attempts of one call so far, and `deadline`: the time of the event loop at which the call ends."""
 
-    __slots__ = ("_in_progress", "_unanswered")
+    __slots__ = ("_in_progress", "_unanswered", "deadline")
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
         self._in_progress = False
         self._unanswered = False
 
@@ -57,6 +58,10 @@ class RequestAttempts:
         elif status is not None and status >= _HTTP_SERVER_ERROR:  # SQS may fail after it has stored the message
             self._unanswered = True
 
+    def unreadable(self) -> None:
+        """Note that the response came, and does not say what SQS did."""
+        self._unanswered = True
+
 
 _attempts: ContextVar[RequestAttempts | None] = ContextVar(
     "dawdle: the attempts of the call that is made in this task", default=None
@@ -64,12 +69,11 @@ _attempts: ContextVar[RequestAttempts | None] = ContextVar(
 
 
 @contextmanager
-def track_attempts() -> Generator[RequestAttempts]:
-    """Count the attempts of the calls that this task makes in the block."""
-    attempts = RequestAttempts()
+def observed(attempts: RequestAttempts) -> Generator[None]:
+    """Count the attempts of the call that botocore makes for this task in the block."""
     token = _attempts.set(attempts)
     try:
-        yield attempts
+        yield
     finally:
         _attempts.reset(token)
 
