@@ -150,11 +150,11 @@ class Connection(asyncio.BufferedProtocol):
         self.fail(HttpBrokenError("the server closed the connection before a whole answer"))
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.socket = None
         error = HttpBrokenError("the connection broke before a whole answer")
         error.__cause__ = exc
         self.fail(error)
-        self.transport = None
-        self.socket = None
         self._owner.lost(self)
 
     def _complete(self, answer: HttpAnswer) -> None:
