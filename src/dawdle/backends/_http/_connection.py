@@ -11,6 +11,7 @@
 
 import asyncio
 import socket
+import ssl
 from typing import Final, Protocol, cast
 
 from dawdle.backends._http._answer import AnswerReader, HttpAnswer
@@ -144,9 +145,10 @@ class Connection(asyncio.BufferedProtocol):
             self._complete(answer)
 
     def eof_received(self) -> None:
-        answer = None if self.answer is None else self._reader.feed_eof()
-        if answer is not None:
-            self._complete(answer)
+        if self.answer is not None and self._is_in_order():
+            answer = self._reader.feed_eof()
+            if answer is not None:
+                self._complete(answer)
         self.fail(HttpBrokenError("the server closed the connection before a whole answer"))
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -156,6 +158,17 @@ class Connection(asyncio.BufferedProtocol):
         error.__cause__ = exc
         self.fail(error)
         self._owner.lost(self)
+
+    def _is_in_order(self) -> bool:
+        """Return whether the server itself ended the connection: over TLS, somebody on the way may have cut it off.
+
+        The server's goodbye tells. uvloop asks for it by itself; asyncio does not tell the two apart.
+        """
+        tls = None if self.transport is None else self.transport.get_extra_info("ssl_object")
+        try:
+            return tls is None or tls.read(1) == b""
+        except ssl.SSLError:
+            return False
 
     def _complete(self, answer: HttpAnswer) -> None:
         waiter = self.answer
