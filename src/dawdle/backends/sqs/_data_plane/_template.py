@@ -161,7 +161,7 @@ async def _capture(client: Any, operation: str, queue_url: str) -> Any:
 
 
 def _replace_credentials(request: Any, **_: object) -> None:
-    signing = request.context.get("signing") or {}
+    signing: dict[str, Any] = request.context.get("signing", {})
     request.context["signing"] = {**signing, "request_credentials": AioCredentials(_ACCESS_KEY, _SECRET_KEY)}
 
 
