@@ -58,7 +58,7 @@ class BotocoreCalls:
 
     async def send(self, url: str, batch: Sequence[Outgoing], attempts: RequestAttempts) -> list[Fault | None]:
         """Store messages."""
-        return await self._batch("send_message_batch", url, send_entries(batch), attempts)
+        return await self._batch("send_message_batch", url, send_entries(batch), attempts, sent=batch)
 
     async def delete(self, url: str, receipts: Sequence[str], attempts: RequestAttempts) -> list[Fault | None]:
         """Delete received messages."""
@@ -82,9 +82,13 @@ class BotocoreCalls:
         url: str,
         entries: list[SendEntry] | list[DeleteEntry] | list[VisibilityEntry],
         attempts: RequestAttempts,
+        *,
+        sent: Sequence[Outgoing] = (),
     ) -> list[Fault | None]:
-        answer = await self._call(operation, attempts, QueueUrl=url, Entries=to_builtins(entries))
-        return _read(answer, lambda answer: batch_results(from_botocore(answer, BatchAnswer), len(entries)), attempts)
+        def read(answer: Answer) -> list[Fault | None]:
+            return batch_results(from_botocore(answer, BatchAnswer), len(entries), sent)
+
+        return _read(await self._call(operation, attempts, QueueUrl=url, Entries=to_builtins(entries)), read, attempts)
 
     async def _call(self, operation: str, attempts: RequestAttempts, **arguments: object) -> Answer:
         with observed(attempts):

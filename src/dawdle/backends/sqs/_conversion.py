@@ -3,6 +3,7 @@
 Both ways to SQS use it, through botocore and past it, so each rule is here once.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -12,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from dawdle._log import Log
 from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.sqs._data_plane._shapes import (
     BatchAnswer,
@@ -38,6 +40,8 @@ __all__ = [
     "visibility_entries",
 ]
 
+_log = Log(__name__)
+
 _SYSTEM_ATTRIBUTES: Final = (
     "SentTimestamp",
     "ApproximateReceiveCount",
@@ -48,6 +52,7 @@ _SOURCE_ATTRIBUTE: Final = "DeadLetterQueueSourceArn"
 """The queue that a redrive policy moved the message from. Other messages do not have it."""
 
 NOT_MENTIONED: Final = Fault("unavailable", "the response does not mention this entry")
+_DAMAGED: Final = Fault("unavailable", "SQS stored another body than was sent: the MD5 in its response differs")
 _NO_ATTRIBUTES: Final = MessageAttributes()
 
 
@@ -75,8 +80,8 @@ def delete_entries(receipts: Sequence[str]) -> list[DeleteEntry]:
     return [DeleteEntry(str(number), receipt) for number, receipt in enumerate(receipts)]
 
 
-def batch_results(answer: BatchAnswer, count: int) -> list[Fault | None]:
-    """Return one slot per entry of a batch.
+def batch_results(answer: BatchAnswer, count: int, sent: Sequence[Outgoing] = ()) -> list[Fault | None]:
+    """Return one slot per entry of a batch. `sent`: the messages of a send, to compare with what SQS stored.
 
     HTTP 200 does not mean that all went well: SQS lists each entry under `Successful` or under `Failed`, by its number.
     An entry in neither list may have been carried out. Raises `BackendError` for an entry that was not asked for.
@@ -84,7 +89,8 @@ def batch_results(answer: BatchAnswer, count: int) -> list[Fault | None]:
     slots: list[Fault | None] = [NOT_MENTIONED] * count
     try:
         for entry in answer.successful or ():
-            slots[entry.id] = None
+            damaged = sent and _is_damaged(sent[entry.id].body, entry.md5_of_message_body)
+            slots[entry.id] = _DAMAGED if damaged else None
         for failed in answer.failed or ():
             slots[failed.id] = to_fault(failed.code, failed.message, failed.sender_fault)
     except IndexError:
@@ -111,11 +117,23 @@ def deliveries_of(answer: ReceiveAnswer, date: str | None) -> list[Delivery]:
 
     A message's times must be the queue's, because the clocks of workers differ. SQS gives a time of the receive only at
     the first one, so later ones take the `Date` header of the response: the same clock, in whole seconds.
+
+    A message whose MD5 is not that of its body is left out, and logged: it comes again after its lease.
     """
-    return [_delivery(message, date) for message in answer.messages or ()]
+    deliveries: list[Delivery] = []
+    for message in answer.messages or ():
+        body = message.body.encode()
+        if _is_damaged(body, message.md5_of_body):
+            _log.warning(
+                "message %s arrived damaged (its MD5 differs) and is not handled: SQS gives it again after its lease",
+                message.message_id,
+            )
+        else:
+            deliveries.append(_delivery(message, body, date))
+    return deliveries
 
 
-def _delivery(message: Message, date: str | None) -> Delivery:
+def _delivery(message: Message, body: bytes, date: str | None) -> Delivery:
     attributes = message.attributes or _NO_ATTRIBUTES
     receive_count = attributes.approximate_receive_count
     receive_count = 1 if receive_count is None else receive_count
@@ -124,7 +142,7 @@ def _delivery(message: Message, date: str | None) -> Delivery:
     return Delivery(
         receipt=message.receipt_handle,
         key=message.message_id,
-        body=message.body.encode(),
+        body=body,
         receive_count=receive_count,
         stored_at=None if sent is None else sent / 1000,
         # The date is rounded down to a second, so a delay that is counted from it never ends early.
@@ -144,3 +162,23 @@ def _http_date_to_epoch(date: str | None) -> float | None:
         return (parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError, OSError):
         return None
+
+
+def _has_md5() -> bool:
+    """Whether this Python has MD5. Builds for FIPS may leave it out, even where it is not for security."""
+    try:
+        hashlib.md5(b"", usedforsecurity=False)
+    except ValueError:
+        return False
+    return True
+
+
+_HAS_MD5: Final = _has_md5()
+
+
+def _is_damaged(body: bytes, md5: str | None) -> bool:
+    """Whether a body is not the one whose MD5 SQS names. It takes 0.8 µs for 200 bytes.
+
+    TCP's checksum lets one damaged packet in some million pass, and on http nothing else would notice.
+    """
+    return md5 is not None and _HAS_MD5 and hashlib.md5(body, usedforsecurity=False).hexdigest() != md5

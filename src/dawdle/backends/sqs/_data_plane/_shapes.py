@@ -84,6 +84,8 @@ class Succeeded(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     """One entry that was carried out."""
 
     id: EntryNumber
+    md5_of_message_body: str | None = msgspec.field(default=None, name="MD5OfMessageBody")
+    """Of a message that was stored. Some emulators leave it out."""
 
 
 class Failed(msgspec.Struct, frozen=True, rename="pascal", gc=False):
@@ -118,6 +120,7 @@ class Message(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     message_id: str
     receipt_handle: str
     body: str
+    md5_of_body: str | None = msgspec.field(default=None, name="MD5OfBody")
     attributes: MessageAttributes | None = None
 
 
