@@ -267,9 +267,7 @@ def test_both_ways_read_an_answer_the_same(answer):
 
 codes = st.one_of(
     st.none(),
-    st.sampled_from(
-        ["QueueDoesNotExist", "com.amazonaws.sqs#QueueDoesNotExist", "a#b#c", "Denied:http://x#y", "#", ""]
-    ),
+    st.sampled_from(["QueueDoesNotExist", "com.amazonaws.sqs#QueueDoesNotExist", "a#b#c", "#", ""]),
     st.text(max_size=8),
 )
 queries = st.one_of(
@@ -282,7 +280,7 @@ queries = st.one_of(
     fields=st.fixed_dictionaries(
         {},
         optional={
-            "__type": codes.filter(lambda code: code is not None),
+            "__type": codes.filter(lambda code: code is not None and ":" not in code),
             "message": st.text(max_size=9),
             "Message": st.text(max_size=9),
         },
@@ -306,3 +304,8 @@ def test_an_error_has_the_code_and_message_that_botocore_reads(fields, query, st
 )
 def test_an_error_that_is_not_of_sqs_has_its_status_for_a_code(body):
     assert client_error("ReceiveMessage", 403, None, body).response["Error"]["Code"] == "403"
+
+
+def test_what_follows_a_colon_is_not_of_the_code():
+    """As botocore reads it; the oldest one that dawdle runs with does not yet."""
+    assert client_error("X", 400, None, b'{"__type": "a.b#Denied:http://c#d"}').response["Error"]["Code"] == "Denied"
