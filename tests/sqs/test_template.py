@@ -4,13 +4,15 @@ import contextlib
 from datetime import UTC, datetime
 
 import pytest
+from aiobotocore.awsrequest import AioAWSResponse
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 from botocore import UNSIGNED, xform_name
 from botocore.credentials import ReadOnlyCredentials
 
+from dawdle.backends.sqs._calls import TimeLimits
 from dawdle.backends.sqs._clients import Clients
-from dawdle.backends.sqs._data_plane._signer import Signer
+from dawdle.backends.sqs._data_plane._signer import FIRST_ATTEMPT, Signer, later_attempt
 from dawdle.backends.sqs._data_plane._template import OPERATIONS, learn_template
 from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.backends.sqs._request_attempts import observe_attempts, track_attempts
@@ -69,7 +71,7 @@ async def compare(client, template, keys):
 
 @contextlib.asynccontextmanager
 async def client_of(region="eu-west-1", keys=None, **options):
-    config = AioConfig(retries={"total_max_attempts": 1}, **options.pop("config", {}))
+    config = AioConfig(**{"retries": {"total_max_attempts": 1}, **options.pop("config", {})})
     session = get_session()
     session.register_component("data_loader", LOADER)
     async with session.create_client(
@@ -187,10 +189,10 @@ async def test_a_client_is_as_before_once_its_template_is_learned():
 
 
 async def test_the_clients_of_a_queue_have_one():
-    clients = Clients(QueueAddress.checked(URL, None, None), 20, response_seconds=10, max_attempts=3)
+    clients = Clients(QueueAddress.checked(URL, None, None), TimeLimits(20, response_seconds=10, max_attempts=3))
     await clients.open()
     try:
-        polls, requests = clients._current.poll_client, clients._current.request_client
+        polls, requests = clients._current.botocore._poll_client, clients._current.botocore._request_client
         assert (await learn_template(polls, URL)).url == "https://sqs.eu-west-1.amazonaws.com/"
         assert (await learn_template(requests, URL)).url == "https://sqs.eu-west-1.amazonaws.com/"
     finally:
@@ -249,3 +251,30 @@ async def test_in_aws_lambda_it_is_left_to_botocore(monkeypatch, caplog):
     async with client_of() as client:
         assert await learn_template(client, URL) is None
     assert "AWS Lambda wants each request to name its invocation" in caplog.text
+
+
+class Body:
+    """The body of an answer."""
+
+    raw_headers = ()  # where the oldest aiobotocore looks
+
+    async def read(self):
+        return b""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("date", [None, "Sat, 28 Nov 2026 03:41:00 GMT", "soon"])
+async def test_a_later_attempt_says_what_botocore_says(date):
+    said = []
+
+    def answer(request, **_):
+        said.append(text_of(request.headers["amz-sdk-request"]))
+        headers = {} if date is None else {"Date": date}
+        return AioAWSResponse(request.url, 503 if len(said) < 3 else 200, headers, Body())
+
+    config = {"retries": {"total_max_attempts": 3, "mode": "standard"}, "read_timeout": 10.0}
+    async with client_of(config=config) as client:
+        client.meta.events.register("before-send.sqs", answer)
+        await client.delete_message_batch(QueueUrl=URL, **OPERATIONS["DeleteMessageBatch"])
+    answered_at = 1_795_837_260.0 if date and date[-1] == "T" else None
+    assert said == [FIRST_ATTEMPT, *(later_attempt(attempt, 3, answered_at, 10.0) for attempt in (2, 3))]

@@ -21,13 +21,26 @@ import msgspec
 
 from dawdle.errors import BackendError
 
-__all__ = ["ALGORITHM", "TOKEN_HEADER", "Credentials", "Header", "Signer", "Template"]
+__all__ = [
+    "ALGORITHM",
+    "FIRST_ATTEMPT",
+    "TOKEN_HEADER",
+    "Credentials",
+    "Header",
+    "Signer",
+    "Template",
+    "later_attempt",
+]
 
 Header = tuple[str, str]
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 TOKEN_HEADER: Final = "X-Amz-Security-Token"  # noqa: S105 - the name of a header
 
+FIRST_ATTEMPT: Final = "attempt=1"
+"""What `amz-sdk-request` says of the first attempt of a call."""
+
+_DATE_FORMAT: Final = "%Y%m%dT%H%M%SZ"
 _ADDED_BY_TRANSPORT: Final = (("Accept", "*/*"), ("Accept-Encoding", "identity"))
 """What aiohttp and aiobotocore add to each request, so that both ways send the same."""
 
@@ -115,7 +128,7 @@ class Signer:
         credentials: Credentials,
         *,
         invocation_id: str,
-        request: str = "attempt=1",
+        request: str = FIRST_ATTEMPT,
     ) -> bytes:
         """Return the whole head of a request, up to and with the empty line. `body` follows it as it is.
 
@@ -137,7 +150,7 @@ class Signer:
         credentials: Credentials,
         *,
         invocation_id: str,
-        request: str = "attempt=1",
+        request: str = FIRST_ATTEMPT,
     ) -> list[Header]:
         """Return the headers of a request, for a client that writes the head itself, and in it `Host`. As `head`."""
         known, signature = self._sign(operation, body, now, credentials)
@@ -170,7 +183,7 @@ class Signer:
         return known, outer.hexdigest()
 
     def _start_second(self, second: int, credentials: Credentials) -> None:
-        date = strftime("%Y%m%dT%H%M%SZ", gmtime(second))
+        date = strftime(_DATE_FORMAT, gmtime(second))
         if date[:8] != self._day or credentials != self._credentials:
             self._start_day(date[:8], credentials)
         self._string = self._inner.copy()
@@ -220,3 +233,13 @@ class Signer:
 
     def _scope(self) -> str:
         return f"{self._day}/{self._template.region}/{self._template.service}/aws4_request"
+
+
+def later_attempt(attempt: int, max_attempts: int, answered_at: float | None, read_seconds: float) -> str:
+    """Return what `amz-sdk-request` says of an attempt from the second on, as botocore writes it.
+
+    `answered_at`: the `Date` of the answer to the attempt before, in epoch seconds by the server's clock; None where
+    there was none. With `read_seconds`, the longest wait for an answer, it says when the client will have given up.
+    """
+    said = f"attempt={attempt}; max={max_attempts}"
+    return said if answered_at is None else f"ttl={strftime(_DATE_FORMAT, gmtime(answered_at + read_seconds))}; {said}"
