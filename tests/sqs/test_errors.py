@@ -103,7 +103,7 @@ def test_only_credentials_that_are_no_good_any_more_are_stale():
     ],
 )
 def test_a_handle_that_was_good_once_is_lost_and_what_sqs_repeats_of_ours_is_not_shown(message, kind):
-    fault = to_fault({"Code": "InvalidParameterValue", "SenderFault": True, "Message": message})
+    fault = to_fault("InvalidParameterValue", message, True)
     assert fault.kind == kind
     assert CANARY not in repr(fault)
     error = answered("InvalidParameterValue", 400, message)
@@ -114,9 +114,9 @@ def test_a_handle_that_was_good_once_is_lost_and_what_sqs_repeats_of_ours_is_not
 
 
 def test_of_an_unknown_code_in_a_batch_sqs_says_whose_fault_it_is():
-    assert to_fault({"Code": "Odd", "SenderFault": True}).kind == "refused"
-    assert to_fault({"Code": "Odd", "SenderFault": False}).kind == "unavailable"
-    assert to_fault({}).kind == "unavailable"
+    assert to_fault("Odd", None, True).kind == "refused"
+    assert to_fault("Odd", None, False).kind == "unavailable"
+    assert to_fault("", None, None).kind == "unavailable"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from msgspec import to_builtins
+
 from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.sqs._calls import Poll
 from dawdle.backends.sqs._conversion import (
@@ -17,6 +19,13 @@ from dawdle.backends.sqs._conversion import (
     send_entries,
     system_attributes,
     visibility_entries,
+)
+from dawdle.backends.sqs._data_plane._shapes import (
+    BatchAnswer,
+    DeleteEntry,
+    SendEntry,
+    VisibilityEntry,
+    from_botocore,
 )
 from dawdle.backends.sqs._request_attempts import RequestAttempts, observed
 
@@ -49,7 +58,7 @@ class BotocoreCalls:
 
     async def send(self, url: str, batch: Sequence[Outgoing], attempts: RequestAttempts) -> list[Fault | None]:
         """Store messages."""
-        return await self._batch("send_message_batch", url, send_entries(batch), attempts)
+        return await self._batch("send_message_batch", url, send_entries(batch), attempts, sent=batch)
 
     async def delete(self, url: str, receipts: Sequence[str], attempts: RequestAttempts) -> list[Fault | None]:
         """Delete received messages."""
@@ -68,10 +77,18 @@ class BotocoreCalls:
         return found
 
     async def _batch(
-        self, operation: str, url: str, entries: Sequence[Mapping[str, Any]], attempts: RequestAttempts
+        self,
+        operation: str,
+        url: str,
+        entries: list[SendEntry] | list[DeleteEntry] | list[VisibilityEntry],
+        attempts: RequestAttempts,
+        *,
+        sent: Sequence[Outgoing] = (),
     ) -> list[Fault | None]:
-        answer = await self._call(operation, attempts, QueueUrl=url, Entries=entries)
-        return _read(answer, lambda answer: batch_results(answer, len(entries)), attempts)
+        def read(answer: Answer) -> list[Fault | None]:
+            return batch_results(from_botocore(answer, BatchAnswer), len(entries), sent)
+
+        return _read(await self._call(operation, attempts, QueueUrl=url, Entries=to_builtins(entries)), read, attempts)
 
     async def _call(self, operation: str, attempts: RequestAttempts, **arguments: object) -> Answer:
         with observed(attempts):

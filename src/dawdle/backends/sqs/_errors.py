@@ -130,10 +130,9 @@ def to_backend_error(error: Exception, what: str, *, uncertain: bool) -> Backend
     return error_type(_without_user_info(f"{text} ({what})"), kind=kind, uncertain=uncertain)
 
 
-def to_fault(entry: Mapping[str, object]) -> Fault:
+def to_fault(code: str, message: str | None, sender_fault: bool | None) -> Fault:
     """Return an entry of `Failed` as a fault. Where the code is unknown, `SenderFault` says whose mistake it is."""
-    unknown: FaultKind = "refused" if entry.get("SenderFault") else "unavailable"
-    return Fault(*_classify_code(str(entry.get("Code", "")), str(entry.get("Message") or ""), unknown))
+    return Fault(*_classify_code(code, message or "", "refused" if sender_fault else "unavailable"))
 
 
 def has_stale_credentials(error: BaseException) -> bool:
