@@ -6,7 +6,8 @@ import itertools
 import pytest
 from aiobotocore.session import get_session
 
-from dawdle.backends.sqs import SQS
+from dawdle.backends.sqs import SQS, _client_set
+from dawdle.backends.sqs._data_plane import _transports
 from dawdle.testing.sqs import SQSServer
 
 NUMBERS = itertools.count(1)
@@ -23,6 +24,20 @@ def credentials(monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+
+
+async def no_template(_client, _queue_url):
+    return None
+
+
+@pytest.fixture(params=["direct", *(pytest.param(way, marks=pytest.mark.once) for way in ("aiohttp", "botocore"))])
+def way(request, monkeypatch):
+    """How the requests that move messages are made: what a test says must be true of each way."""
+    if request.param == "aiohttp":
+        monkeypatch.setattr(_transports, "_is_direct", lambda _settings: False)
+    if request.param == "botocore":
+        monkeypatch.setattr(_client_set, "learn_template", no_template)
+    return request.param
 
 
 @pytest.fixture

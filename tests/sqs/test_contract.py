@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dawdle.backends.sqs import SQS
+from dawdle.backends.sqs._data_plane import _transports
 from dawdle.testing import ManualClock
 from dawdle.testing.contract import BackendContract
 from dawdle.testing.sqs import SQSServer
@@ -17,6 +18,7 @@ large_body = pytest.mark.filterwarnings("ignore:Sending a large body directly:Re
 @large_body
 class TestOnOurServer(BackendContract):
     slack = 1.0
+    options = {}
 
     @asynccontextmanager
     async def opened(self):
@@ -24,7 +26,7 @@ class TestOnOurServer(BackendContract):
         async with SQSServer(clock=self.clock) as self.server:
             self.server.create_queue("dead")
             self.server.create_queue("orders", dead_letter="dead")
-            async with SQS(self.server.queue_url("orders"), lease=10) as backend:
+            async with SQS(self.server.queue_url("orders"), lease=10, **self.options) as backend:
                 yield backend
 
     async def parked(self):
@@ -34,6 +36,22 @@ class TestOnOurServer(BackendContract):
 
     async def passes(self, seconds):
         await self.clock.advance(seconds)
+
+
+@pytest.mark.once
+class TestByBotocore(TestOnOurServer):
+    @pytest.fixture(autouse=True)
+    def by_botocore(self):
+        self.options = {"client": "aiobotocore"}
+
+
+@pytest.mark.once
+class TestByAiohttp(TestOnOurServer):
+    """As with a proxy or a client certificate."""
+
+    @pytest.fixture(autouse=True)
+    def by_aiohttp(self, monkeypatch):
+        monkeypatch.setattr(_transports, "_is_direct", lambda _settings: False)
 
 
 @large_body

@@ -11,7 +11,7 @@ from dawdle.abc import Outgoing
 from dawdle.backends.sqs import _clients
 from dawdle.errors import BackendError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.usefixtures("way")]
 
 PROGRAM = """#!/bin/sh
 echo begun >> "{begun}"
@@ -97,7 +97,7 @@ async def test_a_call_that_fails_after_the_refresh_just_takes_the_new_clients(se
         assert source.times == 2
 
 
-async def test_a_poll_under_way_is_not_cut_and_its_clients_are_closed_after_it(server, sqs, source):
+async def test_a_poll_under_way_is_not_cut_and_its_clients_are_closed_after_it(server, sqs, source, way):
     async with sqs() as queue:
         poll = asyncio.create_task(queue.receive(1, 20))
         await until(lambda: server.queue("orders").polls)
@@ -110,6 +110,9 @@ async def test_a_poll_under_way_is_not_cut_and_its_clients_are_closed_after_it(s
         assert [delivery.receive_count for delivery in await poll] == [1]
         assert not clients._retired
         assert not old.botocore._poll_client._endpoint.http_session._sessions
+        if way == "direct":
+            assert old.calls._polls.transport._client._closed
+            assert old.calls._requests.transport._client._closed
 
 
 async def test_clients_that_are_retired_and_still_in_use_are_closed_with_the_rest(no_task_is_left, server, sqs, source):

@@ -8,7 +8,7 @@ from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
 from dawdle.errors import BackendError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 
 @pytest.fixture

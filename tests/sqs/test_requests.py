@@ -11,7 +11,7 @@ from dawdle.backends.sqs import SQS, _clients
 from dawdle.errors import BackendError
 from dawdle.testing.sqs import SQSServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dawdle.backends.sqs._connection import Connection
 from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.errors import BackendError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 CANARY = "canary-7f3a"
 

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dawdle.abc import Outgoing
-from dawdle.backends.sqs import SQS, _clients, _connection
+from dawdle.backends.sqs import SQS, _client_set, _connection
 from dawdle.backends.sqs._calls import Poll
 from dawdle.backends.sqs._connection import Connection
 from dawdle.backends.sqs._queue_address import QueueAddress
@@ -17,7 +17,7 @@ from dawdle.errors import BackendError
 from dawdle.testing import ManualClock
 from dawdle.testing.sqs import SQSServer
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 ANSWER = 0.15
 MARGIN = 15.0
@@ -105,7 +105,7 @@ async def test_a_poll_is_waited_for_as_long_as_it_waits_and_no_longer(server):
 
 
 async def test_more_calls_than_connections_do_not_wait_for_ever_either(server, monkeypatch):
-    monkeypatch.setattr(_clients, "MAX_REQUEST_CONNECTIONS", 2)
+    monkeypatch.setattr(_client_set, "MAX_REQUEST_CONNECTIONS", 2)
     async with silence(server) as url:
         connection = await Connection(
             QueueAddress.checked(url, None, None), None, response_seconds=ANSWER, max_attempts=1
@@ -120,7 +120,7 @@ async def test_more_calls_than_connections_do_not_wait_for_ever_either(server, m
 
 async def test_credentials_that_never_come_end_in_time(server, monkeypatch):
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.setattr(_clients, "CREDENTIALS_SECONDS", 0.1)
+    monkeypatch.setattr(_client_set, "CREDENTIALS_SECONDS", 0.1)
     async with listening(10) as url:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
         with pytest.raises(BackendError, match=r"^no answer came in time \(creating the client for .*\)$") as caught:

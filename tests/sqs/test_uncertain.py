@@ -5,15 +5,17 @@ import socket
 
 import msgspec
 import pytest
+from botocore.credentials import RefreshableCredentials
 
 from dawdle import Dawdle, Registry, SignalError
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
 from dawdle.backends.sqs._connection import Connection
+from dawdle.backends.sqs._data_plane._credentials import SessionCredentials
 from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.errors import BackendError
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("way")]
 
 ENTRY = Outgoing(b"event")
 
@@ -129,17 +131,27 @@ async def test_an_answer_that_cannot_be_read_is_uncertain(stub):
     assert BackendError("", kind=fault.kind, uncertain=fault.uncertain).uncertain
 
 
-async def test_a_call_that_ends_before_it_was_sent_is_not_uncertain(server, monkeypatch):
+class EndlessCredentials(RefreshableCredentials):
+    """Credentials whose source does not answer."""
+
+    def __init__(self):
+        pass
+
+    async def get_frozen_credentials(self):
+        await asyncio.Event().wait()
+
+
+async def test_a_call_that_ends_before_it_was_sent_is_not_uncertain(server, way):
     """Looking for credentials may take long."""
     url = server.queue_url("orders")
     connection = await Connection(
         QueueAddress.checked(url, "us-east-1", None), 0, response_seconds=0.1, max_attempts=1
     ).open()
-
-    async def forever(**_):
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(connection._clients._current.botocore._request_client, "send_message_batch", forever)
+    clients = connection._clients._current
+    if way == "botocore":
+        clients.botocore._request_client._request_signer._credentials = EndlessCredentials()
+    else:
+        clients.calls._credentials = SessionCredentials(EndlessCredentials())
     with pytest.raises(BackendError, match="no answer came in time") as caught:
         await connection.send(url, [ENTRY])
     await connection.close()

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import msgspec
 
@@ -28,7 +28,7 @@ from dawdle.backends.sqs._validation import (
     check_receipt,
     check_release,
 )
-from dawdle.errors import BackendError, ConfigurationError, to_seconds
+from dawdle.errors import BackendError, ConfigurationError, shown, to_seconds
 
 if TYPE_CHECKING:
     from dawdle.backends.sqs._connection import Connection
@@ -65,6 +65,9 @@ class SQS:
       without it `DAWDLE_SQS_DELAY_QUEUE_URL`, then none.
     - `wait`: seconds of a long poll, 0 to 20. `lease`: seconds that a received message is hidden without a renewal,
       1 to 43,199. Both are whole, or a timedelta.
+    - `client`: "aiobotocore" makes every request by aiobotocore's own client, for those who trace it or subscribe to
+      its events. By default the requests that move messages go past it, at a fraction of the CPU: the same requests,
+      with the endpoint, credentials, certificates, proxies and retries that botocore's settings say.
 
     Raises `ConfigurationError` for what cannot work.
     """
@@ -79,12 +82,16 @@ class SQS:
         delay_queue_url: str | None = None,
         wait: int | timedelta = 20,
         lease: int | timedelta = 60,
+        client: Literal["aiobotocore"] | None = None,
     ) -> None:
         url = queue_url or environment_variable("QUEUE_URL")
         if url is None:
             raise ConfigurationError("SQS has no queue URL: pass SQS(queue_url=…), or set DAWDLE_SQS_QUEUE_URL")
         wait = _whole_seconds(wait, "wait is", least=0, most=_MAX_WAIT_SECONDS)
         lease = _whole_seconds(lease, "lease is", least=1, most=MAX_VISIBILITY_SECONDS - 1)
+        if client not in {None, "aiobotocore"}:
+            raise ConfigurationError(f'client is "aiobotocore" or None, not {shown(client)}')
+        self._past_botocore = client is None
         self._address = QueueAddress.checked(
             url, region or environment_variable("REGION"), endpoint_url or environment_variable("ENDPOINT_URL")
         )
@@ -131,7 +138,9 @@ class SQS:
 
         self._open_guard.mark_open(self)
         try:
-            self._connection = await Connection(self._address, int(self.limits.max_wait)).open()
+            self._connection = await Connection(
+                self._address, int(self.limits.max_wait), past_botocore=self._past_botocore
+            ).open()
         except BaseException:  # also when it is cancelled, or the queue could never be opened again
             self._open_guard.mark_closed()
             raise
@@ -265,7 +274,11 @@ class SQS:
 
         lease = self.limits.lease or 0
         connection = await Connection(
-            self._address, None, response_seconds=min(RESPONSE_SECONDS, lease / 3), max_attempts=1
+            self._address,
+            None,
+            past_botocore=self._past_botocore,
+            response_seconds=min(RESPONSE_SECONDS, lease / 3),
+            max_attempts=1,
         ).open()
         try:
 
@@ -290,6 +303,7 @@ class SQS:
         companion._address = QueueAddress.checked(url, self._address.region, self._address.endpoint)
         companion.limits = self.limits
         companion._connection = self._connection
+        companion._past_botocore = self._past_botocore
         companion._open_guard = self._open_guard
         companion._dead_letters = companion._delayed = None
         companion._empty_receives = 0

@@ -1,4 +1,4 @@
-"""Makes the botocore clients of one queue, and makes new ones when SQS refuses their credentials. Sends nothing itself.
+"""The client set in use, and a new one when SQS refuses its credentials. Sends nothing itself.
 
 A session of botocore keeps the credentials that it found first, and refreshes them only where their source says when
 they expire. Others end without notice: a key is replaced, a credentials file is rewritten while a worker runs. So a
@@ -12,101 +12,30 @@ whole lease: SQS does not notice, and hands the next message to the closed conne
 """
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Awaitable, Callable
 from math import inf
-from typing import Any, Final, Self, TypeVar
-
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
+from typing import Final, TypeVar
 
 from dawdle._log import Log
-from dawdle.backends.sqs._botocore_calls import BotocoreCalls
-from dawdle.backends.sqs._calls import MessageCalls, TimeLimits
-from dawdle.backends.sqs._endpoint import Endpoint, resolve_endpoint
-from dawdle.backends.sqs._errors import NOT_FROM_SQS, has_stale_credentials, to_backend_error
-from dawdle.backends.sqs._no_redirects import NoRedirectSession
-from dawdle.backends.sqs._queue_address import QueueAddress
-from dawdle.backends.sqs._request_attempts import RequestAttempts, observe_attempts
-from dawdle.errors import BackendError
+from dawdle.backends.sqs._client_set import ClientSet, ClientSettings
+from dawdle.backends.sqs._errors import has_stale_credentials, to_backend_error
+from dawdle.backends.sqs._request_attempts import RequestAttempts
 
-__all__ = ["ClientSet", "Clients"]
+__all__ = ["Clients"]
 
 T = TypeVar("T")
 
 _log = Log(__name__)
 
-MAX_POLL_CONNECTIONS: Final = 64
-"""Connections in the pool for long polls. Each poll holds one for as long as it waits, up to 20 seconds."""
-
-MAX_REQUEST_CONNECTIONS: Final = 32
-"""Connections in the pool for all other requests.
-
-With one pool for both, as many polls as it has connections would leave none for up to 20 seconds. Deletes and sends
-would wait for that, in an app that is idle as well as in a busy one.
-"""
-
 REFRESH_RETRY_SECONDS: Final = 10.0
 """Seconds between two searches for new credentials: each may start a program or ask a metadata service."""
-
-CREDENTIALS_SECONDS: Final = 30.0
-"""Seconds to make a client set: its credentials may come from a program or over the network."""
-
-
-class ClientSet:
-    """One botocore session, so one set of credentials; its two clients; and how many calls they have in flight."""
-
-    def __init__(self) -> None:
-        self.calls: MessageCalls
-        """Makes the calls that move messages."""
-        self.botocore: BotocoreCalls
-        """Makes all other calls."""
-        self.calls_in_flight = 0
-        self.retired = False
-        """Whether another set has taken its place. It is closed when `calls_in_flight` is 0."""
-        self._stack = AsyncExitStack()
-
-    async def open(self, address: QueueAddress, loader: Any, limits: TimeLimits) -> Self:
-        """Make the clients. Credentials, profiles and proxies are found as by every AWS tool: by botocore's chain."""
-        # A new session each time: botocore's sessions search for credentials once and keep what they found.
-        session: Any = get_session()
-        session.register_component("data_loader", loader)
-        try:
-            async with asyncio.timeout(CREDENTIALS_SECONDS):
-                endpoint = resolve_endpoint(address, session)
-                poll_client, request_client = [
-                    await self._client(session, endpoint, config) for config in _configs(limits)
-                ]
-        except BaseException:  # also when it is cancelled: one client may be open by then
-            await self.close()
-            raise
-        self.calls = self.botocore = BotocoreCalls(poll_client, request_client)
-        return self
-
-    async def close(self) -> None:
-        """Close the clients with all their connections. An error is suppressed: no call depends on them any more."""
-        with suppress(Exception):
-            await self._stack.aclose()
-
-    async def _client(self, session: Any, endpoint: Endpoint, config: AioConfig | None) -> Any:
-        if config is None:
-            return None
-        client = session.create_client("sqs", region_name=endpoint.region, endpoint_url=endpoint.url, config=config)
-        client = await self._stack.enter_async_context(client)
-        client.meta.events.register("response-received.sqs", _require_json)
-        observe_attempts(client.meta.events)
-        return client
 
 
 class Clients:
     """The client set in use, and the retired ones in which calls are still in flight."""
 
-    def __init__(self, address: QueueAddress, limits: TimeLimits) -> None:
-        self._address = address
-        self._limits = limits
-        session: Any = get_session()
-        self._model_loader = session.get_component("data_loader")  # AWS's models are read once: it takes 60 ms
+    def __init__(self, settings: ClientSettings) -> None:
+        self._settings = settings
         self._lock = asyncio.Lock()
         self._current: ClientSet
         self._retired: set[ClientSet] = set()
@@ -115,7 +44,7 @@ class Clients:
 
     async def open(self) -> None:
         """Make the first client set. Raises what botocore raises."""
-        self._current = await ClientSet().open(self._address, self._model_loader, self._limits)
+        self._current = await ClientSet().open(self._settings)
 
     async def close(self) -> None:
         """Close all connections, also those of calls that are under way."""
@@ -164,11 +93,11 @@ class Clients:
             if self._closed or clock() < self._refreshed_at + REFRESH_RETRY_SECONDS:
                 return False
             try:
-                new = await ClientSet().open(self._address, self._model_loader, self._limits)
+                new = await ClientSet().open(self._settings)
             except Exception as error:  # noqa: BLE001 - the call's own error is raised; this one is only logged
                 _log.warning(
                     "SQS refuses the credentials for %s, and new ones cannot be found: %s",
-                    self._address.url,
+                    self._settings.address.url,
                     to_backend_error(error, "creating a client with new credentials", uncertain=False),
                 )
                 self._refreshed_at = clock()
@@ -189,44 +118,3 @@ class Clients:
         if clients.retired and not clients.calls_in_flight:
             await clients.close()
             self._retired.discard(clients)
-
-
-def _configs(limits: TimeLimits) -> tuple[AioConfig | None, AioConfig]:
-    """Return the settings of the client that polls, if one does, and of the client that makes the other requests."""
-    polls = None
-    if limits.wait is not None:
-        polls = _config(MAX_POLL_CONNECTIONS, limits, read=limits.poll_seconds(limits.wait), max_attempts=1)
-    requests = _config(MAX_REQUEST_CONNECTIONS, limits, read=limits.response_seconds, max_attempts=limits.max_attempts)
-    return polls, requests
-
-
-def _config(pool: int, limits: TimeLimits, *, read: float, max_attempts: int) -> AioConfig:
-    return AioConfig(
-        connect_timeout=limits.connect_seconds,
-        read_timeout=read,
-        max_pool_connections=pool,
-        retries={"total_max_attempts": max_attempts, "mode": "standard"},
-        user_agent_extra="dawdle",  # for CloudTrail, and for AWS support
-        http_session_cls=NoRedirectSession,
-    )
-
-
-def _require_json(
-    response_dict: Mapping[str, Any] | None, parsed_response: Mapping[str, Any] | None, **_: object
-) -> None:
-    """Raise `BackendError` for a 200 that is no JSON object.
-
-    A proxy or a captive portal may answer with a page of HTML. botocore reads that as a response without fields: a
-    receive without messages, or a batch of which no entry is mentioned. An empty queue would look well for ever.
-    """
-    if response_dict is None or response_dict["status_code"] >= 300 or not parsed_response:
-        return
-    if parsed_response.keys() - {"ResponseMetadata"}:
-        return
-    # Only now the body is parsed a second time: an empty object is the right response to a receive that finds nothing.
-    try:
-        is_answer = isinstance(json.loads(response_dict["body"]), dict)
-    except ValueError:
-        is_answer = False
-    if not is_answer:
-        raise BackendError(NOT_FROM_SQS.format(response_dict["status_code"]))

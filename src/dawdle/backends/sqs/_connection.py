@@ -16,7 +16,8 @@ from typing import Final, Self, TypeVar
 
 from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.sqs._calls import Poll, TimeLimits
-from dawdle.backends.sqs._clients import Clients, ClientSet
+from dawdle.backends.sqs._client_set import ClientSet, ClientSettings
+from dawdle.backends.sqs._clients import Clients
 from dawdle.backends.sqs._conversion import as_uncertain
 from dawdle.backends.sqs._errors import safe_cause, to_backend_error
 from dawdle.backends.sqs._queue_address import QueueAddress
@@ -47,12 +48,13 @@ class Connection:
         address: QueueAddress,
         wait: int | None,
         *,
+        past_botocore: bool = True,
         response_seconds: float = RESPONSE_SECONDS,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> None:
         self._address = address
         self._limits = TimeLimits(wait, response_seconds, max_attempts)
-        self._clients = Clients(address, self._limits)
+        self._clients = Clients(ClientSettings.of(address, self._limits, past_botocore=past_botocore))
 
     async def open(self) -> Self:
         """Make the clients. Raises `ConfigurationError` for settings that cannot work, `BackendError` for the rest."""

@@ -34,6 +34,7 @@ __all__ = [
     "batch_results",
     "delete_entries",
     "deliveries_of",
+    "http_date_to_epoch",
     "parse_deliveries",
     "send_entries",
     "system_attributes",
@@ -146,14 +147,14 @@ def _delivery(message: Message, body: bytes, date: str | None) -> Delivery:
         receive_count=receive_count,
         stored_at=None if sent is None else sent / 1000,
         # The date is rounded down to a second, so a delay that is counted from it never ends early.
-        received_at=first / 1000 if receive_count == 1 and first is not None else _http_date_to_epoch(date),
+        received_at=first / 1000 if receive_count == 1 and first is not None else http_date_to_epoch(date),
         group=attributes.message_group_id,
         origin=None if source is None else identity_from_arn(source),
     )
 
 
 @lru_cache(maxsize=4)  # every message of a second has the same one, and parsing it takes 6 µs
-def _http_date_to_epoch(date: str | None) -> float | None:
+def http_date_to_epoch(date: str | None) -> float | None:
     """Return an HTTP date in epoch seconds; None without one, and for nonsense, which a proxy may write."""
     if date is None:
         return None

@@ -36,6 +36,7 @@ from botocore.exceptions import (
 )
 
 from dawdle.abc import Fault
+from dawdle.backends._http import HttpError
 from dawdle.backends.sqs._error_codes import (
     ECHOES_HEADERS,
     MISSING_PERMISSION,
@@ -236,9 +237,11 @@ def _safe_text(error: Any) -> str:
 
 
 def _inner_error_name(error: Any) -> str:
-    """Return the name of the error that a network error wraps, such as ClientConnectorDNSError."""
+    """Return the name of the error that a network error wraps, such as ConnectionRefusedError."""
     facts: Mapping[str, object] = error.kwargs
-    return type(facts.get("error", error)).__name__
+    cause = facts.get("error", error)
+    # Our own client's errors say no more than botocore's; what the system gave as a reason is in their cause.
+    return type(cause.__cause__ or cause if isinstance(cause, HttpError) else cause).__name__
 
 
 def _is_safe_to_print(error: BaseException) -> bool:
@@ -246,7 +249,7 @@ def _is_safe_to_print(error: BaseException) -> bool:
     if isinstance(error, ClientError):
         kind = fault_kind_of(_code_of(error))
         return kind in _KINDS_WITH_SAFE_MESSAGE and without_prefix(_code_of(error)) not in ECHOES_HEADERS
-    return isinstance(error, (*_SAFE_TO_SHOW, OSError, CancelledError)) and not _USER_INFO.search(str(error))
+    return isinstance(error, (*_SAFE_TO_SHOW, HttpError, OSError, CancelledError)) and not _USER_INFO.search(str(error))
 
 
 def _is_still_expired(error: RuntimeError) -> bool:

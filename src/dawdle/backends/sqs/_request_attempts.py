@@ -1,8 +1,9 @@
 """What became of each attempt of one call: whether SQS may have carried it out, also where the last answer is a no.
 
-botocore sends a failed request again by itself (`MAX_ATTEMPTS`), and dawdle does once with new credentials. Only the
-last attempt's result comes back from a call. An earlier attempt may have stored the event although its response was
-lost, and then the refusal of the last one says nothing about that. So botocore's own events are counted::
+A failed request is sent again (`MAX_ATTEMPTS`), and once with new credentials. Only the last attempt's result comes
+back from a call. An earlier attempt may have stored the event although its response was lost, and then the refusal of
+the last one says nothing about that. So each attempt is noted: the data plane does so itself, and of botocore's own
+calls the events are counted::
 
     before-send    a request is about to be sent        started     ─┐
     needs-retry    a response came, or an error         finished    ─┴─ a response below 500, or "not connected", is
@@ -25,6 +26,9 @@ from botocore.exceptions import (
     ProxyConnectionError,
     SSLError,
 )
+
+from dawdle.backends._http import HttpError
+from dawdle.errors import BackendError
 
 __all__ = ["RequestAttempts", "is_unsent", "observe_attempts", "observed"]
 
@@ -92,14 +96,17 @@ def is_unsent(error: Exception) -> bool:
     """Return whether no connection was made, so that nothing can have been sent.
 
     aiobotocore raises EndpointConnectionError both for a connection that cannot be made and for one that breaks later.
-    The error of aiohttp inside tells them apart.
+    The error inside, aiohttp's or our own client's, tells them apart.
     """
     if isinstance(error, ConnectTimeoutError | ProxyConnectionError | SSLError):
         return True
+    if isinstance(error, BackendError):  # our own, of what cannot be sent
+        return not error.uncertain
     if not isinstance(error, EndpointConnectionError):
         return False
     untyped: Any = error  # botocore has no types
-    return isinstance(untyped.kwargs.get("error"), ClientConnectorError | gaierror)
+    cause = untyped.kwargs.get("error")
+    return isinstance(cause, ClientConnectorError | gaierror) or (isinstance(cause, HttpError) and not cause.sent)
 
 
 def _on_send(**_: object) -> None:

@@ -22,13 +22,18 @@ class SessionCredentials:
         self._second = -1
         self._frozen: Credentials | None = None
 
+    def asked_at(self, now: float) -> Credentials | None:
+        """Return the credentials to sign with if botocore was asked for them in this second. `now`: epoch seconds."""
+        return self._frozen if int(now) == self._second else None
+
     async def frozen(self, now: float) -> Credentials:
         """Return the credentials to sign with. `now`: epoch seconds.
 
         Raises what botocore raises: `NoCredentialsError`, or the error of a source that cannot be asked.
         """
-        if int(now) == self._second and self._frozen is not None:
-            return self._frozen
+        known = self.asked_at(now)
+        if known is not None:
+            return known
         if self._found is None:
             raise NoCredentialsError
         frozen: Credentials = await self._found.get_frozen_credentials()

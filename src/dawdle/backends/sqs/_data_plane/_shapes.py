@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from botocore.exceptions import ClientError
 
 from dawdle.backends.sqs._errors import NOT_FROM_SQS
 from dawdle.errors import BackendError
@@ -24,7 +23,6 @@ __all__ = [
     "SendEntry",
     "Succeeded",
     "VisibilityEntry",
-    "client_error",
     "encode",
     "from_botocore",
     "read_batch",
@@ -136,7 +134,6 @@ encode = msgspec.json.Encoder().encode
 # Not strict, so that the texts of numbers become numbers while they are parsed.
 _batch_decoder = msgspec.json.Decoder(BatchAnswer, strict=False)
 _receive_decoder = msgspec.json.Decoder(ReceiveAnswer, strict=False)
-_error_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def read_batch(body: bytes) -> BatchAnswer:
@@ -165,25 +162,3 @@ def from_botocore(answer: Mapping[str, Any], answer_type: type[Answer]) -> Answe
         return msgspec.convert(answer, answer_type, strict=False)
     except msgspec.ValidationError:
         raise BackendError(NOT_FROM_SQS.format(_HTTP_OK)) from None
-
-
-def client_error(operation: str, status: int, query_error: str | None, body: bytes) -> ClientError:
-    """Return an answer that is no 2xx as the error that botocore would raise, with the same code and message.
-
-    `query_error`: the header `x-amzn-query-error`. In it are the codes that SQS had before it spoke JSON, such as
-    `AWS.SimpleQueueService.NonExistentQueue;Sender`, and they win.
-    """
-    try:
-        fields = _error_decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        fields = {}
-    code = fields.get("__type")
-    # `com.amazonaws.sqs#QueueDoesNotExist:http://…` is possible. Without a code, the status stands for it.
-    code = code.partition(":")[0].rpartition("#")[2] if isinstance(code, str) else str(status)
-    known, separator, _ = (query_error or "").partition(";")
-    if separator and known and (query_error or "").count(";") == 1:
-        code = known
-    message = fields.get("message", fields.get("Message", ""))
-    return ClientError(
-        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}, operation
-    )
