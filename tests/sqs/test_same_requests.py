@@ -8,11 +8,11 @@ import json
 import re
 
 import pytest
+from tests.backends.http.scripted import Authority
 
 from dawdle.abc import Outgoing, ReleaseEntry
 from dawdle.backends.sqs import SQS
 from dawdle.errors import BackendError
-from tests.backends.http.scripted import Authority
 
 pytestmark = pytest.mark.anyio
 

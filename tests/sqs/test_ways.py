@@ -30,13 +30,22 @@ async def test_by_aiohttp_through_a_proxy_and_past_it_where_no_proxy_is_said(sqs
         assert transports(queue) == [DirectTransport, DirectTransport]
 
 
-async def test_by_botocore_where_that_is_asked_for(sqs):
-    async with sqs(client="aiobotocore") as queue:
+@pytest.mark.parametrize("how", ["argument", "variable"])
+async def test_by_botocore_where_that_is_asked_for(sqs, monkeypatch, how):
+    if how == "variable":
+        monkeypatch.setenv("DAWDLE_SQS_CLIENT", "aiobotocore")
+    async with sqs(**({"client": "aiobotocore"} if how == "argument" else {})) as queue:
         assert isinstance(queue._connection._clients._current.calls, BotocoreCalls)
         async with queue.renewer() as renew:
             assert (await renew(["no such receipt"]))[0].kind == "lost"
 
 
-def test_another_client_is_told():
-    with pytest.raises(ConfigurationError, match=r'client is "aiobotocore" or None, not \'boto3\''):
-        SQS("http://127.0.0.1:1/000000000000/orders", client="boto3")
+def test_another_client_is_told(monkeypatch):
+    url = "http://127.0.0.1:1/000000000000/orders"
+    with pytest.raises(
+        ConfigurationError, match=r'^client is "aiobotocore", or not given: \'boto3\' is no client of SQS'
+    ):
+        SQS(url, client="boto3")
+    monkeypatch.setenv("DAWDLE_SQS_CLIENT", "boto3")
+    with pytest.raises(ConfigurationError, match=r"^DAWDLE_SQS_CLIENT is"):
+        SQS(url)

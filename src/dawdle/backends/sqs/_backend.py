@@ -66,8 +66,9 @@ class SQS:
     - `wait`: seconds of a long poll, 0 to 20. `lease`: seconds that a received message is hidden without a renewal,
       1 to 43,199. Both are whole, or a timedelta.
     - `client`: "aiobotocore" makes every request by aiobotocore's own client, for those who trace it or subscribe to
-      its events. By default the requests that move messages go past it, at a fraction of the CPU: the same requests,
-      with the endpoint, credentials, certificates, proxies and retries that botocore's settings say.
+      its events; without it `DAWDLE_SQS_CLIENT`. By default the requests that move messages go past it, at a fraction
+      of the CPU: the same requests, with the endpoint, credentials, certificates, proxies and retries that botocore's
+      settings say.
 
     Raises `ConfigurationError` for what cannot work.
     """
@@ -89,9 +90,7 @@ class SQS:
             raise ConfigurationError("SQS has no queue URL: pass SQS(queue_url=…), or set DAWDLE_SQS_QUEUE_URL")
         wait = _whole_seconds(wait, "wait is", least=0, most=_MAX_WAIT_SECONDS)
         lease = _whole_seconds(lease, "lease is", least=1, most=MAX_VISIBILITY_SECONDS - 1)
-        if client not in {None, "aiobotocore"}:
-            raise ConfigurationError(f'client is "aiobotocore" or None, not {shown(client)}')
-        self._past_botocore = client is None
+        self._past_botocore = not _asks_for_botocore(client)
         self._address = QueueAddress.checked(
             url, region or environment_variable("REGION"), endpoint_url or environment_variable("ENDPOINT_URL")
         )
@@ -324,6 +323,13 @@ class SQS:
         if self._connection is None:
             raise BackendError(f"{self!r} is not open: use it inside `async with`", kind="refused")
         return self._connection
+
+
+def _asks_for_botocore(client: str | None) -> bool:
+    given, name = (client, "client") if client is not None else (environment_variable("CLIENT"), "DAWDLE_SQS_CLIENT")
+    if given not in {None, "aiobotocore"}:
+        raise ConfigurationError(f'{name} is "aiobotocore", or not given: {shown(given)} is no client of SQS here')
+    return given is not None
 
 
 def _whole_seconds(given: object, what: str, *, least: int, most: int) -> int:
