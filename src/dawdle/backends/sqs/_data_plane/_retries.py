@@ -20,6 +20,9 @@ __all__ = ["Retries"]
 _MOST_QUOTA_PER_RETRY: Final = 14
 """What one retry takes from botocore's quota, at most. Each success without a retry gives back 1."""
 
+_QUOTA: Final = 500
+"""What there is to take."""
+
 
 class Retries:
     """The rule of one client of botocore."""
@@ -76,7 +79,7 @@ class Retries:
         pause = next((each for _, each in answers if each is not None), None)
         if pause is None or pause is False:
             return None
-        self.owes += _MOST_QUOTA_PER_RETRY
+        self.owes = min(self.owes + _MOST_QUOTA_PER_RETRY, _QUOTA)
         return pause
 
 
