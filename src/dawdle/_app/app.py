@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Final, Self, Unpack, cast
+from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
@@ -18,8 +18,6 @@ from dawdle._app.hosting import HostingCalls
 from dawdle._app.settings import Headers, Settings
 from dawdle._app.signaling import Signaling, event_id_of, failing_for, require_group
 from dawdle._app.start_log import StartLog
-from dawdle._app.worker import work_until_signal
-from dawdle._flow.dead_letter_scan import DeadLetterScan
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.queue_client import QueueClient
@@ -39,6 +37,9 @@ from dawdle.errors import ConfigurationError, require_bool, shown
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
+
+if TYPE_CHECKING:
+    from dawdle._flow.dead_letter_scan import DeadLetterScan
 
 default_registry: Final = Registry()
 
@@ -180,6 +181,8 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         Raises the error of which the app died, and `ConfigurationError` in another thread or in a running event loop. A
         signal during the start cancels the start. A second signal ends the grace.
         """
+        from dawdle._app.worker import work_until_signal  # noqa: PLC0415 - only a worker's main needs it
+
         work_until_signal(self, self._settings.grace, self._start_log.worker_entered)
 
     async def signal(
@@ -335,7 +338,9 @@ class Dawdle(DeadLetterCalls, HostingCalls):
             raise ConfigurationError(f"there is no queue {shown(name)}; this app has {', '.join(queues)}")
         return queues[name]
 
-    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> DeadLetterScan:
+    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> "DeadLetterScan":
+        from dawdle._flow.dead_letter_scan import DeadLetterScan  # noqa: PLC0415 - few programs read dead letters
+
         given, target = self._settings, self._queue(queue, anywhere=anywhere)
         return DeadLetterScan(target, clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)
 
