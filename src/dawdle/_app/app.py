@@ -21,9 +21,7 @@ from dawdle._app.start_log import StartLog
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.queue_client import QueueClient
-from dawdle._flow.runtime import Runtime
 from dawdle._flow.state import State
-from dawdle._flow.wiring import RuntimeConfig
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_filter import LetterFilter
 from dawdle._handlers.registry import HandlerOptions, Registry
@@ -40,6 +38,7 @@ __all__ = ["Dawdle", "default_registry"]
 
 if TYPE_CHECKING:
     from dawdle._flow.dead_letter_scan import DeadLetterScan
+    from dawdle._flow.runtime import Runtime
 
 default_registry: Final = Registry()
 
@@ -127,6 +126,10 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         return f"<Dawdle on {type(self._settings.backend).__name__} at {id(self):#x}, {state}>"
 
     async def __aenter__(self) -> Self:
+        # A third of what `import dawdle` would cost, and nothing where events and handlers are only declared.
+        from dawdle._flow.runtime import Runtime  # noqa: PLC0415
+        from dawdle._flow.wiring import RuntimeConfig  # noqa: PLC0415
+
         # All mistakes of the code are found before the queue is opened, so that an app that cannot work asks no server.
         _loops.require_not_entered(self, self._loop)
         self._check_queues()
@@ -315,7 +318,7 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         _loops.entered(self)
         return self._settings.lifespan_of(self)
 
-    def _running(self, *, anywhere: bool = False) -> Runtime:
+    def _running(self, *, anywhere: bool = False) -> "Runtime":
         """Return the runtime of an app that is entered, or raise what keeps it from being used.
 
         Without `anywhere` only the app's own event loop may ask.
