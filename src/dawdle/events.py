@@ -1,7 +1,6 @@
 """Which classes are event types, and the name of each on the wire. Knows no queue and no registered handler."""
 
 import contextlib
-import dataclasses
 import inspect
 import re
 import sys
@@ -158,14 +157,14 @@ def wire_name(event_type: type) -> str:
 
 
 def event_style(event_type: type[object]) -> EventStyle | None:
-    """Return which style of event type a class is, None if it is none. Imports neither attrs nor pydantic."""
+    """Return which style of event type a class is, None if it is none. Imports none of the packages that make them."""
     if issubclass(event_type, msgspec.Struct):
         return "struct"
     if hasattr(event_type, "__pydantic_validator__") and hasattr(event_type, "model_validate_json"):
         return "pydantic"
     if hasattr(event_type, "__attrs_attrs__"):
         return "attrs"
-    if dataclasses.is_dataclass(event_type):
+    if hasattr(event_type, "__dataclass_fields__"):
         return "dataclass"
     return None
 

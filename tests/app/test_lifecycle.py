@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from dawdle import ConfigurationError, Context, Dawdle, Retry
-from dawdle._app import app as app_module
+from dawdle._flow import runtime as runtime_module
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from dawdle.testing import Probe
@@ -709,13 +709,13 @@ async def test_how_many_handlers_want_what_is_no_class_is_an_error(make_app):
 
 
 async def test_an_app_that_is_entered_again_is_not_healthy_by_what_it_was_before(make_app, monkeypatch):
-    app, seen, make = make_app(), [], app_module.Runtime
+    app, seen, make = make_app(), [], runtime_module.Runtime
 
     def asked_meanwhile(config):  # as by a thread that serves the probes of Kubernetes
         seen.append((app.health().healthy, repr(app).endswith(", entered>")))
         return make(config)
 
-    monkeypatch.setattr(app_module, "Runtime", asked_meanwhile)
+    monkeypatch.setattr(runtime_module, "Runtime", asked_meanwhile)
     for _ in range(2):
         async with app:
             assert app.health().healthy

@@ -1,4 +1,4 @@
-"""What the parent of all workers imports before it forks: every row, the AWS client, and the files that it reads.
+"""What the parent of all workers imports before it forks: every row, the AWS client and its files, the runtime.
 
 Creating a client costs an eighth of a second: it lists a thousand folders and reads a megabyte of JSON. Rows start
 processes by the thousand, so the parent creates one client, and its children inherit what it has read.
@@ -11,6 +11,8 @@ from typing import Any
 
 from botocore.loaders import JSONFileLoader, Loader
 
+from dawdle import Dawdle
+from dawdle.backends.memory import Memory
 from dawdle.backends.sqs import SQS
 from tests.faults.rig import credentials
 from tests.faults.table import all_rows
@@ -35,8 +37,14 @@ async def _make_a_client() -> None:
         pass
 
 
+async def _enter_an_app() -> None:
+    async with Dawdle(Memory(), start_listener=False):  # the first app loads the runtime
+        pass
+
+
 JSONFileLoader.load_file = _once(JSONFileLoader.load_file)
 Loader.list_available_services = _once(Loader.list_available_services)
 all_rows()
 with credentials():
     asyncio.run(_make_a_client())
+asyncio.run(_enter_an_app())

@@ -69,14 +69,6 @@ def test_a_port_that_is_taken_is_said():
 
 
 @pytest.mark.slow
-def test_without_httptools_the_error_says_what_to_install():
-    code = "import sys; sys.modules['httptools'] = None; import dawdle.testing.sqs"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
-    assert "ConfigurationError" in done.stderr
-    assert "pip install httptools, or install dawdle with its extra, dawdle[sqs-server]" in done.stderr
-
-
-@pytest.mark.slow
 def test_boto3_works_unchanged_by_environment_alone(monkeypatch):
     boto3 = pytest.importorskip("boto3")
     with Served("--queue", "orders", "--dead-letter", "orders-dead") as served:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Final, Self, Unpack, cast
+from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
@@ -18,14 +18,10 @@ from dawdle._app.hosting import HostingCalls
 from dawdle._app.settings import Headers, Settings
 from dawdle._app.signaling import Signaling, event_id_of, failing_for, require_group
 from dawdle._app.start_log import StartLog
-from dawdle._app.worker import work_until_signal
-from dawdle._flow.dead_letter_scan import DeadLetterScan
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.queue_client import QueueClient
-from dawdle._flow.runtime import Runtime
 from dawdle._flow.state import State
-from dawdle._flow.wiring import RuntimeConfig
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_filter import LetterFilter
 from dawdle._handlers.registry import HandlerOptions, Registry
@@ -39,6 +35,10 @@ from dawdle.errors import ConfigurationError, require_bool, shown
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
+
+if TYPE_CHECKING:
+    from dawdle._flow.dead_letter_scan import DeadLetterScan
+    from dawdle._flow.runtime import Runtime
 
 default_registry: Final = Registry()
 
@@ -126,6 +126,10 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         return f"<Dawdle on {type(self._settings.backend).__name__} at {id(self):#x}, {state}>"
 
     async def __aenter__(self) -> Self:
+        # A third of what `import dawdle` would cost, and nothing where events and handlers are only declared.
+        from dawdle._flow.runtime import Runtime  # noqa: PLC0415
+        from dawdle._flow.wiring import RuntimeConfig  # noqa: PLC0415
+
         # All mistakes of the code are found before the queue is opened, so that an app that cannot work asks no server.
         _loops.require_not_entered(self, self._loop)
         self._check_queues()
@@ -180,6 +184,8 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         Raises the error of which the app died, and `ConfigurationError` in another thread or in a running event loop. A
         signal during the start cancels the start. A second signal ends the grace.
         """
+        from dawdle._app.worker import work_until_signal  # noqa: PLC0415 - only a worker's main needs it
+
         work_until_signal(self, self._settings.grace, self._start_log.worker_entered)
 
     async def signal(
@@ -312,7 +318,7 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         _loops.entered(self)
         return self._settings.lifespan_of(self)
 
-    def _running(self, *, anywhere: bool = False) -> Runtime:
+    def _running(self, *, anywhere: bool = False) -> "Runtime":
         """Return the runtime of an app that is entered, or raise what keeps it from being used.
 
         Without `anywhere` only the app's own event loop may ask.
@@ -335,7 +341,9 @@ class Dawdle(DeadLetterCalls, HostingCalls):
             raise ConfigurationError(f"there is no queue {shown(name)}; this app has {', '.join(queues)}")
         return queues[name]
 
-    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> DeadLetterScan:
+    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> "DeadLetterScan":
+        from dawdle._flow.dead_letter_scan import DeadLetterScan  # noqa: PLC0415 - few programs read dead letters
+
         given, target = self._settings, self._queue(queue, anywhere=anywhere)
         return DeadLetterScan(target, clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)
 

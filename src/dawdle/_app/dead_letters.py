@@ -3,14 +3,16 @@
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from datetime import timedelta
-from typing import TypeVar, overload
+from typing import TYPE_CHECKING, TypeVar, overload
 
-from dawdle._flow.dead_letter_scan import DeadLetterScan
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_filter import LetterFilter, Where, read_filter
 from dawdle._rules.dead_letter import DeadLetter
 
 __all__ = ["DeadLetterCalls"]
+
+if TYPE_CHECKING:
+    from dawdle._flow.dead_letter_scan import DeadLetterScan
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -167,6 +169,6 @@ class DeadLetterCalls:
             async for letter in found:
                 yield letter
 
-    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> DeadLetterScan:
+    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> "DeadLetterScan":
         """Return a scan of the dead letters of a queue."""
         raise NotImplementedError

@@ -5,7 +5,6 @@ from importlib import import_module
 
 from dawdle._log import Log
 from dawdle.abc import Backend, Clock
-from dawdle.backends.memory import Memory
 from dawdle.errors import ConfigurationError
 
 __all__ = ["backend_from_environment", "start_listener_from_environment"]
@@ -30,6 +29,8 @@ def backend_from_environment(clock: Clock) -> Backend:
                 "the two",
                 name,
             )
+        from dawdle.backends.memory import Memory  # noqa: PLC0415 - as for SQS, below
+
         return Memory(clock=clock)
     if name == "sqs":
         from dawdle.backends.sqs import SQS  # noqa: PLC0415 - only a program that uses SQS loads its code

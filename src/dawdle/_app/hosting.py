@@ -7,18 +7,22 @@ handler or a signal needs none of this.
 import asyncio
 import warnings
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from dawdle._flow.runtime import Runtime
 from dawdle._flow.state import State
 from dawdle._rules.health import Health
 
 __all__ = ["HostingCalls"]
 
+if TYPE_CHECKING:
+    from dawdle._flow.runtime import Runtime
+
 
 class HostingCalls:
     """The half of an app that its host uses."""
 
-    _runtime: Runtime | None
+    if TYPE_CHECKING:  # `typing.get_type_hints(Dawdle)` must not need what is not loaded
+        _runtime: Runtime | None
     _loop: asyncio.AbstractEventLoop | None
     """The event loop in which the app is entered; None while it is not."""
 
@@ -84,7 +88,7 @@ class HostingCalls:
         """Whether there are queues and handlers to ask about. There are none while the queue is being opened."""
         return self._runtime is not None and self._runtime.state.is_open
 
-    def _running(self, *, anywhere: bool = False) -> Runtime:
+    def _running(self, *, anywhere: bool = False) -> "Runtime":
         """Return the runtime of an app that is entered, or raise what keeps it from being used."""
         raise NotImplementedError
 

@@ -6,8 +6,6 @@ made of the event alone: an event may be given up, redriven and given up again w
 remembers ids, and its second letter must be stored. The next attempt and the next hop come from another message.
 """
 
-import hashlib
-
 __all__ = ["dedup_of"]
 
 
@@ -17,4 +15,6 @@ def dedup_of(event_id: str, handler: str | None, *, key: str | None, origin: str
     `handler`: the handler that the copy owes; None: it is the whole message again. `key`: the stored message that it
     comes from, in the queue that `origin` names; None: the event was in no queue, so its id is enough.
     """
+    import hashlib  # noqa: PLC0415 - only a copy of a message needs it
+
     return hashlib.sha256(ascii((origin, key, event_id, handler)).encode()).hexdigest()

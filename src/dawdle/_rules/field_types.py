@@ -1,6 +1,5 @@
 """Finds the fields of a type, and those whose values `==` compares rightly. Looks at types, never at values."""
 
-import dataclasses
 import datetime as dt
 import decimal
 import enum
@@ -51,6 +50,8 @@ def fields_of(cls: type) -> tuple[str, ...] | None:
         case "attrs":
             return tuple(each.name for each in cast("Any", cls).__attrs_attrs__)
         case "dataclass":
+            import dataclasses  # noqa: PLC0415 - a program that has dataclasses has loaded it
+
             return tuple(each.name for each in dataclasses.fields(cls))
         case None:
             return None

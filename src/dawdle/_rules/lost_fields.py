@@ -1,6 +1,5 @@
 """Writes the error for a field that does not travel: where it is, why, and what to do. Names types, never values."""
 
-import dataclasses
 import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -155,6 +154,8 @@ def _suspects(value: object, path: str) -> Iterator[tuple[str, tuple[str, ...], 
 
 def _init_only(cls: type) -> Iterator[str]:
     """Yield the names of a dataclass's `InitVar`s. If annotations are text, only `dataclasses` knows them."""
+    import dataclasses  # noqa: PLC0415 - only an event that cannot travel needs it
+
     for name, field in cast("dict[str, Any]", getattr(cls, "__dataclass_fields__", {})).items():
         if isinstance(field.type, dataclasses.InitVar) or str(getattr(field, "_field_type", "")) == "_FIELD_INITVAR":
             yield name

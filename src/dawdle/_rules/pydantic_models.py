@@ -4,7 +4,6 @@ Models are dumped with `round_trip`. Then computed fields are left out: a model 
 them, and one that allows them would keep them. `Json[...]` is written as the text that it reads.
 """
 
-import json
 from typing import Protocol, cast
 
 from dawdle._rules.redaction import without_data
@@ -46,6 +45,8 @@ def load(cls: type, value: object) -> object:
 
 
 def _validated(cls: type, value: object) -> object:
+    import json  # noqa: PLC0415 - only a program with models inside structs needs it
+
     # A model is dumped in pydantic's JSON mode, so it is validated as JSON. In Python mode a strict model refuses text
     # for a date.
     try:

@@ -4,7 +4,6 @@ A letter that dawdle wrote starts anew, at attempt 1, for the handler that it is
 back to where it was in its life.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Final, Literal
 
@@ -59,6 +58,8 @@ def restarted(body: bytes) -> bytes:
 
 def lineage_of(found: Found) -> Lineage:
     """Return what a letter has in common with the letter that a second failure of the same event writes."""
+    import hashlib  # noqa: PLC0415 - only a redrive needs it
+
     envelope = found.envelope
     raw = found.body if envelope is None else body_in_letter(envelope)
     if envelope is None or raw is not None:

@@ -9,7 +9,6 @@ signature are known. So no byte of a stranger reaches a parser. Only bodies that
 ever signed.
 """
 
-import hmac
 import re
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
@@ -66,6 +65,8 @@ class Signer:
                 f"the message is signed with the key {key_id!r}, and this app knows {', '.join(self._keys)}"
             )
         bare = body[: found.start()] + b"}"
+        import hmac  # noqa: PLC0415 - only an app with signing keys needs it
+
         # `==` would return sooner for a wrong first byte, and its time would tell an attacker how many bytes are right.
         if not hmac.compare_digest(_code(key, key_id, bare), found["code"]):
             raise EventError(
@@ -76,6 +77,8 @@ class Signer:
 
 def _code(key: bytes, key_id: str, body: bytes) -> bytes:
     """Return the code of a body. It covers the key's id too, so that the id cannot be replaced."""
+    import hmac  # noqa: PLC0415 - only an app with signing keys needs it
+
     digest = hmac.digest(key, key_id.encode() + b":" + body, "sha256")
     return urlsafe_b64encode(digest).rstrip(b"=")
 

@@ -7,17 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, cast
 
+import httptools
 import msgspec
-
-from dawdle.errors import ConfigurationError
-
-try:
-    import httptools
-except ImportError as error:
-    raise ConfigurationError(
-        "dawdle.testing.sqs needs the package httptools: pip install httptools, or install dawdle with its extra, "
-        "dawdle[sqs-server]"
-    ) from error
 
 __all__ = ["Connection", "Exchange", "Request"]
 
