@@ -282,3 +282,15 @@ async def test_a_later_attempt_says_what_botocore_says(date):
         await client.delete_message_batch(QueueUrl=URL, **OPERATIONS["DeleteMessageBatch"])
     answered_at = 1_795_837_260.0 if date and date[-1] == "T" else None
     assert said == [FIRST_ATTEMPT, *(later_attempt(attempt, 3, answered_at, 10.0) for attempt in (2, 3))]
+
+
+async def test_where_botocore_fails_an_app_still_opens_and_each_call_fails(caplog):
+    def fail(**_):
+        raise OSError("canary-7f3a")
+
+    caplog.set_level("INFO", logger="dawdle")
+    async with client_of() as client:
+        client.meta.events.register("before-call.sqs", fail)
+        assert await learn_template(client, URL) is None
+    assert "are made by botocore alone: it raised OSError" in caplog.text
+    assert "canary" not in caplog.text
