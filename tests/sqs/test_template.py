@@ -11,11 +11,11 @@ from botocore import UNSIGNED, xform_name
 from botocore.credentials import ReadOnlyCredentials
 
 from dawdle.backends.sqs._calls import TimeLimits
-from dawdle.backends.sqs._clients import Clients
+from dawdle.backends.sqs._client_set import ClientSet, ClientSettings
 from dawdle.backends.sqs._data_plane._signer import FIRST_ATTEMPT, Signer, later_attempt
 from dawdle.backends.sqs._data_plane._template import OPERATIONS, learn_template
 from dawdle.backends.sqs._queue_address import QueueAddress
-from dawdle.backends.sqs._request_attempts import observe_attempts, track_attempts
+from dawdle.backends.sqs._request_attempts import RequestAttempts, observe_attempts, observed
 
 pytestmark = pytest.mark.anyio
 
@@ -163,7 +163,8 @@ async def test_a_session_token_is_sent_and_signed_and_the_app_id_is_in_the_user_
 async def test_nothing_is_sent_or_counted_and_no_credentials_are_needed():
     async with client_of(keys={}, endpoint_url="http://127.0.0.1:1") as client:
         observe_attempts(client.meta.events)
-        with track_attempts() as attempts:
+        attempts = RequestAttempts(deadline=0)
+        with observed(attempts):
             template = await learn_template(client, URL)
         assert template is not None
         assert not attempts.uncertain
@@ -189,12 +190,15 @@ async def test_a_client_is_as_before_once_its_template_is_learned():
 
 
 async def test_the_clients_of_a_queue_have_one():
-    clients = Clients(QueueAddress.checked(URL, None, None), TimeLimits(20, response_seconds=10, max_attempts=3))
-    await clients.open()
+    settings = ClientSettings.of(
+        QueueAddress.checked(URL, None, None),
+        TimeLimits(20, response_seconds=10, max_attempts=3),
+        past_botocore=False,
+    )
+    clients = await ClientSet().open(settings)
     try:
-        polls, requests = clients._current.botocore._poll_client, clients._current.botocore._request_client
-        assert (await learn_template(polls, URL)).url == "https://sqs.eu-west-1.amazonaws.com/"
-        assert (await learn_template(requests, URL)).url == "https://sqs.eu-west-1.amazonaws.com/"
+        for client in (clients.botocore._poll_client, clients.botocore._request_client):
+            assert (await learn_template(client, URL)).url == "https://sqs.eu-west-1.amazonaws.com/"
     finally:
         await clients.close()
 
@@ -278,3 +282,15 @@ async def test_a_later_attempt_says_what_botocore_says(date):
         await client.delete_message_batch(QueueUrl=URL, **OPERATIONS["DeleteMessageBatch"])
     answered_at = 1_795_837_260.0 if date and date[-1] == "T" else None
     assert said == [FIRST_ATTEMPT, *(later_attempt(attempt, 3, answered_at, 10.0) for attempt in (2, 3))]
+
+
+async def test_where_botocore_fails_an_app_still_opens_and_each_call_fails(caplog):
+    def fail(**_):
+        raise OSError("canary-7f3a")
+
+    caplog.set_level("INFO", logger="dawdle")
+    async with client_of() as client:
+        client.meta.events.register("before-call.sqs", fail)
+        assert await learn_template(client, URL) is None
+    assert "are made by botocore alone: it raised OSError" in caplog.text
+    assert "canary" not in caplog.text

@@ -180,6 +180,6 @@ _HAS_MD5: Final = _has_md5()
 def _is_damaged(body: bytes, md5: str | None) -> bool:
     """Whether a body is not the one whose MD5 SQS names. It takes 0.8 µs for 200 bytes.
 
-    TCP's checksum lets one damaged packet in some million pass, and on http nothing else would notice.
+    The checksum of TCP has 16 bits, and on plain HTTP nothing else would notice.
     """
     return md5 is not None and _HAS_MD5 and hashlib.md5(body, usedforsecurity=False).hexdigest() != md5

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from botocore.awsrequest import HeadersDict
 from botocore.exceptions import ClientError
-from botocore.parsers import create_parser  # pyright: ignore[reportUnknownVariableType] - it has no types
 
 from dawdle.backends._http import HttpAnswer
+from dawdle.backends.sqs._data_plane._shapes import read_error
 
 __all__ = ["Retries"]
 
@@ -29,7 +29,6 @@ class Retries:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        self._parser: Any = create_parser("json")
         self.owes = 0
         """Successes that botocore must hear of until its quota is full again, whatever was taken from it."""
 
@@ -42,17 +41,7 @@ class Retries:
     ) -> tuple[float | None, ClientError]:
         """Return the same for an answer that is no success, and the error that botocore raises for it."""
         response = _response(answer)
-        model = self._client.meta.service_model.operation_model(operation)
-        # Where the code of an error stands, and what stands for it if there is none, is botocore's knowledge.
-        parsed = self._parser.parse(
-            {
-                "status_code": answer.status,
-                "headers": response.headers,
-                "body": answer.body,
-                "context": {"operation_name": operation},
-            },
-            model.output_shape,
-        )
+        parsed = read_error(answer.status, response.headers.get("x-amzn-query-error"), answer.body)
         pause = await self._pause(operation, number, (response, parsed), None, state)
         return pause, ClientError(parsed, operation)
 

@@ -26,6 +26,7 @@ __all__ = [
     "encode",
     "from_botocore",
     "read_batch",
+    "read_error",
     "read_receive",
 ]
 
@@ -134,6 +135,7 @@ encode = msgspec.json.Encoder().encode
 # Not strict, so that the texts of numbers become numbers while they are parsed.
 _batch_decoder = msgspec.json.Decoder(BatchAnswer, strict=False)
 _receive_decoder = msgspec.json.Decoder(ReceiveAnswer, strict=False)
+_error_decoder = msgspec.json.Decoder(dict[str, Any])
 
 
 def read_batch(body: bytes) -> BatchAnswer:
@@ -162,3 +164,27 @@ def from_botocore(answer: Mapping[str, Any], answer_type: type[Answer]) -> Answe
         return msgspec.convert(answer, answer_type, strict=False)
     except msgspec.ValidationError:
         raise BackendError(NOT_FROM_SQS.format(_HTTP_OK)) from None
+
+
+def read_error(status: int, query_error: str | None, body: bytes) -> dict[str, Any]:
+    """Return an answer that is no 2xx as botocore parses it, with the same code and message. Never raises.
+
+    botocore's own parser writes each body to its debug log, and that of an error may quote receipts.
+
+    `query_error`: the header `x-amzn-query-error`. In it are the codes that SQS had before it spoke JSON, such as
+    `AWS.SimpleQueueService.NonExistentQueue;Sender`, and they win.
+    """
+    try:
+        fields = _error_decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        fields = {}
+    code = fields.get("__type")
+    # `com.amazonaws.sqs#QueueDoesNotExist:http://…` is possible. Without a code, the status stands for it.
+    code = code.partition(":")[0].rpartition("#")[2] if isinstance(code, str) else str(status)
+    match (query_error or "").split(";"):
+        case [older, _] if older:
+            code = older
+        case _:
+            pass
+    message = fields.get("message", fields.get("Message", ""))
+    return {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}

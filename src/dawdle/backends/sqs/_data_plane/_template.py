@@ -86,16 +86,19 @@ class _Signature(NamedTuple):
 async def learn_template(client: Any, queue_url: str) -> Template | None:
     """Return what a client of aiobotocore sends for each of `OPERATIONS`; None where only botocore can send it.
 
-    That is so in AWS Lambda, where requests are not signed by SigV4, and where our signer would sign them otherwise: a
-    line in the log says which. No other call may be made by the client meanwhile. Fetches no credentials and counts as
-    no attempt. Raises what botocore raises before it sends.
+    That is so in AWS Lambda, where requests are not signed by SigV4, where our signer would sign them otherwise, and
+    where botocore itself fails: then each call fails in the same way. A line in the log says which. Fetches no
+    credentials and counts as no attempt. No other call may be made by the client meanwhile.
     """
     try:
         _require_no_lambda()
         return _common({operation: await _capture(client, operation, queue_url) for operation in OPERATIONS})
-    except _OnlyBotocoreError as why:
-        _log.info("requests for %s are made by botocore alone: %s", queue_url, why)
-        return None
+    except _OnlyBotocoreError as error:
+        why = str(error)
+    except Exception as error:  # noqa: BLE001 - an app opens although its calls will fail, as it did
+        why = f"it raised {type(error).__name__}"  # its text may hold a password, such as that of an endpoint
+    _log.info("requests for %s are made by botocore alone: %s", queue_url, why)
+    return None
 
 
 def template_for(
