@@ -119,3 +119,20 @@ def test_each_loop_has_a_client_of_its_own(anyio_backend):
     for _ in range(2):
         with asyncio.Runner(loop_factory=factory) as runner:
             assert runner.run(once()) == b"ok"
+
+
+async def test_closing_in_any_moment_of_the_first_requests_leaves_nothing(authority):
+    context, trusted = authority.context("localhost", "localhost"), authority.trusted()
+    async with serving(silence, tls=context) as server, serving(silence) as plain:
+        for turns in range(15):
+            for port, tls in ((server.port, trusted), (plain.port, None)):
+                client = HttpClient("localhost", port, tls=tls, max_connections=2)
+                tasks = [asyncio.create_task(client.request(head(), b"", 5)) for _ in range(4)]
+                for _ in range(turns):
+                    await asyncio.sleep(0.0005 if tls else 0)
+                await client.close()
+                assert not client._open
+                assert client._slots == 0
+                await asyncio.wait(tasks)
+                assert {type(each.exception()) for each in tasks} == {HttpClosedError}
+        await until(lambda: server.open == 0 == plain.open)
