@@ -52,6 +52,17 @@ async def test_closing_fails_what_is_connecting(monkeypatch, step):
         assert not caught.value.sent
 
 
+async def test_closing_fails_a_request_that_was_just_given_its_turn(monkeypatch):
+    async with serving(silence) as server, client_of(server, max_connections=1) as client:
+        first, second = (asyncio.create_task(client.request(head(), b"", 5)) for _ in range(2))
+        await until(lambda: server.open == 1 and any(each.answer for each in client._open))
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lambda *_, **__: asyncio.sleep(5), raising=False)
+        first.cancel()  # its slot goes to the second in the turn of the loop in which the client is closed
+        await asyncio.create_task(client.close())
+        assert client._slots == 0
+        assert isinstance((await asyncio.gather(second, return_exceptions=True))[0], HttpClosedError)
+
+
 async def test_closing_fails_a_handshake(authority):
     async def script(peer):
         await peer.gone()

@@ -4,7 +4,7 @@ A request takes the connection that was used last. Where none is idle it opens o
 in line; a connection that becomes free carries the first of the line at once, before that one's task even wakes.
 
 One timer serves the whole client, set to the earliest time that anything ends. A request moves it only if its deadline
-is earlier, and nothing moves it when a request ends, so a timer per request (1.3 µs of about 20) is not needed. With
+is earlier, and nothing moves it when a request ends; a timer for each request cost 1.3 µs more of about 28. With
 nothing in flight and nothing idle there is no timer.
 """
 
