@@ -73,7 +73,7 @@ async def serving(script, *, tls=None):
         state.accepted += 1
         state.open += 1
         try:
-            with suppress(asyncio.IncompleteReadError, ConnectionError):
+            with suppress(asyncio.IncompleteReadError, ConnectionError, RuntimeError):  # uvloop: the client has gone
                 await script(peer)
         finally:
             state.open -= 1
@@ -133,6 +133,7 @@ class Authority:
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
         self._name = name
+        self._contexts = {}
         self.certificate = folder / f"{name}.pem"
         self._openssl(
             *("req", "-x509", "-days", "2", "-subj", f"/CN={name}", "-out", self.certificate),
@@ -141,7 +142,12 @@ class Authority:
         )
 
     def context(self, name, host, days=2):
-        """Return a server's context with a certificate of this authority for `host`."""
+        """Return a server's context with a certificate for `host`; under each name it is made once."""
+        if name not in self._contexts:
+            self._contexts[name] = self._new_context(name, host, days)
+        return self._contexts[name]
+
+    def _new_context(self, name, host, days):
         request, certificate, extensions = (self._folder / f"{name}.{end}" for end in ("csr", "pem", "ext"))
         extensions.write_text(
             f"subjectAltName=DNS:{host}\nbasicConstraints=critical,CA:FALSE\n"

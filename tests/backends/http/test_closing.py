@@ -52,6 +52,17 @@ async def test_closing_fails_what_is_connecting(monkeypatch, step):
         assert not caught.value.sent
 
 
+async def test_closing_fails_a_request_that_was_just_given_its_turn(monkeypatch):
+    async with serving(silence) as server, client_of(server, max_connections=1) as client:
+        first, second = (asyncio.create_task(client.request(head(), b"", 5)) for _ in range(2))
+        await until(lambda: server.open == 1 and any(each.answer for each in client._open))
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lambda *_, **__: asyncio.sleep(5), raising=False)
+        first.cancel()  # its slot goes to the second in the turn of the loop in which the client is closed
+        await asyncio.create_task(client.close())
+        assert client._slots == 0
+        assert isinstance((await asyncio.gather(second, return_exceptions=True))[0], HttpClosedError)
+
+
 async def test_closing_fails_a_handshake(authority):
     async def script(peer):
         await peer.gone()
@@ -119,3 +130,20 @@ def test_each_loop_has_a_client_of_its_own(anyio_backend):
     for _ in range(2):
         with asyncio.Runner(loop_factory=factory) as runner:
             assert runner.run(once()) == b"ok"
+
+
+async def test_closing_in_any_moment_of_the_first_requests_leaves_nothing(authority):
+    context, trusted = authority.context("localhost", "localhost"), authority.trusted()
+    async with serving(silence, tls=context) as server, serving(silence) as plain:
+        for turns in range(15):
+            for port, tls in ((server.port, trusted), (plain.port, None)):
+                client = HttpClient("localhost", port, tls=tls, max_connections=2)
+                tasks = [asyncio.create_task(client.request(head(), b"", 5)) for _ in range(4)]
+                for _ in range(turns):
+                    await asyncio.sleep(0.0005 if tls else 0)
+                await client.close()
+                assert not client._open
+                assert client._slots == 0
+                await asyncio.wait(tasks)
+                assert {type(each.exception()) for each in tasks} == {HttpClosedError}
+        await until(lambda: server.open == 0 == plain.open)

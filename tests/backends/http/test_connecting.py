@@ -108,7 +108,7 @@ async def test_an_address_that_is_silent_is_overtaken_by_the_next(resolves_to, c
         tried = connects_by(first)
         async with client_of(server, "sqs.test") as client:
             assert (await client.request(head(2), b"ok", 5)).body == b"ok"
-        assert tried == ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
+        assert tried[:3] == ["127.0.0.2", "127.0.0.3", "127.0.0.1"]
 
 
 async def test_the_slower_of_two_connections_is_closed(resolves_to, connects_by, monkeypatch):
@@ -171,7 +171,7 @@ async def test_a_connection_that_ends_before_the_request_is_not_sent(monkeypatch
 
 async def test_tls_with_the_name_of_the_host(authority):
     names = []
-    context = authority.context("localhost", "localhost")
+    context = authority.context("tells names", "localhost")
     context.sni_callback = lambda _, name, __: names.append(name)
     async with serving(echo, tls=context) as server:
         client = HttpClient("localhost", server.port, tls=authority.trusted())

@@ -27,9 +27,6 @@ READ_BYTES: Final = 64 * 1024
 class Owner(Protocol):
     """Who has the connections: the client's pool."""
 
-    def made(self, connection: "Connection", /) -> None:
-        """It is open."""
-
     def free(self, connection: "Connection", /) -> None:
         """Its answer is whole, and it may carry another request."""
 
@@ -127,7 +124,6 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        self._owner.made(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
         return self._view

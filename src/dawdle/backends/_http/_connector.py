@@ -48,14 +48,12 @@ class Connector:
             await asyncio.get_running_loop().create_connection(
                 lambda: connection, sock=raw, ssl=self._tls, server_hostname=self._server_hostname
             )
-        except (ssl.SSLError, ValueError) as error:
+        except BaseException as error:
             raw.close()
-            raise HttpTLSError(f"could not make a TLS connection to {self.target}: {error}") from error
-        except OSError as error:
-            raw.close()
-            raise HttpConnectError(f"the connection to {self.target} broke in the handshake: {error}") from error
-        except BaseException:
-            raw.close()
+            if isinstance(error, ssl.SSLError | ValueError):
+                raise HttpTLSError(f"could not make a TLS connection to {self.target}: {error}") from error
+            if isinstance(error, OSError):
+                raise HttpConnectError(f"the connection to {self.target} broke in the handshake: {error}") from error
             raise
 
     def close(self) -> None:
