@@ -2,12 +2,12 @@
 
 import asyncio
 import re
-import uuid
 from collections.abc import AsyncIterable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Final, cast
 
+from dawdle._app.event_ids import new_id
 from dawdle._app.settings import Settings
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
@@ -79,7 +79,7 @@ class Signaling:
         """Store events concurrently, and return their ids. Raises `SignalError`."""
         require_group(group)
         events = events_of(events)
-        ids = [event_id_of(None) for _ in events]
+        ids = [new_id() for _ in events]
         # All bodies are made before the first is sent: an event that cannot travel must not leave half of them stored.
         bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
         # All are awaited, so that the error can say of each event whether it is stored.
@@ -117,7 +117,7 @@ def failing_for(event_id: str) -> Generator[None]:
 def event_id_of(given: str | None) -> str:
     """Return the given id, or a new one. Raises `ConfigurationError` for an id that cannot travel."""
     if given is None:
-        return uuid.uuid4().hex
+        return new_id()
     if not (isinstance(given, str) and _NAME.fullmatch(given)):
         raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
     return given
