@@ -16,7 +16,7 @@ from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.settings import Headers, Settings
-from dawdle._app.signaling import Signaling, event_id_of, failing_for, require_group
+from dawdle._app.signaling import Signaling, event_id_of, not_signaled, require_group
 from dawdle._app.start_log import StartLog
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
@@ -31,7 +31,7 @@ from dawdle._rules.envelope import open_envelope
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, SystemClock
-from dawdle.errors import ConfigurationError, require_bool, shown
+from dawdle.errors import BackendError, ConfigurationError, require_bool, shown
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
@@ -231,8 +231,10 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         if direct and runtime.accepts_direct:
             handlers = self._handlers.handlers_for(type(event))
             if handlers:
-                with failing_for(event_id):
+                try:
                     await runtime.direct.run(target, handlers, open_envelope(body), body, event)
+                except BackendError as error:
+                    raise not_signaled(event_id, error) from error
                 return event_id
         await self._signaling.store(target, body, seconds, event, event_id, group)
         if self._start_log.waits_for_signal:

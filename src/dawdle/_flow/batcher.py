@@ -35,6 +35,30 @@ _CLOSED_BEFORE_ANSWER: Final = "the app closed before the queue answered"
 _CLOSED_BEFORE_REQUEST: Final = "the app closed before the request was sent"
 
 
+class _Group(Generic[Answer]):
+    """Entries that were submitted together. Their caller gets all answers at once, by one future for all of them."""
+
+    __slots__ = ("answers", "future", "unanswered")
+
+    def __init__(self, count: int, future: "asyncio.Future[list[Answer | BackendError]]") -> None:
+        self.answers: list[Answer | BackendError] = [_UNANSWERED] * count
+        self.unanswered = count
+        self.future = future
+
+    def answer(self, index: int, answer: Answer | BackendError) -> None:
+        """Note the answer to one entry, or the error of its call, unless it was answered before."""
+        if self.answers[index] is _UNANSWERED:
+            self.answers[index] = answer
+            self.unanswered -= 1
+            if not self.unanswered and not self.future.done():
+                self.future.set_result(self.answers)
+
+
+_UNANSWERED: Final = BackendError("not answered")
+_Waiting = tuple[Entry, asyncio.Future[Answer] | _Group[Answer], int]
+"""An entry, who waits for its answer, and its index in a group."""
+
+
 class Batcher(Generic[Entry, Answer]):
     """Sends entries in batches, and returns to each caller the answer to its own entry.
 
@@ -57,8 +81,8 @@ class Batcher(Generic[Entry, Answer]):
         self._max_bytes = max_bytes
         self._size = size
         self._report = report
-        self._waiting: deque[tuple[Entry, asyncio.Future[Answer]]] = deque()
-        self._batches_under_way: list[list[tuple[Entry, asyncio.Future[Answer]]]] = []
+        self._waiting: deque[_Waiting[Entry, Answer]] = deque()
+        self._batches_under_way: dict[int, list[_Waiting[Entry, Answer]]] = {}
         self._calls = 0
         self._calls_starting = 0
         self._idle_waiters: list[asyncio.Future[None]] = []
@@ -77,23 +101,47 @@ class Batcher(Generic[Entry, Answer]):
         does not take the entry back: it is sent all the same. Raises `BackendError` once the batcher is closed.
         """
         if self._closed:
-            raise BackendError("the app is closing: it sends no more requests to its queue", uncertain=False)
+            raise _closing()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((entry, future))
+        self._waiting.append((entry, future, 0))
+        self._start_calls(1)
+        return future
+
+    def submit_many(self, entries: Sequence[Entry]) -> "asyncio.Future[list[Answer | BackendError]]":
+        """Take entries and return the future of all their answers, in order; of an entry that failed, its error.
+
+        They are sent as if each was submitted alone, but have one future for all of them. Cancelling it takes none of
+        them back. Raises `BackendError` once the batcher is closed.
+        """
+        if self._closed:
+            raise _closing()
+        future: asyncio.Future[list[Answer | BackendError]] = asyncio.get_running_loop().create_future()
+        if not entries:
+            future.set_result([])
+            return future
+        group = _Group(len(entries), future)
+        self._waiting.extend([(entry, group, index) for index, entry in enumerate(entries)])
+        self._start_calls(len(entries))
+        return future
+
+    def _start_calls(self, added: int) -> None:
+        """Start the calls that so many new entries need; if not even one can start, take them back and raise."""
         # A further call starts only with a full batch of its own: many small calls cost a queue more than a few full
         # ones. A call that was just started takes its batch in its next turn of the loop. Until then its entries wait
         # here, and are not the further call's: hence the factor.
-        if self._calls == 0 or (
-            self._calls < MAX_CALLS and len(self._waiting) >= self._max_count * (self._calls_starting + 1)
+        while (waiting := len(self._waiting)) and (
+            self._calls == 0 or (self._calls < MAX_CALLS and waiting >= self._max_count * (self._calls_starting + 1))
         ):
             try:
                 self._start_call()
             except BackendError:
-                self._waiting.pop()  # the caller gets the error at once, not through the future
+                if self._calls:  # those that are open take the entries, or fail them
+                    return
+                for _ in range(added):  # the caller gets the error at once, not through the future
+                    self._waiting.pop()
                 raise
-        elif self._stall_timer is None:
+        if self._stall_timer is None and len(self._waiting) > self._calls_starting:
             self._watch_for_stall()
-        return future
 
     async def idle(self) -> None:
         """Return once everything that was submitted is answered."""
@@ -107,7 +155,7 @@ class Batcher(Generic[Entry, Answer]):
         self._closed = True
         if self._stall_timer is not None:
             self._stall_timer.cancel()
-        for batch in self._batches_under_way:
+        for batch in self._batches_under_way.values():
             _fail(batch, BackendError(_CLOSED_BEFORE_ANSWER, uncertain=True))
         self._abandon_waiting()
         self._wake_idle()
@@ -124,17 +172,17 @@ class Batcher(Generic[Entry, Answer]):
 
     def _watch_for_stall(self) -> None:
         """Arm the timer for the entry that has waited longest."""
-        (_, longest) = self._waiting[0]
+        longest = self._waiting[0]
         self._stall_timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._call_beside_stalled, longest)
 
-    def _call_beside_stalled(self, longest: "asyncio.Future[Answer]") -> None:
+    def _call_beside_stalled(self, longest: _Waiting[Entry, Answer]) -> None:
         """Start a call beside the open ones if `longest` still waits: none of them was answered in all that time."""
         self._stall_timer = None
         if not self._waiting:
             return
         # A call that hangs may do so until its client's own timeout. Where entries are few they would all wait for it,
         # although the queue may answer the next request at once.
-        if self._waiting[0][1] is longest and self._calls < MAX_CALLS:
+        if self._waiting[0] is longest and self._calls < MAX_CALLS:
             with suppress(BackendError):  # the app is closing, and close() fails what waits
                 self._start_call()
         self._watch_for_stall()
@@ -149,17 +197,17 @@ class Batcher(Generic[Entry, Answer]):
             if not self._calls:
                 self._wake_idle()
 
-    def _next_batch(self) -> "list[tuple[Entry, asyncio.Future[Answer]]]":
+    def _next_batch(self) -> list[_Waiting[Entry, Answer]]:
         count = min(len(self._waiting), self._max_count)
         if self._size is not None:
-            sizes = [self._size(entry) for entry, _ in itertools.islice(self._waiting, count)]
+            sizes = [self._size(entry) for entry, _, _ in itertools.islice(self._waiting, count)]
             count = entries_that_fit(sizes, count, self._max_bytes)
         return [self._waiting.popleft() for _ in range(count)]
 
-    async def _call_with(self, batch: "list[tuple[Entry, asyncio.Future[Answer]]]") -> None:
-        self._batches_under_way.append(batch)
+    async def _call_with(self, batch: list[_Waiting[Entry, Answer]]) -> None:
+        self._batches_under_way[id(batch)] = batch
         try:
-            answers = await self._call([entry for entry, _ in batch])
+            answers = await self._call([entry for entry, _, _ in batch])
             if len(answers) != len(batch):
                 raise BackendError(  # noqa: TRY301 - handled below as any failed call
                     f"the backend returned {len(answers)} answers for {len(batch)} entries: each entry needs one"
@@ -176,11 +224,13 @@ class Batcher(Generic[Entry, Answer]):
         else:
             if self._report is not None:
                 self._report(answers)
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+            for (_, waiter, index), answer in zip(batch, answers, strict=True):
+                if isinstance(waiter, _Group):
+                    waiter.answer(index, answer)
+                elif not waiter.done():
+                    waiter.set_result(answer)
         finally:
-            self._batches_under_way.remove(batch)
+            del self._batches_under_way[id(batch)]
 
     def _abandon_waiting(self) -> None:
         """Fail the entries that wait for a call: none of them was sent."""
@@ -194,10 +244,16 @@ class Batcher(Generic[Entry, Answer]):
         self._idle_waiters.clear()
 
 
-def _fail(entries: "Iterable[tuple[Entry, asyncio.Future[Answer]]]", error: BackendError) -> None:
-    for _, future in entries:
-        if not future.done():
-            future.set_exception(error)
+def _fail(entries: Iterable[_Waiting[Entry, Answer]], error: BackendError) -> None:
+    for _, waiter, index in entries:
+        if isinstance(waiter, _Group):
+            waiter.answer(index, error)
+        elif not waiter.done():
+            waiter.set_exception(error)
+
+
+def _closing() -> BackendError:
+    return BackendError("the app is closing: it sends no more requests to its queue", uncertain=False)
 
 
 def _as_backend_error(error: Exception) -> BackendError:
