@@ -219,16 +219,15 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
         Cancelled, the event may be stored.
         """
-        runtime, target = self._running(), self._queue(queue)
+        target = self._queue(queue)
         seconds = self._signaling.delay(delay, at)
-        require_bool(direct, "direct is")
-        if direct and (delay is not None or at is not None):
+        if direct is not False and require_bool(direct, "direct is") and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now: remove it, or delay= and at=")
         event_id = event_id_of(id)
         require_group(group)
         body = self._signaling.seal(event, event_id, target, seconds, headers)
         # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
-        if direct and runtime.accepts_direct:
+        if direct and (runtime := self._running()).accepts_direct:
             handlers = self._handlers.handlers_for(type(event))
             if handlers:
                 try:
@@ -328,9 +327,9 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         runtime, loop = self._runtime, self._loop
         if runtime is None or loop is None:
             raise ConfigurationError(f"{self!r}: write `async with app:` around the code that uses it")
-        if not self._is_open:
+        if not runtime.state.is_open:
             raise ConfigurationError(f"{self!r}: {State.OPENING.value}")
-        if not anywhere:
+        if not anywhere and _loops.loop_here() is not loop:
             _loops.require_loop(self, loop)
         if runtime.error is not None:
             raise runtime.error

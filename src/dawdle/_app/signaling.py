@@ -35,7 +35,7 @@ class Signaling:
 
     def delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
         """Return the seconds of `delay` or `at`. Raises `ConfigurationError`."""
-        return delay_of(delay, at, self._settings.clock.now())
+        return 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
 
     def seal(
         self, event: object, event_id: str, queue: QueueClient, delay: float, headers: Mapping[str, str] | None
@@ -53,7 +53,7 @@ class Signaling:
             source=settings.source,
             now=settings.clock.now(),
             headers=settings.all_headers(headers),
-            delay_ms=to_ms(delay),
+            delay_ms=to_ms(delay) if delay else 0,
             cause=None if where is None else where.event_id,
             max_body=queue.limits.max_body,
             codecs=self._codecs,
