@@ -30,7 +30,7 @@ class Signaling:
     def __init__(self, settings: Settings, handlers: AppHandlers, hooks: HookCaller) -> None:
         self._settings = settings
         self._handlers = handlers
-        self._hooks = hooks
+        self._hooks = hooks or None  # an app without hooks asks one `if` at each signal
         self._codecs = settings.codecs
 
     def delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
@@ -68,7 +68,8 @@ class Signaling:
             await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id))
         except BackendError as error:
             raise not_signaled(event_id, error) from error
-        self._report(queue, event_id, event, delay)
+        if self._hooks is not None:
+            self._report(self._hooks, queue, event_id, event, delay)
 
     async def store_all(
         self,
@@ -92,17 +93,16 @@ class Signaling:
             errors = [closing] * len(batch)
         failed: dict[str, Exception] = {}
         for event, event_id, error in zip(events, ids, errors, strict=True):
-            if error is None:
-                self._report(queue, event_id, event, delay)
-            else:
+            if error is not None:
                 failed[event_id] = error
+            elif self._hooks is not None:
+                self._report(self._hooks, queue, event_id, event, delay)
         if failed:
             raise _signal_error(ids, failed)
         return ids
 
-    def _report(self, queue: QueueClient, event_id: str, event: object, delay: float) -> None:
-        if self._hooks:
-            self._hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
+    def _report(self, hooks: HookCaller, queue: QueueClient, event_id: str, event: object, delay: float) -> None:
+        hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
 
 
 def not_signaled(event_id: str, error: BackendError) -> SignalError:

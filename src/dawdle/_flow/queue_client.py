@@ -116,7 +116,9 @@ class QueueClient:
         """
         if not batch:
             return []
-        answers = await self._sender(batch[0].delay).submit_many([self._signed(outgoing) for outgoing in batch])
+        if self._signs:
+            batch = [self._signed(outgoing) for outgoing in batch]
+        answers = await self._sender(batch[0].delay).submit_many(batch)
         return [None if answer is None else _error_of(answer) for answer in answers]
 
     async def ack(self, receipt: str) -> None:
