@@ -199,6 +199,21 @@ async def test_signal_many_returns_the_ids_in_order_in_few_calls(running, queue,
     assert [moment.event_id for moment in moments if isinstance(moment, Signaled)] == ids
 
 
+async def test_signal_many_of_very_many_makes_a_handful_of_tasks(running, queue):
+    made = []
+
+    def make_task(loop, coroutine, **options):
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    async with running() as app:
+        asyncio.get_running_loop().set_task_factory(make_task)
+        ids = await app.signal_many([Placed(number) for number in range(10_000)])
+        asyncio.get_running_loop().set_task_factory(None)
+    assert [msgspec.json.decode(body)["id"] for body in queue.messages()] == ids
+    assert len(made) <= 8
+
+
 @pytest.mark.parametrize(
     "events",
     [

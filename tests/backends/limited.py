@@ -82,7 +82,7 @@ class Limited(Memory):
             raise BackendError("the queue is away")
         self._check("messages in a send", len(batch), self.limits.max_batch)
         self._check("bytes in a send", sum(len(each.body) for each in batch), self.limits.max_batch_bytes)
-        return [self._store_once(each) for each in batch]
+        return [await self._store_once(each) for each in batch]
 
     async def receive(self, limit, wait):
         self._check("messages in a receive", limit, self.limits.max_batch)
@@ -115,7 +115,7 @@ class Limited(Memory):
         if asked > most:
             self.overstepped.append(f"{what}: {asked}, and {most} is the most")
 
-    def _store_once(self, outgoing):
+    async def _store_once(self, outgoing):
         self.sent.append(outgoing)
         if not 0 <= outgoing.delay <= self.limits.max_delay:
             self.overstepped.append(f"a delay of {outgoing.delay} s")
@@ -123,7 +123,7 @@ class Limited(Memory):
             if outgoing.dedup in self._sent_by_dedup:
                 return None
             self._sent_by_dedup[outgoing.dedup] = outgoing.body
-        return self._store(outgoing)
+        return (await Memory.send(self, [outgoing]))[0]
 
     def _deliver_as_limited(self, delivery):
         assert isinstance(delivery, Delivery)

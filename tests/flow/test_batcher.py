@@ -221,6 +221,8 @@ async def test_a_closed_batcher_takes_nothing_and_leaves_nobody_waiting(queue):
     with pytest.raises(BackendError, match="the app is closing") as caught:
         batcher.submit("b")
     assert not caught.value.uncertain
+    with pytest.raises(BackendError, match="the app is closing"):
+        batcher.submit_many("bc")
     queue.gate.set()
     await asyncio.gather(*tasks)
     assert queue.batches == []
@@ -256,3 +258,114 @@ async def test_an_error_that_cannot_be_shown_fails_its_own_entries_and_no_others
         with pytest.raises(BackendError, match=r"Odd: \(its message cannot be shown: RuntimeError\)"):
             await batcher.submit("a")
         assert await batcher.submit("b") == "b"
+
+
+class Counted:
+    """Answers each batch in the next turn of the loop, and refuses the entries that it is told to."""
+
+    def __init__(self, refused=(), failing=()):
+        self.batches = []
+        self.refused = refused
+        self.failing = failing
+
+    async def __call__(self, batch):
+        self.batches.append(batch)
+        await asyncio.sleep(0)
+        if set(self.failing) & set(batch):
+            raise BackendError("down")
+        return [f"refused {entry}" if entry in self.refused else None for entry in batch]
+
+
+async def test_many_entries_have_one_future_and_each_its_own_answer():
+    queue = Counted(refused=[3, 12, 24])
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        answers = await batcher.submit_many(range(25))
+    assert answers == [f"refused {entry}" if entry in queue.refused else None for entry in range(25)]
+    assert [len(batch) for batch in queue.batches] == [10, 10, 5]
+
+
+async def test_a_call_that_fails_fails_no_other_entries_that_were_submitted_with_its_own():
+    queue = Counted(failing=[15])
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        answers = await batcher.submit_many(range(25))
+    assert answers[:10] == [None] * 10
+    assert [str(answer) for answer in answers[10:20]] == ["down"] * 10
+    assert answers[20:] == [None] * 5
+
+
+async def test_many_entries_and_single_ones_share_their_batches():
+    queue = Counted()
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        futures = [batcher.submit("a"), batcher.submit_many("bcdef"), batcher.submit("g"), batcher.submit_many("hijkl")]
+        assert await asyncio.gather(*futures) == [None, [None] * 5, None, [None] * 5]
+    assert queue.batches == [[*"abcdefghij"], [*"kl"]]
+
+
+async def test_no_entries_are_answered_without_a_call():
+    queue = Counted()
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        assert await batcher.submit_many([]) == []
+    assert queue.batches == []
+
+
+async def test_ten_thousand_entries_take_eight_tasks_and_full_batches():
+    queue, tasks = Counted(), []
+    batcher = Batcher(queue, spawn=lambda call: tasks.append(asyncio.create_task(call)), max_count=10)
+    assert await batcher.submit_many(range(10_000)) == [None] * 10_000
+    assert len(tasks) == MAX_CALLS
+    assert {len(batch) for batch in queue.batches} == {10}
+    assert [entry for batch in queue.batches for entry in batch] == list(range(10_000))
+    await asyncio.gather(*tasks)
+
+
+async def test_many_entries_never_make_a_batch_of_more_bytes_than_allowed():
+    queue = Counted()
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue, max_bytes=10, size=len)
+        await batcher.submit_many(["aaaa", "bbbb", "cccc", "d" * 11, "e"])
+    assert queue.batches == [["aaaa", "bbbb"], ["cccc"], ["d" * 11], ["e"]]
+
+
+async def test_cancelling_the_caller_of_many_takes_none_of_them_back():
+    queue = Counted()
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, queue)
+        caller = group.create_task(wait_for(batcher.submit_many(range(25))))
+        await asyncio.sleep(0)
+        caller.cancel()
+    assert sum(map(len, queue.batches)) == 25
+
+
+async def wait_for(future):
+    return await future
+
+
+@pytest.mark.parametrize("end", ["cancelled", "closed"])
+async def test_of_many_entries_only_those_that_were_sent_are_uncertain(queue, end):
+    tasks = []
+    batcher = Batcher(queue, spawn=lambda call: tasks.append(asyncio.create_task(call)), max_count=1)
+    many = batcher.submit_many(range(MAX_CALLS + 3))
+    await asyncio.sleep(0)
+    if end == "closed":
+        batcher.close()
+    for task in tasks:
+        task.cancel()
+    answers = await many
+    assert [answer.uncertain for answer in answers] == [True] * MAX_CALLS + [False] * 3
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_many_entries_are_taken_back_when_no_call_can_start(queue):
+    def refuse(call):
+        call.close()
+        raise BackendError("the app is closing")
+
+    batcher = Batcher(queue, spawn=refuse, max_count=10)
+    with pytest.raises(BackendError, match="the app is closing"):
+        batcher.submit_many(range(25))
+    assert not batcher.busy
+    assert not batcher._waiting

@@ -21,6 +21,7 @@ from dawdle._rules.envelope import (
     to_epoch,
     to_rfc3339,
     write,
+    write_event,
 )
 from dawdle.errors import ConfigurationError, EventError
 
@@ -72,6 +73,34 @@ def test_a_foreign_event_is_read_and_every_attribute_survives_a_forward_to_the_b
     assert "dawdledelay" not in after
     envelope = open_envelope(copy)
     assert (envelope.id, envelope.type, envelope.attempt, envelope.owed) == ("e-1", "orders.placed", 7, "bob")
+
+
+@given(
+    st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1),
+    texts,
+    texts,
+    st.floats(0, 4e9),
+    st.dictionaries(names, texts, max_size=3),
+    values,
+    st.none() | st.binary(),
+)
+def test_a_first_copy_is_written_as_any_other_body(event_id, source, wire_name, now, headers, data, other_codecs):
+    attributes = {"specversion": "1.0", "id": event_id, "source": source, "type": wire_name}
+    attributes["time"] = datetime.fromtimestamp(now, UTC)
+    if other_codecs is None:
+        raw = msgspec.json.encode(data)
+        expected = write({**attributes, **headers, "data": msgspec.Raw(raw)})
+        assert write_event(event_id, source, wire_name, now, headers, raw) == expected
+    else:
+        more = {**headers, "data_base64": other_codecs}
+        assert write_event(event_id, source, wire_name, now, more, None) == write({**attributes, **more})
+
+
+@pytest.mark.parametrize("place", ["id", "source", "type", "header"])
+def test_a_lone_surrogate_anywhere_in_a_first_copy_is_an_error(place):
+    text = {**dict.fromkeys(("id", "source", "type", "header"), "x"), place: "\ud800"}
+    with pytest.raises(EventError, match="text holds a lone surrogate, which UTF-8 cannot encode"):
+        write_event(text["id"], text["source"], text["type"], 0.0, {"tenant": text["header"]}, b"{}")
 
 
 def escaped(raw):

@@ -16,7 +16,7 @@ from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.settings import Headers, Settings
-from dawdle._app.signaling import Signaling, event_id_of, failing_for, require_group
+from dawdle._app.signaling import Signaling, event_id_of, not_signaled, require_group
 from dawdle._app.start_log import StartLog
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
@@ -31,7 +31,7 @@ from dawdle._rules.envelope import open_envelope
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, SystemClock
-from dawdle.errors import ConfigurationError, require_bool, shown
+from dawdle.errors import BackendError, ConfigurationError, require_bool, shown
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
@@ -219,20 +219,21 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
         Cancelled, the event may be stored.
         """
-        runtime, target = self._running(), self._queue(queue)
+        target = self._queue(queue)
         seconds = self._signaling.delay(delay, at)
-        require_bool(direct, "direct is")
-        if direct and (delay is not None or at is not None):
+        if direct is not False and require_bool(direct, "direct is") and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now: remove it, or delay= and at=")
         event_id = event_id_of(id)
         require_group(group)
         body = self._signaling.seal(event, event_id, target, seconds, headers)
         # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
-        if direct and runtime.accepts_direct:
+        if direct and (runtime := self._running()).accepts_direct:
             handlers = self._handlers.handlers_for(type(event))
             if handlers:
-                with failing_for(event_id):
+                try:
                     await runtime.direct.run(target, handlers, open_envelope(body), body, event)
+                except BackendError as error:
+                    raise not_signaled(event_id, error) from error
                 return event_id
         await self._signaling.store(target, body, seconds, event, event_id, group)
         if self._start_log.waits_for_signal:
@@ -326,9 +327,9 @@ class Dawdle(DeadLetterCalls, HostingCalls):
         runtime, loop = self._runtime, self._loop
         if runtime is None or loop is None:
             raise ConfigurationError(f"{self!r}: write `async with app:` around the code that uses it")
-        if not self._is_open:
+        if not runtime.state.is_open:
             raise ConfigurationError(f"{self!r}: {State.OPENING.value}")
-        if not anywhere:
+        if not anywhere and _loops.loop_here() is not loop:
             _loops.require_loop(self, loop)
         if runtime.error is not None:
             raise runtime.error

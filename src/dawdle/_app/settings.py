@@ -98,9 +98,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def all_headers(self, given: Mapping[str, str] | None) -> Mapping[str, str]:
         """Return the app's headers and those of one signal, which win. Raises `ConfigurationError`."""
-        own = self.headers() if callable(self.headers) else self.headers
-        if not isinstance(cast("object", own), Mapping):
-            raise ConfigurationError(f"the function in headers= returns a mapping of names to text, not {shown(own)}")
+        own = self.headers
+        if callable(own):
+            own = own()
+            if not isinstance(cast("object", own), Mapping):
+                raise ConfigurationError(
+                    f"the function in headers= returns a mapping of names to text, not {shown(own)}"
+                )
         if given is None:
             both = own
         elif isinstance(cast("object", given), Mapping):

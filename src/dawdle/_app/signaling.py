@@ -1,13 +1,11 @@
 """Turns signaled events into messages and stores them. Runs no handler; `Dawdle` reads the arguments before."""
 
-import asyncio
 import re
-import uuid
-from collections.abc import AsyncIterable, Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, cast
 
+from dawdle._app.event_ids import new_id
 from dawdle._app.settings import Settings
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
@@ -20,7 +18,7 @@ from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, Sig
 from dawdle.events import event_style
 from dawdle.hooks import Signaled
 
-__all__ = ["Signaling", "event_id_of", "events_of", "failing_for", "require_group"]
+__all__ = ["Signaling", "event_id_of", "events_of", "not_signaled", "require_group"]
 
 _NAME: Final = re.compile(r"[!-~]{1,128}")
 """An id or a group, as SQS takes it (API reference, SendMessage, 2026). All queues have the same limit."""
@@ -32,12 +30,12 @@ class Signaling:
     def __init__(self, settings: Settings, handlers: AppHandlers, hooks: HookCaller) -> None:
         self._settings = settings
         self._handlers = handlers
-        self._hooks = hooks
+        self._hooks = hooks or None  # an app without hooks asks one `if` at each signal
         self._codecs = settings.codecs
 
     def delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
         """Return the seconds of `delay` or `at`. Raises `ConfigurationError`."""
-        return delay_of(delay, at, self._settings.clock.now())
+        return 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
 
     def seal(
         self, event: object, event_id: str, queue: QueueClient, delay: float, headers: Mapping[str, str] | None
@@ -55,7 +53,7 @@ class Signaling:
             source=settings.source,
             now=settings.clock.now(),
             headers=settings.all_headers(headers),
-            delay_ms=to_ms(delay),
+            delay_ms=to_ms(delay) if delay else 0,
             cause=None if where is None else where.event_id,
             max_body=queue.limits.max_body,
             codecs=self._codecs,
@@ -65,8 +63,13 @@ class Signaling:
         self, queue: QueueClient, body: bytes, delay: float, event: object, event_id: str, group: str | None
     ) -> None:
         """Store one message. Raises `SignalError`."""
-        with failing_for(event_id):
-            await self._send(queue, body, delay, event, event_id, group)
+        try:
+            # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
+            await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id))
+        except BackendError as error:
+            raise not_signaled(event_id, error) from error
+        if self._hooks is not None:
+            self._report(self._hooks, queue, event_id, event, delay)
 
     async def store_all(
         self,
@@ -76,48 +79,42 @@ class Signaling:
         headers: Mapping[str, str] | None,
         group: str | None,
     ) -> list[str]:
-        """Store events concurrently, and return their ids. Raises `SignalError`."""
+        """Store events together, and return their ids. Raises `SignalError`."""
         require_group(group)
         events = events_of(events)
-        ids = [event_id_of(None) for _ in events]
+        ids = [new_id() for _ in events]
         # All bodies are made before the first is sent: an event that cannot travel must not leave half of them stored.
         bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
-        # All are awaited, so that the error can say of each event whether it is stored.
-        answers = await asyncio.gather(
-            *(
-                self._send(queue, body, delay, event, event_id, group)
-                for body, event, event_id in zip(bodies, events, ids, strict=True)
-            ),
-            return_exceptions=True,
-        )
-        failed = {each: answer for each, answer in zip(ids, answers, strict=True) if isinstance(answer, Exception)}
+        first_hop = hop(delay, queue.terms.max_hop)
+        batch = [Outgoing(body, first_hop, group, event_id) for body, event_id in zip(bodies, ids, strict=True)]
+        try:
+            errors = await queue.send_many(batch)
+        except BackendError as closing:  # none of them was taken
+            errors = [closing] * len(batch)
+        failed: dict[str, Exception] = {}
+        for event, event_id, error in zip(events, ids, errors, strict=True):
+            if error is not None:
+                failed[event_id] = error
+            elif self._hooks is not None:
+                self._report(self._hooks, queue, event_id, event, delay)
         if failed:
             raise _signal_error(ids, failed)
         return ids
 
-    async def _send(
-        self, queue: QueueClient, body: bytes, delay: float, event: object, event_id: str, group: str | None
-    ) -> None:
-        # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
-        await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id))
-        if self._hooks:
-            self._hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
+    def _report(self, hooks: HookCaller, queue: QueueClient, event_id: str, event: object, delay: float) -> None:
+        hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
 
 
-@contextmanager
-def failing_for(event_id: str) -> Generator[None]:
-    """Raise a `BackendError` in a block that stores or handles one event as a `SignalError` with its id."""
-    try:
-        yield
-    except BackendError as error:
-        text = f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
-        raise SignalError(f"{text}: {error}", ids=(event_id,), failed={event_id: error}) from error
+def not_signaled(event_id: str, error: BackendError) -> SignalError:
+    """Return the error for one event that is not stored or handled, or may not be. Raise it from `error`."""
+    text = f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
+    return SignalError(f"{text}: {error}", ids=(event_id,), failed={event_id: error})
 
 
 def event_id_of(given: str | None) -> str:
     """Return the given id, or a new one. Raises `ConfigurationError` for an id that cannot travel."""
     if given is None:
-        return uuid.uuid4().hex
+        return new_id()
     if not (isinstance(given, str) and _NAME.fullmatch(given)):
         raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
     return given

@@ -1,11 +1,13 @@
 """Group commit: concurrent callers share requests on their own. Knows entries and answers, no queue.
 
     no call open ──► submit starts a call at once
-    calls open ────► entries gather, and go out ──┬── together, when a call is answered
-                                                  ├── in a further call, as soon as they fill a whole batch
+    calls open ────► entries gather, and go out ──┬── as soon as they fill a whole batch
+                                                  ├── together, when the last open call is answered
                                                   └── in a further call, when the open calls stall
 
-So an entry never waits for other entries to come, a busy queue gets full batches, and there is nothing to tune.
+So an entry never waits on an idle queue, a busy queue gets full batches, and there is nothing to tune. Where a whole
+batch comes together in less time than a call takes, an entry waits for that at most; elsewhere one call is open as a
+rule, and it waits for that one.
 """
 
 import asyncio
@@ -13,6 +15,7 @@ import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final, Generic, TypeVar
 
 from dawdle._rules.batch_size import entries_that_fit
@@ -35,6 +38,30 @@ _CLOSED_BEFORE_ANSWER: Final = "the app closed before the queue answered"
 _CLOSED_BEFORE_REQUEST: Final = "the app closed before the request was sent"
 
 
+class _Group(Generic[Answer]):
+    """Entries that were submitted together. Their caller gets all answers at once, by one future for all of them."""
+
+    __slots__ = ("answers", "future", "unanswered")
+
+    def __init__(self, count: int, future: "asyncio.Future[list[Answer | BackendError]]") -> None:
+        self.answers: list[Answer | BackendError] = [_UNANSWERED] * count
+        self.unanswered = count
+        self.future = future
+
+    def answer(self, index: int, answer: Answer | BackendError) -> None:
+        """Note the answer to one entry, or the error of its call, unless it was answered before."""
+        if self.answers[index] is _UNANSWERED:
+            self.answers[index] = answer
+            self.unanswered -= 1
+            if not self.unanswered and not self.future.done():
+                self.future.set_result(self.answers)
+
+
+_UNANSWERED: Final = BackendError("not answered")
+_Waiting = tuple[Entry, int, asyncio.Future[Answer] | _Group[Answer], int]
+"""An entry, its size in bytes, who waits for its answer, and its index in a group."""
+
+
 class Batcher(Generic[Entry, Answer]):
     """Sends entries in batches, and returns to each caller the answer to its own entry.
 
@@ -47,7 +74,7 @@ class Batcher(Generic[Entry, Answer]):
         *,
         spawn: Spawn,
         max_count: int,
-        max_bytes: int = 0,
+        max_bytes: float = inf,
         size: Callable[[Entry], int] | None = None,
         report: Callable[[Sequence[Answer] | BackendError], None] | None = None,
     ) -> None:
@@ -57,8 +84,9 @@ class Batcher(Generic[Entry, Answer]):
         self._max_bytes = max_bytes
         self._size = size
         self._report = report
-        self._waiting: deque[tuple[Entry, asyncio.Future[Answer]]] = deque()
-        self._batches_under_way: list[list[tuple[Entry, asyncio.Future[Answer]]]] = []
+        self._waiting: deque[_Waiting[Entry, Answer]] = deque()
+        self._waiting_bytes = 0
+        self._batches_under_way: dict[int, list[_Waiting[Entry, Answer]]] = {}
         self._calls = 0
         self._calls_starting = 0
         self._idle_waiters: list[asyncio.Future[None]] = []
@@ -77,23 +105,55 @@ class Batcher(Generic[Entry, Answer]):
         does not take the entry back: it is sent all the same. Raises `BackendError` once the batcher is closed.
         """
         if self._closed:
-            raise BackendError("the app is closing: it sends no more requests to its queue", uncertain=False)
+            raise _closing()
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((entry, future))
+        size = 0 if self._size is None else self._size(entry)
+        self._waiting.append((entry, size, future, 0))
+        self._waiting_bytes += size
+        self._start_calls(1)
+        return future
+
+    def submit_many(self, entries: Sequence[Entry]) -> "asyncio.Future[list[Answer | BackendError]]":
+        """Take entries and return the future of all their answers, in order; of an entry that failed, its error.
+
+        They are sent as if each was submitted alone, but have one future for all of them. Cancelling it takes none of
+        them back. Raises `BackendError` once the batcher is closed.
+        """
+        if self._closed:
+            raise _closing()
+        future: asyncio.Future[list[Answer | BackendError]] = asyncio.get_running_loop().create_future()
+        if not entries:
+            future.set_result([])
+            return future
+        group = _Group(len(entries), future)
+        sizes = itertools.repeat(0, len(entries)) if self._size is None else list(map(self._size, entries))
+        self._waiting.extend(zip(entries, sizes, itertools.repeat(group), itertools.count()))
+        self._waiting_bytes += sum(sizes)
+        self._start_calls(len(entries))
+        return future
+
+    def _start_calls(self, added: int) -> None:
+        """Start the calls that so many new entries need; if not even one can start, take them back and raise."""
         # A further call starts only with a full batch of its own: many small calls cost a queue more than a few full
         # ones. A call that was just started takes its batch in its next turn of the loop. Until then its entries wait
-        # here, and are not the further call's: hence the factor.
-        if self._calls == 0 or (
-            self._calls < MAX_CALLS and len(self._waiting) >= self._max_count * (self._calls_starting + 1)
+        # here, and are not the further call's.
+        while self._waiting and (
+            self._calls == 0 or (self._calls < MAX_CALLS and self._fills(batches=self._calls_starting + 1))
         ):
             try:
                 self._start_call()
             except BackendError:
-                self._waiting.pop()  # the caller gets the error at once, not through the future
+                if self._calls:  # those that are open take the entries, or fail them
+                    return
+                for _ in range(added):  # the caller gets the error at once, not through the future
+                    self._waiting_bytes -= self._waiting.pop()[1]
                 raise
-        elif self._stall_timer is None:
+        if self._stall_timer is None and len(self._waiting) > self._calls_starting:
             self._watch_for_stall()
-        return future
+
+    def _fills(self, batches: int = 1) -> bool:
+        """Whether what waits fills so many batches, by its number or by its bytes."""
+        return len(self._waiting) >= self._max_count * batches or self._waiting_bytes >= self._max_bytes * batches
 
     async def idle(self) -> None:
         """Return once everything that was submitted is answered."""
@@ -107,16 +167,16 @@ class Batcher(Generic[Entry, Answer]):
         self._closed = True
         if self._stall_timer is not None:
             self._stall_timer.cancel()
-        for batch in self._batches_under_way:
+        for batch in self._batches_under_way.values():
             _fail(batch, BackendError(_CLOSED_BEFORE_ANSWER, uncertain=True))
         self._abandon_waiting()
         self._wake_idle()
 
-    def _start_call(self) -> None:
+    def _start_call(self, *, full: bool = True) -> None:
         self._calls += 1
         self._calls_starting += 1
         try:
-            self._spawn(self._call_until_empty())
+            self._spawn(self._make_calls(full=full))
         except BackendError:
             self._calls -= 1
             self._calls_starting -= 1
@@ -124,42 +184,47 @@ class Batcher(Generic[Entry, Answer]):
 
     def _watch_for_stall(self) -> None:
         """Arm the timer for the entry that has waited longest."""
-        (_, longest) = self._waiting[0]
+        longest = self._waiting[0]
         self._stall_timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._call_beside_stalled, longest)
 
-    def _call_beside_stalled(self, longest: "asyncio.Future[Answer]") -> None:
+    def _call_beside_stalled(self, longest: _Waiting[Entry, Answer]) -> None:
         """Start a call beside the open ones if `longest` still waits: none of them was answered in all that time."""
         self._stall_timer = None
         if not self._waiting:
             return
         # A call that hangs may do so until its client's own timeout. Where entries are few they would all wait for it,
         # although the queue may answer the next request at once.
-        if self._waiting[0][1] is longest and self._calls < MAX_CALLS:
+        if self._waiting[0] is longest and self._calls < MAX_CALLS:
             with suppress(BackendError):  # the app is closing, and close() fails what waits
-                self._start_call()
+                self._start_call(full=False)
         self._watch_for_stall()
 
-    async def _call_until_empty(self) -> None:
+    async def _make_calls(self, *, full: bool) -> None:
+        """Make calls while entries wait: with full batches only while other calls are open, unless `full` is False."""
+        # The last open call takes what there is, so nothing waits for entries that may never come. If each call took
+        # what waits when it is answered, there would soon be eight calls of five entries each, and none of ten.
         self._calls_starting -= 1
         try:
-            while self._waiting:
+            while self._waiting and (self._calls == 1 or not full or self._fills()):
                 await self._call_with(self._next_batch())
+                full = True
         finally:
             self._calls -= 1
             if not self._calls:
                 self._wake_idle()
 
-    def _next_batch(self) -> "list[tuple[Entry, asyncio.Future[Answer]]]":
+    def _next_batch(self) -> list[_Waiting[Entry, Answer]]:
         count = min(len(self._waiting), self._max_count)
         if self._size is not None:
-            sizes = [self._size(entry) for entry, _ in itertools.islice(self._waiting, count)]
+            sizes = [size for _, size, _, _ in itertools.islice(self._waiting, count)]
             count = entries_that_fit(sizes, count, self._max_bytes)
+            self._waiting_bytes -= sum(sizes[:count])
         return [self._waiting.popleft() for _ in range(count)]
 
-    async def _call_with(self, batch: "list[tuple[Entry, asyncio.Future[Answer]]]") -> None:
-        self._batches_under_way.append(batch)
+    async def _call_with(self, batch: list[_Waiting[Entry, Answer]]) -> None:
+        self._batches_under_way[id(batch)] = batch
         try:
-            answers = await self._call([entry for entry, _ in batch])
+            answers = await self._call([entry for entry, _, _, _ in batch])
             if len(answers) != len(batch):
                 raise BackendError(  # noqa: TRY301 - handled below as any failed call
                     f"the backend returned {len(answers)} answers for {len(batch)} entries: each entry needs one"
@@ -176,16 +241,19 @@ class Batcher(Generic[Entry, Answer]):
         else:
             if self._report is not None:
                 self._report(answers)
-            for (_, future), answer in zip(batch, answers, strict=True):
-                if not future.done():
-                    future.set_result(answer)
+            for (_, _, waiter, index), answer in zip(batch, answers, strict=True):
+                if isinstance(waiter, _Group):
+                    waiter.answer(index, answer)
+                elif not waiter.done():
+                    waiter.set_result(answer)
         finally:
-            self._batches_under_way.remove(batch)
+            del self._batches_under_way[id(batch)]
 
     def _abandon_waiting(self) -> None:
         """Fail the entries that wait for a call: none of them was sent."""
         _fail(self._waiting, BackendError(_CLOSED_BEFORE_REQUEST, uncertain=False))
         self._waiting.clear()
+        self._waiting_bytes = 0
 
     def _wake_idle(self) -> None:
         for waiter in self._idle_waiters:
@@ -194,10 +262,16 @@ class Batcher(Generic[Entry, Answer]):
         self._idle_waiters.clear()
 
 
-def _fail(entries: "Iterable[tuple[Entry, asyncio.Future[Answer]]]", error: BackendError) -> None:
-    for _, future in entries:
-        if not future.done():
-            future.set_exception(error)
+def _fail(entries: Iterable[_Waiting[Entry, Answer]], error: BackendError) -> None:
+    for _, _, waiter, index in entries:
+        if isinstance(waiter, _Group):
+            waiter.answer(index, error)
+        elif not waiter.done():
+            waiter.set_exception(error)
+
+
+def _closing() -> BackendError:
+    return BackendError("the app is closing: it sends no more requests to its queue", uncertain=False)
 
 
 def _as_backend_error(error: Exception) -> BackendError:

@@ -44,6 +44,7 @@ class QueueClient:
         self._spawn = spawn
         self._unclaimed = unclaimed
         self._signer = signer
+        self._signs = signer.size > 0
         self.identity: str | None = identity_of(name, backend) if main_queue is None else main_queue.identity
         """Its name in every app that uses it, such as a URL; None if the backend gives none."""
         self.delayed = self._attached(backend.delayed)
@@ -104,16 +105,33 @@ class QueueClient:
         """
         if not unsigned:
             outgoing = self._signed(outgoing)
-        queue = self.delayed if outgoing.delay > 0 and self.delayed is not None else self
-        _raise_fault(await queue._send.submit(outgoing))
+        fault = await self._sender(outgoing.delay).submit(outgoing)
+        if fault is not None:
+            raise _error_of(fault)
+
+    async def send_many(self, batch: Sequence[Outgoing]) -> list[BackendError | None]:
+        """Sign and store messages of one delay. Return for each of them None, or why it is not stored or may not be.
+
+        They take one future in all, where `send` for each takes a task and a future for each.
+        """
+        if not batch:
+            return []
+        if self._signs:
+            batch = [self._signed(outgoing) for outgoing in batch]
+        answers = await self._sender(batch[0].delay).submit_many(batch)
+        return [None if answer is None else _error_of(answer) for answer in answers]
 
     async def ack(self, receipt: str) -> None:
         """Delete one received message. Raises `BackendError` if it may still be in the queue."""
-        _raise_fault(await self._ack.submit(receipt))
+        fault = await self._ack.submit(receipt)
+        if fault is not None:
+            raise _error_of(fault)
 
     async def release(self, receipt: str, seconds: float) -> None:
         """Make one received message visible again. Raises `BackendError` if it may still be hidden."""
-        _raise_fault(await self._release.submit(ReleaseEntry(receipt, seconds)))
+        fault = await self._release.submit(ReleaseEntry(receipt, seconds))
+        if fault is not None:
+            raise _error_of(fault)
 
     async def flush(self) -> None:
         """Return when every open call is answered."""
@@ -140,8 +158,11 @@ class QueueClient:
 
         return report
 
+    def _sender(self, delay: float) -> Batcher[Outgoing, Fault | None]:
+        return self._send if delay <= 0 or self.delayed is None else self.delayed._send
+
     def _signed(self, outgoing: Outgoing) -> Outgoing:
-        if not self._signer.size:
+        if not self._signs:
             return outgoing
         return msgspec.structs.replace(outgoing, body=self._signer.sign(outgoing.body))
 
@@ -169,11 +190,11 @@ def _size(outgoing: Outgoing) -> int:
     return len(outgoing.body)
 
 
-def _raise_fault(fault: Fault | None) -> None:
-    if fault is None:
-        return
+def _error_of(fault: Fault | BackendError) -> BackendError:
+    if isinstance(fault, BackendError):
+        return fault
     if not isinstance(fault, Fault):
-        raise BackendError(
+        return BackendError(
             f"the backend answered an entry with a {type(fault).__qualname__}: it must be None or a dawdle.abc.Fault"
         )
-    raise BackendError(f"{fault.reason} (the queue answered {fault.kind})", kind=fault.kind, uncertain=fault.uncertain)
+    return BackendError(f"{fault.reason} (the queue answered {fault.kind})", kind=fault.kind, uncertain=fault.uncertain)

@@ -183,7 +183,10 @@ class AppHandlers:
 
     def _snapshot_now(self) -> _Snapshot:
         snapshot = self._snapshot
-        return snapshot if snapshot.version == self._version() else self._new_snapshot()
+        # As in `_version`, without a call: each signal and each message asks.
+        if snapshot.version == self._shared.version + self._own.version + self._unregistered:
+            return snapshot
+        return self._new_snapshot()
 
     def _new_snapshot(self) -> _Snapshot:
         with CHANGING:

@@ -5,14 +5,13 @@ compiled once per type.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import msgspec
 
-from dawdle._rules.body_limits import require_depth, require_messagepack_depth
-from dawdle._rules.envelope import Envelope, open_envelope, write
+from dawdle._rules.body_limits import MAX_DEPTH, require_depth, require_messagepack_depth
+from dawdle._rules.envelope import Envelope, open_envelope, write_event
 from dawdle._rules.field_types import once_a_type
 from dawdle._rules.lost_fields import not_readable, where_not_written
 from dawdle._rules.non_finite import refuse_non_finite, require_json
@@ -39,18 +38,15 @@ class JSON:
 
     def __init__(self) -> None:
         self._encoder = msgspec.json.Encoder(enc_hook=dump)
+        self._writer = once_a_type(self._compile_writer)
         self._decoder = once_a_type(self._compile)
 
     def encode(self, event: object) -> bytes:
         """Return the event as JSON. Raises `EventError` for NaN, infinity, lone surrogates and unknown types."""
         try:
-            if event_style(type(event)) == "pydantic":
-                data = cast("Model", event).model_dump_json(by_alias=True, round_trip=True, warnings=False).encode()
-                if b"NaN" in data or b"Infinity" in data:  # in a string it is fine; as a number it is no JSON
-                    require_json(data, event)
-            else:
-                data = self._encoder.encode(event)
-            if b"null" in data:  # msgspec writes NaN and infinity as null too, and they would come back as None
+            data = self._writer(type(event))(event)
+            # msgspec writes NaN and infinity as null too, and they would come back as None. `in` takes 0.2 µs longer.
+            if data.find(b"null") >= 0:
                 refuse_non_finite(event)
         except EventError:
             raise
@@ -62,10 +58,20 @@ class JSON:
         """Return the event. Raises `EventError` when the data is not one of that type."""
         return _decoded(self._decoder, data, kind)
 
+    def _compile_writer(self, event_type: type[object]) -> Callable[[Any], bytes]:
+        return _model_as_json if event_style(event_type) == "pydantic" else self._encoder.encode
+
     def _compile(self, event_type: type[object]) -> Callable[[bytes], Any]:
         if event_style(event_type) == "pydantic":
             return partial(validated_json, event_type)
         return msgspec.json.Decoder(event_type, dec_hook=load).decode
+
+
+def _model_as_json(model: Model) -> bytes:
+    data = model.model_dump_json(by_alias=True, round_trip=True, warnings=False).encode()
+    if b"NaN" in data or b"Infinity" in data:  # in a string it is fine; as a number it is no JSON
+        require_json(data, model)
+    return data
 
 
 class MessagePack:
@@ -120,27 +126,19 @@ def seal(
     `EventTooLargeError` for one that leaves less than `HEADROOM` free.
     """
     data = _encoded(codec, event)
-    attributes: dict[str, object] = {
-        "specversion": "1.0",
-        "id": event_id,
-        "source": source,
-        "type": wire_name,
-        "time": datetime.fromtimestamp(now, UTC),
-        **headers,
-    }
+    more: Mapping[str, object] = headers
     if delay_ms:
-        attributes["dawdledelay"] = str(delay_ms)
+        more = {**more, "dawdledelay": str(delay_ms)}
     if cause is not None:
-        attributes["dawdlecause"] = cause
-    if codec.content_type == JSON.content_type:
-        attributes["data"] = msgspec.Raw(data)
-    else:
-        attributes["datacontenttype"] = codec.content_type
-        attributes["data_base64"] = data
-    body = write(attributes)
+        more = {**more, "dawdlecause": cause}
+    is_json = codec.content_type == JSON.content_type
+    if not is_json:
+        more = {**more, "datacontenttype": codec.content_type, "data_base64": data}
+    body = write_event(event_id, source, wire_name, now, more, data if is_json else None)
     # Every reader refuses a body that is too deep or too large. The caller should get that error, and not a dead
-    # letter.
-    require_depth(body, f"this {type(event).__qualname__}")
+    # letter. Only the data has depth, and few bytes of it cannot have much.
+    if is_json and len(data) >= MAX_DEPTH:
+        require_depth(body, f"this {type(event).__qualname__}")
     if len(body) > max_body - HEADROOM:
         raise EventTooLargeError(
             f"this {type(event).__qualname__} makes a message of {len(body):,} bytes, and the queue takes "

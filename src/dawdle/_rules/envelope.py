@@ -8,12 +8,14 @@ known.
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import ceil
 from typing import Annotated, Final, Literal
 
 import msgspec
 
 from dawdle._rules.body_limits import require_depth
+from dawdle._rules.field_types import MAX_TYPES
 from dawdle._rules.foreign import as_meant, without_mark
 from dawdle._rules.redaction import cause_without_data, without_data
 from dawdle.errors import ConfigurationError, EventError, one_line
@@ -30,6 +32,7 @@ __all__ = [
     "to_epoch",
     "to_rfc3339",
     "write",
+    "write_event",
 ]
 
 ERROR_BYTES: Final = 1024
@@ -124,15 +127,56 @@ def write(attributes: Mapping[str, object]) -> bytes:
     Raises `EventError` for a lone surrogate. U+FFFE and U+FFFF, which SQS refuses, are escaped.
     """
     try:
-        body = _encode(attributes)
+        return _escaped(_encode(attributes))
     except UnicodeEncodeError as error:
-        raise EventError(f"text holds a lone surrogate, which UTF-8 cannot encode: {error}") from error
+        raise _lone_surrogate(error) from error
+
+
+def write_event(
+    event_id: str, source: str, wire_name: str, now: float, more: Mapping[str, object], data: bytes | None
+) -> bytes:
+    """Return the body of an event's first copy, as `write` writes it; `data` is JSON, or None and in `more` as base64.
+
+    Raises `EventError` for a lone surrogate.
+    """
+    # In one mapping, with the data as `msgspec.Raw`, the attributes took 1.4 µs. Joined from pieces, of which one is
+    # cached by type, they take 0.8.
+    try:
+        pieces = [
+            b'{"specversion":"1.0","id":',
+            _encode(event_id),
+            _middle(source, wire_name),
+            _encode(datetime.fromtimestamp(now, UTC)),
+        ]
+        if more:
+            pieces += (b",", _encode(more)[1:-1])
+    except UnicodeEncodeError as error:
+        raise _lone_surrogate(error) from error
+    if data is not None:
+        pieces += (b',"data":', data)
+    pieces.append(b"}")
+    return _escaped(b"".join(pieces))
+
+
+@lru_cache(MAX_TYPES)
+def _middle(source: str, wire_name: str) -> bytes:
+    """Return what is between the id and the time in a body."""
+    return b"," + _encode({"source": source, "type": wire_name})[1:-1] + b',"time":'
+
+
+def _escaped(body: bytes) -> bytes:
+    """Return a body in JSON without noncharacters."""
     # In UTF-8 these three bytes are never a part of another character, and JSON has them in strings only. So they can
     # be replaced in the whole body, raw data included.
-    for raw, escaped in _NONCHARACTERS:
-        if raw in body:
-            body = body.replace(raw, escaped)
+    if not body.isascii():
+        for raw, escaped in _NONCHARACTERS:
+            if raw in body:
+                body = body.replace(raw, escaped)
     return body
+
+
+def _lone_surrogate(error: UnicodeEncodeError) -> EventError:
+    return EventError(f"text holds a lone surrogate, which UTF-8 cannot encode: {error}")
 
 
 def rewrite(body: bytes, changes: Mapping[str, object]) -> bytes:

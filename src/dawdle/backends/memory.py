@@ -22,6 +22,8 @@ from math import inf
 from types import TracebackType
 from typing import Self
 
+import msgspec
+
 from dawdle._log import Log
 from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
 from dawdle.backends._open_guard import OpenGuard
@@ -32,17 +34,14 @@ __all__ = ["Memory"]
 _log = Log(__name__)
 
 
-class _Message:
-    __slots__ = ("body", "group", "key", "receive_count", "stored_at", "visible_at")
-
-    def __init__(self, key: str, outgoing: Outgoing, stored_at: float, visible_at: float) -> None:
-        self.key = key
-        self.body = outgoing.body
-        self.group = outgoing.group
-        self.stored_at = stored_at
-        self.receive_count = 0
-        self.visible_at = visible_at
-        """When its delay or its lease ends, by the clock's `monotonic()`. Unused while it is ready."""
+class _Message(msgspec.Struct, gc=False):  # nothing in it refers to it, so the garbage collector need not look
+    number: int
+    body: bytes
+    group: str | None
+    stored_at: float
+    visible_at: float
+    """When its delay or its lease ends, by the clock's `monotonic()`. Unused while it is ready."""
+    receive_count: int = 0
 
 
 class Memory:
@@ -96,6 +95,9 @@ class Memory:
         # By receipt. All leases are of one length, so the order of insertion is the order of expiry, and the first
         # message expires first. A renewal removes and inserts it again.
         self._in_flight: dict[str, _Message] = {}
+        # No lease ends before this. It is looked up anew only when it has passed: in a dict whose first entries were
+        # deleted, the first one is found by a search, which took half of the time with 10,000 in flight.
+        self._next_expiry = inf
         # By turn: the number that each waiting receive drew when it began.
         self._waiting_receives: dict[int, asyncio.Future[None]] = {}
         self._open_guard = OpenGuard()
@@ -149,7 +151,9 @@ class Memory:
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages. One that is too large, or delayed for too long, is refused alone."""
-        return [self._store(outgoing) for outgoing in batch]
+        now = self._clock.monotonic()
+        stored_at = now + self._time_of_day()
+        return [self._store(outgoing, now, stored_at) for outgoing in batch]
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
         """Receive up to `limit` messages, waiting up to `wait` seconds for the first. Loses none when cancelled."""
@@ -187,16 +191,15 @@ class Memory:
             self._dead._epoch = epoch
         return epoch
 
-    def _now(self) -> float:
-        """Return the time of day by this queue's own clock, which never jumps.
+    def _time_of_day(self) -> float:
+        """Return the time of day at `monotonic()` 0 by this queue's own clock, which never jumps.
 
         A delayed event carries the time of day at which it is due, and waits for it by `monotonic()`. If the time of
         day were read each time, a clock that is set back by a day would make the event wait for a day more.
         """
-        epoch = self._set_clock() if self._epoch is None else self._epoch
-        return epoch + self._clock.monotonic()
+        return self._set_clock() if self._epoch is None else self._epoch
 
-    def _store(self, outgoing: Outgoing) -> Fault | None:
+    def _store(self, outgoing: Outgoing, now: float, stored_at: float) -> Fault | None:
         if len(outgoing.body) > self.limits.max_body:
             return Fault(
                 "refused",
@@ -206,13 +209,13 @@ class Memory:
             return Fault(
                 "refused", f"the delay is {outgoing.delay} s, and this queue takes 0 to {self.limits.max_delay}"
             )
-        number = next(self._numbers)
-        message = _Message(f"m{number}", outgoing, self._now(), self._clock.monotonic() + outgoing.delay)
+        message = _Message(next(self._numbers), outgoing.body, outgoing.group, stored_at, now + outgoing.delay)
         if outgoing.delay > 0:
-            heapq.heappush(self._delayed, (message.visible_at, number, message))
+            heapq.heappush(self._delayed, (message.visible_at, message.number, message))
         else:
             self._ready.append(message)
-        self._wake()
+        if self._waiting_receives:
+            self._wake()
         return None
 
     def _claim(self, limit: int) -> list[Delivery]:
@@ -221,32 +224,34 @@ class Memory:
         if not self._ready:
             return []
         self._wake()  # one receive that waits, so that it wakes up when these new leases end
-        return [self._deliver(self._ready.popleft(), now) for _ in range(min(limit, len(self._ready)))]
+        lease_end, received_at = now + (self.limits.lease or inf), now + self._time_of_day()
+        if not self._in_flight:
+            self._next_expiry = lease_end
+        return [
+            self._deliver(self._ready.popleft(), lease_end, received_at) for _ in range(min(limit, len(self._ready)))
+        ]
 
     def _update_visibility(self, now: float) -> None:
         """Make the messages visible whose delay or lease has ended."""
         while self._delayed and self._delayed[0][0] <= now:
             self._ready.append(heapq.heappop(self._delayed)[2])
-        for receipt, message in list(
-            itertools.takewhile(lambda entry: entry[1].visible_at <= now, self._in_flight.items())
-        ):
-            del self._in_flight[receipt]
-            self._ready.append(message)
+        if self._next_expiry <= now:
+            for receipt, message in list(
+                itertools.takewhile(lambda entry: entry[1].visible_at <= now, self._in_flight.items())
+            ):
+                del self._in_flight[receipt]
+                self._ready.append(message)
+            self._next_expiry = next((held.visible_at for held in self._in_flight.values()), inf)
 
-    def _deliver(self, message: _Message, now: float) -> Delivery:
+    def _deliver(self, message: _Message, lease_end: float, received_at: float) -> Delivery:
         message.receive_count += 1
-        message.visible_at = now + (self.limits.lease or inf)
+        message.visible_at = lease_end
+        key = f"m{message.number}"
         # New on every receive, so that one from before the lease ended no longer finds the message.
-        receipt = f"{message.key}.{message.receive_count}"
+        receipt = f"{key}.{message.receive_count}"
         self._in_flight[receipt] = message
         return Delivery(
-            receipt=receipt,
-            key=message.key,
-            body=message.body,
-            receive_count=message.receive_count,
-            stored_at=message.stored_at,
-            received_at=self._now(),
-            group=message.group,
+            receipt, key, message.body, message.receive_count, message.stored_at, received_at, message.group
         )
 
     def _renew(self, receipt: str) -> Fault | None:
@@ -272,9 +277,8 @@ class Memory:
         return None
 
     def _next_visible_at(self) -> float:
-        """Return when the next delay or lease ends, which makes a message visible without any call."""
-        held = next(iter(self._in_flight.values()), None)
-        return min(inf if held is None else held.visible_at, self._delayed[0][0] if self._delayed else inf)
+        """Return when a delay or a lease ends that makes a message visible without any call, or a time before that."""
+        return min(self._next_expiry if self._in_flight else inf, self._delayed[0][0] if self._delayed else inf)
 
     async def _wait_for_change(self, turn: int, until: float) -> None:
         """Wait until a message is stored or released, or until a time of the clock.
