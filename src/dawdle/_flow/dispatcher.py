@@ -1,6 +1,6 @@
 """Runs all handlers of one event, each on its own: a failure is an outcome, and cancels no other handler.
 
-An only handler runs in the processor's task; several run in a group of tasks.
+An only handler runs in the processor's task, each of several in a task of its own.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from dawdle._flow.eager_tasks import start_eagerly, wait_for_all
 from dawdle._flow.handler_call import HandlerCaller, this_task
 from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.work import Work
@@ -44,17 +45,14 @@ class Dispatcher:
 
         `store_copy` stores the copy of a failed handler while a sibling still runs.
         """
-        if len(work.handlers) == 1:  # the usual case, which needs no group
+        if len(work.handlers) == 1:  # the usual case, which needs no further task
             return [await self._run(work.handlers[0], work)]
         siblings = _Siblings(len(work.handlers))
-        async with asyncio.TaskGroup() as group:
-            # A group cancels the others when one task raises. None does: a failure is a returned outcome.
-            tasks = [
-                group.create_task(
-                    self._run_with_siblings(handler, work, siblings, store_copy), name=f"dawdle: {handler.name}"
-                )
-                for handler in work.handlers
-            ]
+        tasks = [
+            start_eagerly(self._run_with_siblings(handler, work, siblings, store_copy), f"dawdle: {handler.name}")
+            for handler in work.handlers
+        ]
+        await wait_for_all(tasks)
         return [task.result() for task in tasks]
 
     def result_of(self, handler: Handler, work: Work, outcome: Outcome) -> Result:
