@@ -1,7 +1,8 @@
 """One message or direct event that is in flight: what holds it, which of its handlers run, and how they are ended."""
 
 import asyncio
-from typing import NamedTuple, Protocol
+from concurrent.futures import Future
+from typing import Protocol
 
 from dawdle._flow.queue_client import QueueClient
 from dawdle.abc import Clock, Delivery
@@ -9,29 +10,22 @@ from dawdle.abc import Clock, Delivery
 __all__ = ["InFlightMessage"]
 
 
-class RunningHandler(NamedTuple):
-    """A handler that runs in a task, or waits there until it may."""
-
-    handler: str
-    in_thread: bool
-
-
 class LeaseHolder(Protocol):
     """What renews the lease of a message that is in flight."""
 
-    def drop(self, message: "InFlightMessage", /) -> None:
-        """Renew it no longer."""
+    def drop(self, message: "InFlightMessage", /) -> Future[None] | None:
+        """Renew it no longer. Return its renewal that is on its way, None as a rule."""
         ...
 
-    async def wait_for_renewals(self, message: "InFlightMessage", /) -> None:
-        """Return when no renewal of it is on its way any more."""
-        ...
+
+_NO_TASKS: frozenset[asyncio.Task[object]] = frozenset()
 
 
 class InFlightMessage:
     """One message in flight, or one direct event, which is no message yet (`delivery` is None)."""
 
     __slots__ = (
+        "_in_threads",
         "_running",
         "_waiter",
         "abandoned",
@@ -41,6 +35,8 @@ class InFlightMessage:
         "hold_expired",
         "idling",
         "interrupted",
+        "is_direct",
+        "key",
         "lease_holder",
         "lease_lost",
         "queue",
@@ -56,11 +52,20 @@ class InFlightMessage:
     def __init__(self, queue: QueueClient, delivery: Delivery | None, clock: Clock) -> None:
         self.queue = queue
         self.delivery = delivery
-        self.receipt = "" if delivery is None else delivery.receipt
-        self.receive_count = 0 if delivery is None else delivery.receive_count
         self.held_since = clock.monotonic()
-        own = None if delivery is None else delivery.received_at
-        self.received_at = clock.now() if own is None else own
+        self.is_direct = delivery is None
+        """Whether no queue holds it yet: what is not stored of it is lost with the process."""
+        if delivery is None:
+            self.key = (id(self), "")
+            """What no other message in flight has: its queue, and its key there."""
+            self.receipt = ""
+            self.receive_count = 0
+            self.received_at = clock.now()
+        else:
+            self.key = (id(queue), delivery.key)
+            self.receipt = delivery.receipt
+            self.receive_count = delivery.receive_count
+            self.received_at = clock.now() if delivery.received_at is None else delivery.received_at
         self.handlers_started: asyncio.Future[bool] | None = None
         """Of a direct event: True once its handlers have started, or it is stored instead; False if it is lost."""
         self.lease_holder: LeaseHolder | None = None
@@ -79,18 +84,11 @@ class InFlightMessage:
         """It is settled although a handler still runs: that one ignores its cancellation."""
         self.idling = 0
         """How many of its handlers wait in `idle()`: they must not wait for themselves."""
-        self._running: dict[asyncio.Task[object], RunningHandler] = {}
+        self._running: dict[asyncio.Task[object], str] = {}
+        """The name of the handler that runs in a task, or waits there until it may."""
+        self._in_threads = _NO_TASKS
+        """The tasks among them whose handlers run in threads."""
         self._waiter: asyncio.Future[None] | None = None
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether no queue holds it yet: what is not stored of it is lost with the process."""
-        return self.delivery is None
-
-    @property
-    def key(self) -> tuple[int, str]:
-        """What no other message in flight has: its queue, and its key there."""
-        return (id(self.queue), self.delivery.key) if self.delivery is not None else (id(self), "")
 
     @property
     def main_queue(self) -> QueueClient:
@@ -104,16 +102,19 @@ class InFlightMessage:
     @property
     def handlers(self) -> tuple[str, ...]:
         """The names of the handlers that run, or wait until they may."""
-        return tuple(running.handler for running in self._running.values())
+        return tuple(self._running.values())
 
     def handler_in(self, task: "asyncio.Task[object]") -> str | None:
         """Return the name of the handler that runs in this task. Safe from another thread."""
-        running = self._running.get(task)
-        return None if running is None else running.handler
+        return self._running.get(task)
 
     def begin(self, task: "asyncio.Task[object]", handler: str, *, in_thread: bool = False) -> None:
         """Note that a handler runs in this task from now on, or waits there."""
-        self._running[task] = RunningHandler(handler, in_thread)
+        self._running[task] = handler
+        if in_thread:
+            self._in_threads |= {task}
+        elif self._in_threads:
+            self._in_threads -= {task}
 
     def end(self, task: "asyncio.Task[object]") -> None:
         """Note that no handler runs in this task any more."""
@@ -135,8 +136,8 @@ class InFlightMessage:
         """Cancel the handlers that run: another node may have the message now. A thread runs on, and keeps its slot."""
         self.lease_lost = self.interrupted = True
         self.wake()
-        for task, running in self._running.items():
-            if not running.in_thread:
+        for task in self._running:
+            if task not in self._in_threads:
                 task.cancel()
 
     def consume_cancellation(self, task: "asyncio.Task[object]") -> bool:
@@ -148,11 +149,16 @@ class InFlightMessage:
         task.uncancel()
         return True
 
-    async def drop_lease(self) -> None:
+    def drop_lease(self) -> Future[None] | None:
+        """Renew its lease no longer. Return its renewal that is on its way, None as a rule."""
+        holder, self.lease_holder = self.lease_holder, None
+        return None if holder is None else holder.drop(self)
+
+    async def end_lease(self) -> None:
         """Renew its lease no longer, and return when no renewal is on its way: one that lands late would hide it."""
-        if self.lease_holder is not None:
-            self.lease_holder.drop(self)
-            await self.lease_holder.wait_for_renewals(self)
+        renewal = self.drop_lease()
+        if renewal is not None:
+            await asyncio.wait([asyncio.wrap_future(renewal)])
 
     def stop_waiting(self) -> None:
         """Wait no longer for the queue's answer to the settling. The request itself goes on."""

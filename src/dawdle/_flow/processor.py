@@ -25,7 +25,7 @@ from dawdle._rules.outcome import Done, Interrupted
 from dawdle._rules.poison import MAX_TRIALS, put_off
 from dawdle._rules.received_body import Opened
 from dawdle._rules.settlement import Release, Result, Settlement, copy_for, postponed, settle
-from dawdle.abc import Clock, Delivery
+from dawdle.abc import Clock
 
 __all__ = ["Processor"]
 
@@ -59,18 +59,18 @@ class Processor:
         self._under_way: dict[InFlightMessage, Work] = {}
         """What has handlers that run now."""
 
-    async def process(self, message: InFlightMessage, delivery: Delivery) -> None:
+    async def process(self, message: InFlightMessage) -> None:
         """Process one message that is in flight; when this returns it is not."""
         try:
-            await self._in_flight.start(message)
+            if not self._in_flight.start(message):
+                await self._in_flight.wait_to_start(message)
             # A message that came back although it was settled here is settled again, and no handler runs twice.
-            envelope, settlement = self._settled_cache.recall(message) or await self._handle(message, delivery)
+            envelope, settlement = self._settled_cache.recall(message) or await self._handle(message)
             if not message.lease_lost and not message.abandoned:
                 await self._settler.settle(message, envelope, settlement)
-            await message.drop_lease()
+            await message.end_lease()
         finally:
-            if message.lease_holder is not None:
-                message.lease_holder.drop(message)
+            message.drop_lease()
             self._in_flight.finish(message)
 
     async def process_direct(self, work: Work, *, over_limit: bool) -> None:
@@ -80,7 +80,8 @@ class Processor:
         """
         message = work.message
         try:
-            await self._in_flight.start(message, over_limit=over_limit)
+            if not self._in_flight.start(message, over_limit=over_limit):
+                await self._in_flight.wait_to_start(message)
             assert message.handlers_started is not None, "a direct event says when its handlers have started"
             if message.started:
                 message.handlers_started.set_result(True)
@@ -114,11 +115,12 @@ class Processor:
             await self._settler.settle(message, work.envelope, self._settlement(work, self._results_so_far(work)))
         finally:
             # If it could not be settled, it must come back, however long its handler still takes.
-            if message.lease_holder is not None:
-                message.lease_holder.drop(message)
+            message.drop_lease()
 
-    async def _handle(self, message: InFlightMessage, delivery: Delivery) -> tuple[Envelope | None, Settlement]:
+    async def _handle(self, message: InFlightMessage) -> tuple[Envelope | None, Settlement]:
         """Open a message, admit it, run its handlers, and return what becomes of it."""
+        delivery = message.delivery
+        assert delivery is not None, "a direct event is admitted where it is signaled"
         opened = self._intake.open(message, delivery)
         if isinstance(opened, Declined):
             return opened

@@ -15,6 +15,7 @@ from typing import Final
 
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight import InFlight
+from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.isolation import Isolation
 from dawdle._flow.lease_renewer import LeaseRenewer
 from dawdle._flow.processor import Processor
@@ -229,18 +230,19 @@ class Receiver:
         """Start a processor for each new message, give back the other slots, and return how many were started."""
         if self._hooks:
             self._hooks(Received(self._queue.name, len(deliveries)))
-        started = 0
+        started: list[InFlightMessage] = []
         for delivery in deliveries:
             message = self._in_flight.add(self._queue, delivery)
             if message is None:  # in flight here already: its newer receipt is noted
                 continue
-            started += 1
-            if self._lease_renewer is not None:
-                message.lease_holder = self._lease_renewer
-                self._lease_renewer.hold(message)
             # An open receive may bring messages after a stop began. Each is accepted all the same, and its processor
             # gives it back at once: dropped here, it would stay hidden until its lease ends.
             message.interrupted = self._stopping
-            self._start_processor(self._processor.process(message, delivery))
-        self._in_flight.unreserve(room - started)
-        return started
+            message.lease_holder = self._lease_renewer
+            started.append(message)
+        if self._lease_renewer is not None and started:
+            self._lease_renewer.hold(started)
+        for message in started:
+            self._start_processor(self._processor.process(message))
+        self._in_flight.unreserve(room - len(started))
+        return len(started)

@@ -140,7 +140,7 @@ class Settler:
     async def _release(self, message: InFlightMessage, seconds: float) -> None:
         if message.delivery is None:
             return
-        await message.drop_lease()  # first: a renewal that reached the queue after the release would hide the message
+        await message.end_lease()  # first: a renewal that reached the queue after the release would hide the message
         later, receipt = message.queue.limits.can_release_later, message.receipt
         await self._release_receipt(receipt, message, seconds)
         # Received again during the call, the message has a newer receipt, under which it is hidden for a whole lease:
