@@ -14,6 +14,9 @@ class HookCaller(tuple[Hook, ...]):
     # A tuple, and not an object that has one: its truth, which is asked for several times an event, is no Python call.
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        return f"<HookCaller of {len(self)} hooks>"
+
     def __call__(self, moment: Moment) -> None:
         for hook in self:
             try:
