@@ -15,7 +15,7 @@ from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.work import Work
 from dawdle._handlers.handler import Handler
 from dawdle._log import Log
-from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Outcome, error_text
+from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, error_text
 from dawdle._rules.retry import Retry
 from dawdle._rules.settlement import Result
 from dawdle.abc import Clock, Deadline
@@ -57,12 +57,10 @@ class Dispatcher:
 
     def result_of(self, handler: Handler, work: Work, outcome: Outcome) -> Result:
         """Return the result of a handler that has ended just now, and note it in the work."""
-        result = Result(handler.name, self._retry_of(handler), outcome, ended=work.message.now(self._clock))
+        ended = None if outcome is DONE else work.message.now(self._clock)
+        result = Result(handler.name, handler.options.retry or self._retry, outcome, ended)
         work.results[handler.name] = result
         return result
-
-    def _retry_of(self, handler: Handler) -> Retry:
-        return handler.options.retry or self._retry
 
     async def _run_with_siblings(
         self, handler: Handler, work: Work, siblings: "_Siblings", store_copy: StoreCopy
@@ -95,8 +93,12 @@ class Dispatcher:
         return result
 
     async def _run(self, handler: Handler, work: Work) -> Result:
+        retry = handler.options.retry or self._retry
         try:
-            outcome = await self._run_within_limit(handler, work)
+            if handler.options.concurrency is None:  # as a rule
+                outcome = await self._caller.call(handler, work, retry)
+            else:
+                outcome = await self._run_within_limit(handler, work, retry)
         except Exception as error:  # noqa: BLE001 - a bug in the call of one handler must not cancel its siblings
             _log.exception(
                 "could not run handler %s on %s because of a bug in dawdle: the attempt counts as failed; report "
@@ -107,9 +109,8 @@ class Dispatcher:
             outcome = Failed(error_text(error))
         return self.result_of(handler, work, outcome)
 
-    async def _run_within_limit(self, handler: Handler, work: Work) -> Outcome:
+    async def _run_within_limit(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call a handler when its own limit allows it, or return the outcome of not running it."""
-        retry = self._retry_of(handler)
         limit = self._limits.of(handler)
         if limit is None:
             return await self._caller.call(handler, work, retry)

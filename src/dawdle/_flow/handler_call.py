@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from dawdle._flow.failure_log import FailureLog
-from dawdle._flow.handler_scope import HandlerScope, enter_scope, leave_scope
+from dawdle._flow.handler_scope import HandlerRun, enter_scope, leave_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.running_handlers import RunningHandlers
@@ -27,7 +27,7 @@ from dawdle._handlers.context import Context
 from dawdle._handlers.handler import Handler
 from dawdle._log import Log
 from dawdle._rules.envelope import aware
-from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected, outcome_of
+from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected, outcome_of
 from dawdle._rules.retry import Retry
 from dawdle.abc import Clock, Deadline
 from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
@@ -69,48 +69,50 @@ class HandlerCaller:
 
     async def call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call the handler, and report the call to the hooks and the log."""
-        envelope, queue = work.envelope, work.message.queue.name
-        facts = (queue, envelope.id, envelope.type, handler.name, work.attempt)
         if self._hooks:
-            self._hooks(HandlerStarted(*facts))
-        started = self._clock.monotonic()
+            self._hooks(HandlerStarted(*_facts(handler, work)))
+        run = HandlerRun(self._app, handler, work, self._clock.monotonic())
         outcome: Outcome = Interrupted()
         if not work.message.interrupted:
-            outcome = await self._call(handler, work, retry)
-            await self._clear_cancellation(work.message, this_task())
-        elapsed = self._clock.monotonic() - started
-        self._warn_of_slow_thread(handler, outcome, elapsed)
-        if self._hooks:
-            error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
-            self._hooks(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
+            task = this_task()
+            outcome = await self._call(run, task, retry)
+            if task.cancelling():
+                await self._clear_cancellation(work.message, task)
+        if self._hooks or not handler.is_async:
+            self._report(run, outcome)
         return outcome
 
-    def _warn_of_slow_thread(self, handler: Handler, outcome: Outcome, elapsed: float) -> None:
+    def _report(self, run: HandlerRun, outcome: Outcome) -> None:
+        """Warn of a call that took a thread for too long, and tell the hooks that it has ended."""
+        elapsed = self._clock.monotonic() - run.started
         # Python cannot end a thread from outside. The run is over and has had its effects, so it counts as done: as a
         # failure it would only run a second time.
-        timeout = None if handler.is_async else self._timeout_of(handler)
+        timeout = None if run.handler.is_async else self._timeout_of(run.handler)
         if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
             _log.warning(
                 "handler %s ran for %.3g s, longer than its timeout of %g s: it runs in a thread, which cannot be "
                 "stopped, so its result counts; make it async def, or raise its timeout",
-                handler.name,
+                run.handler.name,
                 elapsed,
                 timeout,
             )
+        if self._hooks:
+            error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
+            self._hooks(HandlerFinished(*_facts(run.handler, run.work), _OUTCOMES[type(outcome)], error, elapsed))
 
-    async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
+    async def _call(self, run: HandlerRun, task: "asyncio.Task[object]", retry: Retry) -> Outcome:
         """Call the handler and return its outcome. Only a cancellation by which the app dies is raised."""
-        task = this_task()
+        handler, work = run.handler, run.work
         message = work.message
         arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
-        scope = HandlerScope(self._app, message, work.envelope.id)
-        token = enter_scope(scope)
+        enter_scope(run)
         message.begin(task, handler.name, in_thread=not handler.is_async)
         try:
             if handler.is_async:
-                await self._run_in_task(handler, work, arguments)
+                function = cast("Callable[..., Awaitable[object]]", handler.function)  # is_async says so
+                await self._run_in_task(run, function(*arguments), self._timeout_of(handler))
             else:
-                await self._run_in_thread(handler, work, arguments)
+                await self._run_in_thread(run, arguments)
         except asyncio.CancelledError as error:
             if message.consume_cancellation(task):
                 return (
@@ -133,12 +135,12 @@ class HandlerCaller:
             return self._outcome_of_error(handler, work, retry, error)
         finally:
             message.end(task)
-            leave_scope(scope, token)
-        return Done()
+            leave_scope(run)
+        return DONE
 
     async def _clear_cancellation(self, message: InFlightMessage, task: "asyncio.Task[object]") -> None:
         """Take back a cancellation that the handler did not notice, swallowed, or turned into another error."""
-        if task.cancelling() and (message.interrupted or not self._is_dying()):
+        if message.interrupted or not self._is_dying():
             # A cancellation that came in the handler's last step is not raised yet. It is due at the next await, which
             # would be the hooks' or the settler's: it is raised here instead, where it does no harm.
             with contextlib.suppress(asyncio.CancelledError):
@@ -150,32 +152,29 @@ class HandlerCaller:
         """Return how many seconds a run of a handler may take: its own timeout, or else the app's."""
         return self._timeout if handler.options.timeout is None else handler.options.timeout
 
-    async def _run_in_task(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
-        """Run an `async def` handler in this task, for no longer than its timeout."""
-        function = cast("Callable[..., Awaitable[object]]", handler.function)  # is_async says so
-        await self._with_timeout(handler, work, function(*arguments), self._timeout_of(handler))
-
-    async def _with_timeout(
-        self, handler: Handler, work: Work, running: Awaitable[object], seconds: float | None
-    ) -> None:
-        """Await a handler for no longer than so many seconds, what is left of its timeout."""
-        run = self._running.begin(handler, work.envelope, work.attempt)
+    async def _run_in_task(self, run: HandlerRun, running: Awaitable[object], seconds: float | None) -> None:
+        """Await a handler in this task, for no longer than so many seconds, what is left of its timeout."""
+        self._running.begin(run)
         try:
             if seconds is None:
                 await running
-                return
-            deadline = Deadline(self._clock, self._clock.monotonic() + seconds)
-            try:
-                async with deadline:
-                    await running
-            except TimeoutError as error:
-                if deadline.expired():  # else it is the handler's own, such as a socket's
-                    raise TimeoutError(f"it ran longer than its timeout of {self._timeout_of(handler):g} s") from error
-                raise
+            else:
+                await self._within(run, running, seconds)
         finally:
             self._running.end(run)
 
-    async def _run_in_thread(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
+    async def _within(self, run: HandlerRun, running: Awaitable[object], seconds: float) -> None:
+        deadline = Deadline(self._clock, self._clock.monotonic() + seconds)
+        try:
+            async with deadline:
+                await running
+        except TimeoutError as error:
+            if deadline.expired():  # else it is the handler's own, such as a socket's
+                timeout = self._timeout_of(run.handler)
+                raise TimeoutError(f"it ran longer than its timeout of {timeout:g} s") from error
+            raise
+
+    async def _run_in_thread(self, run: HandlerRun, arguments: tuple[object, ...]) -> None:
         """Run a `def` handler in a thread. If it returns an awaitable, await that in this task, within the timeout.
 
         A handler that does so is an `async def` behind a plain decorator, as a rule: the thread only makes the call.
@@ -187,24 +186,31 @@ class HandlerCaller:
             self._limiter = CapacityLimiter(self._threads)
 
         def call() -> tuple[object, BaseException | None]:
-            # Counted in the thread and not by the task that waits for it: the thread may run on when the wait is over.
-            run = self._running.begin(handler, work.envelope, work.attempt)
+            # Counted in the thread and not by the task that waits for it: it may wait for a free thread first, and the
+            # thread may run on when the wait is over.
+            in_thread = self._again(run)
+            self._running.begin(in_thread)
             try:
-                return handler.function(*arguments), None
+                return run.handler.function(*arguments), None
             except BaseException as error:  # noqa: BLE001 - returned, since a future cannot raise a StopIteration
                 return None, error
             finally:
-                self._running.end(run)
+                self._running.end(in_thread)
 
         began = self._clock.monotonic()
         result, error = await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
         if error is not None:
             raise error
         if inspect.isawaitable(result):
-            timeout = self._timeout_of(handler)
-            work.message.begin(this_task(), handler.name)  # no longer in a thread: from here on a cancellation helps
+            timeout = self._timeout_of(run.handler)
+            # No longer in a thread: from here on a cancellation helps.
+            run.work.message.begin(this_task(), run.handler.name)
             left = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
-            await self._with_timeout(handler, work, result, left)
+            await self._run_in_task(self._again(run), result, left)
+
+    def _again(self, run: HandlerRun) -> HandlerRun:
+        """Return a run that begins now, for a part of a run that is counted by itself."""
+        return HandlerRun(run.app, run.handler, run.work, self._clock.monotonic())
 
     def _context(self, handler: Handler, work: Work, retry: Retry) -> Context:
         envelope = work.envelope
@@ -235,6 +241,11 @@ class HandlerCaller:
             case Postponed():
                 pass
         return outcome
+
+
+def _facts(handler: Handler, work: Work) -> tuple[str, str, str, str, int]:
+    """Return what the hooks get about a run."""
+    return (work.message.queue.name, work.envelope.id, work.envelope.type, handler.name, work.attempt)
 
 
 _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {

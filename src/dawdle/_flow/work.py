@@ -22,7 +22,7 @@ class Work(msgspec.Struct, frozen=True):
     """Which try this is, from 1."""
     missing: tuple[str, ...] = ()
     """Names of handlers that the type names and this app lacks: each is owed a copy when the work is settled."""
-    results: dict[str, Result] = msgspec.field(default_factory=dict[str, Result])
+    results: dict[str, Result] = {}
     """By handler's name: what has come of those that have ended."""
 
     def __repr__(self) -> str:
