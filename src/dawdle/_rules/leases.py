@@ -43,7 +43,8 @@ class Leases(Generic[M]):
 
     def drop(self, key: M) -> None:
         """Stop keeping the lease of a message that is settled or lost."""
-        if self._renewed.pop(key, None) is None:
+        self._renewed.pop(key, None)
+        if self._failed:
             self._failed.pop(key, None)
 
     def due(self, now: float) -> list[M]:
