@@ -4,7 +4,7 @@ An only handler runs in the processor's task, each of several in a task of its o
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 import msgspec
@@ -24,7 +24,7 @@ __all__ = ["Dispatcher", "StoreCopy"]
 
 _log = Log(__name__)
 
-StoreCopy = Callable[[Result], Awaitable[bool]]
+StoreCopy = Callable[[Work, Result], Awaitable[bool]]
 """Stores the copy by which one handler is tried again, and returns whether the queue has it."""
 
 EARLY_COPY_SECONDS: Final = 1.0
@@ -40,20 +40,24 @@ class Dispatcher:
         self._retry = retry
         self._limits = limits
 
-    async def run(self, work: Work, store_copy: StoreCopy) -> list[Result]:
-        """Run all handlers concurrently and return their results, in the order of the handlers.
+    def run(self, work: Work, store_copy: StoreCopy) -> Coroutine[object, object, object]:
+        """Run all handlers concurrently. When it returns, `work.results` has the result of each.
 
         `store_copy` stores the copy of a failed handler while a sibling still runs.
         """
         if len(work.handlers) == 1:  # the usual case, which needs no further task
-            return [await self._run(work.handlers[0], work)]
+            return self._run(work.handlers[0], work)
+        return self._run_several(work, store_copy)
+
+    async def _run_several(self, work: Work, store_copy: StoreCopy) -> None:
         siblings = _Siblings(len(work.handlers))
         tasks = [
             start_eagerly(self._run_with_siblings(handler, work, siblings, store_copy), f"dawdle: {handler.name}")
             for handler in work.handlers
         ]
         await wait_for_all(tasks)
-        return [task.result() for task in tasks]
+        for task in tasks:
+            task.result()  # raises what ended it: as a rule the end of the app
 
     def result_of(self, handler: Handler, work: Work, outcome: Outcome) -> Result:
         """Return the result of a handler that has ended just now, and note it in the work."""
@@ -64,7 +68,7 @@ class Dispatcher:
 
     async def _run_with_siblings(
         self, handler: Handler, work: Work, siblings: "_Siblings", store_copy: StoreCopy
-    ) -> Result:
+    ) -> None:
         """Run one of several handlers. Its retry does not wait for a slow sibling."""
         try:
             result = await self._run(handler, work)
@@ -74,23 +78,22 @@ class Dispatcher:
         if isinstance(result.outcome, (Done, Interrupted)) or await siblings.end_within(
             self._clock, EARLY_COPY_SECONDS
         ):
-            return result
+            return
         # An interrupted message is settled right after this, with all its copies in one batch. Or its lease is lost,
         # and this process may store nothing for it any more.
         if message.interrupted:
-            return result
+            return
         task = this_task()
         message.begin(task, handler.name)  # registers the task, so that a stop can cancel this wait for the queue
         try:
-            kept = await store_copy(result)
+            kept = await store_copy(work, result)
         except asyncio.CancelledError:
             if not message.consume_cancellation(task):
                 raise
             kept = False  # whether it is stored or not: the settlement stores it again, twice rather than not at all
         finally:
             message.end(task)
-        result = work.results[handler.name] = msgspec.structs.replace(result, kept=kept)
-        return result
+        work.results[handler.name] = msgspec.structs.replace(result, kept=kept)
 
     async def _run(self, handler: Handler, work: Work) -> Result:
         retry = handler.options.retry or self._retry

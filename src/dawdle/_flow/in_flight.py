@@ -109,8 +109,9 @@ class InFlight:
 
         `over_limit`: it may, however many run. A handler that signals would otherwise wait for its own slot.
         """
-        if over_limit or (self._has_room() and not self._waiting_to_start):
-            self._start_now(message)
+        if over_limit or (self._started < self.total and not self._held_back and not self._waiting_to_start):
+            message.started = True
+            self._started += 1
         return message.started
 
     async def wait_to_start(self, message: InFlightMessage) -> None:
@@ -196,15 +197,12 @@ class InFlight:
     def _has_room(self) -> bool:
         return self._started < self.total and not self._held_back
 
-    def _start_now(self, message: InFlightMessage) -> None:
-        message.started = True
-        self._started += 1
-
     def _start_waiting(self) -> None:
         while self._waiting_to_start and (self._waiting_to_start[0].interrupted or self._has_room()):
             message = self._waiting_to_start.popleft()
             if not message.interrupted:
-                self._start_now(message)
+                message.started = True
+                self._started += 1
                 message.wake()
 
     def _wake_if_idle(self) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol
 from dawdle._flow.queue_client import QueueClient
 from dawdle.abc import Clock, Delivery
 
-__all__ = ["InFlightMessage"]
+__all__ = ["InFlightMessage", "wait_for_renewal"]
 
 
 class LeaseHolder(Protocol):
@@ -158,7 +158,7 @@ class InFlightMessage:
         """Renew its lease no longer, and return when no renewal is on its way: one that lands late would hide it."""
         renewal = self.drop_lease()
         if renewal is not None:
-            await asyncio.wait([asyncio.wrap_future(renewal)])
+            await wait_for_renewal(renewal)
 
     def stop_waiting(self) -> None:
         """Wait no longer for the queue's answer to the settling. The request itself goes on."""
@@ -178,3 +178,8 @@ class InFlightMessage:
         """End its wait for a turn: this has come, or never will."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+async def wait_for_renewal(renewal: Future[None]) -> None:
+    """Return when a renewal that is on its way has ended."""
+    await asyncio.wait([asyncio.wrap_future(renewal)])

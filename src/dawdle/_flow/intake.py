@@ -20,7 +20,7 @@ from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery
 from dawdle.errors import EventError
 
-__all__ = ["Admitted", "Declined", "Intake"]
+__all__ = ["Declined", "Intake"]
 
 
 class Declined(NamedTuple):
@@ -28,13 +28,6 @@ class Declined(NamedTuple):
 
     envelope: Envelope | None
     settlement: Settlement
-
-
-class Admitted(NamedTuple):
-    """An event whose handlers are to run; `isolated`: with nothing else in flight."""
-
-    work: Work
-    isolated: bool
 
 
 class Intake:
@@ -56,14 +49,14 @@ class Intake:
             return Declined(None, undecodable(found.body, delivery.key, found.reason, now, terms))
         return Declined(found.envelope, unreadable(found.body, found.envelope, found.reason, now, terms))
 
-    def admit(self, message: InFlightMessage, delivery: Delivery, opened: Opened) -> Admitted | Settlement:
+    def admit(self, message: InFlightMessage, delivery: Delivery, opened: Opened) -> Work | Settlement:
         """Ask the rules which handlers run, and decode the event for them."""
         body, envelope = opened.body, opened.envelope
         now, terms = message.now(self._clock), message.main_queue.terms
         run = admit(
             body,
             envelope,
-            self._handlers,
+            self._handlers.snapshot(),
             self._codecs,
             stored_at=_stored_at(delivery, envelope, message),
             now=now,
@@ -80,7 +73,7 @@ class Intake:
             event = open_event(envelope, run.event_type, self._codecs)
         except EventError as error:
             return unreadable(body, envelope, str(error), now, terms)
-        return Admitted(Work(event, envelope, body, message, run.handlers, run.attempt, run.missing), run.isolated)
+        return Work(event, envelope, body, message, run.handlers, run.attempt, run.missing, run.isolated)
 
 
 def _stored_at(delivery: Delivery, envelope: Envelope, message: InFlightMessage) -> float:

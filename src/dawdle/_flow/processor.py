@@ -13,8 +13,8 @@ from typing import Final
 
 from dawdle._flow.dispatcher import Dispatcher
 from dawdle._flow.in_flight import InFlight
-from dawdle._flow.in_flight_message import InFlightMessage
-from dawdle._flow.intake import Admitted, Declined, Intake
+from dawdle._flow.in_flight_message import InFlightMessage, wait_for_renewal
+from dawdle._flow.intake import Declined, Intake
 from dawdle._flow.isolation import Isolation
 from dawdle._flow.settled_cache import SettledCache
 from dawdle._flow.settler import Settler
@@ -68,7 +68,9 @@ class Processor:
             envelope, settlement = self._settled_cache.recall(message) or await self._handle(message)
             if not message.lease_lost and not message.abandoned:
                 await self._settler.settle(message, envelope, settlement)
-            await message.end_lease()
+            renewal = message.drop_lease()
+            if renewal is not None:
+                await wait_for_renewal(renewal)
         finally:
             message.drop_lease()
             self._in_flight.finish(message)
@@ -86,7 +88,8 @@ class Processor:
             if message.started:
                 message.handlers_started.set_result(True)
             try:
-                settlement = self._settlement(work, await self._run_all(work))
+                await self._run_all(work)
+                settlement = self._settlement(work, self._results_so_far(work))
             except Exception:  # noqa: BLE001 - a bug in dawdle must not end the app, nor lose the event
                 _log.exception(
                     "could not handle direct event %s because of a bug in dawdle; it is stored in its queue instead",
@@ -125,10 +128,13 @@ class Processor:
         if isinstance(opened, Declined):
             return opened
         try:
-            admitted = self._intake.admit(message, delivery, opened)
-            if not isinstance(admitted, Admitted):
-                return opened.envelope, admitted
-            return opened.envelope, await self._run(admitted.work, isolated=admitted.isolated)
+            work = self._intake.admit(message, delivery, opened)
+            if not isinstance(work, Work):
+                return opened.envelope, work
+            if work.isolated:
+                return opened.envelope, await self._run_isolated(work)
+            await self._run_all(work)
+            return opened.envelope, self._settlement(work, self._results_so_far(work))
         except Exception:  # noqa: BLE001 - a bug in dawdle must not end the app, nor lose the message
             _log.exception(
                 "could not handle %s because of a bug in dawdle; it comes back in %g s",
@@ -137,10 +143,8 @@ class Processor:
             )
             return opened.envelope, self._comes_back(message, opened)
 
-    async def _run(self, work: Work, *, isolated: bool) -> Settlement:
-        """Run the handlers of an admitted event and return what becomes of its message."""
-        if not isolated:
-            return self._settlement(work, await self._run_all(work))
+    async def _run_isolated(self, work: Work) -> Settlement:
+        """Run the handlers of a suspected poison message, if nothing else is in flight; return what becomes of it."""
         with self._isolation.isolate() as is_isolated:
             if is_isolated and not work.message.interrupted:
                 _log.warning(
@@ -150,7 +154,8 @@ class Processor:
                     work.envelope.trial,
                     MAX_TRIALS,
                 )
-                return self._settlement(work, await self._run_all(work))
+                await self._run_all(work)
+                return self._settlement(work, self._results_so_far(work))
         return put_off(
             work.body,
             work.envelope,
@@ -161,24 +166,27 @@ class Processor:
             random=random.random(),
         )
 
-    async def _run_all(self, work: Work) -> list[Result]:
-        """Run the handlers. A handler that failed has its copy stored early, while a slow sibling still runs."""
+    async def _run_all(self, work: Work) -> None:
+        """Run the handlers; `work.results` says what came of them.
 
-        async def store(result: Result) -> bool:
-            if work.message.abandoned:
-                return False
-            now, terms = work.message.now(self._clock), work.message.main_queue.terms
-            held = not work.message.is_direct
-            copy = copy_for(work.body, result, now, terms, random.random, attempt=work.attempt, held=held)
-            return await self._settler.keep(work.message, work.envelope, copy)
-
+        A handler that failed has its copy stored early, while a slow sibling still runs.
+        """
         if work.missing and not work.message.main_queue.terms.shared:
             _warn_of_missing(work)
         self._under_way[work.message] = work
         try:
-            return await self._dispatcher.run(work, store)
+            await self._dispatcher.run(work, self._store_early)
         finally:
             del self._under_way[work.message]
+
+    async def _store_early(self, work: Work, result: Result) -> bool:
+        """Store the copy of a failed handler, and return whether the queue has it."""
+        if work.message.abandoned:
+            return False
+        now, terms = work.message.now(self._clock), work.message.main_queue.terms
+        held = not work.message.is_direct
+        copy = copy_for(work.body, result, now, terms, random.random, attempt=work.attempt, held=held)
+        return await self._settler.keep(work.message, work.envelope, copy)
 
     def _results_so_far(self, work: Work, *, at_most_done: bool = False) -> list[Result]:
         """Return what has come of each handler; one that still runs counts as interrupted.
@@ -200,7 +208,7 @@ class Processor:
             work.envelope,
             results,
             now=message.now(self._clock),
-            terms=message.main_queue.terms,
+            terms=message.queue.main_queue.terms,
             random=random.random,
             attempt=work.attempt,
             held=not message.is_direct,

@@ -222,8 +222,9 @@ class Receiver:
             raise BackendError(
                 f"a receive that may wait {wait:g} s was not answered in {wait + RECEIVE_HANG_SECONDS:g} s"
             ) from error
-        if not all(isinstance(each, Delivery) for each in deliveries):
-            raise BackendError("the backend's receive must return a list of Delivery, and returned something else")
+        for each in deliveries:
+            if not isinstance(each, Delivery):
+                raise BackendError("the backend's receive must return a list of Delivery, and returned something else")
         return deliveries
 
     def _accept(self, deliveries: list[Delivery], room: int) -> int:

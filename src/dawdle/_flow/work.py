@@ -22,6 +22,8 @@ class Work(msgspec.Struct, frozen=True):
     """Which try this is, from 1."""
     missing: tuple[str, ...] = ()
     """Names of handlers that the type names and this app lacks: each is owed a copy when the work is settled."""
+    isolated: bool = False
+    """It runs with nothing else in flight."""
     results: dict[str, Result] = {}
     """By handler's name: what has come of those that have ended."""
 
