@@ -12,7 +12,7 @@ import msgspec
 from dawdle._flow.eager_tasks import start_eagerly, wait_for_all
 from dawdle._flow.handler_call import HandlerCaller, this_task
 from dawdle._flow.handler_limits import HandlerLimits
-from dawdle._flow.work import Work
+from dawdle._flow.in_flight_message import Work
 from dawdle._handlers.handler import Handler
 from dawdle._log import Log
 from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, error_text
@@ -61,7 +61,7 @@ class Dispatcher:
 
     def result_of(self, handler: Handler, work: Work, outcome: Outcome) -> Result:
         """Return the result of a handler that has ended just now, and note it in the work."""
-        ended = None if outcome is DONE else work.message.now(self._clock)
+        ended = None if outcome is DONE else work.message.now()
         result = Result(handler.name, handler.options.retry or self._retry, outcome, ended)
         work.results[handler.name] = result
         return result

@@ -14,15 +14,14 @@ stays counted in `Task.cancelling()`: a timeout or a task group that the task en
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from dawdle._flow.failure_log import FailureLog
 from dawdle._flow.handler_scope import HandlerRun, enter_scope, leave_scope
 from dawdle._flow.hook_calls import HookCaller
-from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._flow.running_handlers import RunningHandlers
-from dawdle._flow.work import Work
 from dawdle._handlers.context import Context
 from dawdle._handlers.handler import Handler
 from dawdle._log import Log
@@ -67,76 +66,98 @@ class HandlerCaller:
         self._failures = failures
         self._is_dying = is_dying
 
-    async def call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
-        """Call the handler, and report the call to the hooks and the log."""
-        if self._hooks:
-            self._hooks(HandlerStarted(*_facts(handler, work)))
-        run = HandlerRun(self._app, handler, work, self._clock.monotonic())
-        outcome: Outcome = Interrupted()
-        if not work.message.interrupted:
-            task = this_task()
-            outcome = await self._call(run, task, retry)
-            if task.cancelling():
-                await self._clear_cancellation(work.message, task)
+    def call(self, handler: Handler, work: Work, retry: Retry) -> Coroutine[object, object, Outcome]:
+        """Call the handler, and report the call to the hooks and the log. Run at once, in the task that awaits it."""
+        # A call of its own for what needs no report: each coroutine in between costs a message in flight 300 bytes.
         if self._hooks or not handler.is_async:
-            self._report(run, outcome)
+            return self._call_and_report(handler, work, retry)
+        return self._call(handler, work, retry)
+
+    async def _call_and_report(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
+        facts = (work.message.queue.name, work.envelope.id, work.envelope.type, handler.name, work.attempt)
+        if self._hooks:
+            self._hooks(HandlerStarted(*facts))
+        started = self._clock.monotonic()
+        outcome = await self._call(handler, work, retry)
+        elapsed = self._clock.monotonic() - started
+        self._warn_of_slow_thread(handler, outcome, elapsed)
+        if self._hooks:
+            error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
+            self._hooks(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
         return outcome
 
-    def _report(self, run: HandlerRun, outcome: Outcome) -> None:
-        """Warn of a call that took a thread for too long, and tell the hooks that it has ended."""
-        elapsed = self._clock.monotonic() - run.started
+    def _warn_of_slow_thread(self, handler: Handler, outcome: Outcome, elapsed: float) -> None:
         # Python cannot end a thread from outside. The run is over and has had its effects, so it counts as done: as a
         # failure it would only run a second time.
-        timeout = None if run.handler.is_async else self._timeout_of(run.handler)
+        timeout = None if handler.is_async else self._timeout_of(handler)
         if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
             _log.warning(
                 "handler %s ran for %.3g s, longer than its timeout of %g s: it runs in a thread, which cannot be "
                 "stopped, so its result counts; make it async def, or raise its timeout",
-                run.handler.name,
+                handler.name,
                 elapsed,
                 timeout,
             )
-        if self._hooks:
-            error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
-            self._hooks(HandlerFinished(*_facts(run.handler, run.work), _OUTCOMES[type(outcome)], error, elapsed))
 
-    async def _call(self, run: HandlerRun, task: "asyncio.Task[object]", retry: Retry) -> Outcome:
+    async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call the handler and return its outcome. Only a cancellation by which the app dies is raised."""
-        handler, work = run.handler, run.work
-        message = work.message
-        arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
+        message, task = work.message, this_task()
+        if message.interrupted:
+            return Interrupted()
+        outcome: Outcome = DONE
+        run = HandlerRun(self._app, handler, work, self._clock.monotonic())
         enter_scope(run)
         message.begin(task, handler.name, in_thread=not handler.is_async)
         try:
             if handler.is_async:
-                function = cast("Callable[..., Awaitable[object]]", handler.function)  # is_async says so
-                await self._run_in_task(run, function(*arguments), self._timeout_of(handler))
+                self._running.begin(run)
+                try:
+                    await self._calling(run, retry)
+                finally:
+                    self._running.end(run)
             else:
-                await self._run_in_thread(run, arguments)
+                await self._run_in_thread(run, self._arguments(run, retry))
         except asyncio.CancelledError as error:
-            if message.consume_cancellation(task):
-                return (
-                    self._outcome_of_error(handler, work, retry, _hold_expired(message))
-                    if message.hold_expired
-                    else Interrupted()
-                )
-            if task.cancelling() and self._is_dying():
+            if task.cancelling() and not message.interrupted and self._is_dying():
                 raise
-            # Not by the app: the handler, or a library that it uses, has cancelled this task. Or it has not: then the
-            # handler awaited something that was cancelled, and the count is 0. Both are the handler's own failure.
-            while task.cancelling():
-                task.uncancel()
-            return self._outcome_of_error(handler, work, retry, error)
+            outcome = self._outcome_of_cancellation(run, task, retry, error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not _is_running(task):
                 raise  # the coroutine is being closed: its loop has ended, and a coroutine may not go on then
-            return self._outcome_of_error(handler, work, retry, error)
+            outcome = self._outcome_of_error(handler, work, retry, error)
         finally:
             message.end(task)
             leave_scope(run)
-        return DONE
+        if task.cancelling():
+            await self._clear_cancellation(message, task)
+        return outcome
+
+    def _arguments(self, run: HandlerRun, retry: Retry) -> tuple[object, ...]:
+        work = run.work
+        return (work.event, self._context(run.handler, work, retry)) if run.handler.takes_context else (work.event,)
+
+    def _calling(self, run: HandlerRun, retry: Retry) -> Awaitable[object]:
+        """Call an `async def` handler, and return what awaits it for no longer than its timeout."""
+        function = cast("Callable[..., Awaitable[object]]", run.handler.function)  # is_async says so
+        running, seconds = function(*self._arguments(run, retry)), self._timeout_of(run.handler)
+        return running if seconds is None else self._within(run, running, seconds)
+
+    def _outcome_of_cancellation(
+        self, run: HandlerRun, task: "asyncio.Task[object]", retry: Retry, error: asyncio.CancelledError
+    ) -> Outcome:
+        """Return what a cancellation means that ended a handler, and take it back."""
+        message = run.work.message
+        if message.consume_cancellation(task):
+            if message.hold_expired:
+                return self._outcome_of_error(run.handler, run.work, retry, _hold_expired(message))
+            return Interrupted()
+        # Not by the app: the handler, or a library that it uses, has cancelled this task. Or it has not: then the
+        # handler awaited something that was cancelled, and the count is 0. Both are the handler's own failure.
+        while task.cancelling():
+            task.uncancel()
+        return self._outcome_of_error(run.handler, run.work, retry, error)
 
     async def _clear_cancellation(self, message: InFlightMessage, task: "asyncio.Task[object]") -> None:
         """Take back a cancellation that the handler did not notice, swallowed, or turned into another error."""
@@ -152,18 +173,8 @@ class HandlerCaller:
         """Return how many seconds a run of a handler may take: its own timeout, or else the app's."""
         return self._timeout if handler.options.timeout is None else handler.options.timeout
 
-    async def _run_in_task(self, run: HandlerRun, running: Awaitable[object], seconds: float | None) -> None:
-        """Await a handler in this task, for no longer than so many seconds, what is left of its timeout."""
-        self._running.begin(run)
-        try:
-            if seconds is None:
-                await running
-            else:
-                await self._within(run, running, seconds)
-        finally:
-            self._running.end(run)
-
     async def _within(self, run: HandlerRun, running: Awaitable[object], seconds: float) -> None:
+        """Await a handler for no longer than so many seconds, what is left of its timeout."""
         deadline = Deadline(self._clock, self._clock.monotonic() + seconds)
         try:
             async with deadline:
@@ -206,7 +217,12 @@ class HandlerCaller:
             # No longer in a thread: from here on a cancellation helps.
             run.work.message.begin(this_task(), run.handler.name)
             left = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
-            await self._run_in_task(self._again(run), result, left)
+            awaited = self._again(run)
+            self._running.begin(awaited)
+            try:
+                await (result if left is None else self._within(run, result, left))
+            finally:
+                self._running.end(awaited)
 
     def _again(self, run: HandlerRun) -> HandlerRun:
         """Return a run that begins now, for a part of a run that is counted by itself."""
@@ -241,11 +257,6 @@ class HandlerCaller:
             case Postponed():
                 pass
         return outcome
-
-
-def _facts(handler: Handler, work: Work) -> tuple[str, str, str, str, int]:
-    """Return what the hooks get about a run."""
-    return (work.message.queue.name, work.envelope.id, work.envelope.type, handler.name, work.attempt)
 
 
 _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {

@@ -2,31 +2,32 @@
 
 from contextvars import ContextVar
 
-from dawdle._flow.in_flight_message import InFlightMessage
-from dawdle._flow.work import Work
+import msgspec
+
+from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._handlers.handler import Handler
 
 __all__ = ["HandlerRun", "clear_scope", "current_scope", "enter_scope", "leave_scope"]
 
 
-class HandlerRun:
+class HandlerRun(msgspec.Struct, eq=False):
     """One run of a handler: of which app, on which event, and since when.
 
     `ended` is needed beside the context variable: a task that a handler starts copies the handler's context, and may
     live for as long as the process. When the handler has ended, such a task is no longer inside it.
     """
 
-    __slots__ = ("app", "ended", "handler", "started", "warn_after", "work")
+    app: object
+    handler: Handler
+    work: Work
+    started: float
+    """When it began, by the clock's `monotonic()`."""
+    warn_after: float | None = None
+    """Seconds of running after which the next warning of a long run comes; None: none has come yet."""
+    ended: bool = False
 
-    def __init__(self, app: object, handler: Handler, work: Work, started: float) -> None:
-        self.app = app
-        self.handler = handler
-        self.work = work
-        self.started = started
-        """When it began, by the clock's `monotonic()`."""
-        self.warn_after: float | None = None
-        """Seconds of running after which the next warning of a long run comes; None: none has come yet."""
-        self.ended = False
+    def __repr__(self) -> str:
+        return f"<HandlerRun of {self.handler.name} on {self.work!r}>"
 
     @property
     def event_id(self) -> str:

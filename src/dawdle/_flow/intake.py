@@ -7,8 +7,7 @@ import random
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dawdle._flow.in_flight_message import InFlightMessage
-from dawdle._flow.work import Work
+from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.admission import Run, admit
 from dawdle._rules.codec import open_event
@@ -17,7 +16,7 @@ from dawdle._rules.envelope import Envelope, to_epoch
 from dawdle._rules.received_body import Opened, Unreadable, open_message
 from dawdle._rules.settlement import Settlement
 from dawdle._rules.signing import Signer
-from dawdle.abc import Clock, Codec, Delivery
+from dawdle.abc import Codec, Delivery
 from dawdle.errors import EventError
 
 __all__ = ["Declined", "Intake"]
@@ -33,8 +32,7 @@ class Declined(NamedTuple):
 class Intake:
     """What every received message goes through before a handler runs."""
 
-    def __init__(self, *, clock: Clock, codecs: Mapping[str, Codec], signer: Signer, handlers: AppHandlers) -> None:
-        self._clock = clock
+    def __init__(self, *, codecs: Mapping[str, Codec], signer: Signer, handlers: AppHandlers) -> None:
         self._codecs = codecs
         self._signer = signer
         self._handlers = handlers
@@ -44,7 +42,7 @@ class Intake:
         found = open_message(delivery.body, self._signer, message.queue.limits.max_body)
         if isinstance(found, Opened):  # nearly always
             return found
-        now, terms = message.now(self._clock), message.main_queue.terms
+        now, terms = message.now(), message.main_queue.terms
         if isinstance(found, Unreadable):
             return Declined(None, undecodable(found.body, delivery.key, found.reason, now, terms))
         return Declined(found.envelope, unreadable(found.body, found.envelope, found.reason, now, terms))
@@ -52,7 +50,7 @@ class Intake:
     def admit(self, message: InFlightMessage, delivery: Delivery, opened: Opened) -> Work | Settlement:
         """Ask the rules which handlers run, and decode the event for them."""
         body, envelope = opened.body, opened.envelope
-        now, terms = message.now(self._clock), message.main_queue.terms
+        now, terms = message.now(), message.main_queue.terms
         run = admit(
             body,
             envelope,
