@@ -9,7 +9,7 @@ The first receive of a queue goes on until a stop. One in parallel ends when it 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from typing import Final
 
@@ -212,20 +212,18 @@ class Receiver:
 
     async def _receive_in_time(self, room: int, wait: float) -> list[Delivery]:
         """Receive, for no longer than a receive may take. Raises if the answer is not a list of deliveries."""
-        deadline = Deadline(self._clock, self._clock.monotonic() + wait + RECEIVE_HANG_SECONDS if wait < inf else inf)
+        if wait == inf:  # no connection can hang
+            return _checked(await self._queue.backend.receive(room, wait))
+        deadline = Deadline(self._clock, self._clock.monotonic() + wait + RECEIVE_HANG_SECONDS)
         try:
             async with deadline:
-                deliveries = list(await self._queue.backend.receive(room, wait))
+                return _checked(await self._queue.backend.receive(room, wait))
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise BackendError(
                 f"a receive that may wait {wait:g} s was not answered in {wait + RECEIVE_HANG_SECONDS:g} s"
             ) from error
-        for each in deliveries:
-            if not isinstance(each, Delivery):
-                raise BackendError("the backend's receive must return a list of Delivery, and returned something else")
-        return deliveries
 
     def _accept(self, deliveries: list[Delivery], room: int) -> int:
         """Start a processor for each new message, give back the other slots, and return how many were started."""
@@ -247,3 +245,13 @@ class Receiver:
             self._start_processor(self._processor.process(message))
         self._in_flight.unreserve(room - len(started))
         return len(started)
+
+
+def _checked(answer: Iterable[object]) -> list[Delivery]:
+    """Return what a backend's receive answered. Raises `BackendError` for anything but deliveries."""
+    deliveries: list[Delivery] = []
+    for each in answer:
+        if not isinstance(each, Delivery):
+            raise BackendError("the backend's receive must return a list of Delivery, and returned something else")
+        deliveries.append(each)
+    return deliveries
