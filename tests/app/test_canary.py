@@ -15,8 +15,7 @@ import pytest
 
 import dawdle
 from dawdle import Context, Retry
-from dawdle._flow.in_flight_message import InFlightMessage
-from dawdle._flow.work import Work
+from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._rules.envelope import open_envelope
 from dawdle.abc import Delivery, Fault, Outgoing
 from dawdle.backends.memory import Memory

@@ -9,6 +9,11 @@ import msgspec
 import pytest
 
 from dawdle import Dawdle, LongRunning, Registry, Retry
+from dawdle._flow.handler_scope import HandlerRun
+from dawdle._flow.in_flight_message import Work
+from dawdle._flow.running_handlers import RunningHandlers
+from dawdle._handlers.handler import Handler, Options
+from dawdle._rules.envelope import Envelope
 from dawdle.backends.memory import Memory
 from dawdle.hooks import HandlerFinished, LoopBlocked
 
@@ -138,3 +143,20 @@ async def test_on_a_held_clock_no_thread_is_started(registry, make_app, clock):
         await app.signal(Placed())
         await clock.advance(1)
         assert not [thread for thread in threading.enumerate() if thread.name.startswith("dawdle")]
+
+
+async def test_a_look_at_the_time_that_the_last_one_named_warns_and_names_a_later_one():
+    class Held:
+        time = 0.0
+
+        def monotonic(self):
+            return self.time
+
+    held, handler = Held(), Handler(print, "slow", (), Options(), takes_context=False, is_async=True)
+    envelope = Envelope(specversion="1.0", id="1", source="/shop", type="Placed")
+    for number in range(1, 1000):
+        running, held.time = RunningHandlers(held), number / 7  # times of which sums and differences are rounded
+        running.begin(HandlerRun(None, handler, Work(None, envelope, b"", None, (handler,)), held.time))
+        for _ in range(3):
+            held.time = running.warn_of_long_runs()
+            assert running.warn_of_long_runs() > held.time

@@ -6,9 +6,9 @@ from typing import Final
 
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.in_flight import InFlight
+from dawdle._flow.in_flight_message import Work
 from dawdle._flow.processor import Processor
 from dawdle._flow.queue_client import QueueClient
-from dawdle._flow.work import Work
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.handler import Handler
 from dawdle._rules.envelope import Envelope

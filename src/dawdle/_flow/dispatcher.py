@@ -1,20 +1,21 @@
 """Runs all handlers of one event, each on its own: a failure is an outcome, and cancels no other handler.
 
-An only handler runs in the processor's task; several run in a group of tasks.
+An only handler runs in the processor's task, each of several in a task of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final
 
 import msgspec
 
+from dawdle._flow.eager_tasks import start_eagerly, wait_for_all
 from dawdle._flow.handler_call import HandlerCaller, this_task
 from dawdle._flow.handler_limits import HandlerLimits
-from dawdle._flow.work import Work
+from dawdle._flow.in_flight_message import Work
 from dawdle._handlers.handler import Handler
 from dawdle._log import Log
-from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Outcome, error_text
+from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, error_text
 from dawdle._rules.retry import Retry
 from dawdle._rules.settlement import Result
 from dawdle.abc import Clock, Deadline
@@ -23,7 +24,7 @@ __all__ = ["Dispatcher", "StoreCopy"]
 
 _log = Log(__name__)
 
-StoreCopy = Callable[[Result], Awaitable[bool]]
+StoreCopy = Callable[[Work, Result], Awaitable[bool]]
 """Stores the copy by which one handler is tried again, and returns whether the queue has it."""
 
 EARLY_COPY_SECONDS: Final = 1.0
@@ -39,36 +40,35 @@ class Dispatcher:
         self._retry = retry
         self._limits = limits
 
-    async def run(self, work: Work, store_copy: StoreCopy) -> list[Result]:
-        """Run all handlers concurrently and return their results, in the order of the handlers.
+    def run(self, work: Work, store_copy: StoreCopy) -> Coroutine[object, object, object]:
+        """Run all handlers concurrently. When it returns, `work.results` has the result of each.
 
         `store_copy` stores the copy of a failed handler while a sibling still runs.
         """
-        if len(work.handlers) == 1:  # the usual case, which needs no group
-            return [await self._run(work.handlers[0], work)]
+        if len(work.handlers) == 1:  # the usual case, which needs no further task
+            return self._run(work.handlers[0], work)
+        return self._run_several(work, store_copy)
+
+    async def _run_several(self, work: Work, store_copy: StoreCopy) -> None:
         siblings = _Siblings(len(work.handlers))
-        async with asyncio.TaskGroup() as group:
-            # A group cancels the others when one task raises. None does: a failure is a returned outcome.
-            tasks = [
-                group.create_task(
-                    self._run_with_siblings(handler, work, siblings, store_copy), name=f"dawdle: {handler.name}"
-                )
-                for handler in work.handlers
-            ]
-        return [task.result() for task in tasks]
+        tasks = [
+            start_eagerly(self._run_with_siblings(handler, work, siblings, store_copy), f"dawdle: {handler.name}")
+            for handler in work.handlers
+        ]
+        await wait_for_all(tasks)
+        for task in tasks:
+            task.result()  # raises what ended it: as a rule the end of the app
 
     def result_of(self, handler: Handler, work: Work, outcome: Outcome) -> Result:
         """Return the result of a handler that has ended just now, and note it in the work."""
-        result = Result(handler.name, self._retry_of(handler), outcome, ended=work.message.now(self._clock))
+        ended = None if outcome is DONE else work.message.now()
+        result = Result(handler.name, handler.options.retry or self._retry, outcome, ended)
         work.results[handler.name] = result
         return result
 
-    def _retry_of(self, handler: Handler) -> Retry:
-        return handler.options.retry or self._retry
-
     async def _run_with_siblings(
         self, handler: Handler, work: Work, siblings: "_Siblings", store_copy: StoreCopy
-    ) -> Result:
+    ) -> None:
         """Run one of several handlers. Its retry does not wait for a slow sibling."""
         try:
             result = await self._run(handler, work)
@@ -78,27 +78,30 @@ class Dispatcher:
         if isinstance(result.outcome, (Done, Interrupted)) or await siblings.end_within(
             self._clock, EARLY_COPY_SECONDS
         ):
-            return result
+            return
         # An interrupted message is settled right after this, with all its copies in one batch. Or its lease is lost,
         # and this process may store nothing for it any more.
         if message.interrupted:
-            return result
+            return
         task = this_task()
         message.begin(task, handler.name)  # registers the task, so that a stop can cancel this wait for the queue
         try:
-            kept = await store_copy(result)
+            kept = await store_copy(work, result)
         except asyncio.CancelledError:
             if not message.consume_cancellation(task):
                 raise
             kept = False  # whether it is stored or not: the settlement stores it again, twice rather than not at all
         finally:
             message.end(task)
-        result = work.results[handler.name] = msgspec.structs.replace(result, kept=kept)
-        return result
+        work.results[handler.name] = msgspec.structs.replace(result, kept=kept)
 
     async def _run(self, handler: Handler, work: Work) -> Result:
+        retry = handler.options.retry or self._retry
         try:
-            outcome = await self._run_within_limit(handler, work)
+            if handler.options.concurrency is None:  # as a rule
+                outcome = await self._caller.call(handler, work, retry)
+            else:
+                outcome = await self._run_within_limit(handler, work, retry)
         except Exception as error:  # noqa: BLE001 - a bug in the call of one handler must not cancel its siblings
             _log.exception(
                 "could not run handler %s on %s because of a bug in dawdle: the attempt counts as failed; report "
@@ -109,9 +112,8 @@ class Dispatcher:
             outcome = Failed(error_text(error))
         return self.result_of(handler, work, outcome)
 
-    async def _run_within_limit(self, handler: Handler, work: Work) -> Outcome:
+    async def _run_within_limit(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call a handler when its own limit allows it, or return the outcome of not running it."""
-        retry = self._retry_of(handler)
         limit = self._limits.of(handler)
         if limit is None:
             return await self._caller.call(handler, work, retry)

@@ -14,20 +14,19 @@ stays counted in `Task.cancelling()`: a timeout or a task group that the task en
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from dawdle._flow.failure_log import FailureLog
-from dawdle._flow.handler_scope import HandlerScope, enter_scope, leave_scope
+from dawdle._flow.handler_scope import HandlerRun, enter_scope, leave_scope
 from dawdle._flow.hook_calls import HookCaller
-from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._flow.running_handlers import RunningHandlers
-from dawdle._flow.work import Work
 from dawdle._handlers.context import Context
 from dawdle._handlers.handler import Handler
 from dawdle._log import Log
 from dawdle._rules.envelope import aware
-from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected, outcome_of
+from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected, outcome_of
 from dawdle._rules.retry import Retry
 from dawdle.abc import Clock, Deadline
 from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
@@ -67,17 +66,19 @@ class HandlerCaller:
         self._failures = failures
         self._is_dying = is_dying
 
-    async def call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
-        """Call the handler, and report the call to the hooks and the log."""
-        envelope, queue = work.envelope, work.message.queue.name
-        facts = (queue, envelope.id, envelope.type, handler.name, work.attempt)
+    def call(self, handler: Handler, work: Work, retry: Retry) -> Coroutine[object, object, Outcome]:
+        """Call the handler, and report the call to the hooks and the log. Run at once, in the task that awaits it."""
+        # A call of its own for what needs no report: each coroutine in between costs a message in flight 300 bytes.
+        if self._hooks or not handler.is_async:
+            return self._call_and_report(handler, work, retry)
+        return self._call(handler, work, retry)
+
+    async def _call_and_report(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
+        facts = (work.message.queue.name, work.envelope.id, work.envelope.type, handler.name, work.attempt)
         if self._hooks:
             self._hooks(HandlerStarted(*facts))
         started = self._clock.monotonic()
-        outcome: Outcome = Interrupted()
-        if not work.message.interrupted:
-            outcome = await self._call(handler, work, retry)
-            await self._clear_cancellation(work.message, this_task())
+        outcome = await self._call(handler, work, retry)
         elapsed = self._clock.monotonic() - started
         self._warn_of_slow_thread(handler, outcome, elapsed)
         if self._hooks:
@@ -100,45 +101,67 @@ class HandlerCaller:
 
     async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call the handler and return its outcome. Only a cancellation by which the app dies is raised."""
-        task = this_task()
-        message = work.message
-        arguments = (work.event, self._context(handler, work, retry)) if handler.takes_context else (work.event,)
-        scope = HandlerScope(self._app, message, work.envelope.id)
-        token = enter_scope(scope)
+        message, task = work.message, this_task()
+        if message.interrupted:
+            return Interrupted()
+        outcome: Outcome = DONE
+        run = HandlerRun(self._app, handler, work, self._clock.monotonic())
+        enter_scope(run)
         message.begin(task, handler.name, in_thread=not handler.is_async)
         try:
             if handler.is_async:
-                await self._run_in_task(handler, work, arguments)
+                self._running.begin(run)
+                try:
+                    await self._calling(run, retry)
+                finally:
+                    self._running.end(run)
             else:
-                await self._run_in_thread(handler, work, arguments)
+                await self._run_in_thread(run, self._arguments(run, retry))
         except asyncio.CancelledError as error:
-            if message.consume_cancellation(task):
-                return (
-                    self._outcome_of_error(handler, work, retry, _hold_expired(message))
-                    if message.hold_expired
-                    else Interrupted()
-                )
-            if task.cancelling() and self._is_dying():
+            if task.cancelling() and not message.interrupted and self._is_dying():
                 raise
-            # Not by the app: the handler, or a library that it uses, has cancelled this task. Or it has not: then the
-            # handler awaited something that was cancelled, and the count is 0. Both are the handler's own failure.
-            while task.cancelling():
-                task.uncancel()
-            return self._outcome_of_error(handler, work, retry, error)
+            outcome = self._outcome_of_cancellation(run, task, retry, error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not _is_running(task):
                 raise  # the coroutine is being closed: its loop has ended, and a coroutine may not go on then
-            return self._outcome_of_error(handler, work, retry, error)
+            outcome = self._outcome_of_error(handler, work, retry, error)
         finally:
             message.end(task)
-            leave_scope(scope, token)
-        return Done()
+            leave_scope(run)
+        if task.cancelling():
+            await self._clear_cancellation(message, task)
+        return outcome
+
+    def _arguments(self, run: HandlerRun, retry: Retry) -> tuple[object, ...]:
+        work = run.work
+        return (work.event, self._context(run.handler, work, retry)) if run.handler.takes_context else (work.event,)
+
+    def _calling(self, run: HandlerRun, retry: Retry) -> Awaitable[object]:
+        """Call an `async def` handler, and return what awaits it for no longer than its timeout."""
+        function = cast("Callable[..., Awaitable[object]]", run.handler.function)  # is_async says so
+        running, seconds = function(*self._arguments(run, retry)), self._timeout_of(run.handler)
+        return running if seconds is None else self._within(run, running, seconds)
+
+    def _outcome_of_cancellation(
+        self, run: HandlerRun, task: "asyncio.Task[object]", retry: Retry, error: asyncio.CancelledError
+    ) -> Outcome:
+        """Return what a cancellation means that ended a handler, and take it back."""
+        message = run.work.message
+        if message.consume_cancellation(task):
+            if message.hold_expired:
+                return self._outcome_of_error(run.handler, run.work, retry, _hold_expired(message))
+            return Interrupted()
+        # Not by the app: the handler, or a library that it uses, has cancelled this task. Or it has not: then the
+        # handler awaited something that was cancelled, and the count is 0. Both are the handler's own failure.
+        while task.cancelling():
+            task.uncancel()
+        return self._outcome_of_error(run.handler, run.work, retry, error)
 
     async def _clear_cancellation(self, message: InFlightMessage, task: "asyncio.Task[object]") -> None:
         """Take back a cancellation that the handler did not notice, swallowed, or turned into another error."""
-        if task.cancelling() and (message.interrupted or not self._is_dying()):
+        if message.interrupted or not self._is_dying():
             # A cancellation that came in the handler's last step is not raised yet. It is due at the next await, which
             # would be the hooks' or the settler's: it is raised here instead, where it does no harm.
             with contextlib.suppress(asyncio.CancelledError):
@@ -150,32 +173,19 @@ class HandlerCaller:
         """Return how many seconds a run of a handler may take: its own timeout, or else the app's."""
         return self._timeout if handler.options.timeout is None else handler.options.timeout
 
-    async def _run_in_task(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
-        """Run an `async def` handler in this task, for no longer than its timeout."""
-        function = cast("Callable[..., Awaitable[object]]", handler.function)  # is_async says so
-        await self._with_timeout(handler, work, function(*arguments), self._timeout_of(handler))
-
-    async def _with_timeout(
-        self, handler: Handler, work: Work, running: Awaitable[object], seconds: float | None
-    ) -> None:
+    async def _within(self, run: HandlerRun, running: Awaitable[object], seconds: float) -> None:
         """Await a handler for no longer than so many seconds, what is left of its timeout."""
-        run = self._running.begin(handler, work.envelope, work.attempt)
+        deadline = Deadline(self._clock, self._clock.monotonic() + seconds)
         try:
-            if seconds is None:
+            async with deadline:
                 await running
-                return
-            deadline = Deadline(self._clock, self._clock.monotonic() + seconds)
-            try:
-                async with deadline:
-                    await running
-            except TimeoutError as error:
-                if deadline.expired():  # else it is the handler's own, such as a socket's
-                    raise TimeoutError(f"it ran longer than its timeout of {self._timeout_of(handler):g} s") from error
-                raise
-        finally:
-            self._running.end(run)
+        except TimeoutError as error:
+            if deadline.expired():  # else it is the handler's own, such as a socket's
+                timeout = self._timeout_of(run.handler)
+                raise TimeoutError(f"it ran longer than its timeout of {timeout:g} s") from error
+            raise
 
-    async def _run_in_thread(self, handler: Handler, work: Work, arguments: tuple[object, ...]) -> None:
+    async def _run_in_thread(self, run: HandlerRun, arguments: tuple[object, ...]) -> None:
         """Run a `def` handler in a thread. If it returns an awaitable, await that in this task, within the timeout.
 
         A handler that does so is an `async def` behind a plain decorator, as a rule: the thread only makes the call.
@@ -187,24 +197,36 @@ class HandlerCaller:
             self._limiter = CapacityLimiter(self._threads)
 
         def call() -> tuple[object, BaseException | None]:
-            # Counted in the thread and not by the task that waits for it: the thread may run on when the wait is over.
-            run = self._running.begin(handler, work.envelope, work.attempt)
+            # Counted in the thread and not by the task that waits for it: it may wait for a free thread first, and the
+            # thread may run on when the wait is over.
+            in_thread = self._again(run)
+            self._running.begin(in_thread)
             try:
-                return handler.function(*arguments), None
+                return run.handler.function(*arguments), None
             except BaseException as error:  # noqa: BLE001 - returned, since a future cannot raise a StopIteration
                 return None, error
             finally:
-                self._running.end(run)
+                self._running.end(in_thread)
 
         began = self._clock.monotonic()
         result, error = await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
         if error is not None:
             raise error
         if inspect.isawaitable(result):
-            timeout = self._timeout_of(handler)
-            work.message.begin(this_task(), handler.name)  # no longer in a thread: from here on a cancellation helps
+            timeout = self._timeout_of(run.handler)
+            # No longer in a thread: from here on a cancellation helps.
+            run.work.message.begin(this_task(), run.handler.name)
             left = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
-            await self._with_timeout(handler, work, result, left)
+            awaited = self._again(run)
+            self._running.begin(awaited)
+            try:
+                await (result if left is None else self._within(run, result, left))
+            finally:
+                self._running.end(awaited)
+
+    def _again(self, run: HandlerRun) -> HandlerRun:
+        """Return a run that begins now, for a part of a run that is counted by itself."""
+        return HandlerRun(run.app, run.handler, run.work, self._clock.monotonic())
 
     def _context(self, handler: Handler, work: Work, retry: Retry) -> Context:
         envelope = work.envelope

@@ -1,46 +1,63 @@
 """Where the running code is: inside the handler of which app, and of which event."""
 
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 
-from dawdle._flow.in_flight_message import InFlightMessage
+import msgspec
 
-__all__ = ["HandlerScope", "clear_scope", "current_scope", "enter_scope", "leave_scope"]
+from dawdle._flow.in_flight_message import InFlightMessage, Work
+from dawdle._handlers.handler import Handler
+
+__all__ = ["HandlerRun", "clear_scope", "current_scope", "enter_scope", "leave_scope"]
 
 
-class HandlerScope:
-    """A handler that runs: its app, the id of the event that it handles, and the message in flight.
+class HandlerRun(msgspec.Struct, eq=False):
+    """One run of a handler: of which app, on which event, and since when.
 
     `ended` is needed beside the context variable: a task that a handler starts copies the handler's context, and may
     live for as long as the process. When the handler has ended, such a task is no longer inside it.
     """
 
-    __slots__ = ("app", "ended", "event_id", "message")
+    app: object
+    handler: Handler
+    work: Work
+    started: float
+    """When it began, by the clock's `monotonic()`."""
+    warn_after: float | None = None
+    """Seconds of running after which the next warning of a long run comes; None: none has come yet."""
+    ended: bool = False
 
-    def __init__(self, app: object, message: InFlightMessage, event_id: str) -> None:
-        self.app = app
-        self.message = message
-        self.event_id = event_id
-        self.ended = False
+    def __repr__(self) -> str:
+        return f"<HandlerRun of {self.handler.name} on {self.work!r}>"
+
+    @property
+    def event_id(self) -> str:
+        """The id of the event that it handles."""
+        return self.work.envelope.id
+
+    @property
+    def message(self) -> InFlightMessage:
+        """The message in flight, or the direct event."""
+        return self.work.message
 
 
-_current: ContextVar[HandlerScope | None] = ContextVar("dawdle.handler_scope", default=None)
+_current: ContextVar[HandlerRun | None] = ContextVar("dawdle.handler_scope", default=None)
 
 
-def current_scope() -> HandlerScope | None:
-    """Return the scope of the handler that the calling code runs in; None outside of every running handler."""
-    scope = _current.get()
-    return None if scope is None or scope.ended else scope
+def current_scope() -> HandlerRun | None:
+    """Return the run of the handler that the calling code is in; None outside of every running handler."""
+    run = _current.get()
+    return None if run is None or run.ended else run
 
 
-def enter_scope(scope: HandlerScope) -> "Token[HandlerScope | None]":
+def enter_scope(run: HandlerRun) -> None:
     """Enter a handler's scope in this context."""
-    return _current.set(scope)
+    _current.set(run)
 
 
-def leave_scope(scope: HandlerScope, token: "Token[HandlerScope | None]") -> None:
+def leave_scope(run: HandlerRun) -> None:
     """Leave a handler's scope, here and in all tasks that the handler started."""
-    scope.ended = True
-    _current.reset(token)
+    # The variable needs no reset: a run that has ended counts as none, and no handler's run begins inside another's.
+    run.ended = True
 
 
 def clear_scope() -> None:

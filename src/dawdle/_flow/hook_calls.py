@@ -1,7 +1,5 @@
 """Calls the hooks. An error that a hook raises is logged, and changes nothing else."""
 
-from collections.abc import Sequence
-
 from dawdle._log import Log
 from dawdle.hooks import Hook, Moment
 
@@ -10,17 +8,17 @@ __all__ = ["HookCaller"]
 _log = Log(__name__)
 
 
-class HookCaller:
+class HookCaller(tuple[Hook, ...]):
     """The hooks of one app. False without any, so that a caller need not build facts that no hook gets."""
 
-    def __init__(self, hooks: Sequence[Hook]) -> None:
-        self._hooks = tuple(hooks)
+    # A tuple, and not an object that has one: its truth, which is asked for several times an event, is no Python call.
+    __slots__ = ()
 
-    def __bool__(self) -> bool:
-        return bool(self._hooks)
+    def __repr__(self) -> str:
+        return f"<HookCaller of {len(self)} hooks>"
 
     def __call__(self, moment: Moment) -> None:
-        for hook in self._hooks:
+        for hook in self:
             try:
                 hook(moment)
             except (KeyboardInterrupt, GeneratorExit):

@@ -87,7 +87,9 @@ class InFlight:
         """
         known = self._messages.get((id(queue), delivery.key))
         if known is None:
-            return self._hold(InFlightMessage(queue, delivery, self._clock))
+            message = InFlightMessage(queue, delivery, self._clock)
+            self._messages[message.key] = message
+            return message
         if delivery.receive_count >= known.receive_count:
             known.receipt, known.receive_count = delivery.receipt, delivery.receive_count
         return None
@@ -95,20 +97,26 @@ class InFlight:
     def add_direct(self, queue: QueueClient) -> InFlightMessage:
         """Take a direct event, in a slot of its own; from now on its handlers are owed it."""
         self._slots.overdraw()
-        message = self._hold(InFlightMessage(queue, None, self._clock))
+        message = InFlightMessage(queue, None, self._clock)
         message.handlers_started = asyncio.get_running_loop().create_future()
+        self._messages[message.key] = message
         return message
 
     # The way through
 
-    async def start(self, message: InFlightMessage, *, over_limit: bool = False) -> None:
-        """Return when a message may run, first come, first served; or when it was interrupted, started or not.
+    def start(self, message: InFlightMessage, *, over_limit: bool = False) -> bool:
+        """Start a message if it may run now, and return whether it does. If not, `wait_to_start` comes next.
 
-        `over_limit`: at once, however many run. A handler that signals would otherwise wait for its own slot.
+        `over_limit`: it may, however many run. A handler that signals would otherwise wait for its own slot.
         """
-        if over_limit or (self._has_room() and not self._waiting_to_start):
-            self._start_now(message)
-        elif not message.interrupted:
+        if over_limit or (self._started < self.total and not self._held_back and not self._waiting_to_start):
+            message.started = True
+            self._started += 1
+        return message.started
+
+    async def wait_to_start(self, message: InFlightMessage) -> None:
+        """Return when a message may run, first come, first served; or when it was interrupted, started or not."""
+        if not message.interrupted:
             self._waiting_to_start.append(message)
             try:
                 await message.wait_for_turn()
@@ -125,8 +133,10 @@ class InFlight:
         if message.started:
             self._started -= 1
         self._slots.unreserve()
-        self._start_waiting()
-        self._wake_if_idle()
+        if self._waiting_to_start:
+            self._start_waiting()
+        if self._waiting_for_idle:
+            self._wake_if_idle()
 
     def finish_all(self) -> None:
         """Take out everything: the app died, and no task processes it."""
@@ -184,22 +194,15 @@ class InFlight:
         while not self.is_idle:
             await self._wait_for_change()
 
-    def _hold(self, message: InFlightMessage) -> InFlightMessage:
-        self._messages[message.key] = message
-        return message
-
     def _has_room(self) -> bool:
         return self._started < self.total and not self._held_back
-
-    def _start_now(self, message: InFlightMessage) -> None:
-        message.started = True
-        self._started += 1
 
     def _start_waiting(self) -> None:
         while self._waiting_to_start and (self._waiting_to_start[0].interrupted or self._has_room()):
             message = self._waiting_to_start.popleft()
             if not message.interrupted:
-                self._start_now(message)
+                message.started = True
+                self._started += 1
                 message.wake()
 
     def _wake_if_idle(self) -> None:

@@ -1,86 +1,108 @@
-"""One message or direct event that is in flight: what holds it, which of its handlers run, and how they are ended."""
+"""One message or direct event that is in flight: what holds it, the work on it, and how its handlers are ended.
+
+Facts, and what changes them in one step; it runs nothing.
+"""
 
 import asyncio
-from typing import NamedTuple, Protocol
+from concurrent.futures import Future
+from typing import Protocol
+
+import msgspec
 
 from dawdle._flow.queue_client import QueueClient
+from dawdle._handlers.handler import Handler
+from dawdle._rules.envelope import Envelope
+from dawdle._rules.settlement import Result
 from dawdle.abc import Clock, Delivery
 
-__all__ = ["InFlightMessage"]
-
-
-class RunningHandler(NamedTuple):
-    """A handler that runs in a task, or waits there until it may."""
-
-    handler: str
-    in_thread: bool
+__all__ = ["InFlightMessage", "Work", "wait_for_renewal"]
 
 
 class LeaseHolder(Protocol):
     """What renews the lease of a message that is in flight."""
 
-    def drop(self, message: "InFlightMessage", /) -> None:
-        """Renew it no longer."""
-        ...
-
-    async def wait_for_renewals(self, message: "InFlightMessage", /) -> None:
-        """Return when no renewal of it is on its way any more."""
+    def drop(self, message: "InFlightMessage", /) -> Future[None] | None:
+        """Renew it no longer. Return its renewal that is on its way, None as a rule."""
         ...
 
 
-class InFlightMessage:
+class Work(msgspec.Struct, frozen=True):
+    """One event, decoded, the handlers that run on it, and the message that holds it."""
+
+    event: object
+    envelope: Envelope
+    body: bytes
+    message: "InFlightMessage"
+    handlers: tuple[Handler, ...]
+    attempt: int = 1
+    """Which try this is, from 1."""
+    missing: tuple[str, ...] = ()
+    """Names of handlers that the type names and this app lacks: each is owed a copy when the work is settled."""
+    isolated: bool = False
+    """It runs with nothing else in flight."""
+    results: dict[str, Result] = {}
+    """By handler's name: what has come of those that have ended."""
+
+    def __repr__(self) -> str:
+        return f"<Work on {self.envelope!r}>"
+
+
+class InFlightMessage(msgspec.Struct, eq=False):
     """One message in flight, or one direct event, which is no message yet (`delivery` is None)."""
 
-    __slots__ = (
-        "_running",
-        "_waiter",
-        "abandoned",
-        "delivery",
-        "handlers_started",
-        "held_since",
-        "hold_expired",
-        "idling",
-        "interrupted",
-        "lease_holder",
-        "lease_lost",
-        "queue",
-        "receipt",
-        "receive_count",
-        "received_at",
-        "settled",
-        "settling",
-        "started",
-        "waits_no_longer",
-    )
+    # A struct for its defaults: a class of our own would set twenty attributes one by one, for each message.
 
-    def __init__(self, queue: QueueClient, delivery: Delivery | None, clock: Clock) -> None:
-        self.queue = queue
-        self.delivery = delivery
-        self.receipt = "" if delivery is None else delivery.receipt
-        self.receive_count = 0 if delivery is None else delivery.receive_count
-        self.held_since = clock.monotonic()
-        own = None if delivery is None else delivery.received_at
-        self.received_at = clock.now() if own is None else own
-        self.handlers_started: asyncio.Future[bool] | None = None
-        """Of a direct event: True once its handlers have started, or it is stored instead; False if it is lost."""
-        self.lease_holder: LeaseHolder | None = None
-        self.started = False
-        """It has been given its turn, and counts as work under way."""
-        self.interrupted = False
-        self.lease_lost = False
-        self.hold_expired = False
-        self.settled = False
-        """Nothing but its deletion is left to do; even if another node has it meanwhile, its handlers are done."""
-        self.settling: asyncio.Task[object] | None = None
-        """The task that waits for the queue to answer the requests of its settling."""
-        self.waits_no_longer = False
-        """That wait is over: the app is being left, and the flush has taken as long as it may."""
-        self.abandoned = False
-        """It is settled although a handler still runs: that one ignores its cancellation."""
-        self.idling = 0
-        """How many of its handlers wait in `idle()`: they must not wait for themselves."""
-        self._running: dict[asyncio.Task[object], RunningHandler] = {}
-        self._waiter: asyncio.Future[None] | None = None
+    queue: QueueClient
+    delivery: Delivery | None
+    clock: Clock
+    key: tuple[int, str] = (0, "")
+    """What no other message in flight has: its queue, and its key there."""
+    receipt: str = ""
+    receive_count: int = 0
+    held_since: float = 0.0
+    received_at: float = 0.0
+    """When it was received, by the queue's clock."""
+    handlers_started: asyncio.Future[bool] | None = None
+    """Of a direct event: True once its handlers have started, or it is stored instead; False if it is lost."""
+    lease_holder: LeaseHolder | None = None
+    work: Work | None = None
+    """While its handlers run: the event and what has come of them so far."""
+    started: bool = False
+    """It has been given its turn, and counts as work under way."""
+    interrupted: bool = False
+    lease_lost: bool = False
+    hold_expired: bool = False
+    settled: bool = False
+    """Nothing but its deletion is left to do; even if another node has it meanwhile, its handlers are done."""
+    settling: asyncio.Task[object] | None = None
+    """The task that waits for the queue to answer the requests of its settling."""
+    waits_no_longer: bool = False
+    """That wait is over: the app is being left, and the flush has taken as long as it may."""
+    abandoned: bool = False
+    """It is settled although a handler still runs: that one ignores its cancellation."""
+    idling: int = 0
+    """How many of its handlers wait in `idle()`: they must not wait for themselves."""
+    running: dict[asyncio.Task[object], str] = {}
+    """The name of the handler that runs in a task, or waits there until it may."""
+    in_threads: frozenset[asyncio.Task[object]] = frozenset()
+    """The tasks among them whose handlers run in threads."""
+    waiter: asyncio.Future[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.held_since = self.clock.monotonic()
+        delivery = self.delivery
+        if delivery is None:
+            self.key = (id(self), "")
+            self.received_at = self.clock.now()
+        else:
+            self.key = (id(self.queue), delivery.key)
+            self.receipt = delivery.receipt
+            self.receive_count = delivery.receive_count
+            self.received_at = self.clock.now() if delivery.received_at is None else delivery.received_at
+
+    def __repr__(self) -> str:
+        """Show neither the receipt nor the body."""
+        return f"<InFlightMessage {self.delivery!r}>"
 
     @property
     def is_direct(self) -> bool:
@@ -88,42 +110,40 @@ class InFlightMessage:
         return self.delivery is None
 
     @property
-    def key(self) -> tuple[int, str]:
-        """What no other message in flight has: its queue, and its key there."""
-        return (id(self.queue), self.delivery.key) if self.delivery is not None else (id(self), "")
-
-    @property
     def main_queue(self) -> QueueClient:
         """The queue that its copies go to."""
         return self.queue.main_queue
 
-    def now(self, clock: Clock) -> float:
+    def now(self) -> float:
         """Return the time by the queue's clock: when it was received, and how long it was held since."""
-        return self.received_at + clock.monotonic() - self.held_since
+        return self.received_at + self.clock.monotonic() - self.held_since
 
     @property
     def handlers(self) -> tuple[str, ...]:
         """The names of the handlers that run, or wait until they may."""
-        return tuple(running.handler for running in self._running.values())
+        return tuple(self.running.values())
 
     def handler_in(self, task: "asyncio.Task[object]") -> str | None:
         """Return the name of the handler that runs in this task. Safe from another thread."""
-        running = self._running.get(task)
-        return None if running is None else running.handler
+        return self.running.get(task)
 
     def begin(self, task: "asyncio.Task[object]", handler: str, *, in_thread: bool = False) -> None:
         """Note that a handler runs in this task from now on, or waits there."""
-        self._running[task] = RunningHandler(handler, in_thread)
+        self.running[task] = handler
+        if in_thread:
+            self.in_threads |= {task}
+        elif self.in_threads:
+            self.in_threads -= {task}
 
     def end(self, task: "asyncio.Task[object]") -> None:
         """Note that no handler runs in this task any more."""
-        self._running.pop(task, None)
+        self.running.pop(task, None)
 
     def interrupt(self) -> None:
         """Cancel the handlers that run, and start no other: the grace is over. May be called again and again."""
         self.interrupted = True
         self.wake()
-        for task in self._running:
+        for task in self.running:
             task.cancel()
 
     def expire_hold(self) -> None:
@@ -135,8 +155,8 @@ class InFlightMessage:
         """Cancel the handlers that run: another node may have the message now. A thread runs on, and keeps its slot."""
         self.lease_lost = self.interrupted = True
         self.wake()
-        for task, running in self._running.items():
-            if not running.in_thread:
+        for task in self.running:
+            if task not in self.in_threads:
                 task.cancel()
 
     def consume_cancellation(self, task: "asyncio.Task[object]") -> bool:
@@ -148,11 +168,16 @@ class InFlightMessage:
         task.uncancel()
         return True
 
-    async def drop_lease(self) -> None:
+    def drop_lease(self) -> Future[None] | None:
+        """Renew its lease no longer. Return its renewal that is on its way, None as a rule."""
+        holder, self.lease_holder = self.lease_holder, None
+        return None if holder is None else holder.drop(self)
+
+    async def end_lease(self) -> None:
         """Renew its lease no longer, and return when no renewal is on its way: one that lands late would hide it."""
-        if self.lease_holder is not None:
-            self.lease_holder.drop(self)
-            await self.lease_holder.wait_for_renewals(self)
+        renewal = self.drop_lease()
+        if renewal is not None:
+            await wait_for_renewal(renewal)
 
     def stop_waiting(self) -> None:
         """Wait no longer for the queue's answer to the settling. The request itself goes on."""
@@ -162,13 +187,18 @@ class InFlightMessage:
 
     async def wait_for_turn(self) -> None:
         """Return when its turn has come, or it was interrupted."""
-        self._waiter = asyncio.get_running_loop().create_future()
+        self.waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._waiter
+            await self.waiter
         finally:
-            self._waiter = None
+            self.waiter = None
 
     def wake(self) -> None:
         """End its wait for a turn: this has come, or never will."""
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
+
+
+async def wait_for_renewal(renewal: Future[None]) -> None:
+    """Return when a renewal that is on its way has ended."""
+    await asyncio.wait([asyncio.wrap_future(renewal)])

@@ -7,8 +7,7 @@ import random
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dawdle._flow.in_flight_message import InFlightMessage
-from dawdle._flow.work import Work
+from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.admission import Run, admit
 from dawdle._rules.codec import open_event
@@ -17,10 +16,10 @@ from dawdle._rules.envelope import Envelope, to_epoch
 from dawdle._rules.received_body import Opened, Unreadable, open_message
 from dawdle._rules.settlement import Settlement
 from dawdle._rules.signing import Signer
-from dawdle.abc import Clock, Codec, Delivery
+from dawdle.abc import Codec, Delivery
 from dawdle.errors import EventError
 
-__all__ = ["Admitted", "Declined", "Intake"]
+__all__ = ["Declined", "Intake"]
 
 
 class Declined(NamedTuple):
@@ -30,18 +29,10 @@ class Declined(NamedTuple):
     settlement: Settlement
 
 
-class Admitted(NamedTuple):
-    """An event whose handlers are to run; `isolated`: with nothing else in flight."""
-
-    work: Work
-    isolated: bool
-
-
 class Intake:
     """What every received message goes through before a handler runs."""
 
-    def __init__(self, *, clock: Clock, codecs: Mapping[str, Codec], signer: Signer, handlers: AppHandlers) -> None:
-        self._clock = clock
+    def __init__(self, *, codecs: Mapping[str, Codec], signer: Signer, handlers: AppHandlers) -> None:
         self._codecs = codecs
         self._signer = signer
         self._handlers = handlers
@@ -51,19 +42,19 @@ class Intake:
         found = open_message(delivery.body, self._signer, message.queue.limits.max_body)
         if isinstance(found, Opened):  # nearly always
             return found
-        now, terms = message.now(self._clock), message.main_queue.terms
+        now, terms = message.now(), message.main_queue.terms
         if isinstance(found, Unreadable):
             return Declined(None, undecodable(found.body, delivery.key, found.reason, now, terms))
         return Declined(found.envelope, unreadable(found.body, found.envelope, found.reason, now, terms))
 
-    def admit(self, message: InFlightMessage, delivery: Delivery, opened: Opened) -> Admitted | Settlement:
+    def admit(self, message: InFlightMessage, delivery: Delivery, opened: Opened) -> Work | Settlement:
         """Ask the rules which handlers run, and decode the event for them."""
         body, envelope = opened.body, opened.envelope
-        now, terms = message.now(self._clock), message.main_queue.terms
+        now, terms = message.now(), message.main_queue.terms
         run = admit(
             body,
             envelope,
-            self._handlers,
+            self._handlers.snapshot(),
             self._codecs,
             stored_at=_stored_at(delivery, envelope, message),
             now=now,
@@ -80,7 +71,7 @@ class Intake:
             event = open_event(envelope, run.event_type, self._codecs)
         except EventError as error:
             return unreadable(body, envelope, str(error), now, terms)
-        return Admitted(Work(event, envelope, body, message, run.handlers, run.attempt, run.missing), run.isolated)
+        return Work(event, envelope, body, message, run.handlers, run.attempt, run.missing, run.isolated)
 
 
 def _stored_at(delivery: Delivery, envelope: Envelope, message: InFlightMessage) -> float:

@@ -8,11 +8,11 @@ A message's lease:
 
 Which code runs where:
 
-    in the app's loop      ready, hold, drop, wait_for_renewals, _lose, all logs and hooks
+    in the app's loop      ready, hold, drop, _lose, all logs and hooks
     in the renewing loop   run, _due, _renew_all, _renew: the app's loop, or that of a second thread
 
 The second thread is for queues that other processes receive from: a handler that blocks the app's loop must not cost
-its message the lease. The lock guards what both threads touch: `_leases`, `_messages`, `_renewing`, `_waits_for_lease`.
+its message the lease. The lock guards what both threads touch: `_leases`, `_renewing`, `_waits_for_lease`.
 It is never held across an await. The renewing loop calls into the app's loop by `call_soon_threadsafe` only.
 """
 
@@ -56,9 +56,8 @@ class LeaseRenewer:
         self._lease = queue.limits.lease or 0.0
         self._app_loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._leases = Leases(self._lease, queue.limits.max_hold)
-        self._messages: dict[str, InFlightMessage] = {}
-        self._renewing: dict[str, Future[None]] = {}
+        self._leases: Leases[InFlightMessage] = Leases(self._lease, queue.limits.max_hold)
+        self._renewing: dict[InFlightMessage, Future[None]] = {}
         self._renewal_loop: asyncio.AbstractEventLoop | None = None
         self._ready = asyncio.Event()
         self._held = asyncio.Event()
@@ -73,33 +72,22 @@ class LeaseRenewer:
             start(self)
         await self._ready.wait()
 
-    def hold(self, message: InFlightMessage) -> None:
-        """Renew the lease of a message from now on."""
-        if message.delivery is None:
-            return
-        key = message.delivery.key
+    def hold(self, messages: Sequence[InFlightMessage]) -> None:
+        """Renew the leases of messages that were received just now, from now on."""
         with self._lock:
-            self._messages[key] = message
-            self._leases.hold(key, self._clock.monotonic())
+            for message in messages:
+                self._leases.hold(message, message.held_since)
             wakes, self._waits_for_lease = self._waits_for_lease, False
-        # Only a loop without any lease is woken: the others are due earlier than this one. So a message costs no call
+        # Only a loop without any lease is woken: the others are due earlier than these. So a message costs no call
         # into the other thread while there is work.
         if wakes and self._renewal_loop is not None:
             self._renewal_loop.call_soon_threadsafe(self._held.set)
 
-    def drop(self, message: InFlightMessage) -> None:
-        """Renew the lease of a message no longer."""
-        if message.delivery is not None:
-            with self._lock:
-                self._messages.pop(message.delivery.key, None)
-                self._leases.drop(message.delivery.key)
-
-    async def wait_for_renewals(self, message: InFlightMessage) -> None:
-        """Return when no renewal of a message that was dropped is on its way any more."""
-        # A renewal that reached the queue after a release would hide the message again, for a whole lease.
-        under_way = None if message.delivery is None else self._renewing.get(message.delivery.key)
-        if under_way is not None:
-            await asyncio.wait([asyncio.wrap_future(under_way)])
+    def drop(self, message: InFlightMessage) -> "Future[None] | None":
+        """Renew the lease of a message no longer. Return its renewal that is on its way, None as a rule."""
+        with self._lock:
+            self._leases.drop(message)
+            return self._renewing.get(message)
 
     async def run(self) -> None:
         """Renew until cancelled."""
@@ -123,7 +111,7 @@ class LeaseRenewer:
                 self._note_failure(error)
                 self._fail(await self._due())
 
-    async def _due(self) -> list[str]:
+    async def _due(self) -> list[InFlightMessage]:
         """Return the next messages to renew, once they are due."""
         while True:
             with self._lock:
@@ -136,15 +124,15 @@ class LeaseRenewer:
             # No message that comes during this sleep is due before it ends: each waits for the same share of a lease.
             await self._clock.sleep_until(due)
             with self._lock:
-                keys = self._leases.due(self._clock.monotonic())
-                for key in self._leases.expired():
-                    self._in_app_loop(self._messages.pop(key).expire_hold)
-            if keys:
-                return keys
+                messages = self._leases.due(self._clock.monotonic())
+                for message in self._leases.expired():
+                    self._in_app_loop(message.expire_hold)
+            if messages:
+                return messages
 
-    async def _renew_all(self, renew: Renew, keys: Sequence[str]) -> None:
+    async def _renew_all(self, renew: Renew, messages: Sequence[InFlightMessage]) -> None:
         size = self._queue.limits.max_batch
-        batches = deque(keys[first : first + size] for first in range(0, len(keys), size))
+        batches = deque(messages[first : first + size] for first in range(0, len(messages), size))
 
         async def renew_batches() -> None:
             while batches:
@@ -154,16 +142,16 @@ class LeaseRenewer:
             for _ in range(min(MAX_RENEWAL_CALLS, len(batches))):
                 group.create_task(renew_batches(), name="dawdle: a renewal")
 
-    async def _renew(self, renew: Renew, keys: Sequence[str]) -> None:
-        # Of `concurrent.futures`: it is resolved in this thread, and `wait_for_renewals` awaits it in the app's.
+    async def _renew(self, renew: Renew, messages: Sequence[InFlightMessage]) -> None:
+        # Of `concurrent.futures`: it is resolved in this thread, and awaited in the app's.
         done: Future[None] = Future()
         with self._lock:
-            in_flight = {key: self._messages[key] for key in keys if key in self._messages}
+            in_flight = [message for message in messages if message in self._leases]
             self._renewing.update(dict.fromkeys(in_flight, done))
         if not in_flight:
             return
-        receipts = [message.receipt for message in in_flight.values()]
-        receives = [message.receive_count for message in in_flight.values()]
+        receipts = [message.receipt for message in in_flight]
+        receives = [message.receive_count for message in in_flight]
         try:
             faults = await self._call(renew, receipts)
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
@@ -175,21 +163,21 @@ class LeaseRenewer:
                 error,
             )
             self._note_failure(error)
-            self._fail(list(in_flight))
+            self._fail(in_flight)
             return
         finally:
             with self._lock:
-                for key in in_flight:
-                    del self._renewing[key]
+                for message in in_flight:
+                    del self._renewing[message]
             done.set_result(None)
         self._in_app_loop(self._queue.calls.answered, self._queue.full_name, "renew", faults)
-        for (key, message), count, fault in zip(in_flight.items(), receives, faults, strict=True):
+        for message, count, fault in zip(in_flight, receives, faults, strict=True):
             if fault is not None and fault.kind == "lost":
                 # Its count says whether it was received again meanwhile. The receipt would say so too, but asyncio
                 # prints the arguments of calls in debug mode, and a receipt is never logged.
                 self._in_app_loop(self._lose, message, count)
             elif fault is not None:
-                self._fail([key])
+                self._fail([message])
 
     async def _call(self, renew: Renew, receipts: Sequence[str]) -> Sequence[Fault | None]:
         """Renew leases and return an answer for each. Raises `BackendError` where the answer is late or incomplete."""
@@ -212,19 +200,14 @@ class LeaseRenewer:
         """Call something in the app's loop, and so in its thread."""
         self._app_loop.call_soon_threadsafe(act, *arguments)
 
-    def _fail(self, keys: Sequence[str]) -> None:
+    def _fail(self, messages: Sequence[InFlightMessage]) -> None:
         with self._lock:
-            for key in keys:
-                self._leases.failed(key, self._clock.monotonic())
+            for message in messages:
+                self._leases.failed(message, self._clock.monotonic())
 
     def _lose(self, message: InFlightMessage, receives: int) -> None:
         """Give up a message that another node may have, unless it was settled or received again by this one."""
-        assert message.delivery is not None, "only messages have leases"
-        if (
-            message.settled
-            or message.receive_count != receives
-            or self._messages.get(message.delivery.key) is not message
-        ):
+        if message.settled or message.receive_count != receives or message not in self._leases:
             return
         self.drop(message)
         held = self._clock.monotonic() - message.held_since

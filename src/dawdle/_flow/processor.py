@@ -1,31 +1,28 @@
 """One message or direct event, until it is settled: a straight line that reads from top to bottom.
 
-    message:  start ──► open ──► admit ──► run ──► settle ──► finish
-    direct:   start ─────────────────────► run ──► settle ──► finish
+    message:  start ──► admit ──► run ──► settle ──► finish
+    direct:   start ────────────► run ──► settle ──► finish
 
 Everything that decides is elsewhere: the intake and the rules say what becomes of a message, the dispatcher runs
 handlers, the settler stores and deletes.
 """
 
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Final
 
 from dawdle._flow.dispatcher import Dispatcher
 from dawdle._flow.in_flight import InFlight
-from dawdle._flow.in_flight_message import InFlightMessage
-from dawdle._flow.intake import Admitted, Declined, Intake
+from dawdle._flow.in_flight_message import InFlightMessage, Work, wait_for_renewal
+from dawdle._flow.intake import Declined, Intake
 from dawdle._flow.isolation import Isolation
 from dawdle._flow.settled_cache import SettledCache
 from dawdle._flow.settler import Settler
-from dawdle._flow.work import Work
 from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.outcome import Done, Interrupted
 from dawdle._rules.poison import MAX_TRIALS, put_off
-from dawdle._rules.received_body import Opened
 from dawdle._rules.settlement import Release, Result, Settlement, copy_for, postponed, settle
-from dawdle.abc import Clock, Delivery
 
 __all__ = ["Processor"]
 
@@ -41,7 +38,6 @@ class Processor:
     def __init__(
         self,
         *,
-        clock: Clock,
         intake: Intake,
         dispatcher: Dispatcher,
         settler: Settler,
@@ -49,28 +45,38 @@ class Processor:
         isolation: Isolation,
         settled_cache: SettledCache,
     ) -> None:
-        self._clock = clock
         self._intake = intake
         self._dispatcher = dispatcher
         self._settler = settler
         self._in_flight = in_flight
         self._isolation = isolation
         self._settled_cache = settled_cache
-        self._under_way: dict[InFlightMessage, Work] = {}
-        """What has handlers that run now."""
 
-    async def process(self, message: InFlightMessage, delivery: Delivery) -> None:
+    async def process(self, message: InFlightMessage) -> None:
         """Process one message that is in flight; when this returns it is not."""
         try:
-            await self._in_flight.start(message)
+            if not self._in_flight.start(message):
+                await self._in_flight.wait_to_start(message)
             # A message that came back although it was settled here is settled again, and no handler runs twice.
-            envelope, settlement = self._settled_cache.recall(message) or await self._handle(message, delivery)
+            envelope, settlement = self._settled_cache.recall(message) or self._admit(message)
+            if isinstance(settlement, Work):
+                work = settlement
+                try:
+                    if work.isolated:
+                        settlement = await self._run_isolated(work)
+                    else:
+                        await self._run_all(work)
+                        settlement = self._settlement(work, self._results_so_far(work))
+                except Exception:  # noqa: BLE001 - a bug in dawdle must not end the app, nor lose the message
+                    settlement = self._comes_back(message, work.envelope, work.body)
+            message.work = None
             if not message.lease_lost and not message.abandoned:
                 await self._settler.settle(message, envelope, settlement)
-            await message.drop_lease()
+            renewal = message.drop_lease()
+            if renewal is not None:
+                await wait_for_renewal(renewal)
         finally:
-            if message.lease_holder is not None:
-                message.lease_holder.drop(message)
+            message.drop_lease()
             self._in_flight.finish(message)
 
     async def process_direct(self, work: Work, *, over_limit: bool) -> None:
@@ -80,18 +86,21 @@ class Processor:
         """
         message = work.message
         try:
-            await self._in_flight.start(message, over_limit=over_limit)
+            if not self._in_flight.start(message, over_limit=over_limit):
+                await self._in_flight.wait_to_start(message)
             assert message.handlers_started is not None, "a direct event says when its handlers have started"
             if message.started:
                 message.handlers_started.set_result(True)
             try:
-                settlement = self._settlement(work, await self._run_all(work))
+                await self._run_all(work)
+                settlement = self._settlement(work, self._results_so_far(work))
             except Exception:  # noqa: BLE001 - a bug in dawdle must not end the app, nor lose the event
                 _log.exception(
                     "could not handle direct event %s because of a bug in dawdle; it is stored in its queue instead",
                     work.envelope.label,
                 )
                 settlement = self._settlement(work, self._results_so_far(work, at_most_done=True))
+            message.work = None
             if not message.abandoned:
                 await self._settler.settle(message, work.envelope, settlement)
         except BaseException:
@@ -106,7 +115,7 @@ class Processor:
 
         Its unfinished handlers count as interrupted, so each of them is owed a copy, its attempt unchanged.
         """
-        work = self._under_way.get(message)
+        work = message.work
         if work is None or message.abandoned or message.lease_lost or message.settling is not None:
             return
         message.abandoned = True
@@ -114,31 +123,22 @@ class Processor:
             await self._settler.settle(message, work.envelope, self._settlement(work, self._results_so_far(work)))
         finally:
             # If it could not be settled, it must come back, however long its handler still takes.
-            if message.lease_holder is not None:
-                message.lease_holder.drop(message)
+            message.drop_lease()
 
-    async def _handle(self, message: InFlightMessage, delivery: Delivery) -> tuple[Envelope | None, Settlement]:
-        """Open a message, admit it, run its handlers, and return what becomes of it."""
+    def _admit(self, message: InFlightMessage) -> tuple[Envelope | None, Work | Settlement]:
+        """Open a message, and return the work on it, or what becomes of it without any."""
+        delivery = message.delivery
+        assert delivery is not None, "a direct event is admitted where it is signaled"
         opened = self._intake.open(message, delivery)
         if isinstance(opened, Declined):
             return opened
         try:
-            admitted = self._intake.admit(message, delivery, opened)
-            if not isinstance(admitted, Admitted):
-                return opened.envelope, admitted
-            return opened.envelope, await self._run(admitted.work, isolated=admitted.isolated)
-        except Exception:  # noqa: BLE001 - a bug in dawdle must not end the app, nor lose the message
-            _log.exception(
-                "could not handle %s because of a bug in dawdle; it comes back in %g s",
-                opened.envelope.label,
-                INTERNAL_ERROR_DELAY_SECONDS,
-            )
-            return opened.envelope, self._comes_back(message, opened)
+            return opened.envelope, self._intake.admit(message, delivery, opened)
+        except Exception:  # noqa: BLE001 - as where the handlers run
+            return opened.envelope, self._comes_back(message, opened.envelope, opened.body)
 
-    async def _run(self, work: Work, *, isolated: bool) -> Settlement:
-        """Run the handlers of an admitted event and return what becomes of its message."""
-        if not isolated:
-            return self._settlement(work, await self._run_all(work))
+    async def _run_isolated(self, work: Work) -> Settlement:
+        """Run the handlers of a suspected poison message, if nothing else is in flight; return what becomes of it."""
         with self._isolation.isolate() as is_isolated:
             if is_isolated and not work.message.interrupted:
                 _log.warning(
@@ -148,35 +148,36 @@ class Processor:
                     work.envelope.trial,
                     MAX_TRIALS,
                 )
-                return self._settlement(work, await self._run_all(work))
+                await self._run_all(work)
+                return self._settlement(work, self._results_so_far(work))
         return put_off(
             work.body,
             work.envelope,
-            work.message.now(self._clock),
+            work.message.now(),
             work.message.main_queue.terms,
             stopping=work.message.interrupted,
             soon=self._isolation.is_wanted,
             random=random.random(),
         )
 
-    async def _run_all(self, work: Work) -> list[Result]:
-        """Run the handlers. A handler that failed has its copy stored early, while a slow sibling still runs."""
+    def _run_all(self, work: Work) -> Coroutine[object, object, object]:
+        """Run the handlers; `work.results` says what came of them.
 
-        async def store(result: Result) -> bool:
-            if work.message.abandoned:
-                return False
-            now, terms = work.message.now(self._clock), work.message.main_queue.terms
-            held = not work.message.is_direct
-            copy = copy_for(work.body, result, now, terms, random.random, attempt=work.attempt, held=held)
-            return await self._settler.keep(work.message, work.envelope, copy)
-
+        A handler that failed has its copy stored early, while a slow sibling still runs.
+        """
         if work.missing and not work.message.main_queue.terms.shared:
             _warn_of_missing(work)
-        self._under_way[work.message] = work
-        try:
-            return await self._dispatcher.run(work, store)
-        finally:
-            del self._under_way[work.message]
+        work.message.work = work
+        return self._dispatcher.run(work, self._store_early)
+
+    async def _store_early(self, work: Work, result: Result) -> bool:
+        """Store the copy of a failed handler, and return whether the queue has it."""
+        if work.message.abandoned:
+            return False
+        now, terms = work.message.now(), work.message.main_queue.terms
+        held = not work.message.is_direct
+        copy = copy_for(work.body, result, now, terms, random.random, attempt=work.attempt, held=held)
+        return await self._settler.keep(work.message, work.envelope, copy)
 
     def _results_so_far(self, work: Work, *, at_most_done: bool = False) -> list[Result]:
         """Return what has come of each handler; one that still runs counts as interrupted.
@@ -197,20 +198,24 @@ class Processor:
             work.body,
             work.envelope,
             results,
-            now=message.now(self._clock),
-            terms=message.main_queue.terms,
+            now=message.now(),
+            terms=message.queue.main_queue.terms,
             random=random.random,
             attempt=work.attempt,
             held=not message.is_direct,
             missing=work.missing,
         )
 
-    def _comes_back(self, message: InFlightMessage, opened: Opened) -> Settlement:
-        """Return what brings a message back that a bug kept from being handled."""
+    def _comes_back(self, message: InFlightMessage, envelope: Envelope, body: bytes) -> Settlement:
+        """Log the error that is being handled, and return what brings back the message that it kept from running."""
+        _log.exception(
+            "could not handle %s because of a bug in dawdle; it comes back in %g s",
+            envelope.label,
+            INTERNAL_ERROR_DELAY_SECONDS,
+        )
         if message.queue.limits.can_release_later:
             return Release(INTERNAL_ERROR_DELAY_SECONDS)
-        now, terms = message.now(self._clock), message.main_queue.terms
-        return postponed(opened.body, INTERNAL_ERROR_DELAY_SECONDS, now, terms)
+        return postponed(body, INTERNAL_ERROR_DELAY_SECONDS, message.now(), message.main_queue.terms)
 
 
 def _warn_of_missing(work: Work) -> None:

@@ -9,12 +9,13 @@ The first receive of a queue goes on until a stop. One in parallel ends when it 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from typing import Final
 
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight import InFlight
+from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.isolation import Isolation
 from dawdle._flow.lease_renewer import LeaseRenewer
 from dawdle._flow.processor import Processor
@@ -211,36 +212,46 @@ class Receiver:
 
     async def _receive_in_time(self, room: int, wait: float) -> list[Delivery]:
         """Receive, for no longer than a receive may take. Raises if the answer is not a list of deliveries."""
-        deadline = Deadline(self._clock, self._clock.monotonic() + wait + RECEIVE_HANG_SECONDS if wait < inf else inf)
+        if wait == inf:  # no connection can hang
+            return _checked(await self._queue.backend.receive(room, wait))
+        deadline = Deadline(self._clock, self._clock.monotonic() + wait + RECEIVE_HANG_SECONDS)
         try:
             async with deadline:
-                deliveries = list(await self._queue.backend.receive(room, wait))
+                return _checked(await self._queue.backend.receive(room, wait))
         except TimeoutError as error:
             if not deadline.expired():
                 raise
             raise BackendError(
                 f"a receive that may wait {wait:g} s was not answered in {wait + RECEIVE_HANG_SECONDS:g} s"
             ) from error
-        if not all(isinstance(each, Delivery) for each in deliveries):
-            raise BackendError("the backend's receive must return a list of Delivery, and returned something else")
-        return deliveries
 
     def _accept(self, deliveries: list[Delivery], room: int) -> int:
         """Start a processor for each new message, give back the other slots, and return how many were started."""
         if self._hooks:
             self._hooks(Received(self._queue.name, len(deliveries)))
-        started = 0
+        started: list[InFlightMessage] = []
         for delivery in deliveries:
             message = self._in_flight.add(self._queue, delivery)
             if message is None:  # in flight here already: its newer receipt is noted
                 continue
-            started += 1
-            if self._lease_renewer is not None:
-                message.lease_holder = self._lease_renewer
-                self._lease_renewer.hold(message)
             # An open receive may bring messages after a stop began. Each is accepted all the same, and its processor
             # gives it back at once: dropped here, it would stay hidden until its lease ends.
             message.interrupted = self._stopping
-            self._start_processor(self._processor.process(message, delivery))
-        self._in_flight.unreserve(room - started)
-        return started
+            message.lease_holder = self._lease_renewer
+            started.append(message)
+        if self._lease_renewer is not None and started:
+            self._lease_renewer.hold(started)
+        for message in started:
+            self._start_processor(self._processor.process(message))
+        self._in_flight.unreserve(room - len(started))
+        return len(started)
+
+
+def _checked(answer: Iterable[object]) -> list[Delivery]:
+    """Return what a backend's receive answered. Raises `BackendError` for anything but deliveries."""
+    deliveries: list[Delivery] = []
+    for each in answer:
+        if not isinstance(each, Delivery):
+            raise BackendError("the backend's receive must return a list of Delivery, and returned something else")
+        deliveries.append(each)
+    return deliveries

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Final
 
-from dawdle._handlers.handler import Handler
+from dawdle._flow.handler_scope import HandlerRun
 from dawdle._log import Log
-from dawdle._rules.envelope import Envelope
 from dawdle._rules.health import LongRunning
 from dawdle.abc import Clock
 
@@ -18,54 +17,36 @@ LONG_RUN_SECONDS: Final = 60.0
 """Seconds after which a run is long. A handler with a longer timeout of its own is long after that timeout."""
 
 
-class _Run:
-    __slots__ = ("attempt", "envelope", "handler", "started", "warn_after")
-
-    def __init__(self, handler: Handler, envelope: Envelope, attempt: int, started: float) -> None:
-        self.handler = handler
-        self.envelope = envelope
-        self.attempt = attempt
-        self.started = started
-        timeout = handler.options.timeout or 0.0
-        self.warn_after = LONG_RUN_SECONDS if timeout == inf else max(LONG_RUN_SECONDS, timeout)
-        """Seconds of running after which the next warning comes."""
-
-    @property
-    def due(self) -> float:
-        return self.started + self.warn_after
-
-
 class RunningHandlers:
     """The runs of one app's handlers. `begin` and `end` are called in the loop or in a thread, the rest in the loop."""
 
     def __init__(self, clock: Clock, on_first_run: Callable[[], object] = lambda: None) -> None:
         self._clock = clock
         self._on_first_run: Callable[[], object] | None = on_first_run
-        self._runs: dict[int, _Run] = {}
+        self._runs: dict[HandlerRun, None] = {}
+        """In the order in which they began."""
 
-    def begin(self, handler: Handler, envelope: Envelope, attempt: int) -> object:
-        """Note that a handler runs from now on, and return the argument of `end`."""
+    def begin(self, run: HandlerRun) -> None:
+        """Note that a handler runs from now on."""
         if self._on_first_run is not None:
             at_first, self._on_first_run = self._on_first_run, None
             at_first()
-        run = _Run(handler, envelope, attempt, self._clock.monotonic())
-        self._runs[id(run)] = run
-        return run
+        self._runs[run] = None
 
-    def end(self, run: object) -> None:
+    def end(self, run: HandlerRun) -> None:
         """Note that a run has ended."""
-        del self._runs[id(run)]
+        del self._runs[run]
 
     def names(self) -> list[str]:
         """Return the name of each handler that runs, once for each run."""
         # A copy, here and below: a thread may begin or end a run while the dict is read.
-        return [run.handler.name for run in list(self._runs.values())]
+        return [run.handler.name for run in list(self._runs)]
 
     def long(self) -> tuple[LongRunning, ...]:
         """Return the handlers that have run for a minute or more, the longest run first."""
         now = self._clock.monotonic()
         found: dict[str, LongRunning] = {}
-        for run in list(self._runs.values()):  # the oldest first
+        for run in list(self._runs):  # the oldest first
             seconds = now - run.started
             if seconds >= LONG_RUN_SECONDS:
                 name = run.handler.name
@@ -78,15 +59,19 @@ class RunningHandlers:
         """Warn of each run that has become long, or twice as long; return the time at which to look again."""
         now = self._clock.monotonic()
         soonest = now + LONG_RUN_SECONDS
-        for run in list(self._runs.values()):
-            if run.due <= now:
+        for run in list(self._runs):
+            warn_after = _warn_after(run)
+            if run.started + warn_after <= now:
                 self._warn(run, now - run.started)
-                while run.due <= now:
-                    run.warn_after *= 2
-            soonest = min(soonest, run.due)
+                # By the same sum as the time that is returned: a difference may round to just below, and the next look
+                # would be due at once, again and again.
+                while run.started + warn_after <= now:
+                    warn_after *= 2
+                run.warn_after = warn_after
+            soonest = min(soonest, run.started + warn_after)
         return soonest
 
-    def _warn(self, run: _Run, seconds: float) -> None:
+    def _warn(self, run: HandlerRun, seconds: float) -> None:
         advice = (
             "if it hangs, set a timeout= on the handler or the app"
             if run.handler.is_async
@@ -96,7 +81,15 @@ class RunningHandlers:
             "handler %s has been running for %.0f s on %s, attempt %d, and holds its slot; %s",
             run.handler.name,
             seconds,
-            run.envelope.label,
-            run.attempt,
+            run.work.envelope.label,
+            run.work.attempt,
             advice,
         )
+
+
+def _warn_after(run: HandlerRun) -> float:
+    """Return the seconds of running after which the next warning comes."""
+    if run.warn_after is not None:
+        return run.warn_after
+    timeout = run.handler.options.timeout or 0.0
+    return LONG_RUN_SECONDS if timeout == inf else max(LONG_RUN_SECONDS, timeout)

@@ -51,7 +51,8 @@ class SettledCache:
     def note_settled(self, message: InFlightMessage) -> None:
         """Note that nothing is owed any more: if the message comes back, it is deleted and not run."""
         if message.delivery is not None:
-            self._forget(message.key)
+            if self._owed:
+                self._forget(message.key)
             self._settled[message.key] = None
             if len(self._settled) > MAX_SETTLED:
                 del self._settled[next(iter(self._settled))]

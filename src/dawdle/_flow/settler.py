@@ -11,7 +11,7 @@ If the queue fails, the message comes back when its lease ends: then `SettledCac
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Final, assert_never
 
 from dawdle._flow.hook_calls import HookCaller
@@ -92,18 +92,20 @@ class Settler:
             self._report_copy(message, envelope, copy)
         return stored
 
-    async def _carry_out(self, message: InFlightMessage, envelope: Envelope | None, settlement: Settlement) -> None:
+    def _carry_out(
+        self, message: InFlightMessage, envelope: Envelope | None, settlement: Settlement
+    ) -> Coroutine[object, object, None]:
         match settlement:
             case Ack():
                 if settlement.reason is not None:
                     _log.warning("dropped %s: %s", _label(envelope), settlement.reason)
-                await self._ack(message)
+                return self._ack(message)
             case Release():
-                await self._release(message, settlement.seconds)
+                return self._release(message, settlement.seconds)
             case Forward() if message.is_direct:
-                await self._forward_direct(message, envelope, settlement)
+                return self._forward_direct(message, envelope, settlement)
             case Forward():
-                await self._forward(message, envelope, settlement)
+                return self._forward(message, envelope, settlement)
             case _:
                 assert_never(settlement)
 
@@ -116,8 +118,7 @@ class Settler:
         if message.is_direct:
             return
         self._settled_cache.note_settled(message)
-        end = self._clock.monotonic() + (message.queue.limits.lease or MAX_RETRY_SECONDS)
-        pause = MIN_RETRY_SECONDS
+        began, pause = self._clock.monotonic(), MIN_RETRY_SECONDS
         while True:
             receipt = message.receipt
             try:
@@ -128,11 +129,13 @@ class Settler:
                 # means nothing: at once again, with the newer receipt.
                 continue
             except BackendError as error:
-                if not error.retryable or self._clock.monotonic() >= end:
+                longest = message.queue.limits.lease or MAX_RETRY_SECONDS
+                if not error.retryable or self._clock.monotonic() >= began + longest:
                     raise
             await self._pause(pause)  # a random part of it, so that the nodes do not all come back at once
             pause = min(pause * 2, MAX_RETRY_SECONDS)
-        self._report_settled(message, "acked")
+        if self._hooks:
+            self._report_settled(message, "acked")
 
     async def _pause(self, longest: float) -> None:
         await self._clock.sleep_until(self._clock.monotonic() + longest * random.random())
@@ -140,7 +143,7 @@ class Settler:
     async def _release(self, message: InFlightMessage, seconds: float) -> None:
         if message.delivery is None:
             return
-        await message.drop_lease()  # first: a renewal that reached the queue after the release would hide the message
+        await message.end_lease()  # first: a renewal that reached the queue after the release would hide the message
         later, receipt = message.queue.limits.can_release_later, message.receipt
         await self._release_receipt(receipt, message, seconds)
         # Received again during the call, the message has a newer receipt, under which it is hidden for a whole lease:

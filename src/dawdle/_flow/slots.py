@@ -76,7 +76,8 @@ class Slots:
     def unreserve(self, count: int = 1) -> None:
         """Give slots back: no message came for them, or their messages are settled."""
         self._free += count
-        self._grant()
+        if self._reservations:
+            self._grant()
 
     def overdraw(self) -> None:
         """Take one slot, whether or not one is free: receives that wait for messages may have reserved all of them."""

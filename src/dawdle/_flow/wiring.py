@@ -82,8 +82,7 @@ class Components:
         self.running = RunningHandlers(config.clock, on_first_run=self._start_side_thread)
         self._failures = FailureLog(config.clock)
         self.processor = Processor(
-            clock=config.clock,
-            intake=Intake(clock=config.clock, codecs=config.codecs, signer=config.signer, handlers=config.handlers),
+            intake=Intake(codecs=config.codecs, signer=config.signer, handlers=config.handlers),
             dispatcher=self._dispatcher(state, is_dying),
             settler=self._settler,
             in_flight=self.in_flight,

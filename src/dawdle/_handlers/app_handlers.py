@@ -3,7 +3,7 @@
 They are the handlers of the app's registry, plus those that only this app registered, minus those that it unregistered.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from dawdle._handlers.conflict import require_apart
 from dawdle._handlers.handler import Function, Handler, read_handler
@@ -31,19 +31,54 @@ class _Snapshot:
     # The caches need no lock: a dict assignment is atomic, and two threads that compute the same answer at the same
     # time write equal values. The handlers themselves never change; a new version is a new snapshot.
 
-    __slots__ = ("all", "learned", "matching", "missing", "named", "types", "version")
+    __slots__ = ("_matching", "_missing", "_signaled", "all", "learned", "named", "types", "version")
 
-    def __init__(self, version: int, handlers: Sequence[Handler]) -> None:
+    def __init__(self, version: int, handlers: Sequence[Handler], signaled: Mapping[str, type]) -> None:
         self.version = version
         self.all = tuple(handlers)
         self.named = {handler.name: handler for handler in handlers}
         for handler in handlers:
             for alias in handler.options.aliases:
                 self.named.setdefault(alias, handler)  # a handler's own name wins over an alias of another
-        self.matching: dict[tuple[type, str | None], tuple[Handler, ...]] = {}
-        self.missing: dict[type, tuple[str, ...]] = {}
+        self._matching: dict[tuple[type, str | None], tuple[Handler, ...]] = {}
+        self._missing: dict[type, tuple[str, ...]] = {}
+        self._signaled = signaled
         self.types: dict[str, type] = {}
         self.learned: dict[str, type] = {}
+
+    def handlers_for(self, event_type: type, queue: str | None = None) -> tuple[Handler, ...]:
+        found = self._matching.get((event_type, queue))
+        if found is None:
+            found = self._matching[event_type, queue] = tuple(
+                handler
+                for handler in self.all
+                if handler.matches(event_type) and (queue is None or handler.options.queue in {None, queue})
+            )
+        return found
+
+    def missing_for(self, event_type: type) -> tuple[str, ...]:
+        found = self._missing.get(event_type)
+        if found is None:
+            declared = declaration_of(event_type)
+            wanted = () if declared is None else declared.handlers
+            here = (
+                {name for handler in self.all if handler.matches(event_type) for name in handler.names}
+                if wanted
+                else ()
+            )
+            found = self._missing[event_type] = tuple(name for name in wanted if name not in here)
+        return found
+
+    def handler_named(self, name: str) -> Handler | None:
+        return self.named.get(name)
+
+    def resolve_type(self, name: str) -> type | None:
+        found = self.types.get(name)
+        if found is None:
+            found = _handled(self.all, name, declared_as(name), self._signaled.get(name))
+            if found is not None:  # a miss is not cached: a subclass may be imported later, without a new snapshot
+                self.types[name] = found
+        return found
 
 
 class AppHandlers:
@@ -58,7 +93,7 @@ class AppHandlers:
         self._hidden: frozenset[str] = frozenset()
         self._signaled: dict[str, type] = {}
         self._unregistered = 0
-        self._snapshot = _Snapshot(-1, ())
+        self._snapshot = _Snapshot(-1, (), self._signaled)
         registry.used_by(self)
 
     def observe(self, observer: Observer) -> None:
@@ -69,7 +104,7 @@ class AppHandlers:
     @property
     def handlers(self) -> tuple[Handler, ...]:
         """Every handler, in the order of registration."""
-        return self._snapshot_now().all
+        return self.snapshot().all
 
     def register(self, function: Function, event_types: Sequence[type], options: HandlerOptions) -> Handler:
         """Add a handler to this app only. Raises `ConfigurationError` for a name that the app's registry has."""
@@ -104,36 +139,24 @@ class AppHandlers:
             self._hidden = self._hidden.union(handler.name for handler in found if handler.name in shared)
             self._unregistered += 1
 
+    def snapshot(self) -> "_Snapshot":
+        """Return the handlers as they are now: it answers several questions by one look at the registries."""
+        # Each part of the version only grows, so an equal sum means that nothing has changed.
+        snapshot = self._snapshot
+        version = self._shared.version + self._own.version + self._unregistered
+        return snapshot if snapshot.version == version else self._new_snapshot()
+
     def handlers_for(self, event_type: type, queue: str | None = None) -> tuple[Handler, ...]:
         """Return the handlers of events of exactly this class; with `queue`, only those that run on it."""
-        snapshot = self._snapshot_now()
-        found = snapshot.matching.get((event_type, queue))
-        if found is None:
-            found = snapshot.matching[event_type, queue] = tuple(
-                handler
-                for handler in snapshot.all
-                if handler.matches(event_type) and (queue is None or handler.options.queue in {None, queue})
-            )
-        return found
+        return self.snapshot().handlers_for(event_type, queue)
 
     def missing_for(self, event_type: type) -> tuple[str, ...]:
         """Return the names in the `handlers=` of exactly this class that no handler of this app has."""
-        snapshot = self._snapshot_now()
-        found = snapshot.missing.get(event_type)
-        if found is None:
-            declared = declaration_of(event_type)
-            wanted = () if declared is None else declared.handlers
-            here = (
-                {name for handler in snapshot.all if handler.matches(event_type) for name in handler.names}
-                if wanted
-                else ()
-            )
-            found = snapshot.missing[event_type] = tuple(name for name in wanted if name not in here)
-        return found
+        return self.snapshot().missing_for(event_type)
 
     def handler_named(self, name: str) -> Handler | None:
         """Return the handler with this name or alias."""
-        return self._snapshot_now().named.get(name)
+        return self.snapshot().handler_named(name)
 
     def learn(self, event_type: type) -> str:
         """Return the wire name of a type that is being signaled, and remember the type.
@@ -141,12 +164,12 @@ class AppHandlers:
         Raises `NotAnEventError` for a class that is no event type, and `ConfigurationError` if the name means another
         type here, or the type names a handler of this app that does not take it.
         """
-        name, snapshot = wire_name(event_type), self._snapshot_now()
+        name, snapshot = wire_name(event_type), self.snapshot()
         # Each signal comes by here, so the checks are made once a snapshot.
         if snapshot.learned.get(name) is event_type:
             return name
         require_event_type(event_type)
-        other = self._resolve(snapshot, name)
+        other = snapshot.resolve_type(name)
         if other is not None and other is not event_type and not self._may_replace(snapshot, other, event_type):
             raise wire_name_taken(name, other, event_type, takers(snapshot.all, other, event_type))
         require_named_handlers_take(event_type, snapshot.all)
@@ -160,15 +183,7 @@ class AppHandlers:
         It is declared, handled, a subclass of a handled type, or was signaled here. Nothing else is looked up, and
         nothing is imported: a message chooses among known types. Raises `ConfigurationError` if two types match.
         """
-        return self._resolve(self._snapshot_now(), name)
-
-    def _resolve(self, snapshot: _Snapshot, name: str) -> type | None:
-        found = snapshot.types.get(name)
-        if found is None:
-            found = _handled(snapshot.all, name, declared_as(name), self._signaled.get(name))
-            if found is not None:  # a miss is not cached: a subclass may be imported later, without a new snapshot
-                snapshot.types[name] = found
-        return found
+        return self.snapshot().resolve_type(name)
 
     def _may_replace(self, snapshot: _Snapshot, other: type, event_type: type) -> bool:
         """Whether a signaled type may replace another of its name, as a reload makes one. A handled type stays."""
@@ -177,17 +192,6 @@ class AppHandlers:
         known = other is self._signaled.get(wire_name(event_type)) or other is declared_as(wire_name(event_type))
         return is_redefined(other, event_type) if known else same_definition(other, event_type)
 
-    def _version(self) -> int:
-        # Each part only grows, so an equal sum means that nothing has changed.
-        return self._shared.version + self._own.version + self._unregistered
-
-    def _snapshot_now(self) -> _Snapshot:
-        snapshot = self._snapshot
-        # As in `_version`, without a call: each signal and each message asks.
-        if snapshot.version == self._shared.version + self._own.version + self._unregistered:
-            return snapshot
-        return self._new_snapshot()
-
     def _new_snapshot(self) -> _Snapshot:
         with CHANGING:
             handlers: dict[str, Handler] = {}
@@ -195,7 +199,8 @@ class AppHandlers:
                 known = handlers.get(handler.name)  # it is the same function, since another one is refused
                 same = known is not None and known.function == handler.function
                 handlers[handler.name] = known.merged(handler) if known is not None and same else handler
-            self._snapshot = snapshot = _Snapshot(self._version(), tuple(handlers.values()))
+            version = self._shared.version + self._own.version + self._unregistered
+            self._snapshot = snapshot = _Snapshot(version, tuple(handlers.values()), self._signaled)
             return snapshot
 
 

@@ -70,9 +70,7 @@ def admit(
     included. `queue`: the app's name of the queue that it came from; None means any.
     """
     # Time comes first: a node without a handler must not count the delay of an event as the age of an unclaimed one.
-    delay_ms = None if envelope.delay_ms is None else int(envelope.delay_ms)
-    due = due_of(None if envelope.due is None else to_epoch(envelope.due), delay_ms, stored_at)
-    left = remaining(due, now)
+    left = _left_until_due(envelope, stored_at, now)
     if left > 0:
         return postponed(body, left, now, terms)
     # Then the type, the codec and the handler. A node that lacks any of them must not judge the event: another node of
@@ -107,6 +105,13 @@ def admit(
     return _with_trial(
         body, envelope, Run(event_type, handlers, envelope.attempt, missing=missing), receives, now, terms
     )
+
+
+def _left_until_due(envelope: Envelope, stored_at: float, now: float) -> float:
+    if envelope.due is None and envelope.delay_ms is None:  # nearly always
+        return 0.0
+    delay_ms = None if envelope.delay_ms is None else int(envelope.delay_ms)
+    return remaining(due_of(None if envelope.due is None else to_epoch(envelope.due), delay_ms, stored_at), now)
 
 
 def _with_trial(

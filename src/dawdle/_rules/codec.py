@@ -186,18 +186,29 @@ def open_event(envelope: Envelope, event_type: type[E], codecs: Mapping[str, Cod
     codec = codecs.get(media)
     if codec is None:
         raise EventError(f"this app has no codec for {shown(media)}; it has {', '.join(sorted(codecs))}")
+    data = _data_in(envelope, media)
+    try:
+        return codec.decode(data, event_type)
+    except EventError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the codec may be the user's own; raised again, as ours
+        failure, cause = _undecodable(event_type, error), cause_without_data(error)
+    raise failure from cause
+
+
+def _data_in(envelope: Envelope, media: str) -> bytes:
+    """Return the data as its codec wrote it. Raises `EventError`."""
     if envelope.data_base64 is not None:
-        return _opened(codec, envelope.data_base64, event_type)
+        return envelope.data_base64
     raw = bytes(envelope.data)
     if media == JSON.content_type:
-        return _opened(codec, raw or b"{}", event_type)
+        return raw or b"{}"
     if not raw:
-        return _opened(codec, b"", event_type)
+        return b""
     try:
-        text = msgspec.json.decode(raw, type=str)
+        return msgspec.json.decode(raw, type=str).encode()
     except msgspec.MsgspecError as error:
         raise EventError(f"data of the type {shown(media)} travels as text or in data_base64: {error}") from error
-    return _opened(codec, text.encode(), event_type)
 
 
 def _encoded(codec: Codec, event: object) -> bytes:
@@ -208,17 +219,6 @@ def _encoded(codec: Codec, event: object) -> bytes:
         raise
     except Exception as error:
         raise _unencodable(event, error) from error
-
-
-def _opened(codec: Codec, data: bytes, event_type: type[E]) -> E:
-    """Decode with a codec that may be the user's own; any other error of it becomes an `EventError`."""
-    try:
-        return codec.decode(data, event_type)
-    except EventError:
-        raise
-    except Exception as error:  # noqa: BLE001 - raised again, as ours
-        failure, cause = _undecodable(event_type, error), cause_without_data(error)
-    raise failure from cause
 
 
 def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, event_type: type[E]) -> E:

@@ -16,7 +16,7 @@ import msgspec
 
 from dawdle._rules.body_limits import require_depth
 from dawdle._rules.field_types import MAX_TYPES
-from dawdle._rules.foreign import as_meant, without_mark
+from dawdle._rules.foreign import MARK, as_meant
 from dawdle._rules.redaction import cause_without_data, without_data
 from dawdle.errors import ConfigurationError, EventError, one_line
 
@@ -104,7 +104,7 @@ def open_envelope(body: bytes) -> Envelope:
     Raises `EventError` for a body that is not a CloudEvent 1.0 in JSON, or is nested too deep. Other producers' ways of
     writing are read as they mean them (`_rules.foreign`).
     """
-    body = without_mark(body)
+    body = body.removeprefix(MARK)
     require_depth(body)
     try:
         if not body.isascii():
@@ -118,7 +118,7 @@ def open_envelope(body: bytes) -> Envelope:
 
 
 def _attributes_of(body: bytes) -> dict[str, msgspec.Raw]:
-    return _attributes.decode(without_mark(body))
+    return _attributes.decode(body.removeprefix(MARK))
 
 
 def write(attributes: Mapping[str, object]) -> bytes:

@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["as_meant", "without_mark"]
+__all__ = ["MARK", "as_meant"]
 
-_MARK: Final = b"\xef\xbb\xbf"
+MARK: Final = b"\xef\xbb\xbf"
+"""The byte order mark that .NET, for example, writes before a body."""
 
 _STEERING: Final = ("dawdledue", "dawdlesince", "dawdledead")
 """Times that decide something. One that cannot be read stays, so that the reader refuses the message."""
@@ -22,11 +23,6 @@ _TURN: Final = re.compile(
     r"(?P<day>\d{4}-\d\d-\d\d)[Tt ](?:(?P<midnight>24:00:00(?:\.0+)?)|(?P<minute>\d\d:\d\d):60)(?P<rest>.*)", re.ASCII
 )
 """The two times of day that RFC 3339 or ISO 8601 has and Python has not: the end of a day, and a leap second."""
-
-
-def without_mark(body: bytes) -> bytes:
-    """Return a body without the byte order mark that .NET, for example, writes before it."""
-    return body.removeprefix(_MARK)
 
 
 def as_meant(attributes: Mapping[str, msgspec.Raw]) -> dict[str, object]:

@@ -1,6 +1,6 @@
-"""Decides which leases are renewed now, and when to look again. Times in, keys out; renews nothing."""
+"""Decides which leases are renewed now, and when to look again. Times in, messages out; renews nothing."""
 
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 __all__ = ["Leases"]
 
@@ -11,8 +11,11 @@ RETRY_SHARE: Final = 1 / 12
 """A failed renewal is tried again after this share of a lease: eight times before the lease ends."""
 
 
-class Leases:
-    """The leases of the messages in flight.
+M = TypeVar("M")
+
+
+class Leases(Generic[M]):
+    """The leases of the messages in flight, by whatever stands for a message.
 
     They are in two dicts: renewed ones, and ones whose renewal failed.
     """
@@ -23,29 +26,33 @@ class Leases:
     def __init__(self, lease: float, max_hold: float) -> None:
         self._lease = lease
         self._max_hold = max_hold
-        self._renewed: dict[str, tuple[float, float]] = {}
-        self._failed: dict[str, tuple[float, float]] = {}
-        self._over: list[str] = []
+        self._renewed: dict[M, tuple[float, float]] = {}
+        self._failed: dict[M, tuple[float, float]] = {}
+        self._over: list[M] = []
 
     def __len__(self) -> int:
         return len(self._renewed) + len(self._failed)
 
-    def hold(self, key: str, now: float) -> None:
+    def __contains__(self, key: M) -> bool:
+        return key in self._renewed or key in self._failed
+
+    def hold(self, key: M, now: float) -> None:
         """Keep the lease of a message that was received now."""
         self.drop(key)
         self._renewed[key] = (now, now + self._lease * RENEW_SHARE)
 
-    def drop(self, key: str) -> None:
+    def drop(self, key: M) -> None:
         """Stop keeping the lease of a message that is settled or lost."""
         self._renewed.pop(key, None)
-        self._failed.pop(key, None)
+        if self._failed:
+            self._failed.pop(key, None)
 
-    def due(self, now: float) -> list[str]:
+    def due(self, now: float) -> list[M]:
         """Return the messages to renew now. Each counts as renewed; a call of `failed` corrects that.
 
         The lease of a message that was held for `max_hold` cannot be renewed, and is not kept from then on.
         """
-        found: dict[str, float] = {}
+        found: dict[M, float] = {}
         for row in (self._failed, self._renewed):
             for key, (received, due) in row.items():
                 if due > now:
@@ -60,12 +67,12 @@ class Leases:
                 self._over.append(key)
         return [key for key in found if key in self._renewed]
 
-    def expired(self) -> list[str]:
+    def expired(self) -> list[M]:
         """Return, once each, the messages that have been held for as long as the queue allows."""
         over, self._over = self._over, []
         return over
 
-    def failed(self, key: str, now: float) -> None:
+    def failed(self, key: M, now: float) -> None:
         """Note that a renewal failed. It is due again soon, well before the lease ends."""
         kept = self._renewed.pop(key, None)
         if kept is not None:

@@ -13,7 +13,18 @@ from msgspec.structs import force_setattr
 from dawdle._rules.envelope import clip
 from dawdle.errors import Reject, RetryLater, shown
 
-__all__ = ["AtLimit", "Done", "Failed", "Interrupted", "Outcome", "Postponed", "Rejected", "error_text", "outcome_of"]
+__all__ = [
+    "DONE",
+    "AtLimit",
+    "Done",
+    "Failed",
+    "Interrupted",
+    "Outcome",
+    "Postponed",
+    "Rejected",
+    "error_text",
+    "outcome_of",
+]
 
 MAX_LEAVES_NAMED: Final = 5
 """Errors of one group that a reason names. Of the others it gives the number."""
@@ -21,6 +32,10 @@ MAX_LEAVES_NAMED: Final = 5
 
 class Done(msgspec.Struct, frozen=True):
     """It returned."""
+
+
+DONE: Final = Done()
+"""The one that all share: it has no values."""
 
 
 class ErrorText(msgspec.Struct, frozen=True):

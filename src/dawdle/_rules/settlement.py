@@ -45,6 +45,10 @@ class Ack(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
+ACK: Final = Ack()
+"""The one without a reason."""
+
+
 class Release(msgspec.Struct, frozen=True):
     """The message itself becomes visible again in so many seconds."""
 
@@ -91,9 +95,11 @@ def settle(
     of its `Run`.
     """
     unfinished = [result for result in results if not isinstance(result.outcome, Done) and not result.kept]
+    if not unfinished and not missing:  # nearly always
+        return ACK
     elsewhere = copies_for_missing(body, missing, now, terms)
     if not unfinished:
-        return Forward(elsewhere, release_after=UNSTORED_SECONDS) if elsewhere else Ack()
+        return Forward(elsewhere, release_after=UNSTORED_SECONDS) if elsewhere else ACK
     # A stop interrupted all handlers and none is settled: the message is as it was, so it goes back at once, and no
     # copy is made. With one handler done, a release would run that one again, so the others get copies. A trial gets a
     # copy too: received again, it would count as a trial whose process ended.
