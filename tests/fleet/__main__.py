@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tests.fleet.cost_page import rewrite_page
 from tests.fleet.plan import QUICK_SIZES, SIZES, parts
 from tests.fleet.report import FIGURES, notes, table, write
 from tests.fleet.run import run_parts
@@ -27,8 +28,11 @@ def main() -> int:
     for line in notes(results):
         console.print(line, highlight=False)
     whole = not asked.quick and asked.sizes is None
-    if asked.json is not None or whole:
-        write(asked.json or FIGURES, asked.seed, results)
+    if asked.json is not None:
+        write(asked.json, asked.seed, results)
+    elif whole:
+        write(FIGURES, asked.seed, results)
+        rewrite_page()
     console.print(f"in {time.monotonic() - started:.0f} s", highlight=False)
     return 1 if any(counted.lost or counted.broken for counted in results) else 0
 

@@ -4,7 +4,6 @@ import logging
 import multiprocessing
 import os
 import sys
-import time
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing.sharedctypes import SynchronizedArray
@@ -70,7 +69,6 @@ class _Bars:
         )
         self._all = self._progress.add_task("all", total=self._total)
         self._bars: dict[int, Any] = {}
-        self._began = time.monotonic()
 
     def __enter__(self) -> Self:
         self._progress.start()

@@ -58,6 +58,7 @@ class Fleet:
     def __init__(
         self, nodes: int, seed: int, progress: Progress, plan: Callable[[int, str], Behaviour] = fast_handlers
     ) -> None:
+        self._chance = random.getstate()
         random.seed(f"a fleet of {nodes} with seed {seed}")  # dawdle's own: jitter
         self.nodes = nodes
         self.progress = progress
@@ -85,6 +86,7 @@ class Fleet:
 
     async def __aexit__(self, *error: object) -> None:
         await self.cluster.__aexit__(*error)
+        random.setstate(self._chance)
 
     def signal(self, node: int, delay: float | None = None) -> None:
         """Signal one event in the background."""
@@ -107,7 +109,8 @@ class Fleet:
             len(record.signaled) < self._signaled or self.cluster.queue.message_count
         ):
             await self.clock.advance(STEP_SECONDS)
-            self.progress(len(record.finished) / max(of, 1))
+            if of:
+                self.progress(len(record.finished) / of)
         took = self.clock.monotonic() - began
         await self.clock.advance(2 * ONE_WAY[1])  # the answers to the last deletes: a request counts when it is over
         return took
@@ -134,7 +137,7 @@ class Fleet:
             extra_runs=counts["extra runs"],
             interrupted=cluster.interrupted.total(),
             lost=counts["lost"],
-            broken=list(self.result.broken),
+            broken=self.result.broken,  # the list itself: what the end of the fleet finds is added to it
         )
 
     def _waits(self) -> Sequence[float]:
@@ -179,7 +182,7 @@ async def deploy(nodes: int, seed: int, progress: Progress, *, per_second: float
     Old nodes stop within their grace before new ones start. One handler of a hundred takes longer than the grace, and
     is interrupted if its node stops.
     """
-    async with Fleet(nodes, seed, progress, plan=some_slow_handlers) as fleet:
+    async with Fleet(nodes, seed, lambda share: None, plan=some_slow_handlers) as fleet:
         began = fleet.clock.monotonic()
         load = asyncio.create_task(fleet.signal_at(per_second, MAX_EVENTS), name="the load")
         try:

@@ -1,5 +1,6 @@
 """Small fleets, with little load: what a whole run counts, and that it would notice a loss."""
 
+import random
 import sys
 from functools import partial
 
@@ -80,9 +81,21 @@ def test_a_message_that_vanishes_is_counted_as_lost():
     assert counted.broken == ["lost: (1, 'handler')"]
 
 
-def test_a_seed_gives_the_same_figures_again():
+def test_a_seed_gives_the_same_figures_again_and_leaves_chance_as_it_was():
+    state = random.getstate()
     first, second = (count(steady, 2, per_second=20, seconds=3) for _ in range(2))
     assert first == second
+    assert random.getstate() == state
+
+
+def test_what_the_end_of_a_fleet_finds_is_a_broken_promise():
+    async def story():
+        async with Fleet(1, 1, lambda share: None) as fleet:
+            counted = fleet.counted("one slot short", 0.0)
+            fleet.cluster.apps[0]._runtime.in_flight.overdraw()
+        return counted
+
+    assert run_virtual(story()).broken == ["99 of 100 slots are free at the end"]
 
 
 @pytest.mark.slow
