@@ -140,6 +140,13 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(python=USUAL)
+def fleet(session: nox.Session) -> None:
+    """Drive 1 to 1,000 nodes through load, burst, deploy and idling, in virtual time; `-- --quick`: 1 and 10 nodes."""
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "tests.fleet", *session.posargs)
+
+
+@nox.session(python=USUAL)
 def coverage(session: nox.Session) -> None:
     """Run the tests and print which lines and branches of dawdle none of them runs, in whatever process."""
     session.install("-e", ".", *group("test", "coverage"))

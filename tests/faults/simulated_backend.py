@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from dawdle.abc import Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
+from dawdle.backends.sqs._backend import _MAX_EMPTY_RECEIVES as MAX_EMPTY_RECEIVES
 from dawdle.errors import BackendError, FaultKind
 from dawdle.testing.sqs._queue import MAX_VISIBILITY_SECONDS
 from tests.faults.fault_injection import Call, FaultInjector, FaultRates, Operation
@@ -48,6 +49,7 @@ class SimulatedBackend:
         self._injector = injector
         self._clock = queue.clock
         self._call_timeout = patience
+        self._empty_receives = 0
         self._dead = (
             None
             if queue.dead is None
@@ -80,13 +82,18 @@ class SimulatedBackend:
         return await self._batch("send", batch, lambda outgoing: number_in(outgoing.body), self.queue.send)
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
+        if self._empty_receives >= MAX_EMPTY_RECEIVES:
+            wait = 0.0  # as the backend of SQS does, and what it gets for it: OverLimit, if there is a cause
+
         async def poll() -> list[Delivery]:
             deliveries = self._with_duplicates(await self.queue.receive(min(limit, 10), wait), limit)
             for delivery in deliveries:
                 self.queue.holders[delivery.receipt] = self.node
             return deliveries
 
-        return await self._call("receive", (), poll, wait)
+        found = await self._call("receive", (), poll, wait)
+        self._empty_receives = 0 if found or self._empty_receives >= MAX_EMPTY_RECEIVES else self._empty_receives + 1
+        return found
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
         return await self._batch("ack", receipts, self.queue.number_of, self._delete)

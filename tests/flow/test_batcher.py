@@ -142,6 +142,38 @@ async def test_a_second_flight_starts_only_with_a_full_batch_and_never_more_than
     assert max(len(batch) for batch in queue.batches) == 10
 
 
+async def test_what_waits_leaves_after_the_younger_of_two_calls_and_not_after_the_older():
+    calls = []
+
+    async def carry(batch):
+        calls.append((batch, asyncio.Event()))
+        await calls[-1][1].wait()
+        return batch
+
+    async def answer(batch):
+        next(answered for carried, answered in calls if carried == batch).set()
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        batcher = batcher_of(group, carry, max_count=2)
+        for entries in ("a", "bc", "d"):
+            for entry in entries:
+                batcher.submit(entry)
+            await asyncio.sleep(0)
+        assert [batch for batch, _ in calls] == [["a"], ["b", "c"]]
+        await answer(["a"])
+        assert len(calls) == 2, "d would leave alone, and e would too a moment later"
+        batcher.submit("e")
+        await asyncio.sleep(0)
+        batcher.submit("f")
+        assert [batch for batch, _ in calls[2:]] == [["d", "e"]]
+        await answer(["d", "e"])
+        assert calls[3][0] == ["f"], "the older call may hang"
+        for _, answered in calls:
+            answered.set()
+
+
 async def test_a_batch_never_holds_more_bytes_than_allowed(queue):
     queue.gate.set()
     async with asyncio.TaskGroup() as group:

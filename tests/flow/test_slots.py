@@ -63,6 +63,21 @@ async def test_who_came_first_is_served_first(clock):
     assert await second == 1
 
 
+async def test_the_second_in_line_waits_for_a_batch_from_its_own_turn_on(clock):
+    slots = Slots(10, clock)
+    await slots.reserve(10)
+    first, second = (asyncio.create_task(slots.reserve(5)) for _ in range(2))
+    await clock.advance(0.02)
+    slots.unreserve(1)
+    assert await first == 1
+    await clock.advance(0.01)
+    slots.unreserve(4)
+    await clock.advance(0)
+    assert not second.done()
+    slots.unreserve(1)
+    assert await second == 5
+
+
 @pytest.mark.parametrize("moment", [0, 0.01, 0.02, 1])
 async def test_a_cancelled_taker_has_taken_nothing(clock, moment):
     slots = Slots(5, clock)

@@ -2,7 +2,7 @@
 
     no call open ──► submit starts a call at once
     calls open ────► entries gather, and go out ──┬── as soon as they fill a whole batch
-                                                  ├── together, when the last open call is answered
+                                                  ├── together, when the youngest call is answered
                                                   └── in a further call, when the open calls stall
 
 So an entry never waits on an idle queue, a busy queue gets full batches, and there is nothing to tune. Where a whole
@@ -200,14 +200,14 @@ class Batcher(Generic[Entry, Answer]):
         self._watch_for_stall()
 
     async def _make_calls(self, *, full: bool) -> None:
-        """Make calls while entries wait: with full batches only while other calls are open, unless `full` is False."""
-        # The last open call takes what there is, so nothing waits for entries that may never come. If each call took
-        # what waits when it is answered, there would soon be eight calls of five entries each, and none of ten.
+        """Make calls while entries wait: with full batches only while a younger one is open, unless `full` is False."""
+        # The youngest call takes what there is, so nothing waits for entries that may never come, nor for an older call
+        # that hangs. If each call took what waits when it is answered, there would soon be eight calls of five entries
+        # each, and none of ten.
         self._calls_starting -= 1
         try:
             while self._waiting and (self._calls == 1 or not full or self._fills()):
-                await self._call_with(self._next_batch())
-                full = True
+                full = await self._call_with(self._next_batch())
         finally:
             self._calls -= 1
             if not self._calls:
@@ -221,7 +221,8 @@ class Batcher(Generic[Entry, Answer]):
             self._waiting_bytes -= sum(sizes[:count])
         return [self._waiting.popleft() for _ in range(count)]
 
-    async def _call_with(self, batch: list[_Waiting[Entry, Answer]]) -> None:
+    async def _call_with(self, batch: list[_Waiting[Entry, Answer]]) -> bool:
+        """Send one batch, and return whether a younger one is still under way: what waits may leave after that."""
         self._batches_under_way[id(batch)] = batch
         try:
             answers = await self._call([entry for entry, _, _, _ in batch])
@@ -247,7 +248,9 @@ class Batcher(Generic[Entry, Answer]):
                 elif not waiter.done():
                     waiter.set_result(answer)
         finally:
+            has_younger = next(reversed(self._batches_under_way)) != id(batch)
             del self._batches_under_way[id(batch)]
+        return has_younger
 
     def _abandon_waiting(self) -> None:
         """Fail the entries that wait for a call: none of them was sent."""

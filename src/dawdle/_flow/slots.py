@@ -10,7 +10,6 @@ one of the messages that the receives bring then waits for its turn.
 """
 
 import asyncio
-from collections import deque
 from typing import Final
 
 from dawdle.abc import Clock, Deadline
@@ -21,17 +20,6 @@ BATCH_WAIT_SECONDS: Final = 0.02
 """Seconds that a receive waits for as many free slots as it wants, before it takes fewer."""
 
 
-class _Reservation:
-    """A receive that waits for `least` to `most` slots."""
-
-    __slots__ = ("granted", "least", "most")
-
-    def __init__(self, least: int, most: int) -> None:
-        self.least = least
-        self.most = most
-        self.granted: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-
 class Slots:
     """A number of slots, reserved in batches and given back one by one. First come, first served."""
 
@@ -39,7 +27,9 @@ class Slots:
         self.total = total
         self._free = total
         self._clock = clock
-        self._reservations: deque[_Reservation] = deque()
+        self._turn = asyncio.Lock()
+        self._wanted = 0
+        self._enough: asyncio.Future[None] | None = None
 
     @property
     def free(self) -> int:
@@ -49,52 +39,32 @@ class Slots:
     async def reserve(self, want: int) -> int:
         """Reserve up to `want` slots, 1 at least, and return how many. Cancelled, it has reserved none."""
         want = min(want, self.total)
-        if self._free >= want and not self._reservations:
-            self._free -= want
-            return want
-        reservation = _Reservation(want, want)
-        self._reservations.append(reservation)
-        self._grant()
         # Under load slots come free one by one. A receive for each of them would be a request per message. So a receive
-        # waits for a whole batch's worth, but not for long: slow handlers may never free as many at once.
-        try:
-            async with Deadline(self._clock, self._clock.monotonic() + BATCH_WAIT_SECONDS):
-                await asyncio.wait([reservation.granted])
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
-            self._withdraw(reservation)
-            raise
-        reservation.least = 1
-        self._grant()
-        try:
-            return await reservation.granted
-        except asyncio.CancelledError:
-            self._withdraw(reservation)
-            raise
+        # waits for a whole batch's worth, but not for long: slow handlers may never free as many at once. Its time
+        # begins when the receives before it have theirs, or those at the end of the line would take what is left over.
+        async with self._turn:
+            if self._free < want:
+                try:
+                    async with Deadline(self._clock, self._clock.monotonic() + BATCH_WAIT_SECONDS):
+                        await self._wait_for(want)
+                except TimeoutError:
+                    await self._wait_for(1)
+            count = min(self._free, want)
+            self._free -= count
+            return count
 
     def unreserve(self, count: int = 1) -> None:
         """Give slots back: no message came for them, or their messages are settled."""
         self._free += count
-        if self._reservations:
-            self._grant()
+        if self._enough is not None and self._free >= self._wanted and not self._enough.done():
+            self._enough.set_result(None)
 
     def overdraw(self) -> None:
         """Take one slot, whether or not one is free: receives that wait for messages may have reserved all of them."""
         self._free -= 1
 
-    def _grant(self) -> None:
-        while self._reservations and self._free >= self._reservations[0].least:
-            reservation = self._reservations.popleft()
-            if reservation.granted.cancelled():  # in this turn of the loop: it withdraws in the next
-                continue
-            count = min(self._free, reservation.most)
-            self._free -= count
-            reservation.granted.set_result(count)
-
-    def _withdraw(self, reservation: _Reservation) -> None:
-        if reservation in self._reservations:
-            self._reservations.remove(reservation)
-            self._grant()  # the next in line may want fewer
-        elif not reservation.granted.cancelled():
-            self.unreserve(reservation.granted.result())  # granted in the same turn in which the receive was cancelled
+    async def _wait_for(self, count: int) -> None:
+        """Return when so many slots are free. Only who has the turn waits here."""
+        while self._free < count:
+            self._wanted, self._enough = count, asyncio.get_running_loop().create_future()
+            await self._enough
