@@ -4,6 +4,7 @@ A delete may fail, or its answer may be lost. A standard queue of SQS may delive
 of a batch may be stored, and another not. When such a message comes back, only what is left to do is done.
 """
 
+from collections import OrderedDict
 from typing import Final
 
 import msgspec
@@ -42,9 +43,9 @@ class SettledCache:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # By the message's key, which is the same in each receive: receipts are not. Dicts keep the order of insertion,
-        # so the first key is the oldest.
-        self._settled: dict[tuple[int, str], None] = {}
+        # By the message's key, which is the same in each receive: receipts are not. The first key is the oldest. In a
+        # plain dict it would be found by a search past all that were deleted before it: 3 µs a message, once it is full.
+        self._settled: OrderedDict[tuple[int, str], None] = OrderedDict()
         self._owed: dict[tuple[int, str], _Owed] = {}
         self._bytes = 0
 
@@ -55,7 +56,7 @@ class SettledCache:
                 self._forget(message.key)
             self._settled[message.key] = None
             if len(self._settled) > MAX_SETTLED:
-                del self._settled[next(iter(self._settled))]
+                self._settled.popitem(last=False)
 
     def note_owed(
         self, message: InFlightMessage, envelope: Envelope | None, copies: tuple[Copy, ...], release_after: float
