@@ -17,7 +17,7 @@ import dawdle
 from dawdle import Context, Retry
 from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._rules.envelope import open_envelope
-from dawdle.abc import Delivery, Fault, Outgoing
+from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
 from tests.app.events import Placed
@@ -68,12 +68,6 @@ class Telling(Memory):
         super().__init__(**options)
         self.says_no = {}
 
-    def _hand_out(self, message, now):
-        delivery = super()._hand_out(message, now)
-        receipt = f"{CANARY}-{delivery.receipt}"
-        self._in_flight[receipt] = self._in_flight.pop(delivery.receipt)
-        return msgspec.structs.replace(delivery, receipt=receipt)
-
     def _no(self, name, batch):
         answer = self.says_no.get(name)
         if isinstance(answer, Exception):
@@ -84,17 +78,26 @@ class Telling(Memory):
         return self._no("send", batch) or await super().send(batch)
 
     async def ack(self, receipts):
-        return self._no("ack", receipts) or await super().ack(receipts)
+        return self._no("ack", receipts) or await super().ack([plain(each) for each in receipts])
 
     async def renew(self, receipts):
-        return self._no("renew", receipts) or await super().renew(receipts)
+        return self._no("renew", receipts) or await super().renew([plain(each) for each in receipts])
 
     async def release(self, batch):
-        return self._no("release", batch) or await super().release(batch)
+        return self._no("release", batch) or await super().release(
+            [ReleaseEntry(plain(receipt), seconds) for receipt, seconds in batch]
+        )
 
     async def receive(self, limit, wait):
         self._no("receive", [])
-        return await super().receive(limit, wait)
+        deliveries = await super().receive(limit, wait)
+        return [msgspec.structs.replace(each, receipt=f"{CANARY}-{each.receipt}") for each in deliveries]
+
+
+def plain(receipt):
+    """Return a receipt as the queue gave it. Fails for one that did not come from a receive."""
+    assert receipt.startswith(f"{CANARY}-")
+    return receipt.removeprefix(f"{CANARY}-")
 
 
 @pytest.fixture
