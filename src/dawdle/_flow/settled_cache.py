@@ -44,7 +44,7 @@ class SettledCache:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # By the message's key, which is the same in each receive: receipts are not. The first key is the oldest. In a
-        # plain dict it would be found by a search past all that were deleted before it: 3 µs a message, once it is full.
+        # plain dict it is found by a search past all that were deleted before it: 3 µs a message, once it is full.
         self._settled: OrderedDict[tuple[int, str], None] = OrderedDict()
         self._owed: dict[tuple[int, str], _Owed] = {}
         self._bytes = 0
