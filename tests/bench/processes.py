@@ -1,0 +1,97 @@
+"""The processes of one measurement: the server on the last core, the client on the first. Ended by process id."""
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from tests.bench.work import Job, Result, Where
+
+ROOT = Path(__file__).parents[2]
+START_SECONDS = 30
+MEASURE_SECONDS = 180
+"""After which a measurement is given up."""
+
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+ENVIRONMENT = {
+    **os.environ,
+    "AWS_ACCESS_KEY_ID": "bench",
+    "AWS_SECRET_ACCESS_KEY": "bench",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+class MeasurementError(Exception):
+    """A measurement that ended without a result."""
+
+
+@contextmanager
+def server(where: Where, queue: str) -> Generator[str]:
+    """Run a server of its own for one measurement; yields its address, which is empty in memory."""
+    if where == "memory":
+        yield ""
+        return
+    port = free_port()
+    module = ["tests.bench.stub"] if where == "stub" else ["dawdle.testing.sqs", "--queue", queue]
+    command = [sys.executable, "-m", *module, "--port", str(port)]
+    process = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL)
+    try:
+        pin(process.pid, CORES[-1])
+        wait_for(port, process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def measure(job: Job) -> Result:
+    """Make one measurement. Raises MeasurementError with what the process said."""
+    with server(job.where, job.queue) as address:
+        job = msgspec.structs.replace(job, address=address)
+        command = [sys.executable, "-m", "tests.bench.child", msgspec.json.encode(job).decode()]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        pin(process.pid, CORES[0])
+        try:
+            said, errors = process.communicate(timeout=MEASURE_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            _, errors = process.communicate()
+            raise MeasurementError(f"{job.contestant}, {job.measure}: no result in time\n{errors[-2000:]}") from None
+        if process.returncode or not said:
+            raise MeasurementError(f"{job.contestant}, {job.measure}: {errors[-2000:]}")
+        return msgspec.json.decode(said.splitlines()[-1], type=Result)
+
+
+def pin(pid: int, core: int) -> None:
+    """Keep a process on a core, so that client and server do not take turns on one."""
+    if hasattr(os, "sched_setaffinity") and len(CORES) > 1:
+        os.sched_setaffinity(pid, {core})
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)
+    raise MeasurementError(f"{process.args} does not answer on port {port}")
+
+
+def free_port() -> int:
+    """Return a free port below those that outgoing connections get."""
+    for _ in range(1000):
+        port = 20_000 + secrets.randbelow(12_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise MeasurementError("no port from 20,000 to 32,000 is free")
