@@ -1,56 +1,119 @@
-"""Run the benchmark: `python -m tests.bench`, or some of it: `python -m tests.bench signal receive`."""
+"""Measure dawdle beside its peers, and write what was found to the docs.
+
+python -m tests.bench                    everything, about ten minutes
+python -m tests.bench --quick            the first table; exit status 1 if a ratio got worse by more than a quarter
+python -m tests.bench signal memory      some rows, by their names; nothing is written
+python -m tests.bench --list             the names
+"""
 
 import argparse
 import sys
-from collections import defaultdict
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
 
-import msgspec
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from tests.bench.contestants import MODULES
-from tests.bench.processes import measure
-from tests.bench.rows import HEART, Row
-from tests.bench.work import Result
+from tests.bench import findings, plot, tables
+from tests.bench.findings import Findings
+from tests.bench.processes import ROOT
+from tests.bench.quick import regressions
+from tests.bench.rows import HEART, REST, Row
+from tests.bench.runs import Runner
 
+DOCS = ROOT / "docs"
+JSON = DOCS / "bench" / "results.json"
+PAGE = DOCS / "bench" / "results.md"
+PICTURE = DOCS / "images" / "bench.svg"
 
-def main() -> int:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("rows", nargs="*", help="names of rows; all without any")
-    parser.add_argument("--repeat", type=int, default=3, help="measurements of each, of which the best counts")
-    parser.add_argument("--seconds", type=float, default=1.0, help="of one measurement, roughly")
-    asked = parser.parse_args()
-    rows = [row for row in HEART if not asked.rows or row.name in asked.rows]
-    found = run(rows, asked.repeat, asked.seconds)
-    for row in rows:
-        print(row.title)
-        for contestant in row.contestants:
-            results = found[row.name, contestant]
-            if results:
-                best = min(result.cpu_us for result in results)
-                asks = sum(results[0].requests.values()) / results[0].events
-                print(f"  {contestant:12} {best:8.1f} us an event  {asks:5.2f} requests an event")
-    return 0
+QUICK_SECONDS = 75
+"""After which a quick run measures nothing again: it is to end within two minutes."""
 
 
-def run(rows: list[Row], repeat: int, seconds: float) -> dict[tuple[str, str], list[Result]]:
-    found: dict[tuple[str, str], list[Result]] = defaultdict(list)
-    jobs = [
-        (row.name, msgspec.structs.replace(job, work=msgspec.structs.replace(job.work, seconds=seconds)))
-        for _ in range(repeat)
-        for row in rows
-        for job in row.jobs()
-        if (job.contestant, "memory" if job.where == "memory" else "sqs") in MODULES
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure; return the exit status."""
+    asked = parser().parse_args(arguments)
+    console = Console()
+    rows = [row for row in (*HEART, *REST) if not asked.rows or any(fnmatch(row.name, name) for name in asked.rows)]
+    if asked.list:
+        for row in rows:
+            console.print(f"{row.name:24} {row.title}", markup=False, highlight=False)
+        return 0
+    runner = Runner(Console(stderr=True))
+    if asked.quick:
+        return quick(runner, console, [row for row in rows if row in HEART and row.unit == "µs"])
+    found = measure(runner, rows, asked)
+    for table in tables.tables(found):
+        console.print(table.rich())
+    if not asked.rows:
+        findings.write(JSON, found)
+        PAGE.write_text(tables.page(found), encoding="utf-8")
+        PICTURE.write_text(plot.plot(found), encoding="utf-8")
+        console.print(f"written: {', '.join(str(path.relative_to(Path.cwd())) for path in (JSON, PAGE, PICTURE))}")
+    return say(runner, console)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m tests.bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("rows", nargs="*", help="names of rows, with * for any; all without any")
+    made.add_argument("--list", action="store_true", help="print the names of the rows")
+    made.add_argument("--quick", action="store_true", help="compare the first table with the committed one")
+    made.add_argument("--runs", type=int, default=1, help="runs of the first table, of which the worst counts")
+    made.add_argument("--repeat", type=int, default=3, help="processes of each run, of which the best counts")
+    made.add_argument("--seconds", type=float, default=0.8, help="of each measurement, roughly")
+    return made
+
+
+def measure(runner: Runner, rows: list[Row], asked: argparse.Namespace) -> Findings:
+    """Measure the first table `runs` times, and everything else once."""
+    started = time.monotonic()
+    first, rest = [row for row in rows if row in HEART], [row for row in rows if row not in HEART]
+    runs = [
+        runner.run(first, repeat=asked.repeat, seconds=asked.seconds, title=f"run {number + 1} of {asked.runs}")
+        for number in range(asked.runs if first else 0)
     ]
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=len(jobs))
-        for name, job in jobs:
-            progress.update(task, description=f"{name}: {job.contestant}")
-            found[name, job.contestant].append(measure(job))
-            progress.advance(task)
-    return found
+    repeat_rest = 2
+    others = runner.run(rest, repeat=repeat_rest, seconds=asked.seconds / 2, title="the rest") if rest else {}
+    method = {
+        "runs": asked.runs,
+        "repeat": asked.repeat,
+        "seconds": asked.seconds,
+        "repeat_rest": repeat_rest,
+        "took_seconds": round(time.monotonic() - started),
+    }
+    return findings.findings([*findings.find(first, runs), *findings.find(rest, [others])], method)
+
+
+def quick(runner: Runner, console: Console, rows: list[Row]) -> int:
+    """Compare with the committed run. What looks worse is measured again: noise passes, a regression stays."""
+    if not JSON.exists():
+        console.print(f"[red]there is no committed run to compare with: {JSON}[/red]")
+        return 1
+    committed, started = findings.read(JSON), time.monotonic()
+    run = runner.run(rows, repeat=2, seconds=0.3, title="quick")
+    now = findings.find(rows, [run])
+    while (worse := list(regressions(now, committed))) and time.monotonic() - started < QUICK_SECONDS:
+        names = {each.row for each in worse}
+        again = runner.run([row for row in rows if row.name in names], repeat=1, seconds=0.3, title="again")
+        for key, results in again.items():
+            run[key].extend(results)
+        now = findings.find(rows, [run])
+    console.print(tables.heart(now).rich())
+    for each in worse:
+        console.print(f"[red]worse: {each}[/red]")
+    return 1 if worse or say(runner, console) else 0
+
+
+def say(runner: Runner, console: Console) -> int:
+    """Say what is missing and what failed; return the exit status."""
+    if runner.missing:
+        console.print(f"not installed, so not measured: {', '.join(sorted(runner.missing))}")
+    for error in runner.errors:
+        console.print(f"[red]failed: {error}[/red]", markup=True, highlight=False)
+    return 1 if runner.errors else 0
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -25,12 +27,14 @@ def main() -> None:
         os._exit(0)
 
 
-def loop_factory(job: Job):
-    if not job.work.uvloop:
-        return asyncio.new_event_loop
-    import uvloop
+def loop_factory(job: Job) -> Callable[[], asyncio.AbstractEventLoop]:
+    """Return what makes the loop that the job asks for, or asyncio's own where uvloop is not installed."""
+    if job.work.uvloop:
+        with suppress(ImportError):
+            import uvloop
 
-    return uvloop.new_event_loop
+            return uvloop.new_event_loop
+    return asyncio.new_event_loop
 
 
 if __name__ == "__main__":

@@ -1,167 +1,14 @@
 """The measurements, each a function from a job to a result. They know what a contestant can do, and none by name."""
 
 import asyncio
-import json
-import resource
-import time
+import sys
+from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
-from http.client import HTTPConnection
-from typing import Self
-from urllib.parse import urlsplit
 
-from tests.bench.contestants import Contestant, contestant
-from tests.bench.work import Handler, Job, Order, Result, Setting
-
-WARM_UP_SECONDS = 0.3
-BATCH = 100
-"""Events of one `signal_many`."""
-
-MAX_EVENTS = 50_000
-MAX_BYTES = 400_000_000
-"""Of bodies that wait in the server at once."""
-
-
-class Server:
-    """The other side's own counts; blocking, since nothing else goes on when they are asked for."""
-
-    def __init__(self, job: Job) -> None:
-        self._queue = job.queue
-        self._connection = HTTPConnection(urlsplit(job.address).netloc) if job.address else None
-
-    def requests(self) -> dict[str, int]:
-        return self._ask("requests")
-
-    def entries(self) -> dict[str, int]:
-        return self._ask("entries")
-
-    def left(self) -> int:
-        """Return how many messages are not deleted."""
-        queue = self._ask("queues").get(self._queue, {})
-        return sum(queue.get(state, 0) for state in ("visible", "in_flight"))
-
-    def _ask(self, what: str) -> dict:
-        if self._connection is None:
-            return {}
-        self._connection.request("GET", f"/_control/{what}")
-        answer = self._connection.getresponse()
-        found = answer.read()
-        return json.loads(found) if answer.status == 200 else {}
-
-
-class Meter:
-    """CPU, wall clock and requests from `start` to `stop`."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self.start()
-
-    def start(self) -> None:
-        self._requests, self._entries = self._server.requests(), self._server.entries()
-        self._cpu, self._wall = cpu(), time.perf_counter()
-
-    def stop(self, events: int) -> Result:
-        used, took = cpu() - self._cpu, time.perf_counter() - self._wall
-        return Result(
-            events=events,
-            cpu_us=used / events * 1e6,
-            rate=events / took,
-            requests=more(self._requests, self._server.requests()),
-            entries=more(self._entries, self._server.entries()),
-        )
-
-
-class Rig:
-    """One contestant with its handlers, whose runs are counted."""
-
-    def __init__(self, job: Job) -> None:
-        self.job, self.work, self.server = job, job.work, Server(job)
-        self.meter = Meter(self.server)
-        self._text = "x" * job.work.body
-        self._stack = AsyncExitStack()
-        self._runs = 0
-        self._marks: list[tuple[int, Callable[[], None]]] = []
-
-    async def open(self, make: Callable[[], Handler] | None = None) -> Self:
-        """Open the contestant. `make` makes a handler; without it one that counts."""
-        handlers = tuple((make or self.counting)() for _ in range(self.work.handlers))
-        kind = contestant(self.job.contestant, self.job.where)
-        self.contestant: Contestant = await self._stack.enter_async_context(kind(Setting(self.job, handlers)))
-        return self
-
-    async def listen(self) -> None:
-        await self._stack.enter_async_context(self.contestant.listening())
-
-    def counting(self) -> Handler:
-        async def handle(event: Order) -> None:
-            self.count()
-
-        return handle
-
-    def count(self) -> None:
-        """Count one run of a handler, and do what is due then."""
-        self._runs += 1
-        if self._marks and self._runs == self._marks[-1][0]:
-            self._marks.pop()[1]()
-
-    def when(self, events: int, act: Callable[[], None]) -> None:
-        """Call `act` when so many more events were handled."""
-        self._marks.append((self._runs + events * self.work.handlers, act))
-        self._marks.sort(reverse=True, key=lambda mark: mark[0])
-
-    def handled(self, events: int) -> asyncio.Event:
-        """Return an event that is set when so many more events were handled."""
-        done = asyncio.Event()
-        self.when(events, done.set)
-        return done
-
-    def order(self, number: int = 0) -> Order:
-        return Order(number, time.perf_counter(), self._text)
-
-    async def signal_each(self, events: int) -> None:
-        """Signal one by one, in as many tasks as there are signalers."""
-
-        async def signaler(share: int) -> None:
-            for number in range(share):
-                await self.contestant.signal(self.order(number))
-
-        share, more_of_them = divmod(events, self.work.signalers)
-        async with asyncio.TaskGroup() as group:
-            for number in range(self.work.signalers):
-                group.create_task(signaler(share + (number < more_of_them)))
-
-    async def signal_many(self, events: int) -> None:
-        for start in range(0, events, BATCH):
-            await self.contestant.signal_many([self.order(start + n) for n in range(min(BATCH, events - start))])
-
-    async def deleted(self) -> None:
-        """Wait until the server has nothing left: handlers end before their messages are deleted."""
-        while self.server.left():
-            await asyncio.sleep(0.01)
-
-    async def events_for(self, run: Callable[[int], Awaitable[None]], seconds: float) -> int:
-        """Warm up by `run`, and return how many events it does in so many seconds."""
-        events, took = self.work.signalers, 0.0
-        while True:
-            started = time.perf_counter()
-            await run(events)
-            took = time.perf_counter() - started
-            if took > WARM_UP_SECONDS / 2 or events >= MAX_EVENTS:
-                break
-            events *= 2
-        wanted = int(events / took * seconds)
-        most = min(MAX_EVENTS, max(1, MAX_BYTES // (self.work.body + 1000)))
-        return max(min(wanted, most), self.work.signalers, BATCH)
-
-
-def cpu() -> float:
-    """Return the seconds of CPU of this process, all its threads."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def more(before: dict[str, int], after: dict[str, int]) -> dict[str, int]:
-    return {name: count - before.get(name, 0) for name, count in after.items() if count > before.get(name, 0)}
+from tests.bench.latency import latency
+from tests.bench.memory import delayed, held
+from tests.bench.rig import BATCH, Rig
+from tests.bench.work import Handler, Job, Order, Result
 
 
 async def send_each(job: Job) -> Result:
@@ -177,20 +24,22 @@ async def send_many(job: Job) -> Result:
 
 
 async def sending(rig: Rig, send: Callable[[int], Awaitable[None]]) -> Result:
-    events = await rig.events_for(send, rig.work.seconds)
+    async def store(events: int) -> None:
+        await rig.store(send, events)
+
+    events = await rig.events_for(store)
     rig.meter.start()
-    await send(events)
+    await store(events)
     return rig.meter.stop(events)
 
 
 async def receive(job: Job) -> Result:
     """Handle what waits in the queue, to the last delete. The first fifth is the warm-up."""
     rig = await Rig(job).open()
-    events = await rig.events_for(rig.signal_many, rig.work.seconds)
-    events = max(events, 10 * rig.work.in_flight, 20 * BATCH) // 10 * 10
-    waiting = rig.server.left()
-    if waiting < events:
-        await rig.signal_many(events - waiting)
+    await rig.events_for(rig.fill)
+    enough = max(10 * rig.work.concurrency, 5 * BATCH)
+    if rig.server.left() < enough:
+        await rig.fill(enough - rig.server.left())
     events = rig.server.left()
     warm_up = events // 5
     done = rig.handled(events)
@@ -201,8 +50,97 @@ async def receive(job: Job) -> Result:
     return rig.meter.stop(events - warm_up)
 
 
+async def pass_through(job: Job) -> Result:
+    """Signal one by one from many tasks while handlers run, until all is done and deleted."""
+    rig = await Rig(job).open()
+    return await passing(rig, rig.signal_each)
+
+
+async def closed(job: Job) -> Result:
+    """The same, with so many events under way at any time: the next is signaled when one is handled."""
+    rig = await Rig(job).open()
+    return await passing(rig, rig.signal_in_turn)
+
+
+async def passing(rig: Rig, signal: Callable[[int], Awaitable[None]]) -> Result:
+    await rig.listen()
+
+    async def run(events: int) -> None:
+        await rig.pass_through(signal, events)
+
+    events = await rig.events_for(run)
+    rig.meter.start()
+    await run(events)
+    return rig.meter.stop(events)
+
+
+async def parked(job: Job) -> Result:
+    """The same, with so many handlers under way at any time: each ends when as many have started after it."""
+    waiting: deque[asyncio.Future[None]] = deque()
+    is_over = False
+
+    def make() -> Handler:
+        async def handle(event: Order) -> None:
+            if not is_over:
+                waiting.append(asyncio.get_running_loop().create_future())
+                if len(waiting) > job.work.in_flight:
+                    waiting.popleft().set_result(None)
+                await waiting[-1]
+            rig.count()
+
+        return handle
+
+    rig = await Rig(job).open(make)
+    await rig.listen()
+    warm_up = job.work.in_flight + 500
+    events = max(3 * job.work.in_flight, int(10_000 * job.work.seconds))
+    rig.when(warm_up, rig.meter.start)
+    measured = rig.handled(warm_up + events)
+    everything = warm_up + events + job.work.in_flight
+    last = rig.handled(everything)
+    signaling = asyncio.create_task(rig.signal_each(everything))
+    await measured.wait()
+    result = rig.meter.stop(events)
+    is_over = True
+    while waiting:
+        waiting.popleft().set_result(None)
+    await signaling
+    await last.wait()
+    return result
+
+
+IMPORT = """
+import asyncio, msgspec, resource
+before = resource.getrusage(resource.RUSAGE_SELF)
+import {}
+after = resource.getrusage(resource.RUSAGE_SELF)
+print((after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000)
+"""
+IMPORTS = 10
+IMPORTED = {"aiobotocore": "aiobotocore.session", "pyee": "pyee.asyncio"}
+"""What an app imports of a contestant; where none stands, the package."""
+
+
+async def importing(job: Job) -> Result:
+    """Import a package over asyncio and msgspec in fresh interpreters; the best counts, since the rest is disk."""
+    command = [sys.executable, "-c", IMPORT.format(IMPORTED.get(job.contestant, job.contestant))]
+    took = []
+    for _ in range(IMPORTS):
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+        took.append(float(said))
+    return Result(events=IMPORTS, milliseconds=min(took))
+
+
 MEASURES: dict[str, Callable[[Job], Awaitable[Result]]] = {
     "send_each": send_each,
     "send_many": send_many,
     "receive": receive,
+    "pass_through": pass_through,
+    "closed": closed,
+    "parked": parked,
+    "latency": latency,
+    "held": held,
+    "delayed": delayed,
+    "import": importing,
 }

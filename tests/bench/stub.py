@@ -3,115 +3,32 @@
     python -m tests.bench.stub --port 9000
 
 It speaks the JSON protocol of AWS, which every contestant speaks. It answers at once; only a receive from an empty
-queue waits, as long as it asks for. A queue comes to be when it is named. A message stays until it is deleted, and a
-lease does not end. Signatures are not checked, delays are not kept. `GET /_control/requests` and `…/entries` say how
-many there were of each operation, `…/queues` what is left.
+queue waits, as long as it asks for. A queue comes to be when it is named. Signatures are not checked. `GET
+/_control/requests` and `…/entries` say how many there were of each operation, `…/queues` what is left.
 """
 
 import argparse
 import asyncio
-import hashlib
 import signal
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
 
+import httptools
 import msgspec
 
+from tests.bench.stub_queue import Entry, Message, Queue, Request, message_id
+
 try:
-    import httptools
-    import uvloop
-except ImportError as error:
-    raise SystemExit(f"the stub needs uvloop and httptools: {error}") from error
+    from uvloop import new_event_loop
+except ImportError:  # slower; the benchmark installs it, the tests may do without
+    from asyncio import new_event_loop
 
 ACCOUNT = "000000000000"
 
-
-class Entry(msgspec.Struct):
-    """One entry of any batch, or the fields of the operation for one message."""
-
-    id: str = msgspec.field(name="Id", default="")
-    body: str = msgspec.field(name="MessageBody", default="")
-    attributes: msgspec.Raw = msgspec.field(name="MessageAttributes", default_factory=lambda: msgspec.Raw(b""))
-    receipt: str = msgspec.field(name="ReceiptHandle", default="")
-    visibility: int = msgspec.field(name="VisibilityTimeout", default=-1)
-
-
-class Request(Entry):
-    """The fields of every operation that the stub knows."""
-
-    url: str = msgspec.field(name="QueueUrl", default="")
-    name: str = msgspec.field(name="QueueName", default="")
-    entries: list[Entry] = msgspec.field(name="Entries", default_factory=list)
-    limit: int = msgspec.field(name="MaxNumberOfMessages", default=1)
-    wait: float = msgspec.field(name="WaitTimeSeconds", default=0)
-
-
-class Message(msgspec.Struct):
-    """A stored message, written once and sent out as it is."""
-
-    number: int
-    md5: str
-    fields: bytes
-    """Body and attributes, in JSON."""
-
-    sent_ms: int
-    receives: int = 0
-
-
 _decode = msgspec.json.Decoder(Request).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Queue:
-    """Messages that wait, messages in flight, and receives that wait for messages."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Message] = deque()
-        self.in_flight: dict[str, Message] = {}
-        self.receives: deque[tuple[Connection, int, asyncio.TimerHandle]] = deque()
-
-    def store(self, number: int, entry: Entry) -> Message:
-        fields = b',"Body":' + _encode(entry.body)
-        if entry.attributes:
-            fields += b',"MessageAttributes":' + bytes(entry.attributes)
-        md5 = hashlib.md5(entry.body.encode(), usedforsecurity=False).hexdigest()
-        message = Message(number, md5, fields, int(time.time() * 1000))
-        self.waiting.append(message)
-        return message
-
-    def take(self, limit: int) -> bytes:
-        """Return the answer with as many messages as there are, up to the limit."""
-        found = [self._sent_out(self.waiting.popleft()) for _ in range(min(limit, len(self.waiting)))]
-        return b'{"Messages":[' + b",".join(found) + b"]}" if found else b"{}"
-
-    def _sent_out(self, message: Message) -> bytes:
-        message.receives += 1
-        receipt = f"r-{message.number}-{message.receives}"
-        self.in_flight[receipt] = message
-        return (
-            (
-                f'{{"MessageId":"{message_id(message.number)}","ReceiptHandle":"{receipt}","MD5OfBody":"{message.md5}",'
-                f'"Attributes":{{"SentTimestamp":"{message.sent_ms}","ApproximateReceiveCount":"{message.receives}",'
-                f'"ApproximateFirstReceiveTimestamp":"{message.sent_ms}","SenderId":"stub"}}'
-            ).encode()
-            + message.fields
-            + b"}"
-        )
-
-    def hand_out(self) -> None:
-        """Answer the receives that wait, as far as there are messages."""
-        while self.waiting and self.receives:
-            connection, limit, timer = self.receives.popleft()
-            timer.cancel()
-            if connection.is_open:
-                connection.answer(self.take(limit))
-
-    def release(self, entry: Entry) -> None:
-        if entry.visibility == 0 and (message := self.in_flight.pop(entry.receipt, None)) is not None:
-            self.waiting.append(message)
-            self.hand_out()
 
 
 class Stub:
@@ -145,7 +62,7 @@ class Stub:
             case "/_control/requests":
                 return _encode(self.requests)
             case "/_control/entries":
-                return _encode(self.entries)
+                return _encode({**self.entries, "ReceiveMessage": sum(q.received for q in self.queues.values())})
             case _:
                 return _encode(
                     {
@@ -182,21 +99,9 @@ class Stub:
     def _receive(self, connection: "Connection", request: Request) -> bytes | None:
         queue = self._queue(request)
         if not queue.waiting and request.wait > 0:
-            timer = asyncio.get_running_loop().call_later(request.wait, self._give_up, queue, connection)
-            queue.receives.append((connection, request.limit, timer))
+            queue.wait(connection, request.limit, request.wait)
             return None
-        before = len(queue.waiting)
-        answer = queue.take(request.limit)
-        self.entries["ReceiveMessage"] += before - len(queue.waiting)
-        return answer
-
-    @staticmethod
-    def _give_up(queue: Queue, connection: "Connection") -> None:
-        for waiting in queue.receives:
-            if waiting[0] is connection:
-                queue.receives.remove(waiting)
-                connection.answer(b"{}")
-                return
+        return queue.take(request.limit)
 
     def _delete(self, _: "Connection", request: Request) -> bytes:
         self.entries["DeleteMessage"] += 1
@@ -308,10 +213,6 @@ def head(length: int) -> bytes:
     return b"%b%d\r\n\r\n" % (_date[1], length)
 
 
-def message_id(number: int) -> str:
-    return f"00000000-0000-4000-8000-{number:012d}"
-
-
 def successes(entries: list[Entry]) -> bytes:
     done = ",".join(f'{{"Id":"{entry.id}"}}' for entry in entries)
     return f'{{"Successful":[{done}],"Failed":[]}}'.encode()
@@ -332,7 +233,9 @@ def main() -> None:
     """Read the port, and serve."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, required=True)
-    uvloop.run(serve("127.0.0.1", parser.parse_args().port))
+    port = parser.parse_args().port
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(serve("127.0.0.1", port))
 
 
 if __name__ == "__main__":

@@ -30,12 +30,20 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """Roughly, of one measurement; how many events that is, the warm-up tells."""
 
     in_flight: int = 100
+    """Events under way at once, where the measure holds a number of them."""
+
+    concurrency: int = 100
+    """Messages that the contestant may have in hand at once."""
+
     body: int = 200
     """Bytes of the event's own text; each contestant's envelope comes on top."""
 
     handlers: int = 1
     registered: int = 0
     """More handlers, for other types."""
+
+    waiting: int = 0
+    """Events that are delayed by an hour."""
 
     signalers: int = 200
     uvloop: bool = True

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
-from typing import ClassVar, Protocol, Self
+from typing import ClassVar, Final, Protocol, Self
 
 from tests.bench.work import Order, Setting
 
@@ -34,12 +34,19 @@ class Contestant(Protocol):
         ...
 
 
-MODULES = {
+MODULES: Final = {
     ("dawdle", "memory"): "dawdle_memory",
     ("dawdle", "sqs"): "dawdle_sqs",
+    ("fanferro", "memory"): "fanferro_memory",
     ("fanferro", "sqs"): "fanferro_sqs",
+    ("taskiq", "memory"): "taskiq_memory",
+    ("taskiq", "sqs"): "taskiq_sqs",
     ("aiobotocore", "sqs"): "aiobotocore_sqs",
+    ("pyee", "memory"): "pyee_memory",
+    ("bubus", "memory"): "bubus_memory",
+    ("bare task", "memory"): "task_memory",
 }
+"""Where each contestant is, by its name in the rows and what it runs on."""
 
 
 def contestant(name: str, where: str) -> type[Contestant]:

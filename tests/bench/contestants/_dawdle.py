@@ -23,7 +23,7 @@ class App:
         for number in range(work.registered):
             other = msgspec.defstruct(f"Other{number}", [("number", int)])
             registry.on_event(other, name=f"other-{number}")(handle_other)
-        self._app = dawdle.Dawdle(backend, registry=registry, concurrency=work.in_flight, start_listener=False)
+        self._app = dawdle.Dawdle(backend, registry=registry, concurrency=work.concurrency, start_listener=False)
 
     async def __aenter__(self) -> Self:
         await self._app.__aenter__()
@@ -37,6 +37,10 @@ class App:
 
     async def signal_many(self, events: list[Order]) -> None:
         await self._app.signal_many(events)
+
+    async def delay_many(self, events: list[Order]) -> None:
+        """Signal events that are due in an hour."""
+        await self._app.signal_many(events, delay=3600)
 
     @asynccontextmanager
     async def listening(self) -> AsyncGenerator[None]:

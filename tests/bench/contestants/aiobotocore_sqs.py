@@ -23,7 +23,7 @@ class Contestant:
 
     def __init__(self, setting: Setting) -> None:
         self._job, self._handlers = setting.job, setting.handlers
-        self._pollers = max(1, min(10, setting.job.work.in_flight // 10))
+        self._pollers = max(1, min(10, setting.job.work.concurrency // 10))
         self._client: Any = get_session().create_client(
             "sqs",
             region_name="us-east-1",
@@ -65,7 +65,7 @@ class Contestant:
         await asyncio.gather(*polls, return_exceptions=True)
 
     async def _poll(self) -> None:
-        limit = min(10, self._job.work.in_flight)
+        limit = min(10, self._job.work.concurrency)
         while True:
             answer = await self._sqs.receive_message(
                 QueueUrl=self._job.queue_url, MaxNumberOfMessages=limit, WaitTimeSeconds=20
