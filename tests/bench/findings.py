@@ -21,11 +21,15 @@ PACKAGES: Final = (
 )  # fmt: skip
 
 
+Bests = dict[tuple[str, str], Result]
+"""Of one run, by row and contestant: the repeat that counts."""
+
+
 class Finding(msgspec.Struct, kw_only=True):
     """One contestant in one row."""
 
     value: float
-    """In the row's unit: of each run the best repeat, of these the worst."""
+    """In the row's unit, of the run that counts."""
 
     runs: list[float]
     """The best of each run."""
@@ -87,45 +91,58 @@ class Findings(msgspec.Struct, kw_only=True):
 
 
 def find(rows: Iterable[Row], runs: Sequence[Found]) -> list[RowFinding]:
-    """Put the runs together. A contestant that was not measured in a row is left out of it."""
+    """Put the runs together: of each run the best repeat counts, and of the runs the one that is worst for dawdle."""
     rows = list(rows)
-    found = [RowFinding(row=row, contestants=contestants_of(row, runs)) for row in rows]
-    by_name = {each.row.name: each for each in found}
-    for each in found:
-        if (target := each.row.target) is None or "dawdle" not in each.contestants:
-            continue
-        ours = each.contestants["dawdle"].runs
-        if not target.peer:
-            each.reached = max(ours)
-        elif (of := by_name.get(target.row or each.row.name)) is not None and target.peer in of.contestants:
-            theirs = of.contestants[target.peer].runs
-            each.reached = max(mine / their for mine, their in zip(ours, theirs, strict=False))
-    return found
+    bests = [
+        {
+            (row.name, name): result
+            for row in rows
+            for name in row.contestants
+            if (result := best(row, run.get((row.name, name), []))) is not None
+        }
+        for run in runs
+    ]
+    return [found for row in rows if (found := find_row(row, {each.name: each for each in rows}, bests)).contestants]
 
 
-def contestants_of(row: Row, runs: Sequence[Found]) -> dict[str, Finding]:
-    found: dict[str, Finding] = {}
-    for name in row.contestants:
-        bests = [result for run in runs if (result := best(row, run.get((row.name, name), []))) is not None]
-        if bests:
-            found[name] = finding(row, bests)
-    return found
+def find_row(row: Row, rows: dict[str, Row], bests: list[Bests]) -> RowFinding:
+    marks = [mark(row, rows, run) for run in bests]
+    known = [each for each in marks if each is not None]
+    ours = [row.value(run[row.name, "dawdle"]) if (row.name, "dawdle") in run else 0.0 for run in bests]
+    # Without a mark, the run counts in which dawdle needs most. All values of a row are of one run: ratios count.
+    worst = bests[marks.index(max(known)) if known else ours.index(max(ours))]
+    contestants = {
+        name: finding(row, worst[row.name, name], [run[row.name, name] for run in bests if (row.name, name) in run])
+        for name in row.contestants
+        if (row.name, name) in worst
+    }
+    return RowFinding(row=row, contestants=contestants, reached=max(known) if known else None)
 
 
-def finding(row: Row, bests: list[Result]) -> Finding:
-    worst = max(bests, key=row.value)
+def mark(row: Row, rows: dict[str, Row], run: Bests) -> float | None:
+    """Return what the target is about in one run: a ratio or a value; None: there is no target, or no result."""
+    if (target := row.target) is None or (row.name, "dawdle") not in run:
+        return None
+    ours = row.value(run[row.name, "dawdle"])
+    if not target.peer:
+        return ours
+    of = rows.get(target.row or row.name)
+    return ours / of.value(run[of.name, target.peer]) if of is not None and (of.name, target.peer) in run else None
+
+
+def finding(row: Row, counts: Result, each_run: list[Result]) -> Finding:
     return Finding(
-        value=round(row.value(worst), 2),
-        runs=[round(row.value(result), 2) for result in bests],
-        rate=None if worst.rate is None else round(worst.rate, 1),
-        requests={name: round(count / worst.events, 4) for name, count in sorted(worst.requests.items())},
+        value=round(row.value(counts), 2),
+        runs=[round(row.value(result), 2) for result in each_run],
+        rate=None if counts.rate is None else round(counts.rate, 1),
+        requests={name: round(count / counts.events, 4) for name, count in sorted(counts.requests.items())},
         fill={
-            name: round(count / worst.requests[name], 2)
-            for name, count in sorted(worst.entries.items())
-            if worst.requests.get(name)
+            name: round(count / counts.requests[name], 2)
+            for name, count in sorted(counts.entries.items())
+            if counts.requests.get(name)
         },
-        latency={load: [round(value, 3) for value in values] for load, values in worst.latency.items()},
-        bytes=None if worst.bytes is None else round(worst.bytes),
+        latency={load: [round(value, 3) for value in values] for load, values in counts.latency.items()},
+        bytes=None if counts.bytes is None else round(counts.bytes),
     )
 
 

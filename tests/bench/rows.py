@@ -123,6 +123,15 @@ def on_server() -> Iterator[Row]:
             yield msgspec.structs.replace(row, name=f"server/{row.name}", where="server", target=None)
 
 
+SATURATED = Row(
+    name="stub/saturated",
+    title="200 signalers as fast as they can, to the delete",
+    measure="pass_through",
+    where="stub",
+    contestants=ON_SQS,
+)
+
+
 def varied(name: str, title: str, where: Where, contestants: tuple[str, ...], **work: object) -> Row:
     """A row that differs in one thing from the base point: 100 under way, 200 B, one handler, uvloop."""
     return Row(
@@ -218,5 +227,5 @@ def growth() -> Iterator[Row]:
         )
 
 
-REST = (*on_server(), *axes(), *latencies(), *memory(), *growth())
+REST = (*on_server(), SATURATED, *axes(), *latencies(), *memory(), *growth())
 """Everything beyond the first table."""

@@ -7,6 +7,9 @@ from rich.table import Table as RichTable
 
 from tests.bench.findings import Finding, Findings, RowFinding
 
+ASKING = ("signal", "signal_many", "receive", "receive-3", "stub/saturated", "stub/in_flight=1", "stub/base")
+"""Rows whose requests are shown."""
+
 
 class Table(msgspec.Struct, frozen=True):
     """Cells of plain text. What stands between two asterisks, at either side, is to be seen."""
@@ -39,8 +42,10 @@ def tables(found: Findings) -> Iterator[Table]:
     by_kind: dict[str, list[RowFinding]] = {}
     for row in found.rows:
         by_kind.setdefault(kind(row), []).append(row)
+    by_kind["requests"] = [r for r in found.rows if r.row.where == "stub" and r.row.name in ASKING]
     for name, make in (
         ("heart", heart),
+        ("requests", requests),
         ("server", server),
         ("stub", on_stub),
         ("memory", in_memory),
@@ -81,6 +86,27 @@ def server(rows: list[RowFinding]) -> Table:
         ["Work", "dawdle", "Others", "Verdict"],
         [[r.row.title, value(r, "dawdle"), others(r), verdict(r)] for r in rows],
     )
+
+
+def requests(rows: list[RowFinding]) -> Table:
+    """What SQS is paid for."""
+    names = columns(rows)
+    return Table(
+        "Requests per event",
+        "As the stub counts them, all operations together; and how many messages each request of dawdle has, of ten.",
+        ["Work", *names, "Messages per request of dawdle"],
+        [[r.row.title, *(asked(r.contestants.get(name)) for name in names), filled(r)] for r in rows],
+    )
+
+
+def asked(its: Finding | None) -> str:
+    return "–" if its is None else f"{its.requests_per_event:.2f}"
+
+
+def filled(row: RowFinding) -> str:
+    its = row.contestants.get("dawdle")
+    names = {"SendMessageBatch": "send", "ReceiveMessage": "receive", "DeleteMessageBatch": "delete"}
+    return "" if its is None else ", ".join(f"{short} {its.fill[n]:.1f}" for n, short in names.items() if n in its.fill)
 
 
 def on_stub(rows: list[RowFinding]) -> Table:
