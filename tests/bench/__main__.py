@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [row for row in (*HEART, *REST) if not asked.rows or any(fnmatch(row.name, name) for name in asked.rows)]
     if asked.list:
         for row in rows:
-            console.print(f"{row.name:24} {row.title}", markup=False, highlight=False)
+            print(f"{row.name:24} {row.title}")
         return 0
     runner = Runner(Console(stderr=True))
     if asked.quick:

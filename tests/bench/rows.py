@@ -174,9 +174,9 @@ def latencies() -> Iterator[Row]:
 
 
 def memory() -> Iterator[Row]:
-    """Memory per message in flight, beyond its body."""
+    """Memory per message in flight, and per delayed one, beyond its body."""
     for where, some, count in (
-        ("stub", ON_SQS, 1_000),
+        ("stub", ("dawdle", "fanferro", "taskiq"), 1_000),
         ("memory", ("dawdle", "fanferro", "taskiq", "pyee"), 10_000),
     ):
         yield Row(
@@ -189,6 +189,16 @@ def memory() -> Iterator[Row]:
             unit="B",
             target=Target(4096),
         )
+    yield Row(
+        name="memory/delayed",
+        title="100,000 delayed events in memory",
+        measure="delayed",
+        where="memory",
+        contestants=("dawdle",),
+        work=Work(waiting=100_000),
+        unit="B",
+        target=Target(1024),
+    )
 
 
 def growth() -> Iterator[Row]:

@@ -61,8 +61,10 @@ def kind(row: RowFinding) -> str:
     name, measure = row.row.name, row.row.measure
     if "/" not in name:
         return "heart"
-    if measure in {"latency", "held"}:
+    if measure == "latency":
         return measure
+    if row.row.unit == "B":
+        return "held"
     if len(row.row.contestants) == 1:
         return "growth"
     return name.partition("/")[0]
@@ -155,8 +157,8 @@ def latency(rows: list[RowFinding]) -> Table:
 def held(rows: list[RowFinding]) -> Table:
     """Memory per message in flight."""
     return Table(
-        "Memory per message in flight",
-        "Bytes beyond the body, with that many handlers under way.",
+        "Memory per message",
+        "Bytes beyond the body, with that many handlers under way, or events that wait for their time.",
         ["Work", "dawdle", "Others", "To reach", "Reached", "Verdict"],
         [[r.row.title, value(r, "dawdle"), others(r), wanted(r), reached(r), verdict(r)] for r in rows],
     )
@@ -167,8 +169,8 @@ def growth(rows: list[RowFinding]) -> Table:
     return Table(
         "Growth",
         "Of dawdle alone: microseconds of CPU per event, compared with the least of the same kind.",
-        ["Work", "dawdle", "Memory per delayed event", "To reach", "Reached", "Verdict"],
-        [[r.row.title, value(r, "dawdle"), bytes_of(r), wanted(r), reached(r), verdict(r)] for r in rows],
+        ["Work", "dawdle", "To reach", "Reached", "Verdict"],
+        [[r.row.title, value(r, "dawdle"), wanted(r), reached(r), verdict(r)] for r in rows],
     )
 
 
@@ -194,11 +196,6 @@ def dense(its: Finding | None) -> str:
         return "–"
     cell = f"{number(its.value)} · {its.rate:,.0f}"
     return f"{cell} · {its.requests_per_event:.2f}" if its.requests else cell
-
-
-def bytes_of(row: RowFinding) -> str:
-    its = row.contestants.get("dawdle")
-    return f"{its.bytes:,.0f} B" if its is not None and its.bytes else ""
 
 
 def wanted(row: RowFinding) -> str:
