@@ -75,7 +75,7 @@ def measure(runner: Runner, rows: list[Row], asked: argparse.Namespace) -> Findi
         runner.run(first, repeat=asked.repeat, seconds=asked.seconds, title=f"run {number + 1} of {asked.runs}")
         for number in range(asked.runs if first else 0)
     ]
-    repeat_rest = 2
+    repeat_rest = min(2, asked.repeat)
     others = runner.run(rest, repeat=repeat_rest, seconds=asked.seconds / 2, title="the rest") if rest else {}
     method = {
         "runs": asked.runs,

@@ -11,12 +11,13 @@ from typing import Final
 
 import msgspec
 
+import dawdle
 from tests.bench.rows import Row
 from tests.bench.runs import Found, best
 from tests.bench.work import Result
 
 PACKAGES: Final = (
-    "dawdle", "fanferro", "taskiq", "taskiq-aio-sqs", "aiobotocore", "botocore", "aiohttp", "pyee", "bubus",
+    "fanferro", "taskiq", "taskiq-aio-sqs", "aiobotocore", "botocore", "aiohttp", "pyee", "bubus",
     "msgspec", "uvloop", "httptools",
 )  # fmt: skip
 
@@ -25,7 +26,7 @@ Bests = dict[tuple[str, str], Result]
 """Of one run, by row and contestant: the repeat that counts."""
 
 
-class Finding(msgspec.Struct, kw_only=True):
+class Finding(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One contestant in one row."""
 
     value: float
@@ -52,7 +53,7 @@ class Finding(msgspec.Struct, kw_only=True):
         return sum(self.requests.values())
 
 
-class RowFinding(msgspec.Struct, kw_only=True):
+class RowFinding(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One row."""
 
     row: Row
@@ -170,7 +171,7 @@ def processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    found = {}
+    found = {"dawdle": dawdle.__version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -180,9 +181,11 @@ def versions() -> dict[str, str]:
 
 
 def write(path: Path, found: Findings) -> None:
-    """Write the JSON, one short line for each value, so that a change is read easily."""
+    """Write the JSON, one line for each row."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    head = msgspec.json.encode(msgspec.structs.replace(found, rows=[])).removesuffix(b"[]}")
+    rows = b",\n".join(msgspec.json.encode(row) for row in found.rows)
+    path.write_bytes(head + b"[\n" + rows + b"\n]}\n")
 
 
 def read(path: Path) -> Findings:

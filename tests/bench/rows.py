@@ -10,7 +10,7 @@ from tests.bench.work import Job, Result, Where, Work
 Unit = Literal["µs", "ms", "B"]
 
 
-class Target(msgspec.Struct, frozen=True):
+class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     """What dawdle is to reach: at most so many times what a peer needs, or without a peer so many of the unit."""
 
     at_most: float
@@ -19,7 +19,7 @@ class Target(msgspec.Struct, frozen=True):
     """The row of that peer; empty: this one."""
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One kind of work."""
 
     name: str
@@ -78,7 +78,7 @@ HEART = (
     ),
     Row(
         name="receive-3",
-        title="the same with three handlers",
+        title="receive + three handlers + delete",
         measure="receive",
         where="stub",
         contestants=("dawdle", "aiobotocore"),
@@ -218,7 +218,7 @@ def growth() -> Iterator[Row]:
         for count in (1, 10, 100):
             yield Row(
                 name=f"{where}/registered={count}",
-                title=f"{on}, {count} handlers registered, one of them for the event",
+                title=f"{on}, one handler, and {count - 1} for other types",
                 measure="closed",
                 where=where,
                 contestants=("dawdle",),

@@ -42,7 +42,7 @@ def tables(found: Findings) -> Iterator[Table]:
     by_kind: dict[str, list[RowFinding]] = {}
     for row in found.rows:
         by_kind.setdefault(kind(row), []).append(row)
-    by_kind["requests"] = [r for r in found.rows if r.row.where == "stub" and r.row.name in ASKING]
+    by_kind["requests"] = [r for r in found.rows if r.row.name in ASKING and asks(r)]
     for name, make in (
         ("heart", heart),
         ("requests", requests),
@@ -99,6 +99,10 @@ def requests(rows: list[RowFinding]) -> Table:
         ["Work", *names, "Messages per request of dawdle"],
         [[r.row.title, *(asked(r.contestants.get(name)) for name in names), filled(r)] for r in rows],
     )
+
+
+def asks(row: RowFinding) -> bool:
+    return any(its.requests for its in row.contestants.values())
 
 
 def asked(its: Finding | None) -> str:

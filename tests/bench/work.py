@@ -23,7 +23,7 @@ class Order(msgspec.Struct, frozen=True):
 Handler = Callable[[Order], Awaitable[None]]
 
 
-class Work(msgspec.Struct, frozen=True, kw_only=True):
+class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How much of what. One of these is varied at a time."""
 
     seconds: float = 1.0
