@@ -3,7 +3,8 @@
 import asyncio
 import sys
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from tests.bench.latency import latency
 from tests.bench.memory import delayed, held
@@ -132,7 +133,7 @@ async def importing(job: Job) -> Result:
     return Result(events=IMPORTS, milliseconds=min(took))
 
 
-MEASURES: dict[str, Callable[[Job], Awaitable[Result]]] = {
+MEASURES: dict[str, Callable[[Job], Coroutine[Any, Any, Result]]] = {
     "send_each": send_each,
     "send_many": send_many,
     "receive": receive,

@@ -4,13 +4,19 @@ import asyncio
 import gc
 import os
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol, cast
 
 from tests.bench.rig import Rig
 from tests.bench.work import Handler, Job, Order, Result
 
 _WARM_UP: Final = 500
 _AT_ONCE: Final = 200
+
+
+class Delaying(Protocol):
+    """A contestant that keeps an event until it is due."""
+
+    async def delay_many(self, events: list[Order]) -> None: ...
 
 
 async def held(job: Job) -> Result:
@@ -60,9 +66,10 @@ async def delayed(job: Job) -> Result:
     await run(_WARM_UP)
     used = 0.0
     if waiting := job.work.waiting:
+        delaying = cast("Delaying", rig.contestant)
         before = resident()
         for _ in range(waiting // 1000):
-            await rig.contestant.delay_many([rig.order() for _ in range(1000)])
+            await delaying.delay_many([rig.order() for _ in range(1000)])
         used = (resident() - before) / waiting - job.work.body
     events = await rig.events_for(run)
     rig.meter.start()

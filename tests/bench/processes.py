@@ -87,7 +87,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.02)
-    raise MeasurementError(f"{process.args} does not answer on port {port}")
+    raise MeasurementError(f"{process.args!r} does not answer on port {port}")
 
 
 def free_port() -> int:

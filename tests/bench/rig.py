@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from http.client import HTTPConnection
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from tests.bench.contestants import Contestant, contestant
@@ -40,7 +40,7 @@ class Server:
         queue = self._ask("queues").get(self._queue, {})
         return sum(queue.get(state, 0) for state in ("visible", "in_flight"))
 
-    def _ask(self, what: str) -> dict:
+    def _ask(self, what: str) -> dict[str, Any]:
         if self._connection is None:
             return {}
         self._connection.request("GET", f"/_control/{what}")

@@ -46,6 +46,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 ON_SQS = ("dawdle", "fanferro", "taskiq", "aiobotocore")
 IN_MEMORY = ("dawdle", "fanferro", "taskiq", "pyee", "bubus", "bare task")
+CONTESTANTS: tuple[tuple[Where, tuple[str, ...]], ...] = (("stub", ON_SQS), ("memory", IN_MEMORY))
 MANY_HANDLERS = ("dawdle", "pyee", "bubus", "bare task")
 """Who runs several handlers for one event in memory."""
 
@@ -146,7 +147,7 @@ def varied(name: str, title: str, where: Where, contestants: tuple[str, ...], **
 
 def axes() -> Iterator[Row]:
     """One axis varied at a time."""
-    for where, all_of_them in (("stub", ON_SQS), ("memory", IN_MEMORY)):
+    for where, all_of_them in CONTESTANTS:
         several = ("dawdle", "aiobotocore") if where == "stub" else MANY_HANDLERS
         yield varied("base", "100 under way, 200 B, one handler, uvloop", where, all_of_them)
         for count in (1, 10, 1_000, 10_000):
@@ -163,7 +164,7 @@ def axes() -> Iterator[Row]:
 
 def latencies() -> Iterator[Row]:
     """From signal to handler."""
-    for where, all_of_them in (("stub", ON_SQS), ("memory", IN_MEMORY)):
+    for where, all_of_them in CONTESTANTS:
         yield Row(
             name=f"{where}/latency",
             title="on the stub" if where == "stub" else "in memory",
