@@ -7,6 +7,7 @@ python -m tests.bench --list             the names
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ QUICK_SECONDS = 75
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return the exit status."""
     asked = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends what was started, as Ctrl-C does
     console = Console()
     rows = [row for row in (*HEART, *REST) if not asked.rows or any(fnmatch(row.name, name) for name in asked.rows)]
     if asked.list:
