@@ -142,6 +142,8 @@ def soak(session: nox.Session) -> None:
 @nox.session(python="3.12" if "3.12" in FOUND else FOUND[-1])
 def bench(session: nox.Session) -> None:
     """Measure dawdle beside its peers, write the docs' tables; `-- --quick`: fail if a ratio got worse by a quarter."""
+    if sys.platform == "win32":
+        session.skip("the benchmark reads CPU by getrusage, which Windows lacks")
     session.install("-e", ".", *group("bench"))
     session.run("python", "-m", "tests.bench", *session.posargs)
 

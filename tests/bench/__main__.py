@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Sequence
 from fnmatch import fnmatch
-from pathlib import Path
 
 from rich.console import Console
 
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         findings.write(JSON, found)
         PAGE.write_text(tables.page(found), encoding="utf-8")
         PICTURE.write_text(plot.plot(found), encoding="utf-8")
-        console.print(f"written: {', '.join(str(path.relative_to(Path.cwd())) for path in (JSON, PAGE, PICTURE))}")
+        console.print(f"written: {', '.join(str(path.relative_to(ROOT)) for path in (JSON, PAGE, PICTURE))}")
     return say(runner, console)
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from math import fsum
 from pathlib import Path
 from typing import Final
 
@@ -50,7 +51,7 @@ class Finding(msgspec.Struct, kw_only=True, omit_defaults=True):
     @property
     def requests_per_event(self) -> float:
         """Return the requests of all operations per event."""
-        return sum(self.requests.values())
+        return fsum(self.requests.values())  # not sum, which rounds otherwise before Python 3.12
 
 
 class RowFinding(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -225,13 +225,18 @@ def verdict(row: RowFinding) -> str:
     return "; ".join(words)
 
 
+def runs_of(found: Findings) -> str:
+    runs = found.method["runs"]
+    return "" if runs == 1 else f"the worst of {runs:g} runs, each "
+
+
 def page(found: Findings) -> str:
     """Return what the docs include: when, on what, with which versions, and every table."""
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
     machine = found.machine
     about = (
         f"Measured on {found.date} on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
-        f"{machine['python']}; {versions}. The first table is the worst of {found.method['runs']:g} runs, each the "
+        f"{machine['python']}; {versions}. The first table is {runs_of(found)}the "
         f"best of {found.method['repeat']:g} processes; the other tables are the best of "
         f"{found.method['repeat_rest']:g}.\n"
     )
