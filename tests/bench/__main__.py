@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in rows:
             print(f"{row.name:24} {row.title}")
         return 0
-    runner = Runner(Console(stderr=True))
+    runner = Runner(Console(stderr=True), asked.minutes)
     if asked.quick:
         return quick(runner, console, [row for row in rows if row in HEART and row.unit == "µs"])
     found = measure(runner, rows, asked)
@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="compare the first table with the committed one")
     made.add_argument("--runs", type=int, default=1, help="runs of the first table, of which the worst counts")
     made.add_argument("--repeat", type=int, default=3, help="processes of each run, of which the best counts")
+    made.add_argument("--minutes", type=float, default=14, help="after which nothing is repeated in a run")
     made.add_argument("--seconds", type=float, default=0.8, help="of each measurement, roughly")
     return made
 

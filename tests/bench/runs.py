@@ -21,10 +21,11 @@ Found = dict[tuple[str, str], list[Result]]
 
 
 class Runner:
-    """Runs rows, shows how far it is, and keeps what went wrong."""
+    """Runs rows, shows how far it is, and keeps what went wrong. After so many minutes it repeats nothing in a run."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, minutes: float = 15) -> None:
         self._console = console
+        self._end = time.monotonic() + minutes * 60
         self.missing: set[str] = set()
         self.errors: list[str] = []
 
@@ -45,7 +46,8 @@ class Runner:
             for name, job in jobs:
                 progress.update(task, description=f"{title}: {name}, {job.contestant}")
                 started = time.monotonic()
-                if (name, job.contestant) not in long:
+                is_enough = (name, job.contestant) in long or (found[name, job.contestant] and started > self._end)
+                if not is_enough:
                     found[name, job.contestant] += self._measured(name, job)
                 if time.monotonic() - started > LONG_SECONDS:
                     long.add((name, job.contestant))

@@ -237,7 +237,7 @@ def page(found: Findings) -> str:
     about = (
         f"Measured on {found.date} on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
         f"{machine['python']}; {versions}. The first table is {runs_of(found)}the "
-        f"best of {found.method['repeat']:g} processes; the other tables are the best of "
+        f"best of {found.method['repeat']:g} processes; the other tables are the best of up to "
         f"{found.method['repeat_rest']:g}.\n"
     )
     return "\n".join([about, *(table.markdown() for table in tables(found))])
