@@ -139,6 +139,15 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-m", "tests.faults.soak", *session.posargs)
 
 
+@nox.session(python="3.12" if "3.12" in FOUND else FOUND[-1])
+def bench(session: nox.Session) -> None:
+    """Measure dawdle beside its peers, write the docs' tables; `-- --quick`: fail if a ratio got worse by a quarter."""
+    if sys.platform == "win32":
+        session.skip("the benchmark reads CPU by getrusage, which Windows lacks")
+    session.install("-e", ".", *group("bench"))
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
 @nox.session(python=USUAL)
 def fleet(session: nox.Session) -> None:
     """Drive 1 to 1,000 nodes through load, burst, deploy and idling, in virtual time; `-- --quick`: 1 and 10 nodes."""

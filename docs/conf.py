@@ -18,7 +18,7 @@ project_copyright = "2026, the dawdle developers"
 release = version = dawdle.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "bench"]  # bench: tables that a page includes
 html_theme = "furo"
 html_title = "dawdle"
 html_static_path = ["_static"]

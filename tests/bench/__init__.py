@@ -1,0 +1,1 @@
+"""The benchmark: `python -m tests.bench`, or `nox -s bench`, which installs the peers first."""

@@ -1,0 +1,242 @@
+"""What is measured, as data: a row is one kind of work, done by several contestants side by side."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import msgspec
+
+from tests.bench.work import Job, Result, Where, Work
+
+Unit = Literal["µs", "ms", "B"]
+
+
+class Target(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What dawdle is to reach: at most so many times what a peer needs, or without a peer so many of the unit."""
+
+    at_most: float
+    peer: str = ""
+    row: str = ""
+    """The row of that peer; empty: this one."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One kind of work."""
+
+    name: str
+    title: str
+    measure: str
+    where: Where
+    contestants: tuple[str, ...]
+    work: Work = Work()
+    unit: Unit = "µs"
+    target: Target | None = None
+
+    def jobs(self, seconds: float) -> Iterator[Job]:
+        """Return one job for each contestant."""
+        work = msgspec.structs.replace(self.work, seconds=seconds)
+        for each in self.contestants:
+            yield Job(contestant=each, measure=self.measure, where=self.where, work=work)
+
+    def value(self, result: Result) -> float:
+        """Return what this row compares, of which less is better."""
+        value = {"µs": result.cpu_us, "ms": result.milliseconds, "B": result.bytes}[self.unit]
+        assert value is not None, (self.name, result)
+        return value
+
+
+ON_SQS = ("dawdle", "fanferro", "taskiq", "aiobotocore")
+IN_MEMORY = ("dawdle", "fanferro", "taskiq", "pyee", "bubus", "bare task")
+CONTESTANTS: tuple[tuple[Where, tuple[str, ...]], ...] = (("stub", ON_SQS), ("memory", IN_MEMORY))
+MANY_HANDLERS = ("dawdle", "pyee", "bubus", "bare task")
+"""Who runs several handlers for one event in memory."""
+
+RIVER = Work(concurrency=200)
+
+HEART = (
+    Row(
+        name="signal",
+        title="one `signal()` each from 200 tasks",
+        measure="send_each",
+        where="stub",
+        contestants=ON_SQS,
+        target=Target(0.3, "fanferro"),
+    ),
+    Row(
+        name="signal_many",
+        title="`signal_many`, 100 at once",
+        measure="send_many",
+        where="stub",
+        contestants=ON_SQS,
+        target=Target(0.8, "fanferro"),
+    ),
+    Row(
+        name="receive",
+        title="receive + one handler + delete",
+        measure="receive",
+        where="stub",
+        contestants=ON_SQS,
+        target=Target(0.7, "fanferro"),
+    ),
+    Row(
+        name="receive-3",
+        title="receive + three handlers + delete",
+        measure="receive",
+        where="stub",
+        contestants=("dawdle", "aiobotocore"),
+        work=Work(handlers=3),
+        target=Target(1.35, "dawdle", "receive"),
+    ),
+    Row(
+        name="memory",
+        title="in memory, 200 signalers: signal → one handler → done",
+        measure="pass_through",
+        where="memory",
+        contestants=IN_MEMORY,
+        work=RIVER,
+        target=Target(20),
+    ),
+    Row(
+        name="memory-3",
+        title="in memory, three handlers",
+        measure="pass_through",
+        where="memory",
+        contestants=MANY_HANDLERS,
+        work=msgspec.structs.replace(RIVER, handlers=3),
+        target=Target(33),
+    ),
+    Row(
+        name="import",
+        title="`import` over asyncio and msgspec",
+        measure="import",
+        where="memory",
+        contestants=("dawdle", "fanferro", "taskiq", "aiobotocore", "pyee", "bubus"),
+        unit="ms",
+        target=Target(15),
+    ),
+)
+"""The rows of the first table, each with what dawdle is to reach."""
+
+
+def on_server() -> Iterator[Row]:
+    """The rows on SQS again, on the SQS test server of dawdle."""
+    for row in HEART:
+        if row.where == "stub":
+            yield msgspec.structs.replace(row, name=f"server/{row.name}", where="server", target=None)
+
+
+SATURATED = Row(
+    name="stub/saturated",
+    title="200 signalers as fast as they can, to the delete",
+    measure="pass_through",
+    where="stub",
+    contestants=ON_SQS,
+)
+
+
+def varied(name: str, title: str, where: Where, contestants: tuple[str, ...], **work: object) -> Row:
+    """A row that differs in one thing from the base point: 100 under way, 200 B, one handler, uvloop."""
+    return Row(
+        name=f"{where}/{name}",
+        title=title,
+        measure="closed",
+        where=where,
+        contestants=contestants,
+        work=Work(**work),  # type: ignore[arg-type]
+    )
+
+
+def axes() -> Iterator[Row]:
+    """One axis varied at a time."""
+    for where, all_of_them in CONTESTANTS:
+        several = ("dawdle", "aiobotocore") if where == "stub" else MANY_HANDLERS
+        yield varied("base", "100 under way, 200 B, one handler, uvloop", where, all_of_them)
+        for count in (1, 10, 1_000, 10_000):
+            some = all_of_them if count < 10_000 else tuple(each for each in all_of_them if each != "bubus")
+            yield varied(
+                f"in_flight={count}", f"{count:,} under way", where, some, in_flight=count, concurrency=max(count, 100)
+            )
+        for size, bytes_of_it in (("4 KB", 4_096), ("256 KB", 262_144)):
+            yield varied(f"body={bytes_of_it}", f"bodies of {size}", where, all_of_them, body=bytes_of_it)
+        for count in (3, 10):
+            yield varied(f"handlers={count}", f"{count} handlers", where, several, handlers=count)
+        yield varied("asyncio", "asyncio's own loop", where, all_of_them, uvloop=False)
+
+
+def latencies() -> Iterator[Row]:
+    """From signal to handler."""
+    for where, all_of_them in CONTESTANTS:
+        yield Row(
+            name=f"{where}/latency",
+            title="on the stub" if where == "stub" else "in memory",
+            measure="latency",
+            where=where,
+            contestants=all_of_them,
+        )
+
+
+def memory() -> Iterator[Row]:
+    """Memory per message in flight, and per delayed one, beyond its body."""
+    for where, some, count in (
+        ("stub", ("dawdle", "fanferro", "taskiq"), 1_000),
+        ("memory", ("dawdle", "fanferro", "taskiq", "pyee"), 10_000),
+    ):
+        yield Row(
+            name=f"{where}/held",
+            title=f"{count:,} in flight " + ("on the stub" if where == "stub" else "in memory"),
+            measure="held",
+            where=where,
+            contestants=some,
+            work=Work(in_flight=count, concurrency=count + 100),
+            unit="B",
+            target=Target(4096),
+        )
+    yield Row(
+        name="memory/delayed",
+        title="100,000 delayed events in memory",
+        measure="delayed",
+        where="memory",
+        contestants=("dawdle",),
+        work=Work(waiting=100_000),
+        unit="B",
+        target=Target(1024),
+    )
+
+
+def growth() -> Iterator[Row]:
+    """What dawdle costs as more of something is there."""
+    for where in ("memory", "stub"):
+        on = "in memory" if where == "memory" else "on the stub"
+        for count in (10, 100, 1_000, 10_000):
+            yield Row(
+                name=f"{where}/parked={count}",
+                title=f"{on}, {count:,} handlers under way",
+                measure="parked",
+                where=where,
+                contestants=("dawdle",),
+                work=Work(in_flight=count, concurrency=count + 100),
+                target=None if count == 10 else Target(1.2, "dawdle", f"{where}/parked=10"),
+            )
+        for count in (1, 10, 100):
+            yield Row(
+                name=f"{where}/registered={count}",
+                title=f"{on}, one handler, and {count - 1} for other types",
+                measure="closed",
+                where=where,
+                contestants=("dawdle",),
+                work=Work(registered=count - 1),
+                target=None if count == 1 else Target(1.2, "dawdle", f"{where}/registered=1"),
+            )
+    for count in (0, 100_000):
+        yield Row(
+            name=f"memory/delayed={count}",
+            title=f"in memory, {count:,} delayed events waiting",
+            measure="delayed",
+            where="memory",
+            contestants=("dawdle",),
+            work=Work(waiting=count),
+            target=Target(1.5, "dawdle", "memory/delayed=0") if count else None,
+        )
+
+
+REST = (*on_server(), SATURATED, *axes(), *latencies(), *memory(), *growth())
+"""Everything beyond the first table."""

@@ -1,0 +1,243 @@
+"""The findings as tables: made once, shown on the terminal and written to the docs."""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+from rich.table import Table as RichTable
+
+from tests.bench.findings import Finding, Findings, RowFinding
+
+ASKING = ("signal", "signal_many", "receive", "receive-3", "stub/saturated", "stub/in_flight=1", "stub/base")
+"""Rows whose requests are shown."""
+
+
+class Table(msgspec.Struct, frozen=True):
+    """Cells of plain text. What stands between two asterisks, at either side, is to be seen."""
+
+    title: str
+    note: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        """Return the table as the docs have it."""
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return f"## {self.title}\n\n{self.note}\n\n{table}\n"
+
+    def rich(self) -> RichTable:
+        """Return the table as a terminal shows it."""
+        table = RichTable(*self.header, title=self.title, caption=self.note.replace("`", ""), title_justify="left")
+        for row in self.rows:
+            table.add_row(*(cell.replace("`", "").replace("**", "") for cell in row), style=style(row[-1]))
+        return table
+
+
+def style(verdict: str) -> str:
+    return "red" if "missed" in verdict else "yellow" if "lost" in verdict else "green" if "reached" in verdict else ""
+
+
+def tables(found: Findings) -> Iterator[Table]:
+    """Yield every table for which there is a row."""
+    by_kind: dict[str, list[RowFinding]] = {}
+    for row in found.rows:
+        by_kind.setdefault(kind(row), []).append(row)
+    by_kind["requests"] = [r for r in found.rows if r.row.name in ASKING and asks(r)]
+    for name, make in (
+        ("heart", heart),
+        ("requests", requests),
+        ("server", server),
+        ("stub", on_stub),
+        ("memory", in_memory),
+        ("latency", latency),
+        ("held", held),
+        ("growth", growth),
+    ):
+        if rows := by_kind.get(name):
+            yield make(rows)
+
+
+def kind(row: RowFinding) -> str:
+    name, measure = row.row.name, row.row.measure
+    if "/" not in name:
+        return "heart"
+    if measure == "latency":
+        return measure
+    if row.row.unit == "B":
+        return "held"
+    if len(row.row.contestants) == 1:
+        return "growth"
+    return name.partition("/")[0]
+
+
+def heart(rows: list[RowFinding]) -> Table:
+    """What dawdle is to reach, and what it reaches."""
+    return Table(
+        "What an event costs",
+        "CPU of the client's process per event, all its threads; of an import in all. Less is better.",
+        ["Work", "dawdle", "Others", "To reach", "Reached", "Verdict"],
+        [[r.row.title, value(r, "dawdle"), others(r), wanted(r), reached(r), verdict(r)] for r in rows],
+    )
+
+
+def server(rows: list[RowFinding]) -> Table:
+    """The same on the test server."""
+    return Table(
+        "On the SQS test server",
+        "The same work on `dawdle.testing.sqs`, which checks what it gets and keeps leases as SQS does.",
+        ["Work", "dawdle", "Others", "Verdict"],
+        [[r.row.title, value(r, "dawdle"), others(r), verdict(r)] for r in rows],
+    )
+
+
+def requests(rows: list[RowFinding]) -> Table:
+    """What SQS is paid for."""
+    names = columns(rows)
+    return Table(
+        "Requests per event",
+        "As the stub counts them, all operations together; and how many messages each request of dawdle has, of ten.",
+        ["Work", *names, "Messages per request of dawdle"],
+        [[r.row.title, *(asked(r.contestants.get(name)) for name in names), filled(r)] for r in rows],
+    )
+
+
+def asks(row: RowFinding) -> bool:
+    return any(its.requests for its in row.contestants.values())
+
+
+def asked(its: Finding | None) -> str:
+    return "–" if its is None else f"{its.requests_per_event:.2f}"
+
+
+def filled(row: RowFinding) -> str:
+    its = row.contestants.get("dawdle")
+    names = {"SendMessageBatch": "send", "ReceiveMessage": "receive", "DeleteMessageBatch": "delete"}
+    return "" if its is None else ", ".join(f"{short} {its.fill[n]:.1f}" for n, short in names.items() if n in its.fill)
+
+
+def on_stub(rows: list[RowFinding]) -> Table:
+    """One axis at a time on the stub."""
+    return axes(
+        rows,
+        "One thing varied, on the stub",
+        "From `signal()` to the delete. A cell: microseconds of CPU per event, events per second, requests per event.",
+    )
+
+
+def in_memory(rows: list[RowFinding]) -> Table:
+    """One axis at a time in memory."""
+    return axes(
+        rows,
+        "One thing varied, in memory",
+        "From `signal()` to the end of the handler. A cell: microseconds of CPU per event, events per second.",
+    )
+
+
+def axes(rows: list[RowFinding], title: str, note: str) -> Table:
+    names = columns(rows)
+    return Table(
+        title,
+        note,
+        ["Varied", *names, "Verdict"],
+        [[r.row.title, *(dense(r.contestants.get(name)) for name in names), verdict(r)] for r in rows],
+    )
+
+
+def latency(rows: list[RowFinding]) -> Table:
+    """From signal to handler."""
+    cells = []
+    for row in rows:
+        for name, its in row.contestants.items():
+            loads = [f"{p50:.2f} / {p99:.2f}" for p50, p99 in its.latency.values()]
+            cells.append([row.row.title, name, f"{its.rate:,.0f}", *loads])
+    return Table(
+        "From signal to handler",
+        "Milliseconds, median and 99th percentile, at 1 %, 50 % and 90 % of the most that each one does in a second.",
+        ["Where", "", "Most per second", "At 1 %", "At 50 %", "At 90 %"],
+        cells,
+    )
+
+
+def held(rows: list[RowFinding]) -> Table:
+    """Memory per message in flight."""
+    return Table(
+        "Memory per message",
+        "Bytes beyond the body, with that many handlers under way, or events that wait for their time.",
+        ["Work", "dawdle", "Others", "To reach", "Reached", "Verdict"],
+        [[r.row.title, value(r, "dawdle"), others(r), wanted(r), reached(r), verdict(r)] for r in rows],
+    )
+
+
+def growth(rows: list[RowFinding]) -> Table:
+    """What dawdle costs as more is there."""
+    return Table(
+        "Growth",
+        "Of dawdle alone: microseconds of CPU per event, compared with the least of the same kind.",
+        ["Work", "dawdle", "To reach", "Reached", "Verdict"],
+        [[r.row.title, value(r, "dawdle"), wanted(r), reached(r), verdict(r)] for r in rows],
+    )
+
+
+def columns(rows: Iterable[RowFinding]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row.contestants))
+
+
+def number(amount: float) -> str:
+    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.1f}"
+
+
+def value(row: RowFinding, name: str) -> str:
+    its = row.contestants.get(name)
+    return "–" if its is None else f"{number(its.value)} {row.row.unit}"
+
+
+def others(row: RowFinding) -> str:
+    return ", ".join(f"{name} {number(its.value)}" for name, its in row.contestants.items() if name != "dawdle") or "–"
+
+
+def dense(its: Finding | None) -> str:
+    if its is None:
+        return "–"
+    cell = f"{number(its.value)} · {its.rate:,.0f}"
+    return f"{cell} · {its.requests_per_event:.2f}" if its.requests else cell
+
+
+def wanted(row: RowFinding) -> str:
+    target = row.row.target
+    if target is None:
+        return ""
+    if not target.peer:
+        return f"≤ {target.at_most:,g} {row.row.unit}"
+    of = "our one" if target.row == "receive" else "the least" if target.row else target.peer
+    return f"≤ {target.at_most:g} × {of}"
+
+
+def reached(row: RowFinding) -> str:
+    if row.row.target is None or row.reached is None:
+        return ""
+    return f"{row.reached:.2f} ×" if row.row.target.peer else f"{number(row.reached)} {row.row.unit}"
+
+
+def verdict(row: RowFinding) -> str:
+    words = {None: [], True: ["reached"], False: ["**missed**"]}[row.is_met]
+    if row.lost_to:
+        words.append(f"**lost** to {', '.join(row.lost_to)}")
+    return "; ".join(words)
+
+
+def runs_of(found: Findings) -> str:
+    runs = found.method["runs"]
+    return "" if runs == 1 else f"the worst of {runs:g} runs, each "
+
+
+def page(found: Findings) -> str:
+    """Return what the docs include: when, on what, with which versions, and every table."""
+    versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
+    machine = found.machine
+    about = (
+        f"Measured on {found.date} on {machine['processor']}, {machine['cores']} cores, {machine['system']}, "
+        f"{machine['python']}; {versions}. The first table is {runs_of(found)}the "
+        f"best of {found.method['repeat']:g} processes; the other tables are the best of up to "
+        f"{found.method['repeat_rest']:g}.\n"
+    )
+    return "\n".join([about, *(table.markdown() for table in tables(found))])
