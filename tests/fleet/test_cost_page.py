@@ -16,7 +16,7 @@ PEERS = "<!-- figures: peers -->\n<!-- end -->\n"
 
 def test_the_tables_of_the_page_are_those_of_the_figures():
     page = PAGE.read_text(encoding="utf-8")
-    assert with_tables(page, read()) == page, "run `python -m tests.fleet`, which writes both"
+    assert with_tables(page, read()) == page, "run `python -m tests.fleet.cost_page`, which writes them"
     assert all(f"<!-- figures: {name} -->" in page for name in TABLES)
 
 
