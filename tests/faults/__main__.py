@@ -1,4 +1,7 @@
-"""Run the fault suite: `python -m tests.faults`, or some of it: `python -m tests.faults 1 9 --seed 7`."""
+"""Run the fault suite: `python -m tests.faults`, or some of it: `python -m tests.faults 1 9 --seed 7`.
+
+With DAWDLE_SQS_CLIENT=aiobotocore in the environment, by botocore's own client.
+"""
 
 import argparse
 import sys

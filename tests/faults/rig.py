@@ -192,10 +192,13 @@ def our_server() -> Iterator[str]:
 
 @contextmanager
 def credentials(**more: str) -> Iterator[None]:
-    """Set credentials that any test server accepts, and no other environment variable of AWS or dawdle."""
+    """Set credentials that any test server accepts, and no other environment variable of AWS or dawdle.
+
+    `DAWDLE_SQS_CLIENT` stays: with `aiobotocore` the rows run by botocore's own client.
+    """
     before = dict(os.environ)
     for name in before:
-        if name in UNSET or name.startswith("DAWDLE_SQS_"):
+        if name in UNSET or (name.startswith("DAWDLE_SQS_") and name != "DAWDLE_SQS_CLIENT"):
             del os.environ[name]
     os.environ.update(ENVIRONMENT | more)
     try:
