@@ -197,15 +197,15 @@ async def test_an_app_does_not_start_where_no_message_could_wait(clock, second):
 async def test_a_mistake_of_ours_delays_a_message_and_neither_loses_it_nor_runs_hot(
     app, registry, limited, clock, monkeypatch
 ):
-    decided, run, done = [], Processor._run, []
+    decided, run_all, done = [], Processor._run_all, []
 
-    async def mistaken(self, *arguments, **options):
+    def mistaken(self, work):
         decided.append(clock.monotonic())
         if len(decided) == 1:
             raise AssertionError("a mistake")
-        return await run(self, *arguments, **options)
+        return run_all(self, work)
 
-    monkeypatch.setattr(Processor, "_run", mistaken)
+    monkeypatch.setattr(Processor, "_run_all", mistaken)
 
     @registry.on_event(Placed, name="handler")
     async def handler(event: Placed) -> None:
