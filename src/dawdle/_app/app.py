@@ -20,7 +20,6 @@ from dawdle._app.signaling import Signaling, event_id_of, not_signaled, require_
 from dawdle._app.start_log import StartLog
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
-from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.state import State
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_filter import LetterFilter
@@ -38,6 +37,7 @@ __all__ = ["Dawdle", "default_registry"]
 
 if TYPE_CHECKING:
     from dawdle._flow.dead_letter_scan import DeadLetterScan
+    from dawdle._flow.queue_client import QueueClient
     from dawdle._flow.runtime import Runtime
 
 default_registry: Final = Registry()
@@ -335,7 +335,7 @@ class Dawdle(DeadLetterCalls, HostingCalls):
             raise runtime.error
         return runtime
 
-    def _queue(self, name: str | None, *, anywhere: bool = False) -> QueueClient:
+    def _queue(self, name: str | None, *, anywhere: bool = False) -> "QueueClient":
         queues = self._running(anywhere=anywhere).queues
         name = _DEFAULT if name is None else name
         if not isinstance(cast("object", name), str) or name not in queues:

@@ -3,13 +3,12 @@
 import re
 from collections.abc import AsyncIterable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from dawdle._app.event_ids import new_id
 from dawdle._app.settings import Settings
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
-from dawdle._flow.queue_client import QueueClient
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.codec import seal
 from dawdle._rules.delay import delay_of, hop, to_ms
@@ -17,6 +16,9 @@ from dawdle.abc import Outgoing
 from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_have_been_done, shown
 from dawdle.events import event_style
 from dawdle.hooks import Signaled
+
+if TYPE_CHECKING:  # as with the runtime, the first app loads it
+    from dawdle._flow.queue_client import QueueClient
 
 __all__ = ["Signaling", "event_id_of", "events_of", "not_signaled", "require_group"]
 
@@ -38,7 +40,7 @@ class Signaling:
         return 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
 
     def seal(
-        self, event: object, event_id: str, queue: QueueClient, delay: float, headers: Mapping[str, str] | None
+        self, event: object, event_id: str, queue: "QueueClient", delay: float, headers: Mapping[str, str] | None
     ) -> bytes:
         """Return the message of an event. Raises `EventError` for one that cannot travel."""
         settings, where = self._settings, current_scope()
@@ -60,7 +62,7 @@ class Signaling:
         )
 
     async def store(
-        self, queue: QueueClient, body: bytes, delay: float, event: object, event_id: str, group: str | None
+        self, queue: "QueueClient", body: bytes, delay: float, event: object, event_id: str, group: str | None
     ) -> None:
         """Store one message. Raises `SignalError`."""
         try:
@@ -73,7 +75,7 @@ class Signaling:
 
     async def store_all(
         self,
-        queue: QueueClient,
+        queue: "QueueClient",
         events: Iterable[object],
         delay: float,
         headers: Mapping[str, str] | None,
@@ -101,7 +103,7 @@ class Signaling:
             raise _signal_error(ids, failed)
         return ids
 
-    def _report(self, hooks: HookCaller, queue: QueueClient, event_id: str, event: object, delay: float) -> None:
+    def _report(self, hooks: HookCaller, queue: "QueueClient", event_id: str, event: object, delay: float) -> None:
         hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
 
 

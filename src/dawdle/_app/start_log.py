@@ -1,11 +1,13 @@
 """Logs the start of an app, and warns once if nothing can handle its events. Changes nothing."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dawdle._flow.queue_client import QueueClient
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._log import Log
 from dawdle.abc import Backend
+
+if TYPE_CHECKING:
+    from dawdle._flow.queue_client import QueueClient
 
 __all__ = ["StartLog"]
 
@@ -66,7 +68,7 @@ class StartLog:
                 "DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL for a queue that processes share"
             )
 
-    def signaled(self, queue: QueueClient) -> None:
+    def signaled(self, queue: "QueueClient") -> None:
         """Warn at the first signal if only this process can handle its event, and does not."""
         # Not at the start: handlers may be registered, and the listener started, later. And not in the lifespan, since
         # the listener starts after it.

@@ -1,11 +1,14 @@
 """Where the running code is: inside the handler of which app, and of which event."""
 
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._handlers.handler import Handler
+
+if TYPE_CHECKING:  # `import dawdle` needs this module, and none of what runs
+    from dawdle._flow.in_flight_message import InFlightMessage, Work
 
 __all__ = ["HandlerRun", "clear_scope", "current_scope", "enter_scope", "leave_scope"]
 
@@ -19,7 +22,7 @@ class HandlerRun(msgspec.Struct, eq=False):
 
     app: object
     handler: Handler
-    work: Work
+    work: "Work"
     started: float
     """When it began, by the clock's `monotonic()`."""
     warn_after: float | None = None
@@ -35,7 +38,7 @@ class HandlerRun(msgspec.Struct, eq=False):
         return self.work.envelope.id
 
     @property
-    def message(self) -> InFlightMessage:
+    def message(self) -> "InFlightMessage":
         """The message in flight, or the direct event."""
         return self.work.message
 
