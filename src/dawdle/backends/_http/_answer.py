@@ -92,7 +92,7 @@ class AnswerReader:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             if self._answer is None:
                 raise HttpBadAnswerError(f"the answer is not HTTP/1: {_reason(error)}") from None
-            self._is_surplus = True  # the answer is whole, and what follows it is nobody's
+            self._is_surplus = True  # the answer is whole, and what follows belongs to none
         answer = self._answer
         if answer is None:
             self._received_bytes += len(data)

@@ -156,7 +156,7 @@ class Connection(asyncio.BufferedProtocol):
         self._owner.lost(self)
 
     def _is_in_order(self) -> bool:
-        """Return whether the server itself ended the connection: over TLS, somebody on the way may have cut it off.
+        """Return whether the server itself ended the connection: over TLS, it may have been cut off on the way.
 
         The server's goodbye tells. uvloop asks for it by itself; asyncio does not tell the two apart.
         """
