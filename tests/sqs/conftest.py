@@ -34,7 +34,7 @@ async def no_template(_client, _queue_url):
 def way(request, monkeypatch):
     """How the requests that move messages are made: what a test says must be true of each way."""
     if request.param == "aiohttp":
-        monkeypatch.setattr(_transports, "_is_direct", lambda _settings: False)
+        monkeypatch.setattr(_transports, "_is_direct", lambda *_: False)
     if request.param == "botocore":
         monkeypatch.setattr(_client_set, "learn_template", no_template)
     return request.param

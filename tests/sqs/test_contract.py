@@ -51,7 +51,7 @@ class TestByAiohttp(TestOnOurServer):
 
     @pytest.fixture(autouse=True)
     def by_aiohttp(self, monkeypatch):
-        monkeypatch.setattr(_transports, "_is_direct", lambda _settings: False)
+        monkeypatch.setattr(_transports, "_is_direct", lambda *_: False)
 
 
 @large_body

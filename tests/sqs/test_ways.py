@@ -6,6 +6,7 @@ from dawdle import ConfigurationError
 from dawdle.backends.sqs import SQS
 from dawdle.backends.sqs._botocore_calls import BotocoreCalls
 from dawdle.backends.sqs._data_plane._transports import DirectTransport, SessionTransport
+from dawdle.errors import BackendError
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +29,20 @@ async def test_by_aiohttp_through_a_proxy_and_past_it_where_no_proxy_is_said(sqs
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     async with sqs() as queue:
         assert transports(queue) == [DirectTransport, DirectTransport]
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "FTP_PROXY", "HTTPS_PROXY"])
+async def test_past_a_proxy_that_is_for_something_else(sqs, monkeypatch, name):
+    monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with sqs() as queue:
+        assert transports(queue) == [DirectTransport, DirectTransport]
+
+
+async def test_a_bundle_that_cannot_be_read_fails_at_each_call_as_through_botocore(monkeypatch):
+    monkeypatch.setenv("AWS_CA_BUNDLE", "/nonexistent/ca.pem")
+    async with SQS("https://127.0.0.1:1/000000000000/orders") as queue:
+        with pytest.raises(BackendError, match="FileNotFoundError"):
+            await queue.receive(1, 0)
 
 
 @pytest.mark.parametrize("how", ["argument", "variable"])

@@ -184,6 +184,16 @@ async def test_tls_with_the_name_of_the_host(authority):
         await client.close()
 
 
+async def test_tls_with_an_absolute_name(authority):
+    """Certificates have no dot at the end."""
+    context = authority.context("absolute", "sqs.test")
+    async with (
+        serving(echo, tls=context) as server,
+        client_of(server, tls=authority.trusted(), server_hostname="sqs.test.") as client,
+    ):
+        assert (await client.request(head(4), b"body", 5)).body == b"body"
+
+
 async def test_tls_with_another_name_than_the_host(authority):
     context = authority.context("other", "sqs.test")
     async with (

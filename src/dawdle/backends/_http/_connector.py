@@ -29,7 +29,8 @@ class Connector:
         self._host = host
         self._port = port
         self._tls = tls
-        self._server_hostname = None if tls is None else server_hostname or host
+        # A name may end in a dot, which says that it is absolute. Certificates never have it.
+        self._server_hostname = None if tls is None else (server_hostname or host).rstrip(".")
         self._lookup: asyncio.Task[Sequence[Address]] | None = None
 
     @property
@@ -120,7 +121,12 @@ async def _first_of(addresses: Sequence[Address]) -> socket.socket:
                 return winner.result()
         return attempts[0].result()
     finally:
-        await _end([each for each in attempts if each is not winner])
+        try:
+            await _end([each for each in attempts if each is not winner])
+        except BaseException:  # cancelled meanwhile: the connection that was made has no owner any more
+            if winner is not None:
+                winner.result().close()
+            raise
 
 
 async def _connected(address: Address) -> socket.socket:

@@ -25,6 +25,7 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.httpsession import (
+    ProxyConfiguration,
     create_urllib3_context,  # pyright: ignore[reportUnknownVariableType] - it has no types
     get_cert_path,  # pyright: ignore[reportUnknownVariableType] - as above
 )
@@ -74,17 +75,20 @@ class Transport(Protocol):
 
 
 async def open_transport(session: HttpSession, template: Template, connect_seconds: float, pool: int) -> Transport:
-    """Return the transport for a session's settings. Raises what botocore raises for a CA bundle that cannot be read.
+    """Return the transport for a session's settings.
 
     `pool`: connections at once. `connect_seconds`: seconds in which one must be made.
     """
     signer = Signer(template)
-    if not _is_direct(session.settings):
+    if not _is_direct(session.settings, template.url):
         return SessionTransport(session, template, signer)
     address = urlsplit(template.url)
     is_tls = address.scheme == "https"
-    # Reading a bundle of certificates takes 10 ms and more, so it is done in a thread.
-    tls = await asyncio.to_thread(_tls_context, session.settings["verify"]) if is_tls else None
+    try:
+        # Reading a bundle of certificates takes 10 ms and more, so it is done in a thread.
+        tls = await asyncio.to_thread(_tls_context, session.settings["verify"]) if is_tls else None
+    except OSError:  # a bundle that cannot be read: aiobotocore says so at each call, and the app may be opened
+        return SessionTransport(session, template, signer)
     client = HttpClient(
         address.hostname or "",
         address.port or (443 if is_tls else 80),
@@ -155,10 +159,13 @@ class SessionTransport:
         """Do nothing: the session belongs to botocore's client."""
 
 
-def _is_direct(settings: Mapping[str, Any]) -> bool:
-    """Whether botocore's settings ask for nothing that our own client does not have."""
-    unusual = any(settings.get(name) for name in ("proxies", "proxies_config", "client_cert"))
-    return not unusual and set(settings.get("socket_options") or ()) <= _OUR_SOCKET_OPTIONS
+def _is_direct(settings: Mapping[str, Any], url: str) -> bool:
+    """Whether botocore's settings ask for nothing that our own client does not have, for requests to this URL."""
+    # In the settings is every variable that ends in `_proxy`, NO_PROXY too: whether one is meant, botocore knows.
+    proxies: Any = ProxyConfiguration(proxies=settings.get("proxies"), proxies_settings=settings.get("proxies_config"))
+    if settings.get("client_cert") or proxies.proxy_url_for(url) is not None:
+        return False
+    return set(settings.get("socket_options") or ()) <= _OUR_SOCKET_OPTIONS
 
 
 def _tls_context(verify: bool | str) -> ssl.SSLContext:
