@@ -85,3 +85,26 @@ async def test_a_wait_that_is_cancelled_cancels_its_tasks_once_and_raises_when_a
         await waiting
     assert cancels == ["slow"]
     assert [task.cancelled() for task in tasks] == [True, False]
+
+
+async def test_one_that_raises_ends_the_others_at_once():
+    ended = []
+
+    async def waits():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("waits")
+            await asyncio.sleep(0)
+            raise
+
+    async def raises():
+        await asyncio.sleep(0)
+        raise LookupError
+
+    tasks = [start_eagerly(waits(), "waits"), start_eagerly(raises(), "raises")]
+    async with asyncio.timeout(5):
+        await wait_for_all(tasks)
+    assert ended == ["waits"]
+    assert tasks[0].cancelled()
+    assert isinstance(tasks[1].exception(), LookupError)

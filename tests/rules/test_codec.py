@@ -689,3 +689,20 @@ def test_whatever_a_codec_of_ones_own_raises_is_an_error_of_ours():
         sealed(Line("a"), Broken())
     with pytest.raises(EventError, match="the data does not fit Line"):
         open_event(foreign(data="a 1", datacontenttype="text/plain"), Line, {"text/plain": Broken()})
+
+
+class TextCodec:
+    """A mistake that is easily made: `json.dumps` returns text."""
+
+    content_type = "application/json"
+
+    def encode(self, event):
+        return json.dumps({"number": 1})
+
+    def decode(self, data, event_type):
+        raise NotImplementedError
+
+
+def test_a_codec_that_returns_text_is_told_so():
+    with pytest.raises(EventError, match=r"^the codec TextCodec returned text for this Line, and encode\(\) returns"):
+        sealed(Line("a"), TextCodec())

@@ -5,6 +5,7 @@ An only handler runs in the processor's task, each of several in a task of its o
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -51,10 +52,17 @@ class Dispatcher:
 
     async def _run_several(self, work: Work, store_copy: StoreCopy) -> None:
         siblings = _Siblings(len(work.handlers))
-        tasks = [
-            start_eagerly(self._run_with_siblings(handler, work, siblings, store_copy), f"dawdle: {handler.name}")
-            for handler in work.handlers
-        ]
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            for handler in work.handlers:
+                running = self._run_with_siblings(handler, work, siblings, store_copy)
+                tasks.append(start_eagerly(running, f"dawdle: {handler.name}"))
+        except BaseException:  # a KeyboardInterrupt in the first step of a handler comes out of its start
+            for task in tasks:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await wait_for_all(tasks)
+            raise
         await wait_for_all(tasks)
         for task in tasks:
             task.result()  # raises what ended it: as a rule the end of the app

@@ -23,15 +23,21 @@ def start_eagerly(coroutine: Coroutine[Any, Any, R], name: str) -> "asyncio.Task
 
 
 async def wait_for_all(tasks: "Sequence[asyncio.Task[R]]") -> None:
-    """Return when all tasks have ended. Cancelled, it cancels those that run, once, and raises when they have ended."""
+    """Return when all tasks have ended. If this is cancelled, or one of them raises, the others are cancelled, once.
+
+    Cancelled, it raises when they have ended. What a task raised is for the caller to read.
+    """
     cancelled: asyncio.CancelledError | None = None
+    ended = False
     while running := [task for task in tasks if not task.done()]:
         try:
-            await asyncio.wait(running)
+            await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+            ends = any(task.done() and not task.cancelled() and task.exception() is not None for task in tasks)
         except asyncio.CancelledError as error:
-            if cancelled is None:
-                for task in running:
-                    task.cancel()
-            cancelled = error
+            cancelled, ends = error, True
+        if ends and not ended:
+            ended = True
+            for task in running:
+                task.cancel()
     if cancelled is not None:
         raise cancelled

@@ -150,8 +150,10 @@ class LeaseRenewer:
             self._renewing.update(dict.fromkeys(in_flight, done))
         if not in_flight:
             return
-        receipts = [message.receipt for message in in_flight]
+        # The count first: the app's loop may note a newer receive in between, and a newer count with the older receipt
+        # would make that receipt's loss look like the message's.
         receives = [message.receive_count for message in in_flight]
+        receipts = [message.receipt for message in in_flight]
         try:
             faults = await self._call(renew, receipts)
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends

@@ -214,11 +214,17 @@ def _data_in(envelope: Envelope, media: str) -> bytes:
 def _encoded(codec: Codec, event: object) -> bytes:
     """Encode with a codec that may be the user's own; any other error of it becomes an `EventError`."""
     try:
-        return codec.encode(event)
+        data = codec.encode(event)
     except EventError:
         raise
     except Exception as error:
         raise _unencodable(event, error) from error
+    if isinstance(data, str):  # a codec of the user's own, such as `return json.dumps(…)`
+        raise EventError(
+            f"the codec {type(codec).__qualname__} returned text for this {type(event).__qualname__}, and encode() "
+            f"returns bytes: write .encode() behind it"
+        )
+    return data
 
 
 def _decoded(decoder: Callable[[type], Callable[[bytes], Any]], data: bytes, event_type: type[E]) -> E:
