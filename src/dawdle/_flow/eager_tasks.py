@@ -31,8 +31,8 @@ async def wait_for_all(tasks: "Sequence[asyncio.Task[R]]") -> None:
     ended = False
     while running := [task for task in tasks if not task.done()]:
         try:
-            await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
-            ends = any(task.done() and not task.cancelled() and task.exception() is not None for task in tasks)
+            _, pending = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+            ends = bool(pending)  # some still run, so one has raised
         except asyncio.CancelledError as error:
             cancelled, ends = error, True
         if ends and not ended:
