@@ -1,18 +1,17 @@
 """Servers that tests start: free ports on loopback, a bounded start, an end by process id."""
 
 import os
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.ports import free_port, listens
 
 if sys.platform != "win32":
     import fcntl
@@ -23,30 +22,15 @@ START_SECONDS = 60
 """A server that does not listen by then has failed; on a busy machine an interpreter takes ten to start."""
 
 
-def free_port() -> int:
-    """Return a port that is free, and below those that outgoing connections get: none of them takes it meanwhile."""
-    for _ in range(1000):
-        port = 20_000 + secrets.randbelow(12_000)  # not `random`, which tests seed: two processes would agree
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise OSError("no port from 20,000 to 32,000 is free")
-
-
 @contextmanager
 def running(command: list[str], port: int, environment: dict[str, str]) -> Iterator[str]:
     """Run a server until the block ends; yields its URL once it accepts connections."""
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT)
         try:
-            end = time.monotonic() + START_SECONDS
-            while process.poll() is None:
-                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-                    break
-                if time.monotonic() > end:
+            if not listens(port, process, START_SECONDS):
+                if process.poll() is None:
                     pytest.fail(f"{command[0]} does not answer on port {port}")
-                time.sleep(0.05)
-            if process.poll() is not None:
                 said.seek(0)
                 pytest.fail(f"{command[0]} ended with {process.returncode}: {said.read().decode()[-2000:]}")
             yield f"http://127.0.0.1:{port}"

@@ -5,18 +5,16 @@ per event and does half as many events per second.
 """
 
 import os
-import secrets
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from tests.bench.work import Job, Result, Where
+from tests.ports import free_port, listens
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 30
@@ -51,7 +49,8 @@ def server(where: Where, queue: str) -> Generator[str]:
     try:
         if len(CORES) > 1:
             os.sched_setaffinity(process.pid, {CORES[-1]})
-        wait_for(port, process)
+        if not listens(port, process, START_SECONDS):
+            raise MeasurementError(f"{process.args!r} does not answer on port {port}")
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -79,22 +78,3 @@ def measure(job: Job) -> Result:
         if process.returncode or not said:
             raise MeasurementError(f"{job.contestant}, {job.measure}: {errors[-2000:]}")
         return msgspec.json.decode(said.splitlines()[-1], type=Result)
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        time.sleep(0.02)
-    raise MeasurementError(f"{process.args!r} does not answer on port {port}")
-
-
-def free_port() -> int:
-    """Return a free port below those that outgoing connections get."""
-    for _ in range(1000):
-        port = 20_000 + secrets.randbelow(12_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise MeasurementError("no port from 20,000 to 32,000 is free")

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.servers import free_port, running, venv_with
+from tests.ports import free_port
+from tests.servers import running, venv_with
 
 pytestmark = [pytest.mark.once, pytest.mark.xdist_group("sqs guide")]
 

@@ -23,7 +23,8 @@ import boto3
 import dawdle
 from dawdle.backends.sqs import SQS
 from tests.faults.row import Figures, Scale
-from tests.servers import free_port, ministack, running
+from tests.ports import free_port
+from tests.servers import ministack, running
 
 ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "test",

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
-from tests.servers import free_port, running, venv_with
+from tests.ports import free_port
+from tests.servers import running, venv_with
 
 from dawdle.testing import ManualClock
 from dawdle.testing.sqs import SQSServer
