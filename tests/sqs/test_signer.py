@@ -10,7 +10,7 @@ from botocore.credentials import Credentials, ReadOnlyCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dawdle.backends.sqs._data_plane._signer import Signer
+from dawdle.backends.sqs._data_plane._signer import Request, Signer
 from dawdle.backends.sqs._data_plane._template import template_for
 from dawdle.errors import BackendError
 
@@ -41,7 +41,7 @@ def test_aws_published_vectors_are_signed_as_published(path):
     signed = sorted({*(name.lower() for name in sent)} - {"x-amz-security-token"})
     template = template_for(f"https://{sent['Host']}/", "us-east-1", "service", {"any": constant}, signed)
     credentials = Credentials(*KEYS, sent.get("X-Amz-Security-Token"))
-    _, headers = parsed(Signer(template).head("any", body.encode(), THEN, credentials, invocation_id="i"))
+    _, headers = parsed(Signer(template).head(Request("any", body.encode(), "i"), THEN, credentials))
     assert dict(headers)["Authorization"] == path.with_suffix(".authz").read_text()
     assert sent.items() <= dict(headers).items()
 
@@ -99,7 +99,7 @@ def test_it_signs_as_botocore_does(scheme, host, path, region, service, keys, va
     for number, moment, body, operation in sent:
         credentials = keys[number]
         theirs = signed_by_botocore(url, headers[operation], region, service, credentials, moment, body)
-        line, ours = parsed(signer.head(operation, body, moment, credentials, invocation_id="id-1"))
+        line, ours = parsed(signer.head(Request(operation, body, "id-1"), moment, credentials))
         assert line == f"POST {path} HTTP/1.1"
         assert theirs.items() <= dict(ours).items()
         added = {
@@ -113,7 +113,7 @@ def test_it_signs_as_botocore_does(scheme, host, path, region, service, keys, va
         assert {name for name, _ in ours} - theirs.keys() == added
         assert dict(ours)["Content-Length"] == str(len(body))
         assert len(dict(ours)) == len(ours)
-        listed = signer.headers(operation, body, moment, credentials, invocation_id="id-1")
+        listed = signer.headers(Request(operation, body, "id-1"), moment, credentials)
         assert sorted(listed) == sorted(each for each in ours if each[0] != "Host")
 
 
@@ -124,14 +124,8 @@ def signer():
 
 
 def test_a_head_is_complete():
-    head = signer().head(
-        "SendMessageBatch",
-        b"{}",
-        THEN,
-        ReadOnlyCredentials(*KEYS, "token"),
-        invocation_id="00000000-0000-4000-8000-000000000000",
-        request="attempt=2",
-    )
+    request = Request("SendMessageBatch", b"{}", "00000000-0000-4000-8000-000000000000", "attempt=2")
+    head = signer().head(request, THEN, ReadOnlyCredentials(*KEYS, "token"))
     line, headers = parsed(head)
     assert line == "POST / HTTP/1.1"
     assert [name for name, _ in headers] == [
@@ -160,6 +154,6 @@ def test_a_line_break_in_credentials_does_not_become_a_header(text, which):
     used = signer()
     for _ in range(2):  # also when it is asked again
         with pytest.raises(BackendError, match="contains a line break or another control") as caught:
-            used.head("SendMessageBatch", b"{}", THEN, ReadOnlyCredentials(*keys), invocation_id="i")
+            used.head(Request("SendMessageBatch", b"{}", "i"), THEN, ReadOnlyCredentials(*keys))
         assert caught.value.kind == "denied"
         assert "canary" not in str(caught.value)

@@ -12,7 +12,7 @@ from botocore.credentials import ReadOnlyCredentials
 
 from dawdle.backends.sqs._calls import TimeLimits
 from dawdle.backends.sqs._client_set import ClientSet, ClientSettings
-from dawdle.backends.sqs._data_plane._signer import FIRST_ATTEMPT, Signer, later_attempt
+from dawdle.backends.sqs._data_plane._signer import FIRST_ATTEMPT, Request, Signer, later_attempt
 from dawdle.backends.sqs._data_plane._template import OPERATIONS, learn_template
 from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.backends.sqs._request_attempts import RequestAttempts, observe_attempts, observed
@@ -64,7 +64,7 @@ async def compare(client, template, keys):
         theirs = await sent_by_botocore(client, operation)
         headers = {name: text_of(value) for name, value in theirs.headers.items()}
         moment = datetime.strptime(headers["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-        ours = signer.headers(operation, theirs.body, moment, keys, invocation_id=headers["amz-sdk-invocation-id"])
+        ours = signer.headers(Request(operation, theirs.body, headers["amz-sdk-invocation-id"]), moment, keys)
         assert template.url == theirs.url
         assert {name: value for name, value in ours if not name.startswith("Accept")} == headers
 

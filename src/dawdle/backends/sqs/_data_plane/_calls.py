@@ -30,8 +30,8 @@ from dawdle.backends.sqs._conversion import (
 from dawdle.backends.sqs._data_plane._credentials import SessionCredentials
 from dawdle.backends.sqs._data_plane._retries import Retries
 from dawdle.backends.sqs._data_plane._shapes import BatchRequest, ReceiveRequest, encode, read_batch, read_receive
-from dawdle.backends.sqs._data_plane._signer import FIRST_ATTEMPT, Credentials, later_attempt
-from dawdle.backends.sqs._data_plane._transports import Request, Transport
+from dawdle.backends.sqs._data_plane._signer import FIRST_ATTEMPT, Credentials, Request, later_attempt
+from dawdle.backends.sqs._data_plane._transports import Transport
 from dawdle.backends.sqs._request_attempts import RequestAttempts
 
 __all__ = ["DataPlane", "Lane"]

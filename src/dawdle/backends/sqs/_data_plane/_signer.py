@@ -27,6 +27,7 @@ __all__ = [
     "TOKEN_HEADER",
     "Credentials",
     "Header",
+    "Request",
     "Signer",
     "Template",
     "later_attempt",
@@ -93,6 +94,18 @@ class Template(msgspec.Struct, frozen=True, kw_only=True):
     """The names of the headers that are signed, in lower case and sorted; without that of the session token."""
 
 
+class Request(NamedTuple):
+    """One attempt of a call, before it is signed."""
+
+    operation: str
+    """A name of the template, such as `SendMessageBatch`."""
+    body: bytes
+    invocation_id: str
+    """The same in each attempt of one call: AWS support finds a call by it."""
+    attempt: str = FIRST_ATTEMPT
+    """Which attempt it is, as botocore writes it."""
+
+
 class _Operation(NamedTuple):
     """One operation in one second."""
 
@@ -120,62 +133,42 @@ class Signer:
         self._string: Any = None
         self._operations: dict[str, _Operation] = {}
 
-    def head(
-        self,
-        operation: str,
-        body: bytes,
-        now: float,
-        credentials: Credentials,
-        *,
-        invocation_id: str,
-        request: str = FIRST_ATTEMPT,
-    ) -> bytes:
-        """Return the whole head of a request, up to and with the empty line. `body` follows it as it is.
+    def head(self, request: Request, now: float, credentials: Credentials) -> bytes:
+        """Return the whole head of a request, up to and with the empty line. Its body follows as it is.
 
-        `operation`: a name of the template, such as `SendMessageBatch`. `now`: epoch seconds. `invocation_id`: the same
-        for each attempt of one call. `request`: which attempt it is, as botocore writes it. Raises `BackendError` for
-        credentials that cannot be in a header.
+        `now`: epoch seconds. Raises `BackendError` for credentials that cannot be in a header.
         """
-        known, signature = self._sign(operation, body, now, credentials)
+        known, signature = self._sign(request, now, credentials)
         return (
-            f"{known.head}{signature}\r\namz-sdk-invocation-id: {invocation_id}\r\namz-sdk-request: {request}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n"
+            f"{known.head}{signature}\r\namz-sdk-invocation-id: {request.invocation_id}\r\n"
+            f"amz-sdk-request: {request.attempt}\r\nContent-Length: {len(request.body)}\r\n\r\n"
         ).encode()
 
-    def headers(
-        self,
-        operation: str,
-        body: bytes,
-        now: float,
-        credentials: Credentials,
-        *,
-        invocation_id: str,
-        request: str = FIRST_ATTEMPT,
-    ) -> list[Header]:
+    def headers(self, request: Request, now: float, credentials: Credentials) -> list[Header]:
         """Return the headers of a request, for a client that writes the head itself, and in it `Host`. As `head`."""
-        known, signature = self._sign(operation, body, now, credentials)
+        known, signature = self._sign(request, now, credentials)
         token = credentials.token
         return [
-            *self._template.headers[operation],
+            *self._template.headers[request.operation],
             *_ADDED_BY_TRANSPORT,
             ("X-Amz-Date", self._date),
             *([(TOKEN_HEADER, token)] if token else []),
             ("Authorization", known.authorization + signature),
-            ("amz-sdk-invocation-id", invocation_id),
-            ("amz-sdk-request", request),
-            ("Content-Length", str(len(body))),
+            ("amz-sdk-invocation-id", request.invocation_id),
+            ("amz-sdk-request", request.attempt),
+            ("Content-Length", str(len(request.body))),
         ]
 
-    def _sign(self, operation: str, body: bytes, now: float, credentials: Credentials) -> tuple[_Operation, str]:
+    def _sign(self, request: Request, now: float, credentials: Credentials) -> tuple[_Operation, str]:
         second = int(now)
         # Static credentials are frozen anew at each call, so the objects differ; to compare their texts takes 50 ns.
         if second != self._second or credentials != self._credentials:
             self._start_second(second, credentials)
-        known = self._operations.get(operation)
+        known = self._operations.get(request.operation)
         if known is None:
-            known = self._operations[operation] = self._operation(operation, credentials)
+            known = self._operations[request.operation] = self._operation(request.operation, credentials)
         canonical = known.canonical.copy()
-        canonical.update(sha256(body).hexdigest().encode())
+        canonical.update(sha256(request.body).hexdigest().encode())
         inner = self._string.copy()
         inner.update(canonical.hexdigest().encode())
         outer = self._outer.copy()

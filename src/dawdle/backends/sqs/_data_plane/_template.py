@@ -23,7 +23,7 @@ from botocore import xform_name  # pyright: ignore[reportUnknownVariableType] - 
 from botocore.utils import normalize_url_path  # pyright: ignore[reportUnknownVariableType]
 
 from dawdle._log import Log
-from dawdle.backends.sqs._data_plane._signer import ALGORITHM, TOKEN_HEADER, Header, Signer, Template
+from dawdle.backends.sqs._data_plane._signer import ALGORITHM, TOKEN_HEADER, Header, Request, Signer, Template
 
 __all__ = ["OPERATIONS", "learn_template", "template_for"]
 
@@ -193,7 +193,7 @@ def _is_signed_the_same(template: Template, operation: str, request: Any) -> boo
     moment = timegm(strptime(sent["X-Amz-Date"], "%Y%m%dT%H%M%SZ"))
     credentials = AioCredentials(_ACCESS_KEY, _SECRET_KEY)
     try:
-        ours = dict(Signer(template).headers(operation, request.data, moment, credentials, invocation_id=""))
+        ours = dict(Signer(template).headers(Request(operation, request.data, ""), moment, credentials))
     except KeyError:  # it signs a header that is another one in each request
         return False
     return ours["Authorization"] == str(sent["Authorization"])

@@ -12,7 +12,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from time import time
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 from botocore.awsrequest import AWSPreparedRequest
@@ -39,27 +39,16 @@ from dawdle.backends._http import (
     HttpError,
     HttpTLSError,
 )
-from dawdle.backends.sqs._data_plane._signer import Credentials, Signer, Template
+from dawdle.backends.sqs._data_plane._signer import Credentials, Request, Signer, Template
 from dawdle.backends.sqs._http_session import HttpSession
 
-__all__ = ["Request", "Transport", "open_transport"]
+__all__ = ["Transport", "open_transport"]
 
 _OUR_SOCKET_OPTIONS: Final = {
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
 }
 """What our own client sets too. botocore asks for the first always, and for the second by `tcp_keepalive`."""
-
-
-class Request(NamedTuple):
-    """One attempt of a call, before it is signed."""
-
-    operation: str
-    body: bytes
-    invocation_id: str
-    """The same in each attempt of one call: AWS support finds a call by it."""
-    attempt: str
-    """Which attempt it is, as botocore writes it."""
 
 
 class Transport(Protocol):
@@ -109,14 +98,7 @@ class DirectTransport:
 
     async def send(self, request: Request, credentials: Credentials, seconds: float) -> HttpAnswer:
         """Return the answer. Raises botocore's errors."""
-        head = self._signer.head(
-            request.operation,
-            request.body,
-            time(),
-            credentials,
-            invocation_id=request.invocation_id,
-            request=request.attempt,
-        )
+        head = self._signer.head(request, time(), credentials)
         try:
             return await self._client.request(head, request.body, seconds)
         except HttpError as error:
@@ -137,14 +119,7 @@ class SessionTransport:
 
     async def send(self, request: Request, credentials: Credentials, seconds: float) -> HttpAnswer:
         """Return the answer. Raises botocore's errors."""
-        headers = self._signer.headers(
-            request.operation,
-            request.body,
-            time(),
-            credentials,
-            invocation_id=request.invocation_id,
-            request=request.attempt,
-        )
+        headers = self._signer.headers(request, time(), credentials)
         prepared = AWSPreparedRequest("POST", self._url, dict(headers), request.body, stream_output=False)
         try:
             async with asyncio.timeout(seconds):
