@@ -1,12 +1,11 @@
 """bubus: a bus of pydantic events with a history, which handles one event after another."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Self
 
 from bubus import BaseEvent, EventBus
 
+from tests.bench.contestants._at_once import AtOnce
 from tests.bench.work import Order, Setting
 
 PENDING = 40
@@ -21,7 +20,7 @@ class Placed(BaseEvent[None]):
     text: str
 
 
-class Contestant:
+class Contestant(AtOnce):
     """It remembers the last fifty events, its default."""
 
     package = "bubus"
@@ -47,7 +46,3 @@ class Contestant:
     async def signal_many(self, events: list[Order]) -> None:
         for event in events:
             await self.signal(event)
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncGenerator[None]:
-        yield

@@ -1,16 +1,15 @@
 """pyee: an emitter that starts a task for each handler, stores nothing and retries nothing."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Self
 
 from pyee.asyncio import AsyncIOEventEmitter
 
+from tests.bench.contestants._at_once import AtOnce
 from tests.bench.work import Order, Setting
 
 
-class Contestant:
+class Contestant(AtOnce):
     """`emit` returns at once, so the signaler lets the handlers run before it goes on."""
 
     package = "pyee"
@@ -35,7 +34,3 @@ class Contestant:
         for event in events:
             self._emitter.emit("order", event)
         await asyncio.sleep(0)
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncGenerator[None]:
-        yield

@@ -1,14 +1,13 @@
 """A bare asyncio task for each handler, awaited: the least that anything concurrent costs here."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Self
 
+from tests.bench.contestants._at_once import AtOnce
 from tests.bench.work import Order, Setting
 
 
-class Contestant:
+class Contestant(AtOnce):
     """No queue, no types, no retries: three lines that anybody writes."""
 
     package = ""
@@ -28,7 +27,3 @@ class Contestant:
     async def signal_many(self, events: list[Order]) -> None:
         for event in events:
             await self.signal(event)
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncGenerator[None]:
-        yield

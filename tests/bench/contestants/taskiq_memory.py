@@ -1,20 +1,14 @@
 """taskiq in memory: it stores nothing, the task starts at once."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 from taskiq import InMemoryBroker
 
+from tests.bench.contestants._at_once import AtOnce
 from tests.bench.contestants._taskiq import Tasks
 from tests.bench.work import Setting
 
 
-class Contestant(Tasks):
+class Contestant(AtOnce, Tasks):
     """It keeps the last hundred results, its default."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting, InMemoryBroker(cast_types=False))
-
-    @asynccontextmanager
-    async def listening(self) -> AsyncGenerator[None]:
-        yield
