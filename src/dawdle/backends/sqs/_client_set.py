@@ -6,9 +6,9 @@ the data plane, where botocore's settings allow it and the user did not ask for 
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType] - it has no types
@@ -25,10 +25,12 @@ from dawdle.backends.sqs._endpoint import Endpoint, resolve_endpoint
 from dawdle.backends.sqs._errors import NOT_FROM_SQS
 from dawdle.backends.sqs._http_session import HttpSession, session_class
 from dawdle.backends.sqs._queue_address import QueueAddress
-from dawdle.backends.sqs._request_attempts import observe_attempts
+from dawdle.backends.sqs._request_attempts import RequestAttempts, observe_attempts
 from dawdle.errors import BackendError
 
-__all__ = ["ClientSet", "ClientSettings"]
+__all__ = ["ClientSet", "ClientSettings", "Make"]
+
+T = TypeVar("T")
 
 MAX_POLL_CONNECTIONS: Final = 64
 """Connections in the pool for long polls. Each poll holds one for as long as it waits, up to 20 seconds."""
@@ -147,6 +149,10 @@ class ClientSet:
         transport = await open_transport(client.session, template, limits.connect_seconds, client.pool)
         self._stack.push_async_callback(transport.close)
         return Lane(transport, Retries(client.client))
+
+
+Make = Callable[[ClientSet, RequestAttempts], Awaitable[T]]
+"""Makes one call with a client set, and notes its attempts."""
 
 
 def _require_json(

@@ -12,12 +12,11 @@ whole lease: SQS does not notice, and hands the next message to the closed conne
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from math import inf
 from typing import Final, TypeVar
 
 from dawdle._log import Log
-from dawdle.backends.sqs._client_set import ClientSet, ClientSettings
+from dawdle.backends.sqs._client_set import ClientSet, ClientSettings, Make
 from dawdle.backends.sqs._errors import has_stale_credentials, to_backend_error
 from dawdle.backends.sqs._request_attempts import RequestAttempts
 
@@ -52,7 +51,7 @@ class Clients:
         for clients in (self._current, *self._retired):
             await clients.close()
 
-    async def call(self, make: Callable[[ClientSet, RequestAttempts], Awaitable[T]], attempts: RequestAttempts) -> T:
+    async def call(self, make: Make[T], attempts: RequestAttempts) -> T:
         """Make one call, and make it once more with new clients if SQS refused its credentials."""
         clients = self._current
         try:
@@ -69,7 +68,7 @@ class Clients:
     async def _call_with(
         self,
         clients: ClientSet,
-        make: Callable[[ClientSet, RequestAttempts], Awaitable[T]],
+        make: Make[T],
         attempts: RequestAttempts,
     ) -> T:
         clients.calls_in_flight += 1

@@ -11,12 +11,12 @@ A poll is sent once only: the calls cannot know whether the app is stopping, and
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Self, TypeVar
 
 from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.sqs._calls import Poll, TimeLimits
-from dawdle.backends.sqs._client_set import ClientSet, ClientSettings
+from dawdle.backends.sqs._client_set import ClientSettings, Make
 from dawdle.backends.sqs._clients import Clients
 from dawdle.backends.sqs._conversion import as_uncertain
 from dawdle.backends.sqs._errors import safe_cause, to_backend_error
@@ -27,7 +27,6 @@ from dawdle.errors import ConfigurationError
 __all__ = ["RESPONSE_SECONDS", "Connection"]
 
 T = TypeVar("T")
-Make = Callable[[ClientSet, RequestAttempts], Awaitable[T]]
 
 RESPONSE_SECONDS: Final = 10.0
 """Seconds in which SQS must respond to one attempt; for a poll, beyond the seconds that the poll itself waits."""
