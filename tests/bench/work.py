@@ -33,7 +33,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Events under way at once, where the measure holds a number of them."""
 
     concurrency: int = 100
-    """Messages that the contestant may have in hand at once."""
+    """Messages that the contestant may have in flight at once."""
 
     body: int = 200
     """Bytes of the event's own text; each contestant's envelope comes on top."""

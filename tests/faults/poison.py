@@ -20,7 +20,8 @@ LAST = 2**31 - 1
 REASONS = {
     "undecodable": "CloudEvent",
     "too-deep": "deep|depth|nest|recurs",
-    "too-large": "^$|always fails|large|bytes|fit",  # it leaves 40 bytes of what the queue takes, no room for a reason
+    "too-large": "always fails|large|bytes|fit",
+    "full": "^$",
     "wrong-type": "int|number",
     "unknown-type": "Unknown",
     "unclaimed": "handler",
@@ -30,7 +31,7 @@ REASONS = {
     "unprintable": "always fails",
     "bomb": "JSON",
 }
-"""By kind of poison: what the error of its dead letter must mention."""
+"""By kind of poison: what the error of its dead letter must mention. A message that fills the queue has none."""
 
 SIGNED = {"forged": "sign", "unsigned": "sign"}
 """Kinds that are poison only where signatures are required."""
@@ -61,9 +62,9 @@ def body_of(kind: str, number: int) -> str:
             return f"{name} is no event"
         case "too-deep":
             return json.dumps(event | {"data": "?"}).replace('"?"', f'{{"more":{"[" * DEPTH}{"]" * DEPTH},"at":1}}')
-        case "too-large":
-            whole = json.dumps(event | {"type": "Bad", "data": {"text": "?"}})
-            return whole.replace("?", "x" * (MEBIBYTE - 40 - len(whole)))
+        case "too-large" | "full":  # by its room for what a retry or a letter adds
+            whole, room = json.dumps(event | {"type": "Bad", "data": {"text": "?"}}), 40 if kind == "full" else 2000
+            return whole.replace("?", "x" * (MEBIBYTE - room - len(whole)))
         case "wrong-type":
             return json.dumps(event | {"data": {"at": 1, "number": "many"}})
         case "unknown-type":

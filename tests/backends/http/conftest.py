@@ -21,7 +21,7 @@ def anyio_backend(request):
 def nothing_is_logged(caplog):
     caplog.set_level(logging.DEBUG)
     yield
-    gc.collect(1)  # an exception that nobody retrieved is logged when its future goes; all of gc takes 0.1 s
+    gc.collect(1)  # an exception that was not retrieved is logged when its future goes; all of gc takes 0.1 s
     assert [each for each in caplog.records if "Using selector" not in each.getMessage()] == []
 
 

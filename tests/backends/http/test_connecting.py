@@ -274,7 +274,7 @@ async def test_a_tls_connection_that_the_server_closes_is_not_used_again(authori
 
 @pytest.mark.parametrize("says_goodbye", [True, False])
 async def test_a_body_until_the_end_of_a_tls_connection_needs_its_goodbye(authority, says_goodbye):
-    """Without it, somebody on the way may have cut the body off."""
+    """Without it, the body may have been cut off on the way."""
 
     async def script(peer):
         await peer.request()
