@@ -157,7 +157,7 @@ async def test_the_deadline_of_a_request_ends_its_connecting_too(monkeypatch):
     await client.close()
 
 
-async def test_a_server_that_accepts_nobody_is_a_connect_timeout(monkeypatch):
+async def test_a_server_that_accepts_no_connection_is_a_connect_timeout(monkeypatch):
     async def sock_connect(*args):
         await asyncio.sleep(5)
 
