@@ -27,7 +27,7 @@ _NAME: Final = re.compile(r"[!-~]{1,128}")
 
 
 class Signaling:
-    """The half of an app that signals."""
+    """Turns events into messages of an app, and stores them."""
 
     def __init__(self, settings: Settings, handlers: AppHandlers, hooks: HookCaller) -> None:
         self._settings = settings

@@ -1,0 +1,107 @@
+"""An app's calls that signal. They read their arguments, and choose the queue or the handlers; `Signaling` stores."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dawdle._app.signaling import Signaling, event_id_of, not_signaled, require_group
+from dawdle._app.start_log import StartLog
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._rules.envelope import open_envelope
+from dawdle.errors import BackendError, ConfigurationError, require_bool
+
+__all__ = ["SignalCalls"]
+
+if TYPE_CHECKING:
+    from dawdle._flow.queue_client import QueueClient
+    from dawdle._flow.runtime import Runtime
+
+
+class SignalCalls:
+    """The half of an app that signals."""
+
+    _handlers: AppHandlers
+    _signaling: Signaling
+    _start_log: StartLog
+
+    async def signal(
+        self,
+        event: object,
+        *,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        direct: bool = False,
+        id: str | None = None,  # noqa: A002 - the word that CloudEvents has for it
+        group: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        queue: str | None = None,
+    ) -> str:
+        """Signal an event and return its id when the queue has stored it.
+
+        - `delay`: seconds or a timedelta until it is handled, of any length; `at`: an aware datetime instead.
+        - `direct`: start the matching handlers here and now, past the queue, and return when they have started. It
+          waits for a slot, except when a handler signals. A handler that fails goes to the queue and is retried there,
+          and so does one that the type names in `handlers=` and this app lacks. The event goes to the queue if this app
+          has no handler for it, or starts none any more. It is owed from the call on: if the call is cancelled, its
+          handlers run all the same, and if the app is left, it stores what is unfinished.
+        - `id`: your own instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event.
+          Only queues that remove duplicates themselves keep an event with a known id from running twice.
+        - `group`: queues that keep order handle the events of one group in order; others may use it to be fair. It is 1
+          to 128 printable ASCII characters without a space.
+        - `headers`: text attributes, named `[a-z0-9]{1,20}`.
+        - `queue`: the name of the queue to store it in.
+
+        Raises `ConfigurationError`, `NotAnEventError`, `EventError` or `EventTooLargeError` before anything is stored,
+        and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
+        Cancelled, the event may be stored.
+        """
+        target = self._queue(queue)
+        seconds = self._signaling.delay(delay, at)
+        if direct is not False and require_bool(direct, "direct is") and (delay is not None or at is not None):
+            raise ConfigurationError("direct=True runs the handlers now: remove it, or delay= and at=")
+        event_id = event_id_of(id)
+        require_group(group)
+        body = self._signaling.seal(event, event_id, target, seconds, headers)
+        # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
+        if direct and (runtime := self._running()).accepts_direct:
+            handlers = self._handlers.handlers_for(type(event))
+            if handlers:
+                try:
+                    await runtime.direct.run(target, handlers, open_envelope(body), body, event)
+                except BackendError as error:
+                    raise not_signaled(event_id, error) from error
+                return event_id
+        await self._signaling.store(target, body, seconds, event, event_id, group)
+        if self._start_log.waits_for_signal:
+            self._start_log.signaled(target)
+        return event_id
+
+    async def signal_many(
+        self,
+        events: Iterable[object],
+        *,
+        delay: float | timedelta | None = None,
+        at: datetime | None = None,
+        group: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        queue: str | None = None,
+    ) -> list[str]:
+        """Signal events in as few requests as the queue allows, and return their ids in order.
+
+        `events` is any iterable: a list, a generator, a set, the values of a dict. All events are in memory at once.
+        The options are those of `signal` without `id` and `direct`, and apply to all events. If one cannot travel, none
+        is stored. `SignalError` says which events are stored, which are not, and which may or may not be.
+        """
+        target, seconds = self._queue(queue), self._signaling.delay(delay, at)
+        ids = await self._signaling.store_all(target, events, seconds, headers, group)
+        if ids and self._start_log.waits_for_signal:
+            self._start_log.signaled(target)
+        return ids
+
+    def _running(self, *, anywhere: bool = False) -> "Runtime":
+        """Return the runtime of an app that is entered, or raise what keeps it from being used."""
+        raise NotImplementedError
+
+    def _queue(self, name: str | None, *, anywhere: bool = False) -> "QueueClient":
+        """Return a queue of the app by its name, or raise what keeps it from being used."""
+        raise NotImplementedError
