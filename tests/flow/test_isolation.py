@@ -303,6 +303,26 @@ async def test_beside_one_that_runs_alone_for_long_a_direct_event_begins_though_
         await direct
 
 
+async def test_a_single_file_in_which_no_other_message_came_puts_off_no_later_trial(registry, clock):
+    class Taken(Durable):
+        taken = False
+
+        async def send(self, batch):
+            return [None] * len(batch) if self.taken else await super().send(batch)
+
+    queue, diary = Taken(clock=clock), Diary(registry, clock)
+    trials = [Outgoing(body_of(number, dawdletrial=1, time="2000-01-01T00:00:00Z")) for number in range(5)]
+    await queue.send(trials[:2])
+    queue.taken = True  # another worker gets what this one puts off, so its single file ends without a suspect
+    async with Dawdle(queue, registry=registry, clock=clock, grace=1):
+        await clock.advance(40)
+        queue.taken = False
+        await queue.send(trials[2:])
+        await clock.advance(20)
+        assert sorted(diary.order)[-3:] == [2, 3, 4]
+        assert queue.messages() == []
+
+
 @pytest.mark.slow
 async def test_forged_trials_take_a_fifth_of_a_workers_time_and_few_copies(
     app, queue, registry, clock, moments, caplog

@@ -3,10 +3,10 @@
     open         receives go on as usual
     single file  a suspect came while others were in flight: receives ask for 1 message, each after the last one ended
     isolated     a suspect came and nothing else is in flight: no receive begins, and no other message starts
-    cooldown     a single file of 30 s ended without a suspect: open, but no new single file for 120 s
+    cooldown     a single file of 30 s ended without a suspect: open, but no new single file for up to 120 s
 
     open ──► single file ──► isolated ── it ends, or 30 s ──► open
-                  └── 30 s ──► cooldown ── 120 s ──► open          (isolated also follows on open and on cooldown)
+                  └── 30 s ──► cooldown ── ≤ 120 s ──► open        (isolated also follows on open and on cooldown)
 
 Why single file: a suspect must not wait in flight until the others end. If the process ended meanwhile, for whatever
 cause, the suspect would be blamed for it. So it is put off at once, as a copy, and the worker receives one message at a
@@ -14,7 +14,8 @@ time until the suspect comes back: then it is the only one in flight.
 
 Why an allowance: each sender that can write to the queue can mark its messages as suspects, and so slow the worker to
 one message at a time. So isolation gets a fifth of the worker's time in the long run. When the allowance is used up,
-other messages go first.
+other messages go first. Time in which no other message came costs nothing: a receive that found none, or only a
+suspect. Without that, the last suspects of a quiet queue would wait for the cooldown again and again.
 """
 
 import asyncio
@@ -34,9 +35,9 @@ _log = Log(__name__)
 SINGLE_FILE_SECONDS: Final = 30.0
 """Seconds for which messages are received in single file."""
 
-SINGLE_FILE_COOLDOWN_SECONDS: Final = 120.0
-"""Seconds until the next single file, if the suspect did not come back in this one: other messages must not wait for
-suspects."""
+COOLDOWN_FACTOR: Final = 4.0
+"""How much longer than other messages were held back in a single file the next one waits, if the suspect did not come
+back in this one: other messages must not wait for suspects."""
 
 MAX_ISOLATION_SECONDS: Final = 30.0
 """Seconds for which nothing else runs beside an isolated message. Then other messages start too. If it kills the
@@ -45,7 +46,7 @@ process after that, each of them has used up one of the five receives that make 
 ALLOWANCE_SECONDS: Final = 60.0
 """Seconds of single file and isolation in a row, before other messages go first."""
 
-ALLOWANCE_SHARE: Final = SINGLE_FILE_SECONDS / (SINGLE_FILE_SECONDS + SINGLE_FILE_COOLDOWN_SECONDS)
+ALLOWANCE_SHARE: Final = 1 / (1 + COOLDOWN_FACTOR)
 """The part of each second that passes which comes back to the allowance."""
 
 
@@ -60,9 +61,14 @@ class Isolation:
         self._nothing_isolated.set()
         self._one_receive = asyncio.Lock()
         self._single_file_until = -inf
-        self._cooldown_until = -inf
         self._isolated_until = -inf
         self._single_file_since = -inf
+        self._free_seconds = 0.0
+        """Seconds of this single file in which it held nothing back."""
+        self._receive_began: float | None = None
+        """When the latest receive in single file began; None once its time is counted as free."""
+        self._receives_in_line = 0
+        """How many receives wait for the one in single file."""
         self._allowance = Allowance(clock)
 
     @property
@@ -92,15 +98,23 @@ class Isolation:
             return
         # In single file: the lock lets one receive through at a time, and that one waits until nothing is in flight, so
         # that the message which it brings is the only one. At the window's end all go on as usual.
-        async with self._one_receive:
+        async with self._in_line():
             try:
                 async with Deadline(self._clock, self._single_file_until):
                     await self._in_flight.wait_empty()
             except TimeoutError:
                 pass
             await self.wait_over()
+            self._receive_began = self._clock.monotonic()
             with self._counted():
                 yield
+
+    def found_no_other(self) -> None:
+        """Note that the latest receive brought no message, or a suspect alone: in single file, its time was free."""
+        # Another receive may have waited for this one, and its queue may have messages.
+        if self._receive_began is not None and not self._receives_in_line:
+            self._free_seconds += self._clock.monotonic() - self._receive_began
+            self._receive_began = None
 
     @contextmanager
     def isolate(self) -> Generator[bool]:
@@ -108,6 +122,7 @@ class Isolation:
 
         If it is not isolated, single file begins, and the caller puts its message off.
         """
+        self.found_no_other()
         # An open receive counts like a message in flight: what it brings may already be on its way here.
         if (
             self._allowance.is_used_up
@@ -120,9 +135,9 @@ class Isolation:
             return
         began = now = self._clock.monotonic()
         if self.is_wanted:  # the allowance pays for the single file as well: it slowed the other messages too
-            began = self._single_file_since
+            began = self._single_file_since + self._free_seconds
         self._nothing_isolated.clear()
-        self._single_file_until = self._cooldown_until = -inf
+        self._single_file_until = -inf
         self._isolated_until = now + MAX_ISOLATION_SECONDS
         # Each receive that waits ends the isolation in time. But a direct event waits too, and there may be no receive:
         # so this task does it in any case.
@@ -137,10 +152,24 @@ class Isolation:
 
     def _begin_single_file(self) -> None:
         now = self._clock.monotonic()
-        if now >= self._cooldown_until and not self._allowance.is_used_up:
+        cooldown = COOLDOWN_FACTOR * max(0.0, SINGLE_FILE_SECONDS - self._free_seconds)
+        if now >= self._single_file_until + cooldown and not self._allowance.is_used_up:
             self._single_file_since = now
             self._single_file_until = now + SINGLE_FILE_SECONDS
-            self._cooldown_until = self._single_file_until + SINGLE_FILE_COOLDOWN_SECONDS
+            self._free_seconds, self._receive_began = 0.0, None
+
+    @asynccontextmanager
+    async def _in_line(self) -> AsyncGenerator[None]:
+        """Enter when all receives that came before have left."""
+        self._receives_in_line += 1
+        try:
+            await self._one_receive.acquire()
+        finally:
+            self._receives_in_line -= 1
+        try:
+            yield
+        finally:
+            self._one_receive.release()
 
     @contextmanager
     def _counted(self) -> Generator[None]:

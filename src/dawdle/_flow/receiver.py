@@ -206,9 +206,12 @@ class Receiver:
         async with self._isolation.receiving():
             self._tasks[task] = True
             try:
-                return await self._receive_in_time(1 if self._isolation.is_wanted else room, wait)
+                deliveries = await self._receive_in_time(1 if self._isolation.is_wanted else room, wait)
             finally:
                 self._tasks[task] = False
+            if not deliveries:
+                self._isolation.found_no_other()
+            return deliveries
 
     async def _receive_in_time(self, room: int, wait: float) -> list[Delivery]:
         """Receive, for no longer than a receive may take. Raises if the answer is not a list of deliveries."""
