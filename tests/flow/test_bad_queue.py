@@ -694,7 +694,7 @@ async def test_what_comes_again_while_it_is_deleted_is_deleted_by_its_newer_rece
 
 
 async def test_of_two_receives_that_come_back_in_the_wrong_order_the_newer_receipt_counts(clock):
-    in_flight, queue = InFlight(10, clock), object()
+    in_flight, queue = InFlight(clock), object()
 
     def received(receipt, receive_count):
         return in_flight.add(queue, Delivery(receipt, "key", b"{}", receive_count))

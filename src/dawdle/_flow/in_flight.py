@@ -1,16 +1,15 @@
-"""What is in flight, and the slots that it takes: the one owner of both, for received messages and direct events.
+"""What is in flight in an app, of all its queues: the one owner of received messages and of direct events.
 
 A message is in flight from its receive on, a direct event from the call of `signal` on. Both go the same way:
 
-    reserve ──► receive ──► add ────────┐                        ┌── interrupt: cancels its handlers
+    slots.reserve ──► receive ──► add ──┐                        ┌── interrupt: cancels its handlers
                                         ├──► waits ──► started ──┤
     signal(direct=True) ──► add_direct ─┘      └─ interrupt ─────┴──► settled ──► finish
 
 Everything in here is counted, is seen by `idle()`, by the stop and by `health()`, and leaves by `finish` alone.
 
-Two counters, because a slot is reserved before there is a message for it. `Slots` counts what receives may still ask
-for. `_started` counts what runs. They differ where a direct event takes a slot that a receive had reserved already:
-then `Slots` goes below zero, and what that receive brings waits here until something else has finished.
+Each queue has slots of its own, so that the messages of a slow queue leave those of the others room. All else is common
+to the queues: the app is idle, is stopped, and isolates a message as a whole.
 """
 
 import asyncio
@@ -27,19 +26,16 @@ __all__ = ["InFlight"]
 
 
 class InFlight:
-    """All that is in flight in one app, by key, and the slots that it takes.
+    """All that is in flight in one app, by key.
 
     A receive reserves slots ahead, so that it asks only for what there is room for. A direct event takes its slot when
     it comes, reserved or not; then what a receive brings waits for its turn.
     """
 
-    def __init__(self, total: int, clock: Clock) -> None:
-        self.total = total
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._slots = Slots(total, clock)
         self._messages: dict[tuple[int, str], InFlightMessage] = {}
-        self._started = 0
-        self._waiting_to_start: deque[InFlightMessage] = deque()
+        self._waiting_to_start: dict[Slots, deque[InFlightMessage]] = {}  # empty, unless a message waits
         self._held_back = False
         self._closed = False
         self._waiting_for_idle: list[asyncio.Future[None]] = []
@@ -49,11 +45,6 @@ class InFlight:
 
     def __iter__(self) -> Iterator[InFlightMessage]:
         return iter(list(self._messages.values()))
-
-    @property
-    def free_slots(self) -> int:
-        """How many slots are neither reserved nor taken; below 0 where direct events came on top."""
-        return self._slots.free
 
     @property
     def accepts_direct(self) -> bool:
@@ -66,18 +57,6 @@ class InFlight:
         return all(message.idling for message in self._messages.values())
 
     # Ways in
-
-    async def reserve(self, want: int) -> int:
-        """Reserve up to `want` slots, 1 at least, and return how many. Cancelled, it has reserved none."""
-        return await self._slots.reserve(want)
-
-    def overdraw(self) -> None:
-        """Reserve one slot whether or not there is one."""
-        self._slots.overdraw()
-
-    def unreserve(self, count: int) -> None:
-        """Give back slots for which no message came."""
-        self._slots.unreserve(count)
 
     def add(self, queue: QueueClient, delivery: Delivery) -> InFlightMessage | None:
         """Take a received message, in a slot that was reserved for it.
@@ -96,7 +75,7 @@ class InFlight:
 
     def add_direct(self, queue: QueueClient) -> InFlightMessage:
         """Take a direct event, in a slot of its own; from now on its handlers are owed it."""
-        self._slots.overdraw()
+        queue.slots.overdraw()
         message = InFlightMessage(queue, None, self._clock)
         message.handlers_started = asyncio.get_running_loop().create_future()
         self._messages[message.key] = message
@@ -109,32 +88,36 @@ class InFlight:
 
         `over_limit`: it may, however many run. A handler that signals would otherwise wait for its own slot.
         """
-        if over_limit or (self._started < self.total and not self._held_back and not self._waiting_to_start):
+        slots = message.queue.slots
+        if over_limit or (slots.started < slots.total and not self._held_back and slots not in self._waiting_to_start):
             message.started = True
-            self._started += 1
+            slots.started += 1
         return message.started
 
     async def wait_to_start(self, message: InFlightMessage) -> None:
         """Return when a message may run, first come, first served; or when it was interrupted, started or not."""
-        if not message.interrupted:
-            self._waiting_to_start.append(message)
-            try:
-                await message.wait_for_turn()
-            except BaseException:
-                with suppress(ValueError):
-                    self._waiting_to_start.remove(message)  # it waits no more, so its turn must not come
-                raise
+        if message.interrupted:
+            return
+        slots = message.queue.slots
+        self._waiting_to_start.setdefault(slots, deque()).append(message)
+        try:
+            await message.wait_for_turn()
+        except BaseException:
+            with suppress(KeyError, ValueError):
+                self._waiting_to_start[slots].remove(message)  # it waits no more, so its turn must not come
+            raise
 
     def finish(self, message: InFlightMessage) -> None:
         """Take out what is settled, or cannot be, and give its slot back."""
         del self._messages[message.key]
         if message.handlers_started is not None and not message.handlers_started.done():
             message.handlers_started.set_result(message.settled)
+        slots = message.queue.slots
         if message.started:
-            self._started -= 1
-        self._slots.unreserve()
+            slots.started -= 1
+        slots.unreserve()
         if self._waiting_to_start:
-            self._start_waiting()
+            self._start_waiting(slots)
         if self._waiting_for_idle:
             self._wake_if_idle()
 
@@ -155,7 +138,8 @@ class InFlight:
     def stop_holding_back(self) -> None:
         """Start what waits, from now on: the message has been in isolation for long enough."""
         self._held_back = False
-        self._start_waiting()
+        for slots in list(self._waiting_to_start):
+            self._start_waiting(slots)
 
     @contextmanager
     def idling(self, message: InFlightMessage) -> Generator[None]:
@@ -194,16 +178,17 @@ class InFlight:
         while not self.is_idle:
             await self._wait_for_change()
 
-    def _has_room(self) -> bool:
-        return self._started < self.total and not self._held_back
-
-    def _start_waiting(self) -> None:
-        while self._waiting_to_start and (self._waiting_to_start[0].interrupted or self._has_room()):
-            message = self._waiting_to_start.popleft()
+    def _start_waiting(self, slots: Slots) -> None:
+        """Start the messages that wait for these slots, as far as there is room."""
+        waiting = self._waiting_to_start.get(slots, deque())
+        while waiting and (waiting[0].interrupted or (slots.started < slots.total and not self._held_back)):
+            message = waiting.popleft()
             if not message.interrupted:
                 message.started = True
-                self._started += 1
+                slots.started += 1
                 message.wake()
+        if not waiting:
+            self._waiting_to_start.pop(slots, None)
 
     def _wake_if_idle(self) -> None:
         """Wake the callers that wait for it, if nothing is in flight but what itself waits for that."""

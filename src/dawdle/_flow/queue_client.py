@@ -11,6 +11,7 @@ import msgspec
 from dawdle._flow.batcher import Batcher, Spawn
 from dawdle._flow.call_state import CallState
 from dawdle._flow.opening import identity_of
+from dawdle._flow.slots import Slots
 from dawdle._rules.delay import max_hop_of
 from dawdle._rules.health import CallName
 from dawdle._rules.signing import Signer
@@ -33,6 +34,7 @@ class QueueClient:
         signer: Signer,
         *,
         calls: CallState,
+        slots: Slots,
         main_queue: "QueueClient | None" = None,
     ) -> None:
         self.name = name
@@ -41,6 +43,8 @@ class QueueClient:
         """The queue that copies of its messages go to: itself, or the queue that it is attached to."""
         self.calls = calls
         """Which calls to it and its attached queues fail now."""
+        self.slots = slots
+        """What limits how many messages of it are in flight; those of its delayed queue share them."""
         self._spawn = spawn
         self._unclaimed = unclaimed
         self._signer = signer
@@ -144,7 +148,14 @@ class QueueClient:
         if backend is None or self.main_queue is not self:  # an attached queue has none of its own
             return None
         return QueueClient(
-            self.name, backend, self._spawn, self._unclaimed, self._signer, calls=self.calls, main_queue=self
+            self.name,
+            backend,
+            self._spawn,
+            self._unclaimed,
+            self._signer,
+            calls=self.calls,
+            slots=self.slots,
+            main_queue=self,
         )
 
     def _reporter(self, call: CallName) -> Callable[[Sequence[object] | BackendError], None]:

@@ -65,6 +65,7 @@ class Receiver:
         start_processor: Callable[[Coroutine[object, object, None]], object],
     ) -> None:
         self._queue = queue
+        self._slots = queue.slots
         self._clock = clock
         self._hooks = hooks
         self._in_flight = in_flight
@@ -119,12 +120,12 @@ class Receiver:
         """
         await self._prepare()
         while not self._stopping:
-            self._in_flight.overdraw()  # an open receive may have reserved all slots, and wait for messages with them
+            self._slots.overdraw()  # an open receive may have reserved all slots, and wait for messages with them
             try:
                 async with self._isolation.receiving():
                     deliveries = await self._receive_in_time(1, 0)
             except BaseException as error:
-                self._in_flight.unreserve(1)
+                self._slots.unreserve(1)
                 if not isinstance(error, Exception):
                     raise
                 await self._state.wait_after_failure(error)
@@ -155,19 +156,19 @@ class Receiver:
 
     async def _receive(self, group: asyncio.TaskGroup, *, first: bool) -> None:
         """Receive again and again. A receive in parallel ends when it brings nothing new, or fails."""
-        want = min(self._queue.limits.max_batch, max(MIN_RECEIVE, self._in_flight.total // 10))
-        max_receives = -(-self._in_flight.total // want)
+        want = min(self._queue.limits.max_batch, max(MIN_RECEIVE, self._slots.total // 10))
+        max_receives = -(-self._slots.total // want)
         empty = 0
         if first:
             self._state.begin_waiting()
             await self._prepare()
         while not self._stopping:
-            room = await self._in_flight.reserve(want)
+            room = await self._slots.reserve(want)
             try:
                 began = self._clock.monotonic()
                 deliveries = await self._poll(room, self._wait(first=first))
             except BaseException as error:
-                self._in_flight.unreserve(room)
+                self._slots.unreserve(room)
                 if not isinstance(error, Exception):
                     raise
                 # One receive per queue waits out the failure. If all did, a queue that is away would get as many tries
@@ -246,7 +247,7 @@ class Receiver:
             self._lease_renewer.hold(started)
         for message in started:
             self._start_processor(self._processor.process(message))
-        self._in_flight.unreserve(room - len(started))
+        self._slots.unreserve(room - len(started))
         return len(started)
 
 

@@ -1,12 +1,12 @@
-"""A number of slots, reserved in batches ahead of the messages. Counts them; knows no message.
+"""The slots of one queue, reserved in batches ahead of its messages. Counts them; knows no message.
 
     free ── reserve, overdraw ──► reserved ── a message comes ──► in flight ── it is settled ──► free
                                   reserved ── none comes ───────► free
 
-There are two counters. `Slots` counts the free slots, which limit how many messages a receive asks for. `InFlight`
-counts the messages whose turn has come, which limits how many run. The two differ by what comes unasked: a direct event
-is accepted even when receives have reserved every slot. It takes one more (`overdraw`, so `free` falls below 0), and
-one of the messages that the receives bring then waits for its turn.
+There are two counters, since a slot is reserved before there is a message for it. `free` limits how many messages a
+receive asks for. `started` counts the messages whose turn has come, which limits how many run. The two differ by what
+comes unasked: a direct event is accepted even when receives have reserved every slot. It takes one more (`overdraw`, so
+`free` falls below 0), and one of the messages that the receives bring then waits for its turn.
 """
 
 import asyncio
@@ -25,6 +25,8 @@ class Slots:
 
     def __init__(self, total: int, clock: Clock) -> None:
         self.total = total
+        self.started = 0
+        """How many messages have their turn; `InFlight` counts them here."""
         self._free = total
         self._clock = clock
         self._turn = asyncio.Lock()

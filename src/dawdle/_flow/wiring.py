@@ -27,6 +27,7 @@ from dawdle._flow.running_handlers import RunningHandlers
 from dawdle._flow.settled_cache import SettledCache
 from dawdle._flow.settler import Settler
 from dawdle._flow.side_thread import LoopThread
+from dawdle._flow.slots import Slots
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.health import Health
 from dawdle._rules.retry import Retry
@@ -70,11 +71,19 @@ class Components:
         self._config = config
         self._spawn = spawn
         self._start = start
-        self.in_flight = InFlight(config.concurrency, config.clock)
+        self.in_flight = InFlight(config.clock)
         self.limits = HandlerLimits(config.clock, config.concurrency)
         self.isolation = Isolation(self.in_flight, config.clock)
         self.queues = {
-            name: QueueClient(name, backend, spawn, config.unclaimed, config.signer, calls=CallState(config.clock))
+            name: QueueClient(
+                name,
+                backend,
+                spawn,
+                config.unclaimed,
+                config.signer,
+                calls=CallState(config.clock),
+                slots=Slots(config.concurrency, config.clock),
+            )
             for name, backend in config.backends.items()
         }
         settled_cache = SettledCache(config.clock)

@@ -29,13 +29,13 @@ class Probe:
 
     @property
     def slots(self) -> int:
-        """How many slots the app has: its `concurrency`."""
-        return self._runtime.in_flight.total
+        """How many slots the app has: the `concurrency` of each of its queues."""
+        return sum(queue.slots.total for queue in self._runtime.queues.values())
 
     @property
     def free_slots(self) -> int:
         """How many of them are neither taken nor reserved; below 0 where direct events came on top."""
-        return self._runtime.in_flight.free_slots
+        return sum(queue.slots.free for queue in self._runtime.queues.values())
 
     @property
     def waiting(self) -> Mapping[str, int]:
