@@ -67,7 +67,7 @@ class SignalCalls:
             handlers = self._handlers.handlers_for(type(event))
             if handlers:
                 try:
-                    await runtime.direct.run(target, handlers, open_envelope(body), body, event)
+                    await runtime.direct.run(target, handlers, open_envelope(body), body, event, group)
                 except BackendError as error:
                     raise not_signaled(event_id, error) from error
                 return event_id

@@ -230,11 +230,11 @@ class Settler:
         assert queue is not None, "the rules make a letter only if there is a dead-letter queue"
         # A queue that deduplicates, such as SQS FIFO, knows a copy by the message that it comes from: on every try its
         # id is the same. So a copy that was stored although the answer was lost is not stored twice.
-        key, group = (None, None) if message.delivery is None else (message.delivery.key, message.delivery.group)
+        key = None if message.delivery is None else message.delivery.key
         event_id, origin = "" if envelope is None else envelope.id, message.queue.role
         dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
         try:
-            await queue.send(Outgoing(copy.body, copy.delay, group, dedup), unsigned=copy.unsigned)
+            await queue.send(Outgoing(copy.body, copy.delay, message.group, dedup), unsigned=copy.unsigned)
         except BackendError as error:
             where = "the dead-letter queue of " if copy.is_letter else ""
             _log.warning(
