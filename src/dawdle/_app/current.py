@@ -69,6 +69,7 @@ async def signal(
     headers: Mapping[str, str] | None = None,
     source: str | None = None,
     queue: str | None = None,
+    transaction: object | None = None,
 ) -> str:
     """Store an event in the queue of the current app, and return its id when it is stored.
 
@@ -86,6 +87,8 @@ async def signal(
     - `headers`: text that travels with the event; names are 1 to 20 of a-z and 0-9.
     - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
     - `queue`: the name of the queue to store it in; the app's default queue without it.
+    - `transaction`: your own open transaction in the queue's database: the event is stored if and only if you commit
+      it. Not every queue can do that, and not together with `direct`.
 
     Raises `NoAppError` when no app is entered or several are, `ConfigurationError`, `NotAnEventError`, `EventError` or
     `EventTooLargeError` before anything is stored, and `SignalError` when the event is not stored or may not be: its
@@ -102,6 +105,7 @@ async def signal(
         headers=headers,
         source=source,
         queue=queue,
+        transaction=transaction,
     )
 
 
@@ -115,6 +119,7 @@ async def signal_many(
     headers: Mapping[str, str] | None = None,
     source: str | None = None,
     queue: str | None = None,
+    transaction: object | None = None,
 ) -> list[str]:
     """Store events in the queue of the current app in as few requests as it allows, and return their ids in order.
 
@@ -128,10 +133,19 @@ async def signal_many(
     - `headers`: text that travels with each event; names are 1 to 20 of a-z and 0-9.
     - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
     - `queue`: the name of the queue to store them in; the app's default queue without it.
+    - `transaction`: your own open transaction in the queue's database: they are stored if and only if you commit it.
 
     Raises as `signal` does. An event that cannot travel raises before any is stored. Else `SignalError` says which
     events are stored, which are not, and which may or may not be.
     """
     return await current().signal_many(
-        events, delay=delay, at=at, expires=expires, group=group, headers=headers, source=source, queue=queue
+        events,
+        delay=delay,
+        at=at,
+        expires=expires,
+        group=group,
+        headers=headers,
+        source=source,
+        queue=queue,
+        transaction=transaction,
     )

@@ -37,6 +37,7 @@ class SignalCalls:
         headers: Mapping[str, str] | None = None,
         source: str | None = None,
         queue: str | None = None,
+        transaction: object | None = None,
     ) -> str:
         """Signal an event and return its id when the queue has stored it.
 
@@ -57,6 +58,9 @@ class SignalCalls:
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
         - `source`: where the event comes from, a URI-reference such as `/shop/checkout`, instead of the app's `source`.
         - `queue`: the name of the queue to store it in.
+        - `transaction`: your own open transaction in the queue's database, as the backend takes it: the event is stored
+          if and only if you commit it. Signal from the thread that uses it. Only a queue whose backend is
+          `dawdle.abc.Transactional` can do that. No hook gets to know of the event, and not together with `direct`.
 
         Raises `ConfigurationError`, `NotAnEventError`, `EventError` or `EventTooLargeError` before anything is stored,
         and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
@@ -66,6 +70,10 @@ class SignalCalls:
         seconds = self._signaling.delay(delay, at)
         if direct is not False and require_bool(direct, "direct is") and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now: remove it, or delay= and at=")
+        if transaction is not None:
+            if direct:
+                raise ConfigurationError("direct=True runs the handlers before you commit: remove it, or transaction=")
+            target.transactional(seconds)
         event_id = event_id_of(id)
         require_group(group)
         require_source(source)
@@ -79,7 +87,7 @@ class SignalCalls:
                 except BackendError as error:
                     raise not_signaled(event_id, error) from error
                 return event_id
-        await self._signaling.store(target, body, seconds, event, event_id, group)
+        await self._signaling.store(target, body, seconds, event, event_id, group, transaction)
         if self._start_log.waits_for_signal:
             self._start_log.signaled(target)
         return event_id
@@ -95,6 +103,7 @@ class SignalCalls:
         headers: Mapping[str, str] | None = None,
         source: str | None = None,
         queue: str | None = None,
+        transaction: object | None = None,
     ) -> list[str]:
         """Signal events in as few requests as the queue allows, and return their ids in order.
 
@@ -103,7 +112,9 @@ class SignalCalls:
         is stored. `SignalError` says which events are stored, which are not, and which may or may not be.
         """
         target, seconds = self._queue(queue), self._signaling.delay(delay, at)
-        ids = await self._signaling.store_all(target, events, seconds, headers, group, expires, source)
+        if transaction is not None:
+            target.transactional(seconds)
+        ids = await self._signaling.store_all(target, events, seconds, headers, group, expires, source, transaction)
         if ids and self._start_log.waits_for_signal:
             self._start_log.signaled(target)
         return ids

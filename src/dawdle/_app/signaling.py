@@ -75,9 +75,20 @@ class Signaling:
         )
 
     async def store(
-        self, queue: "QueueClient", body: bytes, delay: float, event: object, event_id: str, group: str | None
+        self,
+        queue: "QueueClient",
+        body: bytes,
+        delay: float,
+        event: object,
+        event_id: str,
+        group: str | None,
+        transaction: object | None,
     ) -> None:
         """Store one message. Raises `SignalError`."""
+        if transaction is not None:
+            outgoing = Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id)
+            await _store_in(transaction, queue, [outgoing], [event_id])
+            return
         try:
             # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
             await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id))
@@ -95,6 +106,7 @@ class Signaling:
         group: str | None,
         expires: float | timedelta | None,
         source: str | None,
+        transaction: object | None,
     ) -> list[str]:
         """Store events together, and return their ids. Raises `SignalError`."""
         require_group(group)
@@ -108,6 +120,9 @@ class Signaling:
         ]
         first_hop = hop(delay, queue.terms.max_hop)
         batch = [Outgoing(body, first_hop, group, event_id) for body, event_id in zip(bodies, ids, strict=True)]
+        if transaction is not None:
+            await _store_in(transaction, queue, batch, ids)
+            return ids
         try:
             errors = await queue.send_many(batch)
         except BackendError as closing:  # none of them was taken
@@ -124,6 +139,20 @@ class Signaling:
 
     def _report(self, hooks: HookCaller, queue: "QueueClient", event_id: str, event: object, delay: float) -> None:
         hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
+
+
+async def _store_in(transaction: object, queue: "QueueClient", batch: list[Outgoing], ids: list[str]) -> None:
+    """Store messages in the caller's transaction. Raises `SignalError`.
+
+    No hook gets to know: only the caller's commit stores them, and only the caller sees it.
+    """
+    try:
+        errors = await queue.send_in(transaction, batch)
+    except BackendError as error:
+        errors = [error] * len(batch)
+    failed: dict[str, Exception] = {each: error for each, error in zip(ids, errors, strict=True) if error is not None}
+    if failed:
+        raise _signal_error(ids, failed)
 
 
 def not_signaled(event_id: str, error: BackendError) -> SignalError:
