@@ -49,7 +49,17 @@ MAX_SHOWN_CHARACTERS: Final = 200
 
 
 class DawdleError(Exception):
-    """The base class of all errors of dawdle."""
+    """The base class of all errors of dawdle. Each can be pickled, if what it holds can be."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Python would call the class with the message alone, and several take more: such an error could be pickled, and
+        # not be read back. So the class is not called, and the attributes are set as they were.
+        return _unpickled, (type(self), self.args), self.__dict__
+
+
+def _unpickled(error_type: type[DawdleError], arguments: tuple[object, ...]) -> DawdleError:
+    """Return an error as it was when it was pickled, but for its attributes, which pickle sets."""
+    return error_type.__new__(error_type, *arguments)
 
 
 class ConfigurationError(DawdleError, ValueError):

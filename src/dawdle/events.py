@@ -5,17 +5,21 @@ import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
 from threading import Lock
 from typing import Any, Final, Literal, TypeVar, cast, overload
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
-from dawdle.errors import ConfigurationError, NotAnEventError, shown
+from dawdle.errors import ConfigurationError, NotAnEventError, shown, to_seconds
 
 __all__ = [
+    "EXPIRING",
     "HANDLER_NAME",
+    "MAX_EXPIRES_SECONDS",
     "Declaration",
+    "Expired",
     "declaration_of",
     "declared_as",
     "event",
@@ -28,8 +32,12 @@ T = TypeVar("T")
 
 EventStyle = Literal["struct", "dataclass", "attrs", "pydantic"]
 Unclaimed = Literal["retry", "drop"]
+Expired = Literal["drop", "dead"]
 
 HANDLER_NAME: Final = re.compile(r"[\w.:-]{1,200}")
+
+MAX_EXPIRES_SECONDS: Final = 1000 * 365.25 * 86400
+"""As long as the longest delay; with one it still ends in a year that a timestamp can name."""
 
 MAX_HANDLERS: Final = 100
 """Names in one `handlers=`. A worker that has only one of these handlers stores a copy for each of the others."""
@@ -43,11 +51,16 @@ class Declaration(msgspec.Struct, frozen=True):
     unclaimed: Unclaimed = "retry"
     handlers: tuple[str, ...] = ()
     """Names of the handlers that must handle each event of the type, on any worker."""
+    expires: float | None = None
+    """Seconds after which an event of the type is not handled any more; None: it is, at any time."""
+    expired: Expired = "drop"
 
 
 # Both weak: a class that a test or a reload has defined must not live on only because it was declared.
 _declarations: WeakKeyDictionary[type, Declaration] = WeakKeyDictionary()
 _declared: WeakValueDictionary[str, type] = WeakValueDictionary()
+EXPIRING: Final[set[str]] = set()
+"""Names on the wire of types that declare `expires`: an event of any other name needs no look at its declaration."""
 _declaring = Lock()  # modules may be imported in several threads
 
 
@@ -61,6 +74,8 @@ def event(
     aliases: Sequence[str] = (),
     unclaimed: Unclaimed = "retry",
     handlers: Sequence[str] = (),
+    expires: float | timedelta | None = None,
+    expired: Expired = "drop",
 ) -> Callable[[type[T]], type[T]]: ...
 def event(
     name: type[T] | str | None = None,
@@ -69,6 +84,8 @@ def event(
     aliases: Sequence[str] = (),
     unclaimed: Unclaimed = "retry",
     handlers: Sequence[str] = (),
+    expires: float | timedelta | None = None,
+    expired: Expired = "drop",
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Declare an event type, so that its name on the wire does not change when the class is renamed or moved.
 
@@ -78,6 +95,9 @@ def event(
     - `aliases`: names under which older messages may still arrive.
     - `unclaimed`: what a worker does with an event of this type for which it has no handler. `"retry"`, the default,
       keeps it for a worker that has one; `"drop"` deletes it.
+    - `expires`: seconds, or a timedelta, after which an event of this type is not handled any more, counted from when
+      it is due; see `signal`. `signal(expires=...)` wins over it.
+    - `expired`: what becomes of an event that has expired. `"drop"`, the default, deletes it; `"dead"` dead-letters it.
     - `handlers`: names, or aliases, of up to 100 handlers that must handle each event of this type. Workers that share
       a queue may then have different handlers: the worker that receives an event first stores a copy for each of these
       handlers that it lacks, for the worker that has it. Without it the handlers of an event are those of the worker
@@ -90,7 +110,10 @@ def event(
         return _declare(name, Declaration(name.__qualname__))
     if name is not None and not isinstance(cast("object", name), str):
         raise ConfigurationError(f"@event takes a wire name, not {shown(name)}: write @dawdle.event('orders.placed')")
-    given = Declaration(name or "", _names_of("aliases", aliases), unclaimed, _names_of("handlers", handlers))
+    seconds = None if expires is None else to_seconds(expires, "expires is", most=MAX_EXPIRES_SECONDS, above=True)
+    given = Declaration(
+        name or "", _names_of("aliases", aliases), unclaimed, _names_of("handlers", handlers), seconds, expired
+    )
     _require_handler_names(given.handlers)
     return lambda event_type: _declare(
         event_type, msgspec.structs.replace(given, name=event_type.__qualname__) if name is None else given
@@ -125,6 +148,8 @@ def _declare(event_type: type[T], declaration: Declaration) -> type[T]:
     require_event_type(event_type)
     if declaration.unclaimed not in {"retry", "drop"}:
         raise ConfigurationError(f"unclaimed is 'retry' or 'drop', not {declaration.unclaimed!r}")
+    if declaration.expired not in {"drop", "dead"}:
+        raise ConfigurationError(f"expired is 'drop' or 'dead', not {shown(declaration.expired)}")
     names = (declaration.name, *declaration.aliases)
     for each in names:
         _require_wire_name(each)
@@ -137,6 +162,8 @@ def _declare(event_type: type[T], declaration: Declaration) -> type[T]:
         for each in names:
             _declared[each] = event_type
         _declarations[event_type] = declaration
+        if declaration.expires is not None:
+            EXPIRING.add(declaration.name)
     return event_type
 
 

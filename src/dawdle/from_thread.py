@@ -23,10 +23,12 @@ def signal(
     *,
     delay: float | timedelta | None = None,
     at: datetime | None = None,
+    expires: float | timedelta | None = None,
     direct: bool = False,
     id: str | None = None,  # noqa: A002 - the word that CloudEvents has for it
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
+    source: str | None = None,
     queue: str | None = None,
     app: Dawdle | None = None,
 ) -> str:
@@ -34,12 +36,15 @@ def signal(
 
     - `delay`: seconds or a timedelta until it is handled: 0 or more, of any length.
     - `at`: the time at which it is handled, an aware datetime; instead of `delay`.
+    - `expires`: seconds or a timedelta after which it is not handled any more, counted from when it is due. The default
+      is what its type says in `@dawdle.event(expires=...)`.
     - `direct`: True starts its handlers here and now, past the queue, and returns when they have started. One that
       fails goes to the queue and is retried there. Not together with `delay` or `at`.
-    - `id`: your own event id, 1 to 128 printable ASCII characters without a space. The same id twice is two events,
-      unless the queue removes duplicates.
+    - `id`: your own event id, 1 to 128 printable ASCII characters without a space. A queue that removes duplicates
+      stores the same id once; on other queues it is two events.
     - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
     - `headers`: text that travels with the event; names are 1 to 20 of a-z and 0-9.
+    - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
     - `queue`: the name of the queue to store it in; the app's default queue without it.
     - `app`: the app to signal through; needed where several are entered in this process.
 
@@ -50,7 +55,16 @@ def signal(
     return do_in_loop(
         app,
         lambda app: app.signal(
-            event, delay=delay, at=at, direct=direct, id=id, group=group, headers=headers, queue=queue
+            event,
+            delay=delay,
+            at=at,
+            expires=expires,
+            direct=direct,
+            id=id,
+            group=group,
+            headers=headers,
+            source=source,
+            queue=queue,
         ),
     )
 
@@ -60,8 +74,10 @@ def signal_many(
     *,
     delay: float | timedelta | None = None,
     at: datetime | None = None,
+    expires: float | timedelta | None = None,
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
+    source: str | None = None,
     queue: str | None = None,
     app: Dawdle | None = None,
 ) -> list[str]:
@@ -71,8 +87,11 @@ def signal_many(
 
     - `delay`: seconds or a timedelta until they are handled: 0 or more, of any length.
     - `at`: the time at which they are handled, an aware datetime; instead of `delay`.
+    - `expires`: seconds or a timedelta after which they are not handled any more, counted from when they are due. The
+      default is what their type says in `@dawdle.event(expires=...)`.
     - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
     - `headers`: text that travels with each event; names are 1 to 20 of a-z and 0-9.
+    - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
     - `queue`: the name of the queue to store them in; the app's default queue without it.
     - `app`: the app to signal through; needed where several are entered in this process.
 
@@ -81,5 +100,7 @@ def signal_many(
     given = events_of(events)  # a generator may block, which is for this thread to do and not for the loop
     return do_in_loop(
         app,
-        lambda app: app.signal_many(given, delay=delay, at=at, group=group, headers=headers, queue=queue),
+        lambda app: app.signal_many(
+            given, delay=delay, at=at, expires=expires, group=group, headers=headers, source=source, queue=queue
+        ),
     )

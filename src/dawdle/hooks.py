@@ -13,6 +13,7 @@ from dawdle.errors import FaultKind
 
 __all__ = [
     "DeadLettered",
+    "Expired",
     "Forwarded",
     "HandlerFinished",
     "HandlerStarted",
@@ -100,6 +101,16 @@ class DeadLettered(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Expired(msgspec.Struct, frozen=True):
+    """An event is dropped, since it expired `late` seconds ago. `handler`: whose retry it was; None: no handler ran."""
+
+    queue: str
+    event_id: str
+    event_type: str
+    handler: str | None
+    late: float
+
+
 class Settled(msgspec.Struct, frozen=True):
     """A message is settled, `seconds` after its receive. `kept`: that failed, and it comes back when its lease ends."""
 
@@ -130,6 +141,7 @@ Moment = (
     | HandlerFinished
     | Forwarded
     | DeadLettered
+    | Expired
     | Settled
     | LeaseLost
     | LoopBlocked

@@ -266,3 +266,24 @@ async def test_a_message_that_loses_its_lease_while_it_waits_for_its_turn_holds_
         gate.set()
         await clock.advance(60)
         assert (app.health().in_hand, ran) == (0, [0, 1, 2])
+
+
+async def test_the_copies_of_a_direct_event_keep_its_group(running, registry, clock, monkeypatch):
+    sent = []
+    send = Memory.send
+
+    async def noted(self, batch):
+        sent.extend(batch)
+        return await send(self, batch)
+
+    monkeypatch.setattr(Memory, "send", noted)
+
+    @registry.on_event(Placed, retry=Retry(max_attempts=2, initial=1, jitter=0))
+    async def fails(event):
+        raise OSError
+
+    async with running() as app:
+        await app.signal(Placed(), direct=True, group="customer-7")
+        await clock.advance(10)
+        await app.idle()
+    assert [outgoing.group for outgoing in sent] == ["customer-7"] * 2, "the retry, and the letter"

@@ -48,6 +48,9 @@ own = st.fixed_dictionaries(
         "dawdlesince": times.map(lambda time: f"{time.isoformat()}+02:00"),
         "dawdletrial": st.integers(0, 2**31 - 1),
         "dawdlecrowded": st.integers(0, 2**31 - 1),
+        "dawdlelifetime": st.integers(0, 10**15 - 1).map(str),
+        "dawdleexpires": times.map(lambda time: f"{time.isoformat()}Z"),
+        "dawdleexpired": texts,
         "dawdlecause": texts,
         "dawdleerror": texts,
     },
@@ -128,8 +131,14 @@ def test_what_dawdle_wrote_is_what_it_reads(ours):
     assert envelope.crowded == ours.get("dawdlecrowded")
     assert envelope.counted == (ours["dawdlecrowded"] / 1e6 if "dawdlecrowded" in ours else None)
     assert envelope.cause == ours.get("dawdlecause")
+    assert envelope.lifetime_ms == ours.get("dawdlelifetime")
+    assert envelope.expired == ours.get("dawdleexpired")
     assert envelope.error == ours.get("dawdleerror")
-    for found, name in ((envelope.due, "dawdledue"), (envelope.since, "dawdlesince")):
+    for found, name in (
+        (envelope.due, "dawdledue"),
+        (envelope.since, "dawdlesince"),
+        (envelope.expires, "dawdleexpires"),
+    ):
         assert (found is None) == (name not in ours)
         if found is not None:
             assert found == datetime.fromisoformat(ours[name])
@@ -195,6 +204,10 @@ def test_whatever_bytes_arrive_they_are_an_envelope_or_an_error_of_ours(body):
         {"source": ""},
         {"type": ""},
         {"type": None},
+        {"dawdlelifetime": 5},
+        {"dawdlelifetime": "-5"},
+        {"dawdleexpires": "soon"},
+        {"dawdleexpired": 5},
         {"dawdledelay": 5},
         {"dawdledelay": "-5"},
         {"dawdledelay": "1e3"},

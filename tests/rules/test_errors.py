@@ -1,5 +1,7 @@
 """What a handler raises to steer its retry is checked where it is written."""
 
+import copy
+import pickle
 from datetime import timedelta
 from math import inf, nan
 
@@ -7,7 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dawdle.errors import BackendError, ConfigurationError, RetryLater, SignalError, shown
+from dawdle import errors
+from dawdle.errors import (
+    BackendError,
+    ConfigurationError,
+    DawdleError,
+    EventError,
+    EventTooLargeError,
+    NoAppError,
+    NotAnEventError,
+    Reject,
+    RetryLater,
+    SignalError,
+    shown,
+)
 
 
 @given(st.integers(0, 10**300) | st.floats(0, allow_infinity=False))
@@ -59,3 +74,51 @@ def test_each_id_of_a_signal_error_is_stored_or_not_or_uncertain():
     assert error.not_stored == ("b",)
     assert error.uncertain == ("c", "e")
     assert error.failed == failed
+
+
+class RetryOfATenant(RetryLater):
+    """As a user may write one: it takes other arguments than its base."""
+
+    def __init__(self, tenant, *, seconds):
+        super().__init__(seconds)
+        self.tenant = tenant
+
+
+OF_EACH_TYPE = [
+    DawdleError("no"),
+    ConfigurationError("no"),
+    NoAppError("no"),
+    EventError("no"),
+    NotAnEventError("no"),
+    EventTooLargeError("no", size=3, limit=2),
+    SignalError("no", ids=["a", "b"], failed={"b": BackendError("why", kind="denied")}),
+    BackendError("no", kind="throttled", uncertain=True),
+    Reject("no"),
+    RetryLater(30),
+    RetryOfATenant("acme", seconds=5),
+]
+
+
+def facts(error):
+    """An error's type, text and attributes, those of the errors in it too."""
+    if not isinstance(error, BaseException):
+        return {key: facts(each) for key, each in error.items()} if isinstance(error, dict) else error
+    return type(error), error.args, str(error), facts(error.__dict__)
+
+
+def test_every_error_has_an_example_here():
+    of_module = {getattr(errors, name) for name in errors.__all__} - {errors.FaultKind}
+    assert {type(error) for error in OF_EACH_TYPE} == of_module | {RetryOfATenant}
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("error", OF_EACH_TYPE, ids=lambda error: type(error).__name__)
+def test_every_error_survives_a_pickle(error, protocol):
+    error.add_note("seen in Berlin")
+    assert facts(pickle.loads(pickle.dumps(error, protocol))) == facts(error)
+
+
+@pytest.mark.parametrize("error", OF_EACH_TYPE, ids=lambda error: type(error).__name__)
+def test_every_error_can_be_copied(error):
+    assert facts(copy.copy(error)) == facts(error)
+    assert facts(copy.deepcopy(error)) == facts(error)

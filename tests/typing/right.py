@@ -230,7 +230,7 @@ class Declared(msgspec.Struct):
     a: int
 
 
-@dawdle.event("orders.placed", aliases=("order.placed",), unclaimed="drop")
+@dawdle.event("orders.placed", aliases=("order.placed",), unclaimed="drop", expires=60, expired="dead")
 class Placed(msgspec.Struct):
     order_id: str
 
@@ -254,6 +254,8 @@ async def signals(app: dawdle.Dawdle, events: list[A | B]) -> None:
     assert_type(await dawdle.signal(A()), str)
     assert_type(await app.signal(A(), delay=90), str)
     await dawdle.signal(C(), delay=0.5, headers={"tenant": "t-1"}, id="e-1", group="g", queue="default")
+    await dawdle.signal(C(), expires=timedelta(minutes=1), source="/shop")
+    await dawdle.signal_many([C()], expires=60, source="/shop")
     await dawdle.signal(A(), delay=timedelta(hours=1))
     await dawdle.signal(A(), at=datetime.now(UTC))
     await dawdle.signal(A(), direct=True)
@@ -341,7 +343,7 @@ def watch(moment: hooks.Moment) -> None:
             assert_type(event_id, str)
         case hooks.HandlerFinished(outcome="failed", error=error):
             assert_type(error, str | None)
-        case hooks.HandlerFinished() | hooks.Forwarded() | hooks.DeadLettered():
+        case hooks.HandlerFinished() | hooks.Forwarded() | hooks.DeadLettered() | hooks.Expired():
             assert_type(moment.handler, str | None)
         case hooks.Received() | hooks.ReceiveFailed() | hooks.Settled() | hooks.LeaseLost():
             assert_type(moment.queue, str)

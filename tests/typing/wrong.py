@@ -123,6 +123,8 @@ dawdle.event(5)  # error
 dawdle.event("x", alias=("y",))  # error
 dawdle.event("x", aliases=5)  # error
 dawdle.event("x", unclaimed="ignore")  # error
+dawdle.event("x", expires="60")  # error
+dawdle.event("x", expired="ack")  # error
 dawdle.event("x")(5)  # error
 
 
@@ -160,6 +162,8 @@ async def signals(app: dawdle.Dawdle) -> object:
     await dawdle.signal(A(), group=5)  # error
     await dawdle.signal(A(), headers={"tenant": 5})  # error
     await dawdle.signal(A(), headers="tenant")  # error
+    await dawdle.signal(A(), expires="60")  # error
+    await dawdle.signal(A(), source=b"/shop")  # error
     await dawdle.signal(A(), queue=5)  # error
     await app.signal(A(), delay=[])  # error
     await app.signal(A(), later=True)  # error

@@ -62,11 +62,14 @@ async def signal(
     *,
     delay: float | timedelta | None = None,
     at: datetime | None = None,
+    expires: float | timedelta | None = None,
     direct: bool = False,
     id: str | None = None,  # noqa: A002 - the word that CloudEvents has for it
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
+    source: str | None = None,
     queue: str | None = None,
+    transaction: object | None = None,
 ) -> str:
     """Store an event in the queue of the current app, and return its id when it is stored.
 
@@ -74,20 +77,35 @@ async def signal(
 
     - `delay`: seconds or a timedelta until it is handled: 0 or more, of any length.
     - `at`: the time at which it is handled, an aware datetime; instead of `delay`.
+    - `expires`: seconds or a timedelta after which it is not handled any more, counted from when it is due. The default
+      is what its type says in `@dawdle.event(expires=...)`.
     - `direct`: True starts its handlers here and now, past the queue, and returns when they have started. One that
       fails goes to the queue and is retried there. Not together with `delay` or `at`.
-    - `id`: your own event id, 1 to 128 printable ASCII characters without a space. The same id twice is two events,
-      unless the queue removes duplicates.
+    - `id`: your own event id, 1 to 128 printable ASCII characters without a space. A queue that removes duplicates
+      stores the same id once; on other queues it is two events.
     - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
     - `headers`: text that travels with the event; names are 1 to 20 of a-z and 0-9.
+    - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
     - `queue`: the name of the queue to store it in; the app's default queue without it.
+    - `transaction`: your own open transaction in the queue's database: the event is stored if and only if you commit
+      it. Not every queue can do that, and not together with `direct`.
 
     Raises `NoAppError` when no app is entered or several are, `ConfigurationError`, `NotAnEventError`, `EventError` or
     `EventTooLargeError` before anything is stored, and `SignalError` when the event is not stored or may not be: its
     `not_stored` and `uncertain` say which. When it is cancelled, the event may be stored all the same.
     """
     return await current().signal(
-        event, delay=delay, at=at, direct=direct, id=id, group=group, headers=headers, queue=queue
+        event,
+        delay=delay,
+        at=at,
+        expires=expires,
+        direct=direct,
+        id=id,
+        group=group,
+        headers=headers,
+        source=source,
+        queue=queue,
+        transaction=transaction,
     )
 
 
@@ -96,9 +114,12 @@ async def signal_many(
     *,
     delay: float | timedelta | None = None,
     at: datetime | None = None,
+    expires: float | timedelta | None = None,
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
+    source: str | None = None,
     queue: str | None = None,
+    transaction: object | None = None,
 ) -> list[str]:
     """Store events in the queue of the current app in as few requests as it allows, and return their ids in order.
 
@@ -106,11 +127,25 @@ async def signal_many(
 
     - `delay`: seconds or a timedelta until they are handled: 0 or more, of any length.
     - `at`: the time at which they are handled, an aware datetime; instead of `delay`.
+    - `expires`: seconds or a timedelta after which they are not handled any more, counted from when they are due. The
+      default is what their type says in `@dawdle.event(expires=...)`.
     - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
     - `headers`: text that travels with each event; names are 1 to 20 of a-z and 0-9.
+    - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
     - `queue`: the name of the queue to store them in; the app's default queue without it.
+    - `transaction`: your own open transaction in the queue's database: they are stored if and only if you commit it.
 
     Raises as `signal` does. An event that cannot travel raises before any is stored. Else `SignalError` says which
     events are stored, which are not, and which may or may not be.
     """
-    return await current().signal_many(events, delay=delay, at=at, group=group, headers=headers, queue=queue)
+    return await current().signal_many(
+        events,
+        delay=delay,
+        at=at,
+        expires=expires,
+        group=group,
+        headers=headers,
+        source=source,
+        queue=queue,
+        transaction=transaction,
+    )

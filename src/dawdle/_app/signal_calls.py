@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dawdle._app.signaling import Signaling, event_id_of, not_signaled, require_group
+from dawdle._app.signaling import Signaling, event_id_of, not_signaled, require_group, require_source
 from dawdle._app.start_log import StartLog
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.envelope import open_envelope
@@ -30,26 +30,37 @@ class SignalCalls:
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
+        expires: float | timedelta | None = None,
         direct: bool = False,
         id: str | None = None,  # noqa: A002 - the word that CloudEvents has for it
         group: str | None = None,
         headers: Mapping[str, str] | None = None,
+        source: str | None = None,
         queue: str | None = None,
+        transaction: object | None = None,
     ) -> str:
         """Signal an event and return its id when the queue has stored it.
 
         - `delay`: seconds or a timedelta until it is handled, of any length; `at`: an aware datetime instead.
+        - `expires`: seconds or a timedelta, more than 0, after which the event is not handled any more: it is deleted,
+          or dead-lettered if its type says `expired="dead"`. They count from when the event is due, by the queue's
+          clock, so with `delay` from its end. It is looked at whenever a worker receives the event, for each retry
+          too; a handler that runs is not ended. The default is what the type says in `@dawdle.event(expires=...)`.
         - `direct`: start the matching handlers here and now, past the queue, and return when they have started. It
           waits for a slot, except when a handler signals. A handler that fails goes to the queue and is retried there,
           and so does one that the type names in `handlers=` and this app lacks. The event goes to the queue if this app
           has no handler for it, or starts none any more. It is owed from the call on: if the call is cancelled, its
           handlers run all the same, and if the app is left, it stores what is unfinished.
         - `id`: your own instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event.
-          Only queues that remove duplicates themselves keep an event with a known id from running twice.
+          A queue that removes duplicates stores it once; other queues store it again, as a second event.
         - `group`: queues that keep order handle the events of one group in order; others may use it to be fair. It is 1
           to 128 printable ASCII characters without a space.
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
+        - `source`: where the event comes from, a URI-reference such as `/shop/checkout`, instead of the app's `source`.
         - `queue`: the name of the queue to store it in.
+        - `transaction`: your own open transaction in the queue's database, as the backend takes it: the event is stored
+          if and only if you commit it. Signal from the thread that uses it. Only a queue whose backend is
+          `dawdle.abc.Transactional` can do that. No hook gets to know of the event, and not together with `direct`.
 
         Raises `ConfigurationError`, `NotAnEventError`, `EventError` or `EventTooLargeError` before anything is stored,
         and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
@@ -59,19 +70,24 @@ class SignalCalls:
         seconds = self._signaling.delay(delay, at)
         if direct is not False and require_bool(direct, "direct is") and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now: remove it, or delay= and at=")
+        if transaction is not None:
+            if direct:
+                raise ConfigurationError("direct=True runs the handlers before you commit: remove it, or transaction=")
+            target.transactional(seconds)
         event_id = event_id_of(id)
         require_group(group)
-        body = self._signaling.seal(event, event_id, target, seconds, headers)
+        require_source(source)
+        body = self._signaling.seal(event, event_id, target, seconds, headers, expires, source)
         # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
         if direct and (runtime := self._running()).accepts_direct:
             handlers = self._handlers.handlers_for(type(event))
             if handlers:
                 try:
-                    await runtime.direct.run(target, handlers, open_envelope(body), body, event)
+                    await runtime.direct.run(target, handlers, open_envelope(body), body, event, group)
                 except BackendError as error:
                     raise not_signaled(event_id, error) from error
                 return event_id
-        await self._signaling.store(target, body, seconds, event, event_id, group)
+        await self._signaling.store(target, body, seconds, event, event_id, group, transaction)
         if self._start_log.waits_for_signal:
             self._start_log.signaled(target)
         return event_id
@@ -82,9 +98,12 @@ class SignalCalls:
         *,
         delay: float | timedelta | None = None,
         at: datetime | None = None,
+        expires: float | timedelta | None = None,
         group: str | None = None,
         headers: Mapping[str, str] | None = None,
+        source: str | None = None,
         queue: str | None = None,
+        transaction: object | None = None,
     ) -> list[str]:
         """Signal events in as few requests as the queue allows, and return their ids in order.
 
@@ -93,7 +112,9 @@ class SignalCalls:
         is stored. `SignalError` says which events are stored, which are not, and which may or may not be.
         """
         target, seconds = self._queue(queue), self._signaling.delay(delay, at)
-        ids = await self._signaling.store_all(target, events, seconds, headers, group)
+        if transaction is not None:
+            target.transactional(seconds)
+        ids = await self._signaling.store_all(target, events, seconds, headers, group, expires, source, transaction)
         if ids and self._start_log.waits_for_signal:
             self._start_log.signaled(target)
         return ids

@@ -12,18 +12,22 @@ from dawdle._flow.hook_calls import HookCaller
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.codec import seal
 from dawdle._rules.delay import delay_of, hop, to_ms
+from dawdle._rules.expiry import expiry_attributes
 from dawdle.abc import Outgoing
 from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_have_been_done, shown
-from dawdle.events import event_style
+from dawdle.events import EXPIRING, declaration_of, event_style
 from dawdle.hooks import Signaled
 
 if TYPE_CHECKING:  # as with the runtime, the first app loads it
     from dawdle._flow.queue_client import QueueClient
 
-__all__ = ["Signaling", "event_id_of", "events_of", "not_signaled", "require_group"]
+__all__ = ["Signaling", "event_id_of", "events_of", "not_signaled", "require_group", "require_source"]
 
 _NAME: Final = re.compile(r"[!-~]{1,128}")
 """An id or a group, as SQS takes it (API reference, SendMessage, 2026). All queues have the same limit."""
+
+_URI_REFERENCE: Final = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2}){1,1000}")
+"""The characters of RFC 3986. How they are ordered is left to the reader of a source."""
 
 
 class Signaling:
@@ -40,31 +44,51 @@ class Signaling:
         return 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
 
     def seal(
-        self, event: object, event_id: str, queue: "QueueClient", delay: float, headers: Mapping[str, str] | None
+        self,
+        event: object,
+        event_id: str,
+        queue: "QueueClient",
+        delay: float,
+        headers: Mapping[str, str] | None,
+        expires: float | timedelta | None,
+        source: str | None,
     ) -> bytes:
         """Return the message of an event. Raises `EventError` for one that cannot travel."""
         settings, where = self._settings, current_scope()
         if isinstance(event, type):
             name = event.__qualname__
             raise NotAnEventError(f"{name} is a class, not an event: signal an instance, {name}(…)")
+        name = self._handlers.learn(type(event))
         return seal(
             event,
             codec=settings.codec,
-            wire_name=self._handlers.learn(type(event)),
+            wire_name=name,
             event_id=event_id,
-            source=settings.source,
+            source=settings.source if source is None else source,
             now=settings.clock.now(),
             headers=settings.all_headers(headers),
             delay_ms=to_ms(delay) if delay else 0,
             cause=None if where is None else where.event_id,
+            expiry=_expiry_of(type(event), expires, delay) if expires is not None or name in EXPIRING else None,
             max_body=queue.limits.max_body,
             codecs=self._codecs,
         )
 
     async def store(
-        self, queue: "QueueClient", body: bytes, delay: float, event: object, event_id: str, group: str | None
+        self,
+        queue: "QueueClient",
+        body: bytes,
+        delay: float,
+        event: object,
+        event_id: str,
+        group: str | None,
+        transaction: object | None,
     ) -> None:
         """Store one message. Raises `SignalError`."""
+        if transaction is not None:
+            outgoing = Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id)
+            await _store_in(transaction, queue, [outgoing], [event_id])
+            return
         try:
             # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
             await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id))
@@ -80,15 +104,25 @@ class Signaling:
         delay: float,
         headers: Mapping[str, str] | None,
         group: str | None,
+        expires: float | timedelta | None,
+        source: str | None,
+        transaction: object | None,
     ) -> list[str]:
         """Store events together, and return their ids. Raises `SignalError`."""
         require_group(group)
+        require_source(source)
         events = events_of(events)
         ids = [new_id() for _ in events]
         # All bodies are made before the first is sent: an event that cannot travel must not leave half of them stored.
-        bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
+        bodies = [
+            self.seal(event, each, queue, delay, headers, expires, source)
+            for event, each in zip(events, ids, strict=True)
+        ]
         first_hop = hop(delay, queue.terms.max_hop)
         batch = [Outgoing(body, first_hop, group, event_id) for body, event_id in zip(bodies, ids, strict=True)]
+        if transaction is not None:
+            await _store_in(transaction, queue, batch, ids)
+            return ids
         try:
             errors = await queue.send_many(batch)
         except BackendError as closing:  # none of them was taken
@@ -105,6 +139,20 @@ class Signaling:
 
     def _report(self, hooks: HookCaller, queue: "QueueClient", event_id: str, event: object, delay: float) -> None:
         hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
+
+
+async def _store_in(transaction: object, queue: "QueueClient", batch: list[Outgoing], ids: list[str]) -> None:
+    """Store messages in the caller's transaction. Raises `SignalError`.
+
+    No hook gets to know: only the caller's commit stores them, and only the caller sees it.
+    """
+    try:
+        errors = await queue.send_in(transaction, batch)
+    except BackendError as error:
+        errors = [error] * len(batch)
+    failed: dict[str, Exception] = {each: error for each, error in zip(ids, errors, strict=True) if error is not None}
+    if failed:
+        raise _signal_error(ids, failed)
 
 
 def not_signaled(event_id: str, error: BackendError) -> SignalError:
@@ -126,6 +174,25 @@ def require_group(given: object) -> None:
     """Raise `ConfigurationError` for a group that a queue may refuse, and other events of its batch with it."""
     if given is not None and not (isinstance(given, str) and _NAME.fullmatch(given)):
         raise ConfigurationError(f"group is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
+
+
+def require_source(given: object) -> None:
+    """Raise `ConfigurationError` for a source that CloudEvents does not allow: it is a URI-reference."""
+    if given is not None and not (isinstance(given, str) and _URI_REFERENCE.fullmatch(given)):
+        raise ConfigurationError(
+            f"source is a URI-reference of 1 to 1,000 characters, such as '/shop/checkout' or 'https://shop.example/', "
+            f"with every other character than letters, digits and -._~:/?#[]@!$&'()*+,;= as %XX, not {shown(given)}"
+        )
+
+
+def _expiry_of(event_type: type, expires: float | timedelta | None, delay: float) -> Mapping[str, str] | None:
+    """Return the attributes by which an event expires: as the signal says, else its type; None if neither does."""
+    declared = declaration_of(event_type)
+    if expires is None:
+        expires = None if declared is None else declared.expires
+    if expires is None:
+        return None
+    return expiry_attributes(expires, delay, "drop" if declared is None else declared.expired)
 
 
 def events_of(given: object) -> list[object]:

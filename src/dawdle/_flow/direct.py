@@ -37,14 +37,20 @@ class DirectRunner:
         self._start = start
 
     async def run(
-        self, queue: QueueClient, handlers: tuple[Handler, ...], envelope: Envelope, body: bytes, event: object
+        self,
+        queue: QueueClient,
+        handlers: tuple[Handler, ...],
+        envelope: Envelope,
+        body: bytes,
+        event: object,
+        group: str | None,
     ) -> None:
         """Take a direct event, and return when its handlers have started, or it is stored since the app is being left.
 
         It is in flight from this call on, with all of its handlers: a caller that is cancelled changes nothing. Raises
         `BackendError` if neither came to pass.
         """
-        message = self._in_flight.add_direct(queue)
+        message = self._in_flight.add_direct(queue, group)
         missing = self._handlers.missing_for(type(event))
         work = Work(event, envelope, body, message, handlers, missing=missing)
         processing = self._processor.process_direct(work, over_limit=current_scope() is not None)

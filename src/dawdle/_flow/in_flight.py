@@ -73,10 +73,10 @@ class InFlight:
             known.receipt, known.receive_count = delivery.receipt, delivery.receive_count
         return None
 
-    def add_direct(self, queue: QueueClient) -> InFlightMessage:
+    def add_direct(self, queue: QueueClient, group: str | None = None) -> InFlightMessage:
         """Take a direct event, in a slot of its own; from now on its handlers are owed it."""
         queue.slots.overdraw()
-        message = InFlightMessage(queue, None, self._clock)
+        message = InFlightMessage(queue, None, self._clock, direct_group=group)
         message.handlers_started = asyncio.get_running_loop().create_future()
         self._messages[message.key] = message
         return message

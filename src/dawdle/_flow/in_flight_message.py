@@ -62,6 +62,8 @@ class InFlightMessage(msgspec.Struct, eq=False):
     held_since: float = 0.0
     received_at: float = 0.0
     """When it was received, by the queue's clock."""
+    direct_group: str | None = None
+    """The group of a direct event: that of a message is in its delivery."""
     handlers_started: asyncio.Future[bool] | None = None
     """Of a direct event: True once its handlers have started, or it is stored instead; False if it is lost."""
     lease_holder: LeaseHolder | None = None
@@ -108,6 +110,11 @@ class InFlightMessage(msgspec.Struct, eq=False):
     def is_direct(self) -> bool:
         """Whether no queue holds it yet: what is not stored of it is lost with the process."""
         return self.delivery is None
+
+    @property
+    def group(self) -> str | None:
+        """The group that its copies are stored with."""
+        return self.direct_group if self.delivery is None else self.delivery.group
 
     @property
     def main_queue(self) -> QueueClient:

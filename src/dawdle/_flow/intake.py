@@ -13,6 +13,7 @@ from dawdle._rules.admission import Run, admit
 from dawdle._rules.codec import open_event
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import Envelope, to_epoch
+from dawdle._rules.expiry import stamped
 from dawdle._rules.received_body import Opened, Unreadable, open_message
 from dawdle._rules.settlement import Settlement
 from dawdle._rules.signing import Signer
@@ -51,12 +52,15 @@ class Intake:
         """Ask the rules which handlers run, and decode the event for them."""
         body, envelope = opened.body, opened.envelope
         now, terms = message.now(), message.main_queue.terms
+        stored_at = _stored_at(delivery, envelope, message)
+        if envelope.lifetime_ms is not None:
+            body, envelope = stamped(body, envelope, stored_at)
         run = admit(
             body,
             envelope,
             self._handlers.snapshot(),
             self._codecs,
-            stored_at=_stored_at(delivery, envelope, message),
+            stored_at=stored_at,
             now=now,
             terms=terms,
             random=random.random,

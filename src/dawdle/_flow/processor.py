@@ -20,6 +20,7 @@ from dawdle._flow.settled_cache import SettledCache
 from dawdle._flow.settler import Settler
 from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
+from dawdle._rules.expiry import aged
 from dawdle._rules.outcome import Done, Interrupted
 from dawdle._rules.poison import MAX_TRIALS, put_off
 from dawdle._rules.settlement import Release, Result, Settlement, copy_for, postponed, settle
@@ -176,7 +177,8 @@ class Processor:
             return False
         now, terms = work.message.now(), work.message.main_queue.terms
         held = not work.message.is_direct
-        copy = copy_for(work.body, result, now, terms, random.random, attempt=work.attempt, held=held)
+        body = aged(work.body, work.envelope, now)
+        copy = copy_for(body, result, now, terms, random.random, attempt=work.attempt, held=held)
         return await self._settler.keep(work.message, work.envelope, copy)
 
     def _results_so_far(self, work: Work, *, at_most_done: bool = False) -> list[Result]:

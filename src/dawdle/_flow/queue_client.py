@@ -12,12 +12,13 @@ from dawdle._flow.batcher import Batcher, Spawn
 from dawdle._flow.call_state import CallState
 from dawdle._flow.opening import identity_of
 from dawdle._flow.slots import Slots
+from dawdle._rules.batch_size import entries_that_fit
 from dawdle._rules.delay import max_hop_of
 from dawdle._rules.health import CallName
 from dawdle._rules.signing import Signer
 from dawdle._rules.terms import Terms
-from dawdle.abc import Backend, Fault, Limits, Outgoing, ReleaseEntry
-from dawdle.errors import BackendError
+from dawdle.abc import Backend, Fault, Limits, Outgoing, ReleaseEntry, Transactional
+from dawdle.errors import BackendError, ConfigurationError
 
 __all__ = ["QueueClient"]
 
@@ -125,6 +126,35 @@ class QueueClient:
         answers = await self._sender(batch[0].delay).submit_many(batch)
         return [None if answer is None else _error_of(answer) for answer in answers]
 
+    def transactional(self, delay: float) -> Transactional:
+        """Return the backend that stores messages of this delay in a caller's transaction.
+
+        Raises `ConfigurationError` for a queue that cannot.
+        """
+        backend = self._backend_for(delay)
+        if isinstance(backend, Transactional):
+            return backend
+        raise ConfigurationError(
+            f"the queue {self.name} cannot store in your transaction: its backend, {type(backend).__name__}, is no "
+            f"dawdle.abc.Transactional. Remove transaction=, and signal after the commit"
+        )
+
+    async def send_in(self, transaction: object, batch: Sequence[Outgoing]) -> list[BackendError | None]:
+        """Sign messages of one delay and store them in the caller's transaction. Return what `send_many` returns.
+
+        It goes past the batchers: the transaction is the caller's own batch, and so is its connection. Raises
+        `ConfigurationError` for a queue that cannot, or a transaction of another database.
+        """
+        if not batch:
+            return []
+        backend, limits = self.transactional(batch[0].delay), self._backend_for(batch[0].delay).limits
+        left, answers = [self._signed(outgoing) for outgoing in batch], list[Fault | BackendError | None]()
+        while left:
+            count = entries_that_fit(list(map(_size, left)), limits.max_batch, limits.max_batch_bytes)
+            answers += await backend.send_in(transaction, left[:count])
+            left = left[count:]
+        return [None if answer is None else _error_of(answer) for answer in answers]
+
     async def ack(self, receipt: str) -> None:
         """Delete one received message. Raises `BackendError` if it may still be in the queue."""
         fault = await self._ack.submit(receipt)
@@ -168,6 +198,9 @@ class QueueClient:
                 self.calls.answered(self.full_name, call, result)
 
         return report
+
+    def _backend_for(self, delay: float) -> Backend:
+        return self.backend if delay <= 0 or self.delayed is None else self.delayed.backend
 
     def _sender(self, delay: float) -> Batcher[Outgoing, Fault | None]:
         return self._send if delay <= 0 or self.delayed is None else self.delayed._send

@@ -24,7 +24,7 @@ from dawdle._rules.envelope import Envelope
 from dawdle._rules.settlement import Ack, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
 from dawdle.errors import BackendError, one_line
-from dawdle.hooks import DeadLettered, Forwarded, Settled, VerdictName
+from dawdle.hooks import DeadLettered, Expired, Forwarded, Settled, VerdictName
 
 __all__ = ["Settler"]
 
@@ -52,6 +52,8 @@ class Settler:
         """How many dead letters were stored."""
         self.unclaimed = 0
         """How many copies were stored for a node that has the handler."""
+        self.expired = 0
+        """How many messages were dropped since they had expired."""
 
     async def settle(self, message: InFlightMessage, envelope: Envelope | None, settlement: Settlement) -> None:
         """Carry out one settlement. If the queue fails, the message is received again later; nothing is lost.
@@ -99,6 +101,8 @@ class Settler:
             case Ack():
                 if settlement.reason is not None:
                     _log.warning("dropped %s: %s", _label(envelope), settlement.reason)
+                elif settlement.late is not None:
+                    self._report_expired(message, envelope, settlement.late)
                 return self._ack(message)
             case Release():
                 return self._release(message, settlement.seconds)
@@ -230,11 +234,11 @@ class Settler:
         assert queue is not None, "the rules make a letter only if there is a dead-letter queue"
         # A queue that deduplicates, such as SQS FIFO, knows a copy by the message that it comes from: on every try its
         # id is the same. So a copy that was stored although the answer was lost is not stored twice.
-        key, group = (None, None) if message.delivery is None else (message.delivery.key, message.delivery.group)
+        key = None if message.delivery is None else message.delivery.key
         event_id, origin = "" if envelope is None else envelope.id, message.queue.role
         dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
         try:
-            await queue.send(Outgoing(copy.body, copy.delay, group, dedup), unsigned=copy.unsigned)
+            await queue.send(Outgoing(copy.body, copy.delay, message.group, dedup), unsigned=copy.unsigned)
         except BackendError as error:
             where = "the dead-letter queue of " if copy.is_letter else ""
             _log.warning(
@@ -250,6 +254,12 @@ class Settler:
     def _report_settled(self, message: InFlightMessage, verdict: VerdictName) -> None:
         if self._hooks:
             self._hooks(Settled(message.queue.name, verdict, self._clock.monotonic() - message.held_since))
+
+    def _report_expired(self, message: InFlightMessage, envelope: Envelope | None, late: float) -> None:
+        assert envelope is not None, "only an event that was opened has a time to expire"
+        self.expired += 1
+        if self._hooks:
+            self._hooks(Expired(message.main_queue.name, envelope.id, envelope.type, envelope.owed, late))
 
     def _report_copy(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> None:
         """Count, log and report to the hooks a copy that is stored."""

@@ -129,6 +129,7 @@ class Components:
             oldest_handlers=() if oldest is None else oldest.handlers,
             dead_letters=self._settler.dead_letters,
             unclaimed=self._settler.unclaimed,
+            expired=self._settler.expired,
             long_running=self.running.long(),
             queues=tuple(receiver.health() for receiver in self._receivers),
             failing=tuple(failing for queue in self.queues.values() for failing in queue.calls.failing()),

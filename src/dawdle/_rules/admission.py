@@ -3,7 +3,7 @@
 The states of one (event, handler) pair, and the message that keeps it:
 
     stored ── admit ──► runs ── settle ──► done                  nothing is left of it; the last one acks
-       ▲  │                ├──► failed, attempts left ─────────► a copy owing this handler, attempt + 1
+       ▲  ├► expired: gone ├──► failed, attempts left ─────────► a copy owing this handler, attempt + 1
        │  ├► not due ───┐  ├──► postponed, at limit, interrupted ► a copy owing this handler, attempt unchanged
        │  ├► unclaimed ─┤  └──► rejected, attempts spent ──────► a dead letter; without a dead-letter queue, a copy
        │  └► missing ───┤  a copy owing a handler that the type names and this node lacks; its own run here
@@ -20,6 +20,7 @@ from dawdle._rules.copies import MAX_BACKOFF_SECONDS, Why, copies_for_missing, c
 from dawdle._rules.dead_lettering import give_up
 from dawdle._rules.delay import due_of, remaining
 from dawdle._rules.envelope import Envelope, to_epoch, to_rfc3339
+from dawdle._rules.expiry import seconds_late
 from dawdle._rules.lookup import HandlerLookup, Named
 from dawdle._rules.poison import MAX_TRIALS, is_suspect, next_trial, trial_of
 from dawdle._rules.settlement import UNSTORED_SECONDS, Ack, Forward, Settlement, postponed
@@ -70,9 +71,9 @@ def admit(
     included. `queue`: the app's name of the queue that it came from; None means any.
     """
     # Time comes first: a node without a handler must not count the delay of an event as the age of an unclaimed one.
-    left = _left_until_due(envelope, stored_at, now)
-    if left > 0:
-        return postponed(body, left, now, terms)
+    untimely = _untimely(body, envelope, stored_at, now, terms)
+    if untimely is not None:
+        return untimely
     # Then the type, the codec and the handler. A node that lacks any of them must not judge the event: another node of
     # a rolling deploy may have all three.
     try:
@@ -107,11 +108,18 @@ def admit(
     )
 
 
-def _left_until_due(envelope: Envelope, stored_at: float, now: float) -> float:
-    if envelope.due is None and envelope.delay_ms is None:  # nearly always
-        return 0.0
+def _untimely(body: bytes, envelope: Envelope, stored_at: float, now: float, terms: Terms) -> Settlement | None:
+    """Return where an event goes that is not due yet, or has expired; None: its time is now."""
+    if envelope.due is None and envelope.delay_ms is None and envelope.expires is None:  # nearly always
+        return None
+    late = seconds_late(envelope, now)
+    if late is not None:
+        if envelope.expired == "dead":
+            return give_up(body, envelope, f"it expired {late:.3g} s before its handlers could run", now, terms)
+        return Ack(late=late)
     delay_ms = None if envelope.delay_ms is None else int(envelope.delay_ms)
-    return remaining(due_of(None if envelope.due is None else to_epoch(envelope.due), delay_ms, stored_at), now)
+    left = remaining(due_of(None if envelope.due is None else to_epoch(envelope.due), delay_ms, stored_at), now)
+    return postponed(body, left, now, terms) if left > 0 else None
 
 
 def _with_trial(

@@ -119,6 +119,7 @@ def seal(
     cause: str | None,
     max_body: int,
     codecs: Mapping[str, Codec] | None = None,
+    expiry: Mapping[str, str] | None = None,
 ) -> bytes:
     """Return the body of an event's first copy, after reading the event back from it with these `codecs`.
 
@@ -131,6 +132,8 @@ def seal(
         more = {**more, "dawdledelay": str(delay_ms)}
     if cause is not None:
         more = {**more, "dawdlecause": cause}
+    if expiry is not None:
+        more = {**more, **expiry}
     is_json = codec.content_type == JSON.content_type
     if not is_json:
         more = {**more, "datacontenttype": codec.content_type, "data_base64": data}

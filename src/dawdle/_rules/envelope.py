@@ -64,6 +64,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
         default=None, name="dawdledelay"
     )
     due: datetime | None = msgspec.field(default=None, name="dawdledue")
+    lifetime_ms: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,15}$")] | None = msgspec.field(
+        default=None, name="dawdlelifetime"
+    )
+    """Milliseconds from its storing until it expires. Only first copies have it; see `_rules.expiry`."""
+    expires: datetime | None = msgspec.field(default=None, name="dawdleexpires")
+    """When it expires, by the queue's clock."""
+    expired: str | None = msgspec.field(default=None, name="dawdleexpired")
+    """What becomes of it then: "dead" makes it a letter, all else drops it."""
     attempt: _Count = msgspec.field(default=1, name="dawdleattempt")
     owed: _Text | None = msgspec.field(default=None, name="dawdleowed")
     since: datetime | None = msgspec.field(default=None, name="dawdlesince")

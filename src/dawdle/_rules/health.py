@@ -137,6 +137,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     unclaimed: int = 0
     """How often an event went back to the queue since then, since this node has no handler for it."""
 
+    expired: int = 0
+    """Events, and retries of one handler, that were dropped since then because they had expired."""
+
     queues: tuple[QueueHealth, ...] = ()
     """Each queue that is received from."""
 

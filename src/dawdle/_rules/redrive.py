@@ -81,9 +81,11 @@ _RESTART: Final[Mapping[str, object]] = dict.fromkeys(
     (
         *("dawdleattempt", "dawdleerror", "dawdledead", "dawdlequeue", "dawdletrial"),
         *("dawdlesince", "dawdlecrowded", "dawdledue", "dawdledelay"),
+        *("dawdlelifetime", "dawdleexpires", "dawdleexpired"),
     )
 )
-"""Attributes that a letter loses when it starts anew: its failures, its death, and when it was due."""
+"""Attributes that a letter loses when it starts anew: its failures, its death, when it was due, and when it expires: a
+person wants it handled now."""
 
 
 def _resumed(found: Found, envelope: Envelope) -> bytes:
@@ -92,6 +94,8 @@ def _resumed(found: Found, envelope: Envelope) -> bytes:
     A delay that counts from when the message was stored becomes a due time, or it would begin again.
     """
     changes: dict[str, object] = {}
+    if envelope.lifetime_ms is not None or envelope.expires is not None:  # a person wants it handled now
+        changes |= dict.fromkeys(("dawdlelifetime", "dawdleexpires", "dawdleexpired"))
     stored_at = found.delivery.stored_at
     if envelope.trial:
         changes["dawdletrial"] = None

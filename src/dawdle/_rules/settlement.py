@@ -12,6 +12,7 @@ import msgspec
 from dawdle._rules.copies import MAX_BACKOFF_SECONDS, Copy, Why, copies_for_missing, copy_of, dead_attributes
 from dawdle._rules.delay import hop, to_ms
 from dawdle._rules.envelope import Envelope, clip, rewrite, to_rfc3339
+from dawdle._rules.expiry import aged
 from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected
 from dawdle._rules.retry import Retry
 from dawdle._rules.terms import Terms
@@ -43,10 +44,12 @@ class Ack(msgspec.Struct, frozen=True):
     """Every handler is done, so the message is deleted. `reason`: why it is deleted although no handler ran."""
 
     reason: str | None = None
+    late: float | None = None
+    """Seconds since it expired, which is why no handler ran; None: it has not expired."""
 
 
 ACK: Final = Ack()
-"""The one without a reason."""
+"""The one in which all is done."""
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -97,6 +100,7 @@ def settle(
     unfinished = [result for result in results if not isinstance(result.outcome, Done) and not result.kept]
     if not unfinished and not missing:  # nearly always
         return ACK
+    body = aged(body, envelope, now)
     elsewhere = copies_for_missing(body, missing, now, terms)
     if not unfinished:
         return Forward(elsewhere, release_after=UNSTORED_SECONDS) if elsewhere else ACK
