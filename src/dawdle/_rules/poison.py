@@ -20,6 +20,7 @@ from dawdle._rules.settlement import Forward
 from dawdle._rules.terms import Terms
 
 __all__ = [
+    "MAX_PUT_OFF_SECONDS",
     "MAX_TRIALS",
     "RETRY_SOON_SECONDS",
     "SUSPECT_RECEIVES",
