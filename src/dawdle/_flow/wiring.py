@@ -13,6 +13,7 @@ from dawdle._flow.dispatcher import Dispatcher
 from dawdle._flow.failure_log import FailureLog
 from dawdle._flow.handler_call import HandlerCaller
 from dawdle._flow.handler_limits import HandlerLimits
+from dawdle._flow.handler_run import HandlerRunner
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight import InFlight
 from dawdle._flow.intake import Intake
@@ -127,13 +128,18 @@ class Components:
 
     def _dispatcher(self, state: Callable[[], object], is_dying: Callable[[], bool]) -> Dispatcher:
         config = self._config
+        runner = HandlerRunner(
+            clock=config.clock,
+            timeout=config.timeout,
+            threads=config.concurrency,
+            state=state,
+            running=self.running,
+        )
         caller = HandlerCaller(
             app=config.app,
             clock=config.clock,
             hooks=config.hooks,
-            timeout=config.timeout,
-            threads=config.concurrency,
-            state=state,
+            runner=runner,
             running=self.running,
             failures=self._failures,
             is_dying=is_dying,
