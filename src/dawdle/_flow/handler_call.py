@@ -97,9 +97,11 @@ class HandlerCaller:
         outcome: Outcome = DONE
         run = HandlerRun(self._app, handler, work, self._clock.monotonic())
         enter_scope(run)
-        message.begin(task, handler.name, in_thread=not handler.is_async)
+        message.begin(task, handler.name)
         try:
-            if handler.is_async:
+            if handler.around or self._runner.links:
+                outcome = await self._runner.run_in_chain(run, retry)
+            elif handler.is_async:
                 self._running.begin(run)
                 try:
                     await self._runner.call(run, retry)
