@@ -91,7 +91,7 @@ class Context:
                 return value
         has = "no lifespan" if self._state is None else f"a lifespan that yields {type(self._state).__qualname__}"
         if provided:
-            has += f", and around= provides {', '.join(type(each).__qualname__ for each in provided)}"
+            has += f", and around= provides {', '.join({type(each).__qualname__: None for each in provided})}"
         raise ConfigurationError(
             f"handler {self.handler} asks for the state {kind.__qualname__}, and the app has {has}: "
             f"let Dawdle(lifespan=…) yield one, or an around= provide one"
