@@ -63,20 +63,41 @@ class Deadline:
             self._scope = asyncio.timeout(None if left == inf else max(left, 0.0))
         await self._scope.__aenter__()
         # Only now: the timeout must be entered before a task may reschedule it.
-        if self._at < inf and not isinstance(self._clock, SystemClock):
-            self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline")
+        if not isinstance(self._clock, SystemClock):
+            self._start_timer()
         return self
+
+    def move(self, at: float) -> None:
+        """Let the deadline expire at another time instead; `inf`: at none. One that has expired stays so."""
+        self._at = at
+        if self._scope.expired():
+            return
+        if not isinstance(self._clock, SystemClock):
+            self._start_timer()
+        elif at == inf:
+            self._scope.reschedule(None)
+        else:
+            self._scope.reschedule(asyncio.get_running_loop().time() + max(at - self._clock.monotonic(), 0.0))
 
     async def __aexit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         await self._scope.__aexit__(error_type, error, trace)
 
     def expired(self) -> bool:
         """Whether this deadline ended the block."""
         return self._scope.expired()
+
+    def _start_timer(self) -> None:
+        self._stop_timer()
+        if self._at < inf:
+            self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def _expire(self) -> None:
         await self._clock.sleep_until(self._at)

@@ -23,6 +23,8 @@ from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.state import State
 from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._handlers.around import Around, read_around
+from dawdle._handlers.carry import Carry, read_carry
 from dawdle._handlers.letter_filter import LetterFilter
 from dawdle._handlers.registry import HandlerOptions, Registry
 from dawdle._handlers.type_names import require_named_apart
@@ -70,6 +72,10 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
     - `hooks`: functions that are called with each of the moments in `dawdle.hooks`.
     - `lifespan`: a function that takes the app and returns an async context manager. It is entered after the queue was
       opened, and left after the last handler has ended. Handlers get what it yields from `Context.state(…)`.
+    - `around`: a function that takes the `Context` of a run and returns an async context manager, or several,
+      outermost first: each run of a handler is inside it. A registry's and a handler's own are further in.
+    - `carry`: context variables by header name, such as `{"requestid": request_id}`. The value that one has where an
+      event is signaled travels with the event, and is set around its handlers, in threads too. Only text travels.
     - `signing_keys`: the keys that sign messages, by id; the first one signs, all are accepted. A message that is not
       signed with one of them is dead-lettered and never run.
     - `clock`: where time comes from, such as `dawdle.testing.ManualClock()`.
@@ -93,6 +99,8 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
         codec: Codec | None = None,
         hooks: Sequence[Hook] = (),
         lifespan: Callable[["Dawdle"], AbstractAsyncContextManager[object]] | None = None,
+        around: Around | Sequence[Around] = (),
+        carry: Carry | None = None,
         clock: Clock | None = None,
         signing_keys: Mapping[str, bytes | str] | None = None,
     ) -> None:
@@ -112,9 +120,11 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
             codec=JSON() if codec is None else codec,
             hooks=hooks,
             lifespan=lifespan,
+            around=read_around(around),
+            carry=read_carry(carry),
             signer=Signer(signing_keys),
         )
-        self._handlers = AppHandlers(self._settings.registry)
+        self._handlers = AppHandlers(self._settings.registry, self._settings.around)
         self._hooks = HookCaller(hooks)
         self._signaling = Signaling(self._settings, self._handlers, self._hooks)
         self._start_log = StartLog(self._handlers, has_lifespan=lifespan is not None)
@@ -149,6 +159,7 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
                 concurrency=settings.concurrency,
                 unclaimed=settings.unclaimed,
                 signer=settings.signer,
+                carry=settings.carry,
                 lifespan=self._lifespan,
             )
         )

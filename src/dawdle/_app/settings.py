@@ -6,6 +6,8 @@ from typing import cast
 
 import msgspec
 
+from dawdle._handlers.around import Around
+from dawdle._handlers.carry import Carry, carried, require_apart
 from dawdle._handlers.options import timeout_of
 from dawdle._handlers.registry import Registry
 from dawdle._handlers.signature import is_async
@@ -41,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     codec: Codec
     hooks: Sequence[Hook]
     lifespan: Lifespan | None
+    around: tuple[Around, ...]
+    carry: Carry
     signer: Signer
 
     def __repr__(self) -> str:
@@ -89,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             good = isinstance(self.headers, Mapping)
             _require(good, f"headers is a mapping or a function that returns one, not {self.headers!r}")
             check_headers(self.headers)
+            require_apart(self.carry, self.headers)
 
     @property
     def codecs(self) -> dict[str, Codec]:
@@ -105,6 +110,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(
                     f"the function in headers= returns a mapping of names to text, not {shown(own)}"
                 )
+            if self.carry:
+                require_apart(self.carry, own)
+        if self.carry:
+            own = {**own, **carried(self.carry)}
         if given is None:
             both = own
         elif isinstance(cast("object", given), Mapping):

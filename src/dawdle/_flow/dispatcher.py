@@ -11,8 +11,9 @@ from typing import Final
 import msgspec
 
 from dawdle._flow.eager_tasks import start_eagerly, wait_for_all
-from dawdle._flow.handler_call import HandlerCaller, this_task
+from dawdle._flow.handler_call import HandlerCaller
 from dawdle._flow.handler_limits import HandlerLimits
+from dawdle._flow.handler_scope import this_task
 from dawdle._flow.in_flight_message import Work
 from dawdle._handlers.handler import Handler
 from dawdle._log import Log

@@ -1,4 +1,4 @@
-"""Calls one handler, in this task or in a thread, and returns an outcome, whatever the handler raised.
+"""Calls one handler, and returns an outcome, whatever the handler raised.
 
 Only handlers are cancelled by a stop, a timeout or a lost lease. But a handler runs in the task of a processor, which
 still has to settle the message, and `Task.cancel()` says nothing about its reason. So each cancellation is read:
@@ -13,28 +13,23 @@ stays counted in `Task.cancelling()`: a timeout or a task group that the task en
 
 import asyncio
 import contextlib
-import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Final
 
 from dawdle._flow.failure_log import FailureLog
-from dawdle._flow.handler_scope import HandlerRun, enter_scope, leave_scope
+from dawdle._flow.handler_run import HandlerRunner
+from dawdle._flow.handler_scope import HandlerRun, enter_scope, leave_scope, this_task
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._flow.running_handlers import RunningHandlers
-from dawdle._handlers.context import Context
 from dawdle._handlers.handler import Handler
 from dawdle._log import Log
-from dawdle._rules.envelope import aware
 from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected, outcome_of
 from dawdle._rules.retry import Retry
-from dawdle.abc import Clock, Deadline
+from dawdle.abc import Clock
 from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
 
-__all__ = ["HandlerCaller", "this_task"]
-
-if TYPE_CHECKING:
-    from anyio import CapacityLimiter
+__all__ = ["HandlerCaller"]
 
 _log = Log(__name__)
 
@@ -48,9 +43,7 @@ class HandlerCaller:
         app: object,
         clock: Clock,
         hooks: HookCaller,
-        timeout: float | None,
-        threads: int,
-        state: Callable[[], object],
+        runner: HandlerRunner,
         running: RunningHandlers,
         failures: FailureLog,
         is_dying: Callable[[], bool],
@@ -58,10 +51,7 @@ class HandlerCaller:
         self._app = app
         self._clock = clock
         self._hooks = hooks
-        self._threads = threads
-        self._limiter: CapacityLimiter | None = None
-        self._state = state
-        self._timeout = timeout
+        self._runner = runner
         self._running = running
         self._failures = failures
         self._is_dying = is_dying
@@ -89,7 +79,7 @@ class HandlerCaller:
     def _warn_of_slow_thread(self, handler: Handler, outcome: Outcome, elapsed: float) -> None:
         # Python cannot end a thread from outside. The run is over and has had its effects, so it counts as done: as a
         # failure it would only run a second time.
-        timeout = None if handler.is_async else self._timeout_of(handler)
+        timeout = None if handler.is_async else self._runner.timeout_of(handler)
         if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
             _log.warning(
                 "handler %s ran for %.3g s, longer than its timeout of %g s: it runs in a thread, which cannot be "
@@ -107,16 +97,18 @@ class HandlerCaller:
         outcome: Outcome = DONE
         run = HandlerRun(self._app, handler, work, self._clock.monotonic())
         enter_scope(run)
-        message.begin(task, handler.name, in_thread=not handler.is_async)
+        message.begin(task, handler.name)
         try:
-            if handler.is_async:
+            if handler.around or self._runner.links:
+                outcome = await self._runner.run_in_chain(run, retry)
+            elif handler.is_async:
                 self._running.begin(run)
                 try:
-                    await self._calling(run, retry)
+                    await self._runner.call(run, retry)
                 finally:
                     self._running.end(run)
             else:
-                await self._run_in_thread(run, self._arguments(run, retry))
+                await self._runner.run_in_thread(run, retry)
         except asyncio.CancelledError as error:
             if task.cancelling() and not message.interrupted and self._is_dying():
                 raise
@@ -133,16 +125,6 @@ class HandlerCaller:
         if task.cancelling():
             await self._clear_cancellation(message, task)
         return outcome
-
-    def _arguments(self, run: HandlerRun, retry: Retry) -> tuple[object, ...]:
-        work = run.work
-        return (work.event, self._context(run.handler, work, retry)) if run.handler.takes_context else (work.event,)
-
-    def _calling(self, run: HandlerRun, retry: Retry) -> Awaitable[object]:
-        """Call an `async def` handler, and return what awaits it for no longer than its timeout."""
-        function = cast("Callable[..., Awaitable[object]]", run.handler.function)  # is_async says so
-        running, seconds = function(*self._arguments(run, retry)), self._timeout_of(run.handler)
-        return running if seconds is None else self._within(run, running, seconds)
 
     def _outcome_of_cancellation(
         self, run: HandlerRun, task: "asyncio.Task[object]", retry: Retry, error: asyncio.CancelledError
@@ -168,79 +150,6 @@ class HandlerCaller:
                 await asyncio.sleep(0)
             while task.cancelling():
                 task.uncancel()
-
-    def _timeout_of(self, handler: Handler) -> float | None:
-        """Return how many seconds a run of a handler may take: its own timeout, or else the app's."""
-        return self._timeout if handler.options.timeout is None else handler.options.timeout
-
-    async def _within(self, run: HandlerRun, running: Awaitable[object], seconds: float) -> None:
-        """Await a handler for no longer than so many seconds, what is left of its timeout."""
-        deadline = Deadline(self._clock, self._clock.monotonic() + seconds)
-        try:
-            async with deadline:
-                await running
-        except TimeoutError as error:
-            if deadline.expired():  # else it is the handler's own, such as a socket's
-                timeout = self._timeout_of(run.handler)
-                raise TimeoutError(f"it ran longer than its timeout of {timeout:g} s") from error
-            raise
-
-    async def _run_in_thread(self, run: HandlerRun, arguments: tuple[object, ...]) -> None:
-        """Run a `def` handler in a thread. If it returns an awaitable, await that in this task, within the timeout.
-
-        A handler that does so is an `async def` behind a plain decorator, as a rule: the thread only makes the call.
-        """
-        from anyio import CapacityLimiter, to_thread  # noqa: PLC0415 - an app without such a handler need not load it
-
-        # A limiter of its own: anyio's default has 40 threads, and a web framework in the same loop uses them too.
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(self._threads)
-
-        def call() -> tuple[object, BaseException | None]:
-            # Counted in the thread and not by the task that waits for it: it may wait for a free thread first, and the
-            # thread may run on when the wait is over.
-            in_thread = self._again(run)
-            self._running.begin(in_thread)
-            try:
-                return run.handler.function(*arguments), None
-            except BaseException as error:  # noqa: BLE001 - returned, since a future cannot raise a StopIteration
-                return None, error
-            finally:
-                self._running.end(in_thread)
-
-        began = self._clock.monotonic()
-        result, error = await to_thread.run_sync(call, limiter=self._limiter, abandon_on_cancel=True)
-        if error is not None:
-            raise error
-        if inspect.isawaitable(result):
-            timeout = self._timeout_of(run.handler)
-            # No longer in a thread: from here on a cancellation helps.
-            run.work.message.begin(this_task(), run.handler.name)
-            left = None if timeout is None else max(0.0, timeout - (self._clock.monotonic() - began))
-            awaited = self._again(run)
-            self._running.begin(awaited)
-            try:
-                await (result if left is None else self._within(run, result, left))
-            finally:
-                self._running.end(awaited)
-
-    def _again(self, run: HandlerRun) -> HandlerRun:
-        """Return a run that begins now, for a part of a run that is counted by itself."""
-        return HandlerRun(run.app, run.handler, run.work, self._clock.monotonic())
-
-    def _context(self, handler: Handler, work: Work, retry: Retry) -> Context:
-        envelope = work.envelope
-        return Context(
-            event_id=envelope.id,
-            event_type=envelope.type,
-            handler=handler.name,
-            queue=work.message.queue.name,
-            attempt=work.attempt,
-            max_attempts=retry.max_attempts,
-            signaled_at=None if envelope.time is None else aware(envelope.time),
-            body=work.body,
-            state=self._state(),
-        )
 
     def _outcome_of_error(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Outcome:
         """Return the outcome that an error means, and log it."""
@@ -280,10 +189,3 @@ def _is_running(task: "asyncio.Task[object]") -> bool:
         return asyncio.current_task() is task
     except RuntimeError:  # no event loop runs
         return False
-
-
-def this_task() -> "asyncio.Task[object]":
-    """Return the task that this code runs in."""
-    task = asyncio.current_task()
-    assert task is not None, "a handler runs in a task"
-    return task

@@ -1,5 +1,6 @@
 """Where the running code is: inside the handler of which app, and of which event."""
 
+import asyncio
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from dawdle._handlers.handler import Handler
 if TYPE_CHECKING:  # `import dawdle` needs this module, and none of what runs
     from dawdle._flow.in_flight_message import InFlightMessage, Work
 
-__all__ = ["HandlerRun", "clear_scope", "current_scope", "enter_scope", "leave_scope"]
+__all__ = ["HandlerRun", "clear_scope", "current_scope", "enter_scope", "leave_scope", "this_task"]
 
 
 class HandlerRun(msgspec.Struct, eq=False):
@@ -66,3 +67,10 @@ def leave_scope(run: HandlerRun) -> None:
 def clear_scope() -> None:
     """Leave every scope in this context: it may be a copy of a handler's, when a handler enters an app."""
     _current.set(None)
+
+
+def this_task() -> "asyncio.Task[object]":
+    """Return the task that this code runs in."""
+    task = asyncio.current_task()
+    assert task is not None, "a handler runs in a task"
+    return task

@@ -24,7 +24,6 @@ class RunningHandlers:
         self._clock = clock
         self._on_first_run: Callable[[], object] | None = on_first_run
         self._runs: dict[HandlerRun, None] = {}
-        """In the order in which they began."""
 
     def begin(self, run: HandlerRun) -> None:
         """Note that a handler runs from now on."""
@@ -46,14 +45,14 @@ class RunningHandlers:
         """Return the handlers that have run for a minute or more, the longest run first."""
         now = self._clock.monotonic()
         found: dict[str, LongRunning] = {}
-        for run in list(self._runs):  # the oldest first
+        for run in list(self._runs):
             seconds = now - run.started
             if seconds >= LONG_RUN_SECONDS:
                 name = run.handler.name
                 known = found.get(name)
-                longest, runs = (seconds, 1) if known is None else (known.seconds, known.runs + 1)
+                longest, runs = (seconds, 1) if known is None else (max(known.seconds, seconds), known.runs + 1)
                 found[name] = LongRunning(handler=name, runs=runs, seconds=longest)
-        return tuple(found.values())
+        return tuple(sorted(found.values(), key=lambda each: -each.seconds))
 
     def warn_of_long_runs(self) -> float:
         """Warn of each run that has become long, or twice as long; return the time at which to look again."""

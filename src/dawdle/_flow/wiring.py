@@ -12,7 +12,9 @@ from dawdle._flow.direct import DirectRunner
 from dawdle._flow.dispatcher import Dispatcher
 from dawdle._flow.failure_log import FailureLog
 from dawdle._flow.handler_call import HandlerCaller
+from dawdle._flow.handler_chain import carry_link
 from dawdle._flow.handler_limits import HandlerLimits
+from dawdle._flow.handler_run import HandlerRunner
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight import InFlight
 from dawdle._flow.intake import Intake
@@ -29,6 +31,7 @@ from dawdle._flow.settler import Settler
 from dawdle._flow.side_thread import LoopThread
 from dawdle._flow.slots import Slots
 from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._handlers.carry import Carry
 from dawdle._rules.health import Health
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
@@ -51,6 +54,7 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     unclaimed: float
     signer: Signer
+    carry: Carry
     lifespan: Callable[[], AbstractAsyncContextManager[object]]
 
 
@@ -137,13 +141,19 @@ class Components:
 
     def _dispatcher(self, state: Callable[[], object], is_dying: Callable[[], bool]) -> Dispatcher:
         config = self._config
+        runner = HandlerRunner(
+            clock=config.clock,
+            timeout=config.timeout,
+            threads=config.concurrency,
+            state=state,
+            running=self.running,
+            links=(carry_link(config.carry),) if config.carry else (),
+        )
         caller = HandlerCaller(
             app=config.app,
             clock=config.clock,
             hooks=config.hooks,
-            timeout=config.timeout,
-            threads=config.concurrency,
-            state=state,
+            runner=runner,
             running=self.running,
             failures=self._failures,
             is_dying=is_dying,

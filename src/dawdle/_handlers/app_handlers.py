@@ -5,6 +5,9 @@ They are the handlers of the app's registry, plus those that only this app regis
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
+from dawdle._handlers.around import Around
 from dawdle._handlers.conflict import require_apart
 from dawdle._handlers.handler import Function, Handler, read_handler
 from dawdle._handlers.options import HandlerOptions, read_options
@@ -87,7 +90,8 @@ class AppHandlers:
     Only making a snapshot takes the lock. Until then other threads see the handlers as they were before the change.
     """
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, around: tuple[Around, ...] = ()) -> None:
+        self._around = around
         self._shared = registry
         self._own = Registry()
         self._hidden: frozenset[str] = frozenset()
@@ -195,10 +199,17 @@ class AppHandlers:
     def _new_snapshot(self) -> _Snapshot:
         with CHANGING:
             handlers: dict[str, Handler] = {}
-            for handler in (*(each for each in self._shared if each.name not in self._hidden), *self._own):
+            around: dict[str, tuple[Around, ...]] = {}
+            shared = [each for each in self._shared.with_around() if each[0].name not in self._hidden]
+            for handler, outer in (*shared, *self._own.with_around()):
                 known = handlers.get(handler.name)  # it is the same function, since another one is refused
                 same = known is not None and known.function == handler.function
                 handlers[handler.name] = known.merged(handler) if known is not None and same else handler
+                around.setdefault(handler.name, outer)
+            for name, handler in handlers.items():
+                every = (*self._around, *around[name], *handler.options.around)
+                if every:
+                    handlers[name] = msgspec.structs.replace(handler, around=every)
             version = self._shared.version + self._own.version + self._unregistered
             self._snapshot = snapshot = _Snapshot(version, tuple(handlers.values()), self._signaled)
             return snapshot

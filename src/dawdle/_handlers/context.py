@@ -5,12 +5,23 @@ from datetime import datetime
 from functools import cached_property
 from typing import TypeVar
 
+import msgspec
+
 from dawdle._rules.envelope import headers_of
 from dawdle.errors import ConfigurationError, one_line
 
-__all__ = ["Context"]
+__all__ = ["Context", "Provided"]
 
 S = TypeVar("S")
+
+
+class Provided(msgspec.Struct):
+    """The values that `around=` provides to one run."""
+
+    values: tuple[object, ...] = ()
+    """The innermost first."""
+    is_open: bool = False
+    """An `around` is being entered, so values may be added."""
 
 
 class Context:
@@ -43,6 +54,7 @@ class Context:
         signaled_at: datetime | None,
         body: bytes,
         state: object,
+        provided: Provided | None = None,
     ) -> None:
         self.event_id = event_id
         self.event_type = event_type
@@ -53,6 +65,7 @@ class Context:
         self.signaled_at = signaled_at
         self._body = body
         self._state = state
+        self._provided = provided
 
     def __repr__(self) -> str:
         return (
@@ -67,14 +80,34 @@ class Context:
         return headers_of(self._body)
 
     def state(self, kind: type[S]) -> S:
-        """Return what the app's lifespan yielded: `ctx.state(Database)`.
+        """Return what an `around` provided, or else what the app's lifespan yielded: `ctx.state(AsyncSession)`.
 
-        Raises `ConfigurationError` if it is not an instance of `kind`.
+        It is an instance of `kind`: of several that were provided, that of the innermost `around`. Raises
+        `ConfigurationError` if there is none.
         """
-        if isinstance(self._state, kind):
-            return self._state
+        provided = () if self._provided is None else self._provided.values
+        for value in (*provided, self._state):
+            if isinstance(value, kind):
+                return value
         has = "no lifespan" if self._state is None else f"a lifespan that yields {type(self._state).__qualname__}"
+        if provided:
+            has += f", and around= provides {', '.join({type(each).__qualname__: None for each in provided})}"
         raise ConfigurationError(
             f"handler {self.handler} asks for the state {kind.__qualname__}, and the app has {has}: "
-            f"let Dawdle(lifespan=…) yield one"
+            f"let Dawdle(lifespan=…) yield one, or an around= provide one"
         )
+
+    def provide(self, value: object) -> None:
+        """Let the handler find a value by `ctx.state(Type)`, until the `around` that provides it is left.
+
+        Only an `around` may call this, and only before its `yield`, or in its `__aenter__`. Raises
+        `ConfigurationError` elsewhere, and for None.
+        """
+        if self._provided is None or not self._provided.is_open:
+            raise ConfigurationError(
+                f"ctx.provide({type(value).__qualname__}) for handler {self.handler}: only an around= may provide "
+                f"values, before its yield"
+            )
+        if value is None:
+            raise ConfigurationError("ctx.provide(None): provide an object that ctx.state(Type) finds by its type")
+        self._provided.values = (value, *self._provided.values)

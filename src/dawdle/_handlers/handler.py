@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from dawdle._handlers.around import Around
 from dawdle._handlers.handler_name import default_name, described
 from dawdle._handlers.options import Options
 from dawdle._handlers.signature import (
@@ -34,6 +35,8 @@ class Handler(msgspec.Struct, frozen=True):
     is_async: bool
     site: Site | None = None
     """Where it was registered. It tells a module that is executed again from a second handler."""
+    around: tuple[Around, ...] = ()
+    """What is entered about each run in one app, outermost first: the app's, its registries', and its own."""
 
     @property
     def names(self) -> tuple[str, ...]:

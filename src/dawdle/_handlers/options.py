@@ -7,6 +7,7 @@ from typing import Any, TypedDict, cast
 
 import msgspec
 
+from dawdle._handlers.around import Around, read_around
 from dawdle._handlers.handler_name import NAME
 from dawdle._rules.retry import Retry
 from dawdle.errors import ConfigurationError, shown, to_seconds
@@ -24,6 +25,7 @@ class HandlerOptions(TypedDict, total=False):
     timeout: float | timedelta
     concurrency: int
     queue: str
+    around: Around | Sequence[Around]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     concurrency: int | None = None
     queue: str | None = None
+    around: tuple[Around, ...] = ()
 
     def __post_init__(self) -> None:
         # msgspec checks types only when it decodes. These values come from the user's code, and may be of any type.
@@ -61,7 +64,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         both: dict[str, object] = {}
         for option in self.__struct_fields__:
             mine, theirs = getattr(self, option), getattr(other, option)
-            if option != "name" and mine and theirs and not _same(mine, theirs):
+            same = mine == theirs if option == "around" else _same(mine, theirs)  # the outermost first
+            if option != "name" and mine and theirs and not same:
                 raise ConfigurationError(
                     f"handler {called} has both {option}={shown(mine)} and {option}={shown(theirs)}: give the option "
                     f"once, or register the function under two names"
@@ -94,6 +98,7 @@ def read_options(options: HandlerOptions) -> Options:
         timeout=cast("float | None", options.get("timeout")),
         concurrency=options.get("concurrency"),
         queue=options.get("queue"),
+        around=read_around(options.get("around", ())),
     )
 
 

@@ -11,6 +11,7 @@ from threading import RLock
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
+from dawdle._handlers.around import Around, read_around
 from dawdle._handlers.conflict import require_apart
 from dawdle._handlers.handler import Function, Handler, read_handler
 from dawdle._handlers.options import HandlerOptions, read_options
@@ -93,10 +94,12 @@ class RegistryUser(Protocol):
 class Registry:
     """A set of handlers. Every app that uses it finds a handler that is added later too.
 
-    `dawdle.on_event` writes to the default registry, and `Dawdle(registry=…)` uses another.
+    `dawdle.on_event` writes to the default registry, and `Dawdle(registry=…)` uses another. `around` is entered about
+    each run of its handlers, also of those that it includes; see the option of `on_event`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, around: Around | Sequence[Around] = ()) -> None:
+        self._around = read_around(around)
         self._handlers: dict[str, Handler] = {}
         self._aliases: dict[str, str] = {}
         self._included: tuple[Registry, ...] = ()
@@ -157,6 +160,8 @@ class Registry:
         - `concurrency`: how many runs of it at once in this process; default: as many as the app runs. A few events
           wait for it in memory, and the rest of a backlog comes back later, as delayed copies.
         - `queue`: where it runs; default: where its event arrives.
+        - `around`: a function that takes the `Context` and returns an async context manager, or several, outermost
+          first. Each run is inside it, within the timeout. The app's and the registry's are further out.
 
         The same function object again adds types and options. The same function defined again replaces itself, when its
         module is executed again: by a reload, or as a cell of a notebook. Raises `ConfigurationError` for another
@@ -275,6 +280,16 @@ class Registry:
     def __iter__(self) -> Iterator[Handler]:
         for each in self._with_included():
             yield from each._handlers.values()
+
+    def with_around(self) -> Iterator[tuple[Handler, tuple[Around, ...]]]:
+        """Return each handler with the `around` of the registries that lead to it, outermost first."""
+        # Nearest first, so a registry is reached after the one that includes it. Of two ways to it the shorter counts.
+        around = {id(self): self._around}
+        for each in self._with_included():
+            for other in each._included:
+                around.setdefault(id(other), (*around[id(each)], *other._around))
+            for handler in each._handlers.values():
+                yield handler, around[id(each)]
 
     def __repr__(self) -> str:
         return f"<Registry of {', '.join(handler.name for handler in self) or 'no handlers'}>"
