@@ -8,7 +8,7 @@ they wait for, so they raise `ConfigurationError`. In another event loop they bl
 `asyncio.to_thread`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from dawdle._app.app import Dawdle
@@ -27,7 +27,7 @@ def signal(
     id: str | None = None,  # noqa: A002 - the word that CloudEvents has for it
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
-    queue: str | None = None,
+    queue: str | Sequence[str] | None = None,
     app: Dawdle | None = None,
 ) -> str:
     """Store an event in the queue from a thread, and return its id when it is stored.
@@ -62,7 +62,7 @@ def signal_many(
     at: datetime | None = None,
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
-    queue: str | None = None,
+    queue: str | Sequence[str] | None = None,
     app: Dawdle | None = None,
 ) -> list[str]:
     """Store events in the queue from a thread, in as few requests as it allows, and return their ids in order.

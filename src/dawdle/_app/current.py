@@ -1,6 +1,6 @@
 """The module's own functions. They find the app that is meant here, and do all else through it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -66,7 +66,7 @@ async def signal(
     id: str | None = None,  # noqa: A002 - the word that CloudEvents has for it
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
-    queue: str | None = None,
+    queue: str | Sequence[str] | None = None,
 ) -> str:
     """Store an event in the queue of the current app, and return its id when it is stored.
 
@@ -98,7 +98,7 @@ async def signal_many(
     at: datetime | None = None,
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
-    queue: str | None = None,
+    queue: str | Sequence[str] | None = None,
 ) -> list[str]:
     """Store events in the queue of the current app in as few requests as it allows, and return their ids in order.
 

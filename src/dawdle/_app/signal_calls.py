@@ -1,9 +1,11 @@
 """An app's calls that signal. They read their arguments, and choose the queue or the handlers; `Signaling` stores."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from dawdle._app.fan_out import Placed, bodies_for
+from dawdle._app.queue_map import DEFAULT, QueueMap
 from dawdle._app.signaling import Signaling, event_id_of, not_signaled, require_group
 from dawdle._app.start_log import StartLog
 from dawdle._handlers.app_handlers import AppHandlers
@@ -23,6 +25,7 @@ class SignalCalls:
     _handlers: AppHandlers
     _signaling: Signaling
     _start_log: StartLog
+    _queues: QueueMap
 
     async def signal(
         self,
@@ -34,7 +37,7 @@ class SignalCalls:
         id: str | None = None,  # noqa: A002 - the word that CloudEvents has for it
         group: str | None = None,
         headers: Mapping[str, str] | None = None,
-        queue: str | None = None,
+        queue: str | Sequence[str] | None = None,
     ) -> str:
         """Signal an event and return its id when the queue has stored it.
 
@@ -55,23 +58,31 @@ class SignalCalls:
         and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
         Cancelled, the event may be stored.
         """
-        target = self._queue(queue)
+        queues = self._destinations(event, queue)
+        target = queues[0]
         seconds = self._signaling.delay(delay, at)
         if direct is not False and require_bool(direct, "direct is") and (delay is not None or at is not None):
             raise ConfigurationError("direct=True runs the handlers now: remove it, or delay= and at=")
         event_id = event_id_of(id)
         require_group(group)
-        body = self._signaling.seal(event, event_id, target, seconds, headers)
+        body = self._signaling.seal(event, event_id, queues, seconds, headers)
         # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
         if direct and (runtime := self._running()).accepts_direct:
-            handlers = self._handlers.handlers_for(type(event))
+            handlers = self._handlers.handlers_for(type(event), self._queues.of_handler(target.name))
             if handlers:
+                if len(queues) > 1:  # before a handler starts: if one of these queues fails, nothing has run
+                    await self._signaling.store_placed(
+                        [Placed(event, event_id, bodies_for(body, queues)[1:])], seconds, group
+                    )
                 try:
                     await runtime.direct.run(target, handlers, open_envelope(body), body, event)
                 except BackendError as error:
                     raise not_signaled(event_id, error) from error
                 return event_id
-        await self._signaling.store(target, body, seconds, event, event_id, group)
+        if len(queues) == 1:
+            await self._signaling.store(target, body, seconds, event, event_id, group)
+        else:
+            await self._signaling.store_placed([Placed(event, event_id, bodies_for(body, queues))], seconds, group)
         if self._start_log.waits_for_signal:
             self._start_log.signaled(target)
         return event_id
@@ -84,7 +95,7 @@ class SignalCalls:
         at: datetime | None = None,
         group: str | None = None,
         headers: Mapping[str, str] | None = None,
-        queue: str | None = None,
+        queue: str | Sequence[str] | None = None,
     ) -> list[str]:
         """Signal events in as few requests as the queue allows, and return their ids in order.
 
@@ -92,16 +103,29 @@ class SignalCalls:
         The options are those of `signal` without `id` and `direct`, and apply to all events. If one cannot travel, none
         is stored. `SignalError` says which events are stored, which are not, and which may or may not be.
         """
-        target, seconds = self._queue(queue), self._signaling.delay(delay, at)
-        ids = await self._signaling.store_all(target, events, seconds, headers, group)
-        if ids and self._start_log.waits_for_signal:
-            self._start_log.signaled(target)
-        return ids
+        self._running()  # also without any event, an app that cannot be used is an error
+        seconds = self._signaling.delay(delay, at)
+        placed = self._signaling.place_all(
+            events, lambda event: self._destinations(event, queue), seconds, headers, group
+        )
+        await self._signaling.store_placed(placed, seconds, group)
+        if placed and self._start_log.waits_for_signal:
+            self._start_log.signaled(placed[0].bodies[0][0])
+        return [each.event_id for each in placed]
 
-    def _running(self, *, anywhere: bool = False) -> "Runtime":
-        """Return the runtime of an app that is entered, or raise what keeps it from being used."""
-        raise NotImplementedError
+    def _destinations(self, event: object, queue: str | Sequence[str] | None) -> "Sequence[QueueClient]":
+        """Return the queues that store an event: those that the call names, else those of its route."""
+        queues, known = self._running().queues, self._queues
+        if queue is None and not known.routes:
+            return (queues[DEFAULT],)
+        names = known.destinations(type(event)) if queue is None else known.named(queue)
+        return [queues[name] for name in names]
 
     def _queue(self, name: str | None, *, anywhere: bool = False) -> "QueueClient":
         """Return a queue of the app by its name, or raise what keeps it from being used."""
+        queues = self._running(anywhere=anywhere).queues
+        return queues[self._queues.named(DEFAULT if name is None else name)[0]]
+
+    def _running(self, *, anywhere: bool = False) -> "Runtime":
+        """Return the runtime of an app that is entered, or raise what keeps it from being used."""
         raise NotImplementedError

@@ -1,11 +1,12 @@
 """Turns signaled events into messages and stores them. Runs no handler; `Dawdle` reads the arguments before."""
 
 import re
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, cast
 
 from dawdle._app.event_ids import new_id
+from dawdle._app.fan_out import NotInAll, Placed, bodies_for, store_in_all
 from dawdle._app.settings import Settings
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
@@ -40,9 +41,14 @@ class Signaling:
         return 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
 
     def seal(
-        self, event: object, event_id: str, queue: "QueueClient", delay: float, headers: Mapping[str, str] | None
+        self,
+        event: object,
+        event_id: str,
+        queues: "Sequence[QueueClient]",
+        delay: float,
+        headers: Mapping[str, str] | None,
     ) -> bytes:
-        """Return the message of an event. Raises `EventError` for one that cannot travel."""
+        """Return the message of an event. Raises `EventError` for one that cannot travel to each of its queues."""
         settings, where = self._settings, current_scope()
         if isinstance(event, type):
             name = event.__qualname__
@@ -57,7 +63,7 @@ class Signaling:
             headers=settings.all_headers(headers),
             delay_ms=to_ms(delay) if delay else 0,
             cause=None if where is None else where.event_id,
-            max_body=queue.limits.max_body,
+            max_body=_max_body_of(queues),
             codecs=self._codecs,
         )
 
@@ -73,35 +79,35 @@ class Signaling:
         if self._hooks is not None:
             self._report(self._hooks, queue, event_id, event, delay)
 
-    async def store_all(
+    def place_all(
         self,
-        queue: "QueueClient",
         events: Iterable[object],
+        destinations: "Callable[[object], Sequence[QueueClient]]",
         delay: float,
         headers: Mapping[str, str] | None,
         group: str | None,
-    ) -> list[str]:
-        """Store events together, and return their ids. Raises `SignalError`."""
+    ) -> list[Placed]:
+        """Return events with the messages that their queues store. Raises `EventError` for one that cannot travel."""
         require_group(group)
-        events = events_of(events)
-        ids = [new_id() for _ in events]
+        placed: list[Placed] = []
         # All bodies are made before the first is sent: an event that cannot travel must not leave half of them stored.
-        bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
-        first_hop = hop(delay, queue.terms.max_hop)
-        batch = [Outgoing(body, first_hop, group, event_id) for body, event_id in zip(bodies, ids, strict=True)]
-        try:
-            errors = await queue.send_many(batch)
-        except BackendError as closing:  # none of them was taken
-            errors = [closing] * len(batch)
-        failed: dict[str, Exception] = {}
-        for event, event_id, error in zip(events, ids, errors, strict=True):
-            if error is not None:
-                failed[event_id] = error
-            elif self._hooks is not None:
-                self._report(self._hooks, queue, event_id, event, delay)
+        for event in events_of(events):
+            queues, event_id = destinations(event), new_id()
+            body = self.seal(event, event_id, queues, delay, headers)
+            placed.append(Placed(event, event_id, bodies_for(body, queues)))
+        return placed
+
+    async def store_placed(self, placed: Sequence[Placed], delay: float, group: str | None) -> None:
+        """Store events together, each in all of its queues. Raises `SignalError`."""
+        hooks = self._hooks
+
+        def report(queue: "QueueClient", each: Placed) -> None:
+            if hooks is not None:
+                self._report(hooks, queue, each.event_id, each.event, delay)
+
+        failed = await store_in_all(placed, delay, group, None if hooks is None else report)
         if failed:
-            raise _signal_error(ids, failed)
-        return ids
+            raise _signal_error([each.event_id for each in placed], failed)
 
     def _report(self, hooks: HookCaller, queue: "QueueClient", event_id: str, event: object, delay: float) -> None:
         hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
@@ -147,17 +153,26 @@ def events_of(given: object) -> list[object]:
     return list(cast("Iterable[object]", given))
 
 
-def _signal_error(ids: list[str], failed: dict[str, Exception]) -> SignalError:
+def _max_body_of(queues: "Sequence[QueueClient]") -> int:
+    """Return the bytes of the largest message that all of some queues take."""
+    return queues[0].limits.max_body if len(queues) == 1 else min(queue.limits.max_body for queue in queues)
+
+
+def _signal_error(ids: list[str], not_in_all: Sequence[NotInAll]) -> SignalError:
     """Return the error for several events: how many are not stored, how many may be stored, and one cause."""
+    failed = {each.event_id: each.error for each in not_in_all}
+    stored_in = {each.event_id: each.stored_in for each in not_in_all if each.stored_in}
     unstored = [error for error in failed.values() if not may_have_been_done(error)]
     uncertain, total = len(failed) - len(unstored), len(ids)
-    if not unstored:
+    if total == 1 and stored_in:
+        text = f"event {ids[0]} is not in all of its queues"
+    elif not unstored:
         text = f"{uncertain} of {total} events may or may not be stored"
     elif not uncertain:
         text = f"could not store {len(unstored)} of {total} events"
     else:
         text = f"could not store {len(unstored)} of {total} events, and {uncertain} more may or may not be stored"
     first = unstored[0] if unstored else next(iter(failed.values()))
-    error = SignalError(f"{text}: {first}", ids=ids, failed=failed)
+    error = SignalError(f"{text}: {first}", ids=ids, failed=failed, stored_in=stored_in)
     error.__cause__ = first
     return error
