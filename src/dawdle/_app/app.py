@@ -24,7 +24,6 @@ from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.state import State
 from dawdle._handlers.app_handlers import AppHandlers
-from dawdle._handlers.letter_filter import LetterFilter
 from dawdle._handlers.registry import HandlerOptions, Registry
 from dawdle._handlers.type_names import require_named_apart
 from dawdle._rules.codec import JSON
@@ -37,7 +36,6 @@ from dawdle.hooks import Hook
 __all__ = ["Dawdle", "default_registry"]
 
 if TYPE_CHECKING:
-    from dawdle._flow.dead_letter_scan import DeadLetterScan
     from dawdle._flow.runtime import Runtime
 
 default_registry: Final = Registry()
@@ -272,9 +270,3 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
         if runtime.error is not None:
             raise runtime.error
         return runtime
-
-    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> "DeadLetterScan":
-        from dawdle._flow.dead_letter_scan import DeadLetterScan  # noqa: PLC0415 - few programs read dead letters
-
-        given, target = self._settings, self._queue(queue, anywhere=anywhere)
-        return DeadLetterScan(target, clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)

@@ -54,12 +54,9 @@ class QueueMap(NamedTuple):
             raise ConfigurationError(self._no_default(event_type.__qualname__))
         return found
 
-    def named(self, queue: object) -> tuple[str, ...]:
+    def named(self, queue: str | Sequence[str]) -> tuple[str, ...]:
         """Return the names that `signal(queue=…)` gives. Raises `ConfigurationError` for one that is no queue here."""
-        names = (queue,) if isinstance(queue, str) else queue
-        if not isinstance(names, Sequence) or not names:
-            raise ConfigurationError(f"queue is the name of a queue, or several names, not {shown(queue)}")
-        return self._checked(cast("Sequence[object]", names))
+        return self.checked(_one_or_several(queue, "queue"))
 
     def of_handler(self, queue: str) -> str | None:
         """Return the name by which the handlers of a queue are looked up; None: all handlers are for it."""
@@ -123,7 +120,7 @@ class QueueMap(NamedTuple):
             f"queues={{'default': …}}"
         )
 
-    def _checked(self, names: Iterable[object], what: str = "") -> tuple[str, ...]:
+    def checked(self, names: Iterable[object], what: str = "") -> tuple[str, ...]:
         """Return names of queues, each once. Raises `ConfigurationError` for one that this app does not have."""
         for name in names:
             if not isinstance(name, str) or name not in self.backends:
@@ -163,8 +160,8 @@ def read_queue_map(
     return made if listen is None else made._replace(listened=_read_listen(listen, made))
 
 
-def _read_backends(queues: object) -> dict[str, Backend]:
-    if not isinstance(queues, Mapping) or not queues:
+def _read_backends(queues: Mapping[str, Backend]) -> dict[str, Backend]:
+    if not isinstance(cast("object", queues), Mapping) or not queues:
         raise ConfigurationError(
             f"queues is a mapping of names to backends, such as {{'default': SQS(…), 'video': SQS(…)}}, not "
             f"{shown(queues)}"
@@ -183,6 +180,14 @@ def _read_backends(queues: object) -> dict[str, Backend]:
     return found
 
 
+def _one_or_several(given: str | Sequence[str], what: str) -> Sequence[str]:
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(cast("object", given), Sequence) or not given:
+        raise ConfigurationError(f"{what} is the name of a queue, or several names, not {shown(given)}")
+    return given
+
+
 def _require_backend(value: object, what: str) -> Backend:
     # A class that was not called has the same methods.
     if isinstance(value, Backend) and not isinstance(value, type):
@@ -190,40 +195,34 @@ def _require_backend(value: object, what: str) -> Backend:
     raise ConfigurationError(f"{what} is a dawdle.abc.Backend, such as Memory() or SQS(…), not {shown(value)}")
 
 
-def _read_routes(routes: object, made: QueueMap) -> dict[type, tuple[str, ...]]:
-    if not isinstance(routes, Mapping):
+def _read_routes(routes: Mapping[type, str | Sequence[str]], made: QueueMap) -> dict[type, tuple[str, ...]]:
+    if not isinstance(cast("object", routes), Mapping):
         raise ConfigurationError(
             f"routes is a mapping of event classes to names of queues, such as {{VideoUploaded: 'video'}}, not "
             f"{shown(routes)}"
         )
     found: dict[type, tuple[str, ...]] = {}
-    for event_type, given in cast("Mapping[object, object]", routes).items():
+    for event_type, given in routes.items():
         require_event_class(event_type, "routes=")
-        names = (given,) if isinstance(given, str) else given
-        if not isinstance(names, Sequence) or not names:
-            raise ConfigurationError(
-                f"routes[{shown(event_type)}] is the name of a queue, or several names, not {shown(given)}"
-            )
-        assert isinstance(event_type, type), "require_event_class refuses anything else"
-        what = f"routes[{event_type.__qualname__}]: "
-        found[event_type] = made._checked(cast("Sequence[object]", names), what)
+        what = f"routes[{event_type.__qualname__}]"
+        found[event_type] = made.checked(_one_or_several(given, what), f"{what}: ")
     return found
 
 
-def _read_listen(listen: object, made: QueueMap) -> tuple[str, ...]:
-    if isinstance(listen, str) or not isinstance(listen, Collection):
+def _read_listen(listen: Collection[str], made: QueueMap) -> tuple[str, ...]:
+    if isinstance(listen, str) or not isinstance(cast("object", listen), Collection):
         raise ConfigurationError(
             f"listen is the names of the queues that this process works on, such as ('video',), or () for none, not "
             f"{shown(listen)}"
         )
-    return made._checked(cast("Collection[object]", listen), "listen=: ")
+    return made.checked(listen, "listen=: ")
 
 
 def _read_concurrency(given: object, made: QueueMap) -> dict[str, int]:
     if not isinstance(given, Mapping):
         return dict.fromkeys(made.backends, _messages(given, "concurrency is"))
     named = cast("Mapping[object, object]", given)
-    made._checked(named, "concurrency=: ")
+    made.checked(named, "concurrency=: ")
     found = dict.fromkeys(made.backends, DEFAULT_CONCURRENCY)
     return found | {cast("str", name): _messages(each, f"concurrency[{name!r}] is") for name, each in named.items()}
 

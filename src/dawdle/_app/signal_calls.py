@@ -121,11 +121,6 @@ class SignalCalls:
         names = known.destinations(type(event)) if queue is None else known.named(queue)
         return [queues[name] for name in names]
 
-    def _queue(self, name: str | None, *, anywhere: bool = False) -> "QueueClient":
-        """Return a queue of the app by its name, or raise what keeps it from being used."""
-        queues = self._running(anywhere=anywhere).queues
-        return queues[self._queues.named(DEFAULT if name is None else name)[0]]
-
     def _running(self, *, anywhere: bool = False) -> "Runtime":
         """Return the runtime of an app that is entered, or raise what keeps it from being used."""
         raise NotImplementedError
