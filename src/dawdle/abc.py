@@ -27,6 +27,7 @@ __all__ = [
     "Fault",
     "Identified",
     "Limits",
+    "Located",
     "Outgoing",
     "ReleaseEntry",
     "Renew",
@@ -297,6 +298,16 @@ class Identified(Protocol):
     @property
     def identity(self) -> str:
         """The name, 1 to 200 printable ASCII characters; known once the queue is open. On SQS it is `account/name`."""
+        ...
+
+
+@runtime_checkable
+class Located(Protocol):
+    """Optional for an `Identified` backend whose identities are unique in one place only, such as in one region."""
+
+    @property
+    def location(self) -> str:
+        """Where the queue is; known once the queue is open. Two queues of one identity are two if this differs."""
         ...
 
 

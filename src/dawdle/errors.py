@@ -98,10 +98,20 @@ class SignalError(DawdleError):
       no answer came in time. Signaled again, they may be handled twice; with the same `id=`, a handler can tell by its
       event id.
     - `failed`: maps each id of the last two to its error.
+    - `stored_in`: maps the id of each event of several queues that only some of them have stored to the names of these.
+      It is among the `uncertain`: signaled again, these queues store it twice.
     """
 
-    def __init__(self, message: str, *, ids: Sequence[str], failed: Mapping[str, Exception]) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        ids: Sequence[str],
+        failed: Mapping[str, Exception],
+        stored_in: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         super().__init__(message)
+        self.stored_in = {each: tuple(queues) for each, queues in (stored_in or {}).items()}
         self.ids = tuple(ids)
         self.stored = tuple(each for each in ids if each not in failed)
         self.uncertain = tuple(each for each in ids if each in failed and may_have_been_done(failed[each]))

@@ -8,7 +8,7 @@ they wait for, so they raise `ConfigurationError`. In another event loop they bl
 `asyncio.to_thread`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from dawdle._app.app import Dawdle
@@ -29,7 +29,7 @@ def signal(
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
     source: str | None = None,
-    queue: str | None = None,
+    queue: str | Sequence[str] | None = None,
     app: Dawdle | None = None,
 ) -> str:
     """Store an event in the queue from a thread, and return its id when it is stored.
@@ -78,7 +78,7 @@ def signal_many(
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
     source: str | None = None,
-    queue: str | None = None,
+    queue: str | Sequence[str] | None = None,
     app: Dawdle | None = None,
 ) -> list[str]:
     """Store events in the queue from a thread, in as few requests as it allows, and return their ids in order.

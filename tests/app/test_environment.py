@@ -25,7 +25,7 @@ NOT_A_BACKEND = dict
 )
 async def test_dawdle_backend_names_the_backend(monkeypatch, name, kind):
     monkeypatch.setenv("DAWDLE_BACKEND", name)
-    assert type(Dawdle()._settings.backend) is kind
+    assert type(Dawdle()._settings.queues.backends["default"]) is kind
 
 
 ORDERS = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
@@ -33,21 +33,21 @@ ORDERS = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
 
 async def test_a_queue_url_of_sqs_alone_means_sqs(monkeypatch, caplog):
     monkeypatch.setenv("DAWDLE_SQS_QUEUE_URL", ORDERS)
-    assert repr(Dawdle()._settings.backend) == f"<SQS {ORDERS}>"
-    assert type(Dawdle(Memory())._settings.backend) is Memory
+    assert repr(Dawdle()._settings.queues.backends["default"]) == f"<SQS {ORDERS}>"
+    assert type(Dawdle(Memory())._settings.queues.backends["default"]) is Memory
     monkeypatch.setenv("DAWDLE_BACKEND", "sqs")
-    assert repr(Dawdle()._settings.backend) == f"<SQS {ORDERS}>"
+    assert repr(Dawdle()._settings.queues.backends["default"]) == f"<SQS {ORDERS}>"
     assert caplog.messages == []
     monkeypatch.setenv("DAWDLE_BACKEND", " ")
     monkeypatch.setenv("DAWDLE_SQS_QUEUE_URL", " ")
-    assert type(Dawdle()._settings.backend) is Memory
+    assert type(Dawdle()._settings.queues.backends["default"]) is Memory
 
 
 @pytest.mark.parametrize("name", ["memory", "local"])
 async def test_memory_beside_a_queue_url_stays_memory_and_says_so(monkeypatch, caplog, name):
     monkeypatch.setenv("DAWDLE_SQS_QUEUE_URL", ORDERS)
     monkeypatch.setenv("DAWDLE_BACKEND", name)
-    assert type(Dawdle()._settings.backend) is Memory
+    assert type(Dawdle()._settings.queues.backends["default"]) is Memory
     (line,) = caplog.messages
     assert line.startswith(f"DAWDLE_BACKEND={name}, so events stay in this process and DAWDLE_SQS_QUEUE_URL is not")
 
@@ -144,7 +144,7 @@ async def test_an_event_is_not_dropped_for_a_handler_that_came_late_and_names_an
         ran.append("own")
 
     async with Dawdle(Memory(clock=clock), registry=registry, clock=clock) as app:
-        with pytest.raises(ConfigurationError, match="there is no queue 'video'"):
+        with pytest.raises(ConfigurationError, match="own runs on the queue 'video', and this app has default"):
             app.register(own, Placed, queue="video")
 
         @registry.on_event(Placed, name="shared", queue="video")

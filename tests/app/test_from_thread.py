@@ -28,7 +28,7 @@ async def app(registry):
 
 
 def stored(app):
-    return [msgspec.json.decode(body) for body in app._settings.backend.messages()]
+    return [msgspec.json.decode(body) for body in app._settings.queues.backends["default"].messages()]
 
 
 async def in_thread(function, *arguments, **options):
@@ -223,7 +223,7 @@ def test_a_loop_that_ends_before_the_queue_answers_ends_the_wait():
 
     async def main():
         queue = Silent()
-        app._settings = msgspec.structs.replace(app._settings, backend=queue)
+        app._settings.queues.backends["default"] = queue
         await app.__aenter__()
         thread.start()
         await queue.asked.wait()
@@ -254,7 +254,7 @@ async def test_a_loop_that_never_runs_again_ends_the_wait_and_nothing_is_stored(
         assert not thread.is_alive()
         assert isinstance(told[0], BackendError)
         assert str(told[0]).startswith("nothing was stored: the event loop of the app ")
-        assert app._settings.backend.messages() == []
+        assert app._settings.queues.backends["default"].messages() == []
         if not closed:
             with pytest.raises(ConfigurationError, match="is not running"):
                 from_thread.signal(Placed(), app=app)

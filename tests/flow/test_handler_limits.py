@@ -1,11 +1,13 @@
 """Who waits for a handler's limit: in order, and a place that is given up just then goes to the next."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._flow.slots import Slots
 from dawdle._handlers.handler import Handler, Options
 from dawdle._rules.outcome import AtLimit, Interrupted
 from dawdle.abc import Delivery
@@ -20,7 +22,7 @@ def limits(clock):
 
 @pytest.fixture
 def message(clock):
-    queue = object()  # a limit asks no queue for anything
+    queue = SimpleNamespace(slots=Slots(16, clock))  # a limit asks a queue for nothing else
     return lambda delivery=None: InFlightMessage(queue, delivery, clock)
 
 
@@ -118,11 +120,11 @@ async def test_all_handlers_together_let_no_more_wait_than_half_of_the_slots(lim
         tasks += [entering(limit, message()) for _ in range(10)]
     await clock.advance(0)
     came = [task.result() for task in tasks if task.done()]
-    assert limits.waiting == 8
+    assert limits.waiting.total() == 8
     assert len([each for each in came if isinstance(each, AtLimit)]) == 40 - 4 - 8
     left = [task for task in tasks if not task.done()]
     assert len(left) == 8
     for task in left:
         task.cancel()
     await asyncio.gather(*left, return_exceptions=True)
-    assert limits.waiting == 0
+    assert limits.waiting.total() == 0

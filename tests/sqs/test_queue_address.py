@@ -49,7 +49,7 @@ def test_the_environment_says_what_the_code_does_not_and_the_code_wins(monkeypat
     monkeypatch.setenv("DAWDLE_SQS_REGION", "us-west-2")
     monkeypatch.setenv("DAWDLE_SQS_ENDPOINT_URL", "http://localhost:9")
     monkeypatch.setenv("DAWDLE_BACKEND", "sqs")
-    found = Dawdle()._settings.backend
+    found = Dawdle()._settings.queues.backends["default"]
     assert isinstance(found, SQS)
     assert found._address == QueueAddress(f"{AWS}-queue-url", "us-west-2", "http://localhost:9")
     assert found.dead_letters._address.url == f"{AWS}-dead-letter-url"

@@ -5,7 +5,7 @@ gets another one.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from types import TracebackType
@@ -15,6 +15,7 @@ from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.hosting import HostingCalls
+from dawdle._app.queue_map import DEFAULT_CONCURRENCY, read_queue_map
 from dawdle._app.settings import Headers, Settings
 from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
@@ -25,7 +26,6 @@ from dawdle._flow.state import State
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.around import Around, read_around
 from dawdle._handlers.carry import Carry, read_carry
-from dawdle._handlers.letter_filter import LetterFilter
 from dawdle._handlers.registry import HandlerOptions, Registry
 from dawdle._handlers.type_names import require_named_apart
 from dawdle._rules.codec import JSON
@@ -38,13 +38,9 @@ from dawdle.hooks import Hook
 __all__ = ["Dawdle", "default_registry"]
 
 if TYPE_CHECKING:
-    from dawdle._flow.dead_letter_scan import DeadLetterScan
-    from dawdle._flow.queue_client import QueueClient
     from dawdle._flow.runtime import Runtime
 
 default_registry: Final = Registry()
-
-_DEFAULT: Final = "default"
 
 
 class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
@@ -87,9 +83,12 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
         self,
         backend: Backend | None = None,
         *,
+        queues: Mapping[str, Backend] | None = None,
+        routes: Mapping[type, str | Sequence[str]] | None = None,
+        listen: Collection[str] | None = None,
         registry: Registry | None = None,
         start_listener: bool | None = None,
-        concurrency: int = 100,
+        concurrency: int | Mapping[str, int] = DEFAULT_CONCURRENCY,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
         grace: float | timedelta = 25.0,
@@ -106,11 +105,17 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
     ) -> None:
         clock = SystemClock() if clock is None else clock
         self._settings = Settings(
-            backend=backend_from_environment(clock) if backend is None else backend,
+            queues=read_queue_map(
+                backend,
+                lambda: backend_from_environment(clock),
+                queues=queues,
+                routes=routes,
+                listen=listen,
+                concurrency=concurrency,
+            ),
             clock=clock,
             registry=default_registry if registry is None else registry,
             start_listener=start_listener_from_environment() if start_listener is None else start_listener,
-            concurrency=concurrency,
             retry=Retry() if retry is None else retry,
             timeout=cast("float | None", timeout),
             grace=cast("float", grace),
@@ -125,6 +130,7 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
             signer=Signer(signing_keys),
         )
         self._handlers = AppHandlers(self._settings.registry, self._settings.around)
+        self._queues = self._settings.queues
         self._hooks = HookCaller(hooks)
         self._signaling = Signaling(self._settings, self._handlers, self._hooks)
         self._start_log = StartLog(self._handlers, has_lifespan=lifespan is not None)
@@ -133,7 +139,7 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
 
     def __repr__(self) -> str:
         state = "not entered" if self._loop is None else "entered" if self._is_open else "being entered"
-        return f"<Dawdle on {type(self._settings.backend).__name__} at {id(self):#x}, {state}>"
+        return f"<Dawdle on {self._queues} at {id(self):#x}, {state}>"
 
     async def __aenter__(self) -> Self:
         # A third of what `import dawdle` would cost, and nothing where events and handlers are only declared.
@@ -142,21 +148,23 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
 
         # All mistakes of the code are found before the queue is opened, so that an app that cannot work asks no server.
         _loops.require_not_entered(self, self._loop)
-        self._check_queues()
+        self._queues.require_reachable(self._handlers.handlers)
         require_named_apart(self._handlers.handlers)
         self._start_log.entering()
         settings = self._settings
         runtime = Runtime(
             RuntimeConfig(
                 app=self,
-                backends={_DEFAULT: settings.backend},
+                backends=settings.queues.backends,
+                listened=settings.queues.listened,
+                is_named=settings.queues.is_named,
                 clock=settings.clock,
                 codecs=settings.codecs,
                 hooks=self._hooks,
                 handlers=self._handlers,
                 retry=settings.retry,
                 timeout=settings.timeout,
-                concurrency=settings.concurrency,
+                concurrency=settings.queues.concurrency,
                 unclaimed=settings.unclaimed,
                 signer=settings.signer,
                 carry=settings.carry,
@@ -171,10 +179,10 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
             self._loop = None
             _loops.left(self)
             raise
-        if settings.start_listener:
+        if settings.start_listener and settings.queues.listened:
             self._start_log.listens()
             await runtime.start_listener()
-        self._start_log.entered(settings.backend, _DEFAULT)
+        self._start_log.entered(settings.queues)
         return self
 
     async def __aexit__(
@@ -207,7 +215,7 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
         made = self._handlers.register(handler, types, options)
         # An app that is not entered yet checks all of its handlers' queues when it is.
         if self._loop is not None and made.options.queue is not None:
-            self._queue(made.options.queue, anywhere=True)
+            self._queues.require_reachable([made])
 
     def unregister(self, handler: Callable[..., object]) -> None:
         """Remove a handler from this app only, wherever it was registered.
@@ -225,6 +233,8 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
     async def start_listener(self) -> None:
         """Start to handle events. Does nothing if the listener runs already."""
         runtime = self._running()
+        if not self._queues.listened:
+            raise ConfigurationError("this app listens to no queue, since it was made with listen=(): name a queue")
         self._start_log.listens()
         await runtime.start_listener()
 
@@ -271,23 +281,3 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
         if runtime.error is not None:
             raise runtime.error
         return runtime
-
-    def _queue(self, name: str | None, *, anywhere: bool = False) -> "QueueClient":
-        queues = self._running(anywhere=anywhere).queues
-        name = _DEFAULT if name is None else name
-        if not isinstance(cast("object", name), str) or name not in queues:
-            raise ConfigurationError(f"there is no queue {shown(name)}; this app has {', '.join(queues)}")
-        return queues[name]
-
-    def _scan(self, queue: str | None, choice: LetterFilter, *, anywhere: bool = False) -> "DeadLetterScan":
-        from dawdle._flow.dead_letter_scan import DeadLetterScan  # noqa: PLC0415 - few programs read dead letters
-
-        given, target = self._settings, self._queue(queue, anywhere=anywhere)
-        return DeadLetterScan(target, clock=given.clock, codecs=given.codecs, signer=given.signer, choice=choice)
-
-    def _check_queues(self) -> None:
-        for handler in self._handlers.handlers:
-            if handler.options.queue not in {None, _DEFAULT}:
-                raise ConfigurationError(
-                    f"handler {handler.name} runs on the queue {handler.options.queue!r}, and this app has {_DEFAULT}"
-                )

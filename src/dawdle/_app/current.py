@@ -1,6 +1,6 @@
 """The module's own functions. They find the app that is meant here, and do all else through it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -68,7 +68,7 @@ async def signal(
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
     source: str | None = None,
-    queue: str | None = None,
+    queue: str | Sequence[str] | None = None,
     transaction: object | None = None,
 ) -> str:
     """Store an event in the queue of the current app, and return its id when it is stored.
@@ -118,7 +118,7 @@ async def signal_many(
     group: str | None = None,
     headers: Mapping[str, str] | None = None,
     source: str | None = None,
-    queue: str | None = None,
+    queue: str | Sequence[str] | None = None,
     transaction: object | None = None,
 ) -> list[str]:
     """Store events in the queue of the current app in as few requests as it allows, and return their ids in order.

@@ -6,6 +6,7 @@ from typing import cast
 
 import msgspec
 
+from dawdle._app.queue_map import QueueMap
 from dawdle._handlers.around import Around
 from dawdle._handlers.carry import Carry, carried, require_apart
 from dawdle._handlers.options import timeout_of
@@ -15,7 +16,7 @@ from dawdle._rules.codec import JSON, MessagePack
 from dawdle._rules.envelope import check_headers
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
-from dawdle.abc import Backend, Clock, Codec
+from dawdle.abc import Clock, Codec
 from dawdle.errors import ConfigurationError, require_bool, shown, to_seconds
 from dawdle.hooks import Hook
 
@@ -29,11 +30,10 @@ Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The options of one app."""
 
-    backend: Backend
+    queues: QueueMap
     clock: Clock
     registry: Registry
     start_listener: bool
-    concurrency: int
     retry: Retry
     timeout: float | None
     grace: float
@@ -48,13 +48,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signer: Signer
 
     def __repr__(self) -> str:
-        return f"<Settings of an app on {type(self.backend).__name__}>"
+        return f"<Settings of an app on {self.queues}>"
 
     def __post_init__(self) -> None:
-        _require(
-            _is_one(self.backend, Backend),
-            f"backend is a dawdle.abc.Backend, such as Memory() or SQS(…), not {self.backend!r}",
-        )
         _require(
             _is_one(self.clock, Clock),
             f"clock is a dawdle.abc.Clock, such as dawdle.testing.ManualClock(), not {self.clock!r}",
@@ -64,10 +60,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         )
         _require(isinstance(self.registry, Registry), f"registry is a dawdle.Registry, not {self.registry!r}")
         _require(isinstance(self.retry, Retry), f"retry is a dawdle.Retry(…), not {self.retry!r}")
-        _require(
-            isinstance(self.concurrency, int) and not isinstance(self.concurrency, bool) and self.concurrency >= 1,
-            f"concurrency is how many messages may be in flight at once, 1 or more, not {self.concurrency!r}",
-        )
         # The struct is frozen, and durations may be given as a timedelta; from here on all are in seconds.
         require_bool(self.start_listener, "start_listener is")
         for name in ("grace", "unclaimed"):

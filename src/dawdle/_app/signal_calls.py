@@ -1,10 +1,12 @@
 """An app's calls that signal. They read their arguments, and choose the queue or the handlers; `Signaling` stores."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dawdle._app.signaling import Signaling, event_id_of, not_signaled, require_group, require_source
+from dawdle._app.fan_out import Placed, SignalOptions, bodies_for
+from dawdle._app.queue_map import DEFAULT, QueueMap
+from dawdle._app.signaling import Signaling, event_id_of, not_signaled
 from dawdle._app.start_log import StartLog
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.envelope import open_envelope
@@ -23,6 +25,7 @@ class SignalCalls:
     _handlers: AppHandlers
     _signaling: Signaling
     _start_log: StartLog
+    _queues: QueueMap
 
     async def signal(
         self,
@@ -36,7 +39,7 @@ class SignalCalls:
         group: str | None = None,
         headers: Mapping[str, str] | None = None,
         source: str | None = None,
-        queue: str | None = None,
+        queue: str | Sequence[str] | None = None,
         transaction: object | None = None,
     ) -> str:
         """Signal an event and return its id when the queue has stored it.
@@ -66,30 +69,23 @@ class SignalCalls:
         and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
         Cancelled, the event may be stored.
         """
-        target = self._queue(queue)
-        seconds = self._signaling.delay(delay, at)
-        if direct is not False and require_bool(direct, "direct is") and (delay is not None or at is not None):
-            raise ConfigurationError("direct=True runs the handlers now: remove it, or delay= and at=")
+        queues = self._destinations(event, queue)
+        how = self._signaling.options(delay, at, expires, group, headers, source, transaction)
+        if direct is not False and require_bool(direct, "direct is"):
+            _refuse_with_direct(delay, at, transaction)
         if transaction is not None:
-            if direct:
-                raise ConfigurationError("direct=True runs the handlers before you commit: remove it, or transaction=")
-            target.transactional(seconds)
+            _require_transactional(queues, how)
         event_id = event_id_of(id)
-        require_group(group)
-        require_source(source)
-        body = self._signaling.seal(event, event_id, target, seconds, headers, expires, source)
         # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
-        if direct and (runtime := self._running()).accepts_direct:
-            handlers = self._handlers.handlers_for(type(event))
-            if handlers:
-                try:
-                    await runtime.direct.run(target, handlers, open_envelope(body), body, event, group)
-                except BackendError as error:
-                    raise not_signaled(event_id, error) from error
-                return event_id
-        await self._signaling.store(target, body, seconds, event, event_id, group, transaction)
+        body = self._signaling.seal(event, event_id, queues, how)
+        if direct and await self._run_direct(event, event_id, body, queues, how):
+            return event_id
+        if len(queues) == 1 and transaction is None:
+            await self._signaling.store(queues[0], body, event, event_id, how)
+        else:
+            await self._signaling.store_placed([Placed(event, event_id, bodies_for(body, queues))], how)
         if self._start_log.waits_for_signal:
-            self._start_log.signaled(target)
+            self._start_log.signaled(queues[0])
         return event_id
 
     async def signal_many(
@@ -102,7 +98,7 @@ class SignalCalls:
         group: str | None = None,
         headers: Mapping[str, str] | None = None,
         source: str | None = None,
-        queue: str | None = None,
+        queue: str | Sequence[str] | None = None,
         transaction: object | None = None,
     ) -> list[str]:
         """Signal events in as few requests as the queue allows, and return their ids in order.
@@ -111,18 +107,54 @@ class SignalCalls:
         The options are those of `signal` without `id` and `direct`, and apply to all events. If one cannot travel, none
         is stored. `SignalError` says which events are stored, which are not, and which may or may not be.
         """
-        target, seconds = self._queue(queue), self._signaling.delay(delay, at)
+        self._running()  # also without any event, an app that cannot be used is an error
+        how = self._signaling.options(delay, at, expires, group, headers, source, transaction)
+        placed = self._signaling.place_all(events, lambda event: self._destinations(event, queue), how)
         if transaction is not None:
-            target.transactional(seconds)
-        ids = await self._signaling.store_all(target, events, seconds, headers, group, expires, source, transaction)
-        if ids and self._start_log.waits_for_signal:
-            self._start_log.signaled(target)
-        return ids
+            _require_transactional({used for each in placed for used, _ in each.bodies}, how)
+        await self._signaling.store_placed(placed, how)
+        if placed and self._start_log.waits_for_signal:
+            self._start_log.signaled(placed[0].bodies[0][0])
+        return [each.event_id for each in placed]
+
+    async def _run_direct(
+        self, event: object, event_id: str, body: bytes, queues: "Sequence[QueueClient]", how: SignalOptions
+    ) -> bool:
+        """Start the handlers of a sealed event, and return whether this app has any. Raises `SignalError`."""
+        runtime, target = self._running(), queues[0]
+        handlers = self._handlers.handlers_for(type(event), self._queues.of_handler(target.name))
+        if not runtime.accepts_direct or not handlers:
+            return False
+        if len(queues) > 1:  # before a handler starts: if one of these queues fails, nothing has run
+            await self._signaling.store_placed([Placed(event, event_id, bodies_for(body, queues)[1:])], how)
+        try:
+            await runtime.direct.run(target, handlers, open_envelope(body), body, event, how.group)
+        except BackendError as error:
+            raise not_signaled(event_id, error) from error
+        return True
+
+    def _destinations(self, event: object, queue: str | Sequence[str] | None) -> "Sequence[QueueClient]":
+        """Return the queues that store an event: those that the call names, else those of its route."""
+        queues, known = self._running().queues, self._queues
+        if queue is None and not known.routes:
+            return (queues[DEFAULT],)
+        names = known.destinations(type(event)) if queue is None else known.named(queue)
+        return [queues[name] for name in names]
 
     def _running(self, *, anywhere: bool = False) -> "Runtime":
         """Return the runtime of an app that is entered, or raise what keeps it from being used."""
         raise NotImplementedError
 
-    def _queue(self, name: str | None, *, anywhere: bool = False) -> "QueueClient":
-        """Return a queue of the app by its name, or raise what keeps it from being used."""
-        raise NotImplementedError
+
+def _refuse_with_direct(delay: object, at: object, transaction: object) -> None:
+    """Raise `ConfigurationError` for an option that says that the handlers run later."""
+    if delay is not None or at is not None:
+        raise ConfigurationError("direct=True runs the handlers now: remove it, or delay= and at=")
+    if transaction is not None:
+        raise ConfigurationError("direct=True runs the handlers before you commit: remove it, or transaction=")
+
+
+def _require_transactional(queues: "Iterable[QueueClient]", how: SignalOptions) -> None:
+    """Raise `ConfigurationError` for a queue that cannot store in the caller's transaction."""
+    for queue in queues:
+        queue.transactional(how.delay)

@@ -1,11 +1,12 @@
 """Turns signaled events into messages and stores them. Runs no handler; `Dawdle` reads the arguments before."""
 
 import re
-from collections.abc import AsyncIterable, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, cast
 
 from dawdle._app.event_ids import new_id
+from dawdle._app.fan_out import NotInAll, Placed, SignalOptions, bodies_for, store_in_all
 from dawdle._app.settings import Settings
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
@@ -21,7 +22,7 @@ from dawdle.hooks import Signaled
 if TYPE_CHECKING:  # as with the runtime, the first app loads it
     from dawdle._flow.queue_client import QueueClient
 
-__all__ = ["Signaling", "event_id_of", "events_of", "not_signaled", "require_group", "require_source"]
+__all__ = ["Signaling", "event_id_of", "events_of", "not_signaled"]
 
 _NAME: Final = re.compile(r"[!-~]{1,128}")
 """An id or a group, as SQS takes it (API reference, SendMessage, 2026). All queues have the same limit."""
@@ -39,21 +40,32 @@ class Signaling:
         self._hooks = hooks or None  # an app without hooks asks one `if` at each signal
         self._codecs = settings.codecs
 
-    def delay(self, delay: float | timedelta | None, at: datetime | None) -> float:
-        """Return the seconds of `delay` or `at`. Raises `ConfigurationError`."""
-        return 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
+    def options(
+        self,
+        delay: float | timedelta | None,
+        at: datetime | None,
+        expires: float | timedelta | None,
+        group: str | None,
+        headers: Mapping[str, str] | None,
+        source: str | None,
+        transaction: object | None,
+    ) -> SignalOptions:
+        """Read the options of a call that signals. Raises `ConfigurationError`."""
+        seconds = 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
+        if group is not None:
+            _require_group(group)
+        if source is not None:
+            _require_source(source)
+        return SignalOptions(seconds, expires, group, headers, source, transaction)
 
     def seal(
         self,
         event: object,
         event_id: str,
-        queue: "QueueClient",
-        delay: float,
-        headers: Mapping[str, str] | None,
-        expires: float | timedelta | None,
-        source: str | None,
+        queues: "Sequence[QueueClient]",
+        how: SignalOptions,
     ) -> bytes:
-        """Return the message of an event. Raises `EventError` for one that cannot travel."""
+        """Return the message of an event. Raises `EventError` for one that cannot travel to each of its queues."""
         settings, where = self._settings, current_scope()
         if isinstance(event, type):
             name = event.__qualname__
@@ -64,95 +76,53 @@ class Signaling:
             codec=settings.codec,
             wire_name=name,
             event_id=event_id,
-            source=settings.source if source is None else source,
+            source=settings.source if how.source is None else how.source,
             now=settings.clock.now(),
-            headers=settings.all_headers(headers),
-            delay_ms=to_ms(delay) if delay else 0,
+            headers=settings.all_headers(how.headers),
+            delay_ms=to_ms(how.delay) if how.delay else 0,
             cause=None if where is None else where.event_id,
-            expiry=_expiry_of(type(event), expires, delay) if expires is not None or name in EXPIRING else None,
-            max_body=queue.limits.max_body,
+            expiry=_expiry_of(type(event), how) if how.expires is not None or name in EXPIRING else None,
+            max_body=_max_body_of(queues),
             codecs=self._codecs,
         )
 
-    async def store(
-        self,
-        queue: "QueueClient",
-        body: bytes,
-        delay: float,
-        event: object,
-        event_id: str,
-        group: str | None,
-        transaction: object | None,
-    ) -> None:
-        """Store one message. Raises `SignalError`."""
-        if transaction is not None:
-            outgoing = Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id)
-            await _store_in(transaction, queue, [outgoing], [event_id])
-            return
+    async def store(self, queue: "QueueClient", body: bytes, event: object, event_id: str, how: SignalOptions) -> None:
+        """Store one message in one queue. Raises `SignalError`."""
         try:
             # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
-            await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id))
+            await queue.send(Outgoing(body, hop(how.delay, queue.terms.max_hop), how.group, event_id))
         except BackendError as error:
             raise not_signaled(event_id, error) from error
         if self._hooks is not None:
-            self._report(self._hooks, queue, event_id, event, delay)
+            self._report(self._hooks, queue, event_id, event, how.delay)
 
-    async def store_all(
-        self,
-        queue: "QueueClient",
-        events: Iterable[object],
-        delay: float,
-        headers: Mapping[str, str] | None,
-        group: str | None,
-        expires: float | timedelta | None,
-        source: str | None,
-        transaction: object | None,
-    ) -> list[str]:
-        """Store events together, and return their ids. Raises `SignalError`."""
-        require_group(group)
-        require_source(source)
-        events = events_of(events)
-        ids = [new_id() for _ in events]
+    def place_all(
+        self, events: Iterable[object], destinations: "Callable[[object], Sequence[QueueClient]]", how: SignalOptions
+    ) -> list[Placed]:
+        """Return events with the messages that their queues store. Raises `EventError` for one that cannot travel."""
+        placed: list[Placed] = []
         # All bodies are made before the first is sent: an event that cannot travel must not leave half of them stored.
-        bodies = [
-            self.seal(event, each, queue, delay, headers, expires, source)
-            for event, each in zip(events, ids, strict=True)
-        ]
-        first_hop = hop(delay, queue.terms.max_hop)
-        batch = [Outgoing(body, first_hop, group, event_id) for body, event_id in zip(bodies, ids, strict=True)]
-        if transaction is not None:
-            await _store_in(transaction, queue, batch, ids)
-            return ids
-        try:
-            errors = await queue.send_many(batch)
-        except BackendError as closing:  # none of them was taken
-            errors = [closing] * len(batch)
-        failed: dict[str, Exception] = {}
-        for event, event_id, error in zip(events, ids, errors, strict=True):
-            if error is not None:
-                failed[event_id] = error
-            elif self._hooks is not None:
-                self._report(self._hooks, queue, event_id, event, delay)
+        for event in events_of(events):
+            queues, event_id = destinations(event), new_id()
+            body = self.seal(event, event_id, queues, how)
+            placed.append(Placed(event, event_id, bodies_for(body, queues)))
+        return placed
+
+    async def store_placed(self, placed: Sequence[Placed], how: SignalOptions) -> None:
+        """Store events together, each in all of its queues. Raises `SignalError`."""
+        # In a transaction no hook gets to know: only the caller's commit stores them, and only the caller sees it.
+        hooks = self._hooks if how.transaction is None else None
+
+        def report(queue: "QueueClient", each: Placed) -> None:
+            if hooks is not None:
+                self._report(hooks, queue, each.event_id, each.event, how.delay)
+
+        failed = await store_in_all(placed, how, None if hooks is None else report)
         if failed:
-            raise _signal_error(ids, failed)
-        return ids
+            raise _signal_error([each.event_id for each in placed], failed)
 
     def _report(self, hooks: HookCaller, queue: "QueueClient", event_id: str, event: object, delay: float) -> None:
         hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
-
-
-async def _store_in(transaction: object, queue: "QueueClient", batch: list[Outgoing], ids: list[str]) -> None:
-    """Store messages in the caller's transaction. Raises `SignalError`.
-
-    No hook gets to know: only the caller's commit stores them, and only the caller sees it.
-    """
-    try:
-        errors = await queue.send_in(transaction, batch)
-    except BackendError as error:
-        errors = [error] * len(batch)
-    failed: dict[str, Exception] = {each: error for each, error in zip(ids, errors, strict=True) if error is not None}
-    if failed:
-        raise _signal_error(ids, failed)
 
 
 def not_signaled(event_id: str, error: BackendError) -> SignalError:
@@ -170,29 +140,30 @@ def event_id_of(given: str | None) -> str:
     return given
 
 
-def require_group(given: object) -> None:
+def _require_group(given: object) -> None:
     """Raise `ConfigurationError` for a group that a queue may refuse, and other events of its batch with it."""
-    if given is not None and not (isinstance(given, str) and _NAME.fullmatch(given)):
+    if not (isinstance(given, str) and _NAME.fullmatch(given)):
         raise ConfigurationError(f"group is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
 
 
-def require_source(given: object) -> None:
+def _require_source(given: object) -> None:
     """Raise `ConfigurationError` for a source that CloudEvents does not allow: it is a URI-reference."""
-    if given is not None and not (isinstance(given, str) and _URI_REFERENCE.fullmatch(given)):
+    if not (isinstance(given, str) and _URI_REFERENCE.fullmatch(given)):
         raise ConfigurationError(
             f"source is a URI-reference of 1 to 1,000 characters, such as '/shop/checkout' or 'https://shop.example/', "
             f"with every other character than letters, digits and -._~:/?#[]@!$&'()*+,;= as %XX, not {shown(given)}"
         )
 
 
-def _expiry_of(event_type: type, expires: float | timedelta | None, delay: float) -> Mapping[str, str] | None:
+def _expiry_of(event_type: type, how: SignalOptions) -> Mapping[str, str] | None:
     """Return the attributes by which an event expires: as the signal says, else its type; None if neither does."""
     declared = declaration_of(event_type)
+    expires = how.expires
     if expires is None:
         expires = None if declared is None else declared.expires
     if expires is None:
         return None
-    return expiry_attributes(expires, delay, "drop" if declared is None else declared.expired)
+    return expiry_attributes(expires, how.delay, "drop" if declared is None else declared.expired)
 
 
 def events_of(given: object) -> list[object]:
@@ -214,17 +185,26 @@ def events_of(given: object) -> list[object]:
     return list(cast("Iterable[object]", given))
 
 
-def _signal_error(ids: list[str], failed: dict[str, Exception]) -> SignalError:
+def _max_body_of(queues: "Sequence[QueueClient]") -> int:
+    """Return the bytes of the largest message that all of some queues take."""
+    return queues[0].limits.max_body if len(queues) == 1 else min(queue.limits.max_body for queue in queues)
+
+
+def _signal_error(ids: list[str], not_in_all: Sequence[NotInAll]) -> SignalError:
     """Return the error for several events: how many are not stored, how many may be stored, and one cause."""
+    failed = {each.event_id: each.error for each in not_in_all}
+    stored_in = {each.event_id: each.stored_in for each in not_in_all if each.stored_in}
     unstored = [error for error in failed.values() if not may_have_been_done(error)]
     uncertain, total = len(failed) - len(unstored), len(ids)
-    if not unstored:
+    if total == 1 and stored_in:
+        text = f"event {ids[0]} is not in all of its queues"
+    elif not unstored:
         text = f"{uncertain} of {total} events may or may not be stored"
     elif not uncertain:
         text = f"could not store {len(unstored)} of {total} events"
     else:
         text = f"could not store {len(unstored)} of {total} events, and {uncertain} more may or may not be stored"
     first = unstored[0] if unstored else next(iter(failed.values()))
-    error = SignalError(f"{text}: {first}", ids=ids, failed=failed)
+    error = SignalError(f"{text}: {first}", ids=ids, failed=failed, stored_in=stored_in)
     error.__cause__ = first
     return error

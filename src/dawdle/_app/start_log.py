@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from dawdle._app.queue_map import QueueMap
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._log import Log
 from dawdle.abc import Backend
@@ -34,19 +35,30 @@ class StartLog:
         self._entered = self._listened = False
         self.waits_for_signal = True
 
-    def entered(self, backend: Backend, queue: str) -> None:
-        """Log the queue and the handlers of the app."""
+    def entered(self, queues: QueueMap) -> None:
+        """Log the queues and the handlers of the app."""
         self._entered = True
-        self._shared = backend.limits.shared
+        self._shared = any(backend.limits.shared for backend in queues.backends.values())
         names = [handler.name for handler in self._handlers.handlers]
         _log.info(
-            "dawdle started: queue %r on %s, %s, handlers (%d): %s",
-            queue,
-            shown_backend(backend),
-            "listening" if self._listened else "not listening",
+            "dawdle started: queue %s, %s, handlers (%d): %s",
+            ", ".join(f"{name!r} on {shown_backend(backend)}" for name, backend in queues.backends.items()),
+            self._listening(queues),
             len(names),
             _listed(names),
         )
+        unreached = queues.never_reached(self._handlers.handlers) if self._listened else []
+        if unreached:
+            _log.info(
+                "handlers that run on other queues than this process listens to (%d): %s",
+                len(unreached),
+                _listed(unreached),
+            )
+
+    def _listening(self, queues: QueueMap) -> str:
+        if not self._listened or not queues.listened:
+            return "not listening"
+        return f"listening to {', '.join(queues.listened)}" if queues.is_named else "listening"
 
     def listens(self) -> None:
         """Note that the listener was started."""

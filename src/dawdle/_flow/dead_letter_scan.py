@@ -27,7 +27,7 @@ from dawdle._rules.signing import Signer
 from dawdle.abc import Clock, Codec, Delivery, Outgoing
 from dawdle.errors import BackendError, ConfigurationError
 
-__all__ = ["DeadLetterScan"]
+__all__ = ["DeadLetterScan", "queues_with_letters"]
 
 _log = Log(__name__)
 
@@ -50,7 +50,7 @@ class _Held(NamedTuple):
 
 
 class DeadLetterScan:
-    """One scan of the dead letters of one queue."""
+    """One scan of the dead letters of one queue, which `queues_with_letters` has found."""
 
     def __init__(
         self, queue: QueueClient, *, clock: Clock, codecs: Mapping[str, Codec], signer: Signer, choice: LetterFilter
@@ -60,7 +60,8 @@ class DeadLetterScan:
         self._codecs = codecs
         self._signer = signer
         self._filter = choice
-        self._dead: QueueClient
+        assert queue.dead is not None, "only a queue with dead letters is scanned"
+        self._dead = queue.dead
         self._began: float | None = None
         # A scan may see a hundred thousand letters. So it remembers keys and lineages by their hashes: 64 bits that a
         # sender cannot foresee. If two were ever the same, a letter would wait for the next call.
@@ -191,7 +192,6 @@ class DeadLetterScan:
 
     async def _batches(self) -> AsyncGenerator[list[Found]]:
         """Yield the letters that were there when it began. However it ends, release those that are still held."""
-        self._dead = await _dead_of(self._queue)
         limits = self._dead.limits
         wait = min(MAX_WAIT_SECONDS, limits.max_wait) if limits.shared else 0.0
         may_miss = limits.shared and not wait
@@ -262,16 +262,22 @@ class DeadLetterScan:
             )
 
 
-async def _dead_of(queue: QueueClient) -> QueueClient:
-    """Return the dead-letter queue of a queue; its backend may have to look it up."""
-    if queue.dead is None:
-        await queue.prepare_receive()
-    if queue.dead is None:
+async def queues_with_letters(queues: Sequence[QueueClient]) -> list[QueueClient]:
+    """Return those of some queues that have a dead-letter queue; their backends may have to look it up.
+
+    Raises `ConfigurationError` if none has.
+    """
+    for queue in queues:
+        if queue.dead is None:
+            await queue.prepare_receive()
+    found = [queue for queue in queues if queue.dead is not None]
+    if not found:
+        names = " and ".join(repr(queue.name) for queue in queues)
         raise ConfigurationError(
-            f"the queue {queue.name!r} has no dead-letter queue, so there are no letters: give it one; on SQS by a "
+            f"the queue {names} has no dead-letter queue, so there are no letters: give it one; on SQS by a "
             f"redrive policy that this app may read, or by dead_letter_url=; in memory by dead_letters=True"
         )
-    return queue.dead
+    return found
 
 
 def _warn_not_redriven(letter: DeadLetter, reason: object) -> None:

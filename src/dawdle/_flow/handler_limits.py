@@ -10,8 +10,10 @@ What becomes of an event that enters (`dawdle._rules.pacing` decides):
 
 import asyncio
 import random
+from collections import Counter
 
 from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._flow.slots import Slots
 from dawdle._handlers.handler import Handler
 from dawdle._rules.outcome import AtLimit, Interrupted
 from dawdle._rules.pacing import ComesBack, ConcurrencyLimit, Starts, Waits
@@ -26,24 +28,20 @@ _Waiter = asyncio.Future[float | None]
 class HandlerLimits:
     """The limits of an app's handlers, by the handler's name.
 
-    A message that waits for a limit holds a slot of the app. Limits may hold half of the slots at most: the other
-    handlers keep the rest.
+    A message that waits for a limit holds a slot of its queue. Limits may hold half of a queue's slots at most: the
+    other handlers keep the rest. `slots`: those of the queue that has most.
     """
 
     def __init__(self, clock: Clock, slots: int) -> None:
         self._clock = clock
         self._slots = slots
         self._limits: dict[str, HandlerLimit] = {}
+        self.waiting: Counter[Slots] = Counter()
+        """How many messages of a queue, by its slots, wait in memory for a handler's limit."""
 
-    @property
-    def waiting(self) -> int:
-        """How many events wait in memory for a handler's limit."""
-        return sum(limit.waiting for limit in self._limits.values())
-
-    @property
-    def spare(self) -> int:
-        """How many more events may wait."""
-        return max(1, self._slots // 2) - self.waiting
+    def spare(self, slots: Slots) -> int:
+        """Return how many more messages of a queue may wait."""
+        return max(1, slots.total // 2) - self.waiting[slots]
 
     def waiting_by_handler(self) -> dict[str, int]:
         """Return how many events wait in memory for each handler that has a limit and was wanted yet."""
@@ -97,7 +95,9 @@ class HandlerLimit:
         if message.interrupted:
             return Interrupted()
         now = self._clock.monotonic()
-        place = self._pace.arrive(now, counted=counted, spare=self._limits.spare, random=random.random())
+        place = self._pace.arrive(
+            now, counted=counted, spare=self._limits.spare(message.queue.slots), random=random.random()
+        )
         match place:
             case Starts():
                 return now
@@ -126,6 +126,7 @@ class HandlerLimit:
         assert task is not None, "a handler runs in a task"
         waiter: _Waiter = asyncio.get_running_loop().create_future()
         self._waiters[waiter] = message
+        self._limits.waiting[message.queue.slots] += 1
         message.begin(task, handler)  # registers the task, so that a stop or a lost lease can cancel the wait
         try:
             return await waiter
@@ -147,7 +148,7 @@ class HandlerLimit:
             self.leave(began)
 
     def _withdraw(self, waiter: _Waiter) -> None:
-        del self._waiters[waiter]
+        self._take_out(waiter)
         self._pace.withdraw()
 
     def _start_next(self) -> None:
@@ -158,5 +159,9 @@ class HandlerLimit:
             self._withdraw(waiter)
         while self._pace.next(now):
             waiter = next(iter(self._waiters))
-            del self._waiters[waiter]
+            self._take_out(waiter)
             waiter.set_result(now)
+
+    def _take_out(self, waiter: _Waiter) -> None:
+        message = self._waiters.pop(waiter)
+        self._limits.waiting[message.queue.slots] -= 1

@@ -33,10 +33,13 @@ class Declined(NamedTuple):
 class Intake:
     """What every received message goes through before a handler runs."""
 
-    def __init__(self, *, codecs: Mapping[str, Codec], signer: Signer, handlers: AppHandlers) -> None:
+    def __init__(
+        self, *, codecs: Mapping[str, Codec], signer: Signer, handlers: AppHandlers, queues: frozenset[str] | None
+    ) -> None:
         self._codecs = codecs
         self._signer = signer
         self._handlers = handlers
+        self._queues = queues  # the names of the app's queues; None if it has one, without a name
 
     def open(self, message: InFlightMessage, delivery: Delivery) -> Opened | Declined:
         """Check the size and the signature of a body, and open its envelope."""
@@ -65,9 +68,7 @@ class Intake:
             terms=terms,
             random=random.random,
             receives=delivery.receive_count,
-            # Whatever queue a handler names. An app has one, and checks that when it is entered. A handler that comes
-            # later with another name runs all the same: else its events would be dropped for a wrong word.
-            queue=None,
+            queue=None if self._queues is None else self._queue_of(message, envelope),
         )
         if not isinstance(run, Run):
             return run
@@ -76,6 +77,15 @@ class Intake:
         except EventError as error:
             return unreadable(body, envelope, str(error), now, terms)
         return Work(event, envelope, body, message, run.handlers, run.attempt, run.missing, run.isolated)
+
+    def _queue_of(self, message: InFlightMessage, envelope: Envelope) -> str:
+        """Return the name of the queue whose handlers run: as a rule the one from which the message was received."""
+        # A copy for one queue may arrive on another: an operator moved it, or redrove it. Its handlers are those of the
+        # queue that it names. But a name is one app's word for a queue: one that this app does not know is its sender's
+        # word for the queue from which the copy was received.
+        if envelope.only is not None and self._queues is not None and envelope.only in self._queues:
+            return envelope.only
+        return message.queue.name
 
 
 def _stored_at(delivery: Delivery, envelope: Envelope, message: InFlightMessage) -> float:

@@ -1,20 +1,85 @@
-"""Opens a backend for an app, and refuses one that cannot serve. Decides nothing about messages."""
+"""Opens the backends of an app, and refuses those that cannot serve. Decides nothing about messages."""
 
 import asyncio
-from collections.abc import Generator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
-from dawdle.abc import Backend, Identified
+from dawdle.abc import Backend, Identified, Located
 from dawdle.errors import ConfigurationError, shown
 
-__all__ = ["identity_of", "open_backend"]
+__all__ = ["identity_of", "open_backends"]
 
 MAX_IDENTITY_CHARACTERS: Final = 200
 """Characters of a queue's identity: each dead letter carries it."""
 
 
-async def open_backend(stack: AsyncExitStack, name: str, backend: Backend) -> None:
+@asynccontextmanager
+async def open_backends(backends: Mapping[str, Backend]) -> AsyncGenerator[None]:
+    """Keep backends open in the block. Several are opened, and closed, side by side.
+
+    If one cannot be opened, the others are closed, and its error is raised: `ConfigurationError` for one that is open
+    already, that cannot serve, or that is the same queue as another.
+    """
+    if len(backends) == 1:
+        async with AsyncExitStack() as stack:
+            for name, backend in backends.items():
+                await _open(stack, name, backend)
+            yield
+        return
+    opening = _Opening(len(backends))
+    # A task for each: a backend may hold a task group, which must be left in the task in which it was entered.
+    async with asyncio.TaskGroup() as group:
+        for name, backend in backends.items():
+            group.create_task(opening.hold_open(name, backend), name=f"dawdle: queue {name}")
+        await opening.ended.wait()
+        if opening.error is not None:
+            raise opening.error
+        _require_apart(backends)
+        try:
+            yield
+        finally:
+            opening.closing.set()
+
+
+class _Opening:
+    """Several backends that are being opened: how many are not open yet, and the first error."""
+
+    def __init__(self, count: int) -> None:
+        self._missing = count
+        self.ended = asyncio.Event()
+        self.error: Exception | None = None
+        self.closing = asyncio.Event()
+
+    async def hold_open(self, name: str, backend: Backend) -> None:
+        """Open one backend, and close it when all are to be closed."""
+        async with AsyncExitStack() as stack:
+            try:
+                await _open(stack, name, backend)
+            except Exception as error:  # noqa: BLE001 - it is raised where all are opened; two at once need no group
+                self.error = self.error or error
+                self.ended.set()
+                return
+            self._missing -= 1
+            if not self._missing:
+                self.ended.set()
+            await self.closing.wait()
+
+
+def _require_apart(backends: Mapping[str, Backend]) -> None:
+    """Raise `ConfigurationError` if two backends are one queue: each would receive what is meant for the other."""
+    known: dict[tuple[str, str | None], str] = {}
+    for name, backend in backends.items():
+        identity = identity_of(name, backend)
+        if identity is not None:
+            other = known.setdefault((identity, backend.location if isinstance(backend, Located) else None), name)
+            if other != name:
+                raise ConfigurationError(
+                    f"the queues {other!r} and {name!r} of this app are the same queue, {identity}: give it one name"
+                )
+
+
+async def _open(stack: AsyncExitStack, name: str, backend: Backend) -> None:
     """Open a backend. Raises `ConfigurationError` for one that is open already, or that cannot serve.
 
     A backend cannot serve if it can neither delay nor release for later, or has an identity that no letter can carry.

@@ -18,7 +18,7 @@ from dawdle._flow.direct import DirectRunner
 from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.handler_scope import clear_scope, current_scope
 from dawdle._flow.in_flight import InFlight
-from dawdle._flow.opening import open_backend
+from dawdle._flow.opening import open_backends
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.shutdown import Shutdown, Tasks
 from dawdle._flow.state import State
@@ -224,36 +224,33 @@ class Runtime:
 
     async def _open_and_run(self) -> None:
         config = self._config
-        async with AsyncExitStack() as stack:
-            for name, backend in config.backends.items():
-                await open_backend(stack, name, backend)
-            async with asyncio.TaskGroup() as group:
-                self._components = components = self._build(group)
-                stack.callback(self._close)
-                ending = Shutdown(
-                    self._tasks,
-                    in_flight=components.in_flight,
-                    processor=components.processor,
-                    queues=components.queues.values(),
-                    clock=config.clock,
-                )
-                self._state = State.ENTERING
-                async with config.lifespan() as self._lifespan, asyncio.TaskGroup() as self._work:
-                    config.handlers.observe(self)
-                    self.changed()
-                    self._state = State.RUNNING
-                    self._entered.set_result(None)
-                    try:
-                        await self._closing.wait()
-                        await self._components.listener.close(self._grace)
-                    except asyncio.CancelledError:
-                        self._state = State.DYING  # of what, the group says when all in it has ended
-                        await ending.end_work()
-                        raise
+        async with open_backends(config.backends), AsyncExitStack() as stack, asyncio.TaskGroup() as group:
+            self._components = components = self._build(group)
+            stack.callback(self._close)
+            ending = Shutdown(
+                self._tasks,
+                in_flight=components.in_flight,
+                processor=components.processor,
+                queues=components.queues.values(),
+                clock=config.clock,
+            )
+            self._state = State.ENTERING
+            async with config.lifespan() as self._lifespan, asyncio.TaskGroup() as self._work:
+                config.handlers.observe(self)
+                self.changed()
+                self._state = State.RUNNING
+                self._entered.set_result(None)
+                try:
+                    await self._closing.wait()
+                    await self._components.listener.close(self._grace)
+                except asyncio.CancelledError:
+                    self._state = State.DYING  # of what, the group says when all in it has ended
                     await ending.end_work()
-                await ending.flush()
-                await ending.end_calls()
-                self._close_queues()
+                    raise
+                await ending.end_work()
+            await ending.flush()
+            await ending.end_calls()
+            self._close_queues()
 
     def _build(self, group: asyncio.TaskGroup) -> Components:
         """Put the components together; what runs for as long as the runtime is started in its group."""

@@ -1,7 +1,7 @@
 """Puts together what runs in an app: which component knows which. Decides nothing and runs nothing itself."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 
 import msgspec
@@ -45,13 +45,17 @@ class RuntimeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     app: object
     backends: Mapping[str, Backend]
+    listened: Collection[str]
+    """The queues that this app receives from."""
+    is_named: bool
+    """Whether handlers run on the queue that they name. If not, there is one queue, and they all run on it."""
     clock: Clock
     codecs: Mapping[str, Codec]
     hooks: HookCaller
     handlers: AppHandlers
     retry: Retry
     timeout: float | None
-    concurrency: int
+    concurrency: Mapping[str, int]
     unclaimed: float
     signer: Signer
     carry: Carry
@@ -76,7 +80,7 @@ class Components:
         self._spawn = spawn
         self._start = start
         self.in_flight = InFlight(config.clock)
-        self.limits = HandlerLimits(config.clock, config.concurrency)
+        self.limits = HandlerLimits(config.clock, max(config.concurrency.values()))
         self.isolation = Isolation(self.in_flight, config.clock)
         self.queues = {
             name: QueueClient(
@@ -86,7 +90,7 @@ class Components:
                 config.unclaimed,
                 config.signer,
                 calls=CallState(config.clock),
-                slots=Slots(config.concurrency, config.clock),
+                slots=Slots(config.concurrency[name], config.clock),
             )
             for name, backend in config.backends.items()
         }
@@ -95,7 +99,12 @@ class Components:
         self.running = RunningHandlers(config.clock, on_first_run=self._start_side_thread)
         self._failures = FailureLog(config.clock)
         self.processor = Processor(
-            intake=Intake(codecs=config.codecs, signer=config.signer, handlers=config.handlers),
+            intake=Intake(
+                codecs=config.codecs,
+                signer=config.signer,
+                handlers=config.handlers,
+                queues=frozenset(config.backends) if config.is_named else None,
+            ),
             dispatcher=self._dispatcher(state, is_dying),
             settler=self._settler,
             in_flight=self.in_flight,
@@ -110,7 +119,8 @@ class Components:
         self._side_thread = LoopThread(self._run_in_side_thread)
         spawn(self._side_thread.run())
         spawn(self._log_regularly())
-        both = [each for queue in self.queues.values() for each in (queue, queue.delayed) if each is not None]
+        listened = [queue for name, queue in self.queues.items() if name in config.listened]
+        both = [each for queue in listened for each in (queue, queue.delayed) if each is not None]
         self._receivers = [self._receiver(queue) for queue in both]
         self.listener = Listener(
             self._receivers,
@@ -144,7 +154,7 @@ class Components:
         runner = HandlerRunner(
             clock=config.clock,
             timeout=config.timeout,
-            threads=config.concurrency,
+            threads=sum(config.concurrency.values()),
             state=state,
             running=self.running,
             links=(carry_link(config.carry),) if config.carry else (),

@@ -59,6 +59,9 @@ class _Snapshot:
             )
         return found
 
+    def bound_to(self, queue: str, event_type: type) -> tuple[Handler, ...]:
+        return tuple(handler for handler in self.handlers_for(event_type, queue) if handler.options.queue is not None)
+
     def missing_for(self, event_type: type) -> tuple[str, ...]:
         found = self._missing.get(event_type)
         if found is None:
@@ -153,6 +156,10 @@ class AppHandlers:
     def handlers_for(self, event_type: type, queue: str | None = None) -> tuple[Handler, ...]:
         """Return the handlers of events of exactly this class; with `queue`, only those that run on it."""
         return self.snapshot().handlers_for(event_type, queue)
+
+    def bound_to(self, queue: str, event_type: type) -> tuple[Handler, ...]:
+        """Return the handlers of events of exactly this class that run on this queue only."""
+        return self.snapshot().bound_to(queue, event_type)
 
     def missing_for(self, event_type: type) -> tuple[str, ...]:
         """Return the names in the `handlers=` of exactly this class that no handler of this app has."""

@@ -68,7 +68,7 @@ def admit(
     """Return which handlers run, or where the message goes instead.
 
     Times are by the queue's clock; `random()` is in [0, 1). `receives`: how often this copy was received, this time
-    included. `queue`: the app's name of the queue that it came from; None means any.
+    included. `queue`: the app's name of the queue whose handlers run; None: all handlers do.
     """
     # Time comes first: a node without a handler must not count the delay of an event as the age of an unclaimed one.
     untimely = _untimely(body, envelope, stored_at, now, terms)
@@ -92,7 +92,7 @@ def admit(
             return _unclaimed(body, envelope, reason, now, terms, random, named=named)
         # A copy owes one handler. Handlers that the type names have copies of their own, from the original.
         return _with_trial(body, envelope, Run(event_type, (owed,), envelope.attempt), receives, now, terms)
-    handlers, missing = lookup.handlers_for(event_type, queue), lookup.missing_for(event_type)
+    handlers, missing = _wanted(envelope, event_type, lookup, queue)
     if not handlers:
         declared = declaration_of(event_type)
         if declared is not None and declared.unclaimed == "drop":
@@ -101,11 +101,23 @@ def admit(
             if copies:
                 return Forward(copies, release_after=UNSTORED_SECONDS)
             return Ack(f"no handler for {envelope.type!r}, and its type is declared with unclaimed='drop'")
-        reason = f"no node has a handler for {shown(envelope.type)}"
+        where = "" if queue is None else f" on the queue {queue!r}"
+        reason = f"no node has a handler for {shown(envelope.type)}{where}"
         return _unclaimed(body, envelope, reason, now, terms, random, named=bool(missing))
     return _with_trial(
         body, envelope, Run(event_type, handlers, envelope.attempt, missing=missing), receives, now, terms
     )
+
+
+def _wanted(
+    envelope: Envelope, event_type: type[object], lookup: HandlerLookup[H], queue: str | None
+) -> tuple[tuple[H, ...], tuple[str, ...]]:
+    """Return the handlers of an event that owes all of them, and the names of those that this node lacks."""
+    # A copy for one queue is for the handlers that are bound to it. The event itself, in its first queue, is for all
+    # others, also for those that its type names.
+    if envelope.only is not None and queue is not None:
+        return lookup.bound_to(queue, event_type), ()
+    return lookup.handlers_for(event_type, queue), lookup.missing_for(event_type)
 
 
 def _untimely(body: bytes, envelope: Envelope, stored_at: float, now: float, terms: Terms) -> Settlement | None:

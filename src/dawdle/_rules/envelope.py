@@ -74,6 +74,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """What becomes of it then: "dead" makes it a letter, all else drops it."""
     attempt: _Count = msgspec.field(default=1, name="dawdleattempt")
     owed: _Text | None = msgspec.field(default=None, name="dawdleowed")
+    only: _Text | None = msgspec.field(default=None, name="dawdleonly")
+    """Of a copy for another queue than the event's first: the queue whose handlers it is for, and no others."""
     since: datetime | None = msgspec.field(default=None, name="dawdlesince")
     trial: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = msgspec.field(default=0, name="dawdletrial")
     crowded: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] | None = msgspec.field(default=None, name="dawdlecrowded")

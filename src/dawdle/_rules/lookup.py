@@ -40,6 +40,10 @@ class HandlerLookup(Protocol[H_co]):
         """Return the handlers of events of exactly this class that arrive on a queue of the app; None means any."""
         ...
 
+    def bound_to(self, queue: str, event_type: type[object], /) -> tuple[H_co, ...]:
+        """Return those of the handlers that run on this queue and on no other."""
+        ...
+
     def missing_for(self, event_type: type[object], /) -> tuple[str, ...]:
         """Return the names of handlers that the type names and this app lacks."""
         ...

@@ -1,0 +1,235 @@
+"""The queues of an app: where each type of event goes, and which queues this process works on. Checked; opens none.
+
+A route is looked up as a handler is: for the class of the event, then for its base classes, the nearest first. An event
+without a route goes to the queue `default`.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple, cast
+
+from dawdle._handlers.handler import Handler
+from dawdle._handlers.signature import require_event_class
+from dawdle.abc import Backend
+from dawdle.errors import ConfigurationError, shown
+
+__all__ = ["DEFAULT", "DEFAULT_CONCURRENCY", "QueueMap", "read_queue_map"]
+
+DEFAULT: Final = "default"
+"""The queue of `Dawdle(backend)`, and of every event that has no route."""
+
+DEFAULT_CONCURRENCY: Final = 100
+"""Messages of one queue that may be in flight at once."""
+
+_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
+
+
+class QueueMap(NamedTuple):
+    """The queues of one app, by name, and what goes where."""
+
+    backends: dict[str, Backend]
+    routes: dict[type, tuple[str, ...]]
+    listened: tuple[str, ...]
+    """The queues that this process works on, while it listens."""
+    concurrency: dict[str, int]
+    """How many messages may be in flight at once, by queue."""
+    is_named: bool
+    """The app has given its queues names. If not, it has one, and every handler is for that one."""
+    known: dict[type, tuple[str, ...]]
+    """A cache of `destinations`."""
+
+    def __repr__(self) -> str:
+        kinds = [(name, type(backend).__name__) for name, backend in self.backends.items()]
+        return ", ".join(f"{name}: {kind}" for name, kind in kinds) if self.is_named else kinds[0][1]
+
+    def destinations(self, event_type: type) -> tuple[str, ...]:
+        """Return the queues of a type: the event itself goes to the first, a copy to each other.
+
+        Raises `ConfigurationError` for a type without a route in an app without the queue `default`.
+        """
+        found = self.known.get(event_type)
+        if found is None:
+            found = self.known[event_type] = self._routed(event_type) or (DEFAULT,)
+        if found[0] not in self.backends:
+            raise ConfigurationError(self._no_default(event_type.__qualname__))
+        return found
+
+    def named(self, queue: str | Sequence[str]) -> tuple[str, ...]:
+        """Return the names that `signal(queue=…)` gives. Raises `ConfigurationError` for one that is no queue here."""
+        return self.checked(_one_or_several(queue, "queue"))
+
+    def of_handler(self, queue: str) -> str | None:
+        """Return the name by which the handlers of a queue are looked up; None: all handlers are for it."""
+        return queue if self.is_named else None
+
+    def require_reachable(self, handlers: Iterable[Handler]) -> None:
+        """Raise `ConfigurationError` for a handler that no event can reach, since routes and queues do not fit it."""
+        for handler in handlers:
+            queue = handler.options.queue
+            if queue is None:
+                self._require_routes(handler)
+                continue
+            if queue not in self.backends:
+                raise ConfigurationError(
+                    f"handler {handler.name} runs on the queue {queue!r}, and this app has {', '.join(self.backends)}"
+                )
+            if self.is_named and not self._reaches(queue, handler):
+                types = [each.__qualname__ for each in handler.types] or ["…"]
+                raise ConfigurationError(
+                    f"handler {handler.name} runs on the queue {queue!r}, and no event that it takes goes there: "
+                    f"write routes={{{types[0]}: {queue!r}}}, or remove queue= from the handler"
+                )
+
+    def never_reached(self, handlers: Iterable[Handler]) -> list[str]:
+        """Return the names of the handlers that are bound to a queue on which this process does not work."""
+        return [
+            handler.name
+            for handler in handlers
+            if handler.options.queue is not None and handler.options.queue not in self.listened
+        ]
+
+    def _require_routes(self, handler: Handler) -> None:
+        """Raise `ConfigurationError` for a type of a handler that has no route where there is no default queue."""
+        if DEFAULT in self.backends:
+            return
+        for event_type in handler.types:
+            if self._routed(event_type) is None and not any(issubclass(each, event_type) for each in self.routes):
+                raise ConfigurationError(f"handler {handler.name}: {self._no_default(event_type.__qualname__)}")
+
+    def _reaches(self, queue: str, handler: Handler) -> bool:
+        """Whether an event that the handler takes may go to a queue."""
+        for event_type in self.routes:
+            takes = handler.matches(event_type) or any(issubclass(event_type, each) for each in handler.types)
+            if takes and queue in self.routes[event_type]:
+                return True
+        # A subclass that is defined later goes where the route of its base class says.
+        return any(queue in (self._routed(each) or (DEFAULT,)) for each in handler.types or (object,))
+
+    def _routed(self, event_type: type) -> tuple[str, ...] | None:
+        if not self.routes:
+            return None
+        for base in event_type.__mro__:
+            if base in self.routes:
+                return self.routes[base]
+        # An abstract base class may have virtual subclasses, which do not name it among their bases.
+        return next((names for base, names in self.routes.items() if issubclass(event_type, base)), None)
+
+    def _no_default(self, name: str) -> str:
+        return (
+            f"{name} has no route, and this app has no queue 'default': write routes={{{name}: …}}, or add the queue, "
+            f"queues={{'default': …}}"
+        )
+
+    def checked(self, names: Iterable[object], what: str = "") -> tuple[str, ...]:
+        """Return names of queues, each once. Raises `ConfigurationError` for one that this app does not have."""
+        for name in names:
+            if not isinstance(name, str) or name not in self.backends:
+                raise ConfigurationError(
+                    f"{what}there is no queue {shown(name)}; this app has {', '.join(self.backends)}"
+                )
+        return tuple(dict.fromkeys(cast("Iterable[str]", names)))
+
+
+def read_queue_map(
+    backend: Backend | None,
+    from_environment: Callable[[], Backend],
+    *,
+    queues: Mapping[str, Backend] | None,
+    routes: Mapping[type, str | Sequence[str]] | None,
+    listen: Collection[str] | None,
+    concurrency: int | Mapping[str, int],
+) -> QueueMap:
+    """Return the queues of an app as `Dawdle(…)` was given them. Raises `ConfigurationError` for every mistake."""
+    if queues is None:
+        backends = {DEFAULT: _require_backend(from_environment() if backend is None else backend, "backend")}
+    else:
+        if backend is not None:
+            raise ConfigurationError(
+                "Dawdle() takes a backend or queues=, not both: write queues={'default': backend, …}"
+            )
+        backends = _read_backends(queues)
+    made = QueueMap(backends, {}, tuple(backends), {}, queues is not None, {})
+    if routes is not None:
+        made.routes.update(_read_routes(routes, made))
+    if queues is not None and DEFAULT not in backends and not made.routes:
+        raise ConfigurationError(
+            f"this app has the queues {', '.join(backends)}, and no event goes to any of them: write routes={{…}}, or "
+            f"add the queue 'default', which gets every event without a route"
+        )
+    made.concurrency.update(_read_concurrency(concurrency, made))
+    return made if listen is None else made._replace(listened=_read_listen(listen, made))
+
+
+def _read_backends(queues: Mapping[str, Backend]) -> dict[str, Backend]:
+    if not isinstance(cast("object", queues), Mapping) or not queues:
+        raise ConfigurationError(
+            f"queues is a mapping of names to backends, such as {{'default': SQS(…), 'video': SQS(…)}}, not "
+            f"{shown(queues)}"
+        )
+    found: dict[str, Backend] = {}
+    for name, backend in cast("Mapping[object, object]", queues).items():
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise ConfigurationError(f"the name of a queue is 1 to 64 of a-z, 0-9, '.', '_' and '-', not {shown(name)}")
+        for other, known in found.items():
+            if known is backend:
+                raise ConfigurationError(
+                    f"queues= gives one backend object the names {other!r} and {name!r}: one object is one queue, so "
+                    f"remove a name, or make a second object for another queue"
+                )
+        found[name] = _require_backend(backend, f"queues[{name!r}]")
+    return found
+
+
+def _one_or_several(given: str | Sequence[str], what: str) -> Sequence[str]:
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(cast("object", given), Sequence) or not given:
+        raise ConfigurationError(f"{what} is the name of a queue, or several names, not {shown(given)}")
+    return given
+
+
+def _require_backend(value: object, what: str) -> Backend:
+    # A class that was not called has the same methods.
+    if isinstance(value, Backend) and not isinstance(value, type):
+        return value
+    raise ConfigurationError(f"{what} is a dawdle.abc.Backend, such as Memory() or SQS(…), not {shown(value)}")
+
+
+def _read_routes(routes: Mapping[type, str | Sequence[str]], made: QueueMap) -> dict[type, tuple[str, ...]]:
+    if not isinstance(cast("object", routes), Mapping):
+        raise ConfigurationError(
+            f"routes is a mapping of event classes to names of queues, such as {{VideoUploaded: 'video'}}, not "
+            f"{shown(routes)}"
+        )
+    found: dict[type, tuple[str, ...]] = {}
+    for event_type, given in routes.items():
+        require_event_class(event_type, "routes=")
+        what = f"routes[{event_type.__qualname__}]"
+        found[event_type] = made.checked(_one_or_several(given, what), f"{what}: ")
+    return found
+
+
+def _read_listen(listen: Collection[str], made: QueueMap) -> tuple[str, ...]:
+    if isinstance(listen, str) or not isinstance(cast("object", listen), Collection):
+        raise ConfigurationError(
+            f"listen is the names of the queues that this process works on, such as ('video',), or () for none, not "
+            f"{shown(listen)}"
+        )
+    return made.checked(listen, "listen=: ")
+
+
+def _read_concurrency(given: object, made: QueueMap) -> dict[str, int]:
+    if not isinstance(given, Mapping):
+        return dict.fromkeys(made.backends, _messages(given, "concurrency is"))
+    named = cast("Mapping[object, object]", given)
+    made.checked(named, "concurrency=: ")
+    found = dict.fromkeys(made.backends, DEFAULT_CONCURRENCY)
+    return found | {cast("str", name): _messages(each, f"concurrency[{name!r}] is") for name, each in named.items()}
+
+
+def _messages(value: object, what: str) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ConfigurationError(
+        f"{what} how many messages of a queue may be in flight at once, 1 or more, not {shown(value)}"
+    )
