@@ -1,4 +1,8 @@
-"""Which classes are event types, and the name of each on the wire. Knows no queue and no registered handler."""
+"""Which classes are event types, and the name of each on the wire. Knows no queue and no registered handler.
+
+A call of a function travels as an event of a type of its own, a subclass of `FunctionCall`. Its name on the wire begins
+with `call:`, which no event's does.
+"""
 
 import contextlib
 import inspect
@@ -15,15 +19,20 @@ import msgspec
 from dawdle.errors import ConfigurationError, NotAnEventError, shown, to_seconds
 
 __all__ = [
+    "CALL_PREFIX",
     "EXPIRING",
     "HANDLER_NAME",
     "MAX_EXPIRES_SECONDS",
+    "PICKLED_PREFIX",
     "Declaration",
     "Expired",
+    "FunctionCall",
     "declaration_of",
     "declared_as",
     "event",
     "event_style",
+    "is_call",
+    "name_call_type",
     "require_event_type",
     "wire_name",
 ]
@@ -41,6 +50,17 @@ MAX_EXPIRES_SECONDS: Final = 1000 * 365.25 * 86400
 
 MAX_HANDLERS: Final = 100
 """Names in one `handlers=`. A worker that has only one of these handlers stores a copy for each of the others."""
+
+
+CALL_PREFIX: Final = "call:"
+"""What the wire name of a function's calls begins with; the function's name follows."""
+
+PICKLED_PREFIX: Final = "pickled:"
+"""What the wire name of a pickled call begins with; the version of Python follows."""
+
+
+class FunctionCall(msgspec.Struct, frozen=True):
+    """The base of the types of calls. Its subclasses are event types, and only their function's handler takes them."""
 
 
 class Declaration(msgspec.Struct, frozen=True):
@@ -167,6 +187,19 @@ def _declare(event_type: type[T], declaration: Declaration) -> type[T]:
     return event_type
 
 
+def is_call(event_type: type[object]) -> bool:
+    """Whether a class is the type of a function's calls."""
+    return issubclass(event_type, FunctionCall)
+
+
+def name_call_type(call_type: type[FunctionCall], name: str, aliases: Sequence[str] = ()) -> None:
+    """Give the calls of a function their wire name. Only a handler leads from the name to the type.
+
+    Two registries may each have a function of one name, so the name is not taken in the whole process.
+    """
+    _declarations[call_type] = Declaration(name, tuple(aliases))
+
+
 def declared_as(name: str) -> type | None:
     """Return the type declared with `@event` under this name or alias."""
     return _declared.get(name)
@@ -263,3 +296,8 @@ def _source_file(event_type: type) -> str | None:
 def _require_wire_name(name: object) -> None:
     if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
         raise ConfigurationError(f"a wire name is 1 to 200 printable characters, not {name!r}")
+    if name.startswith((CALL_PREFIX, PICKLED_PREFIX)):
+        raise ConfigurationError(
+            f"the wire name {name!r} begins as those of calls do: choose one that begins with neither {CALL_PREFIX!r} "
+            f"nor {PICKLED_PREFIX!r}"
+        )

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
+from dawdle._app.function_calls import FunctionCalls
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.settings import Headers, Settings
-from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
 from dawdle._app.start_log import StartLog
 from dawdle._flow.handler_scope import current_scope
@@ -45,7 +45,7 @@ default_registry: Final = Registry()
 _DEFAULT: Final = "default"
 
 
-class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
+class Dawdle(FunctionCalls, DeadLetterCalls, HostingCalls):
     """An app: a queue, the handlers that it runs, and everything in between.
 
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
@@ -206,10 +206,12 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
         self._handlers.unregister(handler)
 
     def handler_count(self, kind: type | None = None) -> int:
-        """Return how many handlers there are, or how many take events of a type."""
+        """Return how many handlers of events there are, or how many take events of a type. Functions do not count."""
         if kind is not None and not isinstance(cast("object", kind), type):
             raise ConfigurationError(f"handler_count() takes an event class, not {shown(kind)}")
-        return len(self._handlers.handlers if kind is None else self._handlers.handlers_for(kind))
+        if kind is not None:
+            return len(self._handlers.handlers_for(kind))
+        return sum(not handler.is_function for handler in self._handlers.handlers)
 
     async def start_listener(self) -> None:
         """Start to handle events. Does nothing if the listener runs already."""
