@@ -62,6 +62,12 @@ PICKLED_PREFIX: Final = "pickled:"
 class FunctionCall(msgspec.Struct, frozen=True):
     """The base of the types of calls. Its subclasses are event types, and only their function's handler takes them."""
 
+    def __repr__(self) -> str:
+        """Show the arguments that the call has; one that was not given is no part of it."""
+        both = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        given = ", ".join(f"{name}={value!r}" for name, value in both if value is not msgspec.UNSET)
+        return f"{type(self).__qualname__}({given})"
+
 
 class Declaration(msgspec.Struct, frozen=True):
     """What `@event` says about a type."""

@@ -164,18 +164,19 @@ async def test_a_parameter_of_context_gets_it_and_no_caller_passes_it(running, r
 
 async def test_a_call_is_retried_and_then_dead_lettered_as_an_event_is(running, registry, ran, moments, clock):
     @registry.function(name="fails", retry=Retry(max_attempts=3))
-    async def fails(number: int):
+    async def fails(number: int, more: int = 0):
         ran.append(number)
         raise ValueError("no")
 
     async with running() as app:
         await app.call(fails, 1)
         await clock.advance(3600)
-        found = [letter async for letter in app.dead_letters("call:fails")]
+        (letter,) = [letter async for letter in app.dead_letters()]
     assert ran == [1, 1, 1]
     assert [each.outcome for each in moments if isinstance(each, HandlerFinished)] == ["failed"] * 3
     assert [each.event_type for each in moments if isinstance(each, (Signaled, DeadLettered))] == ["call:fails"] * 2
-    assert (found[0].event_type, repr(found[0].event), found[0].attempts) == ("call:fails", "fails(number=1)", 3)
+    assert (letter.event_type, letter.handler, letter.attempts) == ("call:fails", "fails", 3)
+    assert repr(letter.event).endswith("fails(number=1)")
 
 
 async def test_a_redriven_call_runs_again(running, registry, ran, clock):
@@ -249,7 +250,7 @@ async def test_an_app_with_functions_alone_receives(running, resize, ran):
     ("args", "kwargs", "text"),
     [
         ((), {}, "cannot call resize: missing a required argument: 'path'. It is resize(path: str, width: int = 64)"),
-        (("a",), {"widht": 1}, "cannot call resize: got an unexpected keyword argument 'widht'. It is resize("),
+        (("a",), {"size": 1}, "cannot call resize: got an unexpected keyword argument 'size'. It is resize("),
         (("a", 1, 2), {}, "cannot call resize: too many positional arguments. It is resize("),
         (("a",), {"path": "b"}, "cannot call resize: multiple values for argument 'path'. It is resize("),
         ((5,), {}, "cannot call resize with path of the type int (it takes str): Expected `str`, got `int` - at "),
