@@ -18,6 +18,7 @@ from dawdle._app.discovery import discover
 from dawdle._handlers.context import Context
 from dawdle._handlers.function import Function
 from dawdle._handlers.registry import Registry
+from dawdle._handlers.signed_pickle import SignedPickle
 from dawdle._rules.codec import JSON, MessagePack
 from dawdle._rules.dead_letter import DeadLetter
 from dawdle._rules.health import FailingCalls, Health, LongRunning, QueueHealth
@@ -61,6 +62,7 @@ __all__ = [
     "Retry",
     "RetryLater",
     "SignalError",
+    "SignedPickle",
     "call",
     "call_after",
     "current",

@@ -23,6 +23,7 @@ __all__ = [
     "EXPIRING",
     "HANDLER_NAME",
     "MAX_EXPIRES_SECONDS",
+    "PICKLED_HANDLER",
     "PICKLED_PREFIX",
     "Declaration",
     "Expired",
@@ -57,6 +58,9 @@ CALL_PREFIX: Final = "call:"
 
 PICKLED_PREFIX: Final = "pickled:"
 """What the wire name of a pickled call begins with; the version of Python follows."""
+
+PICKLED_HANDLER: Final = "dawdle.pickled"
+"""The name of the handler that runs pickled calls, in apps that take them."""
 
 
 class FunctionCall(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from dawdle._flow.state import State
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.letter_filter import LetterFilter
 from dawdle._handlers.registry import HandlerOptions, Registry
+from dawdle._handlers.signed_pickle import SignedPickle
 from dawdle._handlers.type_names import require_named_apart
 from dawdle._rules.codec import JSON
 from dawdle._rules.retry import Retry
@@ -72,6 +73,7 @@ class Dawdle(FunctionCalls, DeadLetterCalls, HostingCalls):
       opened, and left after the last handler has ended. Handlers get what it yields from `Context.state(…)`.
     - `signing_keys`: the keys that sign messages, by id; the first one signs, all are accepted. A message that is not
       signed with one of them is dead-lettered and never run.
+    - `functions`: `dawdle.SignedPickle(key)` lets `call` take any callable, lambdas too. Read its risk first.
     - `clock`: where time comes from, such as `dawdle.testing.ManualClock()`.
 
     Durations are seconds or a `timedelta`. Raises `ConfigurationError` for an option that cannot work.
@@ -95,6 +97,7 @@ class Dawdle(FunctionCalls, DeadLetterCalls, HostingCalls):
         lifespan: Callable[["Dawdle"], AbstractAsyncContextManager[object]] | None = None,
         clock: Clock | None = None,
         signing_keys: Mapping[str, bytes | str] | None = None,
+        functions: SignedPickle | None = None,
     ) -> None:
         clock = SystemClock() if clock is None else clock
         self._settings = Settings(
@@ -113,8 +116,11 @@ class Dawdle(FunctionCalls, DeadLetterCalls, HostingCalls):
             hooks=hooks,
             lifespan=lifespan,
             signer=Signer(signing_keys),
+            functions=functions,
         )
         self._handlers = AppHandlers(self._settings.registry)
+        if functions is not None:
+            self._handlers.add(functions.handler())
         self._hooks = HookCaller(hooks)
         self._signaling = Signaling(self._settings, self._handlers, self._hooks)
         self._start_log = StartLog(self._handlers, has_lifespan=lifespan is not None)

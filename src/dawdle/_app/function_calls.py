@@ -7,6 +7,7 @@ from typing import ParamSpec, cast
 
 from dawdle._app.settings import Settings
 from dawdle._app.signal_calls import SignalCalls
+from dawdle._app.signaling import event_id_of
 from dawdle._handlers.function import CallOptions, Function, refusal
 from dawdle.errors import ArgumentError, ConfigurationError, EventError, EventTooLargeError, NotAnEventError
 
@@ -44,22 +45,10 @@ class FunctionCalls(SignalCalls):
         kwargs: Mapping[str, object],
         after: float | timedelta | None = None,
     ) -> str:
-        if not isinstance(given, Function):
-            if inspect.iscoroutine(given):
-                given.close()  # or Python warns that it was never awaited
-            raise NotAnEventError(refusal(given))
-        function = cast("Function[..., object]", given)
-        options: CallOptions = function.call_options
-        if after is not None:
-            twice = options.keys() & {"delay", "at", "direct"}
-            if twice:
-                raise ConfigurationError(
-                    f"call_after() says when the function runs, and so does options({', '.join(sorted(twice))}=…): "
-                    f"write call(), or remove the option"
-                )
-            options = {**options, "delay": after}
-        if function.queue is not None:
-            options = {**options, "queue": function.queue}
+        function = cast("Function[..., object]", given) if isinstance(given, Function) else self._pickled(given)
+        options = _options_of(function, after)
+        if function.signature is None:
+            return await self._call_pickled(function, args, kwargs, options)
         call = function.signature.bind(args, kwargs)
         try:
             return await self.signal(call, **options)
@@ -68,3 +57,43 @@ class FunctionCalls(SignalCalls):
         except EventError as error:  # nothing is stored
             wrong = function.signature.wrong_argument(call, self._settings.codec)
             raise ArgumentError(wrong or f"cannot call {function.name}: {error}") from error
+
+    def _pickled(self, given: object) -> Function[..., object]:
+        """Return what may be called although it is not registered. Raises `NotAnEventError` for all else."""
+        pickles = self._settings.functions
+        if pickles is not None and callable(given):
+            return pickles(given)
+        if inspect.iscoroutine(given):
+            given.close()  # or Python warns that it was never awaited
+        raise NotAnEventError(refusal(given))
+
+    async def _call_pickled(
+        self,
+        function: Function[..., object],
+        args: Sequence[object],
+        kwargs: Mapping[str, object],
+        options: CallOptions,
+    ) -> str:
+        pickles = self._settings.functions
+        if pickles is None:
+            raise ConfigurationError(
+                f"this app takes no pickled call of {function.name}: give it Dawdle(functions=dawdle.SignedPickle(key))"
+            )
+        event_id = options["id"] = event_id_of(options.get("id"))  # it is signed too
+        return await self.signal(pickles.call_of(function, args, kwargs, event_id), **options)
+
+
+def _options_of(function: Function[..., object], after: float | timedelta | None) -> CallOptions:
+    """Return the options of a call; `after`: those of `call_after`."""
+    options = function.call_options.copy()
+    if function.queue is not None:
+        options["queue"] = function.queue
+    if after is not None:
+        twice = options.keys() & {"delay", "at", "direct"}
+        if twice:
+            raise ConfigurationError(
+                f"call_after() says when the function runs, and so does options({', '.join(sorted(twice))}=…): write "
+                f"call(), or remove the option"
+            )
+        options["delay"] = after
+    return options

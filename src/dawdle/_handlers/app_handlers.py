@@ -110,7 +110,10 @@ class AppHandlers:
 
     def register(self, function: Function, event_types: Sequence[type], options: HandlerOptions) -> Handler:
         """Add a handler to this app only. Raises `ConfigurationError` for a name that the app's registry has."""
-        made = read_handler(function, event_types, read_options(options), every=False, names={})
+        return self.add(read_handler(function, event_types, read_options(options), every=False, names={}))
+
+    def add(self, made: Handler) -> Handler:
+        """Add a handler to this app only. Raises as `register` does."""
         with CHANGING:
             # The registry does not know this app's own handlers, so both sides check: here, and in `require_apart`.
             for name in made.names:

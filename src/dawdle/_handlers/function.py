@@ -59,7 +59,7 @@ class Function(Generic[P, R_co]):
         self,
         function: Callable[P, R_co],
         name: str,
-        signature: CallSignature,
+        signature: CallSignature | None,
         *,
         queue: str | None = None,
         call_options: CallOptions | None = None,
@@ -70,6 +70,7 @@ class Function(Generic[P, R_co]):
         self.name = name
         """Its name on the wire, without the `call:` of a call."""
         self.signature = signature
+        """The type of its calls; None: it is not registered, and travels pickled."""
         self.queue = queue
         """The queue that it runs on; None: where its calls arrive."""
         self.call_options: CallOptions = {} if call_options is None else call_options
@@ -168,7 +169,10 @@ def refusal(given: object) -> str:
     if not callable(given):
         return f"{takes}, not {shown(given)}; an event is stored by signal(…)"
     what = _what(given) or ("a lambda" if _is_lambda(given) else "a function without it")
-    return f"{takes}, and {described(given)} is {what}: {_INSTEAD}"
+    return (
+        f"{takes}, and {described(given)} is {what}: {_INSTEAD}. Only an app with functions=dawdle.SignedPickle(key) "
+        f"calls other callables"
+    )
 
 
 def _require_function(given: object, *, named: bool) -> None:
