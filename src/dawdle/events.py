@@ -205,9 +205,12 @@ def is_call(event_type: type[object]) -> bool:
 def name_call_type(call_type: type[FunctionCall], name: str, aliases: Sequence[str] = ()) -> None:
     """Give the calls of a function their wire name. Only a handler leads from the name to the type.
 
-    Two registries may each have a function of one name, so the name is not taken in the whole process.
+    Two registries may each have a function of one name, so the name is not taken in the whole process. A type that has
+    aliases keeps them: one function may be registered twice.
     """
-    _declarations[call_type] = Declaration(name, tuple(aliases))
+    known = _declarations.get(call_type)
+    both = (*(() if known is None else known.aliases), *aliases)
+    _declarations[call_type] = Declaration(name, tuple(dict.fromkeys(both)))
 
 
 def declared_as(name: str) -> type | None:

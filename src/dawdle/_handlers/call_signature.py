@@ -11,6 +11,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
 from typing import Any, Final, Union, Unpack, cast, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -99,12 +100,23 @@ class CallSignature:
         return any(kind is Parameter.POSITIONAL_ONLY and name in given for name, kind in later)
 
 
+_known: WeakKeyDictionary[Callable[..., object], dict[str, CallSignature]] = WeakKeyDictionary()
+"""By function and name: a function that is registered in two registries has calls of one type."""
+
+
 def read_call_signature(function: Callable[..., object], name: str, names: Mapping[str, object]) -> CallSignature:
     """Return the signature of a function, with the type of its calls.
 
     `names` are local names that a quoted annotation may use. Raises `ConfigurationError` for a method, for an
     annotation that names no type, and for a parameter of `Context` without a default.
     """
+    by_name = _known.setdefault(function, {})
+    if name not in by_name:
+        by_name[name] = _read(function, name, names)
+    return by_name[name]
+
+
+def _read(function: Callable[..., object], name: str, names: Mapping[str, object]) -> CallSignature:
     signature = inspect.signature(function)
     parameters = [
         each.replace(annotation=_annotation_of(each, function, name, names)) for each in signature.parameters.values()
@@ -122,7 +134,7 @@ def read_call_signature(function: Callable[..., object], name: str, names: Mappi
                 f"once, and with a default, `{each.name}: dawdle.Context | None = None`"
             )
     parameters = [each for each in parameters if each not in context]
-    made = msgspec.defstruct(
+    call_type = msgspec.defstruct(
         function.__qualname__,
         [_field_of(each) for each in parameters],
         bases=(FunctionCall,),
@@ -135,7 +147,7 @@ def read_call_signature(function: Callable[..., object], name: str, names: Mappi
     return CallSignature(
         name,
         signature.replace(parameters=parameters),
-        cast("type[FunctionCall]", made),
+        cast("type[FunctionCall]", call_type),
         context[0].name if context else None,
     )
 
@@ -172,7 +184,7 @@ def _is_context(annotation: object) -> bool:
 def _field_of(parameter: Parameter) -> tuple[str, Any] | tuple[str, Any, Any]:
     """Return the field for a parameter, as `defstruct` takes it. One that may be left out travels only if given."""
     annotation: Any = Any if parameter.annotation is Parameter.empty else parameter.annotation
-    unpacked = get_args(annotation)[0] if get_origin(annotation) is Unpack else None
+    unpacked = _unpacked(annotation)
     match parameter.kind:
         case Parameter.VAR_POSITIONAL:
             return parameter.name, unpacked or tuple[annotation, ...], msgspec.UNSET
@@ -182,3 +194,10 @@ def _field_of(parameter: Parameter) -> tuple[str, Any] | tuple[str, Any, Any]:
             return parameter.name, annotation
         case _:
             return parameter.name, annotation, msgspec.UNSET
+
+
+def _unpacked(annotation: Any) -> Any:
+    """Return the type of all arguments of `*args: *tuple[int, str]` or `**more: Unpack[Options]`; None for others."""
+    if get_origin(annotation) is Unpack:
+        return get_args(annotation)[0]
+    return tuple[get_args(annotation)] if getattr(annotation, "__unpacked__", False) else None

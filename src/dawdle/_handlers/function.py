@@ -121,6 +121,13 @@ class Runner:
         self.function = function
         self._signature = signature
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both run one function for one type of calls: it is registered twice, and is one handler."""
+        return isinstance(other, Runner) and (other.function, other._signature) == (self.function, self._signature)
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
     def __call__(self, call: FunctionCall, ctx: Context | None = None) -> object:
         args, kwargs = self._signature.arguments(call)
         if self._signature.context is not None:
@@ -136,7 +143,10 @@ def read_function(
     `names` are local names that a quoted annotation may use. Raises `ConfigurationError` for what no other process
     could find again by its name: a lambda, a method, a partial, a class, an object.
     """
-    given = function.__func__ if isinstance(function, staticmethod) else function
+    given: Callable[P, R_co] = function.__func__ if isinstance(function, staticmethod) else function
+    own_name = None
+    if isinstance(given, Function):  # of another registry
+        own_name, given = given.name, given.function
     unknown = set(options) - set(FunctionOptions.__annotations__)
     if unknown:
         raise ConfigurationError(
@@ -145,7 +155,7 @@ def read_function(
         )
     read = read_options(cast("HandlerOptions", options))
     _require_function(given, named=read.name is not None)
-    name = read.name or default_name(given)
+    name = read.name or own_name or default_name(given)
     signature = read_call_signature(given, name, names)
     name_call_type(signature.call_type, CALL_PREFIX + name, [CALL_PREFIX + alias for alias in read.aliases])
     handler = Handler(
@@ -178,11 +188,6 @@ def refusal(given: object) -> str:
 def _require_function(given: object, *, named: bool) -> None:
     """Raise `ConfigurationError` for an object that is no function of its own, and say what to write."""
     called = described(given)
-    if isinstance(given, Function):
-        raise ConfigurationError(
-            f"{given.name} is a registered function already: write @dawdle.function once; another registry finds it by "
-            f"registry.include(…)"
-        )
     what = _what(given)
     if what is None and _is_lambda(given) and not named:
         what = "a lambda, which has no name by which another process could find it"
