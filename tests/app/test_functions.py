@@ -371,11 +371,23 @@ async def test_options_are_those_of_signal(running, resize, ran, clock, queue):
         assert ran == [("now", 64), ("at", 64), ("later", 64)]
 
 
+async def test_a_call_that_has_expired_is_not_run(running, resize, ran, clock):
+    async with running(start_listener=False) as app:
+        await app.call(resize.options(expires=5), "a")
+        await app.call(resize.options(expires=50), "b")
+        await clock.advance(10)
+        await app.start_listener()
+        await app.idle()
+    assert ran == [("b", 64)]
+
+
 async def test_options_that_cannot_work_are_refused(running, registry, resize):
     @registry.function(queue="default")
     async def bound(): ...
 
-    with pytest.raises(ConfigurationError, match="a call has no option dely; its options are delay, at, direct, id"):
+    with pytest.raises(
+        ConfigurationError, match="a call has no option dely; its options are delay, at, expires, direct, id"
+    ):
         resize.options(dely=5)
     with pytest.raises(ConfigurationError, match="runs on the queue 'default', so a call on 'video' would never run"):
         bound.options(queue="video")

@@ -78,9 +78,12 @@ async def test_pickled_calls_have_the_options_of_calls(running, ran, clock, queu
         await app.call_after(5, lambda: note("after"))
         assert await app.call(pickle(lambda: note("options")).options(delay=10, id="mine")) == "mine"
         await app.call(pickle(lambda: note("direct")).options(direct=True))
+        await app.idle()  # a callable that is no coroutine function runs in a thread
         await clock.advance(6)
+        await app.idle()
         assert ran == [("direct",), ("after",)]
         await clock.advance(5)
+        await app.idle()
     assert ran == [("direct",), ("after",), ("options",)]
 
 
@@ -189,6 +192,7 @@ async def test_a_call_that_cannot_be_unpickled_has_failed_and_is_retried(running
             ]
             sys.modules[module.__name__] = module
             await clock.advance(6)
+            await app.idle()
     finally:
         sys.modules.pop(module.__name__, None)
     assert ran == [("ran",)]

@@ -205,4 +205,7 @@ def _unpacked(annotation: Any) -> Any:
     """Return the type of all arguments of `*args: *tuple[int, str]` or `**more: Unpack[Options]`; None for others."""
     if get_origin(annotation) is Unpack:
         return get_args(annotation)[0]
-    return tuple[get_args(annotation)] if getattr(annotation, "__unpacked__", False) else None
+    if getattr(annotation, "__unpacked__", False):
+        origin: Any = get_origin(annotation)
+        return origin[get_args(annotation)]
+    return None

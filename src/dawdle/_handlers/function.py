@@ -42,11 +42,14 @@ class CallOptions(TypedDict, total=False):
 
     delay: float | timedelta
     at: datetime
+    expires: float | timedelta
     direct: bool
     id: str
     group: str
     headers: Mapping[str, str]
+    source: str
     queue: str
+    transaction: object
 
 
 class Function(Generic[P, R_co]):
@@ -87,12 +90,17 @@ class Function(Generic[P, R_co]):
 
         - `delay`: seconds or a timedelta until it runs: 0 or more, of any length.
         - `at`: the time at which it runs, an aware datetime; instead of `delay`.
+        - `expires`: seconds or a timedelta, more than 0, after which it is not run any more: the call is deleted. They
+          count from when it is due.
         - `direct`: True starts it here and now, past the queue, if this app has it. If it fails, it goes to the queue
           and is retried there. Not together with `delay` or `at`.
         - `id`: your own id of the call, 1 to 128 printable ASCII characters without a space.
         - `group`: queues that keep order run the calls of one group in order; 1 to 128 such characters.
         - `headers`: text that travels with the call; names are 1 to 20 of a-z and 0-9.
+        - `source`: where the call comes from, a URI-reference, instead of the app's `source`.
         - `queue`: the name of the queue to store it in; without it the function's own, or the app's default queue.
+        - `transaction`: your own open transaction in the queue's database: the call is stored if and only if you commit
+          it. Only a queue whose backend is `dawdle.abc.Transactional` can do that. Not together with `direct`.
 
         Options that were given before stay, where they are not given again. Raises `ConfigurationError` for an option
         that does not exist, and for a queue other than the one that the function runs on.

@@ -5,9 +5,7 @@ one. So a node with another version does not know the type, and leaves the call 
 """
 
 import importlib
-import importlib.util
 import inspect
-import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, ParamSpec, TypeVar, cast
@@ -63,6 +61,8 @@ class SignedPickle:
     """
 
     def __init__(self, key: bytes | str, *, old_keys: Sequence[bytes | str] = ()) -> None:
+        import importlib.util  # noqa: PLC0415 - only an app with pickled calls needs it
+
         self._signer = PickleSigner(key, old_keys)
         if importlib.util.find_spec("cloudpickle") is None:
             raise ConfigurationError('SignedPickle needs cloudpickle: pip install "dawdle[pickle]"')
@@ -83,7 +83,7 @@ class SignedPickle:
         return "<SignedPickle>"
 
     def __reduce__(self) -> str:
-        raise pickle.PicklingError("a SignedPickle holds a key, which must not travel: use it outside of the callable")
+        raise TypeError("a SignedPickle holds a key, which must not travel: use it outside of the callable")
 
     def call_of(
         self, function: Function[..., object], args: Sequence[object], kwargs: Mapping[str, object], event_id: str
@@ -117,6 +117,8 @@ class SignedPickle:
             raise Reject(
                 f"the signature of the pickled call of {call.name} is wrong: it was signed with another key, or changed"
             )
+        import pickle  # noqa: PLC0415 - as above
+
         function, args, kwargs = cast(
             "tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]",
             pickle.loads(call.pickled),  # noqa: S301 - whoever signed it has the key, and may run code here
