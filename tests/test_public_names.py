@@ -59,7 +59,20 @@ def test_the_docstring_of_on_event_names_every_option():
         assert f"- `{option}`" in (dawdle.on_event.__doc__ or "")
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "on_event"])
+def test_the_docstrings_of_functions_name_every_option_and_calls_have_those_of_signal():
+    for described, hints in [
+        (dawdle.function, typing.get_type_hints(type(dawdle.function.__self__).function)),
+        (dawdle.Function.options, typing.get_type_hints(dawdle.Function.options)),
+    ]:
+        options = typing.get_args(hints["options"])[0].__annotations__
+        for option in options:
+            assert f"- `{option}`" in (described.__doc__ or "")
+    assert list(options) == [
+        name for name, each in inspect.signature(dawdle.signal).parameters.items() if each.kind is each.KEYWORD_ONLY
+    ]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in {"on_event", "function"}])
 def test_a_public_name_is_pickled_by_the_name_that_a_reader_writes(name):
     value = getattr(dawdle, name)
     data = pickle.dumps(value)

@@ -13,15 +13,18 @@ from types import FunctionType as _FunctionType
 from dawdle import from_thread
 from dawdle._app.app import Dawdle
 from dawdle._app.app import default_registry as _default_registry
-from dawdle._app.current import current, signal, signal_many
+from dawdle._app.current import call, call_after, current, signal, signal_many
 from dawdle._app.discovery import discover
 from dawdle._handlers.context import Context
+from dawdle._handlers.function import Function
 from dawdle._handlers.registry import Registry
+from dawdle._handlers.signed_pickle import SignedPickle
 from dawdle._rules.codec import JSON, MessagePack
 from dawdle._rules.dead_letter import DeadLetter
 from dawdle._rules.health import FailingCalls, Health, LongRunning, QueueHealth
 from dawdle._rules.retry import Retry
 from dawdle.errors import (
+    ArgumentError,
     BackendError,
     ConfigurationError,
     DawdleError,
@@ -37,6 +40,7 @@ from dawdle.events import event
 
 __all__ = [
     "JSON",
+    "ArgumentError",
     "BackendError",
     "ConfigurationError",
     "Context",
@@ -46,6 +50,7 @@ __all__ = [
     "EventError",
     "EventTooLargeError",
     "FailingCalls",
+    "Function",
     "Health",
     "LongRunning",
     "MessagePack",
@@ -57,10 +62,14 @@ __all__ = [
     "Retry",
     "RetryLater",
     "SignalError",
+    "SignedPickle",
+    "call",
+    "call_after",
     "current",
     "discover",
     "event",
     "from_thread",
+    "function",
     "on_event",
     "signal",
     "signal_many",
@@ -69,6 +78,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 on_event = _default_registry.on_event
+function = _default_registry.function
 
 
 def _show_public_names() -> None:
@@ -80,7 +90,7 @@ def _show_public_names() -> None:
     """
     for name in __all__:
         value = globals()[name]
-        function = getattr(value, "__func__", value)  # that of the bound method `on_event`
+        function = getattr(value, "__func__", value)  # that of the bound methods `on_event` and `function`
         if isinstance(function, (type, _FunctionType)):
             function.__module__ = __name__
 

@@ -6,7 +6,8 @@
     ├── ConfigurationError (ValueError)      an option, a handler or a name cannot work; nothing was stored
     │   └── NoAppError (RuntimeError)        dawdle.signal() cannot tell which app is meant
     ├── EventError (ValueError)              this event cannot be signaled, or this message cannot be read
-    │   ├── NotAnEventError (TypeError)      the value is of no type that can travel
+    │   ├── NotAnEventError (TypeError)      the value is of no type that can travel, or no registered function
+    │   ├── ArgumentError (TypeError)        a function cannot be called with these arguments
     │   └── EventTooLargeError               it is larger than the queue takes; .size and .limit in bytes
     ├── SignalError                          not every event is stored; .ids, .stored, .not_stored, .uncertain, .failed
     ├── BackendError                         the queue does not answer, or refuses; .kind, .retryable, .uncertain
@@ -21,6 +22,7 @@ from math import inf
 from typing import Final, Literal
 
 __all__ = [
+    "ArgumentError",
     "BackendError",
     "ConfigurationError",
     "DawdleError",
@@ -75,7 +77,11 @@ class EventError(DawdleError, ValueError):
 
 
 class NotAnEventError(EventError, TypeError):
-    """The value is not a msgspec Struct, a dataclass, an attrs class or a pydantic model."""
+    """The value is not a msgspec Struct, a dataclass, an attrs class or a pydantic model; or no registered function."""
+
+
+class ArgumentError(EventError, TypeError):
+    """A function cannot be called with these arguments: one is missing, not expected, or of another type."""
 
 
 class EventTooLargeError(EventError):

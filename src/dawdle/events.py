@@ -1,4 +1,8 @@
-"""Which classes are event types, and the name of each on the wire. Knows no queue and no registered handler."""
+"""Which classes are event types, and the name of each on the wire. Knows no queue and no registered handler.
+
+A call of a function travels as an event of a type of its own, a subclass of `FunctionCall`. Its name on the wire begins
+with `call:`, which no event's does.
+"""
 
 import contextlib
 import inspect
@@ -15,15 +19,21 @@ import msgspec
 from dawdle.errors import ConfigurationError, NotAnEventError, shown, to_seconds
 
 __all__ = [
+    "CALL_PREFIX",
     "EXPIRING",
     "HANDLER_NAME",
     "MAX_EXPIRES_SECONDS",
+    "PICKLED_HANDLER",
+    "PICKLED_PREFIX",
     "Declaration",
     "Expired",
+    "FunctionCall",
     "declaration_of",
     "declared_as",
     "event",
     "event_style",
+    "is_call",
+    "name_call_type",
     "require_event_type",
     "wire_name",
 ]
@@ -41,6 +51,26 @@ MAX_EXPIRES_SECONDS: Final = 1000 * 365.25 * 86400
 
 MAX_HANDLERS: Final = 100
 """Names in one `handlers=`. A worker that has only one of these handlers stores a copy for each of the others."""
+
+
+CALL_PREFIX: Final = "call:"
+"""What the wire name of a function's calls begins with; the function's name follows."""
+
+PICKLED_PREFIX: Final = "pickled:"
+"""What the wire name of a pickled call begins with; the version of Python follows."""
+
+PICKLED_HANDLER: Final = "dawdle.pickled"
+"""The name of the handler that runs pickled calls, in apps that take them."""
+
+
+class FunctionCall(msgspec.Struct, frozen=True):
+    """The base of the types of calls. Its subclasses are event types, and only their function's handler takes them."""
+
+    def __repr__(self) -> str:
+        """Show the arguments that the call has; one that was not given is no part of it."""
+        both = ((name, getattr(self, name)) for name in self.__struct_fields__)
+        given = ", ".join(f"{name}={value!r}" for name, value in both if value is not msgspec.UNSET)
+        return f"{type(self).__qualname__}({given})"
 
 
 class Declaration(msgspec.Struct, frozen=True):
@@ -167,6 +197,22 @@ def _declare(event_type: type[T], declaration: Declaration) -> type[T]:
     return event_type
 
 
+def is_call(event_type: type[object]) -> bool:
+    """Whether a class is the type of a function's calls."""
+    return issubclass(event_type, FunctionCall)
+
+
+def name_call_type(call_type: type[FunctionCall], name: str, aliases: Sequence[str] = ()) -> None:
+    """Give the calls of a function their wire name. Only a handler leads from the name to the type.
+
+    Two registries may each have a function of one name, so the name is not taken in the whole process. A type that has
+    aliases keeps them: one function may be registered twice.
+    """
+    known = _declarations.get(call_type)
+    both = (*(() if known is None else known.aliases), *aliases)
+    _declarations[call_type] = Declaration(name, tuple(dict.fromkeys(both)))
+
+
 def declared_as(name: str) -> type | None:
     """Return the type declared with `@event` under this name or alias."""
     return _declared.get(name)
@@ -263,3 +309,8 @@ def _source_file(event_type: type) -> str | None:
 def _require_wire_name(name: object) -> None:
     if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
         raise ConfigurationError(f"a wire name is 1 to 200 printable characters, not {name!r}")
+    if name.startswith((CALL_PREFIX, PICKLED_PREFIX)):
+        raise ConfigurationError(
+            f"the wire name {name!r} begins as those of calls do: choose one that begins with neither {CALL_PREFIX!r} "
+            f"nor {PICKLED_PREFIX!r}"
+        )

@@ -10,12 +10,16 @@ they wait for, so they raise `ConfigurationError`. In another event loop they bl
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import ParamSpec
 
 from dawdle._app.app import Dawdle
+from dawdle._app.function_calls import Function
 from dawdle._app.signaling import events_of
 from dawdle._app.threads import do_in_loop
 
-__all__ = ["signal", "signal_many"]
+__all__ = ["call", "call_after", "signal", "signal_many"]
+
+P = ParamSpec("P")
 
 
 def signal(
@@ -104,3 +108,17 @@ def signal_many(
             given, delay=delay, at=at, expires=expires, group=group, headers=headers, source=source, queue=queue
         ),
     )
+
+
+def call(function: Function[P, object], /, *args: P.args, **kwargs: P.kwargs) -> str:
+    """Have a function run on any node that has it, and return the id of the call when it is stored in the queue.
+
+    The app is the one whose handler runs in this thread, else the only one that is entered in this process. Raises as
+    `dawdle.call` and `dawdle.from_thread.signal` do.
+    """
+    return do_in_loop(None, lambda app: app.call(function, *args, **kwargs))
+
+
+def call_after(seconds: float | timedelta, function: Function[P, object], /, *args: P.args, **kwargs: P.kwargs) -> str:
+    """Have a function run in `seconds`, a number or a timedelta of 0 or more, of any length. Otherwise as `call`."""
+    return do_in_loop(None, lambda app: app.call_after(seconds, function, *args, **kwargs))

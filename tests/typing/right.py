@@ -446,6 +446,58 @@ async def apps(clock: Clock) -> None:
     run()
 
 
+# Functions: a call takes what the function takes, and its plain call is the function's own
+
+
+@dawdle.function
+async def resize(path: str, width: int = 64, *, ctx: dawdle.Context | None = None) -> int:
+    return len(path) * width
+
+
+@dawdle.function(name="shop.report", aliases=["report"], retry=dawdle.Retry(), timeout=30, concurrency=2, queue="heavy")
+def report(day: datetime, /, *customers: str, **more: list[A]) -> bytes:
+    return repr((day, customers, more)).encode()
+
+
+@dawdle.Registry().function()
+async def tidy() -> None: ...
+
+
+class Static:
+    @dawdle.function
+    @staticmethod
+    async def work(event: A) -> A:
+        return event
+
+
+async def functions(app: dawdle.Dawdle) -> None:
+    assert_type(await resize("a.png", width=5), int)
+    assert_type(report(datetime.now(UTC), "a", x=[A()]), bytes)
+    assert_type(await Static.work(A()), A)
+    assert_type(await dawdle.call(resize, "a.png"), str)
+    assert_type(await dawdle.call(resize, "a.png", width=5), str)
+    assert_type(await dawdle.call(report, datetime.now(UTC), "a", "b", x=[A()]), str)
+    assert_type(await app.call(tidy), str)
+    assert_type(await app.call(Static.work, A()), str)
+    assert_type(await dawdle.call_after(5, resize, "a.png", 6), str)
+    assert_type(await app.call_after(timedelta(days=1), tidy), str)
+    later = resize.options(delay=timedelta(hours=1), id="one", group="g", headers={"tenant": "a"}, queue="heavy")
+    assert_type(await dawdle.call(later, "a.png", width=5), str)
+    assert_type(await later("a.png"), int)
+    assert_type(await app.call(tidy.options(at=datetime.now(UTC)).options(direct=True)), str)
+    assert_type(from_thread.call(resize, "a.png"), str)
+    assert_type(from_thread.call_after(0.5, resize, "a.png", width=6), str)
+    assert_type(resize.name, str)
+    kept: dawdle.Function[[datetime], bytes] | None = None
+    assert kept is None
+    app.unregister(resize)
+    pickle = dawdle.SignedPickle("k" * 32, old_keys=[b"o" * 32])
+    dawdle.Dawdle(functions=pickle)
+    assert_type(await app.call(pickle(lambda: print("Hello World!"))), str)
+    assert_type(await app.call(pickle(len), "abc"), str)
+    assert_type(await app.call_after(5, pickle(resize.function).options(id="one"), "a.png", 2), str)
+
+
 # What is satisfied by what
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import msgspec
 
 import dawdle
-from dawdle import hooks
+from dawdle import from_thread, hooks
 from dawdle.abc import Backend, Clock, Codec
 from dawdle.backends.memory import Memory
 
@@ -279,3 +279,40 @@ def apps(app: dawdle.Dawdle) -> None:
 backend: Backend = Incomplete()  # error
 codec: Codec = NoCodec()  # error
 clock: Clock = NoClock()  # error
+
+
+# A call whose arguments are not those of its function, and what is no function
+
+
+@dawdle.function
+async def resize(path: str, width: int = 64) -> int:
+    return len(path) * width
+
+
+async def calls_of_functions(app: dawdle.Dawdle, pickle: dawdle.SignedPickle) -> None:
+    await dawdle.call(resize)  # error
+    await dawdle.call(resize, 5)  # error
+    await dawdle.call(resize, "a", "b")  # error
+    await dawdle.call(resize, "a", 5, 6)  # error
+    await dawdle.call(resize, "a", height=5)  # error
+    await dawdle.call(resize, "a", width="5")  # error
+    await app.call(resize.options(delay=5), 5)  # error
+    await app.call_after(5, resize)  # error
+    await dawdle.call_after(5, resize, width=5)  # error
+    await dawdle.call_after("5", resize, "a")  # error
+    await dawdle.call_after(resize, "a")  # error
+    from_thread.call(resize, 5)  # error
+    from_thread.call_after(5, resize)  # error
+    resize.options(dely=5)  # error
+    resize.options(delay="5")  # error
+    resize.options(direct=1)  # error
+    await dawdle.call(takes_nothing)  # error
+    await dawdle.call(lambda: None)  # error
+    await dawdle.call(takes_nothing())  # error
+    await dawdle.call(resize("a"))  # error
+    await app.call(pickle(takes_a), 5)  # error
+    await resize(5)  # error
+    dawdle.Dawdle(functions="key")  # error
+    dawdle.SignedPickle(5)  # error
+    dawdle.function(nam="x")  # error
+    dawdle.function(exclude=(A,))  # error

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
+from dawdle._app.function_calls import FunctionCalls
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.queue_map import DEFAULT_CONCURRENCY, read_queue_map
 from dawdle._app.settings import Headers, Settings
-from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
 from dawdle._app.start_log import StartLog
 from dawdle._flow.handler_scope import current_scope
@@ -27,6 +27,7 @@ from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.around import Around, read_around
 from dawdle._handlers.carry import Carry, read_carry
 from dawdle._handlers.registry import HandlerOptions, Registry
+from dawdle._handlers.signed_pickle import SignedPickle
 from dawdle._handlers.type_names import require_named_apart
 from dawdle._rules.codec import JSON
 from dawdle._rules.retry import Retry
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 default_registry: Final = Registry()
 
 
-class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
+class Dawdle(FunctionCalls, DeadLetterCalls, HostingCalls):
     """An app: a queue, the handlers that it runs, and everything in between.
 
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
@@ -74,6 +75,7 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
       event is signaled travels with the event, and is set around its handlers, in threads too. Only text travels.
     - `signing_keys`: the keys that sign messages, by id; the first one signs, all are accepted. A message that is not
       signed with one of them is dead-lettered and never run.
+    - `functions`: `dawdle.SignedPickle(key)` lets `call` take any callable, lambdas too. Read its risk first.
     - `clock`: where time comes from, such as `dawdle.testing.ManualClock()`.
 
     Durations are seconds or a `timedelta`. Raises `ConfigurationError` for an option that cannot work.
@@ -102,6 +104,7 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
         carry: Carry | None = None,
         clock: Clock | None = None,
         signing_keys: Mapping[str, bytes | str] | None = None,
+        functions: SignedPickle | None = None,
     ) -> None:
         clock = SystemClock() if clock is None else clock
         self._settings = Settings(
@@ -128,8 +131,11 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
             around=read_around(around),
             carry=read_carry(carry),
             signer=Signer(signing_keys),
+            functions=functions,
         )
         self._handlers = AppHandlers(self._settings.registry, self._settings.around)
+        if functions is not None:
+            self._handlers.add(functions.handler())
         self._queues = self._settings.queues
         self._hooks = HookCaller(hooks)
         self._signaling = Signaling(self._settings, self._handlers, self._hooks)
@@ -225,10 +231,12 @@ class Dawdle(SignalCalls, DeadLetterCalls, HostingCalls):
         self._handlers.unregister(handler)
 
     def handler_count(self, kind: type | None = None) -> int:
-        """Return how many handlers there are, or how many take events of a type."""
+        """Return how many handlers of events there are, or how many take events of a type. Functions do not count."""
         if kind is not None and not isinstance(cast("object", kind), type):
             raise ConfigurationError(f"handler_count() takes an event class, not {shown(kind)}")
-        return len(self._handlers.handlers if kind is None else self._handlers.handlers_for(kind))
+        if kind is not None:
+            return len(self._handlers.handlers_for(kind))
+        return sum(not handler.is_function for handler in self._handlers.handlers)
 
     async def start_listener(self) -> None:
         """Start to handle events. Does nothing if the listener runs already."""

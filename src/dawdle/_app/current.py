@@ -2,14 +2,17 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import ParamSpec, cast
 
 from dawdle._app.app import Dawdle
 from dawdle._app.loops import apps_in, entries, lifespan_here, loop_here
 from dawdle._flow.handler_scope import current_scope
+from dawdle._handlers.function import Function
 from dawdle.errors import NoAppError
 
-__all__ = ["current", "signal", "signal_many"]
+__all__ = ["call", "call_after", "current", "signal", "signal_many"]
+
+P = ParamSpec("P")
 
 
 def current() -> Dawdle:
@@ -149,3 +152,23 @@ async def signal_many(
         queue=queue,
         transaction=transaction,
     )
+
+
+async def call(function: Function[P, object], /, *args: P.args, **kwargs: P.kwargs) -> str:
+    """Have a function run on any node that has it, and return the id of the call when it is stored in the queue.
+
+    `await dawdle.call(resize, "a.png", width=64)` for a function with `@dawdle.function` above it. Its result is not
+    returned: the function stores what it makes, or signals an event. A call is retried, delayed and dead-lettered as an
+    event is. The options of a call are those of the function: `call(resize.options(delay=60, id=…), "a.png")`.
+
+    Raises `ArgumentError` when the arguments do not fit the function's signature or cannot travel, and
+    `NotAnEventError` for what is no such function, before anything is stored; and otherwise as `signal` does.
+    """
+    return await current().call(function, *args, **kwargs)
+
+
+async def call_after(
+    seconds: float | timedelta, function: Function[P, object], /, *args: P.args, **kwargs: P.kwargs
+) -> str:
+    """Have a function run in `seconds`, a number or a timedelta of 0 or more, of any length. Otherwise as `call`."""
+    return await current().call_after(seconds, function, *args, **kwargs)

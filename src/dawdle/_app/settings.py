@@ -12,6 +12,7 @@ from dawdle._handlers.carry import Carry, carried, require_apart
 from dawdle._handlers.options import timeout_of
 from dawdle._handlers.registry import Registry
 from dawdle._handlers.signature import is_async
+from dawdle._handlers.signed_pickle import SignedPickle
 from dawdle._rules.codec import JSON, MessagePack
 from dawdle._rules.envelope import check_headers
 from dawdle._rules.retry import Retry
@@ -46,6 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     around: tuple[Around, ...]
     carry: Carry
     signer: Signer
+    functions: SignedPickle | None
 
     def __repr__(self) -> str:
         return f"<Settings of an app on {self.queues}>"
@@ -80,6 +82,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         _require(
             self.lifespan is None or callable(self.lifespan),
             f"lifespan is a function that takes the app and returns an async context manager, not {self.lifespan!r}",
+        )
+        _require(
+            self.functions is None or isinstance(self.functions, SignedPickle),
+            # Not shown: it may be the key.
+            f"functions is a dawdle.SignedPickle(key), not a {type(self.functions).__qualname__}",
         )
         if not callable(self.headers):
             good = isinstance(self.headers, Mapping)

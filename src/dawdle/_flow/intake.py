@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._handlers.app_handlers import AppHandlers
-from dawdle._rules.admission import Run, admit
+from dawdle._rules.admission import Run, admit, not_decoded
 from dawdle._rules.codec import open_event
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import Envelope, to_epoch
@@ -75,7 +75,7 @@ class Intake:
         try:
             event = open_event(envelope, run.event_type, self._codecs)
         except EventError as error:
-            return unreadable(body, envelope, str(error), now, terms)
+            return not_decoded(body, envelope, run.event_type, error, now=now, terms=terms, random=random.random)
         return Work(event, envelope, body, message, run.handlers, run.attempt, run.missing, run.isolated)
 
     def _queue_of(self, message: InFlightMessage, envelope: Envelope) -> str:

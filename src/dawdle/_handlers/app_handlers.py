@@ -3,12 +3,13 @@
 They are the handlers of the app's registry, plus those that only this app registered, minus those that it unregistered.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from dawdle._handlers.around import Around
 from dawdle._handlers.conflict import require_apart
+from dawdle._handlers.function import Function as RegisteredFunction
 from dawdle._handlers.handler import Function, Handler, read_handler
 from dawdle._handlers.options import HandlerOptions, read_options
 from dawdle._handlers.registry import CHANGING, Observer, Registry
@@ -18,6 +19,7 @@ from dawdle.events import (
     declaration_of,
     declared_as,
     event_style,
+    is_call,
     is_redefined,
     require_event_type,
     same_definition,
@@ -115,7 +117,10 @@ class AppHandlers:
 
     def register(self, function: Function, event_types: Sequence[type], options: HandlerOptions) -> Handler:
         """Add a handler to this app only. Raises `ConfigurationError` for a name that the app's registry has."""
-        made = read_handler(function, event_types, read_options(options), every=False, names={})
+        return self.add(read_handler(function, event_types, read_options(options), every=False, names={}))
+
+    def add(self, made: Handler) -> Handler:
+        """Add a handler to this app only. Raises as `register` does."""
         with CHANGING:
             # The registry does not know this app's own handlers, so both sides check: here, and in `require_apart`.
             for name in made.names:
@@ -134,7 +139,7 @@ class AppHandlers:
     def unregister(self, function: Function) -> None:
         """Remove a function's handlers from this app only. Raises `ConfigurationError` if it has none here."""
         with CHANGING:
-            found = [handler for handler in self.handlers if handler.function == function]
+            found = [handler for handler in self.handlers if _runs(handler, function)]
             if not found:
                 names = ", ".join(handler.name for handler in self.handlers) or "none"
                 raise ConfigurationError(f"{function!r} is not a handler of this app; its handlers: {names}")
@@ -179,6 +184,10 @@ class AppHandlers:
         # Each signal comes by here, so the checks are made once a snapshot.
         if snapshot.learned.get(name) is event_type:
             return name
+        # A call is known by its name alone. Its function may be defined again, and those who call it still have the old
+        # one.
+        if is_call(event_type):
+            return name
         require_event_type(event_type)
         other = snapshot.resolve_type(name)
         if other is not None and other is not event_type and not self._may_replace(snapshot, other, event_type):
@@ -220,6 +229,12 @@ class AppHandlers:
             version = self._shared.version + self._own.version + self._unregistered
             self._snapshot = snapshot = _Snapshot(version, tuple(handlers.values()), self._signaled)
             return snapshot
+
+
+def _runs(handler: Handler, function: Callable[..., object]) -> bool:
+    if isinstance(function, RegisteredFunction):
+        return handler.is_function and handler.name == function.name
+    return handler.function == function
 
 
 def _handled(handlers: Sequence[Handler], name: str, declared: type | None, signaled: type | None) -> type | None:

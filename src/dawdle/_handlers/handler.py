@@ -17,6 +17,7 @@ from dawdle._handlers.signature import (
 )
 from dawdle._handlers.site import Site, current_site
 from dawdle.errors import ConfigurationError, shown
+from dawdle.events import is_call
 
 __all__ = ["Function", "Handler", "Options", "read_handler"]
 
@@ -43,8 +44,15 @@ class Handler(msgspec.Struct, frozen=True):
         """Its name and its aliases, which are its names of before."""
         return (self.name, *self.options.aliases)
 
+    @property
+    def is_function(self) -> bool:
+        """Whether it runs a function for its calls, and takes no events."""
+        return bool(self.types) and is_call(self.types[0])
+
     def matches(self, event_type: type) -> bool:
-        """Whether events of exactly this class go to this handler."""
+        """Whether events of exactly this class go to this handler. A call goes to its function, and to no other."""
+        if is_call(event_type):
+            return event_type in self.types
         if self.types and not issubclass(event_type, self.types):
             return False
         return not issubclass(event_type, self.options.exclude)

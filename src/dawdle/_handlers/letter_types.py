@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.type_names import with_subclasses
 from dawdle.errors import ConfigurationError
-from dawdle.events import event_style, wire_name
+from dawdle.events import event_style, is_call, wire_name
 
 __all__ = ["LetterTypes"]
 
@@ -37,4 +37,6 @@ class LetterTypes:
         if object in self._types:
             return True
         event_type = self.resolve_type(name)
-        return event_type is not None and issubclass(event_type, self._types)
+        if event_type is None or is_call(event_type):  # a base class means events
+            return event_type in self._types
+        return issubclass(event_type, self._types)

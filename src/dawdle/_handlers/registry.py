@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from dawdle._handlers.around import Around, read_around
 from dawdle._handlers.conflict import require_apart
+from dawdle._handlers.function_registry import FunctionRegistry
 from dawdle._handlers.handler import Function, Handler, read_handler
 from dawdle._handlers.options import HandlerOptions, read_options
 from dawdle._handlers.signature import is_function, require_event_class
@@ -91,7 +92,7 @@ class RegistryUser(Protocol):
         ...
 
 
-class Registry:
+class Registry(FunctionRegistry):
     """A set of handlers. Every app that uses it finds a handler that is added later too.
 
     `dawdle.on_event` writes to the default registry, and `Dawdle(registry=…)` uses another. `around` is entered about

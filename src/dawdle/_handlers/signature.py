@@ -18,6 +18,7 @@ __all__ = [
     "read_annotation",
     "read_parameters",
     "require_event_class",
+    "resolve_annotation",
     "yields",
 ]
 
@@ -87,8 +88,8 @@ def read_parameters(function: Function, called: str, names: Mapping[str, object]
             f"gets the event and, if it has a second parameter without a default, the dawdle.Context"
         )
     if len(required) == _MAX_PARAMETERS:
-        _require_context(_resolve(required[1].annotation, function, names), required[1].name, called)
-    return _resolve(positional[0].annotation, function, names), len(required) == _MAX_PARAMETERS
+        _require_context(resolve_annotation(required[1].annotation, function, names), required[1].name, called)
+    return resolve_annotation(positional[0].annotation, function, names), len(required) == _MAX_PARAMETERS
 
 
 def _require_context(annotation: object, name: str, called: str) -> None:
@@ -103,7 +104,7 @@ def _require_context(annotation: object, name: str, called: str) -> None:
         )
 
 
-def _resolve(annotation: object, function: Function, names: Mapping[str, object]) -> object:
+def resolve_annotation(annotation: object, function: Function, names: Mapping[str, object]) -> object:
     """Return the type that an annotation means; the annotation itself if it is text that names no type here."""
     if not isinstance(annotation, str):
         return annotation

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from dawdle._handlers.handler import Handler
 from dawdle.errors import ConfigurationError
-from dawdle.events import declaration_of, declared_as, event_style, name_taken, same_definition, wire_name
+from dawdle.events import FunctionCall, declaration_of, declared_as, event_style, name_taken, same_definition, wire_name
 
 __all__ = [
     "handled_types",
@@ -81,12 +81,14 @@ def _is_own(event_type: type) -> bool:
 
 
 def with_subclasses(bases: dict[type, None]) -> list[type]:
-    """Return the bases and all of their imported subclasses."""
+    """Return the bases and all of their imported subclasses, but for those that are the calls of functions."""
     found: dict[type, None] = {}
     todo = list(bases)
     while todo:
         event_type = todo.pop()
         if event_type not in found:
             found[event_type] = None
-            todo.extend(type.__subclasses__(event_type))  # asked of `type`: a metaclass may define its own
+            # Asked of `type`: a metaclass may define its own.
+            subclasses: list[type] = type.__subclasses__(event_type)
+            todo.extend(each for each in subclasses if each is not FunctionCall)
     return list(found)

@@ -17,7 +17,7 @@ import msgspec
 
 from dawdle._rules.codec import media_of
 from dawdle._rules.copies import MAX_BACKOFF_SECONDS, Why, copies_for_missing, copy_of
-from dawdle._rules.dead_lettering import give_up
+from dawdle._rules.dead_lettering import give_up, unreadable
 from dawdle._rules.delay import due_of, remaining
 from dawdle._rules.envelope import Envelope, to_epoch, to_rfc3339
 from dawdle._rules.expiry import seconds_late
@@ -26,10 +26,10 @@ from dawdle._rules.poison import MAX_TRIALS, is_suspect, next_trial, trial_of
 from dawdle._rules.settlement import UNSTORED_SECONDS, Ack, Forward, Settlement, postponed
 from dawdle._rules.terms import Terms
 from dawdle.abc import Codec
-from dawdle.errors import ConfigurationError, shown
-from dawdle.events import declaration_of
+from dawdle.errors import ConfigurationError, EventError, shown
+from dawdle.events import PICKLED_HANDLER, PICKLED_PREFIX, declaration_of, is_call
 
-__all__ = ["MISSING_GRACE_SECONDS", "Run", "admit"]
+__all__ = ["MISSING_GRACE_SECONDS", "Run", "admit", "not_decoded"]
 
 MISSING_GRACE_SECONDS: Final = 60.0
 """Seconds in which a copy for a handler that its type names should find a node that has it. The log is silent until
@@ -81,7 +81,8 @@ def admit(
     except ConfigurationError as error:
         return _unclaimed(body, envelope, f"{error}", now, terms, random)
     if event_type is None:
-        return _unclaimed(body, envelope, f"no node knows an event type {shown(envelope.type)}", now, terms, random)
+        takes_pickles = lookup.handler_named(PICKLED_HANDLER) is not None
+        return _of_no_type(body, envelope, now, terms, random, takes_pickles=takes_pickles)
     if media_of(envelope) not in codecs:
         return _unclaimed(body, envelope, f"no node has a codec for {shown(media_of(envelope))}", now, terms, random)
     if envelope.owed is not None:
@@ -181,3 +182,33 @@ def _unclaimed(
     owed, changes = envelope.owed, {"dawdlesince": to_rfc3339(since), "dawdlecrowded": envelope.crowded}
     copy = copy_of(body, delay, now, terms, why=why, handler=owed, reason=reason, changes=changes)
     return Forward((copy,), release_after=delay)
+
+
+def not_decoded(
+    body: bytes,
+    envelope: Envelope,
+    event_type: type[object],
+    error: EventError,
+    *,
+    now: float,
+    terms: Terms,
+    random: Callable[[], float],
+) -> Settlement:
+    """Return where an event goes whose data does not fit its type: it is given up, unless another node may fit."""
+    # The arguments of a call were checked where it was made, against another version of the function then. That version
+    # may run on another node, as in a rolling deploy.
+    if is_call(event_type) and terms.shared and not envelope.type.startswith(PICKLED_PREFIX):
+        reason = f"no node has a version of the function that takes this call: {error}"
+        return _unclaimed(body, envelope, reason, now, terms, random)
+    return unreadable(body, envelope, str(error), now, terms)
+
+
+def _of_no_type(
+    body: bytes, envelope: Envelope, now: float, terms: Terms, random: Callable[[], float], *, takes_pickles: bool
+) -> Settlement:
+    """Return where an event goes whose type this node does not know."""
+    # Where pickled calls are not expected, one is not left to other nodes: it may come from anybody.
+    if envelope.type.startswith(PICKLED_PREFIX) and not takes_pickles:
+        reason = "it is a pickled call, and this app has no functions=dawdle.SignedPickle(key)"
+        return give_up(body, envelope, reason, now, terms)
+    return _unclaimed(body, envelope, f"no node knows an event type {shown(envelope.type)}", now, terms, random)
