@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dawdle import errors
 from dawdle.errors import (
+    ArgumentError,
     BackendError,
     ConfigurationError,
     DawdleError,
@@ -90,6 +91,7 @@ OF_EACH_TYPE = [
     NoAppError("no"),
     EventError("no"),
     NotAnEventError("no"),
+    ArgumentError("no"),
     EventTooLargeError("no", size=3, limit=2),
     SignalError("no", ids=["a", "b"], failed={"b": BackendError("why", kind="denied")}),
     BackendError("no", kind="throttled", uncertain=True),
