@@ -31,6 +31,7 @@ __all__ = [
     "ReleaseEntry",
     "Renew",
     "SystemClock",
+    "Transactional",
 ]
 
 
@@ -296,6 +297,22 @@ class Identified(Protocol):
     @property
     def identity(self) -> str:
         """The name, 1 to 200 printable ASCII characters; known once the queue is open. On SQS it is `account/name`."""
+        ...
+
+
+@runtime_checkable
+class Transactional(Protocol):
+    """Optional for a backend: to store messages in a transaction that the caller has open on the same database."""
+
+    async def send_in(self, transaction: object, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        """Store messages in the caller's own transaction: they are stored if and only if it commits.
+
+        `transaction`: what the database's driver calls a connection or a session; a backend says which ones it takes.
+        It is used in the caller's thread and event loop, and is neither committed nor rolled back here. The batch and
+        the answers are those of `send`. Raises `ConfigurationError` for a transaction that this queue cannot use, such
+        as one of another database, and `BackendError` if the database refuses; nothing is stored then, and what the
+        transaction did before stays in it.
+        """
         ...
 
 
