@@ -57,6 +57,7 @@ class Worker:
         """Without one, callers that wait watch the clock themselves, and call `look`."""
         self._clock = clock
         self._inbox: deque[AnyCall] = deque()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[AnyCall]] = {}
         self._asleep = False
         self._stopping = False
         self._stopped = False
@@ -85,8 +86,19 @@ class Worker:
             with self._inline:
                 self._round([call])
             return
-        self._inbox.append(call)
-        # The thread sets the flag, looks into the inbox once more, and sleeps: it sees this call, or this sees the flag.
+        # The calls that the loop makes in one turn go together: a burst of sends, acks and receives is one transaction.
+        # Measured at 64 signalers, XX instead of YY events share one.
+        gathered = self._gathered.get(call.loop)
+        if gathered is None:
+            gathered = self._gathered[call.loop] = []
+        if not gathered:
+            call.loop.call_soon(self._pass_on, gathered)
+        gathered.append(call)
+
+    def _pass_on(self, gathered: list[AnyCall]) -> None:
+        self._inbox.extend(gathered)
+        gathered.clear()
+        # The thread sets the flag, looks into the inbox again, and sleeps: it sees these calls, or this sees the flag.
         if self._asleep:
             self._asleep = False
             self._wake_up.wake()
