@@ -16,7 +16,7 @@ _NO = {"0", "false", "no", "off"}
 
 
 def backend_from_environment(clock: Clock) -> Backend:
-    """Return the backend that `DAWDLE_BACKEND` names: `memory`, `local` (the same), `sqs`, or a dotted name.
+    """Return the backend that `DAWDLE_BACKEND` names: `memory`, `local` (the same), `sqlite`, `sqs`, or a dotted name.
 
     Without it, a queue URL of SQS means SQS, and else it is memory.
     """
@@ -36,11 +36,15 @@ def backend_from_environment(clock: Clock) -> Backend:
         from dawdle.backends.sqs import SQS  # noqa: PLC0415 - only a program that uses SQS loads its code
 
         return SQS()
+    if name == "sqlite":
+        from dawdle.backends.sqlite import SQLite  # noqa: PLC0415 - as for SQS
+
+        return SQLite(clock=clock)
     module_name, _, attribute = name.rpartition(".")
     if not module_name:
         raise ConfigurationError(
-            f"DAWDLE_BACKEND={name!r} is no backend: set it to memory (or local, the same), sqs, or the dotted name of "
-            f"a backend class, such as shop.queues.OrdersQueue"
+            f"DAWDLE_BACKEND={name!r} is no backend: set it to memory (or local, the same), sqlite, sqs, or the dotted "
+            f"name of a backend class, such as shop.queues.OrdersQueue"
         )
     try:
         made: object = getattr(import_module(module_name), attribute)()

@@ -1,0 +1,3 @@
+from dawdle.backends.sqlite._backend import SQLite
+
+__all__ = ["SQLite"]

@@ -1,0 +1,251 @@
+"""One connection to one file: opens it, runs transactions on it, opens it again. Knows neither calls nor threads.
+
+lock file ──► files are ours? ──► BEGIN IMMEDIATE ──► work ──► COMMIT, synced ──► files are ours? ──► unlock
+"""
+
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from typing import Final, Literal, TypeVar
+
+from dawdle._log import Log
+from dawdle.backends.sqlite._calls import QueueRow
+from dawdle.backends.sqlite._errors import FileReplacedError, backend_error, error_name, is_busy
+from dawdle.backends.sqlite._file_check import FileCheck, require_local_file_system, warn_of_wal_reset_bug
+from dawdle.backends.sqlite._file_lock import FileLock
+from dawdle.backends.sqlite._schema import file_id, migrate, open_queue
+from dawdle.errors import BackendError, ConfigurationError
+
+__all__ = ["Database", "Durability"]
+
+_log = Log(__name__)
+
+Result = TypeVar("Result")
+Durability = Literal["full", "normal"]
+
+LOCKED_SECONDS: Final = 20.0
+"""Seconds that a transaction waits for a program that keeps the file locked, until its calls fail."""
+
+MAX_LOG_BYTES_AT_REST: Final = 8 << 20
+CHECKPOINT_PAGES: Final = 1000
+VACUUM_PAGES: Final = 1000
+MIN_SQLITE: Final = (3, 35)
+
+_CONFIGURATION: Final = ("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_CORRUPT")
+"""Errors that last until somebody changes the path or the file: when it is opened, they are the caller's."""
+
+
+class Database:
+    """The connection to one file. Used by one thread at a time."""
+
+    def __init__(self, path: str, durability: Durability, *, allow_network_file_system: bool) -> None:
+        self.path = path
+        self.durability = durability
+        self.file_id = ""
+        """The name that the file keeps wherever it is moved to; known once it is open."""
+        self._allow_network = allow_network_file_system
+        self._connection: sqlite3.Connection | None = None
+        self._lock: FileLock | None = None
+        self._files: FileCheck | None = None
+
+    # Opening and closing
+
+    def open_once(self) -> None:
+        """Open the file unless it is open."""
+        if self._connection is None:
+            self.open()
+
+    def open(self) -> None:
+        """Open the file, and make it and its tables where they are missing.
+
+        Raises `ConfigurationError` for what cannot work, and `BackendError` for what may pass.
+        """
+        require_local_file_system(self.path, allowed=self._allow_network)
+        directory = os.path.dirname(self.path)
+        if not os.path.isdir(directory):
+            raise ConfigurationError(f"cannot open {self.path}: there is no directory {directory}")
+        if sqlite3.sqlite_version_info < MIN_SQLITE:
+            raise ConfigurationError(f"dawdle needs SQLite 3.35 or later, and this Python has {sqlite3.sqlite_version}")
+        try:
+            self._lock = FileLock(f"{self.path}-lock", self._access_rights())
+            # Nobody else may open it meanwhile: two would race to set up the log, and one would find it locked.
+            with self._lock:
+                self._connect()
+        except sqlite3.Error as error:
+            self.close()
+            failed = backend_error(error, self.path)
+            if error_name(error).startswith(_CONFIGURATION):
+                raise ConfigurationError(str(failed)) from error
+            raise failed from error
+        except OSError as error:
+            self.close()
+            raise ConfigurationError(
+                f"cannot open {self.path}-lock, which dawdle keeps beside the database: {error.strerror or error}; let "
+                f"this user write to the directory"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+        warn_of_wal_reset_bug(self.path)
+
+    def open_queue(self, name: str, role: str, *, ordered: bool) -> QueueRow:
+        """Return a queue of this file; make it if there is none. Raises `ConfigurationError` for one that differs."""
+        return self.transact(lambda connection: open_queue(connection, self.path, name, role, ordered=ordered))
+
+    def close(self) -> None:
+        """Close the connection. The last one of all processes moves the log into the file."""
+        connection, self._connection = self._connection, None
+        lock, self._lock = self._lock, None
+        try:
+            if connection is not None and lock is not None:
+                with lock:
+                    connection.close()
+        except sqlite3.Error as error:
+            _log.warning("could not close %s: %s", self.path, error)
+        finally:
+            if lock is not None:
+                lock.close()
+
+    def _access_rights(self) -> int:
+        try:
+            return os.stat(self.path).st_mode & 0o666
+        except OSError:
+            return 0o666
+
+    def _connect(self) -> None:
+        connection = self._connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=LOCKED_SECONDS, cached_statements=256
+        )
+        # Of a new file only, and before its first table: later it needs a VACUUM, which is the owner's to run.
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        ((mode,),) = connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        if mode != "wal":
+            raise ConfigurationError(
+                f"{self.path} cannot have a write-ahead log: its journal mode stays {mode}. Its file system has no "
+                f"shared memory; put it on a local disk"
+            )
+        connection.execute(f"PRAGMA synchronous={self.durability.upper()}")
+        if sys.platform == "darwin" and self.durability == "full":
+            connection.execute("PRAGMA fullfsync=1")  # there a plain fsync does not reach the disk
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit={MAX_LOG_BYTES_AT_REST}")
+        connection.execute("PRAGMA cache_size=-8000")
+        connection.execute("BEGIN IMMEDIATE")
+        migrate(connection, self.path)
+        connection.execute("COMMIT")
+        self.file_id = file_id(connection)
+        self._files = FileCheck(self.path)
+
+    def reopen(self) -> None:
+        """Open what lies at the path now, after the file or its log was replaced."""
+        connection, files = self._connection, self._files
+        self._connection = self._files = None
+        if connection is not None and files is not None:
+            _close_unchecked(connection, files)
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            lock.close()
+        self.open()
+
+    def forked(self) -> None:
+        """Let go of all in a forked child, without a call of SQLite: that would touch the parent's locks."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            _never_close(connection)
+        if self._lock is not None:
+            self._lock.close()  # this copy alone: the parent's own stays locked
+
+    # Using
+
+    def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Return what `work` reads, outside of a transaction and without the lock. Raises `BackendError`."""
+        connection, _, files = self._opened()
+        files.check(committed=False)
+        try:
+            return work(connection)
+        except sqlite3.Error as error:
+            raise backend_error(error, self.path) from error
+
+    def transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+        """Do `work` in one transaction, and return its result once that is committed.
+
+        Raises `BackendError`, which says by `uncertain` whether it may have been committed all the same.
+        """
+        connection, lock, files = self._opened()
+        try:
+            with lock:
+                files.check(committed=False)
+                connection.execute("BEGIN IMMEDIATE")
+                try:
+                    result = work(connection)
+                except BaseException:
+                    self._roll_back(connection)
+                    raise
+                self._commit(connection)
+                files.check(committed=True)
+                return result
+        except sqlite3.Error as error:
+            raise backend_error(error, self.path) from error
+
+    def _commit(self, connection: sqlite3.Connection) -> None:
+        give_up_at = time.monotonic() + LOCKED_SECONDS
+        while True:
+            try:
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                # The transaction is still open then, and all that it did is in it: it is not done again.
+                if is_busy(error) and connection.in_transaction and time.monotonic() < give_up_at:
+                    time.sleep(0.001)
+                    continue
+                self._roll_back(connection)
+                raise backend_error(error, self.path, committing=True) from error
+            return
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        # On a full disk SQLite has rolled back on its own, and a second ROLLBACK is an error.
+        if connection.in_transaction:
+            try:
+                connection.execute("ROLLBACK")
+            except sqlite3.Error as error:
+                _log.warning("could not roll back a transaction of %s: %s", self.path, error)
+
+    def vacuum(self) -> bool:
+        """Give free pages back to the disk, a few at a time; return whether there are more of them."""
+        connection, lock, _ = self._opened()
+        try:
+            ((free,),) = connection.execute("PRAGMA freelist_count").fetchall()
+            ((pages,),) = connection.execute("PRAGMA page_count").fetchall()
+            ((mode,),) = connection.execute("PRAGMA auto_vacuum").fetchall()
+            if mode != 2 or free < VACUUM_PAGES or free * 4 < pages:
+                return False
+            with lock:
+                # By execute() it would give back one page: that stops at the first row, and it has one for each page.
+                connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+        except sqlite3.Error as error:
+            raise backend_error(error, self.path) from error
+        return True
+
+    def _opened(self) -> tuple[sqlite3.Connection, FileLock, FileCheck]:
+        if self._connection is None or self._lock is None or self._files is None:
+            raise BackendError(f"{self.path} is not open", uncertain=False)
+        return self._connection, self._lock, self._files
+
+
+def _close_unchecked(connection: sqlite3.Connection, files: FileCheck) -> None:
+    """Close a connection to files that others may have replaced, without touching what is there now."""
+    # A close moves the log into the database and deletes the log by its name. SQLite does not where the database itself
+    # was moved. Where only the log was deleted it would, and so destroy the log that another process has made since.
+    if hasattr(connection, "setconfig"):  # Python 3.12
+        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+    elif not files.is_moved:
+        _never_close(connection)
+    connection.close()
+
+
+def _never_close(connection: sqlite3.Connection) -> None:
+    """Keep a connection for as long as the process lives, even while the interpreter ends and deletes all others."""
+    import ctypes  # noqa: PLC0415 - only a forked child, or a file that was replaced, needs it
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

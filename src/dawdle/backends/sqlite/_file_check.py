@@ -1,0 +1,134 @@
+"""Looks at the files about a database without opening them: whether they are still ours, and where they lie.
+
+They must not be opened to look: closing any descriptor of a file drops the locks that SQLite holds on it.
+"""
+
+import os
+import sqlite3
+import sys
+from typing import Final
+
+from dawdle._log import Log
+from dawdle.backends.sqlite._errors import FileReplacedError
+from dawdle.errors import ConfigurationError
+
+__all__ = ["FileCheck", "require_local_file_system", "warn_of_wal_reset_bug"]
+
+_log = Log(__name__)
+
+LARGE_LOG_BYTES: Final = 64 << 20
+"""Bytes of the write-ahead log from which on a warning is logged: it is 4 MB as a rule."""
+
+_NETWORK_FILE_SYSTEMS: Final = frozenset(
+    {"9p", "afs", "ceph", "cifs", "fakeowner", "gfs2", "glusterfs", "lustre", "nfs", "nfs4", "ocfs2", "smb2", "smb3"}
+    | {"smbfs", "virtiofs"}
+)
+"""File systems, and the ways that a virtual machine shares a directory, whose locks SQLite cannot rely on."""
+
+
+class FileCheck:
+    """Remembers the files that the connection has open, and tells when others are in their place."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._log_path = f"{path}-wal"
+        self._file = os.stat(path)
+        self._log_file: os.stat_result | None = None
+        self._warned = False
+
+    def check(self, *, committed: bool) -> None:
+        """Raise `FileReplacedError` if the database or its log was deleted or replaced.
+
+        `committed`: a transaction was committed just now, and may have gone into files that nobody reads any more.
+        """
+        try:
+            file, log_file = os.stat(self._path), os.stat(self._log_path)
+        except OSError:
+            raise self._replaced("is gone", committed=committed) from None
+        known = self._log_file
+        if known is None:
+            known = self._log_file = log_file
+        if (file.st_ino, file.st_dev) != (self._file.st_ino, self._file.st_dev):
+            raise self._replaced("was replaced by another file", committed=committed)
+        if (log_file.st_ino, log_file.st_dev) != (known.st_ino, known.st_dev):
+            raise self._replaced("has another write-ahead log", committed=committed)
+        if log_file.st_size > LARGE_LOG_BYTES:
+            self._warn_of_large_log(log_file.st_size)
+        else:
+            self._warned = False
+
+    def _replaced(self, what: str, *, committed: bool) -> FileReplacedError:
+        lost = "what was just stored may be lost" if committed else "nothing was stored"
+        return FileReplacedError(
+            f"{self._path} {what} while this process had it open; {lost}. Stop all programs that use a database before "
+            f"it is moved, deleted or restored, and let no program copy it or its -wal file but SQLite itself",
+            kind="unavailable",
+            uncertain=committed,
+        )
+
+    @property
+    def is_moved(self) -> bool:
+        """Whether the database file itself, not only its log, is another one or gone."""
+        try:
+            file = os.stat(self._path)
+        except OSError:
+            return True
+        return (file.st_ino, file.st_dev) != (self._file.st_ino, self._file.st_dev)
+
+    def _warn_of_large_log(self, size: int) -> None:
+        if not self._warned:
+            self._warned = True
+            _log.warning(
+                "the write-ahead log of %s has grown to %d MB: a program has held a read transaction open for long, and "
+                "the log cannot be emptied until that ends; close its cursors and transactions",
+                self._path,
+                size >> 20,
+            )
+
+
+def require_local_file_system(path: str, *, allowed: bool) -> None:
+    """Raise `ConfigurationError` where a file lies on a network file system, unless that is allowed. Linux only."""
+    kind = None if allowed else file_system_of(path)
+    if kind in _NETWORK_FILE_SYSTEMS or (kind is not None and kind.startswith("fuse.")):
+        raise ConfigurationError(
+            f"{path} lies on {kind}, whose file locks SQLite cannot rely on: two processes may damage the database. "
+            f"Put it on a local disk (in Docker: a named volume, not a directory of the host), or, if you know that only "
+            f"one machine uses it, pass allow_network_file_system=True"
+        )
+
+
+def file_system_of(path: str, mounts: str = "/proc/self/mountinfo") -> str | None:
+    """Return the type of the file system that a path lies on; None where this system does not tell."""
+    if not sys.platform.startswith("linux"):
+        return None
+    directory = os.path.realpath(os.path.dirname(path) or ".")
+    best, kind = "", None
+    try:
+        with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
+            for line in lines:
+                mount, _, source = line.partition(" - ")
+                point = mount.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape")
+                inside = directory == point or directory.startswith(point.rstrip("/") + "/")
+                # Of two on one point, the later hides the earlier.
+                if inside and len(point) >= len(best):
+                    best, kind = point, source.split(" ")[0]
+    except (OSError, IndexError, ValueError):
+        return None
+    return kind
+
+
+def has_wal_reset_bug(version: tuple[int, ...]) -> bool:
+    """Whether this SQLite may skip a committed transaction when a writer and a checkpoint meet (3.7.0 to 3.51.2)."""
+    fixed = version >= (3, 51, 3) or (3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45)
+    return not fixed
+
+
+def warn_of_wal_reset_bug(path: str) -> None:
+    """Log one line where this build of SQLite has the bug."""
+    if has_wal_reset_bug(sqlite3.sqlite_version_info):
+        _log.info(
+            "SQLite %s has the WAL-reset bug, which may damage %s when programs write to it at the same instant. "
+            "dawdle's processes take turns and are safe; let no other program write to this file, or use SQLite 3.51.3",
+            sqlite3.sqlite_version,
+            path,
+        )

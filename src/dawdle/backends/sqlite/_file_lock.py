@@ -1,0 +1,72 @@
+"""A lock file that processes take before they write. Knows no SQL.
+
+SQLite alone lets a busy process starve the others: who waits for its lock sleeps, and hardly ever looks in the moment
+between two transactions. Measured, the second of two processes got a share of 0.00; with this lock it is 0.8 to 0.99.
+A crash of the holder frees the lock: the kernel does.
+"""
+
+import os
+import sys
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Final
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+__all__ = ["FileLock"]
+
+_WINDOWS_RETRY_SECONDS: Final = 0.002
+"""Windows has no lock that waits without an end: between two tries this passes."""
+
+
+class FileLock:
+    """`with lock:` holds it. Used by one thread at a time."""
+
+    def __init__(self, path: str, mode: int) -> None:
+        """Open the file, and create it with the access rights of the database file."""
+        self.path = path
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+        is_new = not os.path.exists(path)  # noqa: PTH110 - a path that comes from SQLite is a text
+        self._file: int | None = os.open(path, flags, mode)
+        if is_new:  # the umask may have taken rights away that the database file has
+            with suppress(OSError):
+                os.chmod(path, mode)  # noqa: PTH101
+
+    def __enter__(self) -> None:
+        assert self._file is not None, "the lock file is open"
+        if sys.platform == "win32":
+            self._wait_on_windows(self._file)
+        else:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is None:  # a fork has closed it
+            return
+        if sys.platform == "win32":
+            os.lseek(self._file, 0, os.SEEK_SET)
+            msvcrt.locking(self._file, msvcrt.LK_UNLCK, 1)
+        else:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the file. In a forked child too: its copy would keep the lock beyond the end of the parent."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            os.close(file)
+
+    def _wait_on_windows(self, file: int) -> None:
+        if sys.platform == "win32":
+            while True:
+                os.lseek(file, 0, os.SEEK_SET)
+                try:
+                    msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+                except OSError:
+                    time.sleep(_WINDOWS_RETRY_SECONDS)
+                else:
+                    return

@@ -1,0 +1,91 @@
+"""The files that this process has open: one worker for each, however many queues are open on it.
+
+So all queues of a file share transactions, and the cost of a sync. A process that was forked has none of them.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from dawdle.abc import Clock, SystemClock
+from dawdle.backends.sqlite._calls import WorkCall
+from dawdle.backends.sqlite._database import Database, Durability
+from dawdle.backends.sqlite._worker import THREAD_STOP_SECONDS, Worker
+from dawdle.errors import ConfigurationError
+
+__all__ = ["close_file", "do", "open_file"]
+
+Result = TypeVar("Result")
+
+_guard = threading.Lock()
+_workers: Final[dict[tuple[str, int], Worker]] = {}
+_uses: Final[dict[Worker, int]] = {}
+_inherited: Final[set[str]] = set()
+"""Files that were open when this process was forked. SQLite believes to hold their locks, which a fork does not pass."""
+
+
+async def open_file(path: str, clock: Clock, durability: Durability, *, allow_network_file_system: bool) -> Worker:
+    """Return the worker of a file, whose file is open. Each call needs a `close_file`."""
+    path = os.path.realpath(path)
+    if path in _inherited:
+        raise ConfigurationError(
+            f"this process was forked from one that had {path} open, and SQLite cannot open it safely again: start child "
+            f"processes before the app is entered, or by multiprocessing's 'spawn'"
+        )
+    key = (path, 0 if isinstance(clock, SystemClock) else id(clock))
+    with _guard:
+        worker = _workers.get(key)
+        if worker is None:
+            worker = Worker(Database(path, durability, allow_network_file_system=allow_network_file_system), clock)
+            worker.start()
+            _workers[key] = worker
+            _uses[worker] = 0
+        elif worker.database.durability != durability:
+            raise ConfigurationError(
+                f"{path} is open in this process with durability={worker.database.durability!r}: give all SQLite "
+                f"objects of one file the same durability"
+            )
+        _uses[worker] += 1
+    try:
+        await do(worker, worker.database.open_once)
+    except BaseException:
+        await close_file(worker)
+        raise
+    return worker
+
+
+async def close_file(worker: Worker) -> None:
+    """End one use of a file. The last one closes it, and ends its thread."""
+    with _guard:
+        _uses[worker] -= 1
+        if _uses[worker]:
+            return
+        del _uses[worker]
+        for key in [key for key, each in _workers.items() if each is worker]:
+            del _workers[key]
+    call = WorkCall(worker.database.close)
+    worker.submit(call)
+    await asyncio.wait([call.future], timeout=THREAD_STOP_SECONDS)  # a thread that waits for a lock is left behind
+    await worker.stop()
+
+
+async def do(worker: Worker, work: Callable[[], Result]) -> Result:
+    """Return what `work` returns in the worker's thread, outside of the shared transaction."""
+    call = WorkCall(work)
+    worker.submit(call)
+    (result,) = await call.future
+    return result  # type: ignore[return-value]  # the call knows only an object
+
+
+def _forget_in_child() -> None:
+    for (path, _), worker in _workers.items():
+        worker.forked()
+        _inherited.add(path)
+    _workers.clear()
+    _uses.clear()
+
+
+if hasattr(os, "register_at_fork"):  # Windows does not fork
+    os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,217 @@
+"""One queue of a file, as `dawdle.abc.Backend` wants it: checks what it is given, and makes calls of it. No SQL."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self, TypeVar
+
+import msgspec
+
+from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
+from dawdle.backends._open_guard import OpenGuard
+from dawdle.backends.sqlite import _statements as statements
+from dawdle.backends.sqlite._calls import (
+    AckCall,
+    QueueCall,
+    QueueRow,
+    ReceiveCall,
+    ReleaseCall,
+    RenewCall,
+    SendCall,
+    receipt_of,
+)
+from dawdle.backends.sqlite._database import Durability
+from dawdle.backends.sqlite._open_files import close_file, do, open_file
+from dawdle.backends.sqlite._worker import Worker
+from dawdle.errors import ConfigurationError
+
+__all__ = ["FileOptions", "Queue"]
+
+WATCH_SECONDS: float = 5.0
+"""Seconds between two looks at whether the thread hangs in a lock of the system."""
+
+
+class FileOptions(msgspec.Struct, frozen=True):
+    """What all queues of one SQLite object share."""
+
+    path: str
+    durability: Durability
+    allow_network_file_system: bool
+    clock: Clock
+
+
+class Queue:
+    """One queue: the events, their dead letters, or those that an ordered queue delays."""
+
+    def __init__(self, name: str, role: str, file: FileOptions, limits: Limits, guard: OpenGuard) -> None:
+        self.limits = limits
+        self._name = name
+        self._role = role
+        self._file = file
+        self._clock = file.clock
+        self._guard = guard
+        self._worker: Worker | None = None
+        self._row: QueueRow | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._lease = limits.lease or 0.0
+
+    def __repr__(self) -> str:
+        role = f", {self._role}" if self._role else ""
+        return f"SQLite({self._file.path!r}, name={self._name!r}{role})"
+
+    @property
+    def dead_letters(self) -> "Queue | None":
+        """The queue that keeps what was given up, in the same file."""
+        return None
+
+    @property
+    def delayed(self) -> "Queue | None":
+        """A second queue for delayed messages, in the same file; None: this one delays its own."""
+        return None
+
+    @property
+    def identity(self) -> str:
+        """The name of this queue in every process: the file's own id and the queue's name."""
+        return f"sqlite:{self._opened()[0].database.file_id}/{self._name}"
+
+    async def __aenter__(self) -> Self:
+        self._guard.mark_open(self)
+        try:
+            file = self._file
+            self._worker = await open_file(
+                file.path, file.clock, file.durability, allow_network_file_system=file.allow_network_file_system
+            )
+            try:
+                await self._open_rows(self._worker)
+            except BaseException:
+                await close_file(self._worker)
+                raise
+        except BaseException:
+            self._worker = None
+            self._guard.mark_closed()
+            raise
+        if self._worker.has_thread:
+            self._watch_lock()
+        return self
+
+    async def __aexit__(
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        worker, self._worker = self._worker, None
+        self._guard.mark_closed()
+        if worker is not None:
+            await close_file(worker)
+
+    async def prepare_receive(self) -> None:
+        """Do nothing: there is nothing to look up."""
+
+    async def _open_rows(self, worker: Worker) -> None:
+        """Find or make the rows of this queue and of those attached to it."""
+        for queue in (self, self.dead_letters, self.delayed):
+            if queue is not None:
+                queue._row = await do(worker, queue._open_row(worker))
+                queue._worker = worker
+
+    def _open_row(self, worker: Worker):  # type: ignore[no-untyped-def]
+        return lambda: worker.database.open_queue(self._name, self._role, ordered=self.limits.ordered)
+
+    def _watch_lock(self) -> None:
+        if self._worker is not None:
+            self._worker.abandon_blocked()
+            self._watch = asyncio.get_running_loop().call_later(WATCH_SECONDS, self._watch_lock)
+
+    def _opened(self) -> tuple[Worker, QueueRow]:
+        if self._worker is None or self._row is None:
+            raise ConfigurationError(f"{self!r} is not open: enter it by `async with`, or give it to an app")
+        return self._worker, self._row
+
+    async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        """Store messages. One that is too large is refused alone."""
+        worker, row = self._opened()
+        refused = [self._refusal(outgoing) for outgoing in batch]
+        if not any(refused):
+            call = SendCall(row, batch)
+            worker.submit(call)
+            return await call.future
+        good = [outgoing for outgoing, fault in zip(batch, refused, strict=True) if fault is None]
+        if good:
+            call = SendCall(row, good)
+            worker.submit(call)
+            answers = iter(await call.future)
+            return [next(answers) if fault is None else fault for fault in refused]
+        return refused
+
+    async def receive(self, limit: int, wait: float) -> list[Delivery]:
+        """Receive up to `limit` messages, waiting up to `wait` seconds for the first. Loses none when cancelled."""
+        worker, row = self._opened()
+        call = ReceiveCall(row, limit, self._lease, self._clock.monotonic() + wait)
+        if not worker.has_thread:
+            call.look_again = asyncio.Event()
+        worker.submit(call)
+        try:
+            if call.look_again is not None:
+                await self._watch_clock(worker, call, call.look_again)
+            return await call.future
+        except asyncio.CancelledError:
+            # The cancellation may come when the messages are here already, but before this task runs again.
+            if not call.future.cancel() and call.future.exception() is None:
+                worker.give_back(row, call.future.result())
+            raise
+
+    async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
+        """Delete received messages. A receipt from an earlier receive deletes nothing."""
+        worker, row = self._opened()
+        call = AckCall(row, [receipt_of(receipt) for receipt in receipts])
+        worker.submit(call)
+        return await call.future
+
+    async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
+        """Hide received messages for a full lease from now."""
+        worker, row = self._opened()
+        call = RenewCall(row, [receipt_of(receipt) for receipt in receipts], self._lease)
+        worker.submit(call)
+        return await call.future
+
+    async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
+        """Let messages be received again in so many seconds."""
+        worker, row = self._opened()
+        call = ReleaseCall(row, [(receipt_of(receipt), delay) for receipt, delay in batch])
+        worker.submit(call)
+        return await call.future
+
+    @asynccontextmanager
+    async def renewer(self) -> AsyncGenerator[Renew]:
+        """Yield `renew` itself: the file has a thread of its own, which no handler blocks."""
+        yield self.renew
+
+    async def count(self) -> Counts:
+        """Return how many messages are waiting, in flight and delayed, exactly. It reads them all."""
+        worker, row = self._opened()
+        return await do(
+            worker,
+            lambda: worker.database.read(lambda connection: statements.count(connection, row, self._clock.now())),
+        )
+
+    def _refusal(self, outgoing: Outgoing) -> Fault | None:
+        limits = self.limits
+        if len(outgoing.body) > limits.max_body:
+            return Fault(
+                "refused",
+                f"the body has {len(outgoing.body):,} bytes, and this queue takes at most {limits.max_body:,}",
+            )
+        if not 0 <= outgoing.delay <= limits.max_delay:
+            return Fault("refused", f"the delay is {outgoing.delay} s, and this queue takes 0 to {limits.max_delay}")
+        return None
+
+    async def _watch_clock(self, worker: Worker, call: ReceiveCall, look_again: asyncio.Event) -> None:
+        """Look for messages when the test's clock says that one is due, until the call is answered."""
+        while call.answer is None:
+            look_again.clear()
+            try:
+                async with Deadline(self._clock, worker.next_look(call)):
+                    await look_again.wait()
+            except TimeoutError:
+                worker.look()

@@ -1,0 +1,339 @@
+"""The thread that owns the connection of one file. All calls that wait, of all kinds and queues, share a transaction.
+
+    task:    submit ──► inbox ──┐                         ┌──► hand over: once per transaction and loop
+    thread:                     └──► round: transaction ──┤
+                                          ▲               └──► receives that found nothing wait here
+                     a message is due, a receive's time is over, another process has stored something
+
+While one transaction is synced the next calls gather: nothing lingers for more. On a clock that a test moves there is
+no thread: each call is carried out at once where it is made, so a test sees its effect when it looks.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Final
+
+from dawdle._log import Log
+from dawdle.abc import Clock, Delivery, Fault, SystemClock
+from dawdle.backends.sqlite import _statements as statements
+from dawdle.backends.sqlite._calls import (
+    MICROSECONDS,
+    AnyCall,
+    QueueCall,
+    QueueRow,
+    ReceiveCall,
+    ReleaseCall,
+    SendCall,
+    WorkCall,
+    receipt_of,
+)
+from dawdle.backends.sqlite._database import LOCKED_SECONDS, Database
+from dawdle.backends.sqlite._errors import FileReplacedError
+from dawdle.backends.sqlite._executor import execute
+from dawdle.backends.sqlite._wake_up import TICK_SECONDS, WakeUp
+from dawdle.errors import BackendError, ConfigurationError, DawdleError
+
+__all__ = ["THREAD_STOP_SECONDS", "Worker"]
+
+_log = Log(__name__)
+
+MAX_CALLS: Final = 64
+"""Calls in one transaction: another process must get its turn."""
+
+THREAD_STOP_SECONDS: Final = 3.0
+"""Seconds that closing waits for the thread. It is a daemon: one that hangs does not keep the process alive."""
+
+
+class Worker:
+    """The calls to one file in one process. Everything but what says otherwise is for its own thread alone."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self.database = database
+        self.has_thread = isinstance(clock, SystemClock)
+        """Without one, callers that wait watch the clock themselves, and call `look`."""
+        self._clock = clock
+        self._inbox: deque[AnyCall] = deque()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[AnyCall]] = {}
+        self._asleep = False
+        self._stopping = False
+        self._stopped = False
+        self._forked = False
+        self._waiting: list[ReceiveCall] = []
+        self._wake_up = WakeUp(f"{database.path}-wake")
+        self._blocked_since: float | None = None
+        self._batch: Sequence[QueueCall | ReceiveCall] = ()
+        # Held while calls are taken or given up: each of them is one of the two, never both.
+        self._taking = threading.Lock()
+        self._inline = threading.RLock()
+        self._thread = threading.Thread(target=self._main, name=f"dawdle: {database.path}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, which on a test's clock only hears of other processes."""
+        self._thread.start()
+
+    def submit(self, call: AnyCall) -> None:
+        """Take a call, from any thread. Raises `ConfigurationError` in a process that was forked since."""
+        if self._forked:
+            raise ConfigurationError(
+                f"this process was forked from one that has {self.database.path} open, and cannot use it: start child "
+                f"processes before the app is entered, or by multiprocessing's 'spawn'"
+            )
+        if not self.has_thread:
+            with self._inline:
+                self._round([call])
+            return
+        # The calls that the loop makes in one turn go together: a burst of sends, acks and receives is one transaction.
+        # Measured at 64 signalers, XX instead of YY events share one.
+        gathered = self._gathered.get(call.loop)
+        if gathered is None:
+            gathered = self._gathered[call.loop] = []
+        if not gathered:
+            call.loop.call_soon(self._pass_on, gathered)
+        gathered.append(call)
+
+    def _pass_on(self, gathered: list[AnyCall]) -> None:
+        self._inbox.extend(gathered)
+        gathered.clear()
+        # The thread sets the flag, looks into the inbox again, and sleeps: it sees these calls, or this sees the flag.
+        if self._asleep:
+            self._asleep = False
+            self._wake_up.wake()
+
+    def look(self) -> None:
+        """Look for messages that are due and for receives whose time is over. Where there is no thread."""
+        with self._inline:
+            self._forget_due()
+            self._round([])
+
+    def next_look(self, call: ReceiveCall) -> float:
+        """Return when to call `look` for a waiting receive, by the clock's `monotonic()`."""
+        with self._inline:
+            due = self._next_due(call.queue)
+        return min(call.until, self._clock.monotonic() + max(0.0, due / MICROSECONDS - self._clock.now()))
+
+    async def stop(self) -> None:
+        """End the thread, after the calls that were submitted."""
+        self._stopping = True
+        self._wake_up.wake()
+        give_up_at = time.monotonic() + THREAD_STOP_SECONDS
+        while self._thread.is_alive() and time.monotonic() < give_up_at:
+            await asyncio.sleep(0.001)
+        self._stopped = True
+        if not self._thread.is_alive():
+            self._wake_up.close()
+
+    def abandon_blocked(self) -> None:
+        """Fail the calls that wait, if the file has been locked for too long. From any thread."""
+        # The thread itself cannot: it waits for a lock of the system, which has no time limit.
+        since = self._blocked_since
+        if since is None or time.monotonic() - since < LOCKED_SECONDS:
+            return
+        with self._taking:
+            calls = [call for call in (*self._batch, *list(self._inbox)) if not (call.taken or call.is_over)]
+            error = BackendError(
+                f"{self.database.path} has been locked by another process for {LOCKED_SECONDS:g} s: see whether one is "
+                f"stopped, such as in a debugger, while it writes",
+                uncertain=False,
+            )
+            for call in calls:
+                call.answer = error
+        self._hand_over(calls)
+
+    def forked(self) -> None:
+        """Make this copy in a forked child useless, and harmless to the parent."""
+        self._forked = True
+        self.database.forked()
+        self._wake_up.close(remove=False)
+
+    # The thread
+
+    def _main(self) -> None:
+        if not self.has_thread:
+            self._listen()
+            return
+        while not (self._stopping and not self._inbox):
+            self._round(self._next_calls())
+
+    def _listen(self) -> None:
+        """Tell the callers on a test's clock when another process has stored something."""
+        while not self._stopping:
+            self._wake_up.wait(self._wake_up.tick)
+            for loop in {call.loop for call in list(self._waiting)}:
+                with suppress(RuntimeError):  # it is closed
+                    loop.call_soon_threadsafe(self.look)
+
+    def _next_calls(self) -> list[AnyCall]:
+        """Sleep until there is something to do, and return the calls that have come."""
+        if not self._inbox:
+            seconds = self._seconds_to_sleep()
+            self._asleep = True
+            if not self._inbox and not self._stopping:
+                self._wake_up.wait(seconds)
+                if not self._inbox:
+                    self._forget_due()
+            self._asleep = False
+        return [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_CALLS))]
+
+    def _seconds_to_sleep(self) -> float | None:
+        if not self._waiting:
+            return None
+        queues = {call.queue for call in self._waiting}
+        until = min(call.until for call in self._waiting) - self._clock.monotonic()
+        due = min(self._next_due(queue) for queue in queues) / MICROSECONDS - self._clock.now()
+        return max(0.0, min(until, due, self._wake_up.tick))
+
+    def _next_due(self, queue: QueueRow) -> float:
+        """Return when the next message of a queue is visible, in microseconds; of a file that cannot be read, now."""
+        if queue.next_due is None:
+            try:
+                queue.next_due = self.database.read(lambda connection: statements.next_due(connection, queue))
+            except BackendError:  # the next transaction fails as well, and tells the callers
+                return 0.0
+        return queue.next_due
+
+    def _forget_due(self) -> None:
+        for call in self._waiting:
+            call.queue.next_due = None
+
+    def _round(self, new: Iterable[AnyCall]) -> None:
+        """Carry out calls, and the receives that wait, if there is anything for them."""
+        done: list[AnyCall] = []
+        batch: list[QueueCall | ReceiveCall] = []
+        for call in new:
+            if isinstance(call, ReceiveCall):
+                self._wake_up.listen()
+                call.queue.next_due = None
+                self._waiting.append(call)
+            elif isinstance(call, WorkCall):
+                self._work(call)
+                done.append(call)
+            else:
+                batch.append(call)
+        self._waiting = [call for call in self._waiting if not call.is_over]
+        if batch or self._is_due():
+            stored = [call for call in batch if isinstance(call, SendCall)]
+            batch += self._waiting
+            self._transact(batch)
+            done += [call for call in batch if call.answer is not None]
+            self._waiting = [call for call in self._waiting if call.answer is None]
+            self._forget_due()
+            self._notify_others(stored)
+        if self._waiting:
+            done += self._end_receives()
+        self._hand_over(done)
+
+    def _is_due(self) -> bool:
+        """Whether a receive that waits may find a message now."""
+        at = self._clock.now() * MICROSECONDS
+        return any(self._next_due(call.queue) <= at for call in self._waiting)
+
+    def _transact(self, batch: Sequence[QueueCall | ReceiveCall]) -> None:
+        """Carry out calls in one transaction. If it fails they all get its error, also the receives that wait."""
+        self._batch, self._blocked_since = batch, time.monotonic()
+        try:
+            self.database.transact(lambda connection: execute(connection, self._take(batch), self._clock.now()))
+        except Exception as error:  # noqa: BLE001 - the thread goes on, and the callers are told
+            failed = error if isinstance(error, DawdleError) else _unexpected(error)
+            with self._taking:
+                for call in batch:
+                    # An answer that the transaction gave is void now; one of a call that was given up is an error.
+                    if not isinstance(call.answer, DawdleError):
+                        call.answer = failed
+            if isinstance(error, FileReplacedError):
+                self._reopen()
+        finally:
+            self._batch, self._blocked_since = (), None
+            for call in batch:
+                call.taken = False
+
+    def _take(self, batch: Sequence[QueueCall | ReceiveCall]) -> list[QueueCall | ReceiveCall]:
+        """Return the calls that are still wanted, once the transaction has begun: now only it ends them."""
+        with self._taking:
+            self._blocked_since = None
+            wanted = [call for call in batch if not call.is_over]
+            for call in wanted:
+                call.taken = True
+        return wanted
+
+    def _reopen(self) -> None:
+        _log.error("%s was replaced or deleted while it was open: opening what is there now", self.database.path)
+        try:
+            self.database.reopen()
+        except DawdleError as error:
+            _log.error("could not open %s again: %s", self.database.path, error)
+
+    def _work(self, call: WorkCall) -> None:
+        if call.is_over:
+            return
+        try:
+            call.answer = [call.work()]
+        except Exception as error:  # noqa: BLE001 - the thread goes on, and the caller is told
+            call.answer = error if isinstance(error, DawdleError) else _unexpected(error)
+
+    def _end_receives(self) -> list[ReceiveCall]:
+        """Answer the receives whose time is over, and return them."""
+        now = self._clock.monotonic()
+        over = [call for call in self._waiting if call.until <= now]
+        for call in over:
+            call.answer = []
+        if over:
+            self._waiting = [call for call in self._waiting if call.answer is None]
+        return over
+
+    def _notify_others(self, stored: Iterable[SendCall]) -> None:
+        """Wake the other processes, if messages are left for them that are due before they look of their own accord."""
+        soon = (self._clock.now() + TICK_SECONDS) * MICROSECONDS
+        # Where a receive of this process still waits, it has taken all that is due.
+        served = {call.queue for call in self._waiting}
+        if any(call.due <= soon and call.queue not in served for call in stored):
+            self._wake_up.notify_others()
+
+    def _hand_over(self, calls: Sequence[AnyCall]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[AnyCall]] = {}
+        for call in calls:
+            by_loop.setdefault(call.loop, []).append(call)
+        for loop, mine in by_loop.items():
+            if not self.has_thread and _running_loop() is loop:
+                self._hand_over_here(mine)
+            else:
+                with suppress(RuntimeError):  # it is closed, and its tasks with it
+                    loop.call_soon_threadsafe(self._hand_over_here, mine)
+        for call in self._waiting:
+            if call.look_again is not None:
+                call.look_again.set()
+
+    def _hand_over_here(self, calls: Iterable[AnyCall]) -> None:
+        """Give the callers of this loop their answers."""
+        for call in calls:
+            if not call.hand_over() and isinstance(call, ReceiveCall) and isinstance(call.answer, list):
+                self.give_back(call.queue, call.answer)
+
+    def give_back(self, queue: QueueRow, deliveries: Sequence[Delivery]) -> None:
+        """Release what was received for a caller that has left meanwhile."""
+        if deliveries and not self._stopped:
+            call = ReleaseCall(queue, [(receipt_of(each.receipt), 0.0) for each in deliveries])
+            call.future.add_done_callback(_ignore)
+            self.submit(call)
+
+
+def _ignore(future: asyncio.Future[list[Fault | None]]) -> None:
+    """Take note of an error that nobody waits for: the lease ends instead."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _unexpected(error: Exception) -> BackendError:
+    failed = BackendError(f"SQLite failed in a way that dawdle did not expect: {type(error).__name__}: {error}")
+    failed.__cause__ = error
+    return failed
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
