@@ -237,7 +237,7 @@ def _close_unchecked(connection: sqlite3.Connection, files: FileCheck) -> None:
     """Close a connection to files that others may have replaced, without touching what is there now."""
     # A close moves the log into the database and deletes the log by its name. SQLite does not where the database itself
     # was moved. Where only the log was deleted it would, and so destroy the log that another process has made since.
-    if hasattr(connection, "setconfig"):  # Python 3.12
+    if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
     elif not files.is_moved:
         _never_close(connection)
