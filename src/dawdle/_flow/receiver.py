@@ -46,8 +46,8 @@ this pause it would be asked as fast as it answers.
 """
 
 SINGLE_FILE_WAIT_SECONDS: Final = 2.0
-"""Seconds that a receive waits in single file. The receives of all queues take turns then, and a suspect that comes back
-on one of them must find its turn while the single file lasts."""
+"""Seconds that a receive waits in single file. The receives of all queues take turns then, and the one that a suspect
+comes back on must have its turn while the single file lasts."""
 
 RECEIVE_HANG_SECONDS: Final = 30.0
 """Seconds beyond its wait after which a receive is given up: the backend's own timeout has failed."""
