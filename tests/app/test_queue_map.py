@@ -34,7 +34,10 @@ BOTH = {"default": Memory(), "video": Memory()}
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"backend": Memory(), "queues": BOTH}, r"a backend or queues=, not both: write queues={'default': backend, …}"),
+        (
+            {"backend": Memory(), "queues": BOTH},
+            r"a backend or queues=, not both: write queues={'default': backend, …}",
+        ),
         ({"queues": {}}, "queues is a mapping of names to backends, such as .*, not {}"),
         ({"queues": [Memory()]}, "queues is a mapping of names to backends"),
         ({"queues": "video"}, "queues is a mapping of names to backends, .*, not 'video'"),
@@ -44,24 +47,45 @@ BOTH = {"default": Memory(), "video": Memory()}
         ({"queues": {"Video Queue": Memory()}}, "the name of a queue is .*, not 'Video Queue'"),
         ({"queues": {"v" * 65: Memory()}}, "the name of a queue is 1 to 64"),
         ({"queues": {1: Memory()}}, "the name of a queue is .*, not 1"),
-        ({"queues": {"default": ONE, "video": ONE}}, "one backend object the names 'default' and 'video'.*a second object"),
+        (
+            {"queues": {"default": ONE, "video": ONE}},
+            "one backend object the names 'default' and 'video'.*a second object",
+        ),
         ({"queues": {"video": Memory()}}, "has the queues video, and no event goes to any of them: write routes="),
-        ({"queues": BOTH, "routes": {Uploaded: "vidoe"}}, r"routes\[Uploaded\]: there is no queue 'vidoe'; this app has def"),
+        (
+            {"queues": BOTH, "routes": {Uploaded: "vidoe"}},
+            r"routes\[Uploaded\]: there is no queue 'vidoe'; this app has def",
+        ),
         ({"queues": BOTH, "routes": {Uploaded: ("video", "x")}}, r"routes\[Uploaded\]: there is no queue 'x'"),
-        ({"queues": BOTH, "routes": {Uploaded: ()}}, r"routes\[Uploaded\] is the name of a queue, or several names, not \(\)"),
-        ({"queues": BOTH, "routes": {Uploaded: 5}}, r"routes\[Uploaded\] is the name of a queue, or several names, not 5"),
+        (
+            {"queues": BOTH, "routes": {Uploaded: ()}},
+            r"routes\[Uploaded\] is the name of a queue, or several names, not \(\)",
+        ),
+        (
+            {"queues": BOTH, "routes": {Uploaded: 5}},
+            r"routes\[Uploaded\] is the name of a queue, or several names, not 5",
+        ),
         ({"queues": BOTH, "routes": {"Uploaded": "video"}}, "routes= asks for 'Uploaded', which is not an event type"),
         ({"queues": BOTH, "routes": {int: "video"}}, "routes= asks for <class 'int'>, which is not an event type"),
         ({"queues": BOTH, "routes": [Uploaded]}, "routes is a mapping of event classes to names of queues"),
         ({"routes": {Uploaded: "video"}}, "there is no queue 'video'; this app has default"),
         ({"queues": BOTH, "listen": ("vidoe",)}, "listen=: there is no queue 'vidoe'; this app has default, video"),
-        ({"queues": BOTH, "listen": "video"}, r"listen is the names of the queues .*, such as \('video',\), .* not 'video'"),
+        (
+            {"queues": BOTH, "listen": "video"},
+            r"listen is the names of the queues .*, such as \('video',\), .* not 'video'",
+        ),
         ({"queues": BOTH, "listen": 5}, "listen is the names of the queues"),
-        ({"queues": BOTH, "concurrency": {"vidoe": 4}}, "concurrency=: there is no queue 'vidoe'; this app has default"),
-        ({"queues": BOTH, "concurrency": {"video": 0}}, r"concurrency\['video'\] is how many messages .*1 or more, not 0"),
+        (
+            {"queues": BOTH, "concurrency": {"vidoe": 4}},
+            "concurrency=: there is no queue 'vidoe'; this app has default",
+        ),
+        (
+            {"queues": BOTH, "concurrency": {"video": 0}},
+            r"concurrency\['video'\] is how many messages .*1 or more, not 0",
+        ),
         ({"concurrency": True}, "concurrency is how many messages of a queue may be in flight at once"),
     ],
-)  # fmt: skip
+)
 async def test_a_mistake_in_the_map_is_an_error_where_it_is_written(options, match):
     with pytest.raises(ConfigurationError, match=match):
         Dawdle(**options)
@@ -79,20 +103,40 @@ def handled(*types, **options):
 @pytest.mark.parametrize(
     ("registry", "options", "match"),
     [
-        (handled(Uploaded, queue="vidoe"), {}, "handler resize runs on the queue 'vidoe', and this app has default, video"),
-        (handled(Uploaded, queue="video"), {}, "runs on the queue 'video', and no event that it takes goes there: "
-                                               "write routes={Uploaded: 'video'}, or remove queue="),
+        (
+            handled(Uploaded, queue="vidoe"),
+            {},
+            "handler resize runs on the queue 'vidoe', and this app has default, video",
+        ),
+        (
+            handled(Uploaded, queue="video"),
+            {},
+            "no event that it takes goes there: write routes={Uploaded: 'video'}, or remove queue=",
+        ),
         (handled(Uploaded, queue="default"), {"routes": {Uploaded: "video"}}, "no event that it takes goes there"),
         (handled(queue="video"), {"routes": {Placed: "default"}}, "no event that it takes goes there"),
-        (handled(Placed, queue="video", exclude=(Uploaded,)), {"routes": {Uploaded: "video"}}, "no event that it takes"),
-        (handled(Placed), {"queues": {"video": Memory()}, "routes": {Uploaded: "video"}},
-         "handler resize: Placed has no route, and this app has no queue 'default': write routes={Placed: …}, or add"),
-        (handled(Uploaded), {"queues": {"default": Named("shop/orders"), "video": Named("shop/orders")}},
-         "the queues 'default' and 'video' of this app are the same queue, shop/orders: give it one name"),
-        (handled(Uploaded), {"queues": {"default": Named("shop/orders", "west"), "video": Named("shop/orders", "west")}},
-         "are the same queue, shop/orders"),
+        (
+            handled(Placed, queue="video", exclude=(Uploaded,)),
+            {"routes": {Uploaded: "video"}},
+            "no event that it takes",
+        ),
+        (
+            handled(Placed),
+            {"queues": {"video": Memory()}, "routes": {Uploaded: "video"}},
+            "Placed has no route, and this app has no queue 'default': write routes={Placed: …}, or add",
+        ),
+        (
+            handled(Uploaded),
+            {"queues": {"default": Named("shop/orders"), "video": Named("shop/orders")}},
+            "the queues 'default' and 'video' of this app are the same queue, shop/orders: give it one name",
+        ),
+        (
+            handled(Uploaded),
+            {"queues": {"default": Named("shop/orders", "west"), "video": Named("shop/orders", "west")}},
+            "are the same queue, shop/orders",
+        ),
     ],
-)  # fmt: skip
+)
 async def test_a_mistake_that_shows_with_the_handlers_or_the_queues_is_an_error_at_the_start(registry, options, match):
     options = {"queues": {"default": Memory(), "video": Memory()}, **options}
     with pytest.raises(ConfigurationError, match=match):

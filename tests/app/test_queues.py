@@ -1,11 +1,14 @@
 """Several queues in one app: where an event goes, which handlers run there, and what a process listens to."""
 
+import asyncio
+
 import msgspec
 import pytest
 
 from dawdle import Dawdle
 from dawdle.backends.memory import Memory
 from dawdle.errors import ConfigurationError
+from dawdle.testing.probe import Probe
 from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
@@ -134,3 +137,47 @@ async def test_a_process_that_listens_to_nothing_only_signals(app_of, queues, ha
             await app.start_listener()
         assert not app.health().listening
     assert (ran, stored(queues)) == ([], {"default": 1})
+
+
+@pytest.mark.parametrize("concurrency", [2, {"video": 2}, {"video": 2, "default": 1}])
+async def test_a_queue_whose_handlers_hang_leaves_the_others_their_slots(app_of, queues, registry, clock, concurrency):
+    done, running = [], 0
+
+    @registry.on_event(Uploaded, name="encode")
+    async def encode(event):
+        nonlocal running
+        running += 1
+        await asyncio.Event().wait()
+
+    @registry.on_event(Placed, name="receipt")
+    def receipt_in_a_thread(event):
+        done.append(event)
+
+    @registry.on_event(Placed, name="bill")
+    async def bill(event):
+        done.append(event)
+
+    async with app_of(routes={Uploaded: "video"}, concurrency=concurrency, grace=0) as app:
+        await app.signal_many([Uploaded() for _ in range(50)])
+        await clock.advance(1)
+        await app.signal_many([Placed(number) for number in range(10)])
+        async with asyncio.timeout(10):
+            while len(done) < 20:
+                await clock.advance(0.1)
+                await asyncio.sleep(0.001)
+        assert running == 2
+    assert stored(queues) == {"video": 50}
+
+
+async def test_an_event_that_waits_for_a_handlers_limit_takes_no_slot_of_another_queue(app_of, registry, clock):
+    @registry.on_event(Uploaded, Placed, name="encode", concurrency=1)
+    async def encode(event):
+        await asyncio.Event().wait()
+
+    async with app_of(routes={Uploaded: "video"}, concurrency={"video": 8, "default": 8}, grace=0) as app:
+        await app.signal_many([Uploaded() for _ in range(20)])
+        await clock.advance(0.01)
+        assert Probe(app).waiting == {"encode": 4}  # half of the slots of its queue
+        await app.signal_many([Placed(number) for number in range(20)])
+        await clock.advance(0.01)
+        assert Probe(app).waiting == {"encode": 8}

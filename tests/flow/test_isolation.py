@@ -355,3 +355,18 @@ async def test_forged_trials_take_a_fifth_of_a_workers_time_and_few_copies(
     told = [record.getMessage() for record in caplog.records if "too much time in isolation" in record.getMessage()]
     assert told
     assert "a sender that forges dawdletrial (set signing_keys)" in told[0]
+
+
+async def test_a_suspect_on_one_of_many_queues_gets_its_turn_and_nothing_of_the_others_runs_beside_it(registry, clock):
+    queues = {name: Durable(clock=clock) for name in ("default", "a", "b", "c", "d")}
+    diary = Diary(registry, clock)
+    async with Dawdle(queues=queues, registry=registry, clock=clock, grace=1):
+        await clock.advance(1)
+        await queues["d"].send([Outgoing(body_of(9, dawdletrial=1))])
+        await clock.advance(1)
+        for number, queue in enumerate(queues.values()):
+            await queue.send([Outgoing(body_of(number))])
+        await clock.advance(40)
+        assert not any(queue.messages() for queue in queues.values())
+    assert sorted(diary.order) == [0, 1, 2, 3, 4, 9]
+    assert diary.company[9] == set()

@@ -45,6 +45,10 @@ A message that is in flight here already is nothing new. A server may return it,
 this pause it would be asked as fast as it answers.
 """
 
+SINGLE_FILE_WAIT_SECONDS: Final = 2.0
+"""Seconds that a receive waits in single file. The receives of all queues take turns then, and the one that a suspect
+comes back on must have its turn while the single file lasts."""
+
 RECEIVE_HANG_SECONDS: Final = 30.0
 """Seconds beyond its wait after which a receive is given up: the backend's own timeout has failed."""
 
@@ -207,7 +211,9 @@ class Receiver:
         async with self._isolation.receiving():
             self._tasks[task] = True
             try:
-                deliveries = await self._receive_in_time(1 if self._isolation.is_wanted else room, wait)
+                if self._isolation.is_wanted:
+                    room, wait = 1, min(wait, SINGLE_FILE_WAIT_SECONDS)
+                deliveries = await self._receive_in_time(room, wait)
             finally:
                 self._tasks[task] = False
             if not deliveries:
