@@ -25,8 +25,9 @@ def read_around(given: object) -> tuple[Around, ...]:
 
     Raises `ConfigurationError` for what cannot work, as far as that shows without a call.
     """
-    is_one = isinstance(given, str) or not isinstance(given, Sequence)
-    several = (given,) if is_one else cast("Sequence[object]", given)
+    several: Sequence[object] = (given,)
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        several = cast("Sequence[object]", given)
     for each in several:
         _require_around(each)
     return tuple(cast("Sequence[Around]", several))
