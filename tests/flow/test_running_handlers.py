@@ -78,6 +78,21 @@ async def test_health_names_what_runs_for_long_and_stays_healthy(make_app, regis
     assert app.health().long_running == ()
 
 
+async def test_the_longest_run_counts_and_comes_first_whatever_was_noted_last(clock):
+    running = RunningHandlers(clock)
+    runs = []
+    for name in ("a", "b", "b"):
+        handler = Handler(print, name, (), Options(), takes_context=False, is_async=True)
+        runs.append(HandlerRun(None, handler, None, clock.monotonic()))
+        running.begin(runs[-1])
+        await clock.advance(10)
+    for run in (runs[1], runs[0]):  # as of a `def` handler when its thread has ended
+        running.end(run)
+        running.begin(run)
+    await clock.advance(60)
+    assert [(each.handler, each.runs, each.seconds) for each in running.long()] == [("a", 1, 90), ("b", 2, 80)]
+
+
 async def test_a_handler_with_a_longer_timeout_of_its_own_is_expected_to_run_for_that_long(
     make_app, registry, clock, caplog
 ):

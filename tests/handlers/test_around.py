@@ -102,6 +102,7 @@ GOOD = {
     "an object that is called": Container(),
     "a partial": functools.partial(configured, "setting"),
     "a lambda": lambda ctx: unit(ctx),  # noqa: PLW0108
+    "one of any arguments": lambda *arguments, **options: unit(*arguments, **options),  # noqa: PLW0108
 }
 MISTAKES = {
     "text": ("unit", "around is a function that takes the dawdle.Context, as a rule an async generator function"),
@@ -116,11 +117,11 @@ MISTAKES = {
     "synchronous": (synchronous, "around=synchronous is not async: make it an async generator function"),
     "no such class": (NotEntered, "around=NotEntered: the class has no __aenter__ and __aexit__: give it both"),
     "a synchronous class": (SyncUnit, "around=SyncUnit: the class has no __aenter__ and __aexit__"),
-    "no parameter": (of_nothing, "around=of_nothing is called with the dawdle.Context and nothing else, and its"),
-    "two parameters": (of_two, "its parameters are (ctx, session)"),
-    "a keyword": (of_a_keyword, "its parameters are (ctx, *, session)"),
-    "a class of no parameter": (OfAFramework, "around=OfAFramework is called with the dawdle.Context"),
-    "the second of a list": ([unit, of_nothing], "around=of_nothing is called with"),
+    "no parameter": (of_nothing, "around=of_nothing takes no positional parameter: give it one for the"),
+    "two parameters": (of_two, "around=of_two needs session, which dawdle does not pass: give these"),
+    "a keyword": (of_a_keyword, "around=of_a_keyword needs session, which dawdle does not pass"),
+    "a class of no parameter": (OfAFramework, "around=OfAFramework takes no positional parameter"),
+    "the second of a list": ([unit, of_nothing], "around=of_nothing takes no"),
 }
 
 

@@ -4,9 +4,10 @@
 
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, assert_never, assert_type
+from typing import Any, Self, TypeVar, assert_never, assert_type
 
 import msgspec
 
@@ -220,6 +221,63 @@ def build(other: dawdle.Registry) -> None:
     registry.include(other)
     registry.clear()
     dawdle.Dawdle(registry=registry)
+
+
+# Around a handler
+
+
+@asynccontextmanager
+async def unit_of_work(ctx: dawdle.Context) -> AsyncGenerator[None, None]:
+    ctx.provide(Database("main"))
+    assert_type(ctx.state(Database), Database)
+    yield
+
+
+@asynccontextmanager
+async def log_context(ctx: object) -> AsyncGenerator[str, None]:
+    yield "what it yields is not used"
+
+
+class Scope:
+    def __init__(self, ctx: dawdle.Context) -> None:
+        self.ctx = ctx
+
+    async def __aenter__(self) -> Self:
+        self.ctx.provide(self)
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None: ...
+
+
+class Container:
+    def scope(self, ctx: dawdle.Context) -> Scope:
+        return Scope(ctx)
+
+
+@dawdle.on_event(A, around=unit_of_work)
+async def in_a_unit_of_work(event: A, ctx: dawdle.Context) -> str:
+    assert_type(ctx.state(Scope), Scope)
+    return ctx.state(Database).name
+
+
+@dawdle.on_event(around=[log_context, unit_of_work, Scope, Container().scope])
+def in_several(event: A | B) -> None: ...
+
+
+@dawdle.Registry(around=(unit_of_work, Scope)).on_event
+async def in_a_registry(event: A) -> None: ...
+
+
+request_id: ContextVar[str] = ContextVar("request_id")
+tenant_id: ContextVar[str | None] = ContextVar("tenant_id", default=None)
+dawdle.Registry(around=Scope)
+dawdle.Dawdle(around=unit_of_work, carry={"requestid": request_id})
+dawdle.Dawdle(around=[log_context, Scope], carry={"requestid": request_id, "tenant": tenant_id})
+
+
+async def call_in_a_unit_of_work(app: dawdle.Dawdle, ctx: dawdle.Context) -> None:
+    assert_type(await in_a_unit_of_work(A(), ctx), str)
+    app.register(in_a_registry, around=(Scope,))
 
 
 # Events

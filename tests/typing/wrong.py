@@ -2,8 +2,9 @@
 
 # pyright: strict
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 
 import msgspec
 
@@ -91,6 +92,55 @@ dawdle.on_event(A, concurrency=1.5)  # error
 dawdle.on_event(A, exclude=[5])  # error
 dawdle.on_event(A, queue=5)  # error
 dawdle.on_event(A, retries=3)  # error
+
+
+# Around a handler
+
+
+@asynccontextmanager
+async def of_nothing() -> AsyncGenerator[None, None]:
+    yield
+
+
+@asynccontextmanager
+async def of_two(ctx: dawdle.Context, session: str) -> AsyncGenerator[None, None]:
+    yield
+
+
+@asynccontextmanager
+async def unit(ctx: dawdle.Context) -> AsyncGenerator[None, None]:
+    yield
+
+
+@contextmanager
+def not_async(ctx: dawdle.Context) -> Generator[None, None, None]:
+    yield
+
+
+async def not_decorated(ctx: dawdle.Context) -> AsyncGenerator[None, None]:
+    yield
+
+
+number: ContextVar[int] = ContextVar("number")
+request_id: ContextVar[str] = ContextVar("request_id")
+
+
+def around(ctx: dawdle.Context) -> None:
+    dawdle.on_event(A, around=of_nothing)  # error
+    dawdle.on_event(A, around=of_two)  # error
+    dawdle.on_event(A, around=not_async)  # error
+    dawdle.on_event(A, around=not_decorated)  # error
+    dawdle.on_event(A, around=unit(ctx))  # error
+    dawdle.on_event(A, around=[unit, 5])  # error
+    dawdle.Registry(around=not_async)  # error
+    dawdle.Registry(unit)  # error
+    dawdle.Dawdle(around="unit")  # error
+    dawdle.Dawdle(carry=[request_id])  # error
+    dawdle.Dawdle(carry={"number": number})  # error
+    dawdle.Dawdle(carry={"requestid": request_id.get})  # error
+    ctx.provide()  # error
+    state: int = ctx.state(str)  # error
+    del state
 
 
 # A decorated handler keeps its type

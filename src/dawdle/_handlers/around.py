@@ -25,8 +25,9 @@ def read_around(given: object) -> tuple[Around, ...]:
 
     Raises `ConfigurationError` for what cannot work, as far as that shows without a call.
     """
-    is_one = isinstance(given, str) or not isinstance(given, Sequence)
-    several = (given,) if is_one else cast("Sequence[object]", given)
+    several: Sequence[object] = (given,)
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        several = cast("Sequence[object]", given)
     for each in several:
         _require_around(each)
     return tuple(cast("Sequence[Around]", several))
@@ -60,15 +61,27 @@ def _require_around(given: object) -> None:
 
 def _require_one_parameter(given: Callable[..., object], called: str) -> None:
     try:
-        signature = inspect.signature(given)
+        parameters = inspect.signature(given).parameters.values()
     except (TypeError, ValueError):  # such as a class in C: the first call shows it
         return
-    try:
-        signature.bind(None)
-    except TypeError as error:
+    positional = [each for each in parameters if each.kind not in {each.KEYWORD_ONLY, each.VAR_KEYWORD}]
+    if not positional:
         raise ConfigurationError(
-            f"around={called} is called with the dawdle.Context and nothing else, and its parameters are {signature}"
-        ) from error
+            f"around={called} takes no positional parameter: give it one for the dawdle.Context of the run"
+        )
+    surplus = [
+        each.name
+        for each in parameters
+        if each is not positional[0] and each.default is each.empty and each.kind not in _VARIADIC
+    ]
+    if surplus:
+        raise ConfigurationError(
+            f"around={called} needs {', '.join(surplus)}, which dawdle does not pass: give these parameters defaults. "
+            f"It is called with the dawdle.Context of the run"
+        )
+
+
+_VARIADIC: Final = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def _nothing() -> Generator[None]:

@@ -1,0 +1,91 @@
+"""The unit of work: what a handler writes and what it signals happen together, or not at all."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dawdle import Dawdle
+from dawdle.backends.memory import Memory
+from dawdle.hooks import HandlerFinished, Signaled
+from dawdle.testing import ManualClock
+
+pytest.importorskip("sqlalchemy")
+pytest.importorskip("aiosqlite")
+pytestmark = [pytest.mark.once, pytest.mark.anyio]
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+
+@pytest.fixture
+def book(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    from unit_of_work import app, database
+
+    return app, database
+
+
+@pytest.mark.slow
+def test_each_order_has_one_parcel_and_one_notice_though_each_third_was_rolled_back():
+    command = [sys.executable, "-W", "error", "-m", "unit_of_work.demo", "--orders", "30"]
+    ended = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=120, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    counts = {name: int(number) for name, number in re.findall(r"^(.+?) {2,}(\d+)$", ended.stdout, re.MULTILINE)}
+    assert counts == {
+        "parcels": 30,
+        "notices": 30,
+        "of a second attempt": 10,
+        "book_parcel done": 30,
+        "book_parcel failed": 10,
+        "send_notice done": 30,
+        "signaled OrderPlaced": 30,
+        "signaled ParcelBooked": 30,
+    }
+
+
+@pytest.mark.slow
+async def test_a_commit_that_fails_is_tried_again_and_only_then_signals(book, tmp_path):
+    from sqlalchemy import event
+    from sqlalchemy.orm import Session
+
+    app, database = book
+    clock, moments, failed = ManualClock(), [], []
+
+    def fail_once(session):
+        if not failed:
+            failed.append(session)
+            raise OSError("the disk is full")
+
+    event.listen(Session, "before_commit", fail_once)
+    try:
+        async with Dawdle(
+            Memory(clock=clock),
+            registry=app.registry,
+            lifespan=lambda _: database.open_database(tmp_path / "shop.db"),
+            clock=clock,
+            hooks=[moments.append],
+        ) as running:
+            await running.signal(app.OrderPlaced("o-1", 1))
+            await running.idle()
+            assert signaled(moments) == ["OrderPlaced"]
+            await clock.advance(60)
+            await running.idle()
+    finally:
+        event.remove(Session, "before_commit", fail_once)
+    assert [(each.handler, each.error) for each in moments if isinstance(each, HandlerFinished)] == [
+        ("book_parcel", "OSError: the disk is full"),
+        ("book_parcel", None),
+        ("send_notice", None),
+    ]
+    assert signaled(moments) == ["OrderPlaced", "ParcelBooked"]
+
+
+def signaled(moments):
+    return [each.event_type for each in moments if isinstance(each, Signaled)]
