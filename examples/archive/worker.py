@@ -1,0 +1,12 @@
+"""A worker: it runs the functions until SIGTERM or Ctrl-C. Run it: python -m archive.worker."""
+
+import logging
+import os
+
+import dawdle
+
+dawdle.discover("archive.jobs")
+
+if __name__ == "__main__":
+    logging.basicConfig(level=os.environ.get("LOG_LEVEL", "WARNING"))
+    dawdle.Dawdle().run()
