@@ -68,7 +68,7 @@ def test_its_options_are_those_of_its_handler():
     [
         (
             {"nam": "x"},
-            "a function has no option nam; its options are name, aliases, retry, timeout, concurrency, queue",
+            "a function has no option nam; its options are name, aliases, retry, timeout, concurrency, queue, around",
         ),
         ({"exclude": (A,)}, "a function has no option exclude"),
         ({"name": "no name"}, "a handler's name is 1 to 200 of letters"),

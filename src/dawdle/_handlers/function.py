@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
+from dawdle._handlers.around import Around
 from dawdle._handlers.call_signature import CallSignature, read_call_signature
 from dawdle._handlers.context import Context
 from dawdle._handlers.handler import Handler
@@ -35,6 +36,7 @@ class FunctionOptions(TypedDict, total=False):
     timeout: float | timedelta
     concurrency: int
     queue: str
+    around: Around | Sequence[Around]
 
 
 class CallOptions(TypedDict, total=False):
