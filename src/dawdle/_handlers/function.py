@@ -69,7 +69,7 @@ class Function(Generic[P, R_co]):
         queue: str | None = None,
         call_options: CallOptions | None = None,
     ) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self.function = function
         """The plain function."""
         self.name = name
@@ -127,7 +127,7 @@ class Runner:
     """The handler of a function's calls: it calls the function with the arguments of a call."""
 
     def __init__(self, function: Callable[..., object], signature: CallSignature) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self.function = function
         self._signature = signature
 
