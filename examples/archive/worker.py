@@ -1,4 +1,8 @@
-"""A worker: it runs the functions until SIGTERM or Ctrl-C. Run it: python -m archive.worker."""
+"""A worker: it runs the functions until SIGTERM or Ctrl-C. Run it: python -m archive.worker.
+
+The environment says which queue it shares with `archive.send`: DAWDLE_BACKEND=sqlite DAWDLE_SQLITE_PATH=archive.db, or
+DAWDLE_SQS_QUEUE_URL=....
+"""
 
 import logging
 import os
