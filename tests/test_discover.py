@@ -23,6 +23,8 @@ def package(tmp_path, monkeypatch):
             registry = dawdle.Registry()
             @registry.on_event
             async def send(event: Bought): ...
+            @registry.function
+            async def post(text: str): ...
         """,
         "shopping/__main__.py": "raise SystemExit('must not be imported')",
         "breaking/__init__.py": "import no_such_dependency",
@@ -46,7 +48,8 @@ def test_discover_imports_a_package_and_all_below_it():
         "shopping.handlers.mail",
     ]
     assert [handler.name for handler in sys.modules["shopping.handlers.mail"].registry] == [
-        "shopping.handlers.mail.send"
+        "shopping.handlers.mail.send",
+        "shopping.handlers.mail.post",
     ]
 
 

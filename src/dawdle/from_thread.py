@@ -113,8 +113,9 @@ def signal_many(
 def call(function: Function[P, object], /, *args: P.args, **kwargs: P.kwargs) -> str:
     """Have a function run on any node that has it, and return the id of the call when it is stored in the queue.
 
-    The app is the one whose handler runs in this thread, else the only one that is entered in this process. Raises as
-    `dawdle.call` and `dawdle.from_thread.signal` do.
+    The app is the one whose handler runs in this thread, else the only one that is entered in this process. Where
+    several are, run `app.call(…)` in the loop of the app that you mean, by `asyncio.run_coroutine_threadsafe`. Raises
+    as `dawdle.call` and `dawdle.from_thread.signal` do.
     """
     return do_in_loop(None, lambda app: app.call(function, *args, **kwargs))
 

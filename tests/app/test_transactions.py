@@ -83,6 +83,24 @@ async def test_an_event_is_handled_if_and_only_if_its_transaction_is_committed(r
     assert not any(isinstance(moment, Signaled) for moment in moments), "only the caller knows of the commit"
 
 
+async def test_a_call_runs_if_and_only_if_its_transaction_is_committed(running, database, registry):
+    ran = []
+
+    @registry.function
+    async def work(number: int):
+        ran.append(number)
+
+    async with running(database) as app:
+        first, second = Transaction(database), Transaction(database)
+        await app.call(work.options(transaction=first), 1)
+        await app.call(work.options(transaction=second), 2)
+        await app.idle()
+        assert ran == []
+        await first.commit()
+        await app.idle()
+    assert ran == [1]
+
+
 async def test_a_delay_in_a_transaction_is_a_delay(running, database, handled, clock):
     async with running(database) as app:
         transaction = Transaction(database)

@@ -1,5 +1,7 @@
 """The examples, run as a reader runs them: in a process of their own, over real sockets, in bounded time."""
 
+import asyncio
+import gzip
 import json
 import re
 import subprocess
@@ -97,6 +99,31 @@ def test_no_order_is_lost_although_one_of_two_workers_is_killed_half_way():
     without, _ = re.findall(r": p50 ([\d.,]+) ms, p99 ([\d.,]+) ms$", ended.stdout, re.MULTILINE)
     p50, p99 = (float(number.replace(",", "")) for number in without)
     assert 0 < p50 <= p99 < 5_000
+
+
+@pytest.mark.slow
+@pytest.mark.anyio
+async def test_files_are_compressed_by_a_worker_and_their_originals_removed_later(monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    monkeypatch.chdir(EXAMPLES)
+    from orders.programs import running, sqs
+
+    files = [tmp_path / f"{number}.txt" for number in range(3)]
+    for file in files:
+        file.write_text(file.name * 1000)
+    async with sqs() as environment, running("archive.worker", environment=environment | {"KEEP_SECONDS": "0.2"}):
+        sender = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "archive.send", *map(str, files), env=environment, stdout=subprocess.PIPE
+        )
+        printed, _ = await sender.communicate()
+        assert (sender.returncode, len(printed.splitlines())) == (0, 3)
+        async with asyncio.timeout(60):
+            while any(file.exists() for file in files):
+                await asyncio.sleep(0.05)
+    assert [gzip.decompress(file.with_suffix(".txt.gz").read_bytes()).decode() for file in files] == [
+        file.name * 1000 for file in files
+    ]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0.txt.gz", "1.txt.gz", "2.txt.gz"]
 
 
 def test_the_orders_demo_notices_what_was_lost_and_what_ran_twice(monkeypatch):

@@ -68,7 +68,7 @@ def test_its_options_are_those_of_its_handler():
     [
         (
             {"nam": "x"},
-            "a function has no option nam; its options are name, aliases, retry, timeout, concurrency, queue",
+            "a function has no option nam; its options are name, aliases, retry, timeout, concurrency, queue, around",
         ),
         ({"exclude": (A,)}, "a function has no option exclude"),
         ({"name": "no name"}, "a handler's name is 1 to 200 of letters"),
@@ -196,6 +196,26 @@ def test_another_function_under_a_taken_name_is_refused():
     with pytest.raises(ConfigurationError, match="both have old as a name or an alias"):
         registry.function(name="new", aliases=["old"])(made("five"))
     assert names(other) == ["old", "work"]
+
+
+def test_a_registered_function_is_no_handler_of_events():
+    registry = Registry()
+    resize = registry.function(made())
+    text = "resize is a function for dawdle.call, and a call is no event"
+    with pytest.raises(ConfigurationError, match=text):
+        registry.on_event(resize)
+    with pytest.raises(ConfigurationError, match=text):
+        registry.on_event(A)(resize)
+    with pytest.raises(ConfigurationError, match=text):
+        dawdle.Dawdle(registry=registry).register(resize, A)
+
+
+def test_what_a_function_has_of_its_own_hides_nothing_of_dawdle():
+    function = made()
+    function.options = function.name = "own"
+    resize = Registry().function(function)
+    assert resize.name == "shop.images.resize"
+    assert resize.options(delay=1).call_options == {"delay": 1}
 
 
 def test_a_function_whose_module_is_executed_again_replaces_itself():

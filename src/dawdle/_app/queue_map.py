@@ -1,7 +1,8 @@
 """The queues of an app: where each type of event goes, and which queues this process works on. Checked; opens none.
 
 A route is looked up as a handler is: for the class of the event, then for its base classes, the nearest first. An event
-without a route goes to the queue `default`.
+without a route goes to the queue `default`. A call of a function goes there too, unless it or its function names a
+queue: routes are for events.
 """
 
 import re
@@ -12,6 +13,7 @@ from dawdle._handlers.handler import Handler
 from dawdle._handlers.signature import require_event_class
 from dawdle.abc import Backend
 from dawdle.errors import ConfigurationError, shown
+from dawdle.events import CALL_PREFIX, is_call, wire_name
 
 __all__ = ["DEFAULT", "DEFAULT_CONCURRENCY", "QueueMap", "read_queue_map"]
 
@@ -51,7 +53,9 @@ class QueueMap(NamedTuple):
         if found is None:
             found = self.known[event_type] = self._routed(event_type) or (DEFAULT,)
         if found[0] not in self.backends:
-            raise ConfigurationError(self._no_default(event_type.__qualname__))
+            raise ConfigurationError(
+                _no_queue(event_type) if is_call(event_type) else self._no_default(event_type.__qualname__)
+            )
         return found
 
     def named(self, queue: str | Sequence[str]) -> tuple[str, ...]:
@@ -67,13 +71,14 @@ class QueueMap(NamedTuple):
         for handler in handlers:
             queue = handler.options.queue
             if queue is None:
-                self._require_routes(handler)
+                if not handler.is_function:  # its call may name a queue
+                    self._require_routes(handler)
                 continue
             if queue not in self.backends:
                 raise ConfigurationError(
                     f"handler {handler.name} runs on the queue {queue!r}, and this app has {', '.join(self.backends)}"
                 )
-            if self.is_named and not self._reaches(queue, handler):
+            if self.is_named and not handler.is_function and not self._reaches(queue, handler):
                 types = [each.__qualname__ for each in handler.types] or ["…"]
                 raise ConfigurationError(
                     f"handler {handler.name} runs on the queue {queue!r}, and no event that it takes goes there: "
@@ -106,7 +111,7 @@ class QueueMap(NamedTuple):
         return any(queue in (self._routed(each) or (DEFAULT,)) for each in handler.types or (object,))
 
     def _routed(self, event_type: type) -> tuple[str, ...] | None:
-        if not self.routes:
+        if not self.routes or is_call(event_type):
             return None
         for base in event_type.__mro__:
             if base in self.routes:
@@ -128,6 +133,14 @@ class QueueMap(NamedTuple):
                     f"{what}there is no queue {shown(name)}; this app has {', '.join(self.backends)}"
                 )
         return tuple(dict.fromkeys(cast("Iterable[str]", names)))
+
+
+def _no_queue(call_type: type) -> str:
+    """Return the error text for a call that names no queue, in an app without the queue `default`."""
+    return (
+        f"this call of {wire_name(call_type).removeprefix(CALL_PREFIX)} names no queue, and this app has no queue "
+        f"'default': write @dawdle.function(queue=…) or f.options(queue=…), or add the queue, queues={{'default': …}}"
+    )
 
 
 def read_queue_map(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast
 
+from dawdle._handlers.around import Around
 from dawdle._handlers.call_signature import CallSignature, read_call_signature
 from dawdle._handlers.context import Context
 from dawdle._handlers.handler import Handler
@@ -35,6 +36,7 @@ class FunctionOptions(TypedDict, total=False):
     timeout: float | timedelta
     concurrency: int
     queue: str
+    around: Around | Sequence[Around]
 
 
 class CallOptions(TypedDict, total=False):
@@ -67,7 +69,7 @@ class Function(Generic[P, R_co]):
         queue: str | None = None,
         call_options: CallOptions | None = None,
     ) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self.function = function
         """The plain function."""
         self.name = name
@@ -125,7 +127,7 @@ class Runner:
     """The handler of a function's calls: it calls the function with the arguments of a call."""
 
     def __init__(self, function: Callable[..., object], signature: CallSignature) -> None:
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self.function = function
         self._signature = signature
 

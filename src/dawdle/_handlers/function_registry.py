@@ -41,7 +41,10 @@ class FunctionRegistry:
         - `timeout`: seconds, or a timedelta, for one run. Then the run is cancelled and has failed. Default: the app's;
           `float("inf")` for none. A thread cannot be cancelled: there a warning is logged, and its result counts.
         - `concurrency`: how many runs of it at once in this process; default: as many as the app runs.
-        - `queue`: the queue that its calls are stored in, and on which it runs; default: the app's default queue.
+        - `queue`: the queue that its calls are stored in, and on which it runs; default: the app's queue `default`.
+          Routes are for events, and say nothing about calls.
+        - `around`: a function that takes the `Context` of a run and returns an async context manager, or several,
+          outermost first: each run is inside it.
 
         A function defined again replaces itself, as a handler does. Names of functions and handlers are one set: raises
         `ConfigurationError` for a name that is taken, and for what is no function of its own at the top of a module or

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from dawdle._handlers.around import Around
+from dawdle._handlers.call_signature import CallSignature
 from dawdle._handlers.handler_name import default_name, described
 from dawdle._handlers.options import Options
 from dawdle._handlers.signature import (
@@ -82,6 +83,11 @@ def read_handler(
     if not callable(function):
         raise ConfigurationError(f"a handler is a function, not {shown(function)}")
     called = described(function)
+    if isinstance(getattr(function, "signature", None), CallSignature):
+        raise ConfigurationError(
+            f"{called} is a function for dawdle.call, and a call is no event: write @dawdle.function above another "
+            f"function, which the handler calls"
+        )
     if yields(function):
         raise ConfigurationError(f"handler {called} is a generator, and a handler is awaited once: remove the yield")
     first, takes_context = read_parameters(function, called, names)
