@@ -67,7 +67,7 @@ class Signaling:
         """Store one message. Raises `SignalError`."""
         try:
             # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
-            await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id))
+            await queue.send(Outgoing(body, hop(delay, queue.terms.max_hop), group, event_id, fresh=True))
         except BackendError as error:
             raise not_signaled(event_id, error) from error
         if self._hooks is not None:
@@ -88,7 +88,9 @@ class Signaling:
         # All bodies are made before the first is sent: an event that cannot travel must not leave half of them stored.
         bodies = [self.seal(event, each, queue, delay, headers) for event, each in zip(events, ids, strict=True)]
         first_hop = hop(delay, queue.terms.max_hop)
-        batch = [Outgoing(body, first_hop, group, event_id) for body, event_id in zip(bodies, ids, strict=True)]
+        batch = [
+            Outgoing(body, first_hop, group, event_id, fresh=True) for body, event_id in zip(bodies, ids, strict=True)
+        ]
         try:
             errors = await queue.send_many(batch)
         except BackendError as closing:  # none of them was taken

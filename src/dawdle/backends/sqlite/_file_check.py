@@ -79,8 +79,8 @@ class FileCheck:
         if not self._warned:
             self._warned = True
             _log.warning(
-                "the write-ahead log of %s has grown to %d MB: a program has held a read transaction open for long, and "
-                "the log cannot be emptied until that ends; close its cursors and transactions",
+                "the write-ahead log of %s has grown to %d MB: a program holds a read transaction open, and the log "
+                "cannot be emptied until that ends; close its cursors and transactions",
                 self._path,
                 size >> 20,
             )
@@ -92,8 +92,8 @@ def require_local_file_system(path: str, *, allowed: bool) -> None:
     if kind in _NETWORK_FILE_SYSTEMS or (kind is not None and kind.startswith("fuse.")):
         raise ConfigurationError(
             f"{path} lies on {kind}, whose file locks SQLite cannot rely on: two processes may damage the database. "
-            f"Put it on a local disk (in Docker: a named volume, not a directory of the host), or, if you know that only "
-            f"one machine uses it, pass allow_network_file_system=True"
+            f"Put it on a local disk (in Docker: a named volume, not a directory of the host). If only one machine uses "
+            f"it, you may pass allow_network_file_system=True"
         )
 
 

@@ -30,11 +30,11 @@ class FileLock:
         """Open the file, and create it with the access rights of the database file."""
         self.path = path
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        is_new = not os.path.exists(path)  # noqa: PTH110 - a path that comes from SQLite is a text
+        is_new = not os.path.exists(path)
         self._file: int | None = os.open(path, flags, mode)
         if is_new:  # the umask may have taken rights away that the database file has
             with suppress(OSError):
-                os.chmod(path, mode)  # noqa: PTH101
+                os.chmod(path, mode)
 
     def __enter__(self) -> None:
         assert self._file is not None, "the lock file is open"

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import msgspec
 
@@ -13,7 +14,6 @@ from dawdle.backends._open_guard import OpenGuard
 from dawdle.backends.sqlite import _statements as statements
 from dawdle.backends.sqlite._calls import (
     AckCall,
-    QueueCall,
     QueueRow,
     ReceiveCall,
     ReleaseCall,
@@ -21,7 +21,7 @@ from dawdle.backends.sqlite._calls import (
     SendCall,
     receipt_of,
 )
-from dawdle.backends.sqlite._database import Durability
+from dawdle.backends.sqlite._database import Database, Durability
 from dawdle.backends.sqlite._open_files import close_file, do, open_file
 from dawdle.backends.sqlite._worker import Worker
 from dawdle.errors import ConfigurationError
@@ -112,11 +112,11 @@ class Queue:
         """Find or make the rows of this queue and of those attached to it."""
         for queue in (self, self.dead_letters, self.delayed):
             if queue is not None:
-                queue._row = await do(worker, queue._open_row(worker))
+                queue._row = await do(worker, partial(queue._open_row, worker.database))
                 queue._worker = worker
 
-    def _open_row(self, worker: Worker):  # type: ignore[no-untyped-def]
-        return lambda: worker.database.open_queue(self._name, self._role, ordered=self.limits.ordered)
+    def _open_row(self, database: Database) -> QueueRow:
+        return database.open_queue(self._name, self._role, ordered=self.limits.ordered)
 
     def _watch_lock(self) -> None:
         if self._worker is not None:
