@@ -164,6 +164,10 @@ class Database:
 
     # Using
 
+    def data_version(self) -> int:
+        """Return a number that changes with each commit of another connection, of this or another process."""
+        return self.read(lambda connection: int(connection.execute("PRAGMA data_version").fetchall()[0][0]))
+
     def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Return what `work` reads, outside of a transaction and without the lock. Raises `BackendError`."""
         connection, _, files = self._opened()

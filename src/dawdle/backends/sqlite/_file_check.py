@@ -92,8 +92,8 @@ def require_local_file_system(path: str, *, allowed: bool) -> None:
     if kind in _NETWORK_FILE_SYSTEMS or (kind is not None and kind.startswith("fuse.")):
         raise ConfigurationError(
             f"{path} lies on {kind}, whose file locks SQLite cannot rely on: two processes may damage the database. "
-            f"Put it on a local disk (in Docker: a named volume, not a directory of the host). If only one machine uses "
-            f"it, you may pass allow_network_file_system=True"
+            f"Put it on a local disk (in Docker: a named volume, not a directory of the host). If only one machine "
+            f"uses it, you may pass allow_network_file_system=True"
         )
 
 

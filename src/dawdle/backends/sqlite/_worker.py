@@ -42,6 +42,12 @@ _log = Log(__name__)
 MAX_CALLS: Final = 64
 """Calls in one transaction: another process must get its turn."""
 
+WATCH_SECONDS: Final = 5.0
+"""Seconds for which a caller's own transaction is watched. Committed later, it is noticed by the usual look."""
+
+WATCH_INTERVAL_SECONDS: Final = 0.02
+"""Seconds between two looks meanwhile: each takes 2 µs, and the wake-up 50."""
+
 
 class Worker:
     """The calls to one file in one process. Everything but what says otherwise is for its own thread alone."""
@@ -54,6 +60,8 @@ class Worker:
         self._inbox: deque[AnyCall] = deque()
         self._gathered: dict[asyncio.AbstractEventLoop, list[AnyCall]] = {}
         self._asleep = False
+        self._watch_until = 0.0
+        self._data_version = 0
         self._stopping = False
         self._forked = False
         self._waiting: list[ReceiveCall] = []
@@ -96,6 +104,11 @@ class Worker:
         if self._asleep:
             self._asleep = False
             self._wake_up.wake()
+
+    def watch_for_commit(self) -> None:
+        """Look often for a while: a caller's transaction has stored something, and its commit tells nobody."""
+        self._watch_until = time.monotonic() + WATCH_SECONDS
+        self._wake_up.wake()
 
     def look(self) -> None:
         """Look for messages that are due and for receives whose time is over. Where there is no thread."""
@@ -166,16 +179,27 @@ class Worker:
                 self._wake_up.wait(seconds)
                 if not self._inbox:
                     self._forget_due()
+                    if time.monotonic() < self._watch_until:
+                        self._notice_commit()
             self._asleep = False
         return [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_CALLS))]
 
     def _seconds_to_sleep(self) -> float | None:
+        watching = time.monotonic() < self._watch_until
         if not self._waiting:
-            return None
+            return WATCH_INTERVAL_SECONDS if watching else None
         queues = {call.queue for call in self._waiting}
         until = min(call.until for call in self._waiting) - self._clock.monotonic()
         due = min(self._next_due(queue) for queue in queues) / MICROSECONDS - self._clock.now()
-        return max(0.0, min(until, due, self._wake_up.tick))
+        return max(0.0, min(until, due, WATCH_INTERVAL_SECONDS if watching else self._wake_up.tick))
+
+    def _notice_commit(self) -> None:
+        """Tell the other processes of a commit that is not ours, while a caller's own transaction is watched."""
+        with suppress(BackendError):  # the next call tells its caller
+            version = self.database.data_version()
+            if version != self._data_version:
+                self._data_version = version
+                self._wake_up.notify_others()
 
     def _next_due(self, queue: QueueRow) -> float:
         """Return when the next message of a queue is visible, in microseconds; of a file that cannot be read, now."""
