@@ -228,8 +228,7 @@ async def test_a_locked_file_under_sqlalchemy_is_the_same_error(queue, path):
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     engine = sqlalchemy.create_engine(f"sqlite:///{path}", connect_args={"timeout": 0})
-    with engine.connect() as transaction:
-        with pytest.raises(BackendError, match="SQLITE_BUSY"):
-            await queue.send_in(transaction, ONE)
+    with engine.connect() as transaction, pytest.raises(BackendError, match="SQLITE_BUSY"):
+        await queue.send_in(transaction, ONE)
     engine.dispose()
     holder.close()

@@ -112,11 +112,11 @@ class Database:
             if lock is not None:
                 lock.close()
 
-    def _access_rights(self) -> int:
+    def _access_rights(self) -> int | None:
         try:
             return os.stat(self.path).st_mode & 0o666
         except OSError:
-            return 0o666
+            return None
 
     def _connect(self) -> None:
         connection = self._connection = sqlite3.connect(

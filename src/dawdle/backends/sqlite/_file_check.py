@@ -4,6 +4,7 @@ They must not be opened to look: closing any descriptor of a file drops the lock
 """
 
 import os
+import re
 import sqlite3
 import sys
 from typing import Final
@@ -107,7 +108,8 @@ def file_system_of(path: str, mounts: str = "/proc/self/mountinfo") -> str | Non
         with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
             for line in lines:
                 mount, _, source = line.partition(" - ")
-                point = mount.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape")
+                # A space in it is written as \040.
+                point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount.split(" ")[4])
                 inside = directory == point or directory.startswith(point.rstrip("/") + "/")
                 # Of two on one point, the later hides the earlier.
                 if inside and len(point) >= len(best):

@@ -64,6 +64,8 @@ async def open_file(path: str, clock: Clock, durability: Durability, *, allow_ne
 async def close_file(worker: Worker) -> None:
     """End one use of a file. The last one closes it, and ends its thread."""
     with _guard:
+        if worker not in _uses:  # this process was forked since
+            return
         _uses[worker] -= 1
         if _uses[worker]:
             return
