@@ -104,6 +104,13 @@ class Outgoing(msgspec.Struct, frozen=True):
     message it comes from is settled, on any worker.
     """
 
+    fresh: bool = False
+    """The deduplication id was made for this message alone, so no other can have it.
+
+    A queue that would have to look for another one with the same id need not. False where the user chose the id, or
+    where two workers may make the same one.
+    """
+
     def __repr__(self) -> str:
         """Show no body: it holds the user's data."""
         return f"<Outgoing of {len(self.body)} bytes, in {self.delay:g} s>"

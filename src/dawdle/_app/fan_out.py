@@ -32,6 +32,8 @@ class SignalOptions(NamedTuple):
     source: str | None = None
     transaction: object | None = None
     """The caller's own, in which they are stored; None: by a request of ours."""
+    fresh: bool = True
+    """Whether the ids were made here and now, so that no queue has them yet."""
 
 
 class Placed(NamedTuple):
@@ -67,7 +69,7 @@ async def store_in_all(
     for placed in batch:
         for queue, body in placed.bodies:
             # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
-            outgoing = Outgoing(body, hop(how.delay, queue.terms.max_hop), how.group, placed.event_id)
+            outgoing = Outgoing(body, hop(how.delay, queue.terms.max_hop), how.group, placed.event_id, how.fresh)
             by_queue.setdefault(queue, []).append((placed, outgoing))
     calls = [
         _store(queue, [outgoing for _, outgoing in entries], how.transaction) for queue, entries in by_queue.items()

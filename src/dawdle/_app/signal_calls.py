@@ -70,7 +70,7 @@ class SignalCalls:
         Cancelled, the event may be stored.
         """
         queues = self._destinations(event, queue)
-        how = self._signaling.options(delay, at, expires, group, headers, source, transaction)
+        how = self._signaling.options(delay, at, expires, group, headers, source, transaction, fresh=id is None)
         if direct is not False and require_bool(direct, "direct is"):
             _refuse_with_direct(delay, at, transaction)
         if transaction is not None:

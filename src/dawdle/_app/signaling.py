@@ -49,6 +49,8 @@ class Signaling:
         headers: Mapping[str, str] | None,
         source: str | None,
         transaction: object | None,
+        *,
+        fresh: bool = True,
     ) -> SignalOptions:
         """Read the options of a call that signals. Raises `ConfigurationError`."""
         seconds = 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
@@ -56,7 +58,7 @@ class Signaling:
             _require_group(group)
         if source is not None:
             _require_source(source)
-        return SignalOptions(seconds, expires, group, headers, source, transaction)
+        return SignalOptions(seconds, expires, group, headers, source, transaction, fresh)
 
     def seal(
         self,
@@ -90,7 +92,7 @@ class Signaling:
         """Store one message in one queue. Raises `SignalError`."""
         try:
             # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
-            await queue.send(Outgoing(body, hop(how.delay, queue.terms.max_hop), how.group, event_id))
+            await queue.send(Outgoing(body, hop(how.delay, queue.terms.max_hop), how.group, event_id, how.fresh))
         except BackendError as error:
             raise not_signaled(event_id, error) from error
         if self._hooks is not None:

@@ -31,6 +31,14 @@ class TestByAClockOfTheTest(BackendContract):
 
 
 @pytest.mark.slow
+class TestOrdered(TestByAClockOfTheTest):
+    @asynccontextmanager
+    async def opened(self):
+        self.clock = ManualClock()
+        async with SQLite(self.path, clock=self.clock, lease=10, ordered=True) as backend:
+            yield backend
+
+
 class TestByTheClockOfTheMachine(BackendContract):
     slack = 0.3
 

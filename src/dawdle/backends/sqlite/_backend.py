@@ -43,8 +43,8 @@ class SQLite(Queue):
     - `allow_network_file_system`: open a file on NFS, SMB and the like all the same. Two machines that use it at the
       same time damage it.
 
-    Use one in one app at a time; a second opening is a `ConfigurationError`. Several may be open on one file, with other
-    names or with the same.
+    Use one in one app at a time; a second opening is a `ConfigurationError`. Several may be open on one
+    file, with other names or with the same.
     """
 
     def __init__(

@@ -19,8 +19,8 @@ __all__ = [
     "Call",
     "QueueCall",
     "QueueRow",
-    "ReceiveCall",
     "Receipt",
+    "ReceiveCall",
     "ReleaseCall",
     "RenewCall",
     "SendCall",
@@ -86,17 +86,26 @@ class Call(Generic[Answer]):
         return True
 
 
-class SendCall(Call[list[Fault | None]]):
-    """Messages to store."""
+class QueueCall(Call[list[Fault | None]]):
+    """A call that changes a queue, with one answer for each entry."""
 
-    __slots__ = ("batch", "due", "queue")
+    __slots__ = ("due", "queue")
 
-    def __init__(self, queue: QueueRow, batch: Sequence[Outgoing]) -> None:
+    def __init__(self, queue: QueueRow) -> None:
         super().__init__()
         self.queue = queue
-        self.batch = batch
         self.due = inf
-        """When the first of them is due, in microseconds."""
+        """When the first message is due that it has stored or made visible, in microseconds."""
+
+
+class SendCall(QueueCall):
+    """Messages to store."""
+
+    __slots__ = ("batch",)
+
+    def __init__(self, queue: QueueRow, batch: Sequence[Outgoing]) -> None:
+        super().__init__(queue)
+        self.batch = batch
 
 
 class ReceiveCall(Call[list[Delivery]]):
@@ -112,7 +121,7 @@ class ReceiveCall(Call[list[Delivery]]):
         self.until = until
         """When it returns with nothing, by the clock's `monotonic()`."""
         self.look_again: asyncio.Event | None = None
-        """Set when it is answered, or when another time may be the next to look, for a caller that watches the clock."""
+        """Set when it is answered or may have to look earlier, for a caller that watches the clock itself."""
 
     def hand_over(self) -> bool:
         """Give the caller its answer, and wake it if it watches the clock."""
@@ -121,37 +130,34 @@ class ReceiveCall(Call[list[Delivery]]):
         return super().hand_over()
 
 
-class AckCall(Call[list[Fault | None]]):
+class AckCall(QueueCall):
     """Messages to delete."""
 
-    __slots__ = ("queue", "receipts")
+    __slots__ = ("receipts",)
 
     def __init__(self, queue: QueueRow, receipts: Sequence[Receipt]) -> None:
-        super().__init__()
-        self.queue = queue
+        super().__init__(queue)
         self.receipts = receipts
 
 
-class RenewCall(Call[list[Fault | None]]):
+class RenewCall(QueueCall):
     """Messages to hide for another lease."""
 
-    __slots__ = ("lease", "queue", "receipts")
+    __slots__ = ("lease", "receipts")
 
     def __init__(self, queue: QueueRow, receipts: Sequence[Receipt], lease: float) -> None:
-        super().__init__()
-        self.queue = queue
+        super().__init__(queue)
         self.receipts = receipts
         self.lease = lease
 
 
-class ReleaseCall(Call[list[Fault | None]]):
+class ReleaseCall(QueueCall):
     """Messages to make visible again, each in so many seconds."""
 
-    __slots__ = ("batch", "queue")
+    __slots__ = ("batch",)
 
     def __init__(self, queue: QueueRow, batch: Sequence[tuple[Receipt, float]]) -> None:
-        super().__init__()
-        self.queue = queue
+        super().__init__(queue)
         self.batch = batch
 
 
@@ -166,5 +172,4 @@ class WorkCall(Call[list[object]]):
         """Its result is the one item of the answer."""
 
 
-QueueCall = SendCall | AckCall | RenewCall | ReleaseCall
 AnyCall = QueueCall | ReceiveCall | WorkCall

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeVar
 
 from dawdle._log import Log
 from dawdle.backends.sqlite._calls import QueueRow
-from dawdle.backends.sqlite._errors import FileReplacedError, backend_error, error_name, is_busy
+from dawdle.backends.sqlite._errors import backend_error, error_name, is_busy
 from dawdle.backends.sqlite._file_check import FileCheck, require_local_file_system, warn_of_wal_reset_bug
 from dawdle.backends.sqlite._file_lock import FileLock
 from dawdle.backends.sqlite._schema import file_id, migrate, open_queue
@@ -49,11 +49,15 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._lock: FileLock | None = None
         self._files: FileCheck | None = None
+        self._syncs = True
+        self._broken = False
 
     # Opening and closing
 
     def open_once(self) -> None:
         """Open the file unless it is open."""
+        if self._broken:
+            raise _broken(self.path)
         if self._connection is None:
             self.open()
 
@@ -108,11 +112,11 @@ class Database:
             if lock is not None:
                 lock.close()
 
-    def _access_rights(self) -> int:
+    def _access_rights(self) -> int | None:
         try:
             return os.stat(self.path).st_mode & 0o666
         except OSError:
-            return 0o666
+            return None
 
     def _connect(self) -> None:
         connection = self._connection = sqlite3.connect(
@@ -126,7 +130,8 @@ class Database:
                 f"{self.path} cannot have a write-ahead log: its journal mode stays {mode}. Its file system has no "
                 f"shared memory; put it on a local disk"
             )
-        connection.execute(f"PRAGMA synchronous={self.durability.upper()}")
+        connection.execute(f"PRAGMA synchronous={self.durability}")
+        self._syncs = True
         if sys.platform == "darwin" and self.durability == "full":
             connection.execute("PRAGMA fullfsync=1")  # there a plain fsync does not reach the disk
         connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
@@ -143,11 +148,11 @@ class Database:
         connection, files = self._connection, self._files
         self._connection = self._files = None
         if connection is not None and files is not None:
-            _close_unchecked(connection, files)
+            self._broken = not _close_unchecked(connection, files)
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
-        self.open()
+        self.open_once()
 
     def forked(self) -> None:
         """Let go of all in a forked child, without a call of SQLite: that would touch the parent's locks."""
@@ -159,6 +164,10 @@ class Database:
 
     # Using
 
+    def data_version(self) -> int:
+        """Return a number that changes with each commit of another connection, of this or another process."""
+        return self.read(lambda connection: int(connection.execute("PRAGMA data_version").fetchall()[0][0]))
+
     def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Return what `work` reads, outside of a transaction and without the lock. Raises `BackendError`."""
         connection, _, files = self._opened()
@@ -168,15 +177,20 @@ class Database:
         except sqlite3.Error as error:
             raise backend_error(error, self.path) from error
 
-    def transact(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
+    def transact(self, work: Callable[[sqlite3.Connection], Result], *, sync: bool = True) -> Result:
         """Do `work` in one transaction, and return its result once that is committed.
 
-        Raises `BackendError`, which says by `uncertain` whether it may have been committed all the same.
+        `sync`: and once it is on the disk too, where the durability is "full". Raises `BackendError`, which says by
+        `uncertain` whether it may have been committed all the same.
         """
         connection, lock, files = self._opened()
         try:
             with lock:
                 files.check(committed=False)
+                if sync is not self._syncs and self.durability == "full":
+                    # A log that is synced later is synced whole: what was committed without a sync is not overtaken.
+                    connection.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
+                    self._syncs = sync
                 connection.execute("BEGIN IMMEDIATE")
                 try:
                     result = work(connection)
@@ -228,20 +242,38 @@ class Database:
         return True
 
     def _opened(self) -> tuple[sqlite3.Connection, FileLock, FileCheck]:
+        if self._broken:
+            raise _broken(self.path)
         if self._connection is None or self._lock is None or self._files is None:
             raise BackendError(f"{self.path} is not open", uncertain=False)
         return self._connection, self._lock, self._files
 
 
-def _close_unchecked(connection: sqlite3.Connection, files: FileCheck) -> None:
-    """Close a connection to files that others may have replaced, without touching what is there now."""
+def _broken(path: str) -> BackendError:
+    return BackendError(
+        f"the write-ahead log of {path} was deleted while this process had it open, and this version of Python cannot "
+        f"open it again safely: restart this process",
+        uncertain=False,
+    )
+
+
+def _close_unchecked(connection: sqlite3.Connection, files: FileCheck) -> bool:
+    """Close a connection to files that others may have replaced, without touching what is there now.
+
+    Return whether it was closed. One that stays open shares its locks and its index of the log with any other that this
+    process opens, so the file must not be opened again then.
+    """
     # A close moves the log into the database and deletes the log by its name. SQLite does not where the database itself
     # was moved. Where only the log was deleted it would, and so destroy the log that another process has made since.
     if sys.version_info >= (3, 12):
         connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
-    elif not files.is_moved:
+        connection.close()
+    elif files.is_moved:
+        connection.close()
+    else:
         _never_close(connection)
-    connection.close()
+        return False
+    return True
 
 
 def _never_close(connection: sqlite3.Connection) -> None:

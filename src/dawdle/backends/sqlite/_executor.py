@@ -4,39 +4,80 @@ import sqlite3
 from collections.abc import Sequence
 from itertools import groupby
 
+from dawdle.backends.sqlite import _lines as lines
 from dawdle.backends.sqlite import _statements as statements
-from dawdle.backends.sqlite._calls import AckCall, QueueCall, Receipt, ReceiveCall, ReleaseCall, RenewCall, SendCall
+from dawdle.backends.sqlite._calls import (
+    MICROSECONDS,
+    AckCall,
+    QueueCall,
+    QueueRow,
+    Receipt,
+    ReceiveCall,
+    ReleaseCall,
+    RenewCall,
+    SendCall,
+)
+from dawdle.backends.sqlite._storing import carry_out, storing
 
-__all__ = ["execute"]
+__all__ = ["execute", "must_sync", "next_due"]
+
+
+def must_sync(calls: Sequence[QueueCall | ReceiveCall]) -> bool:
+    """Whether a transaction of these calls must be on the disk before it is answered.
+
+    What is stored and deleted must. A lease need not: a power cut ends all leases, with the processes that hold them.
+    """
+    return any(isinstance(call, (SendCall, AckCall)) for call in calls)
 
 
 def execute(connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveCall], now: float) -> None:
     """Carry out calls. A receive that finds nothing gets no answer: it may wait."""
     # What makes room comes first, and what claims messages last: so a message is received in the transaction that
     # stores it, where a receive waits for it.
-    acks: list[Receipt] = []
+    _ack(connection, [call for call in calls if isinstance(call, AckCall)], now)
     receives: list[ReceiveCall] = []
     for call in calls:
-        if isinstance(call, AckCall):
-            acks += call.receipts
-            call.answer = [None] * len(call.receipts)
-    if acks:
-        statements.ack(connection, acks)
-    for call in calls:
         if isinstance(call, SendCall):
-            call.due = statements.store(connection, call.queue, call.batch, now)
-            call.answer = [None] * len(call.batch)
+            call.due = carry_out(connection, storing(call.queue, call.batch, now))
+            call.answer = [None for _ in call.batch]
         elif isinstance(call, ReceiveCall):
             receives.append(call)
         elif isinstance(call, RenewCall):
-            call.answer = statements.renew(connection, call.receipts, now, call.lease)
+            sql = lines if call.queue.ordered else statements
+            call.answer = sql.renew(connection, call.receipts, now, call.lease)
         elif isinstance(call, ReleaseCall):
-            call.answer = statements.release(connection, call.batch, now)
+            sql = lines if call.queue.ordered else statements
+            call.answer = sql.release(connection, call.batch, now)
+            call.due = (now + min((delay for _, delay in call.batch), default=0.0)) * MICROSECONDS
+    _claim(connection, receives, now)
+
+
+def _ack(connection: sqlite3.Connection, calls: Sequence[AckCall], now: float) -> None:
+    plain: list[Receipt] = []
+    for call in calls:
+        if call.queue.ordered:
+            lines.ack(connection, call.receipts, now)
+            call.due = now * MICROSECONDS  # the next ones of their groups
+        else:
+            plain += call.receipts
+        call.answer = [None for _ in call.receipts]
+    if plain:
+        statements.ack(connection, plain)
+
+
+def _claim(connection: sqlite3.Connection, receives: Sequence[ReceiveCall], now: float) -> None:
+    """Share the messages of each queue among its receives, those first that have waited for longest."""
     # One queue may be open with two leases, so it is claimed for each run of equal ones.
-    for (_, lease), group in groupby(receives, lambda call: (call.queue.id, call.lease)):
+    for (queue, lease), group in groupby(receives, lambda call: (call.queue, call.lease)):
         same = list(group)
-        found = statements.claim(connection, same[0].queue, sum(call.limit for call in same), now, lease)
+        sql = lines if queue.ordered else statements
+        found = sql.claim(connection, queue, sum(call.limit for call in same), now, lease)
         for call in same:
             if not found:
                 break
             call.answer, found = found[: call.limit], found[call.limit :]
+
+
+def next_due(connection: sqlite3.Connection, queue: QueueRow) -> float:
+    """Return when the next message of a queue is visible, in microseconds; `inf`: it has none."""
+    return lines.next_due(connection, queue) if queue.ordered else statements.next_due(connection, queue)

@@ -4,6 +4,7 @@ They must not be opened to look: closing any descriptor of a file drops the lock
 """
 
 import os
+import re
 import sqlite3
 import sys
 from typing import Final
@@ -79,8 +80,8 @@ class FileCheck:
         if not self._warned:
             self._warned = True
             _log.warning(
-                "the write-ahead log of %s has grown to %d MB: a program has held a read transaction open for long, and "
-                "the log cannot be emptied until that ends; close its cursors and transactions",
+                "the write-ahead log of %s has grown to %d MB: a program holds a read transaction open, and the log "
+                "cannot be emptied until that ends; close its cursors and transactions",
                 self._path,
                 size >> 20,
             )
@@ -92,8 +93,8 @@ def require_local_file_system(path: str, *, allowed: bool) -> None:
     if kind in _NETWORK_FILE_SYSTEMS or (kind is not None and kind.startswith("fuse.")):
         raise ConfigurationError(
             f"{path} lies on {kind}, whose file locks SQLite cannot rely on: two processes may damage the database. "
-            f"Put it on a local disk (in Docker: a named volume, not a directory of the host), or, if you know that only "
-            f"one machine uses it, pass allow_network_file_system=True"
+            f"Put it on a local disk (in Docker: a named volume, not a directory of the host). If only one machine "
+            f"uses it, you may pass allow_network_file_system=True"
         )
 
 
@@ -107,7 +108,8 @@ def file_system_of(path: str, mounts: str = "/proc/self/mountinfo") -> str | Non
         with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
             for line in lines:
                 mount, _, source = line.partition(" - ")
-                point = mount.split(" ")[4].encode("latin-1", "surrogateescape").decode("unicode_escape")
+                # A space in it is written as \040.
+                point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount.split(" ")[4])
                 inside = directory == point or directory.startswith(point.rstrip("/") + "/")
                 # Of two on one point, the later hides the earlier.
                 if inside and len(point) >= len(best):

@@ -26,15 +26,15 @@ _WINDOWS_RETRY_SECONDS: Final = 0.002
 class FileLock:
     """`with lock:` holds it. Used by one thread at a time."""
 
-    def __init__(self, path: str, mode: int) -> None:
-        """Open the file, and create it with the access rights of the database file."""
+    def __init__(self, path: str, mode: int | None) -> None:
+        """Open the file; create it with the access rights of the database file, or by the umask if that is new too."""
         self.path = path
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
-        is_new = not os.path.exists(path)  # noqa: PTH110 - a path that comes from SQLite is a text
-        self._file: int | None = os.open(path, flags, mode)
-        if is_new:  # the umask may have taken rights away that the database file has
+        is_new = not os.path.exists(path)
+        self._file: int | None = os.open(path, flags, 0o666 if mode is None else mode)
+        if is_new and mode is not None:  # the umask of this process may be stricter than that of the file's owner
             with suppress(OSError):
-                os.chmod(path, mode)  # noqa: PTH101
+                os.chmod(path, mode)
 
     def __enter__(self) -> None:
         assert self._file is not None, "the lock file is open"

@@ -12,27 +12,32 @@ from typing import Final, TypeVar
 from dawdle.abc import Clock, SystemClock
 from dawdle.backends.sqlite._calls import WorkCall
 from dawdle.backends.sqlite._database import Database, Durability
-from dawdle.backends.sqlite._worker import THREAD_STOP_SECONDS, Worker
+from dawdle.backends.sqlite._worker import Worker
 from dawdle.errors import ConfigurationError
 
 __all__ = ["close_file", "do", "open_file"]
 
 Result = TypeVar("Result")
 
+CLOSE_SECONDS: Final = 3.0
+"""Seconds that closing waits for the thread. One that hangs in a lock of the system is left behind: it is a daemon."""
+
 _guard = threading.Lock()
 _workers: Final[dict[tuple[str, int], Worker]] = {}
 _uses: Final[dict[Worker, int]] = {}
 _inherited: Final[set[str]] = set()
-"""Files that were open when this process was forked. SQLite believes to hold their locks, which a fork does not pass."""
+"""Files that were open when this process was forked.
+
+ SQLite believes that it holds their locks, and a fork passes none."""
 
 
 async def open_file(path: str, clock: Clock, durability: Durability, *, allow_network_file_system: bool) -> Worker:
     """Return the worker of a file, whose file is open. Each call needs a `close_file`."""
-    path = os.path.realpath(path)
+    path = os.path.realpath(path)  # noqa: ASYNC240 - as quick as the loop's own calls
     if path in _inherited:
         raise ConfigurationError(
-            f"this process was forked from one that had {path} open, and SQLite cannot open it safely again: start child "
-            f"processes before the app is entered, or by multiprocessing's 'spawn'"
+            f"this process was forked from one that had {path} open, and SQLite cannot open it safely again: start "
+            f"child processes before the app is entered, or by multiprocessing's 'spawn'"
         )
     key = (path, 0 if isinstance(clock, SystemClock) else id(clock))
     with _guard:
@@ -59,6 +64,8 @@ async def open_file(path: str, clock: Clock, durability: Durability, *, allow_ne
 async def close_file(worker: Worker) -> None:
     """End one use of a file. The last one closes it, and ends its thread."""
     with _guard:
+        if worker not in _uses:  # this process was forked since
+            return
         _uses[worker] -= 1
         if _uses[worker]:
             return
@@ -67,8 +74,8 @@ async def close_file(worker: Worker) -> None:
             del _workers[key]
     call = WorkCall(worker.database.close)
     worker.submit(call)
-    await asyncio.wait([call.future], timeout=THREAD_STOP_SECONDS)  # a thread that waits for a lock is left behind
-    await worker.stop()
+    await asyncio.wait([call.future], timeout=CLOSE_SECONDS)
+    worker.stop(wait=call.future.done())
 
 
 async def do(worker: Worker, work: Callable[[], Result]) -> Result:

@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import msgspec
 
 from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
 from dawdle.backends._open_guard import OpenGuard
 from dawdle.backends.sqlite import _statements as statements
+from dawdle.backends.sqlite._caller_transaction import store_in
 from dawdle.backends.sqlite._calls import (
     AckCall,
-    QueueCall,
     QueueRow,
     ReceiveCall,
     ReleaseCall,
@@ -21,8 +22,9 @@ from dawdle.backends.sqlite._calls import (
     SendCall,
     receipt_of,
 )
-from dawdle.backends.sqlite._database import Durability
+from dawdle.backends.sqlite._database import Database, Durability
 from dawdle.backends.sqlite._open_files import close_file, do, open_file
+from dawdle.backends.sqlite._storing import storing
 from dawdle.backends.sqlite._worker import Worker
 from dawdle.errors import ConfigurationError
 
@@ -112,11 +114,11 @@ class Queue:
         """Find or make the rows of this queue and of those attached to it."""
         for queue in (self, self.dead_letters, self.delayed):
             if queue is not None:
-                queue._row = await do(worker, queue._open_row(worker))
+                queue._row = await do(worker, partial(queue._open_row, worker.database))
                 queue._worker = worker
 
-    def _open_row(self, worker: Worker):  # type: ignore[no-untyped-def]
-        return lambda: worker.database.open_queue(self._name, self._role, ordered=self.limits.ordered)
+    def _open_row(self, database: Database) -> QueueRow:
+        return database.open_queue(self._name, self._role, ordered=self.limits.ordered)
 
     def _watch_lock(self) -> None:
         if self._worker is not None:
@@ -132,16 +134,29 @@ class Queue:
         """Store messages. One that is too large is refused alone."""
         worker, row = self._opened()
         refused = [self._refusal(outgoing) for outgoing in batch]
-        if not any(refused):
-            call = SendCall(row, batch)
-            worker.submit(call)
-            return await call.future
-        good = [outgoing for outgoing, fault in zip(batch, refused, strict=True) if fault is None]
+        good = batch
+        if any(refused):
+            good = [outgoing for outgoing, fault in zip(batch, refused, strict=True) if fault is None]
         if good:
             call = SendCall(row, good)
             worker.submit(call)
-            answers = iter(await call.future)
-            return [next(answers) if fault is None else fault for fault in refused]
+            await call.future  # whether they are stored; none of them is refused by SQLite alone
+        return refused
+
+    async def send_in(self, transaction: object, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        """Store messages in the caller's own transaction on this file: they are stored if and only if it commits.
+
+        `transaction`: a `sqlite3.Connection`, an `aiosqlite.Connection`, or a `Connection`, `Session`,
+        `AsyncConnection` or `AsyncSession` of SQLAlchemy. Raises `ConfigurationError` for anything else, for one of
+        another database, and for one that commits each statement at once. Raises `BackendError` if SQLite refuses, such
+        as when the file is locked; what the transaction did before is still in it.
+        """
+        worker, row = self._opened()
+        refused = [self._refusal(outgoing) for outgoing in batch]
+        good = [outgoing for outgoing, fault in zip(batch, refused, strict=True) if fault is None]
+        if good:
+            await store_in(transaction, worker.database.path, storing(row, good, self._clock.now()))
+            worker.watch_for_commit()
         return refused
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:

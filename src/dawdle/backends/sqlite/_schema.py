@@ -40,7 +40,7 @@ CREATE INDEX dawdle_message_visible ON dawdle_message(queue, visible_at)
 CREATE INDEX dawdle_message_line ON dawdle_message(line) WHERE line IS NOT NULL
 
 CREATE TABLE dawdle_line(                        -- the messages of one group stand in line
-  id         INTEGER PRIMARY KEY AUTOINCREMENT,
+  id         INTEGER PRIMARY KEY,
   queue      INTEGER NOT NULL,
   grp        TEXT,                               -- NULL: of one message without a group
   visible_at INTEGER NOT NULL,                   -- when its first message may be received
@@ -49,7 +49,7 @@ CREATE TABLE dawdle_line(                        -- the messages of one group st
 CREATE INDEX dawdle_line_visible ON dawdle_line(queue, visible_at)
 
 CREATE TABLE dawdle_dedup(
-  id        INTEGER PRIMARY KEY AUTOINCREMENT,   -- in the order of time, so the oldest are found without an index
+  id        INTEGER PRIMARY KEY,                 -- in the order of time, so the oldest are found without an index
   queue     INTEGER NOT NULL,
   dedup     TEXT NOT NULL,
   stored_at INTEGER NOT NULL,
@@ -122,8 +122,8 @@ def open_queue(connection: sqlite3.Connection, path: str, name: str, role: str, 
         holds = connection.execute("SELECT 1 FROM dawdle_message WHERE queue = ? LIMIT 1", (number,)).fetchone()
         if holds is not None:
             raise ConfigurationError(
-                f"the queue {name!r} in {path} holds messages that were stored with ordered={bool(was_ordered)}: open it "
-                f"so until it is empty, or use another name="
+                f"the queue {name!r} in {path} holds messages that were stored with ordered={bool(was_ordered)}: open "
+                f"it so until it is empty, or use another name="
             )
         connection.execute("UPDATE dawdle_queue SET ordered = ? WHERE id = ?", (ordered, number))
     return QueueRow(number, name, ordered=ordered)

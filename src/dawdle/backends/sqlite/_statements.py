@@ -1,56 +1,20 @@
-"""The SQL that moves messages of plain queues. Each function runs in the transaction that its caller has begun.
+"""The SQL that receives and settles the messages of plain queues, each function in a transaction that is open.
 
-sqlite3 lets go of the interpreter for each row that it stores, and must win it back from a busy event loop, for up to
-5 ms each time. So many rows go in one statement wherever that can be.
+Many rows go in one statement wherever they can: see `_storing`.
 """
 
 import sqlite3
 from collections.abc import Sequence
-from functools import cache
-from math import ceil, inf
+from math import inf
 from typing import Final
 
-from dawdle.abc import Counts, Delivery, Fault, Outgoing
+from dawdle.abc import Counts, Delivery, Fault
 from dawdle.backends.sqlite._calls import MICROSECONDS, QueueRow, Receipt
+from dawdle.backends.sqlite._storing import due_at
 
-__all__ = ["ack", "claim", "count", "due_at", "next_due", "release", "renew", "store"]
+__all__ = ["HIDE", "LOST", "SHOW", "ack", "claim", "count", "delivery", "hide_all", "next_due", "release", "renew"]
 
-_MAX_ROWS: Final = 64
-"""Rows in one INSERT. With powers of two there are seven statements, which stay compiled."""
-
-_LATEST: Final = 1 << 62
-"""The last time that a message may be due, 146,000 years from now: an integer of SQLite holds no more."""
-
-_LOST: Final = Fault("lost", "the lease has ended, and another receive may have the message")
-
-
-def due_at(now: float, delay: float) -> int:
-    """Return when a delay ends, in microseconds: rounded up, so that nothing is early."""
-    at = (now + delay) * MICROSECONDS
-    return ceil(at) if at < _LATEST else _LATEST
-
-
-@cache
-def _insert(rows: int) -> str:
-    values = ",".join(["(?,?,?,?,?)"] * rows)
-    return f"INSERT INTO dawdle_message(queue,visible_at,stored_at,grp,body) VALUES{values}"  # noqa: S608 - no value in it
-
-
-def store(connection: sqlite3.Connection, queue: QueueRow, batch: Sequence[Outgoing], now: float) -> float:
-    """Store messages, and return when the first of them is due, in microseconds."""
-    stored_at = int(now * MICROSECONDS)
-    first = inf
-    first_row = 0
-    while first_row < len(batch):
-        rows = min(_MAX_ROWS, 1 << ((len(batch) - first_row).bit_length() - 1))
-        values: list[object] = []
-        for message in batch[first_row : first_row + rows]:
-            visible_at = stored_at if message.delay <= 0 else due_at(now, message.delay)
-            first = min(first, visible_at)
-            values += (queue.id, visible_at, stored_at, message.group, message.body)
-        connection.execute(_insert(rows), values)
-        first_row += rows
-    return first
+LOST: Final = Fault("lost", "the lease has ended, and another receive may have the message")
 
 
 def claim(connection: sqlite3.Connection, queue: QueueRow, limit: int, now: float, lease: float) -> list[Delivery]:
@@ -62,11 +26,16 @@ def claim(connection: sqlite3.Connection, queue: QueueRow, limit: int, now: floa
     ).fetchall()
     if not rows:
         return []
+    hide_all(connection, [row[0] for row in rows], due_at(now, lease))
+    return [delivery(row, now) for row in rows]
+
+
+def hide_all(connection: sqlite3.Connection, ids: Sequence[int], until: int) -> None:
+    """Hide messages that are received just now."""
     connection.execute(
         "UPDATE dawdle_message SET visible_at=?,receives=receives+1 WHERE id IN (SELECT value FROM json_each(?))",
-        (due_at(now, lease), f"[{','.join([str(row[0]) for row in rows])}]"),
+        (until, f"[{','.join(map(str, ids))}]"),
     )
-    return [delivery(row, now) for row in rows]
 
 
 def delivery(row: tuple[int, int, int, str | None, bytes], now: float) -> Delivery:
@@ -89,16 +58,16 @@ def ack(connection: sqlite3.Connection, receipts: Sequence[Receipt]) -> None:
     )
 
 
-_HIDE: Final = "UPDATE dawdle_message SET visible_at=? WHERE id=? AND receives=? AND visible_at>?"
+HIDE: Final = "UPDATE dawdle_message SET visible_at=? WHERE id=? AND receives=? AND visible_at>?"
 # At once means: before all others, as it was received before them. `min`: the clock may have been set back.
-_SHOW: Final = "UPDATE dawdle_message SET visible_at=min(stored_at,?) WHERE id=? AND receives=? AND visible_at>?"
+SHOW: Final = "UPDATE dawdle_message SET visible_at=min(stored_at,?) WHERE id=? AND receives=? AND visible_at>?"
 
 
 def renew(connection: sqlite3.Connection, receipts: Sequence[Receipt], now: float, lease: float) -> list[Fault | None]:
     """Hide messages for another lease of so many seconds, each one whose lease has not ended."""
     until, at = due_at(now, lease), int(now * MICROSECONDS)
     return [
-        None if connection.execute(_HIDE, (until, number, receives, at)).rowcount else _LOST
+        None if connection.execute(HIDE, (until, number, receives, at)).rowcount else LOST
         for number, receives in receipts
     ]
 
@@ -108,9 +77,9 @@ def release(connection: sqlite3.Connection, batch: Sequence[tuple[Receipt, float
     at = int(now * MICROSECONDS)
     answers: list[Fault | None] = []
     for (number, receives), delay in batch:
-        sql, visible_at = (_HIDE, due_at(now, delay)) if delay > 0 else (_SHOW, at)
+        sql, visible_at = (HIDE, due_at(now, delay)) if delay > 0 else (SHOW, at)
         done = connection.execute(sql, (visible_at, number, receives, at)).rowcount
-        answers.append(None if done else _LOST)
+        answers.append(None if done else LOST)
     return answers
 
 

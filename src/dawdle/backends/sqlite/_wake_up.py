@@ -81,7 +81,7 @@ class WakeUp:
             with suppress(BlockingIOError):
                 while key.fileobj is self._reader and self._reader.recv(4096):
                     pass
-                while key.fileobj is self._socket and self._socket.recv(16):
+                while self._socket is not None and key.fileobj is self._socket and self._socket.recv(16):
                     foreign = True
         return foreign
 

@@ -19,7 +19,6 @@ from typing import Final
 
 from dawdle._log import Log
 from dawdle.abc import Clock, Delivery, Fault, SystemClock
-from dawdle.backends.sqlite import _statements as statements
 from dawdle.backends.sqlite._calls import (
     MICROSECONDS,
     AnyCall,
@@ -27,25 +26,27 @@ from dawdle.backends.sqlite._calls import (
     QueueRow,
     ReceiveCall,
     ReleaseCall,
-    SendCall,
     WorkCall,
     receipt_of,
 )
 from dawdle.backends.sqlite._database import LOCKED_SECONDS, Database
 from dawdle.backends.sqlite._errors import FileReplacedError
-from dawdle.backends.sqlite._executor import execute
+from dawdle.backends.sqlite._executor import execute, must_sync, next_due
 from dawdle.backends.sqlite._wake_up import TICK_SECONDS, WakeUp
 from dawdle.errors import BackendError, ConfigurationError, DawdleError
 
-__all__ = ["THREAD_STOP_SECONDS", "Worker"]
+__all__ = ["Worker"]
 
 _log = Log(__name__)
 
 MAX_CALLS: Final = 64
 """Calls in one transaction: another process must get its turn."""
 
-THREAD_STOP_SECONDS: Final = 3.0
-"""Seconds that closing waits for the thread. It is a daemon: one that hangs does not keep the process alive."""
+WATCH_SECONDS: Final = 5.0
+"""Seconds for which a caller's own transaction is watched. Committed later, it is noticed by the usual look."""
+
+WATCH_INTERVAL_SECONDS: Final = 0.02
+"""Seconds between two looks meanwhile: each takes 2 µs, and the wake-up 50."""
 
 
 class Worker:
@@ -59,8 +60,9 @@ class Worker:
         self._inbox: deque[AnyCall] = deque()
         self._gathered: dict[asyncio.AbstractEventLoop, list[AnyCall]] = {}
         self._asleep = False
+        self._watch_until = 0.0
+        self._data_version = 0
         self._stopping = False
-        self._stopped = False
         self._forked = False
         self._waiting: list[ReceiveCall] = []
         self._wake_up = WakeUp(f"{database.path}-wake")
@@ -103,6 +105,11 @@ class Worker:
             self._asleep = False
             self._wake_up.wake()
 
+    def watch_for_commit(self) -> None:
+        """Look often for a while: a caller's transaction has stored something, and its commit tells nobody."""
+        self._watch_until = time.monotonic() + WATCH_SECONDS
+        self._wake_up.wake()
+
     def look(self) -> None:
         """Look for messages that are due and for receives whose time is over. Where there is no thread."""
         with self._inline:
@@ -115,15 +122,12 @@ class Worker:
             due = self._next_due(call.queue)
         return min(call.until, self._clock.monotonic() + max(0.0, due / MICROSECONDS - self._clock.now()))
 
-    async def stop(self) -> None:
-        """End the thread, after the calls that were submitted."""
+    def stop(self, *, wait: bool) -> None:
+        """End the thread; `wait` for it, unless it hangs."""
         self._stopping = True
         self._wake_up.wake()
-        give_up_at = time.monotonic() + THREAD_STOP_SECONDS
-        while self._thread.is_alive() and time.monotonic() < give_up_at:
-            await asyncio.sleep(0.001)
-        self._stopped = True
-        if not self._thread.is_alive():
+        if wait:
+            self._thread.join()  # it has nothing left to do
             self._wake_up.close()
 
     def abandon_blocked(self) -> None:
@@ -175,22 +179,33 @@ class Worker:
                 self._wake_up.wait(seconds)
                 if not self._inbox:
                     self._forget_due()
+                    if time.monotonic() < self._watch_until:
+                        self._notice_commit()
             self._asleep = False
         return [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_CALLS))]
 
     def _seconds_to_sleep(self) -> float | None:
+        watching = time.monotonic() < self._watch_until
         if not self._waiting:
-            return None
+            return WATCH_INTERVAL_SECONDS if watching else None
         queues = {call.queue for call in self._waiting}
         until = min(call.until for call in self._waiting) - self._clock.monotonic()
         due = min(self._next_due(queue) for queue in queues) / MICROSECONDS - self._clock.now()
-        return max(0.0, min(until, due, self._wake_up.tick))
+        return max(0.0, min(until, due, WATCH_INTERVAL_SECONDS if watching else self._wake_up.tick))
+
+    def _notice_commit(self) -> None:
+        """Tell the other processes of a commit that is not ours, while a caller's own transaction is watched."""
+        with suppress(BackendError):  # the next call tells its caller
+            version = self.database.data_version()
+            if version != self._data_version:
+                self._data_version = version
+                self._wake_up.notify_others()
 
     def _next_due(self, queue: QueueRow) -> float:
         """Return when the next message of a queue is visible, in microseconds; of a file that cannot be read, now."""
         if queue.next_due is None:
             try:
-                queue.next_due = self.database.read(lambda connection: statements.next_due(connection, queue))
+                queue.next_due = self.database.read(lambda connection: next_due(connection, queue))
             except BackendError:  # the next transaction fails as well, and tells the callers
                 return 0.0
         return queue.next_due
@@ -202,7 +217,7 @@ class Worker:
     def _round(self, new: Iterable[AnyCall]) -> None:
         """Carry out calls, and the receives that wait, if there is anything for them."""
         done: list[AnyCall] = []
-        batch: list[QueueCall | ReceiveCall] = []
+        changes: list[QueueCall] = []
         for call in new:
             if isinstance(call, ReceiveCall):
                 self._wake_up.listen()
@@ -212,16 +227,15 @@ class Worker:
                 self._work(call)
                 done.append(call)
             else:
-                batch.append(call)
+                changes.append(call)
         self._waiting = [call for call in self._waiting if not call.is_over]
-        if batch or self._is_due():
-            stored = [call for call in batch if isinstance(call, SendCall)]
-            batch += self._waiting
+        if changes or self._is_due():
+            batch: list[QueueCall | ReceiveCall] = [*changes, *self._waiting]
             self._transact(batch)
             done += [call for call in batch if call.answer is not None]
             self._waiting = [call for call in self._waiting if call.answer is None]
             self._forget_due()
-            self._notify_others(stored)
+            self._notify_others(changes)
         if self._waiting:
             done += self._end_receives()
         self._hand_over(done)
@@ -235,7 +249,9 @@ class Worker:
         """Carry out calls in one transaction. If it fails they all get its error, also the receives that wait."""
         self._batch, self._blocked_since = batch, time.monotonic()
         try:
-            self.database.transact(lambda connection: execute(connection, self._take(batch), self._clock.now()))
+            self.database.transact(
+                lambda connection: execute(connection, self._take(batch), self._clock.now()), sync=must_sync(batch)
+            )
         except Exception as error:  # noqa: BLE001 - the thread goes on, and the callers are told
             failed = error if isinstance(error, DawdleError) else _unexpected(error)
             with self._taking:
@@ -284,12 +300,12 @@ class Worker:
             self._waiting = [call for call in self._waiting if call.answer is None]
         return over
 
-    def _notify_others(self, stored: Iterable[SendCall]) -> None:
+    def _notify_others(self, changes: Iterable[QueueCall]) -> None:
         """Wake the other processes, if messages are left for them that are due before they look of their own accord."""
         soon = (self._clock.now() + TICK_SECONDS) * MICROSECONDS
         # Where a receive of this process still waits, it has taken all that is due.
         served = {call.queue for call in self._waiting}
-        if any(call.due <= soon and call.queue not in served for call in stored):
+        if any(call.due <= soon and call.queue not in served for call in changes):
             self._wake_up.notify_others()
 
     def _hand_over(self, calls: Sequence[AnyCall]) -> None:
@@ -314,7 +330,7 @@ class Worker:
 
     def give_back(self, queue: QueueRow, deliveries: Sequence[Delivery]) -> None:
         """Release what was received for a caller that has left meanwhile."""
-        if deliveries and not self._stopped:
+        if deliveries and not self._stopping:
             call = ReleaseCall(queue, [(receipt_of(each.receipt), 0.0) for each in deliveries])
             call.future.add_done_callback(_ignore)
             self.submit(call)
