@@ -13,7 +13,7 @@ import pydantic
 import pytest
 
 import dawdle
-from dawdle import ArgumentError, ConfigurationError, Context, EventTooLargeError, NotAnEventError, Retry
+from dawdle import ArgumentError, ConfigurationError, Context, EventError, EventTooLargeError, NotAnEventError, Retry
 from dawdle.hooks import DeadLettered, HandlerFinished, Signaled
 from tests.app.events import Placed
 
@@ -391,7 +391,11 @@ async def test_options_that_cannot_work_are_refused(running, registry, resize):
         resize.options(dely=5)
     with pytest.raises(ConfigurationError, match="runs on the queue 'default', so a call on 'video' would never run"):
         bound.options(queue="video")
+    with pytest.raises(ConfigurationError, match=r"a call is stored in one queue: queue is its name, not \['a', 'b'\]"):
+        resize.options(queue=["a", "b"])
     async with running() as app:
+        with pytest.raises(EventError, match=r"^text holds a lone surrogate"):
+            await app.call(resize.options(headers={"tenant": "\udfff"}), "a")
         with pytest.raises(ConfigurationError, match=r"so does options\(delay=…\): write call\(\), or remove"):
             await app.call_after(5, resize.options(delay=3), "a")
         with pytest.raises(ConfigurationError, match="there is no queue 'video'"):

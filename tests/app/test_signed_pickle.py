@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 import dawdle
+import tests.handlers.test_functions
 from dawdle import ArgumentError, ConfigurationError, EventError, NotAnEventError, Retry, SignedPickle
 from dawdle.abc import Outgoing
-from dawdle.hooks import HandlerFinished
+from dawdle.hooks import HandlerFinished, Signaled
 from tests.app.test_missing import Shared
 
 pytest.importorskip("cloudpickle")
@@ -99,6 +100,26 @@ async def test_a_registered_function_goes_by_its_name_all_the_same(running, regi
             await app.call(work, "1")
         await app.idle()
     assert ran == [(1,)]
+
+
+async def test_a_pickled_callable_may_refer_to_a_registered_function(running, ran, moments):
+    pickle = SignedPickle(KEY)
+    assert pickle(tests.handlers.test_functions.importable) is tests.handlers.test_functions.importable
+    async with running(functions=pickle) as app:
+        await app.call(lambda: dawdle.call(tests.handlers.test_functions.importable.options(id="inner"), "a.png"))
+        await app.call(note, pickle(note).options(delay=5))
+        await app.idle()
+    ((given,),) = ran
+    assert (given.function, given.signature, given.call_options) == (note, None, {"delay": 5})
+    signaled = [(each.event_type, each.event_id) for each in moments if isinstance(each, Signaled)]
+    assert ("call:tests.handlers.test_functions.importable", "inner") in signaled
+
+
+async def test_the_name_of_a_partial_shows_no_argument(running, queue):
+    async with running(functions=SignedPickle(KEY), start_listener=False) as app:
+        await app.call(functools.partial(note, "secret"))
+        (body,) = queue.messages()
+    assert msgspec.json.decode(body)["data"]["name"] == "partial"
 
 
 async def test_an_app_without_it_takes_no_such_callable(running):

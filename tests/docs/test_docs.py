@@ -242,9 +242,10 @@ def test_the_readme_has_the_command_under_its_marker(session, needs):
     ) in PAGES[0].read_text(encoding="utf-8")
 
 
-def test_the_readmes_quickstart_and_its_test_are_in_the_examples():
-    app, test = blocks_of(PAGES[0])
-    for block in (app, test):
+def test_the_readmes_quickstart_its_test_and_its_function_are_in_the_examples():
+    blocks = blocks_of(PAGES[0])
+    assert [block.path for block in blocks] == ["quickstart.py", "test_quickstart.py", "resize.py"]
+    for block in blocks:
         assert (ROOT / "examples" / block.path).read_text(encoding="utf-8") == block.text
 
 

@@ -169,16 +169,19 @@ def test_an_annotation_that_only_a_type_checker_knows_is_refused_with_its_parame
         Registry().function(pay)
 
 
-def test_a_context_without_a_default_is_refused():
-    async def work(number: int, ctx: Context): ...
+async def required(number: int, ctx: Context): ...
+async def twice(*, a: Context | None = None, b: Context | None = None): ...
+async def in_between(number: int, ctx: Context | None = None, width: int = 5): ...
+async def before_rest(number: int, ctx: Context | None = None, *rest: int): ...
+async def by_place(number: int, ctx: Context | None = None, /): ...
+async def several_contexts(*ctx: Context): ...
 
-    async def twice(a: Context | None = None, b: Context | None = None): ...
 
-    text = r"its parameter ctx gets the dawdle.Context, .* `ctx: dawdle.Context \| None = None`"
+@pytest.mark.parametrize("function", [required, twice, in_between, before_rest, by_place, several_contexts])
+def test_a_context_that_a_caller_would_have_to_pass_or_to_step_over_is_refused(function):
+    text = r"its parameter (ctx|a) gets the dawdle.Context, .* as the last one, `\*, (ctx|a): dawdle.Context \| None = "
     with pytest.raises(ConfigurationError, match=text):
-        Registry().function(work)
-    with pytest.raises(ConfigurationError, match="its parameter a gets .*: write it once"):
-        Registry().function(twice)
+        Registry().function(function)
 
 
 def test_another_function_under_a_taken_name_is_refused():
@@ -266,6 +269,20 @@ def test_the_wire_name_of_a_call_is_taken_by_no_event():
             dawdle.event(name)(A)
         with pytest.raises(ConfigurationError, match="begins as those of calls do"):
             dawdle.event("a", aliases=[name])(A)
+
+
+@Registry().function
+async def importable(path: str): ...
+
+
+def test_a_function_is_pickled_by_its_module_and_name():
+    import pickle
+
+    assert pickle.loads(pickle.dumps(importable)) is importable
+    later = pickle.loads(pickle.dumps(importable.options(delay=5)))
+    assert (later.signature, later.call_options) == (importable.signature, {"delay": 5})
+    with pytest.raises(TypeError, match="function shop.images.resize is not at the top of a module"):
+        pickle.dumps(Registry().function(made()))
 
 
 # Binding

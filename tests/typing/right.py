@@ -541,6 +541,7 @@ async def functions(app: dawdle.Dawdle) -> None:
     assert_type(await app.call_after(timedelta(days=1), tidy), str)
     later = resize.options(delay=timedelta(hours=1), id="one", group="g", headers={"tenant": "a"}, queue="heavy")
     assert_type(await dawdle.call(later, "a.png", width=5), str)
+    assert_type(await app.call(tidy.options(expires=60, source="/here", transaction=object())), str)
     assert_type(await later("a.png"), int)
     assert_type(await app.call(tidy.options(at=datetime.now(UTC)).options(direct=True)), str)
     assert_type(from_thread.call(resize, "a.png"), str)

@@ -56,7 +56,9 @@ class FunctionCalls(SignalCalls):
             raise
         except EventError as error:  # nothing is stored
             wrong = function.signature.wrong_argument(call, self._settings.codec)
-            raise ArgumentError(wrong or f"cannot call {function.name}: {error}") from error
+            if wrong is None:  # it is no argument, but a header, or the call as a whole
+                raise
+            raise ArgumentError(wrong) from error
 
     def _pickled(self, given: object) -> Function[..., object]:
         """Return what may be called although it is not registered. Raises `NotAnEventError` for all else."""

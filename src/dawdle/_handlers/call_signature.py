@@ -133,11 +133,7 @@ def _read(function: Callable[..., object], name: str, names: Mapping[str, object
         )
     context = [each for each in parameters if _is_context(each.annotation)]
     for each in context:
-        if each.default is Parameter.empty or len(context) > 1:
-            raise ConfigurationError(
-                f"function {name}: its parameter {each.name} gets the dawdle.Context, which no caller passes: write it "
-                f"once, and with a default, `{each.name}: dawdle.Context | None = None`"
-            )
+        _require_context_apart(each, parameters, name, alone=len(context) == 1)
     parameters = [each for each in parameters if each not in context]
     call_type = msgspec.defstruct(
         function.__qualname__,
@@ -184,6 +180,20 @@ def _is_context(annotation: object) -> bool:
     """Whether a parameter is annotated `Context`, or with a union that has it."""
     members = get_args(annotation) if get_origin(annotation) in {Union, types.UnionType} else (annotation,)
     return Context in members
+
+
+def _require_context_apart(context: Parameter, parameters: Sequence[Parameter], name: str, *, alone: bool) -> None:
+    """Raise `ConfigurationError` for a parameter of `Context` that a caller would have to pass, or to step over."""
+    after = parameters[parameters.index(context) + 1 :]
+    steps_over = context.kind is not Parameter.KEYWORD_ONLY and any(
+        each.kind in {*_BY_POSITION, Parameter.VAR_POSITIONAL} for each in after
+    )
+    by_place_only = context.kind in {Parameter.POSITIONAL_ONLY, Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD}
+    if context.default is Parameter.empty or by_place_only or steps_over or not alone:
+        raise ConfigurationError(
+            f"function {name}: its parameter {context.name} gets the dawdle.Context, which no caller passes: write it "
+            f"once, as the last one, `*, {context.name}: dawdle.Context | None = None`"
+        )
 
 
 def _field_of(parameter: Parameter) -> tuple[str, Any] | tuple[str, Any, Any]:

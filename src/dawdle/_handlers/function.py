@@ -4,7 +4,9 @@ A call is an event of a type of its own with one handler. So all that holds for 
 """
 
 import functools
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Generic, ParamSpec, TypedDict, TypeVar, Unpack, cast
@@ -83,6 +85,16 @@ class Function(Generic[P, R_co]):
     def __repr__(self) -> str:
         return f"<dawdle.Function {self.name}>"
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Let a pickled callable that refers to it find it where it runs: its module is imported there."""
+        if self.signature is None:
+            return _unregistered, (self.function, self.name, self.call_options)
+        qualname = getattr(self, "__qualname__", "")
+        found = _find(sys.modules.get(self.__module__), qualname)
+        if not isinstance(found, Function) or found.signature is not self.signature:
+            raise TypeError(f"function {self.name} is not at the top of a module, where another process could find it")
+        return _imported, (self.__module__, qualname, self.call_options)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the plain function. An `async def` returns its coroutine."""
         return self.function(*args, **kwargs)
@@ -113,7 +125,9 @@ class Function(Generic[P, R_co]):
                 f"a call has no option {', '.join(sorted(unknown))}; its options are "
                 f"{', '.join(CallOptions.__annotations__)}"
             )
-        queue = options.get("queue")
+        queue: object = options.get("queue")
+        if queue is not None and not isinstance(queue, str):
+            raise ConfigurationError(f"a call is stored in one queue: queue is its name, not {shown(queue)}")
         if queue is not None and self.queue is not None and queue != self.queue:
             raise ConfigurationError(
                 f"function {self.name} runs on the queue {self.queue!r}, so a call on {shown(queue)} would never run: "
@@ -121,6 +135,24 @@ class Function(Generic[P, R_co]):
             )
         both: CallOptions = {**self.call_options, **options}
         return Function(self.function, self.name, self.signature, queue=self.queue, call_options=both)
+
+
+def _find(module: object, qualname: str) -> object:
+    for part in qualname.split("."):
+        module = getattr(module, part, None)
+    return module
+
+
+def _imported(module: str, qualname: str, options: CallOptions) -> Function[..., object]:
+    found = _find(importlib.import_module(module), qualname)
+    if not isinstance(found, Function):
+        raise TypeError(f"the module {module} has no function {qualname} with @dawdle.function above it")
+    function = cast("Function[..., object]", found)
+    return function.options(**options) if options else function
+
+
+def _unregistered(function: Callable[..., object], name: str, options: CallOptions) -> Function[..., object]:
+    return Function(function, name, None, call_options=options)
 
 
 class Runner:

@@ -13,10 +13,9 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from dawdle._handlers.context import Context
 from dawdle._handlers.function import Function
 from dawdle._handlers.handler import Handler, Options
-from dawdle._handlers.handler_name import described
 from dawdle._handlers.signature import yields
 from dawdle._rules.pickle_signing import PickleSigner
-from dawdle.errors import ArgumentError, ConfigurationError, EventError, NotAnEventError, Reject
+from dawdle.errors import ArgumentError, ConfigurationError, EventError, NotAnEventError, Reject, shown
 from dawdle.events import PICKLED_HANDLER, PICKLED_PREFIX, FunctionCall, name_call_type
 
 __all__ = ["PickledCall", "SignedPickle"]
@@ -72,7 +71,10 @@ class SignedPickle:
 
         It also has options: `pickle(work).options(delay=60)`. Raises `NotAnEventError` for what cannot be called once.
         """
-        called = described(function)
+        if isinstance(function, Function):  # it needs no pickle, and goes by its name
+            return cast("Function[P, R]", function)
+        # The repr of a partial shows its arguments, and the name of a call is shown in logs.
+        called = str(getattr(function, "__qualname__", None) or type(function).__qualname__)
         if not callable(function) or inspect.isawaitable(function):
             raise NotAnEventError(f"a pickled call takes a callable and its arguments, not {called}")
         if yields(function):
@@ -115,7 +117,8 @@ class SignedPickle:
     def _run(self, call: PickledCall, ctx: Context) -> object:
         if not self._signer.accepts(call.signature, ctx.event_type, ctx.event_id, call.name, call.pickled):
             raise Reject(
-                f"the signature of the pickled call of {call.name} is wrong: it was signed with another key, or changed"
+                f"the signature of the pickled call of {shown(call.name)} is wrong: it was signed with another key, or "
+                f"changed"
             )
         import pickle  # noqa: PLC0415 - as above
 
