@@ -12,6 +12,7 @@ from dawdle._handlers.handler import Handler
 from dawdle._handlers.signature import require_event_class
 from dawdle.abc import Backend
 from dawdle.errors import ConfigurationError, shown
+from dawdle.events import FunctionCall
 
 __all__ = ["DEFAULT", "DEFAULT_CONCURRENCY", "QueueMap", "read_queue_map"]
 
@@ -51,7 +52,7 @@ class QueueMap(NamedTuple):
         if found is None:
             found = self.known[event_type] = self._routed(event_type) or (DEFAULT,)
         if found[0] not in self.backends:
-            raise ConfigurationError(self._no_default(event_type.__qualname__))
+            raise ConfigurationError(self._no_default(event_type))
         return found
 
     def named(self, queue: str | Sequence[str]) -> tuple[str, ...]:
@@ -94,14 +95,15 @@ class QueueMap(NamedTuple):
             return
         for event_type in handler.types:
             if self._routed(event_type) is None and not any(issubclass(each, event_type) for each in self.routes):
-                raise ConfigurationError(f"handler {handler.name}: {self._no_default(event_type.__qualname__)}")
+                raise ConfigurationError(f"handler {handler.name}: {self._no_default(event_type)}")
 
     def _reaches(self, queue: str, handler: Handler) -> bool:
         """Whether an event that the handler takes may go to a queue."""
-        for event_type in self.routes:
-            takes = handler.matches(event_type) or any(issubclass(event_type, each) for each in handler.types)
-            if takes and queue in self.routes[event_type]:
-                return True
+        # A call of a function goes where the function runs.
+        if any(issubclass(each, FunctionCall) for each in handler.types):
+            return True
+        if any(handler.matches(event_type) and queue in names for event_type, names in self.routes.items()):
+            return True
         # A subclass that is defined later goes where the route of its base class says.
         return any(queue in (self._routed(each) or (DEFAULT,)) for each in handler.types or (object,))
 
@@ -114,7 +116,13 @@ class QueueMap(NamedTuple):
         # An abstract base class may have virtual subclasses, which do not name it among their bases.
         return next((names for base, names in self.routes.items() if issubclass(event_type, base)), None)
 
-    def _no_default(self, name: str) -> str:
+    def _no_default(self, event_type: type) -> str:
+        name = event_type.__qualname__
+        if issubclass(event_type, FunctionCall):
+            return (
+                f"the function {name} has no queue, and this app has no queue 'default': give the function queue=…, or "
+                f"add the queue, queues={{'default': …}}"
+            )
         return (
             f"{name} has no route, and this app has no queue 'default': write routes={{{name}: …}}, or add the queue, "
             f"queues={{'default': …}}"
