@@ -5,7 +5,7 @@ import dataclasses
 import msgspec
 import pytest
 
-from dawdle import Dawdle, Registry
+from dawdle import Context, Dawdle, Registry
 from dawdle.backends.memory import Memory
 from dawdle.errors import ConfigurationError
 from tests.app.events import Cancelled, Placed
@@ -195,3 +195,20 @@ async def test_a_handler_that_is_registered_late_with_a_wrong_queue_is_an_error(
     async with Dawdle(queues=queues, registry=Registry()) as app:
         with pytest.raises(ConfigurationError, match="no event that it takes goes there"):
             app.register(resize, queue="video")
+
+
+async def test_a_function_runs_on_its_own_queue_without_any_route(clock):
+    registry, ran, queues = Registry(), [], {"default": Memory(clock=clock), "heavy": Memory(clock=clock)}
+
+    @registry.function(name="resize", queue="heavy")
+    async def resize(name: str, ctx: Context | None = None) -> None:
+        ran.append((name, ctx.queue))
+
+    async with Dawdle(queues=queues, registry=registry, clock=clock) as app:
+        await app.call(resize, "a.png")
+        await app.idle()
+        assert ran == [("a.png", "heavy")]
+    wrong = Registry()
+    wrong.function(name="resize", queue="haevy")(resize.function)
+    with pytest.raises(ConfigurationError, match="handler resize runs on the queue 'haevy', and this app has default"):
+        await Dawdle(queues={"default": Memory(), "heavy": Memory()}, registry=wrong).__aenter__()
