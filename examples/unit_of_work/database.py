@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
@@ -37,20 +37,13 @@ class Database:
     sessions: async_sessionmaker[AsyncSession]
 
 
-@dataclass
-class Outbox:
-    """The events of one run. They are signaled once its transaction is committed."""
-
-    events: list[object] = field(default_factory=list[object])
-
-
 @asynccontextmanager
 async def open_database(path: Path) -> AsyncGenerator[Database]:
     """Make the tables, and close all connections at the end."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{path}")
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
-    yield Database(async_sessionmaker(engine, expire_on_commit=False))
+    yield Database(async_sessionmaker(engine))
     await engine.dispose()
 
 
@@ -60,11 +53,6 @@ async def unit_of_work(ctx: dawdle.Context) -> AsyncGenerator[None]:
 
     A commit that fails is a handler that failed, so it runs again.
     """
-    outbox = Outbox()
     async with ctx.state(Database).sessions.begin() as session:
         ctx.provide(session)
-        ctx.provide(outbox)
         yield
-    # After the commit: an event of a transaction that is rolled back is never signaled. If the process dies here, the
-    # event that was handled is still in its queue. Its handler runs again, and signals again.
-    await dawdle.signal_many(outbox.events)

@@ -82,7 +82,8 @@ class Deadline:
     async def __aexit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop_timer()
+        if self._timer is not None:
+            self._timer.cancel()
         await self._scope.__aexit__(error_type, error, trace)
 
     def expired(self) -> bool:
@@ -90,14 +91,10 @@ class Deadline:
         return self._scope.expired()
 
     def _start_timer(self) -> None:
-        self._stop_timer()
-        if self._at < inf:
-            self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline")
-
-    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        if self._at < inf:
+            self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline")
 
     async def _expire(self) -> None:
         await self._clock.sleep_until(self._at)

@@ -10,6 +10,7 @@ import pytest
 
 import dawdle
 from dawdle import ConfigurationError, Context, Registry, Reject, Retry, RetryLater
+from dawdle.abc import Outgoing
 from dawdle.hooks import HandlerFinished
 from tests.app.events import Cancelled, Placed
 
@@ -557,6 +558,19 @@ async def test_a_direct_event_runs_inside_it_and_its_retry_does_too(running, reg
         await clock.advance(900)
         await app.idle()
     assert story == ["open session", "roll back session: ValueError", "open session", "commit session"]
+
+
+async def test_a_suspected_poison_message_runs_inside_it_too(running, registry, queue, clock, story, caplog):
+    @registry.on_event(Placed, around=unit_of_work(story))
+    async def handler(event, ctx: Context):
+        story.append(ctx.state(Session).name)
+
+    async with running():
+        body = {"specversion": "1.0", "id": "e-1", "source": "/x", "type": "Placed", "data": {}, "dawdletrial": 1}
+        await queue.send([Outgoing(msgspec.json.encode(body))])
+        await clock.advance(30)
+    assert "in isolation" in caplog.text
+    assert story == ["open session", "session", "commit session"]
 
 
 async def test_only_a_run_that_has_its_turn_at_the_handlers_limit_enters_it(running, registry, clock, story):

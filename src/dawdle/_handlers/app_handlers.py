@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from dawdle._handlers.around import Around
+from dawdle._handlers.changing import CHANGING, Observer
 from dawdle._handlers.conflict import require_apart
 from dawdle._handlers.function import Function as RegisteredFunction
 from dawdle._handlers.handler import Function, Handler, read_handler
 from dawdle._handlers.options import HandlerOptions, read_options
-from dawdle._handlers.registry import CHANGING, Observer, Registry
+from dawdle._handlers.registry import Registry
 from dawdle._handlers.type_names import handled_types, names_of, require_named_handlers_take, takers, with_subclasses
 from dawdle.errors import ConfigurationError
 from dawdle.events import (

@@ -7,11 +7,11 @@ reading needs no lock. Observers are called after the lock is released.
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from threading import RLock
-from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
 from dawdle._handlers.around import Around, read_around
+from dawdle._handlers.changing import CHANGING, Observer
 from dawdle._handlers.conflict import require_apart
 from dawdle._handlers.function_registry import FunctionRegistry
 from dawdle._handlers.handler import Function, Handler, read_handler
@@ -19,7 +19,7 @@ from dawdle._handlers.options import HandlerOptions, read_options
 from dawdle._handlers.signature import is_function, require_event_class
 from dawdle.errors import ConfigurationError, shown
 
-__all__ = ["CHANGING", "Decorator", "HandlerOptions", "Observer", "Registry", "RegistryUser"]
+__all__ = ["Decorator", "HandlerOptions", "Registry", "RegistryUser"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -33,40 +33,6 @@ X = TypeVar("X")
 P = ParamSpec("P")
 
 
-class _Changing:
-    """The lock of all registries. When the outermost block leaves it, it calls the observers of all changes."""
-
-    # Observers are called after the release: they are code of the flow, and under the lock one that waits for another
-    # lock could wait for ever. The lock is reentrant, since `AppHandlers.register` takes it and calls `Registry.put`,
-    # which takes it too. The depth tells the outermost block.
-
-    def __init__(self) -> None:
-        self._lock = RLock()
-        self._depth = 0
-        self._waiting: list[Observer] = []
-
-    def tell(self, observers: "Iterable[Observer]") -> None:
-        """Call `changed()` on each of them, once, after the lock is released."""
-        self._waiting += [each for each in observers if not any(each is known for known in self._waiting)]
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        self._depth += 1
-
-    def __exit__(self, *error: object) -> None:
-        self._depth -= 1
-        observers: list[Observer] = []
-        if not self._depth:
-            observers, self._waiting = self._waiting, []
-        self._lock.release()
-        for observer in observers:
-            observer.changed()
-
-
-CHANGING: Final = _Changing()
-"""Held while any registry, or the handlers of any app, change."""
-
-
 class Decorator(Protocol[E]):  # type: ignore[misc]  # mypy infers covariance, pyright invariance
     """Takes a handler of events of type E, and perhaps of more types, and returns it unchanged."""
 
@@ -74,14 +40,6 @@ class Decorator(Protocol[E]):  # type: ignore[misc]  # mypy infers covariance, p
     def __call__(self, handler: Callable[Concatenate[E | X, P], R], /) -> Callable[Concatenate[E | X, P], R]: ...
     @overload
     def __call__(self, handler: Callable[Concatenate[E, P], R], /) -> Callable[Concatenate[E, P], R]: ...
-
-
-class Observer(Protocol):
-    """A part of an app that reacts to changes of a registry."""
-
-    def changed(self) -> None:
-        """React to a change; called in the thread that made it."""
-        ...
 
 
 class RegistryUser(Protocol):
