@@ -212,7 +212,7 @@ async def test_a_file_that_was_replaced_is_an_error_and_the_new_one_is_used(path
         await other.send([Outgoing(b"from the backup")])
     async with sqlite() as queue:
         await queue.send(ONE)
-        os.replace(tmp_path / "backup.db", path)
+        (tmp_path / "backup.db").replace(path)
         for suffix in ("-wal", "-shm"):
             path.with_name(f"app.db{suffix}").unlink()
         with pytest.raises(BackendError, match=r"is gone|was replaced by another file"):

@@ -233,6 +233,8 @@ class Database:
             ((pages,),) = connection.execute("PRAGMA page_count").fetchall()
             ((mode,),) = connection.execute("PRAGMA auto_vacuum").fetchall()
             if mode != 2 or free < VACUUM_PAGES or free * 4 < pages:
+                with lock:  # only now the file is cut; a reader that holds the log does not make this wait
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 return False
             with lock:
                 # By execute() it would give back one page: that stops at the first row, and it has one for each page.

@@ -93,8 +93,8 @@ def count(connection: sqlite3.Connection, queue: QueueRow, now: float) -> Counts
     """Count the messages of a queue."""
     at = int(now * MICROSECONDS)
     ((waiting, leased, delayed),) = connection.execute(
-        "SELECT count(*) FILTER (WHERE visible_at<=:now), count(*) FILTER (WHERE visible_at>:now AND receives>0), "
-        "count(*) FILTER (WHERE visible_at>:now AND receives=0) FROM dawdle_message WHERE queue=:queue",
-        {"queue": queue.id, "now": at},
+        "SELECT count(*) FILTER (WHERE visible_at<=?), count(*) FILTER (WHERE visible_at>? AND receives>0), "
+        "count(*) FILTER (WHERE visible_at>? AND receives=0) FROM dawdle_message WHERE queue=?",
+        (at, at, at, queue.id),
     ).fetchall()
     return Counts(waiting=waiting, in_flight=leased, delayed=delayed)

@@ -21,6 +21,7 @@ from dawdle._log import Log
 from dawdle.abc import Clock, Delivery, Fault, SystemClock
 from dawdle.backends.sqlite._calls import (
     MICROSECONDS,
+    AckCall,
     AnyCall,
     QueueCall,
     QueueRow,
@@ -48,6 +49,9 @@ WATCH_SECONDS: Final = 5.0
 WATCH_INTERVAL_SECONDS: Final = 0.02
 """Seconds between two looks meanwhile: each takes 2 µs, and the wake-up 50."""
 
+VACUUM_SECONDS: Final = 1.0
+"""Seconds without a transaction after which free pages are given back to the disk."""
+
 
 class Worker:
     """The calls to one file in one process. Everything but what says otherwise is for its own thread alone."""
@@ -61,6 +65,8 @@ class Worker:
         self._gathered: dict[asyncio.AbstractEventLoop, list[AnyCall]] = {}
         self._asleep = False
         self._watch_until = 0.0
+        self._has_deleted = False
+        self._busy_at = 0.0
         self._data_version = 0
         self._stopping = False
         self._forked = False
@@ -178,20 +184,28 @@ class Worker:
             if not self._inbox and not self._stopping:
                 self._wake_up.wait(seconds)
                 if not self._inbox:
-                    self._forget_due()
-                    if time.monotonic() < self._watch_until:
-                        self._notice_commit()
+                    self._look_around()
             self._asleep = False
         return [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_CALLS))]
 
     def _seconds_to_sleep(self) -> float | None:
         watching = time.monotonic() < self._watch_until
         if not self._waiting:
-            return WATCH_INTERVAL_SECONDS if watching else None
+            return WATCH_INTERVAL_SECONDS if watching else VACUUM_SECONDS if self._has_deleted else None
         queues = {call.queue for call in self._waiting}
         until = min(call.until for call in self._waiting) - self._clock.monotonic()
         due = min(self._next_due(queue) for queue in queues) / MICROSECONDS - self._clock.now()
         return max(0.0, min(until, due, WATCH_INTERVAL_SECONDS if watching else self._wake_up.tick))
+
+    def _look_around(self) -> None:
+        """Do what an idle thread does now and then."""
+        self._forget_due()
+        now = time.monotonic()
+        if now < self._watch_until:
+            self._notice_commit()
+        if self._has_deleted and now - self._busy_at >= VACUUM_SECONDS:
+            with suppress(BackendError):  # the next call tells its caller
+                self._has_deleted = self.database.vacuum()
 
     def _notice_commit(self) -> None:
         """Tell the other processes of a commit that is not ours, while a caller's own transaction is watched."""
@@ -236,6 +250,8 @@ class Worker:
             self._waiting = [call for call in self._waiting if call.answer is None]
             self._forget_due()
             self._notify_others(changes)
+            self._has_deleted = self._has_deleted or any(isinstance(call, AckCall) for call in changes)
+            self._busy_at = time.monotonic()
         if self._waiting:
             done += self._end_receives()
         self._hand_over(done)
