@@ -290,6 +290,25 @@ async def test_the_result_of_a_thread_counts_after_its_timeout_and_is_committed(
     assert finished(moments) == [("done", None)]
 
 
+async def test_the_time_that_an_around_takes_is_not_held_against_a_thread(
+    running, registry, clock, moments, story, caplog
+):
+    story.enter = story.leave = 4
+
+    @registry.on_event(Placed, around=story.around, timeout=5)
+    def handler(event): ...
+
+    async with running() as app:
+        await app.signal(Placed(1))
+        await until(lambda: story)
+        await clock.advance(4)
+        await until(lambda: story[-1] == "commit")
+        await clock.advance(4)
+        await app.idle()
+    assert [moment.seconds for moment in moments if isinstance(moment, HandlerFinished)] == [pytest.approx(8)]
+    assert "longer than its timeout" not in caplog.text
+
+
 @pytest.mark.parametrize("part", ["enter", "leave"])
 async def test_the_timeout_of_a_def_handler_ends_an_around_that_hangs(running, registry, clock, moments, story, part):
     ran = threading.Event()

@@ -101,7 +101,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return {each.content_type: each for each in (JSON(), MessagePack(), self.codec)}
 
     def all_headers(self, given: Mapping[str, str] | None) -> Mapping[str, str]:
-        """Return the app's headers and those of one signal, which win. Raises `ConfigurationError`."""
+        """Return the headers of an event: those of `carry`, of the app, and of the signal, which win.
+
+        Raises `ConfigurationError`.
+        """
         own = self.headers
         if callable(own):
             own = own()
@@ -111,8 +114,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 )
             if self.carry:
                 require_apart(self.carry, own)
-        if self.carry:
-            own = {**own, **carried(self.carry)}
         if given is None:
             both = own
         elif isinstance(cast("object", given), Mapping):
@@ -121,7 +122,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"headers is a mapping of names to text, not {shown(given)}")
         if both:
             check_headers(both)
-        return both
+        return {**carried(self.carry), **both} if self.carry else both
 
     def lifespan_of(self, app: object) -> AbstractAsyncContextManager[object]:
         """Return the lifespan of an app. Raises `ConfigurationError` for a result that cannot be entered."""

@@ -57,37 +57,21 @@ class HandlerCaller:
         self._is_dying = is_dying
 
     def call(self, handler: Handler, work: Work, retry: Retry) -> Coroutine[object, object, Outcome]:
-        """Call the handler, and report the call to the hooks and the log. Run at once, in the task that awaits it."""
+        """Call the handler, and report the call to the hooks. Run at once, in the task that awaits it."""
         # A call of its own for what needs no report: each coroutine in between costs a message in flight 300 bytes.
-        if self._hooks or not handler.is_async:
+        if self._hooks:
             return self._call_and_report(handler, work, retry)
         return self._call(handler, work, retry)
 
     async def _call_and_report(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         facts = (work.message.queue.name, work.envelope.id, work.envelope.type, handler.name, work.attempt)
-        if self._hooks:
-            self._hooks(HandlerStarted(*facts))
+        self._hooks(HandlerStarted(*facts))
         started = self._clock.monotonic()
         outcome = await self._call(handler, work, retry)
         elapsed = self._clock.monotonic() - started
-        self._warn_of_slow_thread(handler, outcome, elapsed)
-        if self._hooks:
-            error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
-            self._hooks(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
+        error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
+        self._hooks(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
         return outcome
-
-    def _warn_of_slow_thread(self, handler: Handler, outcome: Outcome, elapsed: float) -> None:
-        # Python cannot end a thread from outside. The run is over and has had its effects, so it counts as done: as a
-        # failure it would only run a second time.
-        timeout = None if handler.is_async else self._runner.timeout_of(handler)
-        if timeout is not None and elapsed > timeout and isinstance(outcome, Done):
-            _log.warning(
-                "handler %s ran for %.3g s, longer than its timeout of %g s: it runs in a thread, which cannot be "
-                "stopped, so its result counts; make it async def, or raise its timeout",
-                handler.name,
-                elapsed,
-                timeout,
-            )
 
     async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         """Call the handler and return its outcome. Only a cancellation by which the app dies is raised."""

@@ -42,7 +42,8 @@ def carried(carry: Carry) -> dict[str, str]:
 
     Raises `ConfigurationError` for a value that is not text.
     """
-    here, headers = copy_context(), dict[str, str]()
+    headers: dict[str, str] = {}
+    here = copy_context()
     for name, variable in carry.items():
         # A default is not looked at: each process has it anyway, and it may be of any type.
         value = here.get(cast("ContextVar[object]", variable))
