@@ -166,6 +166,10 @@ async def test_a_queue_whose_handlers_hang_leaves_the_others_their_slots(app_of,
                 await clock.advance(0.1)
                 await asyncio.sleep(0.001)
         assert running == 2
+        health = app.health()
+        assert (health.oldest_queue, health.oldest_handlers) == ("video", ("encode",))
+        assert {each.queue: each.in_hand for each in health.queues} == {"default": 0, "video": 2, "audit": 0}
+        assert {each.queue: each.slots for each in health.queues}["video"] == 2
     assert stored(queues) == {"video": 50}
 
 

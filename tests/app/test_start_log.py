@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from dawdle import Dawdle, Registry
+from dawdle import Dawdle, Registry, Retry
 from dawdle.backends.memory import Memory
 from dawdle.testing.sqs import SQSServer
 from tests.app.events import Placed
@@ -149,3 +149,76 @@ async def test_direct_events_are_handled_here_and_not_warned_about(caplog, regis
     async with Dawdle(Memory(), registry=registry, start_listener=False) as app:
         await app.signal(Placed(), direct=True)
     assert unheard(caplog) == []
+
+
+async def test_a_start_says_the_queues_that_it_listens_to_and_the_handlers_that_run_elsewhere(caplog, registry):
+    registry.on_event(Placed, name="receipt")(lambda event: None)
+    registry.on_event(Placed, name="encode", queue="video")(lambda event: None)
+    queues = {"default": Memory(), "video": Memory(), "audit": Memory()}
+    options = {"queues": queues, "routes": {Placed: ("default", "video")}, "registry": registry}
+    async with Dawdle(listen=("default", "audit"), **options):
+        pass
+    assert started(caplog) == [
+        (
+            "dawdle started: queue 'default' on Memory, 'video' on Memory, 'audit' on Memory, listening to default, "
+            "audit, handlers (2): receipt, encode"
+        )
+    ]
+    assert said(caplog, "handlers that do not run in this process") == [
+        "handlers that do not run in this process, since it does not listen to their queues (1): encode"
+    ]
+    caplog.clear()
+    async with Dawdle(**options):
+        pass
+    assert said(caplog, "handlers that do not run") == []
+    async with Dawdle(listen=(), **options):
+        pass
+    assert "not listening" in started(caplog)[1]
+
+
+async def test_a_queue_that_is_listened_to_without_a_handler_is_warned_about(caplog, registry):
+    registry.on_event(Placed, name="encode", queue="video")(lambda event: None)
+    queues = {"default": Memory(), "video": Memory()}
+    async with Dawdle(queues=queues, routes={Placed: "video"}, registry=registry):
+        pass
+    (warning,) = said(caplog, "this process listens to queue")
+    assert warning.startswith("this process listens to queue 'default' and has no handler that runs there")
+
+
+async def test_a_handler_that_comes_late_with_a_wrong_queue_is_told_once(caplog, registry):
+    queues = {"default": Memory(), "video": Memory()}
+    async with Dawdle(queues=queues, registry=registry):
+        registry.on_event(Placed, name="encode", queue="vidoe")(lambda event: None)
+        registry.on_event(Placed, name="receipt")(lambda event: None)
+    (error,) = said(caplog, "a handler that was registered after the start gets no event")
+    assert "handler encode runs on the queue 'vidoe', and this app has default, video" in error
+
+
+async def test_events_for_a_queue_in_memory_that_is_not_listened_to_are_warned_about(caplog, registry):
+    registry.on_event(Placed, name="encode")(lambda event: None)
+    queues = {"default": Memory(), "video": Memory()}
+    async with Dawdle(queues=queues, routes={Placed: "video"}, listen=("default",), registry=registry) as app:
+        await app.signal(Placed())
+    (warning,) = unheard(caplog)
+    assert "it does not listen to the queue 'video': set " in warning
+    assert "or name that queue in listen=; otherwise" in warning
+
+
+async def test_where_there_are_several_queues_the_log_names_that_of_an_event(caplog, registry, clock):
+    @registry.on_event(Placed, name="encode", retry=Retry(max_attempts=2, initial=1, jitter=0))
+    async def encode(event):
+        raise ValueError("no such codec")
+
+    queues = {"default": Memory(clock=clock), "video": Memory(clock=clock)}
+    async with Dawdle(queues=queues, routes={Placed: "video"}, registry=registry, clock=clock) as app:
+        event_id = await app.signal(Placed(), id="e-1")
+        await clock.advance(10)
+    assert event_id == "e-1"
+    assert said(caplog, "handler encode failed on Placed e-1 of queue video, attempt 1 of 2: ValueError")
+    assert said(caplog, "dead-lettered Placed e-1 of queue video for encode: ValueError")
+    caplog.clear()
+    async with Dawdle(Memory(clock=clock), registry=registry, clock=clock) as app:
+        await app.signal(Placed(), id="e-2")
+        await clock.advance(10)
+    assert said(caplog, "handler encode failed on Placed e-2, attempt 1 of 2")
+    assert said(caplog, "dead-lettered Placed e-2 for encode")

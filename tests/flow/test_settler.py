@@ -32,6 +32,9 @@ class Queue:
         self._stored = dict(stored)
         self._lost = lost
 
+    def labeled(self, what):
+        return what
+
     async def send(self, outgoing, *, unsigned):
         self.notes.append(f"send {outgoing.body.decode()}")
         for _ in range(len(self._stored)):

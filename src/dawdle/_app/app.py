@@ -139,7 +139,7 @@ class Dawdle(FunctionCalls, DeadLetterCalls, HostingCalls):
         self._queues = self._settings.queues
         self._hooks = HookCaller(hooks)
         self._signaling = Signaling(self._settings, self._handlers, self._hooks)
-        self._start_log = StartLog(self._handlers, has_lifespan=lifespan is not None)
+        self._start_log = StartLog(self._handlers, self._queues, has_lifespan=lifespan is not None)
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
 
@@ -188,7 +188,7 @@ class Dawdle(FunctionCalls, DeadLetterCalls, HostingCalls):
         if settings.start_listener and settings.queues.listened:
             self._start_log.listens()
             await runtime.start_listener()
-        self._start_log.entered(settings.queues)
+        self._start_log.entered()
         return self
 
     async def __aexit__(

@@ -6,6 +6,7 @@ from dawdle._app.queue_map import QueueMap
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._log import Log
 from dawdle.abc import Backend
+from dawdle.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from dawdle._flow.queue_client import QueueClient
@@ -21,8 +22,10 @@ _log = Log(__name__)
 class StartLog:
     """The log lines of one app. Each is logged once for each time that the app is entered."""
 
-    def __init__(self, handlers: AppHandlers, *, has_lifespan: bool) -> None:
+    def __init__(self, handlers: AppHandlers, queues: QueueMap, *, has_lifespan: bool) -> None:
         self._handlers = handlers
+        self._queues = queues
+        self._misplaced: set[str] = set()
         self._has_lifespan = has_lifespan
         self._entered = False
         self._listened = False
@@ -35,30 +38,57 @@ class StartLog:
         self._entered = self._listened = False
         self.waits_for_signal = True
 
-    def entered(self, queues: QueueMap) -> None:
+    def entered(self) -> None:
         """Log the queues and the handlers of the app."""
+        queues = self._queues
         self._entered = True
+        self._handlers.observe(self)
         self._shared = any(backend.limits.shared for backend in queues.backends.values())
         names = [handler.name for handler in self._handlers.handlers]
         _log.info(
             "dawdle started: queue %s, %s, handlers (%d): %s",
             ", ".join(f"{name!r} on {shown_backend(backend)}" for name, backend in queues.backends.items()),
-            self._listening(queues),
+            self._listening(),
             len(names),
             _listed(names),
         )
-        unreached = queues.never_reached(self._handlers.handlers) if self._listened else []
-        if unreached:
-            _log.info(
-                "handlers that run on other queues than this process listens to (%d): %s",
-                len(unreached),
-                _listed(unreached),
-            )
+        if self._listened and queues.is_named and names:
+            self._log_unmatched()
 
-    def _listening(self, queues: QueueMap) -> str:
-        if not self._listened or not queues.listened:
+    def changed(self) -> None:
+        """Log each handler that is registered late and that no event can reach. At the start it would be an error."""
+        if not self._queues.is_named:
+            return
+        for handler in self._handlers.handlers:
+            try:
+                self._queues.require_reachable([handler])
+            except ConfigurationError as error:
+                if handler.name not in self._misplaced:
+                    self._misplaced.add(handler.name)
+                    _log.error("a handler that was registered after the start gets no event: %s", error)
+
+    def _log_unmatched(self) -> None:
+        """Log the handlers without a queue, and the queues without a handler, in this process."""
+        elsewhere = self._queues.never_reached(self._handlers.handlers)
+        if elsewhere:
+            _log.info(
+                "handlers that do not run in this process, since it does not listen to their queues (%d): %s",
+                len(elsewhere),
+                _listed(elsewhere),
+            )
+        bound = {handler.options.queue for handler in self._handlers.handlers}
+        for queue in self._queues.listened:
+            if None not in bound and queue not in bound:
+                _log.warning(
+                    "this process listens to queue %r and has no handler that runs there, so it puts the events of "
+                    "that queue back: name the queues of its handlers in listen=",
+                    queue,
+                )
+
+    def _listening(self) -> str:
+        if not self._listened:
             return "not listening"
-        return f"listening to {', '.join(queues.listened)}" if queues.is_named else "listening"
+        return f"listening to {', '.join(self._queues.listened)}" if self._queues.is_named else "listening"
 
     def listens(self) -> None:
         """Note that the listener was started."""
@@ -87,15 +117,18 @@ class StartLog:
         if not self._entered:
             return
         self.waits_for_signal = False
-        if queue.limits.shared or (self._listened and self._handlers.handlers):
+        listens = self._listened and queue.name in self._queues.listened
+        if queue.limits.shared or (listens and self._handlers.handlers):
             return
         missing, here = (
             (
                 "no handler is registered",
                 'import the modules that have handlers, as dawdle.discover("your.package") does',
             )
-            if self._listened
+            if listens
             else ("its listener is not started", "start the listener (start_listener)")
+            if not self._listened
+            else (f"it does not listen to the queue {queue.name!r}", "name that queue in listen=")
         )
         _log.warning(
             "this app keeps its events in its own memory, where no other process can handle them, and %s: set "

@@ -116,7 +116,7 @@ class Dispatcher:
                 "could not run handler %s on %s because of a bug in dawdle: the attempt counts as failed; report "
                 "this traceback",
                 handler.name,
-                work.envelope.label,
+                work.label,
             )
             outcome = Failed(error_text(error))
         return self.result_of(handler, work, outcome)

@@ -5,7 +5,6 @@ from traceback import TracebackException
 from typing import NamedTuple
 
 from dawdle._log import Log
-from dawdle._rules.envelope import Envelope
 from dawdle._rules.failure_counts import Counted, FailureCounts, FailureGroup
 from dawdle.abc import Clock
 
@@ -31,7 +30,7 @@ class FailureLog:
     def log(
         self,
         handler: str,
-        envelope: Envelope,
+        label: str,
         attempt: int,
         max_attempts: int,
         error_text: str,
@@ -41,7 +40,8 @@ class FailureLog:
     ) -> None:
         """Count a failure, and log it now unless it is one of many. At the level DEBUG each failure is logged.
 
-        `error_text`: the error's type and message; `final`: there is no next attempt, whatever `max_attempts` says.
+        `label`: the event as the log shows it; `error_text`: the error's type and message; `final`: there is no next
+        attempt, whatever `max_attempts` says.
         """
         is_last = final or attempt >= max_attempts
         group = FailureGroup(handler, type(error).__qualname__, is_last)
@@ -52,7 +52,7 @@ class FailureLog:
             _log.failure(
                 "handler %s failed on %s, attempt %d of %d: %s",
                 handler,
-                envelope.label,
+                label,
                 attempt,
                 max_attempts,
                 error_text,
@@ -62,7 +62,7 @@ class FailureLog:
         elif how == "kept":
             # The count that is logged later shows this failure as its example. The error itself is not kept: it would
             # keep the handler's frames alive, with the event and all other locals.
-            self._failures.keep(group, _Latest(envelope.label, attempt, error_text, _traceback_of(error)))
+            self._failures.keep(group, _Latest(label, attempt, error_text, _traceback_of(error)))
 
     def log_counted(self, *, all_of_it: bool = False) -> None:
         """Log the groups that were counted for a minute; `all_of_it`: all that were counted, since the app closes."""

@@ -140,13 +140,13 @@ class HandlerCaller:
         outcome = outcome_of(error, retry.never)
         match outcome:
             case Failed():
-                self._failures.log(handler.name, work.envelope, work.attempt, retry.max_attempts, outcome.error, error)
+                self._failures.log(handler.name, work.label, work.attempt, retry.max_attempts, outcome.error, error)
             case Rejected() if retry.never and not isinstance(outcome_of(error), Rejected):  # final, and not on purpose
                 self._failures.log(
-                    handler.name, work.envelope, work.attempt, retry.max_attempts, outcome.error, error, final=True
+                    handler.name, work.label, work.attempt, retry.max_attempts, outcome.error, error, final=True
                 )
             case Rejected():
-                _log.warning("handler %s rejected %s: %s", handler.name, work.envelope.label, outcome.error)
+                _log.warning("handler %s rejected %s: %s", handler.name, work.label, outcome.error)
             case Postponed():
                 pass
         return outcome

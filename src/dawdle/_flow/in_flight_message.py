@@ -46,6 +46,11 @@ class Work(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"<Work on {self.envelope!r}>"
 
+    @property
+    def label(self) -> str:
+        """The event as a log line shows it."""
+        return self.message.queue.labeled(self.envelope.label)
+
 
 class InFlightMessage(msgspec.Struct, eq=False):
     """One message in flight, or one direct event, which is no message yet (`delivery` is None)."""

@@ -98,7 +98,7 @@ class Processor:
             except Exception:  # noqa: BLE001 - a bug in dawdle must not end the app, nor lose the event
                 _log.exception(
                     "could not handle direct event %s because of a bug in dawdle; it is stored in its queue instead",
-                    work.envelope.label,
+                    work.label,
                 )
                 settlement = self._settlement(work, self._results_so_far(work, at_most_done=True))
             message.work = None
@@ -106,7 +106,7 @@ class Processor:
                 await self._settler.settle(message, work.envelope, settlement)
         except BaseException:
             if not message.settled and not message.abandoned:
-                _log.error("lost direct event %s: the app ended before it was stored", work.envelope.label)
+                _log.error("lost direct event %s: the app ended before it was stored", work.label)
             raise
         finally:
             self._in_flight.finish(message)
@@ -145,7 +145,7 @@ class Processor:
                 _log.warning(
                     "running suspected poison message %s in isolation, trial %d of %d: it was received often and never "
                     "finished",
-                    work.envelope.label,
+                    work.label,
                     work.envelope.trial,
                     MAX_TRIALS,
                 )
@@ -225,6 +225,6 @@ def _warn_of_missing(work: Work) -> None:
     _log.warning(
         "dropped %s for %s: its type names this handler in handlers=, this app does not have it, and a queue in memory "
         "has no other consumer",
-        work.envelope.label,
+        work.label,
         ", ".join(work.missing),
     )

@@ -36,6 +36,7 @@ class QueueClient:
         *,
         calls: CallState,
         slots: Slots,
+        is_one_of_several: bool = False,
         main_queue: "QueueClient | None" = None,
     ) -> None:
         self.name = name
@@ -46,6 +47,8 @@ class QueueClient:
         """Which calls to it and its attached queues fail now."""
         self.slots = slots
         """What limits how many messages of it are in flight; those of its delayed queue share them."""
+        self.is_one_of_several = is_one_of_several
+        """The app has other queues too, so the log names this one."""
         self._spawn = spawn
         self._unclaimed = unclaimed
         self._signer = signer
@@ -75,6 +78,10 @@ class QueueClient:
     def full_name(self) -> str:
         """Its name in logs; that of an attached queue says what it is for."""
         return f"{self.name} ({self.role})" if self.role else self.name
+
+    def labeled(self, what: str) -> str:
+        """Return the label of a message as the log shows it: with the queue's name, where there are several."""
+        return f"{what} of queue {self.name}" if self.is_one_of_several else what
 
     @property
     def role(self) -> str:
@@ -185,6 +192,7 @@ class QueueClient:
             self._signer,
             calls=self.calls,
             slots=self.slots,
+            is_one_of_several=self.is_one_of_several,
             main_queue=self,
         )
 

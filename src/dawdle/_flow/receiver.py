@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine, Iterable
 from math import inf
 from typing import Final
 
+import msgspec
+
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight import InFlight
 from dawdle._flow.in_flight_message import InFlightMessage
@@ -113,9 +115,15 @@ class Receiver:
                 self._queue.full_name,
             )
 
-    def health(self) -> QueueHealth:
-        """Return how the receives do now."""
-        return self._state.health(self._wait(first=True))
+    def health(self, in_hand: int) -> QueueHealth:
+        """Return how the receives do now. `in_hand`: messages of the queue in flight."""
+        found = self._state.health(self._wait(first=True))
+        return msgspec.structs.replace(found, in_hand=in_hand, slots=self._slots.total)
+
+    @property
+    def queue(self) -> QueueClient:
+        """The queue that it receives from."""
+        return self._queue
 
     async def receive_now(self) -> int:
         """Receive one message if one is due, without waiting, and start its processor; return how many it was.

@@ -80,7 +80,7 @@ class RunningHandlers:
             "handler %s has been running for %.0f s on %s, attempt %d, and holds its slot; %s",
             run.handler.name,
             seconds,
-            run.work.envelope.label,
+            run.work.label,
             run.work.attempt,
             advice,
         )

@@ -100,7 +100,7 @@ class Settler:
         match settlement:
             case Ack():
                 if settlement.reason is not None:
-                    _log.warning("dropped %s: %s", _label(envelope), settlement.reason)
+                    _log.warning("dropped %s: %s", message.queue.labeled(_label(envelope)), settlement.reason)
                 elif settlement.late is not None:
                     self._report_expired(message, envelope, settlement.late)
                 return self._ack(message)
@@ -265,6 +265,8 @@ class Settler:
         """Count, log and report to the hooks a copy that is stored."""
         event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
         what = _label(envelope)
+        if copy.why != "kept":  # that line names the queue anyway
+            what = message.queue.labeled(what)
         if copy.handler is not None:
             what = f"{what} for {one_line(copy.handler)}"
         if copy.why == "dead":

@@ -1,6 +1,7 @@
 """Puts together what runs in an app: which component knows which. Decides nothing and runs nothing itself."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 
@@ -91,6 +92,7 @@ class Components:
                 config.signer,
                 calls=CallState(config.clock),
                 slots=Slots(config.concurrency[name], config.clock),
+                is_one_of_several=len(config.backends) > 1,
             )
             for name, backend in config.backends.items()
         }
@@ -134,18 +136,20 @@ class Components:
     def facts(self) -> Health:
         """Return what health is judged by."""
         now = self._config.clock.monotonic()
+        in_flight = Counter(message.queue for message in self.in_flight)
         oldest = min(self.in_flight, key=lambda message: message.held_since, default=None)
         return Health(
             healthy=True,
             listening=self.listener.receiving,
             in_hand=len(self.in_flight),
             oldest=None if oldest is None else now - oldest.held_since,
+            oldest_queue=None if oldest is None else oldest.queue.full_name,
             oldest_handlers=() if oldest is None else oldest.handlers,
             dead_letters=self._settler.dead_letters,
             unclaimed=self._settler.unclaimed,
             expired=self._settler.expired,
             long_running=self.running.long(),
-            queues=tuple(receiver.health() for receiver in self._receivers),
+            queues=tuple(receiver.health(in_flight[receiver.queue]) for receiver in self._receivers),
             failing=tuple(failing for queue in self.queues.values() for failing in queue.calls.failing()),
         )
 

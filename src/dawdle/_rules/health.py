@@ -50,6 +50,12 @@ class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
     queue: str
     """The queue's name; a second queue for delayed events is named after the first: `default (delayed)`."""
 
+    in_hand: int = 0
+    """Messages of it in flight; each of its slots takes one."""
+
+    slots: int = 0
+    """How many of its messages may be in flight at once, those of its second queue for delayed events included."""
+
     last_receive: float | None = None
     """Seconds since a receive last completed, with or without messages; None: none has yet."""
 
@@ -124,6 +130,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     oldest: float | None = None
     """Seconds for which the oldest of them has been in flight."""
+
+    oldest_queue: str | None = None
+    """The queue that the oldest of them came from."""
 
     oldest_handlers: tuple[str, ...] = ()
     """The handlers of the oldest that run now."""

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -121,6 +122,12 @@ class SQS:
     def identity(self) -> str:
         """Account and name of the queue, `account/name`, by which dead letters say where they came from."""
         return identity_from_url(self._address.url)
+
+    @property
+    def location(self) -> str:
+        """Where the queue is: the host of its requests, and the region that was given. Identities are unique there."""
+        host = self._address.endpoint or urlsplit(self._address.url).netloc
+        return host if self._address.region is None else f"{host} {self._address.region}"
 
     @property
     def dead_letters(self) -> "SQS | None":

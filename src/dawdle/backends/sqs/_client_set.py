@@ -33,10 +33,10 @@ __all__ = ["ClientSet", "ClientSettings", "Make"]
 T = TypeVar("T")
 
 MAX_POLL_CONNECTIONS: Final = 64
-"""Connections in the pool for long polls. Each poll holds one for as long as it waits, up to 20 seconds."""
+"""Connections of a queue in the pool for long polls. Each poll holds one for as long as it waits, up to 20 seconds."""
 
 MAX_REQUEST_CONNECTIONS: Final = 32
-"""Connections in the pool for all other requests.
+"""Connections of a queue in the pool for all other requests.
 
 With one pool for both, as many polls as it has connections would leave none for up to 20 seconds. Deletes and sends
 would wait for that, in an app that is idle as well as in a busy one.
@@ -55,6 +55,8 @@ class ClientSettings(NamedTuple):
     """Whether the calls that move messages go past botocore, where that is possible."""
     loader: Any
     """botocore's loader of AWS's models, shared by all sets: to read them takes 60 ms."""
+    queues: int = 1
+    """How many queues share the clients. Each has as many connections as it would have alone."""
 
     @classmethod
     def of(cls, address: QueueAddress, limits: TimeLimits, *, past_botocore: bool) -> Self:
@@ -108,12 +110,13 @@ class ClientSet:
         polls = None
         if limits.wait is not None:
             read = limits.poll_seconds(limits.wait)
-            polls = await self._client(session, endpoint, limits, MAX_POLL_CONNECTIONS, read=read, max_attempts=1)
+            pool = MAX_POLL_CONNECTIONS * settings.queues
+            polls = await self._client(session, endpoint, limits, pool, read=read, max_attempts=1)
         requests = await self._client(
             session,
             endpoint,
             limits,
-            MAX_REQUEST_CONNECTIONS,
+            MAX_REQUEST_CONNECTIONS * settings.queues,
             read=limits.response_seconds,
             max_attempts=limits.max_attempts,
         )

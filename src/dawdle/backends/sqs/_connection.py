@@ -16,12 +16,13 @@ from typing import Final, Self, TypeVar
 
 from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.backends.sqs._calls import Poll, TimeLimits
-from dawdle.backends.sqs._client_set import ClientSettings, Make
+from dawdle.backends.sqs._client_set import Make
 from dawdle.backends.sqs._clients import Clients
 from dawdle.backends.sqs._conversion import as_uncertain
 from dawdle.backends.sqs._errors import safe_cause, to_backend_error
 from dawdle.backends.sqs._queue_address import QueueAddress
 from dawdle.backends.sqs._request_attempts import RequestAttempts
+from dawdle.backends.sqs._shared_clients import SharedClients
 from dawdle.errors import ConfigurationError
 
 __all__ = ["RESPONSE_SECONDS", "Connection"]
@@ -53,12 +54,18 @@ class Connection:
     ) -> None:
         self._address = address
         self._limits = TimeLimits(wait, response_seconds, max_attempts)
-        self._clients = Clients(ClientSettings.of(address, self._limits, past_botocore=past_botocore))
+        self._past_botocore = past_botocore
+        self._shared: SharedClients
+        self._clients: Clients
 
     async def open(self) -> Self:
-        """Make the clients. Raises `ConfigurationError` for settings that cannot work, `BackendError` for the rest."""
+        """Make the clients, or share them with other queues of the app that are opened at the same time.
+
+        Raises `ConfigurationError` for settings that cannot work, `BackendError` for the rest.
+        """
         try:
-            await self._clients.open()
+            self._shared = await SharedClients.join(self._address, self._limits, past_botocore=self._past_botocore)
+            self._clients = self._shared.clients
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 - it becomes a BackendError; safe_cause decides what may be printed
@@ -67,8 +74,8 @@ class Connection:
         return self
 
     async def close(self) -> None:
-        """Close all connections."""
-        await self._clients.close()
+        """Close all connections, unless another queue shares them."""
+        await self._shared.leave()
 
     async def receive(self, poll: Poll) -> list[Delivery]:
         """Poll once.
