@@ -13,8 +13,9 @@ from types import FunctionType as _FunctionType
 from dawdle import from_thread
 from dawdle._app.app import Dawdle
 from dawdle._app.app import default_registry as _default_registry
-from dawdle._app.current import call, call_after, current, signal, signal_many
+from dawdle._app.current import call, call_after, current, signal, signal_many, stream, wait_for
 from dawdle._app.discovery import discover
+from dawdle._app.event_stream import EventStream
 from dawdle._handlers.context import Context
 from dawdle._handlers.function import Function
 from dawdle._handlers.registry import Registry
@@ -48,6 +49,7 @@ __all__ = [
     "DawdleError",
     "DeadLetter",
     "EventError",
+    "EventStream",
     "EventTooLargeError",
     "FailingCalls",
     "Function",
@@ -73,6 +75,8 @@ __all__ = [
     "on_event",
     "signal",
     "signal_many",
+    "stream",
+    "wait_for",
 ]
 
 __version__ = "0.1.0"

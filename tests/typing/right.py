@@ -581,3 +581,26 @@ async def backends(queue: Backend) -> None:
             assert_type(await renew(["r"]), list[Fault | None])
     assert_type(json.decode(b"{}", A), A)
     assert_type(dawdle.JSON().decode(b"{}", A), A)
+
+
+# Awaiting events
+
+
+def is_small(event: A | B) -> bool:
+    return isinstance(event, A) and event.a < 5
+
+
+async def awaiting(app: dawdle.Dawdle) -> None:
+    assert_type(await dawdle.wait_for(A), A)
+    assert_type(await app.wait_for(A, where=lambda event: event.a == 5, timeout=30), A)
+    assert_type(await app.wait_for(A, B, where=is_small, timeout=timedelta(minutes=1)), A | B)
+    assert_type(await dawdle.wait_for(A, B, C, D, E, F), A | B | C | D | E | F)
+    assert_type(await dawdle.wait_for(Base), Base)
+    assert_type(await dawdle.wait_for(), object)
+    async with dawdle.stream(A, C, where=lambda event: isinstance(event, A) or event.c == "", buffer=5) as events:
+        assert_type(events, dawdle.EventStream[A | C])
+        async for event in events:
+            assert_type(event, A | C)
+        assert_type(events.dropped, int)
+    async with app.stream() as every:
+        assert_type(await anext(every), object)

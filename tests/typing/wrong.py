@@ -366,3 +366,21 @@ async def calls_of_functions(app: dawdle.Dawdle, pickle: dawdle.SignedPickle) ->
     dawdle.SignedPickle(5)  # error
     dawdle.function(nam="x")  # error
     dawdle.function(exclude=(A,))  # error
+
+
+# Awaiting events
+
+
+async def awaiting(app: dawdle.Dawdle) -> None:
+    number: int = await dawdle.wait_for(A)  # error
+    await dawdle.wait_for(A, where=lambda event: event.b == 5)  # error
+    await dawdle.wait_for(A, B, where=lambda event: event.a == 5)  # error
+    await dawdle.wait_for(A())  # error
+    await app.wait_for(A, timeout="5")  # error
+    await app.wait_for(A, delay=5)  # error
+    app.stream(A, buffer="5")  # error
+    async with app.stream(A) as events:
+        async for event in events:
+            other: B = event  # error
+            assert other
+    assert number

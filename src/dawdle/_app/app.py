@@ -20,6 +20,7 @@ from dawdle._app.queue_map import DEFAULT_CONCURRENCY, read_queue_map
 from dawdle._app.settings import Headers, Settings
 from dawdle._app.signaling import Signaling
 from dawdle._app.start_log import StartLog
+from dawdle._app.watching import WatchCalls
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.state import State
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 default_registry: Final = Registry()
 
 
-class Dawdle(FunctionCalls, DeadLetterCalls, HostingCalls):
+class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
     """An app: a queue, the handlers that it runs, and everything in between.
 
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be

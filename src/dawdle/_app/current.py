@@ -6,11 +6,12 @@ from typing import ParamSpec, cast
 
 from dawdle._app.app import Dawdle
 from dawdle._app.loops import apps_in, entries, lifespan_here, loop_here
+from dawdle._app.watching import WatchCalls
 from dawdle._flow.handler_scope import current_scope
 from dawdle._handlers.function import Function
 from dawdle.errors import NoAppError
 
-__all__ = ["call", "call_after", "current", "signal", "signal_many"]
+__all__ = ["call", "call_after", "current", "signal", "signal_many", "stream", "wait_for"]
 
 P = ParamSpec("P")
 
@@ -172,3 +173,14 @@ async def call_after(
 ) -> str:
     """Have a function run in `seconds`, a number or a timedelta of 0 or more, of any length. Otherwise as `call`."""
     return await current().call_after(seconds, function, *args, **kwargs)
+
+
+class _CurrentApp(WatchCalls):
+    """The calls of whichever app is meant where they are made: their overloads are written once."""
+
+    def _watched(self) -> Dawdle:
+        return current()
+
+
+wait_for = _CurrentApp().wait_for
+stream = _CurrentApp().stream

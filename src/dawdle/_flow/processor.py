@@ -18,6 +18,7 @@ from dawdle._flow.intake import Declined, Intake
 from dawdle._flow.isolation import Isolation
 from dawdle._flow.settled_cache import SettledCache
 from dawdle._flow.settler import Settler
+from dawdle._flow.watchers import Watchers
 from dawdle._log import Log
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.expiry import aged
@@ -45,6 +46,7 @@ class Processor:
         in_flight: InFlight,
         isolation: Isolation,
         settled_cache: SettledCache,
+        watchers: Watchers,
     ) -> None:
         self._intake = intake
         self._dispatcher = dispatcher
@@ -52,6 +54,7 @@ class Processor:
         self._in_flight = in_flight
         self._isolation = isolation
         self._settled_cache = settled_cache
+        self._watchers = watchers
 
     async def process(self, message: InFlightMessage) -> None:
         """Process one message that is in flight; when this returns it is not."""
@@ -68,6 +71,8 @@ class Processor:
                     else:
                         await self._run_all(work)
                         settlement = self._settlement(work, self._results_so_far(work))
+                    if self._watchers.watching:
+                        self._watchers.see(work, settlement)
                 except Exception:  # noqa: BLE001 - a bug in dawdle must not end the app, nor lose the message
                     settlement = self._comes_back(message, work.envelope, work.body)
             message.work = None
@@ -95,6 +100,8 @@ class Processor:
             try:
                 await self._run_all(work)
                 settlement = self._settlement(work, self._results_so_far(work))
+                if self._watchers.watching:
+                    self._watchers.see(work, settlement)
             except Exception:  # noqa: BLE001 - a bug in dawdle must not end the app, nor lose the event
                 _log.exception(
                     "could not handle direct event %s because of a bug in dawdle; it is stored in its queue instead",

@@ -22,6 +22,7 @@ from dawdle._flow.opening import open_backends
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.shutdown import Shutdown, Tasks
 from dawdle._flow.state import State
+from dawdle._flow.watchers import Watchers
 from dawdle._flow.wiring import Components, RuntimeConfig
 from dawdle._log import Log
 from dawdle._rules.health import Health, health_of
@@ -73,6 +74,11 @@ class Runtime:
     def direct(self) -> DirectRunner:
         """What runs handlers past the queue."""
         return self._components.direct
+
+    @property
+    def watchers(self) -> Watchers:
+        """Those who watch the events that are handled."""
+        return self._components.watchers
 
     @property
     def limits(self) -> HandlerLimits:
@@ -245,12 +251,25 @@ class Runtime:
                     await self._components.listener.close(self._grace)
                 except asyncio.CancelledError:
                     self._state = State.DYING  # of what, the group says when all in it has ended
-                    await ending.end_work()
+                    await self._end_work(ending)
                     raise
-                await ending.end_work()
+                await self._end_work(ending)
             await ending.flush()
             await ending.end_calls()
             self._close_queues()
+
+    async def _end_work(self, ending: Shutdown) -> None:
+        """End what handles events, then those who watch it: the lifespan that is left next may wait for one of them."""
+        try:
+            await ending.end_work()
+        finally:
+            self._end_watchers()
+
+    def _end_watchers(self) -> None:
+        died = self._state is State.DYING
+        self.watchers.end(
+            BackendError("the app has died, and handles no more events", uncertain=False) if died else None
+        )
 
     def _build(self, group: asyncio.TaskGroup) -> Components:
         """Put the components together; what runs for as long as the runtime is started in its group."""
@@ -306,6 +325,7 @@ class Runtime:
 
     def _close(self) -> None:
         self._close_queues()
+        self._end_watchers()
         self.in_flight.finish_all()
 
     def _close_queues(self) -> None:

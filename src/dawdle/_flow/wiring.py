@@ -31,6 +31,7 @@ from dawdle._flow.settled_cache import SettledCache
 from dawdle._flow.settler import Settler
 from dawdle._flow.side_thread import LoopThread
 from dawdle._flow.slots import Slots
+from dawdle._flow.watchers import Watchers
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.carry import Carry
 from dawdle._rules.health import Health
@@ -96,6 +97,7 @@ class Components:
             )
             for name, backend in config.backends.items()
         }
+        self.watchers = Watchers()
         settled_cache = SettledCache(config.clock)
         self._settler = Settler(clock=config.clock, hooks=config.hooks, settled_cache=settled_cache)
         self.running = RunningHandlers(config.clock, on_first_run=self._start_side_thread)
@@ -112,6 +114,7 @@ class Components:
             in_flight=self.in_flight,
             isolation=self.isolation,
             settled_cache=settled_cache,
+            watchers=self.watchers,
         )
         self.direct = DirectRunner(
             in_flight=self.in_flight, processor=self.processor, handlers=config.handlers, start=start
