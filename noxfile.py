@@ -139,6 +139,13 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-m", "tests.faults.soak", *session.posargs)
 
 
+@nox.session(python=USUAL)
+def power_cut(session: nox.Session) -> None:
+    """Cut the power of a SQLite file, simulated, at a thousand moments, and count what is lost; `-- --runs 9`: more."""
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "tests.power_cut", *session.posargs)
+
+
 @nox.session(python="3.12" if "3.12" in FOUND else FOUND[-1])
 def bench(session: nox.Session) -> None:
     """Measure dawdle beside its peers, write the docs' tables; `-- --quick`: fail if a ratio got worse by a quarter."""

@@ -186,7 +186,8 @@ class SQLiteRig(Rig):
         self._looker.communicate(timeout=30)
 
     def _look(self, url: str, what: str, **more: str) -> Any:
-        assert self._looker.stdin is not None and self._looker.stdout is not None, "it was started with pipes"
+        assert self._looker.stdin is not None, "it was started with pipes"
+        assert self._looker.stdout is not None, "it was started with pipes"
         asked = {"do": what, "path": url.removeprefix(SQLITE), **more}
         with self._turn:
             self._looker.stdin.write(f"{json.dumps(asked)}\n")
