@@ -118,7 +118,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(python=USUAL)
 def demo(session: nox.Session) -> None:
-    """Place a thousand orders, kill a worker half way, and count what became of them; `--memory`: one process."""
+    """Place a thousand orders, kill a worker half way, and count what is lost; `-- --sqlite`: in a file."""
     session.install("-e", ".", *group("shop"))
     session.chdir("examples")
     module = "shop.demo" if "--memory" in session.posargs else "orders.demo"

@@ -141,13 +141,15 @@ if __name__ == "__main__":
     on_what = parser.add_mutually_exclusive_group()
     on_what.add_argument("--sqlite", action="store_true", help="on one SQLite file")
     on_what.add_argument("--on-ministack", action="store_true", help="on ministack, fed at 100 orders a second")
-    parser.add_argument("--patience", type=float, default=300.0)
+    parser.add_argument("--patience", type=float, default=600.0)
     asked = parser.parse_args()
     plan = Plan(orders=asked.orders, workers=asked.processes, patience=asked.patience)
     if asked.on_ministack:
         plan = replace(plan, rate=100.0)
     if asked.kills:
-        plan = replace(plan, kills=asked.kills, rate=asked.orders / (asked.kills * 0.5), longest=0.5)
+        # Of few processes each is killed often: what takes long there is received so often that it is a suspect.
+        longest = asked.processes / 8
+        plan = replace(plan, kills=asked.kills, rate=asked.orders / (asked.kills * 0.5), longest=longest)
     found = run(plan, Scale(on_ministack=asked.on_ministack, on_sqlite=asked.sqlite))
     for name, value in found.shown.items():
         print(f"{name:24} {value}")
