@@ -42,6 +42,7 @@ class Work:
                     async with asyncio.TaskGroup() as senders:
                         for _ in range(6):
                             senders.create_task(self.send(queue, rest // 6))
+                    await asyncio.sleep(self.random.choice([0, 0.1]))  # alone, receives need no sync
                     for receiver in receivers:
                         receiver.cancel()
             await asyncio.sleep(self.random.choice([0, 0, 0.02]))
@@ -63,6 +64,10 @@ class Work:
         while True:
             found = await queue.receive(self.random.randint(1, 20), 1)
             done = [each for each in found if self.random.random() < 0.7]
+            rest = [each.receipt for each in found if each not in done]
+            if rest and self.random.random() < 0.5:
+                await queue.renew(rest)
+                await queue.release([(receipt, self.random.choice([0, 0.02])) for receipt in rest])
             if done:
                 names = [each.body.decode().strip() for each in done]
                 self.say("ack", names)
