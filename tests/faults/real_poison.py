@@ -239,7 +239,7 @@ def watched_by_what_raises(context: WorkerContext) -> None:
     context.work(registry, lease=5, hooks=hooks)
 
 
-@row(29, "real", "a hook, a log handler and a log filter that raise", must="no verdict changes")
+@row(29, "real", "a hook, a log handler and a log filter that raise", must="no verdict changes", on_sqlite=True)
 def watchers_raise(scale: Scale) -> Figures:
     """For each: one handler works, one fails twice, one rejects; all of it as without the hook or the log handler.
 
