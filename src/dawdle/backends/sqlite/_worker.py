@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Final
 
 from dawdle._log import Log
-from dawdle.abc import Clock, Delivery, Fault, SystemClock
+from dawdle.abc import Clock, Delivery, Fault, ReleaseEntry, SystemClock
 from dawdle.backends.sqlite._calls import (
     MICROSECONDS,
     AckCall,
@@ -28,7 +28,6 @@ from dawdle.backends.sqlite._calls import (
     ReceiveCall,
     ReleaseCall,
     WorkCall,
-    receipt_of,
 )
 from dawdle.backends.sqlite._database import LOCKED_SECONDS, Database
 from dawdle.backends.sqlite._errors import FileReplacedError
@@ -296,7 +295,7 @@ class Worker:
         try:
             self.database.reopen()
         except DawdleError as error:
-            _log.error("could not open %s again: %s", self.database.path, error)
+            _log.error("could not open %s again: %s", self.database.path, error.__cause__ or error)
 
     def _work(self, call: WorkCall) -> None:
         if call.is_over:
@@ -347,7 +346,7 @@ class Worker:
     def give_back(self, queue: QueueRow, deliveries: Sequence[Delivery]) -> None:
         """Release what was received for a caller that has left meanwhile."""
         if deliveries and not self._stopping:
-            call = ReleaseCall(queue, [(receipt_of(each.receipt), 0.0) for each in deliveries])
+            call = ReleaseCall(queue, [ReleaseEntry(each.receipt, 0.0) for each in deliveries])
             call.future.add_done_callback(_ignore)
             self.submit(call)
 
