@@ -7,6 +7,7 @@ import pytest
 from dawdle.abc import Outgoing
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqlite._calls import AckCall, QueueRow, ReleaseCall
+from dawdle.backends.sqlite._file_check import require_one_name
 from dawdle.errors import BackendError, ConfigurationError
 
 pytestmark = pytest.mark.anyio
@@ -109,6 +110,28 @@ async def test_a_file_that_is_moved_away_alone_and_back_has_lost_nothing(path, s
         path.with_name("away.db").rename(path)
         await queue.send([Outgoing(b"second")])
         assert await received(queue) == {b"first", b"second"}
+
+
+async def test_a_file_with_two_names_is_refused(path, sqlite):
+    async with sqlite() as queue:
+        await queue.send([Outgoing(b"kept")])
+    other = path.with_name("other.db")
+    other.hardlink_to(path)
+    with pytest.raises(ConfigurationError, match="has 2 names, by hard links"):
+        await sqlite().__aenter__()
+    other.unlink()
+    other.symlink_to(path)
+    async with SQLite(other) as queue:  # who opens it by a symbolic link has the same log
+        assert await received(queue) == {b"kept"}
+
+
+def test_a_file_that_is_mounted_by_itself_is_refused(path):
+    mounts = path.with_name("mountinfo")
+    mounts.write_text(f"22 1 254:0 / / rw - ext4 /dev/vda rw\n30 22 254:0 /app.db {path} rw - ext4 /dev/vda rw\n")
+    with pytest.raises(ConfigurationError, match="is mounted by itself"):
+        require_one_name(str(path), str(mounts))
+    require_one_name(f"{path}2", str(mounts))
+    require_one_name(str(path), str(mounts.with_name("none")))
 
 
 async def test_a_log_without_its_file_is_not_deleted_by_the_first_open(path, sqlite, program):

@@ -18,6 +18,7 @@ from dawdle.backends.sqlite._file_check import (
     FileCheck,
     require_file_of_log,
     require_local_file_system,
+    require_one_name,
     warn_of_wal_reset_bug,
 )
 from dawdle.backends.sqlite._file_lock import FileLock
@@ -86,6 +87,7 @@ class Database:
             # Nobody else may open it meanwhile: two would race to set up the log, and one would find it locked.
             with self._lock:
                 require_file_of_log(self.path)
+                require_one_name(self.path)
                 self._connect()
         except sqlite3.Error as error:
             self.close()

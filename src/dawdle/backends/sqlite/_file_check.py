@@ -13,7 +13,7 @@ from dawdle._log import Log
 from dawdle.backends.sqlite._errors import FileReplacedError
 from dawdle.errors import BackendError, ConfigurationError
 
-__all__ = ["FileCheck", "require_file_of_log", "require_local_file_system", "warn_of_wal_reset_bug"]
+__all__ = ["FileCheck", "require_file_of_log", "require_local_file_system", "require_one_name", "warn_of_wal_reset_bug"]
 
 _log = Log(__name__)
 
@@ -111,6 +111,21 @@ def require_file_of_log(path: str) -> None:
         )
 
 
+def require_one_name(path: str, mounts: str = "/proc/self/mountinfo") -> None:
+    """Raise `ConfigurationError` for a file that has another path too: who opens it by that one has another log."""
+    names = os.stat(path).st_nlink if os.path.isfile(path) else 1
+    if names > 1:
+        raise ConfigurationError(
+            f"{path} has {names} names, by hard links: a program that opens it by another one does not see its log, "
+            f"and damages it. Delete the other names, or copy the file (VACUUM INTO) instead of linking it"
+        )
+    if any(point == path for point, _ in _mounts_in(mounts)):
+        raise ConfigurationError(
+            f"{path} is mounted by itself: its log, beside it, is not shared, and two containers that have it mounted "
+            f"damage it. Mount the directory that it is in"
+        )
+
+
 def require_local_file_system(path: str, *, allowed: bool) -> None:
     """Raise `ConfigurationError` where a file lies on a network file system, unless that is allowed. Linux only."""
     kind = None if allowed else file_system_of(path)
@@ -128,19 +143,27 @@ def file_system_of(path: str, mounts: str = "/proc/self/mountinfo") -> str | Non
         return None
     directory = os.path.realpath(os.path.dirname(path) or ".")
     best, kind = "", None
+    for point, its_kind in _mounts_in(mounts):
+        inside = directory == point or directory.startswith(point.rstrip("/") + "/")
+        # Of two on one point, the later hides the earlier.
+        if inside and len(point) >= len(best):
+            best, kind = point, its_kind
+    return kind
+
+
+def _mounts_in(mounts: str) -> list[tuple[str, str]]:
+    """Return what is mounted where: the path and the type of each file system; nothing where this system lacks that."""
+    found: list[tuple[str, str]] = []
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
             for line in lines:
                 mount, _, source = line.partition(" - ")
                 # A space in it is written as \040.
                 point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount.split(" ")[4])
-                inside = directory == point or directory.startswith(point.rstrip("/") + "/")
-                # Of two on one point, the later hides the earlier.
-                if inside and len(point) >= len(best):
-                    best, kind = point, source.split(" ")[0]
+                found.append((point, source.split(" ")[0]))
     except (OSError, IndexError, ValueError):
-        return None
-    return kind
+        return []
+    return found
 
 
 def has_wal_reset_bug(version: tuple[int, ...]) -> bool:
