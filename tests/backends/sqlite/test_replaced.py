@@ -1,11 +1,14 @@
 """A database file that is moved, deleted or restored while a process has it open, and what must not come of it."""
 
+import asyncio
 import sqlite3
+import threading
+import time
 
 import pytest
 
 from dawdle.abc import Outgoing
-from dawdle.backends.sqlite import SQLite
+from dawdle.backends.sqlite import SQLite, _open_files, _worker
 from dawdle.backends.sqlite._calls import AckCall, QueueRow, ReleaseCall
 from dawdle.backends.sqlite._file_check import require_one_name
 from dawdle.errors import BackendError, ConfigurationError
@@ -110,6 +113,32 @@ async def test_a_file_that_is_moved_away_alone_and_back_has_lost_nothing(path, s
         path.with_name("away.db").rename(path)
         await queue.send([Outgoing(b"second")])
         assert await received(queue) == {b"first", b"second"}
+
+
+async def test_an_open_behind_a_stopped_holder_is_an_error_and_works_later(path, sqlite, program, monkeypatch):
+    monkeypatch.setattr(_worker, "LOCKED_SECONDS", 0.5)
+    monkeypatch.setattr(_open_files, "WATCH_SECONDS", 0.1)
+    monkeypatch.setattr(_open_files, "CLOSE_SECONDS", 0.1)
+    async with sqlite() as queue:
+        await queue.send([Outgoing(b"kept")])
+    holder = program("""
+        import fcntl
+        file = open(f"{path}-lock")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        say("locked")
+        time.sleep(600)
+    """)
+    assert await asyncio.to_thread(holder.line) == "locked"
+    for _ in range(2):
+        with pytest.raises(BackendError, match="has been locked by another process for 0.5 s") as caught:
+            await sqlite().__aenter__()
+        assert not caught.value.uncertain
+    holder.process.kill()
+    async with sqlite() as queue:
+        assert await received(queue) == {b"kept"}
+    end = time.monotonic() + 10
+    while any(thread.name.startswith("dawdle: ") for thread in threading.enumerate()) and time.monotonic() < end:
+        await asyncio.sleep(0.01)  # the threads of the first two end as well
 
 
 async def test_a_file_with_two_names_is_refused(path, sqlite):

@@ -106,6 +106,12 @@ class Database:
             raise
         warn_of_wal_reset_bug(self.path)
 
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when it waits for the lock of another process, by `time.monotonic()`. For any thread."""
+        lock = self._lock
+        return None if lock is None else lock.waiting_since
+
     def open_queue(self, name: str, role: str, *, ordered: bool) -> QueueRow:
         """Return a queue of this file; make it if there is none. Raises `ConfigurationError` for one that differs."""
         row = self.transact(lambda connection: open_queue(connection, self.path, name, role, ordered=ordered))

@@ -68,11 +68,13 @@ class Worker:
         self._busy_at = 0.0
         self._data_version = 0
         self._stopping = False
+        self._is_left = False
         self._forked = False
         self._waiting: list[ReceiveCall] = []
         self._wake_up = WakeUp(f"{database.path}-wake")
         self._blocked_since: float | None = None
         self._batch: Sequence[QueueCall | ReceiveCall] = ()
+        self._working: Sequence[WorkCall] = ()
         # Held while calls are taken or given up: each of them is one of the two, never both.
         self._taking = threading.Lock()
         self._inline = threading.RLock()
@@ -128,7 +130,8 @@ class Worker:
         return min(call.until, self._clock.monotonic() + max(0.0, due / MICROSECONDS - self._clock.now()))
 
     def stop(self, *, wait: bool) -> None:
-        """End the thread; `wait` for it, unless it hangs."""
+        """End the thread; `wait` for it, unless it hangs: then it closes what is left when it no longer does."""
+        self._is_left = not wait
         self._stopping = True
         self._wake_up.wake()
         if wait:
@@ -138,11 +141,12 @@ class Worker:
     def abandon_blocked(self) -> None:
         """Fail the calls that wait, if the file has been locked for too long. From any thread."""
         # The thread itself cannot: it waits for a lock of the system, which has no time limit.
-        since = self._blocked_since
+        since = self._blocked_since or self.database.waiting_since
         if since is None or time.monotonic() - since < LOCKED_SECONDS:
             return
         with self._taking:
-            calls = [call for call in (*self._batch, *list(self._inbox)) if not (call.taken or call.is_over)]
+            waiting: list[AnyCall] = [*self._batch, *self._working, *list(self._inbox)]
+            calls = [call for call in waiting if not (call.taken or call.is_over)]
             error = BackendError(
                 f"{self.database.path} has been locked by another process for {LOCKED_SECONDS:g} s: see whether one is "
                 f"stopped, such as in a debugger, while it writes",
@@ -166,6 +170,8 @@ class Worker:
             return
         while not (self._stopping and not self._inbox):
             self._round(self._next_calls())
+        if self._is_left:
+            self._wake_up.close()
 
     def _listen(self) -> None:
         """Tell the callers on a test's clock when another process has stored something."""
@@ -300,10 +306,16 @@ class Worker:
     def _work(self, call: WorkCall) -> None:
         if call.is_over:
             return
+        self._working = (call,)
+        answer: list[object] | DawdleError
         try:
-            call.answer = [call.work()]
+            answer = [call.work()]
         except Exception as error:  # noqa: BLE001 - the thread goes on, and the caller is told
-            call.answer = error if isinstance(error, DawdleError) else _unexpected(error)
+            answer = error if isinstance(error, DawdleError) else _unexpected(error)
+        with self._taking:
+            self._working = ()
+            if not call.is_over:  # it was given up while it waited for the lock
+                call.answer = answer
 
     def _end_receives(self) -> list[ReceiveCall]:
         """Answer the receives whose time is over, and return them."""
