@@ -127,7 +127,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=USUAL)
 def faults(session: nox.Session) -> None:
-    """Break everything that can break, and print what became of it; `-- 9 24` runs only these rows."""
+    """Break everything that can break, and say what became of it; `-- 9 24`: these rows, `-- --on-sqlite`: on files."""
     session.install("-e", ".", *group("test"))
     session.run("python", "-m", "tests.faults", *session.posargs)
 
@@ -139,11 +139,22 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-m", "tests.faults.soak", *session.posargs)
 
 
+SQLITE = {
+    "kill": tuple(("tests.journeys.kill", "--sqlite", "--kills", "200", "--processes", count) for count in ("2", "4")),
+    "growth": (("tests.journeys.growth",),),
+    "power_cut": (("tests.power_cut",),),
+}
+"""The long runs on a SQLite file, by name."""
+
+
 @nox.session(python=USUAL)
-def power_cut(session: nox.Session) -> None:
-    """Cut the power of a SQLite file, simulated, at a thousand moments, and count what is lost; `-- --runs 9`: more."""
+def sqlite(session: nox.Session) -> None:
+    """Kill, fill and cut off what uses a SQLite file, and count what is lost; `-- power_cut --runs 9`: a part of it."""
     session.install("-e", ".", *group("test"))
-    session.run("python", "-m", "tests.power_cut", *session.posargs)
+    names, more = session.posargs[:1] or SQLITE, session.posargs[1:]
+    for name in names:
+        for command in SQLITE[name]:
+            session.run("python", "-m", *command, *more)
 
 
 @nox.session(python="3.12" if "3.12" in FOUND else FOUND[-1])

@@ -1,7 +1,6 @@
 """A small one of the journey in growth.py; the large one is run alone."""
 
 import pytest
-
 from tests.journeys.growth import journey
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]

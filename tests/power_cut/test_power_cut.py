@@ -1,4 +1,4 @@
-"""A few of the cuts in __main__.py; `nox -s power_cut` makes many."""
+"""A few of the cuts in __main__.py; `nox -s sqlite -- power_cut` makes many."""
 
 import shutil
 import sys
