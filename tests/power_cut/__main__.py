@@ -1,20 +1,23 @@
 """Cut the power at random moments, and look whether what was acknowledged is still there.
 
-    python -m tests.power_cut [--runs 5] [--cuts 200] [--seed N] [--durability normal]
+    python -m tests.power_cut [--runs 5] [--cuts 200] [--processes 4] [--kills 5] [--seed N] [--durability normal]
 
-Processes on one SQLite file send, receive and ack, with every write and sync noted by `journal.c`. For each cut the
-files are made anew as a disk may hold them after it, opened by the backend, and held against what the processes had
-been told by then. A failure prints its seed; `--runs 1 --seed N` repeats the kinds of cuts, while the processes race.
+Processes on one SQLite file send, receive and ack, some are killed and replaced, and every write and sync is noted by
+`journal.c`. For each cut the files are made anew as a disk may hold them after it, opened by the backend, and held
+against what the processes had been told by then. A failure prints its seed; `--runs 1 --seed N` repeats the kinds of
+cuts, while the processes race.
 """
 
 import argparse
 import asyncio
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,10 +29,21 @@ from tests.faults.row import Figures
 from tests.power_cut.disk import Disk, Record, records
 
 NAME = "app.db"
-PROCESSES = 2
 PATIENCE = 120.0
 LATER = 1e9
 """Seconds after which every lease and delay is over."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is done to a file before the cuts."""
+
+    processes: int = 4
+    messages: int = 300
+    """That each process sends."""
+
+    kills: int = 5
+    """Processes that are killed and replaced meanwhile."""
 
 
 @dataclass
@@ -54,8 +68,9 @@ def build(folder: Path) -> Path:
     return made
 
 
-def journal_of(seed: int, durability: str, messages: int) -> list[Record]:
-    """Let processes work on one file and return what was done to it; their files must be as the journal says."""
+def journal_of(seed: int, durability: str, load: Load) -> list[Record]:
+    """Let processes work on one file, and return what was done to it and what they were told."""
+    random = Random(seed)
     with tempfile.TemporaryDirectory() as made:
         folder, shim = Path(made), build(Path(made))
         journal = folder / "journal"
@@ -63,30 +78,45 @@ def journal_of(seed: int, durability: str, messages: int) -> list[Record]:
         path = folder / "data" / NAME
         path.parent.mkdir()
         noted = {"LD_PRELOAD": str(shim), "POWER_CUT_FILE": str(path), "POWER_CUT_JOURNAL": str(journal)}
-        command = [sys.executable, "-m", "tests.power_cut.work", str(path)]
-        workers = [
-            subprocess.Popen(
-                [*command, f"p{number}", f"{seed * PROCESSES + number}", durability, f"{messages}"],
-                env=os.environ | noted,
-            )
-            for number in range(PROCESSES)
-        ]
+        workers: list[subprocess.Popen[bytes]] = []
+
+        def start() -> None:
+            name, its_seed = f"p{len(workers)}", f"{random.randrange(1 << 30)}"
+            command = [sys.executable, "-m", "tests.power_cut.work", str(path), name, its_seed, durability]
+            workers.append(subprocess.Popen([*command, f"{load.messages}"], env=os.environ | noted))
+
+        for _ in range(load.processes):
+            start()
+        killed = 0
         try:
-            codes = [worker.wait(PATIENCE) for worker in workers]
+            for _ in range(load.kills):
+                time.sleep(random.uniform(0.2, 0.6))
+                living = [worker for worker in workers if worker.poll() is None]
+                if living:
+                    random.choice(living).kill()
+                    killed += 1
+                    start()
+            codes = Counter(worker.wait(PATIENCE) for worker in workers)
         finally:
             for worker in workers:
                 worker.kill()
                 worker.wait()
-        if any(codes):
-            raise RuntimeError(f"workers ended with {codes}, and say above why")
+        if codes[0] < load.processes or codes[0] + codes[-signal.SIGKILL] < len(workers):
+            raise RuntimeError(f"workers ended with {dict(codes)}, and say above why")
         found = list(records(journal.read_bytes()))
-        disk = Disk()
-        for record in found:
-            disk.do(record)
-        on_disk = {each.name: each.read_bytes() for each in path.parent.iterdir() if each.name in disk.with_power()}
-        if disk.with_power() != on_disk:
-            raise RuntimeError("the files are not what the journal says: a write was not noted")
+        if not killed:  # a kill may come between a write and its record
+            _must_tell_all(found, path.parent)
         return found
+
+
+def _must_tell_all(journal: Sequence[Record], folder: Path) -> None:
+    disk = Disk()
+    for record in journal:
+        disk.do(record)
+    if {
+        each.name: each.read_bytes() for each in folder.iterdir() if each.name in disk.with_power()
+    } != disk.with_power():
+        raise RuntimeError("the files are not what the journal says: a write was not noted")
 
 
 async def left_in(folder: Path) -> set[str]:
@@ -141,12 +171,12 @@ class Cuts:
             )
 
 
-def run(seeds: Sequence[int], *, cuts: int, messages: int, durability: str = "full") -> Figures:
+def run(seeds: Sequence[int], *, cuts: int, load: Load, durability: str = "full") -> Figures:
     """Return what was counted. With `normal` the last commits may go, and some do, or this check is none."""
     figures, found = Figures(), Cuts()
     commits = synced = syncs = others = 0
     for seed in seeds:
-        journal, random = journal_of(seed, durability, messages), Random(seed)
+        journal, random = journal_of(seed, durability, load), Random(seed)
         moments = sorted(random.sample(range(len(journal)), min(cuts, len(journal))))
         disk, told, done = Disk(), Told(), 0
         for moment in [*moments, len(journal)]:
@@ -160,6 +190,7 @@ def run(seeds: Sequence[int], *, cuts: int, messages: int, durability: str = "fu
         others += disk.restarts + disk.syncs[""]
     figures.note("durability", durability)
     figures.note("seeds", f"{seeds[0]} to {seeds[-1]}")
+    figures.note("processes, and kills in each run", f"{load.processes}, {load.kills}")
     figures.note("transactions", commits)
     figures.note("cuts", found.cuts)
     figures.note("answers held against a disk", found.acknowledged)
@@ -184,14 +215,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--cuts", type=int, default=200, help="cuts in each run")
-    parser.add_argument("--messages", type=int, default=500, help="messages that each of two processes sends")
+    parser.add_argument("--processes", type=int, default=4)
+    parser.add_argument("--messages", type=int, default=300, help="messages that each process sends")
+    parser.add_argument("--kills", type=int, default=5, help="processes that are killed in each run, and replaced")
     parser.add_argument("--seed", type=int, help="of the first run; by chance without it")
     parser.add_argument("--durability", choices=["full", "normal"], help="both without it")
     asked = parser.parse_args()
     first = Random().randrange(1_000_000) if asked.seed is None else asked.seed
+    load = Load(asked.processes, asked.messages, asked.kills)
     broken = 0
     for durability in [asked.durability] if asked.durability else ["full", "normal"]:
-        found = run(range(first, first + asked.runs), cuts=asked.cuts, messages=asked.messages, durability=durability)
+        found = run(range(first, first + asked.runs), cuts=asked.cuts, load=load, durability=durability)
         for name, value in found.shown.items():
             print(f"{name:28} {value}")
         print(*found.broken, sep="\n", flush=True)
