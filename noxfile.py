@@ -118,7 +118,7 @@ def wheel(session: nox.Session) -> None:
 
 @nox.session(python=USUAL)
 def demo(session: nox.Session) -> None:
-    """Place a thousand orders, kill a worker half way, and count what became of them; `--memory`: one process."""
+    """Place a thousand orders, kill a worker half way, and count what is lost; `-- --sqlite`: in a file."""
     session.install("-e", ".", *group("shop"))
     session.chdir("examples")
     module = "shop.demo" if "--memory" in session.posargs else "orders.demo"
@@ -127,7 +127,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(python=USUAL)
 def faults(session: nox.Session) -> None:
-    """Break everything that can break, and print what became of it; `-- 9 24` runs only these rows."""
+    """Break everything that can break, and say what became of it; `-- 9 24`: these rows, `-- --on-sqlite`: on files."""
     session.install("-e", ".", *group("test"))
     session.run("python", "-m", "tests.faults", *session.posargs)
 
@@ -137,6 +137,24 @@ def soak(session: nox.Session) -> None:
     """Break it all at once, at random, for ten minutes, and count what is lost; `-- --minutes 2` for less."""
     session.install("-e", ".", *group("test"))
     session.run("python", "-m", "tests.faults.soak", *session.posargs)
+
+
+SQLITE = {
+    "kill": tuple(("tests.journeys.kill", "--sqlite", "--kills", "200", "--processes", count) for count in ("2", "4")),
+    "growth": (("tests.journeys.growth",),),
+    "power_cut": (("tests.power_cut",),),
+}
+"""The long runs on a SQLite file, by name."""
+
+
+@nox.session(python=USUAL)
+def sqlite(session: nox.Session) -> None:
+    """Kill, fill and cut off what uses a SQLite file, and count what is lost; `-- power_cut --runs 9`: a part of it."""
+    session.install("-e", ".", *group("test"))
+    names, more = session.posargs[:1] or SQLITE, session.posargs[1:]
+    for name in names:
+        for command in SQLITE[name]:
+            session.run("python", "-m", *command, *more)
 
 
 @nox.session(python="3.12" if "3.12" in FOUND else FOUND[-1])

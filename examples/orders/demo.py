@@ -5,15 +5,13 @@ import asyncio
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from time import perf_counter
-
-import httpx
-import msgspec
 
 from orders.figures import HANDLERS, Figures
 from orders.journal import Run
-from orders.programs import START, printed_by, running, sqs, web_app
+from orders.places import Place, in_a_file, on_sqs
+from orders.programs import START, printed_by, running, web_app
 from orders.queues import LEASE
 from shop.progress import Steps
 
@@ -23,36 +21,6 @@ PATIENCE = 60
 """Seconds that the client has for its orders, and then the workers until the queue is empty."""
 
 ANSWERED = "orders answered"
-
-
-class Depth(msgspec.Struct):
-    """How many messages a queue holds: those that wait, those that some worker has, and those whose time comes."""
-
-    visible: int
-    in_flight: int
-    delayed: int
-
-
-class Server:
-    """What the SQS server tells about itself, which SQS does not."""
-
-    def __init__(self, http: httpx.AsyncClient) -> None:
-        self._http = http
-
-    async def requests(self) -> dict[str, int]:
-        """Return how many there were, by operation."""
-        answer = await self._http.get("/_control/requests")
-        return msgspec.json.decode(answer.content, type=dict[str, int])
-
-    async def is_polled_by(self, workers: int) -> bool:
-        """Whether so many workers receive: each begins with one long poll."""
-        return (await self.requests()).get("ReceiveMessage", 0) >= workers
-
-    async def is_empty(self) -> bool:
-        """Whether the queue holds nothing, and no worker has anything of it."""
-        answer = await self._http.get("/_control/queues")
-        depth = msgspec.json.decode(answer.content, type=dict[str, Depth])["orders"]
-        return depth == Depth(visible=0, in_flight=0, delayed=0)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
@@ -101,16 +69,17 @@ async def place_orders(client: Process, stored: set[str], each: Callable[[], Awa
             raise SystemExit("the client failed, and says above why")
 
 
-async def demo(orders: int) -> bool:
+async def demo(orders: int, *, sqlite: bool) -> bool:
     """Run everything, place orders, kill a worker, print the figures; return whether nothing is lost."""
     figures = Figures()
     async with AsyncExitStack() as stack:
-        environment = await stack.enter_async_context(sqs())
-        environment["DAWDLE_BACKEND"] = "orders.queues.with_a_short_lease"
-        environment["LOG_LEVEL"] = "ERROR"  # a hundred failures are meant, and each would be told
+        where: AbstractAsyncContextManager[Place] = in_a_file() if sqlite else on_sqs()
+        place = await stack.enter_async_context(where)
+        environment = {
+            **place.environment,
+            "LOG_LEVEL": "ERROR",
+        }  # a hundred failures are meant, and each would be told
         url = await stack.enter_async_context(web_app(environment))
-        http = httpx.AsyncClient(base_url=environment["AWS_ENDPOINT_URL_SQS"], trust_env=False)
-        server = Server(await stack.enter_async_context(http))
         readers = await stack.enter_async_context(asyncio.TaskGroup())
         steps = stack.enter_context(Steps((ANSWERED, *HANDLERS), orders))
         narrator = Narrator(steps, figures)
@@ -130,7 +99,7 @@ async def demo(orders: int) -> bool:
                 narrator.killed(workers[0])
                 narrator.replaced(await start_worker())
 
-        if not await until(lambda: server.is_polled_by(WORKERS), START):
+        if not await until(lambda: place.is_polled_by(WORKERS), START):
             raise SystemExit("the workers did not start")
         began = perf_counter()
         steps.say(f"{WORKERS} workers wait for work, and {orders:,} orders are placed over HTTP")
@@ -138,19 +107,21 @@ async def demo(orders: int) -> bool:
         await place_orders(await stack.enter_async_context(client), figures.signaled, order_answered)
         placed = perf_counter() - began
         steps.say(f"all {orders:,} orders are answered")
-        await until(server.is_empty, PATIENCE)  # what the killed worker had must come back first
+        await until(place.is_empty, PATIENCE)  # what the killed worker had must come back first
         took = perf_counter() - began
         steps.say("the queue is empty")
-        requests = await server.requests()
+        used = await place.used(orders)
     print(f"\n{orders:,} orders over HTTP in {placed:.1f} s, all that they lead to in {took:.1f} s\n")
-    print(figures.table(requests))
+    print(figures.table(used))
     return figures.nothing_lost and len(figures.signaled) == orders
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--orders", type=int, default=1000, metavar="N", help="how many; 1000 without it")
-    sys.exit(not asyncio.run(demo(options.parse_args().orders)))
+    options.add_argument("--sqlite", action="store_true", help="in a SQLite file, without a server")
+    asked = options.parse_args()
+    sys.exit(not asyncio.run(demo(asked.orders, sqlite=asked.sqlite)))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What the demo counts: the orders that were answered, the lines that handlers wrote, the requests that SQS got."""
+"""What the demo counts: the orders that were answered, and the lines that handlers wrote."""
 
 import statistics
 from asyncio import StreamReader
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -12,14 +12,6 @@ from orders.journal import Run
 from orders.queues import LEASE
 
 HANDLERS: Final = ("send_receipt", "update_stats", "book_shipping")
-
-REQUESTS: Final = {
-    "send": "SendMessage",
-    "receive": "ReceiveMessage",
-    "delete": "DeleteMessage",
-    "visibility": "ChangeMessageVisibility",
-}
-"""What a request is for, and how the names of such operations begin: each may end in Batch."""
 
 
 class Figures:
@@ -59,7 +51,7 @@ class Figures:
     def nothing_lost(self) -> bool:
         return not any(map(self.lost, HANDLERS))
 
-    def table(self, requests: Mapping[str, int]) -> str:
+    def table(self, used: str) -> str:
         at_once = [wait for wait in self.waits if wait < LEASE]
         came_back = len(self.waits) - len(at_once)
         return "\n".join(
@@ -69,7 +61,7 @@ class Figures:
                 "handler            handled   retried   run twice   lost",
                 *map(self._row, HANDLERS),
                 "",
-                self._requests(requests),
+                used,
                 "from signal to handler:",
                 f"  without the killed worker's: {percentiles(at_once)}",
                 f"  with {came_back:,} runs that waited for its lease to end: {percentiles(self.waits)}",
@@ -81,15 +73,6 @@ class Figures:
             f"{handler:<16} {self.handled[handler]:>9,} {self.retried[handler]:>9,} "
             f"{self.twice(handler):>11,} {self.lost(handler):>6,}"
         )
-
-    def _requests(self, requests: Mapping[str, int]) -> str:
-        events = max(len(self.signaled), 1)
-        counts = {
-            purpose: sum(count for operation, count in requests.items() if operation.startswith(beginning))
-            for purpose, beginning in REQUESTS.items()
-        }
-        parts = ", ".join(f"{purpose} {count / events:.2f}" for purpose, count in counts.items())
-        return f"requests per event: {sum(counts.values()) / events:.2f} ({parts})"
 
 
 def percentiles(waits: Sequence[float]) -> str:

@@ -38,16 +38,21 @@ def printed_by(process: Process) -> asyncio.StreamReader:
     return process.stdout
 
 
+def outside() -> dict[str, str]:
+    """Return the environment without what leads to a queue."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DAWDLE_"))}
+    return kept | {"NO_PROXY": HOST}
+
+
 @asynccontextmanager
 async def sqs() -> AsyncGenerator[dict[str, str]]:
     """Run the SQS server and yield the environment that leads to its queue, and to no other."""
-    outside = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DAWDLE_"))}
     command = ("dawdle.testing.sqs", "--host", HOST, "--queue", "orders", "--dead-letter", "orders-dead")
-    async with running(*command, environment=outside, stdout=PIPE) as process:
+    async with running(*command, environment=outside(), stdout=PIPE) as process:
         async with asyncio.timeout(START):
             banner = await printed_by(process).readuntil(b"Ctrl-C")
         exports: list[tuple[str, str]] = re.findall(r"^export (\w+)=(.*)$", banner.decode(), re.MULTILINE)
-        yield outside | dict(exports) | {"NO_PROXY": HOST}
+        yield outside() | dict(exports)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ def main() -> int:
     parser.add_argument("--share", type=float, default=1.0, help="run a part of each row, from 0 to 1")
     parser.add_argument("--seed", type=int, help="run only this seed of the virtual rows")
     parser.add_argument("--on-ministack", action="store_true", help="on ministack, the rows that can")
+    parser.add_argument("--on-sqlite", action="store_true", help="on SQLite files, the rows that can")
     asked = parser.parse_args()
     rows = [
         row
@@ -24,8 +25,10 @@ def main() -> int:
         if (not asked.rows or row.number in asked.rows)
         and (asked.kind in {None, row.kind})
         and (row.on_ministack or not asked.on_ministack)
+        and (row.on_sqlite or not asked.on_sqlite)
     ]
-    return 0 if run_rows(rows, Scale(share=asked.share, seed=asked.seed, on_ministack=asked.on_ministack)) else 1
+    scale = Scale(share=asked.share, seed=asked.seed, on_ministack=asked.on_ministack, on_sqlite=asked.on_sqlite)
+    return 0 if run_rows(rows, scale) else 1
 
 
 if __name__ == "__main__":

@@ -29,14 +29,13 @@ class OrderPlaced(msgspec.Struct, frozen=True):
     "SIGKILL a random worker of 4 every 250 to 750 ms",
     must="0 lost, extra runs ≤ messages in hand at the kills",
     on_ministack=True,
+    on_sqlite=True,
 )
 def killed_at_random(scale: Scale) -> Figures:
     """10,000 events and 200 kills; ministack slows down with each waiting message, and gets 1,500 and 30."""
     orders, kills = (1_500, 30) if scale.on_ministack else (10_000, 200)
     orders, kills = scale.of(orders), scale.of(kills)
-    return kill.run(
-        kill.Plan(orders=orders, rate=orders / (kills * 0.5), longest=0.5, kills=kills), on_ministack=scale.on_ministack
-    )
+    return kill.run(kill.Plan(orders=orders, rate=orders / (kills * 0.5), longest=0.5, kills=kills), scale)
 
 
 def dies_before_the_delete(context: WorkerContext) -> None:
@@ -75,12 +74,18 @@ def dies_after_the_forward(context: WorkerContext) -> None:
     context.work(registry, concurrency=1, lease=3, hooks=[die])
 
 
-@row(2, "real", "exit between handler and delete, ×500, 20 at a time", must="one extra run each")
+@row(2, "real", "exit between handler and delete, ×500, 20 at a time", must="one extra run each", on_sqlite=True)
 def exit_before_delete(scale: Scale) -> Figures:
     return _deaths(scale, dies_before_the_delete, {"only": (2, 2)})
 
 
-@row(3, "real", "exit between forward and delete, ×500, 20 at a time", must="at most one extra run per handler")
+@row(
+    3,
+    "real",
+    "exit between forward and delete, ×500, 20 at a time",
+    must="at most one extra run per handler",
+    on_sqlite=True,
+)
 def exit_after_forward(scale: Scale) -> Figures:
     """Fewer runs would be kept promises too, but not a death where it is meant: the original was deleted by then."""
     return _deaths(scale, dies_after_the_forward, {"works": (2, 2), "fails": (3, 3)})
@@ -138,7 +143,7 @@ def works_with_a_killer(context: WorkerContext) -> None:
     context.work(registry, concurrency=20, lease=2)
 
 
-@row(24, "real", "os._exit in a handler", must="dead-lettered after three trials, batch-mates not")
+@row(24, "real", "os._exit in a handler", must="dead-lettered after three trials, batch-mates not", on_sqlite=True)
 def killers(scale: Scale) -> Figures:
     """Two that kill among 28 that do not, sent in batches of ten, and two workers."""
     figures, trials = Figures(), 3

@@ -61,7 +61,14 @@ def serves(context: WorkerContext) -> None:
     context.work(registry, lease=10, grace=0.3, concurrency=4, lifespan=life)
 
 
-@row(31, "real", "SIGTERM ×50 under direct load, grace 0.3 s", must="of 1,000 events or more lost 0", on_ministack=True)
+@row(
+    31,
+    "real",
+    "SIGTERM ×50 under direct load, grace 0.3 s",
+    must="of 1,000 events or more lost 0",
+    on_ministack=True,
+    on_sqlite=True,
+)
 def deployed(scale: Scale) -> Figures:
     """Each deploy ends a service while events run, wait for a slot, and come in after the signal."""
     figures, lives = Figures(), scale.of(50)

@@ -28,7 +28,7 @@ def holds_for_long(context: WorkerContext) -> None:
     context.work(registry, lease=LEASE, concurrency=10)
 
 
-@row(19, "real", "a handler of 5 leases", must="1 run", on_ministack=True)
+@row(19, "real", "a handler of 5 leases", must="1 run", on_ministack=True, on_sqlite=True)
 def longer_than_the_lease(scale: Scale) -> Figures:
     """30 events and four workers with room for ten each, so that another one would get a message whose lease ends."""
     figures, count = Figures(), scale.of(30, at_least=5)

@@ -63,6 +63,7 @@ def _handler(context: WorkerContext, name: str) -> Callable[[Shared, dawdle.Cont
     "a worker pair with different handlers, beside an old node and one that has neither",
     must="0 lost for each, 0 run again",
     on_ministack=True,
+    on_sqlite=True,
 )
 def worker_pair(scale: Scale) -> Figures:
     """Half way the old node leaves, as in a deploy."""

@@ -7,9 +7,9 @@ import time
 from collections import Counter
 
 import dawdle
-from dawdle.backends.sqs import SQS
 from tests.faults.apps import OrderPlaced
 from tests.faults.poison import REASONS, SIGNED, Bad, Good, body_of, kinds_of
+from tests.faults.queues import queue_at
 from tests.faults.rig import QueuePair, Rig, missing, rig, signal_all, until
 from tests.faults.row import Figures, Scale, row
 from tests.faults.workers import WorkerContext, worker_pool
@@ -40,6 +40,7 @@ def takes_what_comes(context: WorkerContext) -> None:
     "poison of each kind between good messages",
     must="in the dead-letter queue with the reason, good traffic's p99 ≤ 2×",
     on_ministack=True,
+    on_sqlite=True,
 )
 def poison(scale: Scale) -> Figures:
     """Two workers on queues of their own, with the same good traffic side by side; one of them gets the poison."""
@@ -75,8 +76,8 @@ async def _good_and_bad(on: Rig, clean: QueuePair, bad: QueuePair, rate: int, se
     every = max(1, rate * seconds * 3 // 4 // len(bodies))
     empty = dawdle.Registry()
     async with (
-        dawdle.Dawdle(SQS(clean.url), registry=empty, start_listener=False) as one,
-        dawdle.Dawdle(SQS(bad.url), registry=empty, start_listener=False) as other,
+        dawdle.Dawdle(queue_at(clean.url), registry=empty, start_listener=False) as one,
+        dawdle.Dawdle(queue_at(bad.url), registry=empty, start_listener=False) as other,
     ):
         started = time.monotonic()
         for number in range(rate * seconds):
@@ -100,7 +101,7 @@ def _forged(scale: Scale, figures: Figures) -> None:
         on.send(pair.url, body_of("unsigned", 0))
 
         def app(keys: dict[str, dict[str, str]]) -> dawdle.Dawdle:
-            return dawdle.Dawdle(SQS(pair.url), registry=dawdle.Registry(), start_listener=False, **keys)
+            return dawdle.Dawdle(queue_at(pair.url), registry=dawdle.Registry(), start_listener=False, **keys)
 
         async def signed() -> list[str]:
             async with app(others) as stranger, app(options) as one_of_us:
@@ -173,6 +174,7 @@ def raises_what_it_should_not(context: WorkerContext) -> None:
     "handlers raising CancelledError, SystemExit, ExceptionGroup, RecursionError",
     must="siblings finish",
     on_ministack=True,
+    on_sqlite=True,
 )
 def raising(scale: Scale) -> Figures:
     """All four and a sibling on one event; each that raised has it again, alone, and works then."""
@@ -237,7 +239,7 @@ def watched_by_what_raises(context: WorkerContext) -> None:
     context.work(registry, lease=5, hooks=hooks)
 
 
-@row(29, "real", "a hook, a log handler and a log filter that raise", must="no verdict changes")
+@row(29, "real", "a hook, a log handler and a log filter that raise", must="no verdict changes", on_sqlite=True)
 def watchers_raise(scale: Scale) -> Figures:
     """For each: one handler works, one fails twice, one rejects; all of it as without the hook or the log handler.
 

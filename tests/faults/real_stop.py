@@ -9,7 +9,7 @@ from collections import Counter
 import msgspec
 
 import dawdle
-from dawdle.backends.sqs import SQS
+from tests.faults.queues import queue_at
 from tests.faults.rig import QueuePair, Rig, missing, rig, signal_all, until
 from tests.faults.row import Figures, Scale, row
 from tests.faults.workers import Audited, Worker, WorkerContext, WorkerPool, worker_pool
@@ -41,6 +41,7 @@ def works_for_a_while(context: WorkerContext) -> None:
     "SIGTERM ×200 with handlers of 0 to 2 s",
     must="0 duplicates, nothing invisible 1 s after the exit",
     on_ministack=True,
+    on_sqlite=True,
 )
 def terminated(scale: Scale) -> Figures:
     """Each worker has a queue of its own, so that a message that is invisible after its exit is its own."""
@@ -129,6 +130,7 @@ def hangs(context: WorkerContext) -> None:
     "real",
     "SIGTERM with a hung async handler, and with a hung thread",
     must="exit ≤ grace + 1 s, visible ≤ 2 s after",
+    on_sqlite=True,
 )
 def hung(scale: Scale) -> Figures:
     figures, grace = Figures(), 2.0
@@ -160,7 +162,13 @@ def hung(scale: Scale) -> Figures:
     return figures
 
 
-@row(6, "real", "start and stop ×1,000, concurrently", must="nothing hangs, each event once, nothing invisible")
+@row(
+    6,
+    "real",
+    "start and stop ×1,000, concurrently",
+    must="nothing hangs, each event once, nothing invisible",
+    on_sqlite=True,
+)
 def started_and_stopped(scale: Scale) -> Figures:
     """50 apps on queues of their own; of each, four tasks start and stop it at the same time, five times each."""
     figures, apps, tasks, times = Figures(), scale.of(50), 4, 5
@@ -182,7 +190,7 @@ def started_and_stopped(scale: Scale) -> Figures:
             runs[ctx.event_id] += 1
             await asyncio.sleep(random.random() * 0.3)
 
-        app = Audited(SQS(pair.url, lease=60, wait=1), registry=registry)
+        app = Audited(queue_at(pair.url, lease=60, wait=1), registry=registry)
         async with app, asyncio.timeout(120):
             ids = await app.signal_many([OrderPlaced(number) for number in range(40)])
             await asyncio.gather(*(turn(app) for _ in range(tasks)))

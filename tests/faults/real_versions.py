@@ -63,6 +63,7 @@ def node(context: WorkerContext) -> None:
     "old and new versions together: nodes lacking a type, a handler, an owed handler, all handlers",
     must="0 lost",
     on_ministack=True,
+    on_sqlite=True,
 )
 def versions(scale: Scale) -> Figures:
     """Old nodes are replaced by new ones once all is signaled: until then what a node lacks is offered around.

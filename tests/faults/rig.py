@@ -1,5 +1,8 @@
 """The test rig of a real row: a server in a process of its own, queues, fault rules, a folder for notes.
 
+With `--on-sqlite` the queues are files, and another process looks into them: one that has a SQLite file open must not
+open it a second time by another way, since its locks fall when that one is closed.
+
 Workers append a line for everything they do to one file; a line is there completely or not at all.
 """
 
@@ -7,13 +10,15 @@ import asyncio
 import json
 import logging
 import os
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +26,7 @@ from typing import Any, NamedTuple
 import boto3
 
 import dawdle
-from dawdle.backends.sqs import SQS
+from tests.faults.queues import SQLITE, queue_at
 from tests.faults.row import Figures, Scale
 from tests.ports import free_port
 from tests.servers import ministack, running
@@ -144,6 +149,52 @@ class Rig:
         self._client.close()
 
 
+class SQLiteRig(Rig):
+    """Queues in SQLite files, each of which has its own dead-letter queue."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = ""
+        self.folder = folder
+        self.on_ministack = False
+        self._pairs = 0
+        self._turn = threading.Lock()
+        command = [sys.executable, "-m", "tests.faults.sqlite_look"]
+        self._looker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        (folder / "notes").touch()
+
+    def pair(self) -> QueuePair:
+        """Make a file."""
+        self._pairs += 1
+        url = f"{SQLITE}{self.folder / f'orders-{self._pairs}.db'}"
+        self._look(url, "make")
+        return QueuePair(f"orders-{self._pairs}", url, url)
+
+    def send(self, url: str, body: str) -> None:
+        """Store a body as it is, without dawdle."""
+        if faults := self._look(url, "send", body=body):
+            raise RuntimeError(f"{url} did not store the body: {faults}")
+
+    def counts(self, url: str) -> QueueCounts:
+        """Return how many messages a queue has now."""
+        return QueueCounts(*self._look(url, "count"))
+
+    def letters(self, dead: str) -> list[dict[str, Any]]:
+        """Receive and delete all dead letters; one that is no JSON object is returned as `{"body": …}`."""
+        return [_letter(body) for body in self._look(dead, "letters")]
+
+    def close(self) -> None:
+        self._looker.communicate(timeout=30)
+
+    def _look(self, url: str, what: str, **more: str) -> Any:
+        assert self._looker.stdin is not None, "it was started with pipes"
+        assert self._looker.stdout is not None, "it was started with pipes"
+        asked = {"do": what, "path": url.removeprefix(SQLITE), **more}
+        with self._turn:
+            self._looker.stdin.write(f"{json.dumps(asked)}\n")
+            self._looker.stdin.flush()
+            return json.loads(self._looker.stdout.readline())
+
+
 def _letter(body: str) -> dict[str, Any]:
     try:
         letter = json.loads(body)
@@ -154,18 +205,16 @@ def _letter(body: str) -> dict[str, Any]:
 
 @contextmanager
 def rig(scale: Scale) -> Iterator[Rig]:
-    """Run a server for one row: ours, or ministack."""
-    with (
-        credentials(),
-        tempfile.TemporaryDirectory() as folder,
-        _log_in(Path(folder, "log")),
-        ministack() if scale.on_ministack else our_server() as server,
-    ):
-        made = Rig(server, Path(folder), on_ministack=scale.on_ministack)
-        try:
-            yield made
-        finally:
-            made.close()
+    """Run a server for one row: ours, or ministack. SQLite files have none."""
+    with credentials(), tempfile.TemporaryDirectory() as folder, _log_in(Path(folder, "log")), ExitStack() as stack:
+        made: Rig
+        if scale.on_sqlite:
+            made = SQLiteRig(Path(folder))
+        else:
+            server = stack.enter_context(ministack() if scale.on_ministack else our_server())
+            made = Rig(server, Path(folder), on_ministack=scale.on_ministack)
+        stack.callback(made.close)
+        yield made
 
 
 @contextmanager
@@ -212,7 +261,7 @@ def credentials(**more: str) -> Iterator[None]:
 async def signal_all(url: str, events: Sequence[object], rate: float = float("inf")) -> list[str]:
     """Signal events at no more than a rate, and return their ids."""
     ids: list[str] = []
-    async with dawdle.Dawdle(SQS(url), registry=dawdle.Registry(), start_listener=False) as app:
+    async with dawdle.Dawdle(queue_at(url), registry=dawdle.Registry(), start_listener=False) as app:
         started = time.monotonic()
         while len(ids) < len(events):
             ids += await app.signal_many(events[len(ids) : len(ids) + 50])

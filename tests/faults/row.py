@@ -25,6 +25,9 @@ class Scale:
     on_ministack: bool = False
     """On ministack, an independent SQS emulator."""
 
+    on_sqlite: bool = False
+    """On SQLite files."""
+
     def of(self, whole: int, at_least: int = 1) -> int:
         """Return a part of `whole`."""
         return max(at_least, round(whole * self.share))
@@ -70,6 +73,9 @@ class Row:
     on_ministack: bool
     """It is run on ministack as well."""
 
+    on_sqlite: bool
+    """It is run on SQLite files as well."""
+
     @property
     def name(self) -> str:
         """Its number and kind, such as `9 virtual`."""
@@ -80,12 +86,12 @@ ROWS: list[Row] = []
 
 
 def row(
-    number: int, kind: Kind, title: str, *, must: str, on_ministack: bool = False
+    number: int, kind: Kind, title: str, *, must: str, on_ministack: bool = False, on_sqlite: bool = False
 ) -> Callable[[Callable[[Scale], Figures]], Callable[[Scale], Figures]]:
     """Register a function as a row: `@row(19, "real", "a handler of 5 leases", must="1 run")`."""
 
     def register(run: Callable[[Scale], Figures]) -> Callable[[Scale], Figures]:
-        ROWS.append(Row(number, kind, title, must, run, on_ministack))
+        ROWS.append(Row(number, kind, title, must, run, on_ministack, on_sqlite))
         return run
 
     return register

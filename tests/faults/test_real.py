@@ -8,6 +8,7 @@ from tests.faults.table import all_rows, run_row
 pytestmark = pytest.mark.once
 
 SHARES = {2: 0.02, 4: 0.04, 7: 0.1, 9: 0.2, 16: 0.2, 23: 0.2, 32: 0.2, 35: 0.05, 36: 0.1}
+ON_SQLITE = {3: 0.02, 4: 0.02}
 ROWS = {row.number: row for row in all_rows() if row.kind == "real"}
 
 
@@ -15,4 +16,11 @@ ROWS = {row.number: row for row in all_rows() if row.kind == "real"}
 @pytest.mark.parametrize("number", SHARES, ids=lambda number: f"row {number}")
 def test_a_part_of_a_row_holds(number):
     verdict = run_row(ROWS[number], Scale(share=SHARES[number]))
+    assert verdict.figures.broken == [], verdict.figures.shown
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", ON_SQLITE, ids=lambda number: f"row {number}")
+def test_a_part_of_a_row_holds_on_sqlite(number):
+    verdict = run_row(ROWS[number], Scale(share=ON_SQLITE[number], on_sqlite=True))
     assert verdict.figures.broken == [], verdict.figures.shown

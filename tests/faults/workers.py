@@ -24,9 +24,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import dawdle
-from dawdle.backends.sqs import SQS
 from dawdle.hooks import LeaseLost, Moment, Received, Settled
 from dawdle.testing import Probe
+from tests.faults.queues import queue_at
 from tests.faults.row import Figures
 
 COUNTER_BYTES = 8
@@ -133,7 +133,7 @@ class WorkerContext:
     def work(self, registry: dawdle.Registry, *, lease: int = 4, wait: int = 1, **options: Any) -> None:
         """Be a worker until a signal ends it."""
         hooks = (_counting(self), *options.pop("hooks", ()))
-        queue = SQS(self.url, lease=lease, wait=wait)
+        queue = queue_at(self.url, lease=lease, wait=wait)
         app = Audited(queue, registry=registry, hooks=hooks, lifespan=options.pop("lifespan", self._life), **options)
         app.run()
         left = "nothing" if app.leaves == {} else str(app.leaves)

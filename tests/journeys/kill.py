@@ -1,11 +1,11 @@
 """Workers are killed at random while they work; every event must be handled by every handler all the same.
 
-    python -m tests.journeys.kill [--orders 10000] [--workers 4] [--on-ministack]
+    python -m tests.journeys.kill [--orders 10000] [--processes 4] [--kills 200] [--sqlite | --on-ministack]
 
-Four worker processes on one SQS queue, one killed with SIGKILL every 250 to 750 ms and replaced. Each handler writes
-down what it has done, before its message is deleted; each worker keeps the number of messages it has in hand where the
-parent can read it after the kill. Lost is what was signaled and is neither done nor dead-lettered, per handler. A run
-beyond the first can only be of a message that was in hand at a kill.
+Worker processes on one queue, on SQS or in a SQLite file, one killed with SIGKILL every 250 to 750 ms and replaced.
+Each handler writes down what it has done, before its message is deleted; each worker keeps the number of messages it
+has in hand where the parent can read it after the kill. Lost is what was signaled and is neither done nor
+dead-lettered, per handler. A run beyond the first can only be of a message that was in hand at a kill.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import random
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -125,10 +125,10 @@ def _owed_in(letters: list[dict[str, Any]]) -> set[str]:
     return {f"{name} {letter['id']}" for letter, names in pairs for name in names}
 
 
-def run(plan: Plan, *, on_ministack: bool) -> Figures:
-    """Run the journey on a server of its own and return its figures."""
+def run(plan: Plan, scale: Scale) -> Figures:
+    """Run the journey on a server or a file of its own and return its figures; of `scale` only where."""
     figures = Figures()
-    with rig(Scale(on_ministack=on_ministack)) as on:
+    with rig(scale) as on:
         asyncio.run(journey(on, plan, figures))
     return figures
 
@@ -136,15 +136,21 @@ def run(plan: Plan, *, on_ministack: bool) -> Figures:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--orders", type=int, default=10_000)
-    parser.add_argument("--workers", type=int, default=4)
-    parser.add_argument("--on-ministack", action="store_true", help="on ministack, fed at 100 orders a second")
-    parser.add_argument("--patience", type=float, default=300.0)
+    parser.add_argument("--processes", "--workers", type=int, default=4)
+    parser.add_argument("--kills", type=int, default=0, help="at least so many; the orders are spread over them")
+    on_what = parser.add_mutually_exclusive_group()
+    on_what.add_argument("--sqlite", action="store_true", help="on one SQLite file")
+    on_what.add_argument("--on-ministack", action="store_true", help="on ministack, fed at 100 orders a second")
+    parser.add_argument("--patience", type=float, default=600.0)
     asked = parser.parse_args()
-    rate = 100.0 if asked.on_ministack else 1000.0
-    found = run(
-        Plan(orders=asked.orders, workers=asked.workers, rate=rate, patience=asked.patience),
-        on_ministack=asked.on_ministack,
-    )
+    plan = Plan(orders=asked.orders, workers=asked.processes, patience=asked.patience)
+    if asked.on_ministack:
+        plan = replace(plan, rate=100.0)
+    if asked.kills:
+        # Of few processes each is killed often: what takes long there is received so often that it is a suspect.
+        longest = asked.processes / 8
+        plan = replace(plan, kills=asked.kills, rate=asked.orders / (asked.kills * 0.5), longest=longest)
+    found = run(plan, Scale(on_ministack=asked.on_ministack, on_sqlite=asked.sqlite))
     for name, value in found.shown.items():
         print(f"{name:24} {value}")
     for line in found.broken:

@@ -16,6 +16,13 @@ def figures_of(*arguments, timeout):
 
 
 @pytest.mark.slow
+def test_processes_on_one_sqlite_file_that_are_killed_lose_nothing():
+    figures = figures_of("--sqlite", "--orders", "400", "--processes", "2", "--kills", "3", timeout=100)
+    assert figures["kills"] >= 3
+    assert figures["lost"] == 0
+
+
+@pytest.mark.slow
 def test_workers_that_are_killed_lose_nothing_and_run_again_only_what_was_in_hand():
     figures = figures_of("--orders", "1500", "--patience", "40", timeout=100)
     assert figures["kills"] >= 3

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Final, Generic, TypeVar
 
-from dawdle.abc import Delivery, Fault, Outgoing
+from dawdle.abc import Delivery, Fault, Outgoing, ReleaseEntry
 from dawdle.errors import DawdleError
 
 __all__ = [
@@ -35,24 +35,35 @@ Receipt = tuple[int, int]
 """A message's id, and how often it had been received: a later receive makes an earlier receipt void."""
 
 
-def receipt_of(text: str) -> Receipt:
-    """Return a receipt; of a text that is none, one that no message has."""
+_NO_RECEIPT: Final = (-1, -1)
+"""No message has it."""
+
+
+def receipt_of(text: str, opening: int) -> Receipt:
+    """Return a receipt; of a text that is none, or that is of another opening of the file, one that no message has."""
     number, _, receives = text.partition(".")
+    if opening:
+        receives, _, of = receives.partition(".")
+        if of != str(opening):
+            return _NO_RECEIPT
     try:
         return int(number), int(receives)
     except ValueError:
-        return -1, -1
+        return _NO_RECEIPT
 
 
 class QueueRow:
     """One queue of a file, as the worker knows it: a row of `dawdle_queue`."""
 
-    __slots__ = ("id", "name", "next_due", "ordered")
+    __slots__ = ("__weakref__", "id", "name", "next_due", "opening", "ordered", "role")
 
-    def __init__(self, number: int, name: str, *, ordered: bool) -> None:
+    def __init__(self, number: int, name: str, role: str, *, ordered: bool) -> None:
         self.id = number
         self.name = name
+        self.role = role
         self.ordered = ordered
+        self.opening = 0
+        """How often the file was opened again, since another one was in its place. There the ids begin anew."""
         self.next_due: float | None = None
         """When its next message is visible, in microseconds since 1970; `inf`: it has none; None: not known."""
 
@@ -130,35 +141,51 @@ class ReceiveCall(Call[list[Delivery]]):
         return super().hand_over()
 
 
-class AckCall(QueueCall):
+class ReceiptsCall(QueueCall):
+    """A call about messages that were received."""
+
+    __slots__ = ("_opening", "_receipts")
+
+    def __init__(self, queue: QueueRow, receipts: Sequence[str]) -> None:
+        super().__init__(queue)
+        self._opening = opening = queue.opening
+        self._receipts = [receipt_of(receipt, opening) for receipt in receipts]
+
+    @property
+    def receipts(self) -> Sequence[Receipt]:
+        """The receipts. The file may have been replaced after the call: then they are those of no message."""
+        return self._receipts if self._opening == self.queue.opening else [_NO_RECEIPT for _ in self._receipts]
+
+
+class AckCall(ReceiptsCall):
     """Messages to delete."""
 
-    __slots__ = ("receipts",)
-
-    def __init__(self, queue: QueueRow, receipts: Sequence[Receipt]) -> None:
-        super().__init__(queue)
-        self.receipts = receipts
+    __slots__ = ()
 
 
-class RenewCall(QueueCall):
+class RenewCall(ReceiptsCall):
     """Messages to hide for another lease."""
 
-    __slots__ = ("lease", "receipts")
+    __slots__ = ("lease",)
 
-    def __init__(self, queue: QueueRow, receipts: Sequence[Receipt], lease: float) -> None:
-        super().__init__(queue)
-        self.receipts = receipts
+    def __init__(self, queue: QueueRow, receipts: Sequence[str], lease: float) -> None:
+        super().__init__(queue, receipts)
         self.lease = lease
 
 
-class ReleaseCall(QueueCall):
+class ReleaseCall(ReceiptsCall):
     """Messages to make visible again, each in so many seconds."""
 
-    __slots__ = ("batch",)
+    __slots__ = ("delays",)
 
-    def __init__(self, queue: QueueRow, batch: Sequence[tuple[Receipt, float]]) -> None:
-        super().__init__(queue)
-        self.batch = batch
+    def __init__(self, queue: QueueRow, batch: Sequence[ReleaseEntry]) -> None:
+        super().__init__(queue, [receipt for receipt, _ in batch])
+        self.delays = [delay for _, delay in batch]
+
+    @property
+    def batch(self) -> list[tuple[Receipt, float]]:
+        """Each receipt, and in how many seconds its message is visible again."""
+        return list(zip(self.receipts, self.delays, strict=True))
 
 
 class WorkCall(Call[list[object]]):

@@ -9,11 +9,18 @@ import sys
 import time
 from collections.abc import Callable
 from typing import Final, Literal, TypeVar
+from weakref import WeakSet
 
 from dawdle._log import Log
 from dawdle.backends.sqlite._calls import QueueRow
 from dawdle.backends.sqlite._errors import backend_error, error_name, is_busy
-from dawdle.backends.sqlite._file_check import FileCheck, require_local_file_system, warn_of_wal_reset_bug
+from dawdle.backends.sqlite._file_check import (
+    FileCheck,
+    require_file_of_log,
+    require_local_file_system,
+    require_one_name,
+    warn_of_wal_reset_bug,
+)
 from dawdle.backends.sqlite._file_lock import FileLock
 from dawdle.backends.sqlite._schema import file_id, migrate, open_queue
 from dawdle.errors import BackendError, ConfigurationError
@@ -51,6 +58,9 @@ class Database:
         self._files: FileCheck | None = None
         self._syncs = True
         self._broken = False
+        self._lost: FileCheck | None = None
+        self._opening = 0
+        self._rows: WeakSet[QueueRow] = WeakSet()
 
     # Opening and closing
 
@@ -76,6 +86,8 @@ class Database:
             self._lock = FileLock(f"{self.path}-lock", self._access_rights())
             # Nobody else may open it meanwhile: two would race to set up the log, and one would find it locked.
             with self._lock:
+                require_file_of_log(self.path)
+                require_one_name(self.path)
                 self._connect()
         except sqlite3.Error as error:
             self.close()
@@ -94,9 +106,18 @@ class Database:
             raise
         warn_of_wal_reset_bug(self.path)
 
+    @property
+    def waiting_since(self) -> float | None:
+        """Since when it waits for the lock of another process, by `time.monotonic()`. For any thread."""
+        lock = self._lock
+        return None if lock is None else lock.waiting_since
+
     def open_queue(self, name: str, role: str, *, ordered: bool) -> QueueRow:
         """Return a queue of this file; make it if there is none. Raises `ConfigurationError` for one that differs."""
-        return self.transact(lambda connection: open_queue(connection, self.path, name, role, ordered=ordered))
+        row = self.transact(lambda connection: open_queue(connection, self.path, name, role, ordered=ordered))
+        row.opening = self._opening
+        self._rows.add(row)
+        return row
 
     def close(self) -> None:
         """Close the connection. The last one of all processes moves the log into the file."""
@@ -152,7 +173,29 @@ class Database:
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
-        self.open_once()
+        self._lost = files
+        self._opened()
+
+    def _open_again(self, lost: FileCheck) -> None:
+        """Open what lies at the path now. If that fails, the next call tries again: the file may be back by then."""
+        lost.require_own_log()
+        try:
+            self.open_once()
+            self._opening += 1
+            self.transact(self._find_rows)
+        except ConfigurationError as error:
+            self.close()
+            raise BackendError(f"could not open {self.path} again: {error}", uncertain=False) from error
+        except BackendError:
+            self.close()
+            raise
+        self._lost = None
+
+    def _find_rows(self, connection: sqlite3.Connection) -> None:
+        """Find the queues in a file that may be another one: there they have other ids, and so have their messages."""
+        for row in self._rows:
+            row.id = open_queue(connection, self.path, row.name, row.role, ordered=row.ordered).id
+            row.opening = self._opening
 
     def forked(self) -> None:
         """Let go of all in a forked child, without a call of SQLite: that would touch the parent's locks."""
@@ -246,6 +289,8 @@ class Database:
     def _opened(self) -> tuple[sqlite3.Connection, FileLock, FileCheck]:
         if self._broken:
             raise _broken(self.path)
+        if self._connection is None and self._lost is not None:
+            self._open_again(self._lost)
         if self._connection is None or self._lock is None or self._files is None:
             raise BackendError(f"{self.path} is not open", uncertain=False)
         return self._connection, self._lock, self._files

@@ -11,9 +11,9 @@ from typing import Final
 
 from dawdle._log import Log
 from dawdle.backends.sqlite._errors import FileReplacedError
-from dawdle.errors import ConfigurationError
+from dawdle.errors import BackendError, ConfigurationError
 
-__all__ = ["FileCheck", "require_local_file_system", "warn_of_wal_reset_bug"]
+__all__ = ["FileCheck", "require_file_of_log", "require_local_file_system", "require_one_name", "warn_of_wal_reset_bug"]
 
 _log = Log(__name__)
 
@@ -76,6 +76,21 @@ class FileCheck:
             return True
         return (file.st_ino, file.st_dev) != (self._file.st_ino, self._file.st_dev)
 
+    def require_own_log(self) -> None:
+        """Raise `BackendError` while another file, or none, lies beside the log of this one."""
+        # SQLite would put the pages of that log into the other file, or delete it where there is none.
+        known = self._log_file
+        try:
+            log_file = os.stat(self._log_path)
+        except OSError:
+            return
+        if known is not None and (log_file.st_ino, log_file.st_dev) == (known.st_ino, known.st_dev) and self.is_moved:
+            raise BackendError(
+                f"{self._path} was moved or replaced, and {self._log_path} is still the log of the file before it: put "
+                f"that file back, or, to use what lies there now, delete {self._log_path} and {self._path}-shm",
+                uncertain=False,
+            )
+
     def _warn_of_large_log(self, size: int) -> None:
         if not self._warned:
             self._warned = True
@@ -85,6 +100,30 @@ class FileCheck:
                 self._path,
                 size >> 20,
             )
+
+
+def require_file_of_log(path: str) -> None:
+    """Raise `ConfigurationError` if there is a log and no file: SQLite would delete it, and what it alone holds."""
+    if not os.path.exists(path) and os.path.exists(f"{path}-wal") and os.stat(f"{path}-wal").st_size:
+        raise ConfigurationError(
+            f"{path} is missing, and {path}-wal, its log, is there and may hold messages: put the file back where it "
+            f"was; or, to begin with a new one, delete {path}-wal and {path}-shm"
+        )
+
+
+def require_one_name(path: str, mounts: str = "/proc/self/mountinfo") -> None:
+    """Raise `ConfigurationError` for a file that has another path too: who opens it by that one has another log."""
+    names = os.stat(path).st_nlink if os.path.isfile(path) else 1
+    if names > 1:
+        raise ConfigurationError(
+            f"{path} has {names} names, by hard links: a program that opens it by another one does not see its log, "
+            f"and damages it. Delete the other names, or copy the file (VACUUM INTO) instead of linking it"
+        )
+    if any(point == path for point, _ in _mounts_in(mounts)):
+        raise ConfigurationError(
+            f"{path} is mounted by itself: its log, beside it, is not shared, and two containers that have it mounted "
+            f"damage it. Mount the directory that it is in"
+        )
 
 
 def require_local_file_system(path: str, *, allowed: bool) -> None:
@@ -104,19 +143,27 @@ def file_system_of(path: str, mounts: str = "/proc/self/mountinfo") -> str | Non
         return None
     directory = os.path.realpath(os.path.dirname(path) or ".")
     best, kind = "", None
+    for point, its_kind in _mounts_in(mounts):
+        inside = directory == point or directory.startswith(point.rstrip("/") + "/")
+        # Of two on one point, the later hides the earlier.
+        if inside and len(point) >= len(best):
+            best, kind = point, its_kind
+    return kind
+
+
+def _mounts_in(mounts: str) -> list[tuple[str, str]]:
+    """Return what is mounted where: the path and the type of each file system; nothing where this system lacks that."""
+    found: list[tuple[str, str]] = []
     try:
         with open(mounts, encoding="utf-8", errors="surrogateescape") as lines:
             for line in lines:
                 mount, _, source = line.partition(" - ")
                 # A space in it is written as \040.
                 point = re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), mount.split(" ")[4])
-                inside = directory == point or directory.startswith(point.rstrip("/") + "/")
-                # Of two on one point, the later hides the earlier.
-                if inside and len(point) >= len(best):
-                    best, kind = point, source.split(" ")[0]
+                found.append((point, source.split(" ")[0]))
     except (OSError, IndexError, ValueError):
-        return None
-    return kind
+        return []
+    return found
 
 
 def has_wal_reset_bug(version: tuple[int, ...]) -> bool:

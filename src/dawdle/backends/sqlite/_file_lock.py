@@ -29,6 +29,8 @@ class FileLock:
     def __init__(self, path: str, mode: int | None) -> None:
         """Open the file; create it with the access rights of the database file, or by the umask if that is new too."""
         self.path = path
+        self.waiting_since: float | None = None
+        """Since when it waits for another process, by `time.monotonic()`; read from any thread."""
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         is_new = not os.path.exists(path)
         self._file: int | None = os.open(path, flags, 0o666 if mode is None else mode)
@@ -38,10 +40,12 @@ class FileLock:
 
     def __enter__(self) -> None:
         assert self._file is not None, "the lock file is open"
+        self.waiting_since = time.monotonic()
         if sys.platform == "win32":
             self._wait_on_windows(self._file)
         else:
             fcntl.flock(self._file, fcntl.LOCK_EX)
+        self.waiting_since = None
 
     def __exit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

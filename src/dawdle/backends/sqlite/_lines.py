@@ -46,7 +46,7 @@ def claim(connection: sqlite3.Connection, queue: QueueRow, limit: int, now: floa
     hide_all(connection, [row[0] for row in rows], until)
     for line in claimed:
         connection.execute("UPDATE dawdle_line SET visible_at=? WHERE id=?", (until, line))
-    return [delivery(row, now) for row in rows]
+    return [delivery(queue, row, now) for row in rows]
 
 
 def _first_of(connection: sqlite3.Connection, line: int, limit: int) -> list[tuple[int, int, int, str | None, bytes]]:

@@ -22,6 +22,9 @@ Result = TypeVar("Result")
 CLOSE_SECONDS: Final = 3.0
 """Seconds that closing waits for the thread. One that hangs in a lock of the system is left behind: it is a daemon."""
 
+WATCH_SECONDS: float = 5.0
+"""Seconds between two looks at whether the thread hangs in a lock of the system."""
+
 _guard = threading.Lock()
 _workers: Final[dict[tuple[str, int], Worker]] = {}
 _uses: Final[dict[Worker, int]] = {}
@@ -82,6 +85,13 @@ async def do(worker: Worker, work: Callable[[], Result]) -> Result:
     """Return what `work` returns in the worker's thread, outside of the shared transaction."""
     call = WorkCall(work)
     worker.submit(call)
+    try:
+        # The thread may hang in a lock of the system, which has no time limit, before anything else watches it.
+        while worker.has_thread and not (await asyncio.wait([call.future], timeout=WATCH_SECONDS))[0]:
+            worker.abandon_blocked()
+    except asyncio.CancelledError:
+        call.future.cancel()
+        raise
     (result,) = await call.future
     return result  # type: ignore[return-value]  # the call knows only an object
 

@@ -20,7 +20,6 @@ from dawdle.backends.sqlite._calls import (
     ReleaseCall,
     RenewCall,
     SendCall,
-    receipt_of,
 )
 from dawdle.backends.sqlite._database import Database, Durability
 from dawdle.backends.sqlite._open_files import close_file, do, open_file
@@ -179,21 +178,21 @@ class Queue:
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Delete received messages. A receipt from an earlier receive deletes nothing."""
         worker, row = self._opened()
-        call = AckCall(row, [receipt_of(receipt) for receipt in receipts])
+        call = AckCall(row, receipts)
         worker.submit(call)
         return await call.future
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Hide received messages for a full lease from now."""
         worker, row = self._opened()
-        call = RenewCall(row, [receipt_of(receipt) for receipt in receipts], self._lease)
+        call = RenewCall(row, receipts, self._lease)
         worker.submit(call)
         return await call.future
 
     async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
         """Let messages be received again in so many seconds."""
         worker, row = self._opened()
-        call = ReleaseCall(row, [(receipt_of(receipt), delay) for receipt, delay in batch])
+        call = ReleaseCall(row, batch)
         worker.submit(call)
         return await call.future
 

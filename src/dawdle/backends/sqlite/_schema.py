@@ -116,7 +116,7 @@ def open_queue(connection: sqlite3.Connection, path: str, name: str, role: str, 
             "INSERT INTO dawdle_queue(name, role, ordered) VALUES(?, ?, ?)", (name, role, ordered)
         )
         assert cursor.lastrowid is not None
-        return QueueRow(cursor.lastrowid, name, ordered=ordered)
+        return QueueRow(cursor.lastrowid, name, role, ordered=ordered)
     number, was_ordered = found
     if bool(was_ordered) != ordered:
         holds = connection.execute("SELECT 1 FROM dawdle_message WHERE queue = ? LIMIT 1", (number,)).fetchone()
@@ -126,4 +126,4 @@ def open_queue(connection: sqlite3.Connection, path: str, name: str, role: str, 
                 f"it so until it is empty, or use another name="
             )
         connection.execute("UPDATE dawdle_queue SET ordered = ? WHERE id = ?", (ordered, number))
-    return QueueRow(number, name, ordered=ordered)
+    return QueueRow(number, name, role, ordered=ordered)

@@ -27,7 +27,7 @@ def claim(connection: sqlite3.Connection, queue: QueueRow, limit: int, now: floa
     if not rows:
         return []
     hide_all(connection, [row[0] for row in rows], due_at(now, lease))
-    return [delivery(row, now) for row in rows]
+    return [delivery(queue, row, now) for row in rows]
 
 
 def hide_all(connection: sqlite3.Connection, ids: Sequence[int], until: int) -> None:
@@ -38,10 +38,11 @@ def hide_all(connection: sqlite3.Connection, ids: Sequence[int], until: int) -> 
     )
 
 
-def delivery(row: tuple[int, int, int, str | None, bytes], now: float) -> Delivery:
+def delivery(queue: QueueRow, row: tuple[int, int, int, str | None, bytes], now: float) -> Delivery:
     """Return a message as it is received: a row of id, receives, stored_at, grp, body."""
     number, receives, stored_at, group, body = row
-    return Delivery(f"{number}.{receives}", str(number), body, receives, stored_at / MICROSECONDS, now, group)
+    of = f".{queue.opening}" if queue.opening else ""
+    return Delivery(f"{number}.{receives}{of}", f"{number}{of}", body, receives, stored_at / MICROSECONDS, now, group)
 
 
 def ack(connection: sqlite3.Connection, receipts: Sequence[Receipt]) -> None:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Final
 
 from dawdle._log import Log
-from dawdle.abc import Clock, Delivery, Fault, SystemClock
+from dawdle.abc import Clock, Delivery, Fault, ReleaseEntry, SystemClock
 from dawdle.backends.sqlite._calls import (
     MICROSECONDS,
     AckCall,
@@ -28,7 +28,6 @@ from dawdle.backends.sqlite._calls import (
     ReceiveCall,
     ReleaseCall,
     WorkCall,
-    receipt_of,
 )
 from dawdle.backends.sqlite._database import LOCKED_SECONDS, Database
 from dawdle.backends.sqlite._errors import FileReplacedError
@@ -69,11 +68,13 @@ class Worker:
         self._busy_at = 0.0
         self._data_version = 0
         self._stopping = False
+        self._is_left = False
         self._forked = False
         self._waiting: list[ReceiveCall] = []
         self._wake_up = WakeUp(f"{database.path}-wake")
         self._blocked_since: float | None = None
         self._batch: Sequence[QueueCall | ReceiveCall] = ()
+        self._working: Sequence[WorkCall] = ()
         # Held while calls are taken or given up: each of them is one of the two, never both.
         self._taking = threading.Lock()
         self._inline = threading.RLock()
@@ -129,7 +130,8 @@ class Worker:
         return min(call.until, self._clock.monotonic() + max(0.0, due / MICROSECONDS - self._clock.now()))
 
     def stop(self, *, wait: bool) -> None:
-        """End the thread; `wait` for it, unless it hangs."""
+        """End the thread; `wait` for it, unless it hangs: then it closes what is left when it no longer does."""
+        self._is_left = not wait
         self._stopping = True
         self._wake_up.wake()
         if wait:
@@ -139,11 +141,12 @@ class Worker:
     def abandon_blocked(self) -> None:
         """Fail the calls that wait, if the file has been locked for too long. From any thread."""
         # The thread itself cannot: it waits for a lock of the system, which has no time limit.
-        since = self._blocked_since
+        since = self._blocked_since or self.database.waiting_since
         if since is None or time.monotonic() - since < LOCKED_SECONDS:
             return
         with self._taking:
-            calls = [call for call in (*self._batch, *list(self._inbox)) if not (call.taken or call.is_over)]
+            waiting: list[AnyCall] = [*self._batch, *self._working, *list(self._inbox)]
+            calls = [call for call in waiting if not (call.taken or call.is_over)]
             error = BackendError(
                 f"{self.database.path} has been locked by another process for {LOCKED_SECONDS:g} s: see whether one is "
                 f"stopped, such as in a debugger, while it writes",
@@ -167,6 +170,8 @@ class Worker:
             return
         while not (self._stopping and not self._inbox):
             self._round(self._next_calls())
+        if self._is_left:
+            self._wake_up.close()
 
     def _listen(self) -> None:
         """Tell the callers on a test's clock when another process has stored something."""
@@ -296,15 +301,21 @@ class Worker:
         try:
             self.database.reopen()
         except DawdleError as error:
-            _log.error("could not open %s again: %s", self.database.path, error)
+            _log.error("could not open %s again: %s", self.database.path, error.__cause__ or error)
 
     def _work(self, call: WorkCall) -> None:
         if call.is_over:
             return
+        self._working = (call,)
+        answer: list[object] | DawdleError
         try:
-            call.answer = [call.work()]
+            answer = [call.work()]
         except Exception as error:  # noqa: BLE001 - the thread goes on, and the caller is told
-            call.answer = error if isinstance(error, DawdleError) else _unexpected(error)
+            answer = error if isinstance(error, DawdleError) else _unexpected(error)
+        with self._taking:
+            self._working = ()
+            if not call.is_over:  # it was given up while it waited for the lock
+                call.answer = answer
 
     def _end_receives(self) -> list[ReceiveCall]:
         """Answer the receives whose time is over, and return them."""
@@ -347,7 +358,7 @@ class Worker:
     def give_back(self, queue: QueueRow, deliveries: Sequence[Delivery]) -> None:
         """Release what was received for a caller that has left meanwhile."""
         if deliveries and not self._stopping:
-            call = ReleaseCall(queue, [(receipt_of(each.receipt), 0.0) for each in deliveries])
+            call = ReleaseCall(queue, [ReleaseEntry(each.receipt, 0.0) for each in deliveries])
             call.future.add_done_callback(_ignore)
             self.submit(call)
 
