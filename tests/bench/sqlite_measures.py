@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import dawdle
-from dawdle.abc import Delivery, Outgoing
+from dawdle.abc import Delivery
 from dawdle.backends.sqlite import SQLite
 from tests.bench import sync_counter
 from tests.bench.contestants import FileQueue, contestant

@@ -1,4 +1,4 @@
-"""Counts the syncs of a process by a small library that is loaded before the C library. Linux with a C compiler only."""
+"""Counts the syncs of a process by a small library loaded before the C library. Linux with a C compiler only."""
 
 import ctypes
 import shutil

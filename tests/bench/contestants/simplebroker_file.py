@@ -1,4 +1,4 @@
-"""simplebroker, at its default, which syncs. To claim is to move to a second queue, and to ack is to delete it there."""
+"""simplebroker, at its default, which syncs. To claim moves to a second queue, and to ack deletes there."""
 
 from simplebroker import Queue
 
