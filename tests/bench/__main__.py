@@ -3,6 +3,7 @@
 python -m tests.bench                    everything, about ten minutes
 python -m tests.bench --quick            the first table; exit status 1 if a ratio got worse by more than a quarter
 python -m tests.bench signal memory      some rows, by their names; nothing is written
+python -m tests.bench --update sqlite/*  some rows, and put them into the committed results
 python -m tests.bench --list             the names
 """
 
@@ -19,7 +20,8 @@ from tests.bench import findings, plot, tables
 from tests.bench.findings import Findings
 from tests.bench.processes import ROOT
 from tests.bench.quick import regressions
-from tests.bench.rows import HEART, REST, Row
+from tests.bench.rows import HEART, QUICK, REST
+from tests.bench.rows_data import Row
 from tests.bench.runs import Runner
 
 DOCS = ROOT / "docs"
@@ -43,7 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     runner = Runner(Console(stderr=True), asked.minutes)
     if asked.quick:
-        return quick(runner, console, [row for row in rows if row in HEART and row.unit == "µs"])
+        return quick(
+            runner,
+            console,
+            [row for row in rows if row in HEART and row.unit == "µs"]
+            + [of_file for of_file in QUICK if of_file.name in {row.name for row in rows}],
+        )
     found = measure(runner, rows, asked)
     for table in tables.tables(found):
         console.print(table.rich())
@@ -51,7 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(
         f"took {method['took_first_seconds']:g} s for the first table, {method['took_rest_seconds']:g} s for the rest"
     )
-    if not asked.rows:
+    if asked.update:
+        found = findings.updated(findings.read(JSON), found)
+    if asked.update or not asked.rows:
         findings.write(JSON, found)
         PAGE.write_text(tables.page(found), encoding="utf-8")
         PICTURE.write_text(plot.plot(found), encoding="utf-8")
@@ -65,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("rows", nargs="*", help="names of rows, with * for any; all without any")
     made.add_argument("--list", action="store_true", help="print the names of the rows")
+    made.add_argument("--update", action="store_true", help="put the rows that are measured into the docs")
     made.add_argument("--quick", action="store_true", help="compare the first table with the committed one")
     made.add_argument("--runs", type=int, default=1, help="runs of the first table, of which the worst counts")
     made.add_argument("--repeat", type=int, default=3, help="processes of each run, of which the best counts")

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sqlite3
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -13,13 +14,13 @@ from typing import Final
 import msgspec
 
 import dawdle
-from tests.bench.rows import Row
+from tests.bench.rows_data import LEAST, Row
 from tests.bench.runs import Found, best
 from tests.bench.work import Result
 
 PACKAGES: Final = (
     "fanferro", "taskiq", "taskiq-aio-sqs", "aiobotocore", "botocore", "aiohttp", "pyee", "bubus",
-    "msgspec", "uvloop", "httptools",
+    "huey", "litequeue", "localqueue", "persist-queue", "simplebroker", "msgspec", "uvloop", "httptools",
 )  # fmt: skip
 
 
@@ -47,6 +48,8 @@ class Finding(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     latency: dict[str, list[float]] = {}
     bytes: float | None = None
+    syncs: float | None = None
+    """Of a file to the disk, per event."""
 
     @property
     def requests_per_event(self) -> float:
@@ -62,18 +65,23 @@ class RowFinding(msgspec.Struct, kw_only=True, omit_defaults=True):
     reached: float | None = None
     """What the target is about: the worst ratio of any run, or the worst value."""
 
+    date: str = ""
+    """When it was measured, if not with the others."""
+
     @property
     def is_met(self) -> bool | None:
         """Return whether the target is reached; None: there is none, or what it is compared with was not measured."""
         if self.row.target is None or self.reached is None:
             return None
-        return self.reached <= self.row.target.at_most
+        bound = self.row.target.at_most
+        return self.reached >= bound if self.row.is_more_better else self.reached <= bound
 
     @property
     def lost_to(self) -> list[str]:
-        """Return who needs less than dawdle."""
-        ours = self.contestants.get("dawdle")
-        return [name for name, their in self.contestants.items() if ours is not None and their.value < ours.value]
+        """Return who needs less than dawdle, of those that are compared."""
+        ours = self.contestants.get(self.row.ours)
+        compared = {name: its for name, its in self.contestants.items() if name not in self.row.beside}
+        return [name for name, their in compared.items() if ours is not None and their.value < ours.value]
 
 
 class Findings(msgspec.Struct, kw_only=True):
@@ -110,32 +118,39 @@ def find(rows: Iterable[Row], runs: Sequence[Found]) -> list[RowFinding]:
 def find_row(row: Row, rows: dict[str, Row], bests: list[Bests]) -> RowFinding:
     marks = [mark(row, rows, run) for run in bests]
     known = [each for each in marks if each is not None]
-    ours = [row.value(run[row.name, "dawdle"]) if (row.name, "dawdle") in run else 0.0 for run in bests]
+    ours = [row.value(run[row.name, row.ours]) if (row.name, row.ours) in run else 0.0 for run in bests]
     # Without a mark, the run counts in which dawdle needs most. All values of a row are of one run: ratios count.
-    worst = bests[marks.index(max(known)) if known else ours.index(max(ours))]
+    worst = bests[marks.index(row.worst(known)) if known else ours.index(max(ours))]
     contestants = {
         name: finding(row, worst[row.name, name], [run[row.name, name] for run in bests if (row.name, name) in run])
         for name in row.contestants
         if (row.name, name) in worst
     }
-    return RowFinding(row=row, contestants=contestants, reached=max(known) if known else None)
+    return RowFinding(row=row, contestants=contestants, reached=row.worst(known) if known else None)
 
 
 def mark(row: Row, rows: dict[str, Row], run: Bests) -> float | None:
-    """Return what the target is about in one run: a ratio or a value; None: there is no target, or no result."""
-    if (target := row.target) is None or (row.name, "dawdle") not in run:
+    """Return what the target is about in one run: a ratio, a difference or a value; None without target or result."""
+    if (target := row.target) is None or (row.name, row.ours) not in run:
         return None
-    ours = row.value(run[row.name, "dawdle"])
+    ours = row.value(run[row.name, row.ours])
     if not target.peer:
         return ours
     of = rows.get(target.row or row.name)
-    return ours / of.value(run[of.name, target.peer]) if of is not None and (of.name, target.peer) in run else None
+    if of is None:
+        return None
+    peers = [name for name in of.contestants if name not in {row.ours, *of.beside}]
+    names = peers if target.peer == LEAST else [target.peer]
+    theirs = [of.value(run[of.name, name]) for name in names if (of.name, name) in run]
+    if not theirs:
+        return None
+    return ours - min(theirs) if target.is_over else ours / min(theirs)
 
 
 def finding(row: Row, counts: Result, each_run: list[Result]) -> Finding:
     return Finding(
-        value=round(row.value(counts), 2),
-        runs=[round(row.value(result), 2) for result in each_run],
+        value=round(row.value(counts), 3 if row.figure else 2),
+        runs=[round(row.value(result), 3 if row.figure else 2) for result in each_run],
         rate=None if counts.rate is None else round(counts.rate, 1),
         requests={name: round(count / counts.events, 4) for name, count in sorted(counts.requests.items())},
         fill={
@@ -145,6 +160,7 @@ def finding(row: Row, counts: Result, each_run: list[Result]) -> Finding:
         },
         latency={load: [round(value, 3) for value in values] for load, values in counts.latency.items()},
         bytes=None if counts.bytes is None else round(counts.bytes),
+        syncs=None if counts.syncs is None else round(counts.syncs, 3),
     )
 
 
@@ -155,11 +171,21 @@ def findings(rows: list[RowFinding], method: dict[str, float]) -> Findings:
     )
 
 
+def updated(before: Findings, now: Findings) -> Findings:
+    """Return the findings of before with the rows of now in their place; each of these says when it was measured."""
+    date = "" if now.date == before.date else now.date
+    fresh = {row.row.name: msgspec.structs.replace(row, date=date) for row in now.rows}
+    rows = [fresh.pop(row.row.name, row) for row in before.rows]
+    versions = {**before.versions, **now.versions} if not date else {**now.versions, **before.versions}
+    return msgspec.structs.replace(before, rows=[*rows, *fresh.values()], versions=versions, machine=now.machine)
+
+
 def machine() -> dict[str, str]:
     return {
         "processor": processor(),
         "cores": str(os.cpu_count()),
         "system": f"{platform.system()} {platform.release()}",
+        "sqlite": sqlite3.sqlite_version,
         "python": f"{platform.python_implementation()} {sys.version.split()[0]}",
     }
 

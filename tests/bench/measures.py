@@ -9,6 +9,7 @@ from typing import Any
 from tests.bench.latency import latency
 from tests.bench.memory import delayed, held
 from tests.bench.rig import BATCH, Rig
+from tests.bench.sqlite_measures import SQLITE_MEASURES
 from tests.bench.work import Handler, Job, Order, Result
 
 
@@ -144,4 +145,5 @@ MEASURES: dict[str, Callable[[Job], Coroutine[Any, Any, Result]]] = {
     "held": held,
     "delayed": delayed,
     "import": importing,
+    **SQLITE_MEASURES,
 }

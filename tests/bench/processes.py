@@ -7,12 +7,14 @@ per event and does half as many events per second.
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
+from tests.bench import sync_counter
 from tests.bench.work import Job, Result, Where
 from tests.ports import free_port, listens
 
@@ -38,9 +40,16 @@ class MeasurementError(Exception):
 
 @contextmanager
 def server(where: Where, queue: str) -> Generator[str]:
-    """Run a server of its own for one measurement; yields its address, which is empty in memory."""
+    """Run a server of its own for one measurement; yields its address, which is empty in memory.
+
+    A file needs none: its address is a directory of its own, in the checkout, since `/tmp` may be memory.
+    """
     if where == "memory":
         yield ""
+        return
+    if where in {"sqlite", "file"}:
+        with tempfile.TemporaryDirectory(prefix=".bench-", dir=ROOT, ignore_cleanup_errors=True) as directory:
+            yield directory
         return
     port = free_port()
     module = ["tests.bench.stub"] if where == "stub" else ["dawdle.testing.sqs", "--queue", queue]
@@ -63,7 +72,7 @@ def measure(job: Job) -> Result:
         job = msgspec.structs.replace(job, address=address)
         command = [sys.executable, "-m", "tests.bench.child", msgspec.json.encode(job).decode()]
         process = subprocess.Popen(
-            command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            command, cwd=ROOT, env=environment(job.where), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
         try:
             said, errors = process.communicate(timeout=MEASURE_SECONDS)
@@ -78,3 +87,9 @@ def measure(job: Job) -> Result:
         if process.returncode or not said:
             raise MeasurementError(f"{job.contestant}, {job.measure}: {errors[-2000:]}")
         return msgspec.json.decode(said.splitlines()[-1], type=Result)
+
+
+def environment(where: Where) -> dict[str, str]:
+    """Return the environment of a measurement: on a file its syncs are counted, where that can be."""
+    library = sync_counter.library() if where in {"sqlite", "file"} else None
+    return ENVIRONMENT if library is None else {**ENVIRONMENT, "LD_PRELOAD": library}

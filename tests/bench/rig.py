@@ -10,6 +10,7 @@ from http.client import HTTPConnection
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
+from tests.bench import sync_counter
 from tests.bench.contestants import Contestant, contestant
 from tests.bench.work import Handler, Job, Order, Result, Setting
 
@@ -27,7 +28,8 @@ class Server:
 
     def __init__(self, job: Job) -> None:
         self._queue = job.queue
-        self._connection = HTTPConnection(urlsplit(job.address).netloc) if job.address else None
+        is_http = job.where in {"stub", "server"}
+        self._connection = HTTPConnection(urlsplit(job.address).netloc) if is_http else None
 
     def requests(self) -> dict[str, int]:
         return self._ask("requests")
@@ -58,6 +60,7 @@ class Meter:
 
     def start(self) -> None:
         self._requests, self._entries = self._server.requests(), self._server.entries()
+        self._counts = sync_counter.counts()
         self._cpu, self._wall = cpu(), time.perf_counter()
 
     def stop(self, events: int) -> Result:
@@ -66,6 +69,7 @@ class Meter:
             events=events,
             cpu_us=used / events * 1e6,
             rate=events / took,
+            syncs=None if self._counts is None else (sync_counter.counts()[0] - self._counts[0]) / events,
             requests=more(self._requests, self._server.requests()),
             entries=more(self._entries, self._server.entries()),
         )

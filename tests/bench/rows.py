@@ -1,48 +1,12 @@
-"""What is measured, as data: a row is one kind of work, done by several contestants side by side."""
+"""What is measured, as data; a queue in a SQLite file has rows of its own, in `sqlite_rows`."""
 
 from collections.abc import Iterator
-from typing import Literal
 
 import msgspec
 
-from tests.bench.work import Job, Result, Where, Work
-
-Unit = Literal["µs", "ms", "B"]
-
-
-class Target(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What dawdle is to reach: at most so many times what a peer needs, or without a peer so many of the unit."""
-
-    at_most: float
-    peer: str = ""
-    row: str = ""
-    """The row of that peer; empty: this one."""
-
-
-class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One kind of work."""
-
-    name: str
-    title: str
-    measure: str
-    where: Where
-    contestants: tuple[str, ...]
-    work: Work = Work()
-    unit: Unit = "µs"
-    target: Target | None = None
-
-    def jobs(self, seconds: float) -> Iterator[Job]:
-        """Return one job for each contestant."""
-        work = msgspec.structs.replace(self.work, seconds=seconds)
-        for each in self.contestants:
-            yield Job(contestant=each, measure=self.measure, where=self.where, work=work)
-
-    def value(self, result: Result) -> float:
-        """Return what this row compares, of which less is better."""
-        value = {"µs": result.cpu_us, "ms": result.milliseconds, "B": result.bytes}[self.unit]
-        assert value is not None, (self.name, result)
-        return value
-
+from tests.bench.rows_data import Row, Target
+from tests.bench.sqlite_rows import SQLITE
+from tests.bench.work import Where, Work
 
 ON_SQS = ("dawdle", "fanferro", "taskiq", "aiobotocore")
 IN_MEMORY = ("dawdle", "fanferro", "taskiq", "pyee", "bubus", "bare task")
@@ -238,5 +202,12 @@ def growth() -> Iterator[Row]:
         )
 
 
-REST = (*on_server(), SATURATED, *axes(), *latencies(), *memory(), *growth())
+REST = (*on_server(), SATURATED, *axes(), *latencies(), *memory(), *growth(), *SQLITE)
 """Everything beyond the first table."""
+
+QUICK = tuple(
+    msgspec.structs.replace(row, contestants=("dawdle", "huey", "bare sqlite3"))
+    for row in SQLITE
+    if row.name == "sqlite/peers=1000"
+)
+"""What a quick run measures beside the first table."""

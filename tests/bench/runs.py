@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tests.bench.contestants import contestant
 from tests.bench.processes import MeasurementError, measure
-from tests.bench.rows import Row
+from tests.bench.rows_data import Row
 from tests.bench.work import Job, Result
 
 LONG_SECONDS = 10
@@ -76,5 +76,5 @@ class Runner:
 
 
 def best(row: Row, results: Sequence[Result]) -> Result | None:
-    """Return the result that counts: noise only adds, so it is the least."""
-    return min(results, key=row.value) if results else None
+    """Return the result that counts; None without any."""
+    return row.best(results) if results else None

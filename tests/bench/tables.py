@@ -1,40 +1,13 @@
 """The findings as tables: made once, shown on the terminal and written to the docs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-import msgspec
-from rich.table import Table as RichTable
-
+from tests.bench import sqlite_tables
+from tests.bench.cells import Table, columns, dense, others, reached, value, verdict, wanted
 from tests.bench.findings import Finding, Findings, RowFinding
 
 ASKING = ("signal", "signal_many", "receive", "receive-3", "stub/saturated", "stub/in_flight=1", "stub/base")
 """Rows whose requests are shown."""
-
-
-class Table(msgspec.Struct, frozen=True):
-    """Cells of plain text. What stands between two asterisks, at either side, is to be seen."""
-
-    title: str
-    note: str
-    header: list[str]
-    rows: list[list[str]]
-
-    def markdown(self) -> str:
-        """Return the table as the docs have it."""
-        lines = [self.header, ["---"] * len(self.header), *self.rows]
-        table = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-        return f"## {self.title}\n\n{self.note}\n\n{table}\n"
-
-    def rich(self) -> RichTable:
-        """Return the table as a terminal shows it."""
-        table = RichTable(*self.header, title=self.title, caption=self.note.replace("`", ""), title_justify="left")
-        for row in self.rows:
-            table.add_row(*(cell.replace("`", "").replace("**", "") for cell in row), style=style(row[-1]))
-        return table
-
-
-def style(verdict: str) -> str:
-    return "red" if "missed" in verdict else "yellow" if "lost" in verdict else "green" if "reached" in verdict else ""
 
 
 def tables(found: Findings) -> Iterator[Table]:
@@ -52,6 +25,8 @@ def tables(found: Findings) -> Iterator[Table]:
         ("latency", latency),
         ("held", held),
         ("growth", growth),
+        ("sqlite", sqlite_tables.targets),
+        ("sqlite/peers", sqlite_tables.peers),
     ):
         if rows := by_kind.get(name):
             yield make(rows)
@@ -61,6 +36,8 @@ def kind(row: RowFinding) -> str:
     name, measure = row.row.name, row.row.measure
     if "/" not in name:
         return "heart"
+    if name.startswith("sqlite/"):
+        return "sqlite/peers" if name.startswith("sqlite/peers") else "sqlite"
     if measure == "latency":
         return measure
     if row.row.unit == "B":
@@ -176,53 +153,6 @@ def growth(rows: list[RowFinding]) -> Table:
         ["Work", "dawdle", "To reach", "Reached", "Verdict"],
         [[r.row.title, value(r, "dawdle"), wanted(r), reached(r), verdict(r)] for r in rows],
     )
-
-
-def columns(rows: Iterable[RowFinding]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row.contestants))
-
-
-def number(amount: float) -> str:
-    return f"{amount:,.0f}" if amount >= 100 else f"{amount:.1f}"
-
-
-def value(row: RowFinding, name: str) -> str:
-    its = row.contestants.get(name)
-    return "–" if its is None else f"{number(its.value)} {row.row.unit}"
-
-
-def others(row: RowFinding) -> str:
-    return ", ".join(f"{name} {number(its.value)}" for name, its in row.contestants.items() if name != "dawdle") or "–"
-
-
-def dense(its: Finding | None) -> str:
-    if its is None:
-        return "–"
-    cell = f"{number(its.value)} · {its.rate:,.0f}"
-    return f"{cell} · {its.requests_per_event:.2f}" if its.requests else cell
-
-
-def wanted(row: RowFinding) -> str:
-    target = row.row.target
-    if target is None:
-        return ""
-    if not target.peer:
-        return f"≤ {target.at_most:,g} {row.row.unit}"
-    of = "our one" if target.row == "receive" else "the least" if target.row else target.peer
-    return f"≤ {target.at_most:g} × {of}"
-
-
-def reached(row: RowFinding) -> str:
-    if row.row.target is None or row.reached is None:
-        return ""
-    return f"{row.reached:.2f} ×" if row.row.target.peer else f"{number(row.reached)} {row.row.unit}"
-
-
-def verdict(row: RowFinding) -> str:
-    words = {None: [], True: ["reached"], False: ["**missed**"]}[row.is_met]
-    if row.lost_to:
-        words.append(f"**lost** to {', '.join(row.lost_to)}")
-    return "; ".join(words)
 
 
 def runs_of(found: Findings) -> str:

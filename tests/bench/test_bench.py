@@ -7,10 +7,11 @@ import pytest
 
 from tests.bench import plot, tables
 from tests.bench.__main__ import JSON, PAGE, PICTURE
-from tests.bench.contestants import MODULES
+from tests.bench.contestants import MODULES, kind_of
 from tests.bench.findings import Findings, find, findings, read
 from tests.bench.quick import regressions
-from tests.bench.rows import HEART, REST, Row, Target
+from tests.bench.rows import HEART, REST
+from tests.bench.rows_data import LEAST, Row, Target
 from tests.bench.work import Job, Result, Work
 
 pytestmark = [
@@ -29,7 +30,13 @@ CASES = [
     ("dawdle", "delayed", "memory"),
     ("dawdle", "import", "memory"),
     ("dawdle", "latency", "memory"),
-    *((name, "closed", "memory" if kind == "memory" else "stub") for name, kind in MODULES if name != "dawdle"),
+    ("dawdle", "pass_through", "sqlite"),
+    ("dawdle", "two_roles", "sqlite"),
+    *(
+        (name, "closed", "memory" if kind == "memory" else "stub")
+        for name, kind in MODULES
+        if kind in {"memory", "sqs"} and name != "dawdle"
+    ),
 ]
 
 
@@ -48,15 +55,64 @@ def test_a_measurement_ends_with_what_it_is_for(contestant, measure, where):
         assert result.milliseconds > 0
     else:
         assert result.cpu_us > 0
-        assert bool(result.requests) == (where != "memory")
+        assert bool(result.requests) == (where in {"stub", "server"})
     if measure == "latency":
         assert list(result.latency) == ["1%", "50%", "90%"]
         assert all(0 < p50 <= p99 for p50, p99 in result.latency.values())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("measure", ["stored_to_received", "share", "woken", "idle"])
+def test_a_measurement_of_two_processes_ends_with_its_figures(measure):
+    from tests.bench.processes import measure as run
+
+    result = run(Job(contestant="dawdle", measure=measure, where="sqlite", work=TINY))
+    assert result.events > 0
+    assert result.figures
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("queue", [name for name, kind in MODULES if kind == "file"])
+def test_a_queue_in_a_file_syncs_as_the_tables_say(queue):
+    from tests.bench.contestants import contestant
+    from tests.bench.processes import measure as run
+
+    try:
+        contestant(queue, "file")
+    except ImportError as error:
+        pytest.skip(str(error))
+    work = Work(seconds=0.1, signalers=8, backlog=20)
+    result = run(Job(contestant=queue, measure="put_get_ack", where="file", work=work))
+    assert result.cpu_us > 0
+    if result.syncs is None:
+        pytest.skip("syncs are not counted here: there is no C compiler")
+    if "not synced" in queue:
+        assert result.syncs < 0.5  # of the checkpoints alone
+    else:
+        # Of tasks that share transactions one sync is for several messages; of single calls each that stores has one.
+        assert result.syncs >= (2 / 8 if queue == "dawdle" else 2)
+
+
+def test_a_target_is_a_ratio_a_difference_the_least_or_at_least():
+    def reached(target, *, more=False, **values):
+        row = Row(
+            name="row", title="", measure="", where="file", contestants=("dawdle", "a", "b"), beside=("b",), target=target,
+            is_more_better=more,
+        )  # fmt: skip
+        run = {("row", name): [Result(events=1, cpu_us=value)] for name, value in values.items()}
+        (found,) = find([row], [run])
+        return found.reached, found.is_met, found.lost_to
+
+    assert reached(Target(15, "a", is_over=True), dawdle=50, a=37, b=1) == (13, True, ["a"])
+    assert reached(Target(1, LEAST), dawdle=50, a=40, b=1) == (1.25, False, ["a"])
+    assert reached(Target(1, LEAST), dawdle=30, a=40, b=1) == (0.75, True, [])
+    assert reached(Target(60), more=True, dawdle=50)[:2] == (50, False)
+    assert reached(Target(40), more=True, dawdle=50)[:2] == (50, True)
+
+
 def package_of(contestant, where):
     """Return a module that is there when the contestant can be measured."""
-    kind = "memory" if where == "memory" else "sqs"
+    kind = kind_of(where)
     return {
         ("taskiq", "sqs"): "taskiq_aio_sqs",
         ("aiobotocore", "sqs"): "aiobotocore",
@@ -80,10 +136,8 @@ def test_rows_name_what_there_is_and_every_target_has_its_peer():
     assert len(rows) == len(HEART) + len(REST)
     for row in rows.values():
         assert row.measure in MEASURES
-        assert row.measure == "import" or all(
-            (name, "memory" if row.where == "memory" else "sqs") in MODULES for name in row.contestants
-        )
-        if row.target is not None and row.target.peer:
+        assert row.measure == "import" or all((name, kind_of(row.where)) in MODULES for name in row.contestants)
+        if row.target is not None and row.target.peer not in {"", LEAST}:
             assert row.target.peer in rows[row.target.row or row.name].contestants
 
 

@@ -5,8 +5,8 @@ from typing import Literal
 
 import msgspec
 
-Where = Literal["stub", "server", "memory"]
-"""A stub of SQS, the SQS test server of dawdle, or no queue outside the process."""
+Where = Literal["stub", "server", "memory", "sqlite", "file"]
+"""A stub of SQS, the SQS test server of dawdle, no queue outside the process, a SQLite file, or one without an app."""
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -45,6 +45,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     waiting: int = 0
     """Events that are delayed by an hour."""
 
+    backlog: int = 0
+    """Events that are due, and wait in the queue before the measurement begins."""
+
     signalers: int = 200
     uvloop: bool = True
 
@@ -57,7 +60,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     where: Where
     work: Work = Work()
     address: str = ""
-    """`http://host:port` of the server; empty in memory."""
+    """`http://host:port` of the server; an empty directory for a file; empty in memory."""
 
     queue: str = "bench"
 
@@ -86,6 +89,11 @@ class Result(msgspec.Struct, kw_only=True):
     """Of memory per event, beyond its body."""
 
     milliseconds: float | None = None
+    syncs: float | None = None
+    """Of a file to the disk, per event; None where they are not counted."""
+
+    figures: dict[str, float] = {}
+    """What only one measure gives."""
 
 
 class Setting(msgspec.Struct, frozen=True):

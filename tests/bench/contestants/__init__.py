@@ -2,7 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 from importlib import import_module
-from typing import ClassVar, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self
 
 from tests.bench.work import Order, Setting
 
@@ -34,6 +34,26 @@ class Contestant(Protocol):
         ...
 
 
+class FileQueue(Protocol):
+    """A queue in a file on this machine, by its own calls: what a contestant of `file` can do."""
+
+    package: ClassVar[str]
+
+    def __init__(self, setting: Setting) -> None: ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    async def fill(self, count: int, *, delayed: bool = False) -> None:
+        """Store so many messages, as fast as it can."""
+        ...
+
+    async def run(self, until: float) -> int:
+        """Put, get and ack one message, again and again until that time of `perf_counter`; return how many."""
+        ...
+
+
 MODULES: Final = {
     ("dawdle", "memory"): "dawdle_memory",
     ("dawdle", "sqs"): "dawdle_sqs",
@@ -45,12 +65,29 @@ MODULES: Final = {
     ("pyee", "memory"): "pyee_memory",
     ("bubus", "memory"): "bubus_memory",
     ("bare task", "memory"): "task_memory",
+    ("dawdle", "sqlite"): "dawdle_sqlite",
+    ("dawdle in memory", "sqlite"): "dawdle_memory",
+    ("dawdle", "file"): "dawdle_file",
+    ("dawdle one by one", "file"): "dawdle_one_by_one_file",
+    ("bare sqlite3", "file"): "bare_file",
+    ("huey", "file"): "huey_file",
+    ("persist-queue", "file"): "persistqueue_file",
+    ("simplebroker", "file"): "simplebroker_file",
+    ("localqueue", "file"): "localqueue_file",
+    ("localqueue, not synced", "file"): "localqueue_relaxed_file",
+    ("litequeue, not synced", "file"): "litequeue_file",
+    ("litequeue made to sync", "file"): "litequeue_full_file",
 }
 """Where each contestant is, by its name in the rows and what it runs on."""
 
 
-def contestant(name: str, where: str) -> type[Contestant]:
-    """Return a contestant's class. Raises ImportError where its package is missing."""
-    module = MODULES[name, "memory" if where == "memory" else "sqs"]
-    found: type[Contestant] = import_module(f"tests.bench.contestants.{module}").Contestant
+def kind_of(where: str) -> str:
+    """Return what a contestant runs on: SQS has two servers here."""
+    return where if where in {"memory", "sqlite", "file"} else "sqs"
+
+
+def contestant(name: str, where: str) -> type[Any]:
+    """Return a contestant's class, a `FileQueue` for `file`. Raises ImportError where its package is missing."""
+    module = MODULES[name, kind_of(where)]
+    found: type[Any] = import_module(f"tests.bench.contestants.{module}").Contestant
     return found

@@ -35,12 +35,10 @@ def execute(connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveC
     # What makes room comes first, and what claims messages last: so a message is received in the transaction that
     # stores it, where a receive waits for it.
     _ack(connection, [call for call in calls if isinstance(call, AckCall)], now)
+    _store(connection, [call for call in calls if isinstance(call, SendCall)], now)
     receives: list[ReceiveCall] = []
     for call in calls:
-        if isinstance(call, SendCall):
-            call.due = carry_out(connection, storing(call.queue, call.batch, now))
-            call.answer = [None for _ in call.batch]
-        elif isinstance(call, ReceiveCall):
+        if isinstance(call, ReceiveCall):
             receives.append(call)
         elif isinstance(call, RenewCall):
             sql = lines if call.queue.ordered else statements
@@ -50,6 +48,16 @@ def execute(connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveC
             call.answer = sql.release(connection, call.batch, now)
             call.due = (now + min((delay for _, delay in call.batch), default=0.0)) * MICROSECONDS
     _claim(connection, receives, now)
+
+
+def _store(connection: sqlite3.Connection, calls: Sequence[SendCall], now: float) -> None:
+    """Store what single calls send to one queue in as few statements as if one had sent it all."""
+    for queue, group in groupby(calls, lambda call: call.queue):
+        same = list(group)
+        due = carry_out(connection, storing(queue, [message for call in same for message in call.batch], now))
+        for call in same:
+            call.due = due
+            call.answer = [None for _ in call.batch]
 
 
 def _ack(connection: sqlite3.Connection, calls: Sequence[AckCall], now: float) -> None:
