@@ -18,6 +18,10 @@ pytestmark = pytest.mark.anyio
 ONE = [Outgoing(b"one")]
 
 
+async def until_the_next_check():
+    await asyncio.sleep(_file_check.CHECK_SECONDS * 1.5)
+
+
 async def bodies_in(queue):
     return [delivery.body for delivery in await queue.receive(100, 0)]
 
@@ -199,6 +203,7 @@ async def test_a_file_that_was_deleted_is_an_error_and_a_new_one_is_opened(path,
         await queue.send(ONE)
         for suffix in ("", "-wal", "-shm"):
             path.with_name(f"app.db{suffix}").unlink()
+        await until_the_next_check()
         with pytest.raises(BackendError, match="is gone while this process had it open; nothing was stored") as caught:
             await queue.send(ONE)
         assert not caught.value.uncertain
@@ -246,6 +251,7 @@ async def test_a_log_that_was_deleted_is_an_error_and_the_file_is_opened_again(p
         await queue.send(ONE)
         for suffix in ("-wal", "-shm"):
             path.with_name(f"app.db{suffix}").unlink()
+        await until_the_next_check()
         with pytest.raises(BackendError, match="is gone while this process had it open"):
             await queue.send(ONE)
         await queue.send([Outgoing(b"new")])
@@ -274,6 +280,7 @@ async def test_a_close_elsewhere_in_the_process_that_drops_the_locks_is_noticed(
         )
         other.rest()
         assert not path.with_name("app.db-wal").exists()  # it took itself for the last one, and deleted our log
+        await until_the_next_check()
         with pytest.raises(BackendError, match="while this process had it open; nothing was stored"):
             await queue.send(ONE)
 

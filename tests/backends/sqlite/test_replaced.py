@@ -8,7 +8,7 @@ import time
 import pytest
 
 from dawdle.abc import Outgoing
-from dawdle.backends.sqlite import SQLite, _open_files, _worker
+from dawdle.backends.sqlite import SQLite, _file_check, _open_files, _worker
 from dawdle.backends.sqlite._calls import AckCall, QueueRow, ReleaseCall
 from dawdle.backends.sqlite._file_check import require_one_name
 from dawdle.errors import BackendError, ConfigurationError
@@ -22,6 +22,7 @@ def remove(path):
 
 
 async def noticed(queue):
+    await asyncio.sleep(_file_check.CHECK_SECONDS * 1.5)  # a check holds for as long
     with pytest.raises(BackendError, match="while this process had it open"):
         await queue.send([Outgoing(b"notice")])
 

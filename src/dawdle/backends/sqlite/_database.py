@@ -214,7 +214,8 @@ class Database:
     def read(self, work: Callable[[sqlite3.Connection], Result]) -> Result:
         """Return what `work` reads, outside of a transaction and without the lock. Raises `BackendError`."""
         connection, _, files = self._opened()
-        files.check(committed=False)
+        if files.is_check_due():
+            files.check(committed=False)
         try:
             return work(connection)
         except sqlite3.Error as error:
@@ -229,7 +230,8 @@ class Database:
         connection, lock, files = self._opened()
         try:
             with lock:
-                files.check(committed=False)
+                if files.is_check_due():
+                    files.check(committed=False)
                 if sync is not self._syncs and self.durability == "full":
                     # A log that is synced later is synced whole: what was committed without a sync is not overtaken.
                     connection.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
@@ -241,7 +243,8 @@ class Database:
                     self._roll_back(connection)
                     raise
                 self._commit(connection)
-                files.check(committed=True)
+                if sync or files.is_check_due():
+                    files.check(committed=True)
                 return result
         except sqlite3.Error as error:
             raise backend_error(error, self.path) from error

@@ -18,7 +18,7 @@ DEDUP_SECONDS: Final = 300.0
 """Seconds for which a deduplication id is remembered, as long as on a FIFO queue of SQS."""
 
 _MAX_ROWS: Final = 64
-"""Rows in one INSERT. With powers of two there are seven such statements, which stay compiled."""
+"""Rows in one INSERT. There is a statement for each number of rows up to it, and all of them stay compiled."""
 
 _LATEST: Final = 1 << 62
 """The last time that a message may be due, 146,000 years from now: an integer of SQLite holds no more."""
@@ -64,7 +64,7 @@ def storing(queue: QueueRow, batch: Sequence[Outgoing], now: float) -> Steps:
     first = inf
     start = 0
     while start < len(batch):
-        rows = min(_MAX_ROWS, 1 << ((len(batch) - start).bit_length() - 1))
+        rows = min(_MAX_ROWS, len(batch) - start)
         values: list[object] = []
         for index in range(start, start + rows):
             message = batch[index]

@@ -6,10 +6,11 @@ wake too early, before the commit can be seen, and polling for 20 ms would cost 
 """
 
 import os
-import selectors
+import select
 import socket
 import time
 from contextlib import suppress
+from math import ceil
 from typing import Final
 from uuid import uuid4
 
@@ -39,8 +40,9 @@ class WakeUp:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._reader, selectors.EVENT_READ)
+        self._poll = select.poll() if hasattr(select, "poll") else None  # Windows has none
+        if self._poll is not None:
+            self._poll.register(self._reader, select.POLLIN)
         self._socket: socket.socket | None = None
         self._name = ""
         self._sender: socket.socket | None = None
@@ -72,18 +74,23 @@ class WakeUp:
             )
             return
         self._socket, self._name = opened, name
-        self._selector.register(opened, selectors.EVENT_READ)
+        if self._poll is not None:
+            self._poll.register(opened, select.POLLIN)
 
-    def wait(self, seconds: float | None) -> bool:
-        """Sleep until woken, at most so long; None: without an end. Return whether another process woke this one."""
-        foreign = False
-        for key, _ in self._selector.select(seconds):
+    def wait(self, seconds: float | None) -> None:
+        """Sleep until woken by this or another process, at most so long; None: without an end."""
+        for each in self._readable(seconds):
             with suppress(BlockingIOError):
-                while key.fileobj is self._reader and self._reader.recv(4096):
+                while each.recv(4096) and each is self._socket:  # a datagram is read alone
                     pass
-                while self._socket is not None and key.fileobj is self._socket and self._socket.recv(16):
-                    foreign = True
-        return foreign
+
+    def _readable(self, seconds: float | None) -> list[socket.socket]:
+        sockets = [self._reader] if self._socket is None else [self._reader, self._socket]
+        if self._poll is None:
+            return select.select(sockets, [], [], seconds)[0]
+        # Not `selectors`, whose Python takes longer than the call. In whole milliseconds, rounded up: never early.
+        ready = {number for number, _ in self._poll.poll(None if seconds is None else ceil(seconds * 1000))}
+        return [each for each in sockets if each.fileno() in ready]
 
     def wake(self) -> None:
         """Wake the worker of this process."""
@@ -122,7 +129,6 @@ class WakeUp:
 
     def close(self, *, remove: bool = True) -> None:
         """Close the sockets, and remove this process's own; in a forked child its name is the parent's, and stays."""
-        self._selector.close()
         for each in (self._reader, self._writer, self._socket, self._sender):
             if each is not None:
                 each.close()

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from math import inf
 from typing import Final
 
 from dawdle._log import Log
@@ -247,19 +248,31 @@ class Worker:
                 done.append(call)
             else:
                 changes.append(call)
-        self._waiting = [call for call in self._waiting if not call.is_over]
+        if self._waiting:
+            self._waiting = [call for call in self._waiting if not call.is_over]
         if changes or self._is_due():
-            batch: list[QueueCall | ReceiveCall] = [*changes, *self._waiting]
-            self._transact(batch)
-            done += [call for call in batch if call.answer is not None]
-            self._waiting = [call for call in self._waiting if call.answer is None]
-            self._forget_due()
-            self._notify_others(changes)
-            self._has_deleted = self._has_deleted or any(isinstance(call, AckCall) for call in changes)
-            self._busy_at = time.monotonic()
+            done += self._carry_out(changes)
         if self._waiting:
             done += self._end_receives()
         self._hand_over(done)
+
+    def _carry_out(self, changes: Sequence[QueueCall]) -> list[AnyCall]:
+        """Carry out calls, and let all receives that wait claim messages. Return the calls that are answered."""
+        batch: list[QueueCall | ReceiveCall] = [*changes, *self._waiting]
+        self._transact(batch)
+        self._busy_at = time.monotonic()
+        self._waiting = [call for call in self._waiting if call.answer is None]
+        self._forget_due()
+        # Where a receive of this process still waits, it has taken all that is due.
+        served = {call.queue for call in self._waiting}
+        due = inf
+        for call in changes:
+            if call.due < due and call.queue not in served:
+                due = call.due
+            self._has_deleted |= type(call) is AckCall
+        if due <= (self._clock.now() + TICK_SECONDS) * MICROSECONDS:  # before others look of their own accord
+            self._wake_up.notify_others()
+        return [call for call in batch if call.answer is not None]
 
     def _is_due(self) -> bool:
         """Whether a receive that waits may find a message now."""
@@ -326,14 +339,6 @@ class Worker:
         if over:
             self._waiting = [call for call in self._waiting if call.answer is None]
         return over
-
-    def _notify_others(self, changes: Iterable[QueueCall]) -> None:
-        """Wake the other processes, if messages are left for them that are due before they look of their own accord."""
-        soon = (self._clock.now() + TICK_SECONDS) * MICROSECONDS
-        # Where a receive of this process still waits, it has taken all that is due.
-        served = {call.queue for call in self._waiting}
-        if any(call.due <= soon and call.queue not in served for call in changes):
-            self._wake_up.notify_others()
 
     def _hand_over(self, calls: Sequence[AnyCall]) -> None:
         by_loop: dict[asyncio.AbstractEventLoop, list[AnyCall]] = {}
