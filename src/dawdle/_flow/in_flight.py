@@ -107,6 +107,19 @@ class InFlight:
                 self._waiting_to_start[slots].remove(message)  # it waits no more, so its turn must not come
             raise
 
+    async def wait_in_line(self, message: InFlightMessage) -> None:
+        """Return when a message is the first of its group, or was interrupted.
+
+        Meanwhile its slot is free for another group: else the ten messages that one receive brings would take ten slots
+        and run in one.
+        """
+        slots = message.queue.slots
+        slots.unreserve()
+        try:
+            await message.wait_for_turn()
+        finally:
+            slots.overdraw()
+
     def finish(self, message: InFlightMessage) -> None:
         """Take out what is settled, or cannot be, and give its slot back."""
         del self._messages[message.key]

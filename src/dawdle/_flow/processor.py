@@ -80,6 +80,15 @@ class Processor:
             message.drop_lease()
             self._in_flight.finish(message)
 
+    async def give_back(self, message: InFlightMessage) -> None:
+        """Release a message that is in flight and not run, as one before it in its group is not done."""
+        try:
+            if not message.lease_lost:
+                await self._settler.settle(message, None, Release(0.0))
+        finally:
+            message.drop_lease()
+            self._in_flight.finish(message)
+
     async def process_direct(self, work: Work, *, over_limit: bool) -> None:
         """Run the handlers of a direct event that is in flight; when this returns it is not.
 
@@ -151,6 +160,9 @@ class Processor:
                 )
                 await self._run_all(work)
                 return self._settlement(work, self._results_so_far(work))
+        if work.message.main_queue.terms.ordered:  # put off, it would hold its group: it runs beside the others
+            await self._run_all(work)
+            return self._settlement(work, self._results_so_far(work))
         return put_off(
             work.body,
             work.envelope,
@@ -173,10 +185,10 @@ class Processor:
 
     async def _store_early(self, work: Work, result: Result) -> bool:
         """Store the copy of a failed handler, and return whether the queue has it."""
-        if work.message.abandoned:
-            return False
         now, terms = work.message.now(), work.message.main_queue.terms
         held = not work.message.is_direct
+        if work.message.abandoned or (terms.ordered and held):  # in its place the whole event is tried again
+            return False
         body = aged(work.body, work.envelope, now)
         copy = copy_for(body, result, now, terms, random.random, attempt=work.attempt, held=held)
         return await self._settler.keep(work.message, work.envelope, copy)
