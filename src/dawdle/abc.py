@@ -249,7 +249,10 @@ class Backend(Protocol):
         ...
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
-        """Delete received messages for good. A receipt of an earlier receive deletes nothing, and is no fault."""
+        """Delete received messages for good. A receipt of an earlier receive deletes nothing, and is no fault.
+
+        An ordered queue may answer `lost` to it: the message is still there, so those behind it are not run.
+        """
         ...
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:

@@ -137,6 +137,8 @@ class Settler:
                 # means nothing: at once again, with the newer receipt.
                 continue
             except BackendError as error:
+                if error.kind == "lost" and message.receipt != receipt:  # as above, but an ordered queue says so
+                    continue
                 longest = message.queue.limits.lease or MAX_RETRY_SECONDS
                 if not error.retryable or self._clock.monotonic() >= began + longest:
                     raise
