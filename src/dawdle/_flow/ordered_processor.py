@@ -10,6 +10,7 @@ whatever order they are released.
 """
 
 from collections import OrderedDict, deque
+from collections.abc import Coroutine
 from typing import Final
 
 from dawdle._flow.in_flight import InFlight
@@ -32,15 +33,19 @@ class OrderedProcessor:
         self._lines: dict[str, deque[InFlightMessage]] = {}
         self._pasts: OrderedDict[tuple[int, str], Past] = OrderedDict()
 
-    async def process(self, message: InFlightMessage) -> None:
-        """Process one message that is in flight, once it is the first of its group; when this returns it is not."""
+    def process(self, message: InFlightMessage) -> Coroutine[object, object, None]:
+        """Put a message that is in flight in line, and return what processes it: then it is in flight no more."""
         group = None if message.delivery is None else message.delivery.group
         if group is None:  # in order with nothing
-            await self._run(message)
-            return
-        # Up to here no await: tasks begin in the order in which their messages were received.
+            return self._run(message)
+        # Now, and not when its task begins. Of the messages that a receive brings again, one may still be on its way
+        # out here, so that it keeps its place and only its receipt is new. If it left its line before the others are
+        # in, they would not be behind it, and run although it comes back.
         line = self._lines.setdefault(group, deque())
         line.append(message)
+        return self._process_in_line(group, line, message)
+
+    async def _process_in_line(self, group: str, line: deque[InFlightMessage], message: InFlightMessage) -> None:
         try:
             if line[0] is message:
                 await self._run(message)

@@ -149,6 +149,8 @@ class Processor:
 
     async def _run_isolated(self, work: Work) -> Settlement:
         """Run the handlers of a suspected poison message, if nothing else is in flight; return what becomes of it."""
+        if work.message.main_queue.terms.ordered:
+            return await self._run_isolated_in_place(work)
         with self._isolation.isolate() as is_isolated:
             if is_isolated and not work.message.interrupted:
                 _log.warning(
@@ -160,9 +162,6 @@ class Processor:
                 )
                 await self._run_all(work)
                 return self._settlement(work, self._results_so_far(work))
-        if work.message.main_queue.terms.ordered:  # put off, it would hold its group: it runs beside the others
-            await self._run_all(work)
-            return self._settlement(work, self._results_so_far(work))
         return put_off(
             work.body,
             work.envelope,
@@ -172,6 +171,19 @@ class Processor:
             soon=self._isolation.is_wanted,
             random=random.random(),
         )
+
+    async def _run_isolated_in_place(self, work: Work) -> Settlement:
+        """Run the handlers of a suspected poison message of an ordered queue, isolated if that can be."""
+        async with self._isolation.isolate_in_place(work.message) as is_isolated:
+            if is_isolated:
+                _log.warning(
+                    "running suspected poison message %s in isolation, attempt %d: it was received often, and this "
+                    "process does not know of an outcome",
+                    work.envelope.label,
+                    work.attempt,
+                )
+            await self._run_all(work)
+            return self._settlement(work, self._results_so_far(work))
 
     def _run_all(self, work: Work) -> Coroutine[object, object, object]:
         """Run the handlers; `work.results` says what came of them.
