@@ -478,3 +478,59 @@ async def test_those_given_back_are_reported_as_released(running, registry, cloc
         await clock.advance(10)
         await app.idle()
     assert [moment.verdict for moment in moments if isinstance(moment, Settled)] == ["released"] * 3 + ["acked"] * 3
+
+
+async def test_at_its_limit_a_handler_waits_in_memory_and_its_sibling_does_not_run_again(
+    running, registry, clock, runs, moments
+):
+    @registry.on_event(name="limited", concurrency=1)
+    async def limited(event: Step) -> None:
+        await clock.sleep_until(clock.monotonic() + 30)
+
+    @registry.on_event(name="sibling")
+    async def sibling(event: Step, ctx: dawdle.Context) -> None:
+        runs.append((event.group, ctx.attempt))
+
+    async with running() as app:
+        for group in "abcdefgh":
+            await app.signal(Step(group, 0), group=group)
+        await clock.advance(300)
+    assert sorted(runs) == [(group, 1) for group in "abcdefgh"]
+    assert not [moment for moment in moments if isinstance(moment, Forwarded)]
+
+
+async def test_at_its_limit_with_half_of_the_slots_waiting_a_message_is_released(running, registry, clock, runs):
+    @registry.on_event(name="limited", concurrency=1)
+    async def limited(event: Step, ctx: dawdle.Context) -> None:
+        await clock.sleep_until(clock.monotonic() + 30)
+        runs.append((event.group, ctx.attempt))
+
+    async with running(concurrency=4) as app:
+        for group in "abcdefgh":
+            await app.signal(Step(group, 0), group=group)
+        await clock.advance(3000)
+    assert sorted(runs) == [(group, 1) for group in "abcdefgh"]  # a release is no attempt
+
+
+async def test_a_direct_event_of_a_group_is_an_error_on_an_ordered_queue(running, registry, queue):
+    async with running() as app:
+        with pytest.raises(ConfigurationError, match="past the order of a group"):
+            await app.signal(Step("a", 0), group="a", direct=True)
+    assert queue.messages() == []
+
+
+@pytest.mark.parametrize("max_delay", [0, 900])
+async def test_a_direct_event_that_fails_is_retried_with_its_attempts(running, registry, clock, letters, max_delay):
+    attempts = []
+
+    @registry.on_event(retry=Retry(max_attempts=4, initial=5, jitter=0))
+    async def handler(event: Step, ctx: dawdle.Context) -> None:
+        attempts.append((clock.monotonic(), ctx.attempt))
+        raise ConnectionError("never")
+
+    queue = Memory(clock=clock, ordered=True, max_delay=max_delay)
+    async with running(queue) as app:
+        await app.signal(Step("a", 0), direct=True)
+        await clock.advance(60)
+    assert attempts == [(0, 1), (5, 2), (15, 3), (35, 4)]
+    assert len(queue.dead_letters.messages()) == 1

@@ -56,8 +56,9 @@ class SignalCalls:
           handlers run all the same, and if the app is left, it stores what is unfinished.
         - `id`: your own instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event.
           A queue that removes duplicates stores it once; other queues store it again, as a second event.
-        - `group`: queues that keep order handle the events of one group in order; others may use it to be fair. It is 1
-          to 128 printable ASCII characters without a space.
+        - `group`: an ordered queue, such as a FIFO queue of SQS, handles the events of one group one after another, and
+          those without a group in any order; other queues may use it to be fair. It is 1 to 128 printable ASCII
+          characters without a space.
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
         - `source`: where the event comes from, a URI-reference such as `/shop/checkout`, instead of the app's `source`.
         - `queue`: the name of the queue to store it in.
