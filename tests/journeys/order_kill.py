@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 
 import msgspec
-from tests.faults.rig import Rig, rig
+from tests.faults.rig import Rig, rig, until
 from tests.faults.row import Figures, Scale
 from tests.faults.workers import WorkerContext, WorkerPool, worker_pool
 
@@ -85,6 +85,8 @@ async def journey(on: Rig, plan: Plan, figures: Figures) -> None:
         try:
             await signal_all(pair.url, plan, plan.kills * 0.4)
             await killing
+            youngest = f"up {workers.workers[-1].context.index}"
+            await until(lambda: youngest in on.notes(), 30)  # a SIGTERM that comes earlier ends it at once
             while on.counts(pair.url).all and time.monotonic() < started + plan.patience:
                 await asyncio.sleep(0.2)
         finally:

@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from dawdle import ConfigurationError, Context, Dawdle, Registry, Reject, Retry
+from dawdle._rules.envelope import write
+from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
 from dawdle.testing.sqs import SQSServer
 
@@ -163,3 +165,17 @@ async def test_without_a_dead_letter_queue_it_says_that_groups_are_held(clock, c
         async with SQS(server.queue_url("orders.fifo")) as queue:
             await queue.prepare_receive()
     assert "failed events are retried without end, and hold their groups" in caplog.text
+
+
+@pytest.mark.slow
+async def test_a_redrive_goes_on_although_a_group_is_locked_while_its_letters_are_read(server, sqs, clock):
+    async with Dawdle(sqs(), registry=Registry(), clock=clock, start_listener=False) as app:
+        async with SQS(server.queue_url("dead.fifo")) as dead:
+            for number in range(25):
+                body = write({"specversion": "1.0", "id": f"{number}", "source": "/x", "type": "Step", "data": {}})
+                assert await dead.send([Outgoing(body, group="a", dedup=f"{number}")]) == [None]
+        redriving = asyncio.ensure_future(app.redrive(foreign=True))
+        await until(clock, redriving.done)
+        assert await redriving == 25
+    found = server.queue("orders.fifo").messages()
+    assert [(message.group, json.loads(message.body)["id"]) for message in found] == [("a", f"{n}") for n in range(25)]
