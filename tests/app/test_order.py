@@ -138,7 +138,7 @@ async def test_a_slow_sibling_does_not_let_a_copy_of_a_failed_handler_leave_its_
     assert not [moment for moment in moments if isinstance(moment, Forwarded)]
 
 
-async def test_attempts_that_are_spent_end_in_a_letter_and_the_group_goes_on(running, registry, clock, runs, letters):
+async def test_attempts_that_are_spent_end_in_a_letter(running, registry, clock, runs, letters, queue):
     @registry.on_event(name="bad", retry=Retry(max_attempts=3, initial=1))
     async def bad(event: Step) -> None:
         runs.append((event.group, event.number))
@@ -150,7 +150,7 @@ async def test_attempts_that_are_spent_end_in_a_letter_and_the_group_goes_on(run
         await clock.advance(5)
         await app.idle()
         (letter,) = letters()
-        (delivery,) = await app._settings.backend.dead_letters.receive(10, 0)
+        (delivery,) = await queue.dead_letters.receive(10, 0)
     assert of(runs, "a") == [0, 0, 0, 1]
     assert (letter["dawdleowed"], letter["data"]) == ("bad", {"group": "a", "number": 0})
     assert letter["dawdleerror"] == "ConnectionError: never"

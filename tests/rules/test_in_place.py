@@ -9,13 +9,15 @@ from hypothesis import strategies as st
 
 from dawdle import JSON, Registry, Retry
 from dawdle._handlers.app_handlers import AppHandlers
-from dawdle._rules.admission import Run, admit, admit_delayed
+from dawdle._rules.admission import Run, admit
 from dawdle._rules.envelope import open_envelope, to_rfc3339, write
 from dawdle._rules.in_place import (
     MAX_UNCLAIMED_WAIT_SECONDS,
     MIN_UNFINISHED_RECEIVES,
     NO_PAST,
     Past,
+    delayed,
+    in_place,
     never_run,
     past_after,
 )
@@ -79,18 +81,9 @@ def body_of(**attributes):
 
 
 def admitted(body, terms=TERMS, receives=1, past=NO_PAST, stored_at=NOW, random=0.5):
-    return admit(
-        body,
-        open_envelope(body),
-        LOOKUP,
-        CODECS,
-        stored_at=stored_at,
-        now=NOW,
-        terms=terms,
-        random=lambda: random,
-        receives=receives,
-        past=past,
-    )
+    envelope = open_envelope(body)
+    same = {"stored_at": stored_at, "now": NOW, "terms": terms, "random": lambda: random, "receives": receives}
+    return in_place(body, envelope, admit(body, envelope, LOOKUP, CODECS, **same), past=past, **same)
 
 
 def settled(results, terms, attempt):
@@ -214,7 +207,7 @@ def test_a_node_that_lacks_a_handler_which_the_type_names_gives_the_event_back()
 def test_what_is_due_in_the_delay_queue_moves_on_without_its_wait():
     for attributes in ({"dawdledelay": "5000"}, {"dawdledue": to_rfc3339(NOW)}):
         body = body_of(**attributes)
-        moved = admit_delayed(body, open_envelope(body), stored_at=NOW - 5, now=NOW, terms=TERMS)
+        moved = delayed(body, open_envelope(body), stored_at=NOW - 5, now=NOW, terms=TERMS)
         assert isinstance(moved, Forward)
         (copy,) = moved.copies
         assert (copy.why, copy.delay) == ("due", 0.0)
@@ -227,6 +220,6 @@ def test_what_is_due_in_the_delay_queue_moves_on_without_its_wait():
 def test_what_is_not_due_there_waits_on_as_a_copy(max_hop, seconds):
     body = body_of(dawdledelay=str(1000 * seconds))
     terms = msgspec.structs.replace(TERMS, max_hop=max_hop)
-    moved = admit_delayed(body, open_envelope(body), stored_at=NOW, now=NOW, terms=terms)
+    moved = delayed(body, open_envelope(body), stored_at=NOW, now=NOW, terms=terms)
     (copy,) = moved.copies
     assert (copy.why, copy.delay) == ("delayed", min(seconds, max_hop))

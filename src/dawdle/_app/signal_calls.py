@@ -75,7 +75,9 @@ class SignalCalls:
         if direct is not False and require_bool(direct, "direct is"):
             _refuse_with_direct(delay, at, transaction)
             if group is not None and any(each.limits.ordered for each in queues):
-                raise ConfigurationError("direct=True runs the handlers past the order of a group: remove it, or group=")
+                raise ConfigurationError(
+                    "direct=True runs the handlers past the order of a group: remove it, or group="
+                )
         if transaction is not None:
             _require_transactional(queues, how)
         event_id = event_id_of(id)
