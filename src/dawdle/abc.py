@@ -67,7 +67,12 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """A release may name the seconds after which the message is visible again."""
 
     ordered: bool = False
-    """Messages of one group are delivered one after another."""
+    """The queue keeps the order of each group: while a message of it is in flight, or released for later, no receive
+    brings another one of that group, but the receive that brought it may have brought those behind it too, in order.
+
+    What is put back comes before what was sent after it. A message without a group is in order with nothing. Messages
+    with the same `Outgoing.dedup` are stored once, as long as the queue knows the first one.
+    """
 
     durable: bool = True
     """A stored message survives the end of the process that stored it."""
@@ -244,7 +249,10 @@ class Backend(Protocol):
         ...
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
-        """Delete received messages for good. A receipt of an earlier receive deletes nothing, and is no fault."""
+        """Delete received messages for good. A receipt of an earlier receive deletes nothing, and is no fault.
+
+        An ordered queue may answer `lost` to it: the message is still there, so those behind it are not run.
+        """
         ...
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:

@@ -87,7 +87,7 @@ class Forwarded(msgspec.Struct, frozen=True):
     event_id: str
     event_type: str
     handler: str | None
-    why: Literal["retry", "later", "crowded", "interrupted", "delayed", "unclaimed", "missing", "trial", "kept"]
+    why: Literal["retry", "later", "crowded", "interrupted", "delayed", "due", "unclaimed", "missing", "trial", "kept"]
     delay: float
 
 

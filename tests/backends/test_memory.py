@@ -39,6 +39,14 @@ class TestMemoryLikeSQS(TestMemory):
             yield backend
 
 
+class TestMemoryOrdered(TestMemory):
+    @asynccontextmanager
+    async def opened(self):
+        self.clock = ManualClock()
+        async with Memory(clock=self.clock, lease=10, ordered=True) as backend:
+            yield backend
+
+
 async def test_messages_shows_what_is_ready_in_hand_and_delayed_and_receives_nothing(clock):
     queue = Memory(clock=clock)
     await queue.send([Outgoing(b"held"), Outgoing(b"ready"), Outgoing(b"delayed", delay=60)])

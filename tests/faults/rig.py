@@ -74,14 +74,15 @@ class Rig:
         self._pairs = 0
         (folder / "notes").touch()
 
-    def pair(self) -> QueuePair:
+    def pair(self, *, fifo: bool = False) -> QueuePair:
         """Make a queue and its dead-letter queue."""
         self._pairs += 1
-        name = f"orders-{self._pairs}"
-        dead = self._client.create_queue(QueueName=f"dead-{self._pairs}")["QueueUrl"]
+        suffix, kind = (".fifo", {"FifoQueue": "true"}) if fifo else ("", {})
+        name = f"orders-{self._pairs}{suffix}"
+        dead = self._client.create_queue(QueueName=f"dead-{self._pairs}{suffix}", Attributes=kind)["QueueUrl"]
         arn = self._client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1000})
-        made = self._client.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy})
+        made = self._client.create_queue(QueueName=name, Attributes={"RedrivePolicy": policy, **kind})
         return QueuePair(name, made["QueueUrl"], dead)
 
     def send(self, url: str, body: str) -> None:

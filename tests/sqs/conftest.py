@@ -70,6 +70,27 @@ def make_pair():
     return queue_pair
 
 
+async def fifo_queues(url):
+    """Create a FIFO queue, its dead-letter queue and a delay queue on a server; return the first and the last URL."""
+    number = next(NUMBERS)
+    async with get_session().create_client("sqs", endpoint_url=url, region_name="us-east-1") as client:
+        dead = (await client.create_queue(QueueName=f"dead-{number}.fifo", Attributes={"FifoQueue": "true"}))[
+            "QueueUrl"
+        ]
+        answer = await client.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])
+        arn = answer["Attributes"]["QueueArn"]
+        policy = f'{{"deadLetterTargetArn": "{arn}", "maxReceiveCount": 1000}}'
+        attributes = {"FifoQueue": "true", "RedrivePolicy": policy}
+        made = await client.create_queue(QueueName=f"orders-{number}.fifo", Attributes=attributes)
+        delayed = await client.create_queue(QueueName=f"delayed-{number}")
+        return made["QueueUrl"], delayed["QueueUrl"]
+
+
+@pytest.fixture
+def make_fifo():
+    return fifo_queues
+
+
 class Stub:
     """A server that writes what it is told to, and nothing else: `answer` to each request, then it closes or waits."""
 

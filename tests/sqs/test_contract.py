@@ -38,6 +38,33 @@ class TestOnOurServer(BackendContract):
         await self.clock.advance(seconds)
 
 
+@large_body
+class TestFIFOOnOurServer(TestOnOurServer):
+    @asynccontextmanager
+    async def opened(self):
+        self.clock = ManualClock()
+        async with SQSServer(clock=self.clock) as self.server:
+            self.server.create_queue("dead.fifo")
+            self.server.create_queue("delayed")
+            self.server.create_queue("orders.fifo", dead_letter="dead.fifo", max_receives=1000)
+            delayed = self.server.queue_url("delayed")
+            url = self.server.queue_url("orders.fifo")
+            async with SQS(url, lease=10, delay_queue_url=delayed, **self.options) as backend:
+                yield backend
+
+    async def parked(self):
+        async with asyncio.timeout(self.patience):
+            while not self.server.queue("orders.fifo").polls:
+                await asyncio.sleep(0.002)
+
+
+@pytest.mark.once
+class TestFIFOByBotocore(TestFIFOOnOurServer):
+    @pytest.fixture(autouse=True)
+    def by_botocore(self):
+        self.options = {"client": "aiobotocore"}
+
+
 @pytest.mark.once
 class TestByBotocore(TestOnOurServer):
     @pytest.fixture(autouse=True)
@@ -70,6 +97,29 @@ class TestOnMinistack(BackendContract):
     async def opened(self):
         url, _ = await self.make_pair(self.url)
         async with SQS(url, lease=2) as backend:
+            yield backend
+
+    @pytest.mark.xfail(strict=True, reason="ministack lets go of a handle only when another receive has the message")
+    async def test_a_renewal_of_what_is_no_longer_ours_says_lost(self):
+        await super().test_a_renewal_of_what_is_no_longer_ours_says_lost()
+
+
+@large_body
+@pytest.mark.slow
+@pytest.mark.once
+@pytest.mark.xdist_group("ministack")
+class TestFIFOOnMinistack(BackendContract):
+    slack = 1.0
+    patience = 10.0
+
+    @pytest.fixture(autouse=True)
+    def url_of_ministack(self, ministack_url, make_fifo):
+        self.url, self.make_fifo = ministack_url, make_fifo
+
+    @asynccontextmanager
+    async def opened(self):
+        url, delayed = await self.make_fifo(self.url)
+        async with SQS(url, lease=2, delay_queue_url=delayed) as backend:
             yield backend
 
     @pytest.mark.xfail(strict=True, reason="ministack lets go of a handle only when another receive has the message")

@@ -23,7 +23,10 @@ def test_a_queue_beside_another_is_on_the_same_server():
         ({}, "SQS has no queue URL"),
         ({"queue_url": "orders"}, "'orders' is not a queue URL: it must look like https"),
         ({"queue_url": "https://sqs.eu-central-1.amazonaws.com/"}, "is not a queue URL"),
-        ({"queue_url": AWS + ".fifo"}, "is a FIFO queue, which dawdle cannot use yet"),
+        (
+            {"queue_url": AWS + ".fifo", "delay_queue_url": AWS + "-delayed.fifo"},
+            "orders-delayed.fifo> is a FIFO queue, which delays no single message",
+        ),
         ({"queue_url": AWS, "wait": 21}, "wait is 0 to 20 seconds, or a timedelta, not 21"),
         ({"queue_url": AWS, "wait": 1.5}, "wait is a whole number of seconds, not 1.5"),
         ({"queue_url": AWS, "lease": 0}, "lease is 1 to 43,199 seconds, or a timedelta, not 0"),

@@ -82,7 +82,13 @@ def check(struct, shape, *, sent):
 
 
 BATCHES = {
-    "SendMessageBatch": (SendEntry, send_entries([Outgoing("größe\n".encode(), 1.2, "tenant-7"), Outgoing(b"x")])),
+    "SendMessageBatch": (
+        SendEntry,
+        [
+            *send_entries(URL, [Outgoing("größe\n".encode(), 1.2, "tenant-7", "d"), Outgoing(b"x")]),
+            *send_entries(f"{URL}.fifo", [Outgoing(b"x", group="tenant-7", dedup="d"), Outgoing(b"x")]),
+        ],
+    ),
     "DeleteMessageBatch": (DeleteEntry, delete_entries(["r1", "r2"])),
     "ChangeMessageVisibilityBatch": (
         VisibilityEntry,
@@ -150,11 +156,22 @@ def test_botocore_serializes_the_same_receive():
 
 @given(st.lists(st.builds(Outgoing, st.text(min_size=1).map(lambda text: text.encode()), st.floats(0, 900))))
 def test_what_is_sent_is_what_was_given_and_no_delay_is_shorter(batch):
-    sent = json.loads(encode(BatchRequest(URL, send_entries(batch))))["Entries"]
+    sent = json.loads(encode(BatchRequest(URL, send_entries(URL, batch))))["Entries"]
     assert [each["MessageBody"].encode() for each in sent] == [each.body for each in batch]
     assert [each.get("DelaySeconds", 0) for each in sent] == [ceil(each.delay) for each in batch]
     assert [each["Id"] for each in sent] == [str(number) for number in range(len(batch))]
-    assert all("MessageGroupId" not in each for each in sent)
+    assert all(not {"MessageGroupId", "MessageDeduplicationId"} & each.keys() for each in sent)
+
+
+@given(st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.sampled_from([None, "1", "2"]))))
+def test_each_message_for_a_fifo_queue_has_a_group_and_a_deduplication_id(batch):
+    outgoing = [Outgoing(b"x", group=group, dedup=dedup) for group, dedup in batch]
+    sent = json.loads(encode(BatchRequest(URL, send_entries(f"{URL}.fifo", outgoing))))["Entries"]
+    assert [each["MessageDeduplicationId"] for each, (_, dedup) in zip(sent, batch, strict=True) if dedup] == [
+        dedup for _, dedup in batch if dedup
+    ]
+    for each, (group, _) in zip(sent, batch, strict=True):
+        assert each["MessageGroupId"] == (group or each["MessageDeduplicationId"])
 
 
 MESSAGE = {

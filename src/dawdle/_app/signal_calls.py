@@ -56,8 +56,9 @@ class SignalCalls:
           handlers run all the same, and if the app is left, it stores what is unfinished.
         - `id`: your own instead of a new one, 1 to 128 printable ASCII characters without a space. It names the event.
           A queue that removes duplicates stores it once; other queues store it again, as a second event.
-        - `group`: queues that keep order handle the events of one group in order; others may use it to be fair. It is 1
-          to 128 printable ASCII characters without a space.
+        - `group`: an ordered queue, such as a FIFO queue of SQS, handles the events of one group one after another, and
+          those without a group in any order; other queues may use it to be fair. It is 1 to 128 printable ASCII
+          characters without a space.
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
         - `source`: where the event comes from, a URI-reference such as `/shop/checkout`, instead of the app's `source`.
         - `queue`: the name of the queue to store it in.
@@ -73,6 +74,10 @@ class SignalCalls:
         how = self._signaling.options(delay, at, expires, group, headers, source, transaction, fresh=id is None)
         if direct is not False and require_bool(direct, "direct is"):
             _refuse_with_direct(delay, at, transaction)
+            if group is not None and any(each.limits.ordered for each in queues):
+                raise ConfigurationError(
+                    "direct=True runs the handlers past the order of a group: remove it, or group="
+                )
         if transaction is not None:
             _require_transactional(queues, how)
         event_id = event_id_of(id)

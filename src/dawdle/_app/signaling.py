@@ -69,6 +69,8 @@ class Signaling:
     ) -> bytes:
         """Return the message of an event. Raises `EventError` for one that cannot travel to each of its queues."""
         settings, where = self._settings, current_scope()
+        if how.delay:
+            _require_delays(queues)
         if isinstance(event, type):
             name = event.__qualname__
             raise NotAnEventError(f"{name} is a class, not an event: signal an instance, {name}(…)")
@@ -125,6 +127,16 @@ class Signaling:
 
     def _report(self, hooks: HookCaller, queue: "QueueClient", event_id: str, event: object, delay: float) -> None:
         hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
+
+
+def _require_delays(queues: "Sequence[QueueClient]") -> None:
+    """Raise `ConfigurationError` for a queue that cannot delay an event."""
+    for queue in queues:
+        if queue.limits.ordered and queue.delayed is None:
+            raise ConfigurationError(
+                f"the queue {queue.name!r} is ordered and has no delay queue, so it cannot delay an event: give its "
+                f"backend one (on SQS delay_queue_url, a standard queue), or remove delay= and at="
+            )
 
 
 def not_signaled(event_id: str, error: BackendError) -> SignalError:

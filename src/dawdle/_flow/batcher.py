@@ -22,7 +22,7 @@ from dawdle._rules.batch_size import entries_that_fit
 from dawdle._rules.outcome import error_text
 from dawdle.errors import BackendError
 
-__all__ = ["Batcher", "Spawn"]
+__all__ = ["MAX_CALLS", "Batcher", "Spawn"]
 
 Entry = TypeVar("Entry")
 Answer = TypeVar("Answer")
@@ -76,6 +76,7 @@ class Batcher(Generic[Entry, Answer]):
         max_count: int,
         max_bytes: float = inf,
         size: Callable[[Entry], int] | None = None,
+        max_calls: int = MAX_CALLS,
         report: Callable[[Sequence[Answer] | BackendError], None] | None = None,
     ) -> None:
         self._call = call
@@ -83,6 +84,7 @@ class Batcher(Generic[Entry, Answer]):
         self._max_count = max_count
         self._max_bytes = max_bytes
         self._size = size
+        self._max_calls = max_calls
         self._report = report
         self._waiting: deque[_Waiting[Entry, Answer]] = deque()
         self._waiting_bytes = 0
@@ -138,7 +140,7 @@ class Batcher(Generic[Entry, Answer]):
         # ones. A call that was just started takes its batch in its next turn of the loop. Until then its entries wait
         # here, and are not the further call's.
         while self._waiting and (
-            self._calls == 0 or (self._calls < MAX_CALLS and self._fills(batches=self._calls_starting + 1))
+            self._calls == 0 or (self._calls < self._max_calls and self._fills(batches=self._calls_starting + 1))
         ):
             try:
                 self._start_call()
@@ -194,7 +196,7 @@ class Batcher(Generic[Entry, Answer]):
             return
         # A call that hangs may do so until its client's own timeout. Where entries are few they would all wait for it,
         # although the queue may answer the next request at once.
-        if self._waiting[0] is longest and self._calls < MAX_CALLS:
+        if self._waiting[0] is longest and self._calls < self._max_calls:
             with suppress(BackendError):  # the app is closing, and close() fails what waits
                 self._start_call(full=False)
         self._watch_for_stall()

@@ -126,7 +126,9 @@ class Dispatcher:
         limit = self._limits.of(handler)
         if limit is None:
             return await self._caller.call(handler, work, retry)
-        began = await limit.enter(handler.name, work.message, work.envelope.counted)
+        # On an ordered queue it stays if it can: there it comes back as a whole, and runs all of its handlers again.
+        stays = work.message.main_queue.terms.ordered
+        began = await limit.enter(handler.name, work.message, work.envelope.counted, stays=stays)
         if isinstance(began, (AtLimit, Interrupted)):
             return began
         try:

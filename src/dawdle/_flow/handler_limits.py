@@ -85,19 +85,19 @@ class HandlerLimit:
             self._start_next()
 
     async def enter(
-        self, handler: str, message: InFlightMessage, counted: float | None
+        self, handler: str, message: InFlightMessage, counted: float | None, *, stays: bool = False
     ) -> float | AtLimit | Interrupted:
         """Return the time when the run begins, as soon as it may; or the outcome of not running.
 
         `counted`: the seconds by which an earlier copy of the event lengthened the line of waiting work; None for a new
-        event. The returned time is the argument of `leave`.
+        event. `stays`: it waits here if there is room, however long the line is. The returned time is the argument of
+        `leave`.
         """
         if message.interrupted:
             return Interrupted()
         now = self._clock.monotonic()
-        place = self._pace.arrive(
-            now, counted=counted, spare=self._limits.spare(message.queue.slots), random=random.random()
-        )
+        spare = self._limits.spare(message.queue.slots)
+        place = self._pace.arrive(now, counted=counted, spare=spare, random=random.random(), stays=stays)
         match place:
             case Starts():
                 return now

@@ -14,7 +14,7 @@ to the queues: the app is idle, is stopped, and isolates a message as a whole.
 
 import asyncio
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 
 from dawdle._flow.in_flight_message import InFlightMessage
@@ -39,6 +39,8 @@ class InFlight:
         self._held_back = False
         self._closed = False
         self._waiting_for_idle: list[asyncio.Future[None]] = []
+        self._watchers = 0
+        """How many of those want to know whenever a message is finished."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -106,6 +108,19 @@ class InFlight:
             with suppress(KeyError, ValueError):
                 self._waiting_to_start[slots].remove(message)  # it waits no more, so its turn must not come
             raise
+
+    async def wait_in_line(self, message: InFlightMessage) -> None:
+        """Return when a message is the first of its group, or was interrupted.
+
+        Meanwhile its slot is free for another group: else the ten messages that one receive brings would take ten slots
+        and run in one.
+        """
+        slots = message.queue.slots
+        slots.unreserve()
+        try:
+            await message.wait_for_turn()
+        finally:
+            slots.overdraw()
 
     def finish(self, message: InFlightMessage) -> None:
         """Take out what is settled, or cannot be, and give its slot back."""
@@ -178,6 +193,15 @@ class InFlight:
         while not self.is_idle:
             await self._wait_for_change()
 
+    async def wait_until_only(self, messages: Collection[InFlightMessage]) -> None:
+        """Return once no other message runs than these."""
+        while any(message.started and message not in messages for message in self._messages.values()):
+            self._watchers += 1
+            try:
+                await self._wait_for_change()
+            finally:
+                self._watchers -= 1
+
     def _start_waiting(self, slots: Slots) -> None:
         """Start the messages that wait for these slots, as far as there is room."""
         waiting = self._waiting_to_start.get(slots, deque())
@@ -191,8 +215,8 @@ class InFlight:
             self._waiting_to_start.pop(slots, None)
 
     def _wake_if_idle(self) -> None:
-        """Wake the callers that wait for it, if nothing is in flight but what itself waits for that."""
-        if self._waiting_for_idle and self.is_idle:
+        """Wake the callers that wait for it, if nothing is in flight but what itself waits for that, or if they ask."""
+        if self._waiting_for_idle and (self._watchers or self.is_idle):
             for changed in self._waiting_for_idle:
                 if not changed.done():
                     changed.set_result(None)

@@ -11,7 +11,9 @@ import msgspec
 
 from dawdle._flow.queue_client import QueueClient
 from dawdle._handlers.handler import Handler
+from dawdle._rules.copies import Why
 from dawdle._rules.envelope import Envelope
+from dawdle._rules.in_place import NO_PAST, Past
 from dawdle._rules.settlement import Result
 from dawdle.abc import Clock, Delivery
 
@@ -83,6 +85,12 @@ class InFlightMessage(msgspec.Struct, eq=False):
     """Nothing but its deletion is left to do; even if another node has it meanwhile, its handlers are done."""
     settling: asyncio.Task[object] | None = None
     """The task that waits for the queue to answer the requests of its settling."""
+    settling_failed: bool = False
+    """The queue did not confirm the settling, so the message comes back when its lease ends."""
+    released: Why | None = None
+    """Why it was released in its place: on an ordered queue only."""
+    past: Past = NO_PAST
+    """What this process knows of its earlier receives: on an ordered queue only."""
     waits_no_longer: bool = False
     """That wait is over: the app is being left, and the flush has taken as long as it may."""
     abandoned: bool = False
@@ -120,6 +128,11 @@ class InFlightMessage(msgspec.Struct, eq=False):
     def group(self) -> str | None:
         """The group that its copies are stored with."""
         return self.direct_group if self.delivery is None else self.delivery.group
+
+    @property
+    def received(self) -> int:
+        """The receive count with which it came; `receive_count` is that of its latest receive."""
+        return 0 if self.delivery is None else self.delivery.receive_count
 
     @property
     def main_queue(self) -> QueueClient:

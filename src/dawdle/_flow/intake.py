@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._handlers.handler import Handler
 from dawdle._rules.admission import Run, admit, not_decoded
 from dawdle._rules.codec import open_event
 from dawdle._rules.dead_lettering import undecodable, unreadable
 from dawdle._rules.envelope import Envelope, to_epoch
 from dawdle._rules.expiry import stamped
+from dawdle._rules.in_place import delayed, in_place
 from dawdle._rules.received_body import Opened, Unreadable, open_message
 from dawdle._rules.settlement import Settlement
 from dawdle._rules.signing import Signer
@@ -58,6 +60,8 @@ class Intake:
         stored_at = _stored_at(delivery, envelope, message)
         if envelope.lifetime_ms is not None:
             body, envelope = stamped(body, envelope, stored_at)
+        if terms.ordered and message.queue is not message.main_queue:
+            return delayed(body, envelope, stored_at=stored_at, now=now, terms=terms)
         run = admit(
             body,
             envelope,
@@ -70,13 +74,41 @@ class Intake:
             receives=delivery.receive_count,
             queue=None if self._queues is None else self._queue_of(message, envelope),
         )
+        if terms.ordered:
+            run = self._in_place(message, delivery, body, envelope, run)
         if not isinstance(run, Run):
             return run
         try:
             event = open_event(envelope, run.event_type, self._codecs)
         except EventError as error:
-            return not_decoded(body, envelope, run.event_type, error, now=now, terms=terms, random=random.random)
+            kind = run.event_type
+            run = not_decoded(body, envelope, kind, error, now=now, terms=terms, random=random.random)
+            if terms.ordered:
+                run = self._in_place(message, delivery, body, envelope, run)
+            assert not isinstance(run, Run), "what cannot be decoded is not run"
+            return run
         return Work(event, envelope, body, message, run.handlers, run.attempt, run.missing, run.isolated)
+
+    def _in_place(
+        self,
+        message: InFlightMessage,
+        delivery: Delivery,
+        body: bytes,
+        envelope: Envelope,
+        decision: Run[Handler] | Settlement,
+    ) -> Run[Handler] | Settlement:
+        """Return what a decision means on an ordered queue, where a message keeps its place."""
+        return in_place(
+            body,
+            envelope,
+            decision,
+            receives=delivery.receive_count,
+            past=message.past,
+            stored_at=_stored_at(delivery, envelope, message),
+            now=message.now(),
+            terms=message.main_queue.terms,
+            random=random.random,
+        )
 
     def _queue_of(self, message: InFlightMessage, envelope: Envelope) -> str:
         """Return the name of the queue whose handlers run: as a rule the one from which the message was received."""

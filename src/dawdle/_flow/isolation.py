@@ -12,6 +12,10 @@ Why single file: a suspect must not wait in flight until the others end. If the 
 cause, the suspect would be blamed for it. So it is put off at once, as a copy, and the worker receives one message at a
 time until the suspect comes back: then it is the only one in flight.
 
+A suspect of an ordered queue cannot be put off: a copy would lose its place, and each release counts as a trial. It
+waits in flight until all that runs beside it has ended, and nothing else starts meanwhile. Suspects that came together
+run one by one in random order: the innocent ones among them are done before the poison's turn comes, sooner or later.
+
 Why an allowance: each sender that can write to the queue can mark its messages as suspects, and so slow the worker to
 one message at a time. So isolation gets a fifth of the worker's time in the long run. When the allowance is used up,
 other messages go first. Time in which no other message came costs nothing: a receive that found none, or only a
@@ -19,12 +23,14 @@ suspect. Without that, the last suspects of a quiet queue would wait for the coo
 """
 
 import asyncio
+import random
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from math import inf
 from typing import Final
 
 from dawdle._flow.in_flight import InFlight
+from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._log import Log
 from dawdle.abc import Clock, Deadline
 
@@ -38,6 +44,9 @@ SINGLE_FILE_SECONDS: Final = 30.0
 COOLDOWN_FACTOR: Final = 4.0
 """How much longer than other messages were held back in a single file the next one waits, if the suspect did not come
 back in this one: other messages must not wait for suspects."""
+
+SHUFFLE_SECONDS: Final = 0.05
+"""Seconds of the longest random wait that shuffles the suspects of an ordered queue which came together."""
 
 MAX_ISOLATION_SECONDS: Final = 30.0
 """Seconds for which nothing else runs beside an isolated message. Then other messages start too. If it kills the
@@ -67,6 +76,9 @@ class Isolation:
         """Seconds of this single file in which it held nothing back."""
         self._receive_began: float | None = None
         """When the latest receive in single file began; None once its time is counted as free."""
+        self._suspects: set[InFlightMessage] = set()
+        """Suspects of ordered queues, in flight: one of them runs, the others wait for it."""
+        self._one_suspect = asyncio.Lock()
         self._receives_in_line = 0
         """How many receives wait for the one in single file."""
         self._allowance = Allowance(clock)
@@ -145,6 +157,59 @@ class Isolation:
         try:
             with self._in_flight.hold_back_others():
                 yield True
+        finally:
+            self._nothing_isolated.set()
+            timer.cancel()
+            self._allowance.spend(min(self._clock.monotonic(), self._isolated_until) - began)
+
+    @asynccontextmanager
+    async def isolate_in_place(self, message: InFlightMessage) -> AsyncGenerator[bool]:
+        """Yield whether a message of an ordered queue is isolated, once nothing else runs, or in 30 s at the latest.
+
+        If it is not isolated, the allowance is used up or it was interrupted: the caller runs it beside the others.
+        """
+        self._suspects.add(message)
+        try:
+            await self._clock.sleep_until(self._clock.monotonic() + random.random() * SHUFFLE_SECONDS)
+            async with AsyncExitStack() as stack:
+                if is_isolated := await self._is_its_turn(message):
+                    stack.callback(self._one_suspect.release)
+                    await stack.enter_async_context(self._nothing_beside_suspects())
+                yield is_isolated
+        finally:
+            self._suspects.discard(message)
+
+    async def _is_its_turn(self, message: InFlightMessage) -> bool:
+        """Wait until no other suspect runs, and take the turn; False if this one is not to be isolated any more."""
+        if self._allowance.is_used_up:
+            return False
+        try:
+            # Not for ever: the handler of the one before may hang.
+            async with Deadline(self._clock, self._clock.monotonic() + 2 * MAX_ISOLATION_SECONDS):
+                await self._one_suspect.acquire()
+        except TimeoutError:
+            return False
+        await self.wait_over()
+        if self._allowance.is_used_up or message.interrupted:
+            self._one_suspect.release()
+            return False
+        return True
+
+    @asynccontextmanager
+    async def _nothing_beside_suspects(self) -> AsyncGenerator[None]:
+        """Enter when nothing else runs, and start nothing in the block."""
+        began = self._clock.monotonic()
+        self._nothing_isolated.clear()
+        self._isolated_until = began + 2 * MAX_ISOLATION_SECONDS
+        timer = asyncio.create_task(self.wait_over(), name="dawdle: isolation")
+        try:
+            with self._in_flight.hold_back_others():
+                try:
+                    async with Deadline(self._clock, began + MAX_ISOLATION_SECONDS):
+                        await self._in_flight.wait_until_only(self._suspects)
+                except TimeoutError:
+                    pass
+                yield
         finally:
             self._nothing_isolated.set()
             timer.cancel()

@@ -85,6 +85,15 @@ class Processor:
             message.drop_lease()
             self._in_flight.finish(message)
 
+    async def give_back(self, message: InFlightMessage) -> None:
+        """Release a message that is in flight and not run, as one before it in its group is not done."""
+        try:
+            if not message.lease_lost:
+                await self._settler.settle(message, None, Release(0.0))
+        finally:
+            message.drop_lease()
+            self._in_flight.finish(message)
+
     async def process_direct(self, work: Work, *, over_limit: bool) -> None:
         """Run the handlers of a direct event that is in flight; when this returns it is not.
 
@@ -147,6 +156,8 @@ class Processor:
 
     async def _run_isolated(self, work: Work) -> Settlement:
         """Run the handlers of a suspected poison message, if nothing else is in flight; return what becomes of it."""
+        if work.message.main_queue.terms.ordered:
+            return await self._run_isolated_in_place(work)
         with self._isolation.isolate() as is_isolated:
             if is_isolated and not work.message.interrupted:
                 _log.warning(
@@ -168,6 +179,19 @@ class Processor:
             random=random.random(),
         )
 
+    async def _run_isolated_in_place(self, work: Work) -> Settlement:
+        """Run the handlers of a suspected poison message of an ordered queue, isolated if that can be."""
+        async with self._isolation.isolate_in_place(work.message) as is_isolated:
+            if is_isolated:
+                _log.warning(
+                    "running suspected poison message %s in isolation, attempt %d: it was received often, and this "
+                    "process does not know of an outcome",
+                    work.envelope.label,
+                    work.attempt,
+                )
+            await self._run_all(work)
+            return self._settlement(work, self._results_so_far(work))
+
     def _run_all(self, work: Work) -> Coroutine[object, object, object]:
         """Run the handlers; `work.results` says what came of them.
 
@@ -180,10 +204,10 @@ class Processor:
 
     async def _store_early(self, work: Work, result: Result) -> bool:
         """Store the copy of a failed handler, and return whether the queue has it."""
-        if work.message.abandoned:
-            return False
         now, terms = work.message.now(), work.message.main_queue.terms
         held = not work.message.is_direct
+        if work.message.abandoned or (terms.ordered and held):  # in its place the whole event is tried again
+            return False
         body = aged(work.body, work.envelope, now)
         copy = copy_for(body, result, now, terms, random.random, attempt=work.attempt, held=held)
         return await self._settler.keep(work.message, work.envelope, copy)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from dawdle._flow.batcher import Batcher, Spawn
+from dawdle._flow.batcher import MAX_CALLS, Batcher, Spawn
 from dawdle._flow.call_state import CallState
 from dawdle._flow.opening import identity_of
 from dawdle._flow.slots import Slots
@@ -65,6 +65,8 @@ class QueueClient:
             max_count=limits.max_batch,
             max_bytes=limits.max_batch_bytes,
             size=_size,
+            # Two calls at the same time may arrive in any order.
+            max_calls=1 if limits.ordered else MAX_CALLS,
             report=self._reporter("send"),
         )
         self._ack: Batcher[str, Fault | None] = Batcher(
@@ -191,7 +193,8 @@ class QueueClient:
             self._unclaimed,
             self._signer,
             calls=self.calls,
-            slots=self.slots,
+            # What is due in the delay queue of an ordered one only moves on, and waits behind no handler.
+            slots=self.slots.apart() if self.limits.ordered else self.slots,
             is_one_of_several=self.is_one_of_several,
             main_queue=self,
         )
@@ -225,6 +228,7 @@ class QueueClient:
             has_dead_letters=self.dead is not None,
             durable=self.limits.durable,
             shared=self.limits.shared,
+            ordered=self.limits.ordered,
             unclaimed=self._unclaimed,
             max_body=(self if self.dead is None else self.dead).limits.max_body - self._signer.size,
             queue=self.identity,

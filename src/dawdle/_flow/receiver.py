@@ -20,7 +20,6 @@ from dawdle._flow.in_flight import InFlight
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.isolation import Isolation
 from dawdle._flow.lease_renewer import LeaseRenewer
-from dawdle._flow.processor import Processor
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.receive_state import ReceiveState
 from dawdle._log import Log
@@ -66,7 +65,7 @@ class Receiver:
         hooks: HookCaller,
         in_flight: InFlight,
         isolation: Isolation,
-        processor: Processor,
+        process: Callable[[InFlightMessage], Coroutine[object, object, None]],
         lease_renewer: LeaseRenewer | None,
         start_processor: Callable[[Coroutine[object, object, None]], object],
     ) -> None:
@@ -77,7 +76,7 @@ class Receiver:
         self._in_flight = in_flight
         self._isolation = isolation
         self._state = ReceiveState(queue.full_name, clock, hooks, queue.calls.recovered)
-        self._processor = processor
+        self._process = process
         self._lease_renewer = lease_renewer
         self._start_processor = start_processor
         self._tasks: dict[asyncio.Task[None], bool] = {}
@@ -260,7 +259,7 @@ class Receiver:
         if self._lease_renewer is not None and started:
             self._lease_renewer.hold(started)
         for message in started:
-            self._start_processor(self._processor.process(message))
+            self._start_processor(self._process(message))
         self._slots.unreserve(room - len(started))
         return len(started)
 

@@ -71,6 +71,7 @@ class Settler:
                 message.queue.name,
                 error,
             )
+            message.settling_failed = True
             self._report_settled(message, "kept")
         except asyncio.CancelledError:
             if not message.waits_no_longer:
@@ -83,6 +84,7 @@ class Settler:
                 _label(envelope),
                 message.queue.name,
             )
+            message.settling_failed = True
             self._report_settled(message, "kept")
         finally:
             message.settling = None
@@ -105,6 +107,8 @@ class Settler:
                     self._report_expired(message, envelope, settlement.late)
                 return self._ack(message)
             case Release():
+                if settlement.why is not None:
+                    self._note_in_place(message, envelope, settlement)
                 return self._release(message, settlement.seconds)
             case Forward() if message.is_direct:
                 return self._forward_direct(message, envelope, settlement)
@@ -133,6 +137,8 @@ class Settler:
                 # means nothing: at once again, with the newer receipt.
                 continue
             except BackendError as error:
+                if error.kind == "lost" and message.receipt != receipt:  # as above, but an ordered queue says so
+                    continue
                 longest = message.queue.limits.lease or MAX_RETRY_SECONDS
                 if not error.retryable or self._clock.monotonic() >= began + longest:
                     raise
@@ -236,7 +242,10 @@ class Settler:
         # id is the same. So a copy that was stored although the answer was lost is not stored twice.
         key = None if message.delivery is None else message.delivery.key
         event_id, origin = "" if envelope is None else envelope.id, message.queue.role
-        dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
+        if copy.why == "due" and copy.handler is None:  # the event itself, as if it were signaled now
+            dedup = event_id
+        else:
+            dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
         try:
             await queue.send(Outgoing(copy.body, copy.delay, message.group, dedup), unsigned=copy.unsigned)
         except BackendError as error:
@@ -260,6 +269,28 @@ class Settler:
         self.expired += 1
         if self._hooks:
             self._hooks(Expired(message.main_queue.name, envelope.id, envelope.type, envelope.owed, late))
+
+    def _note_in_place(self, message: InFlightMessage, envelope: Envelope | None, release: Release) -> None:
+        """Note and log why a message of an ordered queue waits in its place."""
+        message.released = release.why
+        if release.why == "kept":
+            _log.error(
+                "cannot handle %s, and %s has no dead-letter queue: it holds its group, and is tried again in %.3g s; "
+                "give the queue a dead-letter queue: %s",
+                _label(envelope),
+                message.queue.name,
+                release.seconds,
+                release.reason,
+            )
+        elif release.why == "unclaimed":
+            self.unclaimed += 1
+            _log.warning(
+                "unclaimed: %s waits in %s for another node, and holds its group; it is received again in %.3g s: %s",
+                _label(envelope),
+                message.queue.name,
+                release.seconds,
+                release.reason,
+            )
 
     def _report_copy(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> None:
         """Count, log and report to the hooks a copy that is stored."""

@@ -33,6 +33,10 @@ class Slots:
         self._wanted = 0
         self._enough: asyncio.Future[None] | None = None
 
+    def apart(self) -> "Slots":
+        """Return as many slots, for messages that take none of these."""
+        return Slots(self.total, self._clock)
+
     @property
     def free(self) -> int:
         """How many slots are free; below 0 where more were overdrawn than were free."""

@@ -23,6 +23,7 @@ from dawdle._flow.isolation import Isolation
 from dawdle._flow.lease_renewer import LeaseRenewer
 from dawdle._flow.listener import Listener
 from dawdle._flow.loop_watchdog import LoopWatchdog
+from dawdle._flow.ordered_processor import OrderedProcessor
 from dawdle._flow.processor import Processor
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.receiver import Receiver
@@ -185,7 +186,9 @@ class Components:
             hooks=config.hooks,
             in_flight=self.in_flight,
             isolation=self.isolation,
-            processor=self.processor,
+            process=OrderedProcessor(self.processor, self.in_flight).process
+            if queue.limits.ordered
+            else self.processor.process,
             lease_renewer=None if queue.limits.lease is None else self._lease_renewer(queue),
             start_processor=self._start,
         )

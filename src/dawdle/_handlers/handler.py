@@ -50,6 +50,11 @@ class Handler(msgspec.Struct, frozen=True):
         """Whether it runs a function for its calls, and takes no events."""
         return bool(self.types) and is_call(self.types[0])
 
+    @property
+    def max_attempts(self) -> int | None:
+        """How often it is tried; None: as often as the app says."""
+        return None if self.options.retry is None else self.options.retry.max_attempts
+
     def matches(self, event_type: type) -> bool:
         """Whether events of exactly this class go to this handler. A call goes to its function, and to no other."""
         if is_call(event_type):

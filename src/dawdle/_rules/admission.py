@@ -8,6 +8,8 @@ The states of one (event, handler) pair, and the message that keeps it:
        │  ├► unclaimed ─┤  └──► rejected, attempts spent ──────► a dead letter; without a dead-letter queue, a copy
        │  └► missing ───┤  a copy owing a handler that the type names and this node lacks; its own run here
        └──── a copy ◄───┘
+
+On an ordered queue a copy would lose its place: `dawdle._rules.in_place` says what becomes of these decisions there.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +31,7 @@ from dawdle.abc import Codec
 from dawdle.errors import ConfigurationError, EventError, shown
 from dawdle.events import PICKLED_HANDLER, PICKLED_PREFIX, declaration_of, is_call
 
-__all__ = ["MISSING_GRACE_SECONDS", "Run", "admit", "not_decoded"]
+__all__ = ["MISSING_GRACE_SECONDS", "Run", "admit", "not_decoded", "untimely"]
 
 MISSING_GRACE_SECONDS: Final = 60.0
 """Seconds in which a copy for a handler that its type names should find a node that has it. The log is silent until
@@ -71,9 +73,9 @@ def admit(
     included. `queue`: the app's name of the queue whose handlers run; None: all handlers do.
     """
     # Time comes first: a node without a handler must not count the delay of an event as the age of an unclaimed one.
-    untimely = _untimely(body, envelope, stored_at, now, terms)
-    if untimely is not None:
-        return untimely
+    elsewhen = untimely(body, envelope, stored_at, now, terms)
+    if elsewhen is not None:
+        return elsewhen
     # Then the type, the codec and the handler. A node that lacks any of them must not judge the event: another node of
     # a rolling deploy may have all three.
     try:
@@ -121,7 +123,7 @@ def _wanted(
     return lookup.handlers_for(event_type, queue), lookup.missing_for(event_type)
 
 
-def _untimely(body: bytes, envelope: Envelope, stored_at: float, now: float, terms: Terms) -> Settlement | None:
+def untimely(body: bytes, envelope: Envelope, stored_at: float, now: float, terms: Terms) -> Settlement | None:
     """Return where an event goes that is not due yet, or has expired; None: its time is now."""
     if envelope.due is None and envelope.delay_ms is None and envelope.expires is None:  # nearly always
         return None
@@ -142,7 +144,8 @@ def _with_trial(
 
     Trials come last, since they cost a message its place: only one whose handlers would run now is suspected.
     """
-    if not terms.durable:  # a queue that ends with its process brings no message back, so it needs no trials
+    # A queue that ends with its process brings no message back, so it needs no trials. An ordered one has its own way.
+    if not terms.durable or terms.ordered:
         return run
     if not is_suspect(envelope, receives):
         return msgspec.structs.replace(run, isolated=True) if trial_of(envelope) else run

@@ -20,7 +20,9 @@ __all__ = ["MAX_BACKOFF_SECONDS", "Copy", "Why", "copies_for_missing", "copy_of"
 MAX_BACKOFF_SECONDS: Final = 900.0
 """Seconds. A message that can be neither handled nor dead-lettered is tried again this often."""
 
-Why = Literal["retry", "later", "crowded", "interrupted", "delayed", "unclaimed", "missing", "trial", "dead", "kept"]
+Why = Literal[
+    "retry", "later", "crowded", "interrupted", "delayed", "due", "unclaimed", "missing", "trial", "dead", "kept"
+]
 
 
 class Copy(msgspec.Struct, frozen=True, kw_only=True):

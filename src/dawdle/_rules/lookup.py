@@ -13,6 +13,11 @@ class Named(Protocol):
         """The name that its retries carry."""
         ...
 
+    @property
+    def max_attempts(self) -> int | None:
+        """How often it is tried; None: as often as the app says. Only ordered queues ask."""
+        ...
+
 
 H_co = TypeVar("H_co", bound=Named, covariant=True)
 

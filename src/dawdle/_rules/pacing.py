@@ -99,7 +99,16 @@ class Line:
         self.end = -inf
 
     def place(
-        self, now: float, *, step: float, starts: bool, waiting: int, room: float, counted: float | None, random: float
+        self,
+        now: float,
+        *,
+        step: float,
+        starts: bool,
+        waiting: int,
+        room: float,
+        counted: float | None,
+        random: float,
+        stays: bool = False,
     ) -> Place:
         """Return where an event goes that arrives now, and count it.
 
@@ -107,8 +116,9 @@ class Line:
         - `starts`: a run may begin now; `waiting`: events that wait in memory, and `room`: how many may.
         - `counted`: the step that it was counted with when it was new; None: it is new.
         - `random`: a number in [0, 1).
+        - `stays`: it waits however long the line is, if there is room.
         """
-        if starts or (waiting < room and (counted is not None or self.end - now <= MAX_LINE_SECONDS)):
+        if starts or (waiting < room and (stays or counted is not None or self.end - now <= MAX_LINE_SECONDS)):
             # A copy is in the line already. Counted again, a backlog would lengthen the line without end.
             if counted is None:
                 self.end = max(self.end, now) + step
@@ -143,16 +153,18 @@ class ConcurrencyLimit:
         self._time = RunTime()
         self._line = Line()
 
-    def arrive(self, now: float, *, counted: float | None, spare: int, random: float) -> Place:
+    def arrive(self, now: float, *, counted: float | None, spare: int, random: float, stays: bool = False) -> Place:
         """Return where an event goes that arrives now, and count it as running or waiting.
 
         `spare`: how many more events may wait in the whole app. The others are those of `Line.place`.
         """
         step = self._time.estimate(self.running * now - self._began) / self.limit
-        room = min(most_waiting(step, self.limit, self._slots), self.waiting + spare)
+        room = float(self.waiting + spare)
+        if not stays:
+            room = min(room, most_waiting(step, self.limit, self._slots))
         starts = self.running < self.limit and not self.waiting  # a new event does not overtake one that waits
         place = self._line.place(
-            now, step=step, starts=starts, waiting=self.waiting, room=room, counted=counted, random=random
+            now, step=step, starts=starts, waiting=self.waiting, room=room, counted=counted, random=random, stays=stays
         )
         match place:
             case Starts():

@@ -53,9 +53,11 @@ ACK: Final = Ack()
 
 
 class Release(msgspec.Struct, frozen=True):
-    """The message itself becomes visible again in so many seconds."""
+    """The message itself becomes visible again in so many seconds. `why` and `reason` are as those of a copy."""
 
     seconds: float
+    why: Why | None = None
+    reason: str | None = None
 
 
 class Forward(msgspec.Struct, frozen=True):
@@ -101,6 +103,8 @@ def settle(
     if not unfinished and not missing:  # nearly always
         return ACK
     body = aged(body, envelope, now)
+    if terms.ordered and held:
+        return _settle_in_place(body, unfinished, now, terms, random, attempt)
     elsewhere = copies_for_missing(body, missing, now, terms)
     if not unfinished:
         return Forward(elsewhere, release_after=UNSTORED_SECONDS) if elsewhere else ACK
@@ -114,6 +118,39 @@ def settle(
     # If the copies cannot be stored, all handlers run again. So the message waits for the shortest of their back-offs.
     release_after = min(_backoff_for(result, attempt, random) for result in unfinished)
     return Forward((*copies, *elsewhere), release_after)
+
+
+def _settle_in_place(
+    body: bytes,
+    unfinished: Sequence[Result],
+    now: float,
+    terms: Terms,
+    random: Callable[[], float],
+    attempt: int,
+) -> Settlement:
+    """Return where a message of an ordered queue goes. It keeps its place while a handler is to be tried again.
+
+    The message cannot say which handlers are done, so the next try runs all of them. Hence the letters of those that
+    are given up are written with the last try: before, each of them may still succeed.
+    """
+    waits: list[float] = []
+    whys: dict[Why, str | None] = {}
+    for result in unfinished:
+        delay, why, error = _next_turn(result, attempt, terms, random)
+        if why != "dead":
+            waits.append(_left_of(delay, why, result, now))
+            whys.setdefault(why, error)
+    if waits:
+        first: Why = next(each for each in _IN_PLACE if each in whys)
+        return Release(max(waits), first, whys[first])
+    letters = tuple(copy_for(body, result, now, terms, random, attempt=attempt) for result in unfinished)
+    if not letters:
+        return ACK
+    return Forward(letters, release_after=min(_backoff_for(result, attempt, random) for result in unfinished))
+
+
+_IN_PLACE: Final[tuple[Why, ...]] = ("kept", "retry", "later", "crowded", "interrupted")
+"""Why a message waits in its place. Of several handlers the first one here tells: what failed counts as an attempt."""
 
 
 def copy_for(
@@ -132,8 +169,7 @@ def copy_for(
     its wait counts from when its handler ended. `held` is False for a direct event.
     """
     delay, why, error = _next_turn(result, attempt, terms, random)
-    if result.ended is not None and why in _WAITING:
-        delay = max(0.0, delay - max(0.0, now - result.ended))
+    delay = _left_of(delay, why, result, now)
     changes: dict[str, object] = {"dawdleowed": result.handler, "dawdleattempt": attempt + (why == "retry")}
     if isinstance(result.outcome, AtLimit):
         changes["dawdlecrowded"] = min(round(result.outcome.step * 1e6), _MAX_COUNTED)
@@ -172,6 +208,13 @@ def _next_turn(
 
 _WAITING: Final = frozenset({"retry", "later", "crowded"})
 """Copies whose wait counts from when their handler ended. The others do not wait, or wait by another rule."""
+
+
+def _left_of(delay: float, why: Why, result: Result, now: float) -> float:
+    """Return what is left of a wait that began when its handler ended."""
+    if result.ended is None or why not in _WAITING:
+        return delay
+    return max(0.0, delay - max(0.0, now - result.ended))
 
 
 def _backoff_for(result: Result, attempt: int, random: Callable[[], float]) -> float:

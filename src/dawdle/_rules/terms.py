@@ -20,8 +20,14 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     shared: bool
     """Other nodes read the queue too, and may have handlers that this one lacks."""
 
+    ordered: bool = False
+    """The messages of a group keep their order, so a message waits in its place: a copy would stand at the end."""
+
     unclaimed: float
     """Seconds after which an event is given up for which no node has a handler."""
+
+    max_attempts: int = 12
+    """Attempts of a handler that has no `Retry` of its own."""
 
     max_body: int
     """Bytes of the largest letter that the dead-letter queue takes, or of the largest message without one."""

@@ -7,6 +7,8 @@ A message is in one of three places, and moves by a call or by the time alone::
        └──────── release for later ──────┼────────────────────────────┤
                                          └── its lease ends, release ─┘
 
+With `ordered=True` the ready messages are in a `GroupedBacklog`: those behind one that is in flight wait there.
+
 No task and no timer moves them: whatever reads them calls `_update_visibility` first, and a receive that waits wakes
 itself at the next time that makes a message visible.
 """
@@ -14,24 +16,28 @@ itself at the next time that makes a message visible.
 import asyncio
 import heapq
 import itertools
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from math import inf
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from dawdle._log import Log
 from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
+from dawdle.backends._grouped_backlog import GroupedBacklog
 from dawdle.backends._open_guard import OpenGuard
 from dawdle.errors import ConfigurationError, require_bool, to_seconds
 
 __all__ = ["Memory"]
 
 _log = Log(__name__)
+
+DEDUPLICATION_SECONDS: Final = 300.0
+"""Seconds for which an ordered queue knows a deduplication id: as long as a FIFO queue of SQS."""
 
 
 class _Message(msgspec.Struct, gc=False):  # nothing in it refers to it, so the garbage collector need not look
@@ -51,7 +57,10 @@ class Memory:
     - `max_body`: bytes; the default is that of SQS, so that what works here works there.
     - `max_delay`: seconds, or a timedelta; without a limit as a rule, 900 to try what a delay does on SQS.
     - `max_batch`: messages in one call.
-    - `dead_letters`: whether there is a queue of the same kind for what was given up.
+    - `dead_letters`: whether there is a second queue in memory, for what was given up.
+    - `ordered`: like a FIFO queue of SQS, it delivers the messages of one group one after another, stores what has the
+      same deduplication id within 300 s only once, and delays nothing itself: `delayed` is a second queue in memory for
+      that. With `max_delay=0` it has none.
     - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`. Its time of day is read
       when the queue is opened, and counted on from there: one that is set anew meanwhile moves no delay.
 
@@ -67,6 +76,7 @@ class Memory:
         max_delay: float | timedelta = inf,
         max_batch: int = 100,
         dead_letters: bool = True,
+        ordered: bool = False,
         clock: Clock | None = None,
     ) -> None:
         lease = to_seconds(lease, "Memory takes a lease of", most=inf, above=True)
@@ -74,14 +84,17 @@ class Memory:
             raise ConfigurationError(
                 f"Memory takes a max_batch and a max_body of 1 or more, not {max_batch=}, {max_body=}"
             )
+        ordered = require_bool(ordered, "Memory takes ordered=,")
+        max_delay = to_seconds(max_delay, "Memory takes a max_delay of", most=inf)
         self.limits = Limits(
             max_batch=max_batch,
             max_body=max_body,
             max_batch_bytes=max_body * max_batch,
-            max_delay=to_seconds(max_delay, "Memory takes a max_delay of", most=inf),
+            max_delay=0.0 if ordered else max_delay,
             max_wait=inf,
             lease=lease,
             can_release_later=True,
+            ordered=ordered,
             durable=False,
             shared=False,
             receive_cancellable=True,
@@ -90,6 +103,9 @@ class Memory:
         self._epoch: float | None = None
         self._numbers = itertools.count(1)
         self._ready: deque[_Message] = deque()
+        self._groups: GroupedBacklog[_Message] | None = GroupedBacklog() if ordered else None
+        """In place of `_ready`, if it is ordered."""
+        self._known: OrderedDict[str, float] = OrderedDict()  # until when a deduplication id is known, if it is ordered
         # A heap by the time of the end of the delay. The number keeps two messages of one time in their order.
         self._delayed: list[tuple[float, int, _Message]] = []
         # By receipt. All leases are of one length, so the order of insertion is the order of expiry, and the first
@@ -102,11 +118,11 @@ class Memory:
         self._waiting_receives: dict[int, asyncio.Future[None]] = {}
         self._open_guard = OpenGuard()
         self._dead: Memory | None = None
+        self._delayed_queue: Memory | None = None
         if require_bool(dead_letters, "Memory takes dead_letters=,"):
-            self._dead = Memory(
-                lease=lease, max_body=max_body, max_batch=max_batch, dead_letters=False, clock=self._clock
-            )
-            self._dead._open_guard = self._open_guard  # the two are open together, in one app
+            self._dead = self._attached(lease, max_body, max_batch, inf)
+        if ordered and max_delay:
+            self._delayed_queue = self._attached(lease, max_body, max_batch, max_delay)
 
     @property
     def dead_letters(self) -> "Memory | None":
@@ -114,9 +130,9 @@ class Memory:
         return self._dead
 
     @property
-    def delayed(self) -> None:
-        """None: this queue delays its own messages."""
-        return
+    def delayed(self) -> "Memory | None":
+        """The queue in which delayed messages wait if this one is ordered; else None: it delays its own."""
+        return self._delayed_queue
 
     async def __aenter__(self) -> Self:
         self._open_guard.mark_open(self)
@@ -142,12 +158,15 @@ class Memory:
     def messages(self) -> list[bytes]:
         """Return the bodies of all messages: ready, in flight, delayed. Receives none of them."""
         delayed = (message for _, _, message in sorted(self._delayed))
-        return [message.body for message in (*self._ready, *self._in_flight.values(), *delayed)]
+        ready = self._ready if self._groups is None else self._groups
+        held = [message.body for message in (*ready, *self._in_flight.values(), *delayed)]
+        return held if self._delayed_queue is None else held + self._delayed_queue.messages()
 
     async def count(self) -> Counts:
         """Return how many messages are ready, in flight and delayed, exactly."""
         self._update_visibility(self._clock.monotonic())
-        return Counts(waiting=len(self._ready), in_flight=len(self._in_flight), delayed=len(self._delayed))
+        waiting = len(self._ready if self._groups is None else self._groups)
+        return Counts(waiting=waiting, in_flight=len(self._in_flight), delayed=len(self._delayed))
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages. One that is too large, or delayed for too long, is refused alone."""
@@ -167,8 +186,11 @@ class Memory:
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Delete received messages. A receipt from an earlier receive deletes nothing."""
-        for receipt in receipts:
-            self._in_flight.pop(receipt, None)
+        if self._groups is None:
+            for receipt in receipts:
+                self._in_flight.pop(receipt, None)
+        else:
+            self._drop(receipts, self._groups)
         return [None] * len(receipts)
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
@@ -187,9 +209,23 @@ class Memory:
     def _set_clock(self) -> float:
         """Set this queue's time of day from the clock, only while nothing is stored. Return it at `monotonic()` 0."""
         epoch = self._epoch = self._clock.now() - self._clock.monotonic()
-        if self._dead is not None and not self._dead.messages():
-            self._dead._epoch = epoch
+        for attached in (self._dead, self._delayed_queue):
+            if attached is not None and not attached.messages():
+                attached._epoch = epoch
         return epoch
+
+    def _attached(self, lease: float, max_body: int, max_batch: int, max_delay: float) -> "Memory":
+        """Return a second queue of this one, that is open together with it, in one app."""
+        attached = Memory(
+            lease=lease,
+            max_body=max_body,
+            max_batch=max_batch,
+            max_delay=max_delay,
+            dead_letters=False,
+            clock=self._clock,
+        )
+        attached._open_guard = self._open_guard
+        return attached
 
     def _time_of_day(self) -> float:
         """Return the time of day at `monotonic()` 0 by this queue's own clock, which never jumps.
@@ -209,8 +245,12 @@ class Memory:
             return Fault(
                 "refused", f"the delay is {outgoing.delay} s, and this queue takes 0 to {self.limits.max_delay}"
             )
+        if self._groups is not None and self._is_known(outgoing.dedup, now):
+            return None
         message = _Message(next(self._numbers), outgoing.body, outgoing.group, stored_at, now + outgoing.delay)
-        if outgoing.delay > 0:
+        if self._groups is not None:
+            self._groups.add(message)
+        elif outgoing.delay > 0:
             heapq.heappush(self._delayed, (message.visible_at, message.number, message))
         else:
             self._ready.append(message)
@@ -218,15 +258,26 @@ class Memory:
             self._wake()
         return None
 
+    def _is_known(self, dedup: str | None, now: float) -> bool:
+        """Whether a message with this deduplication id was stored a short time ago; if not, note it."""
+        while self._known and next(iter(self._known.values())) <= now:
+            self._known.popitem(last=False)
+        if dedup is None or dedup in self._known:
+            return dedup is not None
+        self._known[dedup] = now + DEDUPLICATION_SECONDS
+        return False
+
     def _claim(self, limit: int) -> list[Delivery]:
         now = self._clock.monotonic()
         self._update_visibility(now)
-        if not self._ready:
+        if not (self._ready if self._groups is None else self._groups):
             return []
         self._wake()  # one receive that waits, so that it wakes up when these new leases end
         lease_end, received_at = now + (self.limits.lease or inf), now + self._time_of_day()
         if not self._in_flight:
             self._next_expiry = lease_end
+        if self._groups is not None:
+            return [self._deliver(message, lease_end, received_at) for message in self._groups.take(limit)]
         return [
             self._deliver(self._ready.popleft(), lease_end, received_at) for _ in range(min(limit, len(self._ready)))
         ]
@@ -234,14 +285,28 @@ class Memory:
     def _update_visibility(self, now: float) -> None:
         """Make the messages visible whose delay or lease has ended."""
         while self._delayed and self._delayed[0][0] <= now:
-            self._ready.append(heapq.heappop(self._delayed)[2])
+            self._show(heapq.heappop(self._delayed)[2])
         if self._next_expiry <= now:
             for receipt, message in list(
                 itertools.takewhile(lambda entry: entry[1].visible_at <= now, self._in_flight.items())
             ):
                 del self._in_flight[receipt]
-                self._ready.append(message)
+                self._show(message)
             self._next_expiry = next((held.visible_at for held in self._in_flight.values()), inf)
+
+    def _show(self, message: _Message) -> None:
+        """Make a message visible whose delay or lease has ended. An ordered queue has held its group until now."""
+        if self._groups is None:
+            self._ready.append(message)
+        else:
+            self._groups.put_back(message)
+
+    def _drop(self, receipts: Sequence[str], groups: GroupedBacklog[_Message]) -> None:
+        for receipt in receipts:
+            message = self._in_flight.pop(receipt, None)
+            if message is not None:
+                groups.drop(message)
+                self._wake()  # the next message of its group may be received now
 
     def _deliver(self, message: _Message, lease_end: float, received_at: float) -> Delivery:
         message.receive_count += 1
@@ -271,6 +336,8 @@ class Memory:
         message.visible_at = self._clock.monotonic() + seconds
         if seconds > 0:
             heapq.heappush(self._delayed, (message.visible_at, next(self._numbers), message))
+        elif self._groups is not None:
+            self._groups.put_back(message)
         else:
             self._ready.appendleft(message)  # before the rest, as it was received before them
         self._wake()

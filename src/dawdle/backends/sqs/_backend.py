@@ -1,4 +1,4 @@
-"""The SQS backend: one standard queue, its dead-letter queue, and a second queue for delayed events if one is named.
+"""The SQS backend: one queue, its dead-letter queue, and a second queue for delayed events if one is named.
 
 What `dawdle.abc.Backend` promises is kept here. How a request is made is `_connection`'s matter, and what its fields
 mean is `_conversion`'s. No module of AWS is imported at the top: an app that uses another queue must not load them.
@@ -18,13 +18,14 @@ from dawdle._log import Log
 from dawdle.abc import Counts, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
 from dawdle.backends._open_guard import OpenGuard
 from dawdle.backends.sqs._calls import Poll
-from dawdle.backends.sqs._queue_address import QueueAddress, environment_variable
+from dawdle.backends.sqs._queue_address import QueueAddress, environment_variable, is_fifo
 from dawdle.backends.sqs._queue_ids import has_account_id, identity_from_url
 from dawdle.backends.sqs._validation import (
     MAX_DELAY_SECONDS,
     MAX_MESSAGE_BYTES,
     MAX_VISIBILITY_SECONDS,
     call_with_valid,
+    check_fifo_outgoing,
     check_outgoing,
     check_receipt,
     check_release,
@@ -47,12 +48,18 @@ _MAX_EMPTY_RECEIVES: Final = 30
 
 _MIN_REDRIVE_RECEIVES: Final = 50
 """A lower maxReceiveCount may move a message that never failed: each stop of a worker and each release counts too."""
+_MIN_FIFO_REDRIVE_RECEIVES: Final = 200
+"""The same for a FIFO queue. There each try of a message is a receive of the nine behind it too: with 12 attempts, the
+tenth may be received 120 times before its own end."""
 
 _COUNT_ATTRIBUTES: Final = tuple(f"ApproximateNumberOfMessages{which}" for which in ("", "NotVisible", "Delayed"))
 
 
 class SQS:
-    """One standard queue of Amazon SQS. A queue URL suffices: nothing is listed or created.
+    """One queue of Amazon SQS, standard or FIFO. A queue URL suffices: nothing is listed or created.
+
+    A FIFO queue, whose name ends in `.fifo`, is an ordered queue: it keeps the order of each `group`. Its events are
+    delayed by a standard queue (`delay_queue_url`), and dead letters go to a FIFO queue, as SQS wants it.
 
     Use one in one app at a time; a second opening is a `ConfigurationError`.
 
@@ -62,8 +69,8 @@ class SQS:
       host in the URL. Credentials are found by botocore's chain.
     - `dead_letter_url`: without it `DAWDLE_SQS_DEAD_LETTER_URL`, then, in an app that receives, the queue's own redrive
       policy.
-    - `delay_queue_url`: a second queue for delayed events, so that none of them counts towards this one's limits;
-      without it `DAWDLE_SQS_DELAY_QUEUE_URL`, then none.
+    - `delay_queue_url`: a second, standard queue for delayed events, so that none of them counts towards this one's
+      limits; without it `DAWDLE_SQS_DELAY_QUEUE_URL`, then none. Only with it can events of a FIFO queue be delayed.
     - `wait`: seconds of a long poll, 0 to 20. `lease`: seconds that a received message is hidden without a renewal,
       1 to 43,199. Both are whole, or a timedelta.
     - `client`: "aiobotocore" makes every request by aiobotocore's own client, for those who trace it or subscribe to
@@ -95,17 +102,19 @@ class SQS:
         self._address = QueueAddress.checked(
             url, region or environment_variable("REGION"), endpoint_url or environment_variable("ENDPOINT_URL")
         )
+        self._fifo = is_fifo(self._address.url)
         self.limits = Limits(
             max_batch=_MAX_BATCH_ENTRIES,
             max_body=MAX_MESSAGE_BYTES,
             max_batch_bytes=MAX_MESSAGE_BYTES,
-            max_delay=MAX_DELAY_SECONDS,
+            max_delay=0 if self._fifo else MAX_DELAY_SECONDS,
             max_wait=wait,
             # SQS counts its 12 hours from the receive, and refuses a renewal that would reach beyond them. A renewal
             # asks for a full lease, so the last one must be made a lease before, with a second to spare.
             max_hold=MAX_VISIBILITY_SECONDS - lease - 1,
             lease=lease,
             can_release_later=True,
+            ordered=self._fifo,
             retention=_DEFAULT_RETENTION_SECONDS,  # until prepare_receive has read the queue's own
         )
         self._connection: Connection | None = None
@@ -114,6 +123,11 @@ class SQS:
         self._asks_for_source = False
         self._dead_letters = self._dead_letter_queue(dead_letter_url or environment_variable("DEAD_LETTER_URL"))
         self._delayed = self._companion(delay_queue_url or environment_variable("DELAY_QUEUE_URL"))
+        if self._delayed is not None and self._delayed._fifo:
+            raise ConfigurationError(
+                f"{self._delayed!r} is a FIFO queue, which delays no single message: give delay_queue_url= (or "
+                f"DAWDLE_SQS_DELAY_QUEUE_URL) a standard queue"
+            )
 
     def __repr__(self) -> str:
         return f"<SQS {self._address.url}>"
@@ -194,30 +208,32 @@ class SQS:
         self._apply_redrive_policy(json.loads(attributes.get("RedrivePolicy", "{}")))
 
     def _apply_redrive_policy(self, policy: dict[str, Any]) -> None:
-        receives = int(policy.get("maxReceiveCount", _MIN_REDRIVE_RECEIVES))
-        if receives < _MIN_REDRIVE_RECEIVES:
+        least = _MIN_FIFO_REDRIVE_RECEIVES if self._fifo else _MIN_REDRIVE_RECEIVES
+        receives = int(policy.get("maxReceiveCount", least))
+        if receives < least:
             _log.warning(
                 "the redrive policy of %s moves a message to the dead-letter queue after %d receives, even one that "
-                "never failed, since each stop of a worker counts as a receive: set maxReceiveCount to %d or more",
+                "never failed, since each stop of a worker counts as a receive%s: set maxReceiveCount to %d or more",
                 self._address.url,
                 receives,
-                _MIN_REDRIVE_RECEIVES,
+                ", and each failure of an event before it in its group" if self._fifo else "",
+                least,
             )
         arn = policy.get("deadLetterTargetArn")
         if self._dead_letters is None and arn is not None:
             self._dead_letters = self._dead_letter_queue(self._address.url_for_arn(arn))
         elif self._dead_letters is None:
             _log.warning(
-                "%s has no dead-letter queue, so failed events are retried without end: set dead_letter_url, or give "
+                "%s has no dead-letter queue, so failed events are retried without end%s: set dead_letter_url, or give "
                 "the queue a redrive policy",
                 self._address.url,
+                ", and hold their groups" if self._fifo else "",
             )
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages. One that is not text, too large, or delayed for more than 900 seconds is refused alone."""
-        return await call_with_valid(
-            batch, check_outgoing, lambda valid: self._require_open().send(self._address.url, valid)
-        )
+        check = check_fifo_outgoing if self._fifo else check_outgoing
+        return await call_with_valid(batch, check, lambda valid: self._require_open().send(self._address.url, valid))
 
     async def receive(self, limit: int, wait: float) -> list[Delivery]:
         """Poll for up to `limit` messages, at most 10. Cancelled, it may hide what SQS has for it until the lease ends.
@@ -242,10 +258,15 @@ class SQS:
         return found
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
-        """Delete received messages. A receipt handle that SQS no longer knows deletes nothing, and is no fault."""
+        """Delete received messages. A receipt handle that SQS no longer knows deletes nothing.
+
+        That is no fault of a standard queue. A FIFO queue says that the message is still there.
+        """
         answers = await call_with_valid(
             receipts, check_receipt, lambda valid: self._require_open().delete(self._address.url, valid)
         )
+        if self._fifo:
+            return answers
         # `lost` means that the message was deleted already, or that another receive has it now. Either way there is
         # nothing left to delete here, and a fault would only make the settler try again.
         return [None if fault is not None and fault.kind == "lost" else fault for fault in answers]
@@ -307,7 +328,9 @@ class SQS:
         # Past `__init__`, which would look for second queues of its own in the environment.
         companion = SQS.__new__(SQS)
         companion._address = QueueAddress.checked(url, self._address.region, self._address.endpoint)
-        companion.limits = self.limits
+        companion._fifo = is_fifo(url)
+        max_delay = 0 if companion._fifo else MAX_DELAY_SECONDS
+        companion.limits = msgspec.structs.replace(self.limits, ordered=companion._fifo, max_delay=max_delay)
         companion._connection = self._connection
         companion._past_botocore = self._past_botocore
         companion._open_guard = self._open_guard

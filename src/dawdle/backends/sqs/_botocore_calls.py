@@ -58,7 +58,7 @@ class BotocoreCalls:
 
     async def send(self, url: str, batch: Sequence[Outgoing], attempts: RequestAttempts) -> list[Fault | None]:
         """Store messages."""
-        return await self._batch("send_message_batch", url, send_entries(batch), attempts, sent=batch)
+        return await self._batch("send_message_batch", url, send_entries(url, batch), attempts, sent=batch)
 
     async def delete(self, url: str, receipts: Sequence[str], attempts: RequestAttempts) -> list[Fault | None]:
         """Delete received messages."""

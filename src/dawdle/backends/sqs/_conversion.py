@@ -10,6 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from math import ceil
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 
@@ -26,6 +27,7 @@ from dawdle.backends.sqs._data_plane._shapes import (
     from_botocore,
 )
 from dawdle.backends.sqs._errors import EARLIER_ATTEMPT, NOT_FROM_SQS, to_fault
+from dawdle.backends.sqs._queue_address import is_fifo
 from dawdle.backends.sqs._queue_ids import identity_from_arn
 from dawdle.errors import BackendError
 
@@ -62,13 +64,23 @@ def system_attributes(*, with_source: bool) -> list[str]:
     return [*_SYSTEM_ATTRIBUTES, _SOURCE_ATTRIBUTE] if with_source else [*_SYSTEM_ATTRIBUTES]
 
 
-def send_entries(batch: Sequence[Outgoing]) -> list[SendEntry]:
+def send_entries(url: str, batch: Sequence[Outgoing]) -> list[SendEntry]:
     """Return the entries of a SendMessageBatch; delays are whole seconds there, and never rounded down."""
+    if is_fifo(url):
+        return [_fifo_entry(number, outgoing) for number, outgoing in enumerate(batch)]
     return [
         # A group makes a standard queue a fair queue: one with a large backlog does not delay the other groups.
         SendEntry(str(number), outgoing.body.decode(), ceil(outgoing.delay), outgoing.group)
         for number, outgoing in enumerate(batch)
     ]
+
+
+def _fifo_entry(number: int, outgoing: Outgoing) -> SendEntry:
+    """Return an entry for a FIFO queue, which wants a group and a deduplication id, and takes no delay."""
+    dedup = uuid4().hex if outgoing.dedup is None else outgoing.dedup
+    # Without a group it is in order with nothing: it is the only one of its group.
+    group = dedup if outgoing.group is None else outgoing.group
+    return SendEntry(str(number), outgoing.body.decode(), message_group_id=group, message_deduplication_id=dedup)
 
 
 def visibility_entries(batch: Sequence[ReleaseEntry]) -> list[VisibilityEntry]:

@@ -9,7 +9,7 @@ import msgspec
 
 from dawdle.errors import ConfigurationError
 
-__all__ = ["QueueAddress", "environment_variable"]
+__all__ = ["QueueAddress", "environment_variable", "is_fifo"]
 
 _ARN: Final = re.compile(r"arn:[a-z0-9-]+:sqs:(?P<region>[a-z0-9-]*):(?P<account>[^:]+):(?P<name>[A-Za-z0-9_.-]+)$")
 
@@ -17,6 +17,11 @@ _ARN: Final = re.compile(r"arn:[a-z0-9-]+:sqs:(?P<region>[a-z0-9-]*):(?P<account
 def environment_variable(name: str) -> str | None:
     """Return the variable `DAWDLE_SQS_<name>`, None if it is unset or empty."""
     return os.environ.get(f"DAWDLE_SQS_{name}", "").strip() or None
+
+
+def is_fifo(url: str) -> bool:
+    """Whether a URL is that of a FIFO queue: SQS wants this suffix in the name of each, and of no other queue."""
+    return urlsplit(url).path.endswith(".fifo")
 
 
 class QueueAddress(msgspec.Struct, frozen=True):
@@ -28,7 +33,7 @@ class QueueAddress(msgspec.Struct, frozen=True):
 
     @classmethod
     def checked(cls, url: str, region: str | None, endpoint: str | None) -> Self:
-        """Return the address. Raises `ConfigurationError` for what is no URL of a queue, and for a FIFO queue.
+        """Return the address. Raises `ConfigurationError` for what is no URL of a queue.
 
         A URL with a user and a password is refused: URLs are logged, and SQS takes no password.
         """
@@ -41,8 +46,6 @@ class QueueAddress(msgspec.Struct, frozen=True):
             raise ConfigurationError(
                 f"{url!r} is not a queue URL: it must look like https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
             )
-        if parts.path.endswith(".fifo"):
-            raise ConfigurationError(f"{url!r} is a FIFO queue, which dawdle cannot use yet: use a standard queue")
         return cls(url, region, endpoint)
 
     def url_for_arn(self, arn: str) -> str:

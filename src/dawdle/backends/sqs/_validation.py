@@ -15,6 +15,7 @@ __all__ = [
     "MAX_MESSAGE_BYTES",
     "MAX_VISIBILITY_SECONDS",
     "call_with_valid",
+    "check_fifo_outgoing",
     "check_outgoing",
     "check_receipt",
     "check_release",
@@ -62,6 +63,15 @@ def check_outgoing(outgoing: Outgoing) -> Fault | None:
     if outgoing.group is not None and not _matches(outgoing.group, _GROUP_ID):
         return Fault("refused", "the group is not 1 to 128 printable ASCII characters without a space")
     return None
+
+
+def check_fifo_outgoing(outgoing: Outgoing) -> Fault | None:
+    """Return why a FIFO queue of SQS would not take a message; None if it would."""
+    if outgoing.delay:
+        return Fault("refused", f"the delay is {outgoing.delay} s, and a FIFO queue of SQS delays no single message")
+    if outgoing.dedup is not None and not _matches(outgoing.dedup, _GROUP_ID):
+        return Fault("refused", "the deduplication id is not 1 to 128 printable ASCII characters without a space")
+    return check_outgoing(outgoing)
 
 
 def check_receipt(receipt: str) -> Fault | None:

@@ -12,11 +12,12 @@ A check is skipped, with the reason, when `limits` says that the queue cannot do
 """
 
 from dawdle.testing.contract._leases import LeaseContract
+from dawdle.testing.contract._order import OrderContract
 from dawdle.testing.contract._receiving import ReceivingContract
 from dawdle.testing.contract._storing import StoringContract
 
 __all__ = ["BackendContract"]
 
 
-class BackendContract(StoringContract, LeaseContract, ReceivingContract):
+class BackendContract(StoringContract, LeaseContract, ReceivingContract, OrderContract):
     """Override `opened`, and also `passes` and `parked` where the queue follows a clock that the test moves."""

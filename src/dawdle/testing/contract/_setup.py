@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from dawdle.abc import Backend, Delivery, Outgoing
+from dawdle.abc import Backend, Delivery, Fault, Outgoing
 
 __all__ = ["ContractSetup"]
 
@@ -64,6 +64,10 @@ class ContractSetup:
         if backend.limits.lease is None:
             pytest.skip("the queue has no lease: the connection holds its messages")
         return backend.limits.lease
+
+    def assert_no_fault(self, backend: Backend, answers: Sequence[Fault | None]) -> None:
+        """Fail for a fault of an ack by a receipt that is good no more. An ordered queue may say that it is lost."""
+        assert all(fault is None or (backend.limits.ordered and fault.kind == "lost") for fault in answers)
 
     def wait(self, backend: Backend) -> float:
         """Return how many seconds a receive may wait for a message that is visible."""

@@ -73,7 +73,7 @@ class DataPlane:
 
     async def send(self, url: str, batch: Sequence[Outgoing], attempts: RequestAttempts) -> list[Fault | None]:
         """Store messages."""
-        return await self._batch("SendMessageBatch", BatchRequest(url, send_entries(batch)), attempts, batch)
+        return await self._batch("SendMessageBatch", BatchRequest(url, send_entries(url, batch)), attempts, batch)
 
     async def delete(self, url: str, receipts: Sequence[str], attempts: RequestAttempts) -> list[Fault | None]:
         """Delete received messages."""

@@ -45,6 +45,7 @@ class SendEntry(msgspec.Struct, frozen=True, rename="pascal", omit_defaults=True
     message_body: str
     delay_seconds: int = 0
     message_group_id: str | None = None
+    message_deduplication_id: str | None = None
 
 
 class DeleteEntry(msgspec.Struct, frozen=True, rename="pascal", gc=False):
