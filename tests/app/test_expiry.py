@@ -10,6 +10,7 @@ import pytest
 import dawdle
 from dawdle import ConfigurationError, Registry, Retry, from_thread
 from dawdle.backends.memory import Memory
+from dawdle.backends.sqlite import SQLite
 from dawdle.hooks import DeadLettered, Expired, Forwarded
 from tests.app.events import Placed
 
@@ -211,6 +212,21 @@ async def test_what_travels_says_the_lifetime_first_and_the_time_later(running, 
         assert "dawdlelifetime" not in body
         at = datetime.fromisoformat(body["dawdleexpires"])
         assert at.timestamp() == pytest.approx(began + 61, abs=0.01)
+
+
+@pytest.mark.slow
+async def test_an_event_in_a_file_expires_in_another_app(tmp_path, ran, registry):
+    path = tmp_path / "app.db"
+    async with dawdle.Dawdle(SQLite(path), registry=registry, start_listener=False) as app:
+        await app.signal_many([Placed(1), Placed(2)], expires=0.05)
+        await app.signal(Placed(3), expires=30)
+        await app.signal(Placed(4), expires=30, delay=0.2)
+    await asyncio.sleep(0.1)
+    async with dawdle.Dawdle(SQLite(path), registry=registry) as app:
+        while len(ran) < 2:
+            await asyncio.sleep(0.01)
+        assert [event.number for event, _ in ran] == [3, 4]
+        assert app.health().expired == 2
 
 
 async def test_an_event_that_does_not_expire_says_nothing_of_it(running, queue):
