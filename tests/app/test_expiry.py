@@ -100,6 +100,24 @@ async def test_a_retry_that_would_be_late_is_not_run(running, registry, clock, m
     assert [moment.why for moment in of_type(moments, Forwarded)] == ["retry"] * 3
 
 
+async def test_an_event_that_expires_in_its_place_lets_its_group_go_on(make_app, registry, clock):
+    ran = []
+
+    @registry.on_event(Placed, retry=Retry(initial=40, factor=1, jitter=0))
+    async def handle(event):
+        ran.append((event.number, round(clock.monotonic())))
+        if event.number == 1:
+            raise OSError
+
+    async with make_app(Memory(clock=clock, ordered=True)) as app:
+        await app.signal(Placed(1), group="g", expires=100)
+        await app.signal(Placed(2), group="g")
+        await clock.advance(200)
+        await app.idle()
+        assert ran == [(1, 0), (1, 40), (1, 80), (2, 120)]
+        assert app.health().expired == 1
+
+
 async def test_what_runs_already_is_not_ended(running, registry, clock):
     story = []
 

@@ -518,6 +518,27 @@ async def test_what_this_app_does_not_handle_cannot_be_watched_for(running, regi
             pass
 
 
+async def test_an_event_that_is_tried_again_in_its_place_is_seen_when_it_is_done(make_app, registry, clock):
+    story = []
+
+    @registry.on_event(Placed, retry=Retry(max_attempts=5, initial=1, factor=1, jitter=0))
+    async def fails_twice(event, ctx):
+        story.append(("run", event.number))
+        if event.number == 1 and ctx.attempt < 3:
+            raise OSError
+
+    async def watch():
+        async with app.stream(Placed) as events:
+            async for event in events:
+                story.append(("seen", event.number))
+
+    async with make_app(Memory(clock=clock, ordered=True)) as app, background(watch()):
+        for number in (1, 2):
+            await app.signal(Placed(number), group="g")
+        await clock.advance(60)
+    assert story == [("run", 1), ("run", 1), ("run", 1), ("seen", 1), ("run", 2), ("seen", 2)]
+
+
 async def test_the_call_of_a_function_is_not_seen(running, registry):
     @registry.function
     async def resize(width: int) -> None:
