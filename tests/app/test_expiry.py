@@ -10,6 +10,7 @@ import pytest
 import dawdle
 from dawdle import ConfigurationError, Registry, Retry, from_thread
 from dawdle.backends.memory import Memory
+from dawdle.backends.sqlite import SQLite
 from dawdle.hooks import DeadLettered, Expired, Forwarded
 from tests.app.events import Placed
 
@@ -97,6 +98,24 @@ async def test_a_retry_that_would_be_late_is_not_run(running, registry, clock, m
         assert app.health().expired == 1
     assert [moment.handler for moment in of_type(moments, Expired)] == ["fails"]
     assert [moment.why for moment in of_type(moments, Forwarded)] == ["retry"] * 3
+
+
+async def test_an_event_that_expires_in_its_place_lets_its_group_go_on(make_app, registry, clock):
+    ran = []
+
+    @registry.on_event(Placed, retry=Retry(initial=40, factor=1, jitter=0))
+    async def handle(event):
+        ran.append((event.number, round(clock.monotonic())))
+        if event.number == 1:
+            raise OSError
+
+    async with make_app(Memory(clock=clock, ordered=True)) as app:
+        await app.signal(Placed(1), group="g", expires=100)
+        await app.signal(Placed(2), group="g")
+        await clock.advance(200)
+        await app.idle()
+        assert ran == [(1, 0), (1, 40), (1, 80), (2, 120)]
+        assert app.health().expired == 1
 
 
 async def test_what_runs_already_is_not_ended(running, registry, clock):
@@ -211,6 +230,21 @@ async def test_what_travels_says_the_lifetime_first_and_the_time_later(running, 
         assert "dawdlelifetime" not in body
         at = datetime.fromisoformat(body["dawdleexpires"])
         assert at.timestamp() == pytest.approx(began + 61, abs=0.01)
+
+
+@pytest.mark.slow
+async def test_an_event_in_a_file_expires_in_another_app(tmp_path, ran, registry):
+    path = tmp_path / "app.db"
+    async with dawdle.Dawdle(SQLite(path), registry=registry, start_listener=False) as app:
+        await app.signal_many([Placed(1), Placed(2)], expires=0.05)
+        await app.signal(Placed(3), expires=30)
+        await app.signal(Placed(4), expires=30, delay=0.2)
+    await asyncio.sleep(0.1)
+    async with dawdle.Dawdle(SQLite(path), registry=registry) as app:
+        while len(ran) < 2:
+            await asyncio.sleep(0.01)
+        assert [event.number for event, _ in ran] == [3, 4]
+        assert app.health().expired == 2
 
 
 async def test_an_event_that_does_not_expire_says_nothing_of_it(running, queue):

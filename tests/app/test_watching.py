@@ -12,6 +12,7 @@ import dawdle
 from dawdle import BackendError, ConfigurationError, Dawdle, NoAppError, Registry, Reject, Retry, RetryLater
 from dawdle._app import watching as watching_module
 from dawdle.backends.memory import Memory
+from dawdle.backends.sqlite import SQLite
 from dawdle.hooks import HandlerFinished, Settled
 from dawdle.testing import Probe
 from tests.app.events import Cancelled, Placed
@@ -517,6 +518,27 @@ async def test_what_this_app_does_not_handle_cannot_be_watched_for(running, regi
             pass
 
 
+async def test_an_event_that_is_tried_again_in_its_place_is_seen_when_it_is_done(make_app, registry, clock):
+    story = []
+
+    @registry.on_event(Placed, retry=Retry(max_attempts=5, initial=1, factor=1, jitter=0))
+    async def fails_twice(event, ctx):
+        story.append(("run", event.number))
+        if event.number == 1 and ctx.attempt < 3:
+            raise OSError
+
+    async def watch():
+        async with app.stream(Placed) as events:
+            async for event in events:
+                story.append(("seen", event.number))
+
+    async with make_app(Memory(clock=clock, ordered=True)) as app, background(watch()):
+        for number in (1, 2):
+            await app.signal(Placed(number), group="g")
+        await clock.advance(60)
+    assert story == [("run", 1), ("run", 1), ("run", 1), ("seen", 1), ("run", 2), ("seen", 2)]
+
+
 async def test_the_call_of_a_function_is_not_seen(running, registry):
     @registry.function
     async def resize(width: int) -> None:
@@ -558,6 +580,26 @@ async def test_the_apps_of_one_process_are_watched_apart(make_app, handled, cloc
             await dawdle.wait_for(Placed)
         with pytest.raises(NoAppError, match="2 apps are entered"):
             dawdle.stream(Placed)
+
+
+@pytest.mark.slow
+async def test_two_workers_on_one_queue_see_each_its_share(tmp_path, handled, registry):
+    seen = {"one": [], "two": []}
+
+    async def watch(name, app):
+        async with app.stream(Placed) as events:
+            async for event in events:
+                seen[name].append(event.number)
+
+    apps = {name: Dawdle(SQLite(tmp_path / "app.db"), registry=registry, concurrency=5) for name in seen}
+    async with apps["one"] as one, apps["two"] as two, background(watch("one", one)), background(watch("two", two)):
+        for _ in range(10):  # both have time to ask for more
+            await one.signal_many([Placed(number) for number in range(20)])
+            await asyncio.sleep(0.02)
+        while sum(map(len, seen.values())) < 200:
+            await asyncio.sleep(0.01)
+    assert sorted(seen["one"] + seen["two"]) == sorted(10 * list(range(20))), "nothing twice, and nothing missed"
+    assert min(map(len, seen.values())) > 0
 
 
 async def test_without_an_app_the_functions_say_what_to_write(make_app, handled):
