@@ -29,6 +29,9 @@ POLL_SECONDS: Final = 0.04
 _LIST_SECONDS: Final = 1.0
 """Seconds for which the list of the other processes' sockets is believed. A new process looks for itself first."""
 
+MAX_ADDRESS_BYTES: Final = 100
+"""Bytes of a socket's path: Linux takes 107, macOS 103."""
+
 _SUFFIX: Final = ".socket"
 
 
@@ -46,6 +49,7 @@ class WakeUp:
         self._socket: socket.socket | None = None
         self._name = ""
         self._sender: socket.socket | None = None
+        self._opened_directory: int | None = None
         self._others: list[str] = []
         self._listed_at = -_LIST_SECONDS
         self.tick = TICK_SECONDS
@@ -61,7 +65,7 @@ class WakeUp:
             os.makedirs(self._directory, exist_ok=True)
             opened = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             opened.setblocking(False)
-            opened.bind(os.path.join(self._directory, name))
+            opened.bind(self._address(name))
         except (OSError, AttributeError) as error:  # no such sockets on this system, or a path above 107 bytes
             if opened is not None:
                 opened.close()
@@ -76,6 +80,15 @@ class WakeUp:
         self._socket, self._name = opened, name
         if self._poll is not None:
             self._poll.register(opened, select.POLLIN)
+
+    def _address(self, name: str) -> str:
+        """Return the path of a socket; one that is too long for the system by way of an open directory, on Linux."""
+        path = os.path.join(self._directory, name)
+        if len(os.fsencode(path)) <= MAX_ADDRESS_BYTES or not os.path.isdir("/proc/self/fd"):
+            return path
+        if self._opened_directory is None:
+            self._opened_directory = os.open(self._directory, os.O_RDONLY)
+        return f"/proc/self/fd/{self._opened_directory}/{name}"
 
     def wait(self, seconds: float | None) -> None:
         """Sleep until woken by this or another process, at most so long; None: without an end."""
@@ -115,15 +128,14 @@ class WakeUp:
 
     def _notify(self, name: str) -> None:
         assert self._sender is not None, "it was opened for the first of them"
-        path = os.path.join(self._directory, name)
         try:
-            self._sender.sendto(b"!", path)
+            self._sender.sendto(b"!", self._address(name))
         except BlockingIOError:  # it has bytes that it has not read: it will look
             pass
         except (ConnectionRefusedError, FileNotFoundError):  # it was killed, or has ended
             self._others.remove(name)
             with suppress(OSError):
-                os.unlink(path)
+                os.unlink(os.path.join(self._directory, name))
         except OSError:  # of another user, as a rule: it finds the message by its tick
             self._others.remove(name)
 
@@ -132,6 +144,9 @@ class WakeUp:
         for each in (self._reader, self._writer, self._socket, self._sender):
             if each is not None:
                 each.close()
+        if self._opened_directory is not None:
+            os.close(self._opened_directory)
+            self._opened_directory = None
         if remove and self._name:
             with suppress(OSError):
                 os.unlink(os.path.join(self._directory, self._name))
