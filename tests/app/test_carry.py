@@ -119,6 +119,18 @@ async def test_what_a_thread_signals_carries_it_on(running, registry, seen):
     assert seen == [("r-1", None)]
 
 
+async def test_a_call_of_a_function_carries_it_too(running, registry, seen):
+    @registry.function
+    async def work(number: int) -> None:
+        seen.append((number, *here()))
+
+    async with running(carry=CARRY) as app:
+        with holding(request_id, "r-1"):
+            await app.call(work, 5)
+        await app.idle()
+    assert seen == [(5, "r-1", None)]
+
+
 async def test_a_retry_a_redriven_letter_and_a_direct_event_have_it_too(running, registry, clock, letters, seen):
     @registry.on_event(Placed, retry=Retry(max_attempts=2))
     async def handler(event, ctx: Context):
