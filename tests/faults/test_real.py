@@ -8,7 +8,7 @@ from tests.faults.table import all_rows, run_row
 pytestmark = pytest.mark.once
 
 SHARES = {2: 0.02, 4: 0.04, 7: 0.1, 9: 0.2, 16: 0.2, 23: 0.2, 32: 0.2, 35: 0.05, 36: 0.1}
-ON_SQLITE = {3: 0.02, 4: 0.02}
+ON_SQLITE = {3: 0.01}
 ROWS = {row.number: row for row in all_rows() if row.kind == "real"}
 
 

@@ -100,6 +100,8 @@ async def journey(on: Rig, plan: Plan, figures: Figures) -> None:
             in_hand = await killing
             # What was done but not yet deleted when its worker was killed comes back when its lease ends.
             await until(lambda: on.counts(pair.url).all == 0, plan.patience, step=0.2)
+            # Before it is up, a signal ends a worker as any process; the last of them has just been started.
+            await until(lambda: all(f"up {each.context.index}" in on.notes() for each in workers.workers), 60)
         finally:
             killing.cancel()
         figures.note("seconds", round(time.monotonic() - started, 1))

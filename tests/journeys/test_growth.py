@@ -7,5 +7,5 @@ pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 def test_a_sqlite_file_does_not_grow_with_what_goes_through_it():
-    figures = journey(20_000, reader=0)
+    figures = journey(10_000, reader=0)
     assert figures.broken == [], figures.shown

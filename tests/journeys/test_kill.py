@@ -17,8 +17,8 @@ def figures_of(*arguments, timeout):
 
 @pytest.mark.slow
 def test_processes_on_one_sqlite_file_that_are_killed_lose_nothing():
-    figures = figures_of("--sqlite", "--orders", "400", "--processes", "2", "--kills", "3", timeout=100)
-    assert figures["kills"] >= 3
+    figures = figures_of("--sqlite", "--orders", "200", "--processes", "2", "--kills", "2", timeout=100)
+    assert figures["kills"] >= 2
     assert figures["lost"] == 0
 
 

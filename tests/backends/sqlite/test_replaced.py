@@ -21,10 +21,14 @@ def remove(path):
         path.with_name(f"app.db{suffix}").unlink()
 
 
+NOTICE = b"notice"
+"""It may be stored in the old file: that is only looked at after the commit."""
+
+
 async def noticed(queue):
     await asyncio.sleep(_file_check.CHECK_SECONDS * 1.5)  # a check holds for as long
     with pytest.raises(BackendError, match="while this process had it open"):
-        await queue.send([Outgoing(b"notice")])
+        await queue.send([Outgoing(NOTICE)])
 
 
 async def received(queue):
@@ -83,7 +87,7 @@ async def test_a_directory_that_is_away_for_a_moment_ends_nothing(tmp_path):
             assert not caught.value.uncertain
         (tmp_path / "away").rename(tmp_path / "data")
         await queue.send([Outgoing(b"second")])
-        assert await received(queue) == {b"first", b"second"}
+        assert await received(queue) - {NOTICE} == {b"first", b"second"}
 
 
 async def test_a_backup_is_not_opened_with_the_log_of_the_file_before_it(path, sqlite):
@@ -113,7 +117,7 @@ async def test_a_file_that_is_moved_away_alone_and_back_has_lost_nothing(path, s
             await queue.send([Outgoing(b"lost")])
         path.with_name("away.db").rename(path)
         await queue.send([Outgoing(b"second")])
-        assert await received(queue) == {b"first", b"second"}
+        assert await received(queue) - {NOTICE} == {b"first", b"second"}
 
 
 async def test_an_open_behind_a_stopped_holder_is_an_error_and_works_later(path, sqlite, program, monkeypatch):
