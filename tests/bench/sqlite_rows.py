@@ -104,6 +104,7 @@ def in_two_processes() -> Iterator[Row]:
             work=TOGETHER,
             unit="ms",
             figure=figure,
+            is_bound=measure == "share",
             target=Target(bound),
         )
     yield Row(
@@ -116,6 +117,7 @@ def in_two_processes() -> Iterator[Row]:
         unit="share",
         figure="share",
         is_more_better=True,
+        is_bound=True,
         target=Target(0.8),
     )
 
