@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in rows:
             print(f"{row.name:24} {row.title}")
         return 0
-    runner = Runner(Console(stderr=True), asked.minutes)
+    runner = Runner(Console(stderr=True), QUICK_SECONDS / 60 if asked.quick else asked.minutes)
     if asked.quick:
         return quick(
             runner,

@@ -145,7 +145,7 @@ def beside_peers() -> Iterator[Row]:
     for count in BACKLOGS:
         yield Row(
             name=f"sqlite/peers={count}",
-            title=f"{count:,} waiting",
+            title=f"put, get and ack, {count:,} waiting",
             measure="put_get_ack",
             where="file",
             contestants=PEERS,

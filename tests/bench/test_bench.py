@@ -3,6 +3,7 @@
 import sys
 from math import ceil
 
+import msgspec
 import pytest
 
 from tests.bench import plot, tables
@@ -192,6 +193,19 @@ def test_a_ratio_that_is_worse_by_more_than_a_quarter_names_its_row():
     assert list(regressions(find([ROW], [run_of(98, 200)]), committed)) == []
     (worse,) = regressions(find([ROW], [run_of(51, 100)]), committed)
     assert str(worse).startswith("signal: dawdle needs 0.51 × what fanferro needs")
+
+
+def test_of_several_peers_the_middle_one_tells_whether_dawdle_got_worse():
+    row = msgspec.structs.replace(ROW, contestants=("dawdle", "fanferro", "taskiq", "aiobotocore"))
+
+    def run(ours, *theirs):
+        values = zip(row.contestants, (ours, *theirs), strict=True)
+        return {("signal", name): [Result(events=10, cpu_us=value)] for name, value in values}
+
+    committed = findings(find([row], [run(40, 100, 100, 100)]), {})
+    assert list(regressions(find([row], [run(40, 50, 100, 100)]), committed)) == []  # one peer got quicker
+    assert list(regressions(find([row], [run(51, 100, 200, 100)]), committed)) != []  # and one slower
+    assert list(regressions(find([row], [run(51, 100, 100, 100)]), committed)) != []
 
 
 def test_findings_are_read_back_as_they_were_written(tmp_path):
