@@ -63,7 +63,7 @@ def store_received(
         assert last is not None
         first = last - len(part) + 1  # the ids of one statement follow one another
         deliveries += [
-            delivery((number, 1, stored_at, message.group, bytes(message.body)), now)
+            delivery(queue, (number, 1, stored_at, message.group, bytes(message.body)), now)
             for number, message in enumerate(part, first)
         ]
     return deliveries
