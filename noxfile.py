@@ -163,6 +163,11 @@ def bench(session: nox.Session) -> None:
     if sys.platform == "win32":
         session.skip("the benchmark reads CPU by getrusage, which Windows lacks")
     session.install("-e", ".", *group("bench"))
+    for queue in group("bench-queues"):
+        try:
+            session.install(queue)
+        except nox.command.CommandFailed:
+            session.warn(f"{queue} cannot be installed here, and is left out")
     session.run("python", "-m", "tests.bench", *session.posargs)
 
 

@@ -43,6 +43,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Which of the measure's figures is compared; empty: the CPU, the milliseconds or the bytes."""
 
     is_more_better: bool = False
+    is_bound: bool = False
+    """Whether the worst process counts: chance makes it better as well as worse."""
+
     beside: tuple[str, ...] = ()
     """Contestants that are shown and not compared, since they do less."""
 
@@ -68,5 +71,5 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return min(values) if self.is_more_better else max(values)
 
     def best(self, results: Iterable[Result]) -> Result:
-        """Return the result that counts: noise only adds, so it is the best."""
-        return (max if self.is_more_better else min)(results, key=self.value)
+        """Return the result that counts: noise only adds to a cost, so it is the best."""
+        return (max if self.is_more_better is not self.is_bound else min)(results, key=self.value)

@@ -19,6 +19,7 @@ WARM_UP: Final = 0.3
 """Of the seconds of a measurement, before it begins."""
 
 MIN_IDLE_SECONDS: Final = 6.0
+MIN_SHARE_SECONDS: Final = 3.0
 WAKE_UPS: Final = 100
 
 
@@ -94,7 +95,7 @@ async def stored_to_received(job: Job) -> Result:
 async def share(job: Job) -> Result:
     """Put, get and ack in two processes at once: what the slower one does of what the faster one does."""
     async with SecondProcess(job, "share") as first, SecondProcess(job, "share") as second:
-        ask = f"share {job.work.seconds}"
+        ask = f"share {max(MIN_SHARE_SECONDS, job.work.seconds)}"
         answers = [said.split() for said in await asyncio.gather(first.ask(ask), second.ask(ask))]
     events = sorted(int(count) for count, _ in answers)
     longest = max(float(seconds) for _, seconds in answers)

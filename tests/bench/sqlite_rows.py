@@ -104,6 +104,7 @@ def in_two_processes() -> Iterator[Row]:
             work=TOGETHER,
             unit="ms",
             figure=figure,
+            is_bound=measure == "share",
             target=Target(bound),
         )
     yield Row(
@@ -116,6 +117,7 @@ def in_two_processes() -> Iterator[Row]:
         unit="share",
         figure="share",
         is_more_better=True,
+        is_bound=True,
         target=Target(0.8),
     )
 
@@ -143,7 +145,7 @@ def beside_peers() -> Iterator[Row]:
     for count in BACKLOGS:
         yield Row(
             name=f"sqlite/peers={count}",
-            title=f"{count:,} waiting",
+            title=f"put, get and ack, {count:,} waiting",
             measure="put_get_ack",
             where="file",
             contestants=PEERS,

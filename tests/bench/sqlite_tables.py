@@ -38,7 +38,7 @@ def peers(rows: list[RowFinding]) -> Table:
         f"{measured(rows)}CPU in microseconds to put, get and ack one message, while so many wait in the queue. dawdle "
         "from 64 tasks, all others one call after another, since their calls do not share transactions. A dash: not "
         "compared.",
-        ["", "Syncs per message", *(row.row.title for row in rows), ""],
+        ["", "Syncs per message", *(row.row.title.removeprefix("put, get and ack, ") for row in rows), ""],
         [*lines, ["**Verdict**", "", *verdicts, ""]],
     )
 

@@ -3,7 +3,9 @@
 import sqlite3
 from collections.abc import Sequence
 from itertools import groupby
+from math import inf
 
+from dawdle.abc import Delivery, Outgoing
 from dawdle.backends.sqlite import _lines as lines
 from dawdle.backends.sqlite import _statements as statements
 from dawdle.backends.sqlite._calls import (
@@ -35,10 +37,12 @@ def execute(connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveC
     # What makes room comes first, and what claims messages last: so a message is received in the transaction that
     # stores it, where a receive waits for it.
     _ack(connection, [call for call in calls if isinstance(call, AckCall)], now)
-    _store(connection, [call for call in calls if isinstance(call, SendCall)], now)
+    sends: list[SendCall] = []
     receives: list[ReceiveCall] = []
     for call in calls:
-        if isinstance(call, ReceiveCall):
+        if isinstance(call, SendCall):
+            sends.append(call)
+        elif isinstance(call, ReceiveCall):
             receives.append(call)
         elif isinstance(call, RenewCall):
             sql = lines if call.queue.ordered else statements
@@ -47,17 +51,37 @@ def execute(connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveC
             sql = lines if call.queue.ordered else statements
             call.answer = sql.release(connection, call.batch, now)
             call.due = (now + min((delay for _, delay in call.batch), default=0.0)) * MICROSECONDS
-    _claim(connection, receives, now)
+    _store(connection, sends, receives, now)
+    _claim(connection, [call for call in receives if call.answer is None], now)
 
 
-def _store(connection: sqlite3.Connection, calls: Sequence[SendCall], now: float) -> None:
+def _store(
+    connection: sqlite3.Connection, sends: Sequence[SendCall], receives: Sequence[ReceiveCall], now: float
+) -> None:
     """Store what single calls send to one queue in as few statements as if one had sent it all."""
-    for queue, group in groupby(calls, lambda call: call.queue):
+    for queue, group in groupby(sends, lambda call: call.queue):
         same = list(group)
-        due = carry_out(connection, storing(queue, [message for call in same for message in call.batch], now))
+        batch: Sequence[Outgoing] = [message for call in same for message in call.batch]
+        waiting = [call for call in receives if call.queue is queue and call.answer is None]
+        if waiting and _are_next(connection, queue, batch, now):
+            lease = waiting[0].lease
+            waiting = [call for call in waiting if call.lease == lease]
+            limit = sum(call.limit for call in waiting)
+            _share(statements.store_received(connection, queue, batch[:limit], now, lease), waiting)
+            batch = batch[limit:]
+        due = carry_out(connection, storing(queue, batch, now)) if batch else inf
         for call in same:
             call.due = due
             call.answer = [None for _ in call.batch]
+
+
+def _are_next(connection: sqlite3.Connection, queue: QueueRow, batch: Sequence[Outgoing], now: float) -> bool:
+    """Whether a receive that waits would find just these messages, once they are stored."""
+    return (
+        not queue.ordered
+        and all(message.delay <= 0 and (message.fresh or message.dedup is None) for message in batch)
+        and statements.next_due(connection, queue) > now * MICROSECONDS
+    )
 
 
 def _ack(connection: sqlite3.Connection, calls: Sequence[AckCall], now: float) -> None:
@@ -80,10 +104,14 @@ def _claim(connection: sqlite3.Connection, receives: Sequence[ReceiveCall], now:
         same = list(group)
         sql = lines if queue.ordered else statements
         found = sql.claim(connection, queue, sum(call.limit for call in same), now, lease)
-        for call in same:
-            if not found:
-                break
-            call.answer, found = found[: call.limit], found[call.limit :]
+        _share(found, same)
+
+
+def _share(found: list[Delivery], receives: Sequence[ReceiveCall]) -> None:
+    for call in receives:
+        if not found:
+            break
+        call.answer, found = found[: call.limit], found[call.limit :]
 
 
 def next_due(connection: sqlite3.Connection, queue: QueueRow) -> float:

@@ -9,7 +9,7 @@ from typing import Final
 from dawdle.abc import Outgoing
 from dawdle.backends.sqlite._calls import MICROSECONDS, QueueRow
 
-__all__ = ["DEDUP_SECONDS", "Steps", "carry_out", "due_at", "storing"]
+__all__ = ["DEDUP_SECONDS", "MAX_ROWS", "Steps", "carry_out", "due_at", "storing"]
 
 Steps = Generator[tuple[str, Sequence[object]], Sequence[Sequence[object]], float]
 """Yields statements and their values, and is sent the rows of each. Returns when the first message is due."""
@@ -17,7 +17,7 @@ Steps = Generator[tuple[str, Sequence[object]], Sequence[Sequence[object]], floa
 DEDUP_SECONDS: Final = 300.0
 """Seconds for which a deduplication id is remembered, as long as on a FIFO queue of SQS."""
 
-_MAX_ROWS: Final = 64
+MAX_ROWS: Final = 64
 """Rows in one INSERT. There is a statement for each number of rows up to it, and all of them stay compiled."""
 
 _LATEST: Final = 1 << 62
@@ -64,7 +64,7 @@ def storing(queue: QueueRow, batch: Sequence[Outgoing], now: float) -> Steps:
     first = inf
     start = 0
     while start < len(batch):
-        rows = min(_MAX_ROWS, len(batch) - start)
+        rows = min(MAX_ROWS, len(batch) - start)
         values: list[object] = []
         for index in range(start, start + rows):
             message = batch[index]
