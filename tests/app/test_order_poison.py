@@ -179,3 +179,21 @@ async def test_a_stop_gives_back_a_suspect_that_waits(make, queue, clock):
         found = await queue.receive(10, 0)
         assert len(found) == 2
         await queue.ack([each.receipt for each in found])
+
+
+async def test_what_is_done_and_not_deleted_keeps_those_behind_it_from_running(queue, clock):
+    registry, runs, node = Registry(), [], Node.of(queue)
+
+    @registry.on_event
+    async def handler(event: Step) -> None:
+        runs.append(event.number)
+
+    async with Dawdle(node, registry=registry, clock=clock) as app:
+        node.faults["ack"] = "down"
+        await app.signal_many([Step("a", number) for number in range(3)], group="a")
+        await clock.advance(60)
+        assert runs == [0]
+        node.faults.clear()
+        await clock.advance(30)
+    assert runs == [0, 1, 2]
+    assert queue.messages() == []
