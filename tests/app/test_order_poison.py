@@ -88,16 +88,18 @@ async def test_a_message_that_never_has_an_outcome_is_given_up_and_its_group_goe
     )
 
 
-async def test_as_many_receives_as_attempts_are_no_reason_to_give_up(make, queue, clock):
+@pytest.mark.parametrize("whose", ["handler", "app"])
+async def test_as_many_receives_as_attempts_are_no_reason_to_give_up(make, queue, clock, whose):
     registry, runs = Registry(), []
+    options = {"retry": Retry(max_attempts=30)}
 
-    @registry.on_event(retry=Retry(max_attempts=30))
+    @registry.on_event(**options if whose == "handler" else {})
     async def handler(event: Step, ctx: Context) -> None:
         runs.append(ctx.attempt)
 
     await signal(make, Step("a", 0))
     await received(queue, clock, 31)
-    async with make(registry):
+    async with make(registry, **options if whose == "app" else {}):
         await clock.advance(5)
     assert runs == [32]
 
