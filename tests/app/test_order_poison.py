@@ -88,16 +88,18 @@ async def test_a_message_that_never_has_an_outcome_is_given_up_and_its_group_goe
     )
 
 
-async def test_as_many_receives_as_attempts_are_no_reason_to_give_up(make, queue, clock):
+@pytest.mark.parametrize("whose", ["handler", "app"])
+async def test_as_many_receives_as_attempts_are_no_reason_to_give_up(make, queue, clock, whose):
     registry, runs = Registry(), []
+    options = {"retry": Retry(max_attempts=30)}
 
-    @registry.on_event(retry=Retry(max_attempts=30))
+    @registry.on_event(**options if whose == "handler" else {})
     async def handler(event: Step, ctx: Context) -> None:
         runs.append(ctx.attempt)
 
     await signal(make, Step("a", 0))
     await received(queue, clock, 31)
-    async with make(registry):
+    async with make(registry, **options if whose == "app" else {}):
         await clock.advance(5)
     assert runs == [32]
 
@@ -179,3 +181,21 @@ async def test_a_stop_gives_back_a_suspect_that_waits(make, queue, clock):
         found = await queue.receive(10, 0)
         assert len(found) == 2
         await queue.ack([each.receipt for each in found])
+
+
+async def test_what_is_done_and_not_deleted_keeps_those_behind_it_from_running(queue, clock):
+    registry, runs, node = Registry(), [], Node.of(queue)
+
+    @registry.on_event
+    async def handler(event: Step) -> None:
+        runs.append(event.number)
+
+    async with Dawdle(node, registry=registry, clock=clock) as app:
+        node.faults["ack"] = "down"
+        await app.signal_many([Step("a", number) for number in range(3)], group="a")
+        await clock.advance(60)
+        assert runs == [0]
+        node.faults.clear()
+        await clock.advance(30)
+    assert runs == [0, 1, 2]
+    assert queue.messages() == []

@@ -39,7 +39,7 @@ class InFlight:
         self._held_back = False
         self._closed = False
         self._waiting_for_idle: list[asyncio.Future[None]] = []
-        self._watchers = 0
+        self._waiting_for_an_end = 0
         """How many of those want to know whenever a message is finished."""
 
     def __len__(self) -> int:
@@ -196,11 +196,11 @@ class InFlight:
     async def wait_until_only(self, messages: Collection[InFlightMessage]) -> None:
         """Return once no other message runs than these."""
         while any(message.started and message not in messages for message in self._messages.values()):
-            self._watchers += 1
+            self._waiting_for_an_end += 1
             try:
                 await self._wait_for_change()
             finally:
-                self._watchers -= 1
+                self._waiting_for_an_end -= 1
 
     def _start_waiting(self, slots: Slots) -> None:
         """Start the messages that wait for these slots, as far as there is room."""
@@ -216,7 +216,7 @@ class InFlight:
 
     def _wake_if_idle(self) -> None:
         """Wake the callers that wait for it, if nothing is in flight but what itself waits for that, or if they ask."""
-        if self._waiting_for_idle and (self._watchers or self.is_idle):
+        if self._waiting_for_idle and (self._waiting_for_an_end or self.is_idle):
             for changed in self._waiting_for_idle:
                 if not changed.done():
                     changed.set_result(None)

@@ -186,7 +186,7 @@ class Processor:
                 _log.warning(
                     "running suspected poison message %s in isolation, attempt %d: it was received often, and this "
                     "process does not know of an outcome",
-                    work.envelope.label,
+                    work.label,
                     work.attempt,
                 )
             await self._run_all(work)

@@ -32,6 +32,7 @@ class QueueClient:
         backend: Backend,
         spawn: Spawn,
         unclaimed: float,
+        max_attempts: int,
         signer: Signer,
         *,
         calls: CallState,
@@ -51,6 +52,7 @@ class QueueClient:
         """The app has other queues too, so the log names this one."""
         self._spawn = spawn
         self._unclaimed = unclaimed
+        self._max_attempts = max_attempts
         self._signer = signer
         self._signs = signer.size > 0
         self.identity: str | None = identity_of(name, backend) if main_queue is None else main_queue.identity
@@ -191,6 +193,7 @@ class QueueClient:
             backend,
             self._spawn,
             self._unclaimed,
+            self._max_attempts,
             self._signer,
             calls=self.calls,
             # What is due in the delay queue of an ordered one only moves on, and waits behind no handler.
@@ -230,6 +233,7 @@ class QueueClient:
             shared=self.limits.shared,
             ordered=self.limits.ordered,
             unclaimed=self._unclaimed,
+            max_attempts=self._max_attempts,
             max_body=(self if self.dead is None else self.dead).limits.max_body - self._signer.size,
             queue=self.identity,
         )

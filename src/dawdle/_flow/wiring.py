@@ -91,6 +91,7 @@ class Components:
                 backend,
                 spawn,
                 config.unclaimed,
+                config.retry.max_attempts,
                 config.signer,
                 calls=CallState(config.clock),
                 slots=Slots(config.concurrency[name], config.clock),

@@ -105,10 +105,8 @@ def in_place(
         return _run(body, envelope, decision, receives, past, now, terms)
     if isinstance(decision, Run):
         # Copies for the missing handlers would lose their place, so the event waits for a node that has all of them.
-        reason, named = (
-            f"no node has all of its handlers: this one lacks {', '.join(map(shown, decision.missing))}",
-            True,
-        )
+        lacks = ", ".join(map(shown, decision.missing))
+        reason, named = f"no node has all of its handlers: this one lacks {lacks}", True
     elif isinstance(decision, Forward) and decision.copies[0].why in _FOR_ANOTHER_NODE:
         copy = decision.copies[0]
         reason, named = copy.reason or f"no node has the handler {shown(copy.handler)}", copy.why == "missing"
