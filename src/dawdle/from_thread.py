@@ -49,7 +49,7 @@ def signal(
     - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
     - `headers`: text that travels with the event; names are 1 to 20 of a-z and 0-9.
     - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
-    - `queue`: the name of the queue to store it in; the app's default queue without it.
+    - `queue`: the name of the queue to store it in, or several names; without it the route of its type, else `default`.
     - `app`: the app to signal through; needed where several are entered in this process.
 
     Raises as `dawdle.signal` does; `NoAppError` when no app is entered in this process, or several are and `app` does
@@ -96,7 +96,8 @@ def signal_many(
     - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
     - `headers`: text that travels with each event; names are 1 to 20 of a-z and 0-9.
     - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
-    - `queue`: the name of the queue to store them in; the app's default queue without it.
+    - `queue`: the name of the queue to store them in, or several names; without it the route of their type, else
+      `default`.
     - `app`: the app to signal through; needed where several are entered in this process.
 
     Raises as `signal` does.

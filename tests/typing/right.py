@@ -15,6 +15,8 @@ import dawdle
 from dawdle import from_thread, hooks
 from dawdle.abc import Backend, Clock, Codec, Delivery, Fault, Outgoing, ReleaseEntry, SystemClock
 from dawdle.backends.memory import Memory
+from dawdle.backends.sqlite import SQLite
+from dawdle.backends.sqs import SQS
 from dawdle.testing import ManualClock
 
 T = TypeVar("T")
@@ -272,6 +274,16 @@ request_id: ContextVar[str] = ContextVar("request_id")
 tenant_id: ContextVar[str | None] = ContextVar("tenant_id", default=None)
 dawdle.Registry(around=Scope)
 dawdle.Dawdle(around=unit_of_work, carry={"requestid": request_id})
+dawdle.Dawdle(queues={"default": Memory()})
+dawdle.Dawdle(
+    queues={"default": Memory(), "video": SQLite("app.db", name="video"), "audit": SQS("https://sqs/1/audit")},
+    routes={A: "video", B: ("default", "audit")},
+    listen=("video",),
+    concurrency={"video": 2},
+)
+dawdle.Dawdle(Memory(), listen=(), concurrency=10)
+QUEUES: Mapping[str, Backend] = {"default": Memory()}
+dawdle.Dawdle(queues=QUEUES, routes={A: ["default"]}, listen={"default"})
 dawdle.Dawdle(around=[log_context, Scope], carry={"requestid": request_id, "tenant": tenant_id})
 
 
@@ -314,6 +326,8 @@ async def signals(app: dawdle.Dawdle, events: list[A | B]) -> None:
     await dawdle.signal(C(), delay=0.5, headers={"tenant": "t-1"}, id="e-1", group="g", queue="default")
     await dawdle.signal(C(), expires=timedelta(minutes=1), source="/shop")
     await dawdle.signal_many([C()], expires=60, source="/shop")
+    await dawdle.signal(C(), queue=("default", "video"))
+    await app.signal_many([C()], queue=["video"])
     await dawdle.signal(A(), delay=timedelta(hours=1))
     await dawdle.signal(A(), at=datetime.now(UTC))
     await dawdle.signal(A(), direct=True)
@@ -364,6 +378,7 @@ def errors(
     assert_type(failed.not_stored, tuple[str, ...])
     assert_type(failed.uncertain, tuple[str, ...])
     assert_type(failed.failed, dict[str, Exception])
+    assert_type(failed.stored_in, dict[str, tuple[str, ...]])
     assert_type(backend.retryable, bool)
     assert_type(backend.uncertain, bool)
     if failed.stored:

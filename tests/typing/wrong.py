@@ -135,6 +135,13 @@ def around(ctx: dawdle.Context) -> None:
     dawdle.Registry(around=not_async)  # error
     dawdle.Registry(unit)  # error
     dawdle.Dawdle(around="unit")  # error
+    dawdle.Dawdle(queues=[Memory()])  # error
+    dawdle.Dawdle(queues={"default": "sqs"})  # error
+    dawdle.Dawdle(queues={1: Memory()})  # error
+    dawdle.Dawdle(routes={"A": "video"})  # error
+    dawdle.Dawdle(routes={A: 5})  # error
+    dawdle.Dawdle(listen=5)  # error
+    dawdle.Dawdle(concurrency={"video": "two"})  # error
     dawdle.Dawdle(carry=[request_id])  # error
     dawdle.Dawdle(carry={"number": number})  # error
     dawdle.Dawdle(carry={"requestid": request_id.get})  # error

@@ -51,12 +51,19 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
     entered in one task and left in another, and entered again after it was left.
 
-    - `backend`: the queue. Default: what `DAWDLE_BACKEND` says, else SQS if `DAWDLE_SQS_QUEUE_URL` is set, else
-      `Memory()`.
+    - `backend`: the queue, if there is one. Default: what `DAWDLE_BACKEND` says, else SQS if `DAWDLE_SQS_QUEUE_URL` is
+      set, else `Memory()`.
+    - `queues`: the queues by name, of any kinds, instead of `backend`: `{"default": SQS(...), "audit": SQLite(...)}`. A
+      name is 1 to 64 of a-z, 0-9, `.`, `_` and `-`.
+    - `routes`: maps event classes to the name of a queue, or to several names. It holds for subclasses too, the nearest
+      class wins, and an event without a route goes to `default`. Of several queues the first stores the event, and each
+      other a copy for the handlers that are bound to it.
+    - `listen`: the names of the queues that this process works on; `()` for none. Default: all.
     - `registry`: the handlers. Default: those of `dawdle.on_event`.
     - `start_listener`: whether to handle events. Default: what `DAWDLE_START_LISTENER` says, else true. An app without
       any handler does not receive.
-    - `concurrency`: how many messages may be in flight at once.
+    - `concurrency`: how many messages of each queue may be in flight at once, or a mapping by queue; one that is not
+      in it has 100.
     - `retry`: for handlers that have none of their own.
     - `timeout`: seconds after which a run of a handler fails that has no timeout of its own; None: no limit. A `def`
       handler runs in a thread, which cannot be ended: there a warning is logged.

@@ -90,7 +90,7 @@ async def signal(
     - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
     - `headers`: text that travels with the event; names are 1 to 20 of a-z and 0-9.
     - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
-    - `queue`: the name of the queue to store it in; the app's default queue without it.
+    - `queue`: the name of the queue to store it in, or several names; without it the route of its type, else `default`.
     - `transaction`: your own open transaction in the queue's database: the event is stored if and only if you commit
       it. Not every queue can do that, and not together with `direct`.
 
@@ -136,7 +136,8 @@ async def signal_many(
     - `group`: 1 to 128 printable ASCII characters without a space. Queues that keep order keep it within a group.
     - `headers`: text that travels with each event; names are 1 to 20 of a-z and 0-9.
     - `source`: where it comes from, a URI-reference such as `/shop/checkout`; the app's `source` without it.
-    - `queue`: the name of the queue to store them in; the app's default queue without it.
+    - `queue`: the name of the queue to store them in, or several names; without it the route of their type, else
+      `default`.
     - `transaction`: your own open transaction in the queue's database: they are stored if and only if you commit it.
 
     Raises as `signal` does. An event that cannot travel raises before any is stored. Else `SignalError` says which

@@ -61,13 +61,15 @@ class SignalCalls:
           characters without a space.
         - `headers`: text attributes, named `[a-z0-9]{1,20}`.
         - `source`: where the event comes from, a URI-reference such as `/shop/checkout`, instead of the app's `source`.
-        - `queue`: the name of the queue to store it in.
+        - `queue`: the name of the queue to store it in, or several names; default: the route of its type, else
+          `default`. Of several queues, the first stores the event and each other a copy for its own handlers.
         - `transaction`: your own open transaction in the queue's database, as the backend takes it: the event is stored
           if and only if you commit it. Signal from the thread that uses it. Only a queue whose backend is
           `dawdle.abc.Transactional` can do that. No hook gets to know of the event, and not together with `direct`.
 
         Raises `ConfigurationError`, `NotAnEventError`, `EventError` or `EventTooLargeError` before anything is stored,
-        and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which.
+        and `SignalError` when the event is not stored, or may or may not be: `not_stored` and `uncertain` say which. An
+        event of several queues that only some of them have stored is uncertain, and `stored_in` names these.
         Cancelled, the event may be stored.
         """
         queues = self._destinations(event, queue)

@@ -118,7 +118,7 @@ class Registry(FunctionRegistry):
           `float("inf")` for none. A thread cannot be cancelled: there a warning is logged, and its result counts.
         - `concurrency`: how many runs of it at once in this process; default: as many as the app runs. A few events
           wait for it in memory, and the rest of a backlog comes back later, as delayed copies.
-        - `queue`: where it runs; default: where its event arrives.
+        - `queue`: the name of the queue on which it runs, and on no other; default: where its event arrives.
         - `around`: a function that takes the `Context` and returns an async context manager, or several, outermost
           first. Each run is inside it, within the timeout. The app's and the registry's are further out.
 

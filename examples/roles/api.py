@@ -1,0 +1,29 @@
+"""The web app: it stores uploads as events and handles none of them. Run it: uvicorn roles.api:web."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+import dawdle
+from roles.events import VideoUploaded
+from roles.queues import app
+
+
+class Upload(BaseModel):
+    video_id: str
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
+    async with app(listen=()):
+        yield
+
+
+web = FastAPI(lifespan=lifespan)
+
+
+@web.post("/videos", status_code=202)
+async def upload(video: Upload) -> dict[str, str]:
+    return {"event_id": await dawdle.signal(VideoUploaded(video.video_id))}
