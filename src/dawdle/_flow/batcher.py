@@ -92,6 +92,7 @@ class Batcher(Generic[Entry, Answer]):
         self._calls = 0
         self._calls_starting = 0
         self._idle_waiters: list[asyncio.Future[None]] = []
+        self._watched: _Waiting[Entry, Answer] | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
         self._closed = False
 
@@ -186,12 +187,14 @@ class Batcher(Generic[Entry, Answer]):
 
     def _watch_for_stall(self) -> None:
         """Arm the timer for the entry that has waited longest."""
-        longest = self._waiting[0]
-        self._stall_timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._call_beside_stalled, longest)
+        # Not an argument of the callback: asyncio's debug log would show it, and an entry may be a receipt.
+        self._watched = self._waiting[0]
+        self._stall_timer = asyncio.get_running_loop().call_later(STALL_SECONDS, self._call_beside_stalled)
 
-    def _call_beside_stalled(self, longest: _Waiting[Entry, Answer]) -> None:
-        """Start a call beside the open ones if `longest` still waits: none of them was answered in all that time."""
+    def _call_beside_stalled(self) -> None:
+        """Start a call beside the open ones if the watched entry still waits: none was answered in all that time."""
         self._stall_timer = None
+        longest, self._watched = self._watched, None
         if not self._waiting:
             return
         # A call that hangs may do so until its client's own timeout. Where entries are few they would all wait for it,
