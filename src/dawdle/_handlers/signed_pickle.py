@@ -43,9 +43,9 @@ name_call_type(PickledCall, _WIRE_NAME)
 class SignedPickle:
     """Lets an app call any callable, lambdas too: `Dawdle(functions=dawdle.SignedPickle(key))`. Off without it.
 
-    **Whoever has the key and can write to the queue can run any code on every node that has the key.** Functions with
-    `@dawdle.function` need none of this. Use it where the same people run all the nodes, keep the key as you keep the
-    password of a server, and give it to no node that only signals events.
+    **A program that has the key and can write to the queue can run any code on every node that has the key.** Functions
+    with `@dawdle.function` need none of this. Use it where the same people run all the nodes, keep the key as you keep
+    the password of a server, and give it to no node that only signals events.
 
     `await dawdle.call(lambda: print("Hello World!"))` pickles the callable with its arguments by cloudpickle, and signs
     it (HMAC-SHA256 over type, id, name and bytes). A node checks the signature before it unpickles a byte. A wrong one
@@ -124,7 +124,7 @@ class SignedPickle:
 
         function, args, kwargs = cast(
             "tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]",
-            pickle.loads(call.pickled),  # noqa: S301 - whoever signed it has the key, and may run code here
+            pickle.loads(call.pickled),  # noqa: S301 - its signer has the key, and may run code here
         )
         return function(*args, **kwargs)
 

@@ -210,7 +210,7 @@ def _of_no_type(
     body: bytes, envelope: Envelope, now: float, terms: Terms, random: Callable[[], float], *, takes_pickles: bool
 ) -> Settlement:
     """Return where an event goes whose type this node does not know."""
-    # Where pickled calls are not expected, one is not left to other nodes: it may come from anybody.
+    # Where pickled calls are not expected, one is not left to other nodes: it may come from any sender.
     if envelope.type.startswith(PICKLED_PREFIX) and not takes_pickles:
         reason = "it is a pickled call, and this app has no functions=dawdle.SignedPickle(key)"
         return give_up(body, envelope, reason, now, terms)

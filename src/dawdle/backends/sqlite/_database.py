@@ -41,7 +41,7 @@ VACUUM_PAGES: Final = 1000
 MIN_SQLITE: Final = (3, 35)
 
 _CONFIGURATION: Final = ("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_CORRUPT")
-"""Errors that last until somebody changes the path or the file: when it is opened, they are the caller's."""
+"""Errors that last until the path or the file is changed: when it is opened, they are the caller's."""
 
 
 class Database:
@@ -84,7 +84,7 @@ class Database:
             raise ConfigurationError(f"dawdle needs SQLite 3.35 or later, and this Python has {sqlite3.sqlite_version}")
         try:
             self._lock = FileLock(f"{self.path}-lock", self._access_rights())
-            # Nobody else may open it meanwhile: two would race to set up the log, and one would find it locked.
+            # No other process may open it meanwhile: two would race to set up the log, and one would find it locked.
             with self._lock:
                 require_file_of_log(self.path)
                 require_one_name(self.path)

@@ -49,7 +49,7 @@ class FileCheck:
     def check(self, *, committed: bool) -> None:
         """Raise `FileReplacedError` if the database or its log was deleted or replaced.
 
-        `committed`: a transaction was committed just now, and may have gone into files that nobody reads any more.
+        `committed`: a transaction was committed just now, and may have gone into files that are read no more.
         """
         self._checked_at = time.monotonic()
         try:

@@ -114,7 +114,7 @@ class Worker:
             self._wake_up.wake()
 
     def watch_for_commit(self) -> None:
-        """Look often for a while: a caller's transaction has stored something, and its commit tells nobody."""
+        """Look often for a while: a caller's transaction has stored something, and its commit sends no signal."""
         self._watch_until = time.monotonic() + WATCH_SECONDS
         self._wake_up.wake()
 
@@ -369,7 +369,7 @@ class Worker:
 
 
 def _ignore(future: asyncio.Future[list[Fault | None]]) -> None:
-    """Take note of an error that nobody waits for: the lease ends instead."""
+    """Take note of an error that no caller waits for: the lease ends instead."""
     if not future.cancelled():
         future.exception()
 

@@ -5,7 +5,7 @@ An app opens its queues side by side. So those share that ask for the same endpo
     join ──► the first of a turn waits for the next turn ──► opens clients for all that joined ──► all have them
                                                                     └── fails ──► all raise its error
 
-Nobody joins later: the pools have room for so many queues, and another app may find other credentials. The last one to
+None joins later: the pools have room for so many queues, and another app may find other credentials. The last one to
 leave closes the clients.
 """
 
