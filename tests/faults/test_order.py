@@ -146,9 +146,7 @@ async def play(behaviour, schedule) -> None:
     assert world.first == {(group, name): list(range(EVENTS)) for group in GROUPS for name in ("one", "two")}
 
 
-@pytest.mark.slow
-def test_a_quiet_day_is_no_test():
-    """What the property is about comes to pass in one example: a failure, a stop, a lost lease, a failed ack."""
+def test_a_day_with_each_kind_of_trouble_keeps_the_order():
     behaviour = {f"{g}{n}{h}": [] for g in GROUPS for n in range(EVENTS) for h in ("one", "two")}
     behaviour |= {"a1one": ["fail", "long", "fail"], "b2two": ["reject"], "b0one": ["long"], "a3two": ["later"] * 3}
     schedule = [(0, "lose", 1.0), (0, "ack down", 11.0), (0, "stop", 1.0), (1, "release unanswered", 3.5)]
