@@ -88,7 +88,7 @@ def measure(runner: Runner, rows: list[Row], asked: argparse.Namespace) -> Findi
         for number in range(asked.runs if first else 0)
     ]
     took_first = time.monotonic() - started
-    repeat_rest = min(2, asked.repeat)
+    repeat_rest = asked.repeat if asked.rows else min(2, asked.repeat)
     others = runner.run(rest, repeat=repeat_rest, seconds=asked.seconds / 2, title="the rest") if rest else {}
     method = {
         "runs": asked.runs,

@@ -19,7 +19,7 @@ WARM_UP: Final = 0.3
 """Of the seconds of a measurement, before it begins."""
 
 MIN_IDLE_SECONDS: Final = 6.0
-MIN_SHARE_SECONDS: Final = 3.0
+MIN_SHARE_SECONDS: Final = 6.0
 WAKE_UPS: Final = 100
 
 
