@@ -37,9 +37,18 @@ async def test_an_hour_passes_in_a_moment_with_its_delays_and_retries(path):
         await clock.advance(3600)
         assert [(number, attempt) for number, attempt, _ in seen] == [(2, 1), (2, 2), (1, 1), (2, 3)]
         assert seen[2][2] >= 1800
+        letters = [letter async for letter in app.dead_letters()]
+        assert [letter.attempts for letter in letters] == [3]
     async with SQLite(path, clock=clock) as queue:
         assert (await queue.dead_letters.count()).waiting == 1
         assert (await queue.count()).waiting == 0
+
+
+async def test_a_scan_of_no_dead_letters_does_not_wait(path):
+    async with app_on(path, dawdle.Registry()) as app:
+        async with asyncio.timeout(5):
+            assert [letter async for letter in app.dead_letters()] == []
+            assert await app.redrive() == 0
 
 
 async def test_what_one_app_leaves_the_next_one_does(path):
