@@ -2,18 +2,33 @@
 
 # pyright: strict
 
+import sqlite3
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Self, TypeVar, assert_never, assert_type
 
 import msgspec
 
 import dawdle
 from dawdle import from_thread, hooks
-from dawdle.abc import Backend, Clock, Codec, Delivery, Fault, Outgoing, ReleaseEntry, SystemClock
+from dawdle.abc import (
+    Backend,
+    Clock,
+    Codec,
+    Countable,
+    Counts,
+    Delivery,
+    Fault,
+    Identified,
+    Outgoing,
+    ReleaseEntry,
+    SystemClock,
+    Transactional,
+)
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
@@ -619,3 +634,22 @@ async def awaiting(app: dawdle.Dawdle) -> None:
         assert_type(events.dropped, int)
     async with app.stream() as every:
         assert_type(await anext(every), object)
+
+
+# A queue in a SQLite file
+
+files: list[Backend] = [
+    SQLite(),
+    SQLite("app.db", name="video", lease=timedelta(minutes=2), durability="normal", max_body=10_000),
+    SQLite(Path("app.db"), ordered=True, dead_letters=False, clock=ManualClock(), allow_network_file_system=True),
+]
+
+
+async def in_a_transaction(connection: sqlite3.Connection) -> None:
+    async with SQLite("app.db") as queue:
+        transactional: Transactional = queue
+        assert_type(await transactional.send_in(connection, [Outgoing(b"one")]), list[Fault | None])
+        counted: Countable = queue
+        assert_type(await counted.count(), Counts)
+        named: Identified = queue
+        assert_type(named.identity, str)

@@ -12,6 +12,7 @@ import dawdle
 from dawdle import from_thread, hooks
 from dawdle.abc import Backend, Clock, Codec
 from dawdle.backends.memory import Memory
+from dawdle.backends.sqlite import SQLite
 
 
 class A(msgspec.Struct):
@@ -391,3 +392,14 @@ async def awaiting(app: dawdle.Dawdle) -> None:
             other: B = event  # error
             assert other
     assert number
+
+
+# A queue in a SQLite file
+
+
+def files() -> None:
+    SQLite(5)  # error
+    SQLite("app.db", durability="none")  # error
+    SQLite("app.db", "default")  # error
+    SQLite("app.db", lease="60")  # error
+    SQLite("app.db", wait=20)  # error

@@ -10,7 +10,7 @@ import pytest
 
 import dawdle
 from dawdle.abc import Backend, Countable, Identified, Outgoing, ReleaseEntry
-from dawdle.backends.sqlite import SQLite, _queue
+from dawdle.backends.sqlite import SQLite
 from dawdle.errors import ConfigurationError
 from dawdle.testing import ManualClock
 
@@ -372,7 +372,3 @@ async def test_a_file_gives_its_space_back_when_it_is_idle(path, sqlite, monkeyp
                 await asyncio.sleep(0.1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-
-
-def test_the_watch_is_rarer_than_a_wait():
-    assert _queue.WATCH_SECONDS >= 1

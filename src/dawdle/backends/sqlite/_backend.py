@@ -93,7 +93,8 @@ class SQLite(Queue):
         guard = OpenGuard()
         self._dead = self._second = None
         if require_bool(dead_letters, "SQLite takes dead_letters=,"):
-            self._dead = Queue(name, "dead letters", file, limits, guard)
+            # A look at it is exact, so a scan for letters need not wait for some that were missed, as one on SQS must.
+            self._dead = Queue(name, "dead letters", file, msgspec.structs.replace(limits, max_wait=0.0), guard)
         if is_ordered:
             self._second = Queue(name, "delayed", file, limits, guard)
             limits = msgspec.structs.replace(limits, ordered=True, max_delay=0.0)
