@@ -277,7 +277,7 @@ async def test_what_makes_no_async_context_manager_fails_the_first_run_and_says_
 # Several
 
 
-async def test_the_apps_is_outermost_then_the_registries_from_the_outside_then_the_handlers(make_app, story):
+async def test_the_apps_is_outermost_then_the_registries_then_the_handlers(make_app, story):
     inner = Registry(around=unit_of_work(story, "inner registry"))
     middle = Registry()
     outer = Registry(around=[unit_of_work(story, "outer registry"), unit_of_work(story, "its second")])
@@ -353,9 +353,7 @@ async def test_a_handler_that_is_registered_again_has_its_new_around(running, re
     assert [each for each in story if "open" in each] == ["open first", "open second"]
 
 
-async def test_each_sibling_has_one_of_its_own_and_a_failure_leaves_the_others_alone(
-    running, registry, moments, clock, story
-):
+async def test_each_sibling_has_its_own_and_a_failure_leaves_the_others_alone(running, registry, moments, clock, story):
     held = asyncio.Event()
 
     @registry.on_event(Placed, around=unit_of_work(story, "first"))
@@ -406,9 +404,7 @@ async def lifespan(app):
     yield Database()
 
 
-async def test_state_is_found_innermost_first_by_its_type_a_base_or_a_protocol_then_in_the_lifespan(
-    running, registry, story
-):
+async def test_state_is_found_innermost_first_and_in_the_lifespan_last(running, registry, story):
     @asynccontextmanager
     async def own(ctx):
         assert ctx.state(Session).name == "inner"

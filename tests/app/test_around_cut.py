@@ -184,9 +184,7 @@ async def test_a_stop_lets_an_exit_take_its_time(registry):
     assert len(queue.messages()) == 1
 
 
-async def test_an_error_that_its_exit_makes_of_a_stop_is_a_failure_as_the_handlers_own_would_be(
-    make_app, registry, queue, moments, story
-):
+async def test_an_error_that_its_exit_makes_of_a_stop_is_a_failure(make_app, registry, queue, moments, story):
     @asynccontextmanager
     async def around(ctx):
         try:

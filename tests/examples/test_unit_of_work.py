@@ -33,7 +33,7 @@ def book(monkeypatch):
 
 
 @pytest.mark.slow
-def test_each_order_has_one_parcel_and_one_notice_though_each_third_was_rolled_back():
+def test_each_order_has_one_parcel_and_one_notice_after_roll_backs():
     command = [sys.executable, "-W", "error", "-m", "unit_of_work.demo", "--orders", "30"]
     ended = subprocess.run(command, cwd=EXAMPLES, capture_output=True, text=True, timeout=120, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
