@@ -297,6 +297,7 @@ dawdle.Dawdle(
     concurrency={"video": 2},
 )
 dawdle.Dawdle(Memory(), listen=(), concurrency=10)
+dawdle.Dawdle(queues={"accounts": Memory(ordered=True), "audit": SQLite("app.db", ordered=True)}, listen=("accounts",))
 QUEUES: Mapping[str, Backend] = {"default": Memory()}
 dawdle.Dawdle(queues=QUEUES, routes={A: ["default"]}, listen={"default"})
 dawdle.Dawdle(around=[log_context, Scope], carry={"requestid": request_id, "tenant": tenant_id})
