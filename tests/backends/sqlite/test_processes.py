@@ -19,7 +19,7 @@ REMOTE = """
 import base64, pickle
 
 async def main():
-    async with SQLite(path, lease=2, ordered=sys.argv[2] == "True") as queue:
+    async with SQLite(path, ordered=sys.argv[2] == "True", lease=float(sys.argv[3])) as queue:
         say("ready")
         while line := await asyncio.to_thread(sys.stdin.readline):
             where, name, arguments = pickle.loads(base64.b64decode(line))
@@ -42,6 +42,10 @@ class FromAnotherProcess:
     @property
     def dead_letters(self):
         return FromAnotherProcess(self._queue.dead_letters, self._remote, "dead_letters")
+
+    @property
+    def delayed(self):
+        return self._queue.delayed and FromAnotherProcess(self._queue.delayed, self._remote, "delayed")
 
     async def _call(self, name, *arguments):
         self._remote.go(base64.b64encode(pickle.dumps((self._where, name, arguments))).decode())
@@ -66,6 +70,7 @@ class FromAnotherProcess:
 class TestAcrossTwoProcesses(BackendContract):
     slack = 0.5
     ordered = False
+    lease = 2
 
     @pytest.fixture(autouse=True)
     def start(self, path, program):
@@ -73,14 +78,15 @@ class TestAcrossTwoProcesses(BackendContract):
 
     @asynccontextmanager
     async def opened(self):
-        remote = self.program(REMOTE, self.ordered)
+        remote = self.program(REMOTE, self.ordered, self.lease)
         assert await asyncio.to_thread(remote.line) == "ready"
-        async with SQLite(self.path, lease=2, ordered=self.ordered) as queue:
+        async with SQLite(self.path, lease=self.lease, ordered=self.ordered) as queue:
             yield FromAnotherProcess(queue, remote)
 
 
 class TestOrderedAcrossTwoProcesses(TestAcrossTwoProcesses):
     ordered = True
+    lease = 5  # longer than a check lets a released message wait
 
 
 async def test_a_process_that_waits_is_woken_by_another(path, program, sqlite):
