@@ -212,3 +212,10 @@ async def test_a_function_runs_on_its_own_queue_without_any_route(clock):
     wrong.function(name="resize", queue="haevy")(resize.function)
     with pytest.raises(ConfigurationError, match="handler resize runs on the queue 'haevy', and this app has default"):
         await Dawdle(queues={"default": Memory(), "heavy": Memory()}, registry=wrong).__aenter__()
+
+
+async def test_a_route_of_what_a_handler_excludes_does_not_reach_it():
+    registry = handled(Base, queue="video", exclude=(Derived,))
+    options = {"queues": {"default": Memory(), "video": Memory()}, "routes": {Derived: "video"}}
+    with pytest.raises(ConfigurationError, match="no event that it takes goes there"):
+        await Dawdle(registry=registry, **options).__aenter__()

@@ -44,6 +44,14 @@ class Placed(NamedTuple):
     bodies: "Sequence[tuple[QueueClient, bytes]]"
 
 
+class _Share(NamedTuple):
+    """What one queue stores of a batch: each message waits for so many seconds."""
+
+    wait: float
+    events: list[Placed]
+    batch: list[Outgoing]
+
+
 class NotInAll(NamedTuple):
     """An event that not all of its queues have stored, those which have, and why it is not in the others."""
 
@@ -54,6 +62,8 @@ class NotInAll(NamedTuple):
 
 def bodies_for(body: bytes, queues: "Sequence[QueueClient]") -> "list[tuple[QueueClient, bytes]]":
     """Return what each queue of an event stores: the event, and the copies for one queue each."""
+    if len(queues) == 1:
+        return [(queues[0], body)]
     first, *others = queues
     return [(first, body), *((queue, rewrite(body, {"dawdleonly": queue.name})) for queue in others)]
 
@@ -65,27 +75,38 @@ async def store_in_all(
 
     `report` is called for each event and queue that has stored it.
     """
-    by_queue: dict[QueueClient, list[tuple[Placed, Outgoing]]] = {}
-    for placed in batch:
-        for queue, body in placed.bodies:
-            # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
-            outgoing = Outgoing(body, hop(how.delay, queue.terms.max_hop), how.group, placed.event_id, how.fresh)
-            by_queue.setdefault(queue, []).append((placed, outgoing))
-    calls = [
-        _store(queue, [outgoing for _, outgoing in entries], how.transaction) for queue, entries in by_queue.items()
-    ]
+    by_queue = _by_queue(batch, how)
+    calls = [_store(queue, share.batch, how.transaction) for queue, share in by_queue.items()]
     if len(calls) == 1 or how.transaction is not None:  # a transaction's connection does one thing at a time
         answers = [await call for call in calls]
     else:
         answers = await asyncio.gather(*calls)
     failed: dict[str, dict[str, BackendError]] = {}
-    for (queue, entries), errors in zip(by_queue.items(), answers, strict=True):
-        for (placed, _), error in zip(entries, errors, strict=True):
+    for (queue, share), errors in zip(by_queue.items(), answers, strict=True):
+        if report is None and not any(errors):  # nearly always
+            continue
+        for placed, error in zip(share.events, errors, strict=True):
             if error is not None:
                 failed.setdefault(placed.event_id, {})[queue.name] = error
             elif report is not None:
                 report(queue, placed)
+    if not failed:
+        return []
     return [_not_in_all(placed, failed[placed.event_id]) for placed in batch if placed.event_id in failed]
+
+
+def _by_queue(batch: Sequence[Placed], how: SignalOptions) -> "dict[QueueClient, _Share]":
+    """Return what each queue stores of a batch."""
+    by_queue: dict[QueueClient, _Share] = {}
+    for placed in batch:
+        for queue, body in placed.bodies:
+            share = by_queue.get(queue)
+            if share is None:
+                # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
+                share = by_queue[queue] = _Share(hop(how.delay, queue.terms.max_hop), [], [])
+            share.events.append(placed)
+            share.batch.append(Outgoing(body, share.wait, how.group, placed.event_id, how.fresh))
+    return by_queue
 
 
 async def _store(

@@ -103,10 +103,8 @@ class QueueMap(NamedTuple):
 
     def _reaches(self, queue: str, handler: Handler) -> bool:
         """Whether an event that the handler takes may go to a queue."""
-        for event_type in self.routes:
-            takes = handler.matches(event_type) or any(issubclass(event_type, each) for each in handler.types)
-            if takes and queue in self.routes[event_type]:
-                return True
+        if any(handler.matches(event_type) and queue in names for event_type, names in self.routes.items()):
+            return True
         # A subclass that is defined later goes where the route of its base class says.
         return any(queue in (self._routed(each) or (DEFAULT,)) for each in handler.types or (object,))
 

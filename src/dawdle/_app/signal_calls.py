@@ -116,7 +116,11 @@ class SignalCalls:
         """
         self._running()  # also without any event, an app that cannot be used is an error
         how = self._signaling.options(delay, at, expires, group, headers, source, transaction)
-        placed = self._signaling.place_all(events, lambda event: self._destinations(event, queue), how)
+        # Without routes all events go to the same queues, which are looked up once.
+        same = None if queue is None and self._queues.routes else self._destinations(None, queue)
+        placed = self._signaling.place_all(
+            events, lambda event: self._destinations(event, None) if same is None else same, how
+        )
         if transaction is not None:
             _require_transactional({used for each in placed for used, _ in each.bodies}, how)
         await self._signaling.store_placed(placed, how)
