@@ -337,7 +337,7 @@ class Transactional(Protocol):
         It is used in the caller's thread and event loop, and is neither committed nor rolled back here. The batch and
         the answers are those of `send`. Raises `ConfigurationError` for a transaction that this queue cannot use, such
         as one of another database, and `BackendError` if the database refuses; nothing is stored then, and what the
-        transaction did before stays in it.
+        transaction did before stays in it. An empty batch stores nothing, and raises all the same.
         """
         ...
 

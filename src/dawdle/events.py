@@ -25,6 +25,7 @@ __all__ = [
     "MAX_EXPIRES_SECONDS",
     "PICKLED_HANDLER",
     "PICKLED_PREFIX",
+    "QUEUE_NAME",
     "Declaration",
     "Expired",
     "FunctionCall",
@@ -45,6 +46,7 @@ Unclaimed = Literal["retry", "drop"]
 Expired = Literal["drop", "dead"]
 
 HANDLER_NAME: Final = re.compile(r"[\w.:-]{1,200}")
+QUEUE_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
 
 MAX_EXPIRES_SECONDS: Final = 1000 * 365.25 * 86400
 """As long as the longest delay; with one it still ends in a year that a timestamp can name."""
@@ -131,7 +133,8 @@ def event(
     - `handlers`: names, or aliases, of up to 100 handlers that must handle each event of this type. Workers that share
       a queue may then have different handlers: the worker that receives an event first stores a copy for each of these
       handlers that it lacks, for the worker that has it. Without it the handlers of an event are those of the worker
-      that receives it first. Handlers that are not named run as they do without it.
+      that receives it first. Handlers that are not named run as they do without it. If the events go to several
+      queues, a name alone is a handler of the first of them, and `"name@queue"` one that is bound to another.
 
     Raises `ConfigurationError` for a name that another class has, or that cannot be one, and `NotAnEventError` for a
     class that is no struct, dataclass, attrs class or pydantic model.
@@ -165,10 +168,12 @@ _EXAMPLES: Final = {"aliases": "old.name", "handlers": "send_receipt"}
 
 def _require_handler_names(names: tuple[object, ...]) -> None:
     for name in names:
-        if not isinstance(name, str) or not HANDLER_NAME.fullmatch(name):
+        handler, at, queue = name.partition("@") if isinstance(name, str) else ("", "", "")
+        if not HANDLER_NAME.fullmatch(handler) or (at and not QUEUE_NAME.fullmatch(queue)):
             raise ConfigurationError(
                 f"handlers is a sequence of handler names, each of 1 to 200 letters, digits, '_', '.', ':', '-', not "
-                f"{shown(name)}: a handler's name is its name=, or module.qualname without one"
+                f"{shown(name)}: a handler's name is its name=, or module.qualname without one. Behind it may stand "
+                f"the queue that it is bound to, 'name@queue'"
             )
     if len(set(names)) != len(names) or len(names) > MAX_HANDLERS:
         raise ConfigurationError(f"handlers is a sequence of up to {MAX_HANDLERS} names, each once, not {shown(names)}")

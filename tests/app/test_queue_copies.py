@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from dawdle import Dawdle, Retry
+from dawdle import Context, Dawdle, Registry, Retry, event
 from dawdle.abc import Fault, Outgoing
 from dawdle.backends.memory import Memory
-from dawdle.errors import BackendError, EventTooLargeError, SignalError
+from dawdle.errors import BackendError, ConfigurationError, EventTooLargeError, SignalError
 from dawdle.hooks import DeadLettered, Signaled
 from tests.app.events import Placed
 
@@ -276,3 +276,81 @@ async def test_an_owed_copy_goes_by_the_name_of_its_handler_whatever_queue_that_
         await queues["audit"].send([Outgoing(owed)])
         await app.idle()
         assert ran == [("bill", "audit")]
+
+
+async def test_a_name_with_its_queue_is_looked_for_on_the_copy_and_a_name_alone_on_the_event(clock):
+    """A node that lacks a named handler of a later queue stores a copy there, and the first queue owes it nothing."""
+
+    @event("queue_copies.shipped", handlers=("receipt", "bill@audit", "ledger@audit"))
+    class Shipped(msgspec.Struct, frozen=True):
+        number: int = 0
+
+    queues = {"default": Shared(clock=clock), "audit": Shared(clock=clock)}
+    ran: list[tuple[str, str]] = []
+
+    def node(*names):
+        registry = Registry()
+        for name, queue in names:
+
+            @registry.on_event(Shipped, name=name, queue=queue)
+            async def handler(event, ctx: Context, name=name):
+                ran.append((name, ctx.queue))
+
+        return Dawdle(queues=queues, routes={Shipped: ("default", "audit")}, registry=registry, clock=clock)
+
+    async with node(("receipt", None), ("bill", "audit")) as old:
+        await old.signal(Shipped())
+        await clock.advance(1)
+        assert sorted(ran) == [("bill", "audit"), ("receipt", "default")]
+        (owed,) = bodies(queues["audit"])
+        assert (owed["dawdleowed"], owed["dawdleonly"], bodies(queues["default"])) == ("ledger", "audit", [])
+    async with node(("receipt", None), ("bill", "audit"), ("ledger", "audit")):
+        await clock.advance(600)
+    assert ran[2:] == [("ledger", "audit")]
+    assert bodies(queues["audit"]) == []
+
+
+async def test_a_name_alone_for_a_handler_of_a_later_queue_is_an_error_at_the_start(queues):
+    @event("queue_copies.returned", handlers=("bill",))
+    class Returned(msgspec.Struct, frozen=True):
+        number: int = 0
+
+    registry = Registry()
+    registry.on_event(Returned, name="bill", queue="audit")(lambda event: None)
+    app = Dawdle(queues=queues, routes={Returned: ("default", "audit")}, registry=registry)
+    with pytest.raises(ConfigurationError, match=r"names the handler 'bill'.*write handlers=\('bill@audit',\)"):
+        await app.__aenter__()
+
+
+async def test_a_copy_owes_a_handler_only_what_it_takes(clock, registry):
+    """The name in a message is its sender's word."""
+    queue, ran = Shared(clock=clock), []
+
+    @registry.function(name="delete_user")
+    async def delete_user(user: int) -> None:
+        ran.append(user)
+
+    @registry.on_event(Placed, name="note")
+    async def note(event):
+        ran.append(event)
+
+    forged = {**msgspec.json.decode(copy_for("default").body), "dawdleowed": "delete_user", "data": {"number": "*"}}
+    async with Dawdle(queue, registry=registry, clock=clock):
+        await queue.send([Outgoing(msgspec.json.encode(forged))])
+        await clock.advance(10)
+        (kept,) = bodies(queue)
+    assert ran == []
+    assert (kept["dawdleowed"], "dawdlesince" in kept) == ("delete_user", True)
+
+
+async def test_a_direct_event_that_fails_after_its_copies_are_stored_says_where_they_are(app_of, queues, monkeypatch):
+    async with app_of() as app:
+
+        async def refused(*_):
+            raise BackendError("the app has died", uncertain=False)
+
+        monkeypatch.setattr(app._runtime.direct, "run", refused)
+        app.register(lambda event: None, Placed, name="here")
+        with pytest.raises(SignalError, match="is stored in audit, and not handled here: the app has died") as caught:
+            await app.signal(Placed(), direct=True, id="e-1")
+        assert (caught.value.uncertain, caught.value.stored_in) == (("e-1",), {"e-1": ("audit",)})

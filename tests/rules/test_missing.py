@@ -180,11 +180,11 @@ def test_a_direct_event_that_is_done_here_owes_what_is_missing():
 def test_the_handlers_that_come_and_go_change_what_is_missing():
     registry = Registry()
     lookup = AppHandlers(registry)
-    assert lookup.missing_for(Placed) == NAMES
+    assert lookup.missing_for(Placed, None) == NAMES
     registry.on_event(Placed, name="crm")(lambda event: None)
-    assert lookup.missing_for(Placed) == ("mail", "stats")
+    assert lookup.missing_for(Placed, None) == ("mail", "stats")
     registry.remove("crm")
-    assert lookup.missing_for(Placed) == NAMES
+    assert lookup.missing_for(Placed, None) == NAMES
 
 
 # What handlers= takes

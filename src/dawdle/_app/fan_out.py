@@ -7,6 +7,7 @@ nothing for events that are under way.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -76,11 +77,14 @@ async def store_in_all(
     `report` is called for each event and queue that has stored it.
     """
     by_queue = _by_queue(batch, how)
-    calls = [_store(queue, share.batch, how.transaction) for queue, share in by_queue.items()]
-    if len(calls) == 1 or how.transaction is not None:  # a transaction's connection does one thing at a time
-        answers = [await call for call in calls]
+    if how.transaction is not None and len(by_queue) > 1:
+        for queue in by_queue:  # before the first statement: a mistake must not leave half of them in the transaction
+            with suppress(BackendError):  # what the database answers is told when they are stored
+                await queue.check_transaction(how.transaction, how.delay)
+    if len(by_queue) == 1 or how.transaction is not None:  # a transaction's connection does one thing at a time
+        answers = [await _store(queue, share.batch, how.transaction) for queue, share in by_queue.items()]
     else:
-        answers = await asyncio.gather(*calls)
+        answers = await asyncio.gather(*(_store(queue, share.batch, None) for queue, share in by_queue.items()))
     failed: dict[str, dict[str, BackendError]] = {}
     for (queue, share), errors in zip(by_queue.items(), answers, strict=True):
         if report is None and not any(errors):  # nearly always

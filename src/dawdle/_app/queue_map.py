@@ -5,7 +5,6 @@ without a route goes to the queue `default`. A call of a function goes there too
 queue: routes are for events.
 """
 
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple, cast
 
@@ -13,7 +12,7 @@ from dawdle._handlers.handler import Handler
 from dawdle._handlers.signature import require_event_class
 from dawdle.abc import Backend
 from dawdle.errors import ConfigurationError, shown
-from dawdle.events import CALL_PREFIX, is_call, wire_name
+from dawdle.events import CALL_PREFIX, QUEUE_NAME, declaration_of, is_call, wire_name
 
 __all__ = ["DEFAULT", "DEFAULT_CONCURRENCY", "QueueMap", "read_queue_map"]
 
@@ -22,8 +21,6 @@ DEFAULT: Final = "default"
 
 DEFAULT_CONCURRENCY: Final = 100
 """Messages of one queue that may be in flight at once."""
-
-_NAME: Final = re.compile(r"[a-z0-9._-]{1,64}")
 
 
 class QueueMap(NamedTuple):
@@ -84,6 +81,8 @@ class QueueMap(NamedTuple):
                     f"handler {handler.name} runs on the queue {queue!r}, and no event that it takes goes there: "
                     f"write routes={{{types[0]}: {queue!r}}}, or remove queue= from the handler"
                 )
+            if self.is_named:
+                self._require_named_with_queue(handler, queue)
 
     def never_reached(self, handlers: Iterable[Handler]) -> list[str]:
         """Return the names of the handlers that are bound to a queue on which this process does not work."""
@@ -92,6 +91,18 @@ class QueueMap(NamedTuple):
             for handler in handlers
             if handler.options.queue is not None and handler.options.queue not in self.listened
         ]
+
+    def _require_named_with_queue(self, handler: Handler, queue: str) -> None:
+        """Raise `ConfigurationError` if a type names a handler of one of its later queues as one of the first."""
+        for event_type in handler.types:
+            declared = declaration_of(event_type)
+            first = (self._routed(event_type) or (DEFAULT,))[0]
+            for name in handler.names if declared is not None and queue != first else ():
+                if declared is not None and name in declared.handlers:
+                    raise ConfigurationError(
+                        f"{event_type.__qualname__} names the handler {name!r} in handlers=, which is bound to the "
+                        f"queue {queue!r}, and its events go to {first!r} first: write handlers=('{name}@{queue}',)"
+                    )
 
     def _require_routes(self, handler: Handler) -> None:
         """Raise `ConfigurationError` for a type of a handler that has no route where there is no default queue."""
@@ -179,7 +190,7 @@ def _read_backends(queues: Mapping[str, Backend]) -> dict[str, Backend]:
         )
     found: dict[str, Backend] = {}
     for name, backend in cast("Mapping[object, object]", queues).items():
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not QUEUE_NAME.fullmatch(name):
             raise ConfigurationError(f"the name of a queue is 1 to 64 of a-z, 0-9, '.', '_' and '-', not {shown(name)}")
         for other, known in found.items():
             if known is backend:

@@ -141,7 +141,7 @@ class SignalCalls:
         try:
             await runtime.direct.run(target, handlers, open_envelope(body), body, event, how.group)
         except BackendError as error:
-            raise not_signaled(event_id, error) from error
+            raise not_signaled(event_id, error, [queue.name for queue in queues[1:]]) from error
         return True
 
     def _destinations(self, event: object, queue: str | Sequence[str] | None) -> "Sequence[QueueClient]":

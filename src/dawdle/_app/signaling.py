@@ -139,8 +139,17 @@ def _require_delays(queues: "Sequence[QueueClient]") -> None:
             )
 
 
-def not_signaled(event_id: str, error: BackendError) -> SignalError:
-    """Return the error for one event that is not stored or handled, or may not be. Raise it from `error`."""
+def not_signaled(event_id: str, error: BackendError, stored_in: Sequence[str] = ()) -> SignalError:
+    """Return the error for one event that is not stored or handled, or may not be. Raise it from `error`.
+
+    `stored_in`: the queues that have a copy of it. Signaled again they would have two, so it counts as uncertain.
+    """
+    if stored_in:
+        text = f"event {event_id} is stored in {', '.join(stored_in)}, and not handled here"
+        failed = BackendError(f"{error}", kind=error.kind, uncertain=True)
+        return SignalError(
+            f"{text}: {error}", ids=(event_id,), failed={event_id: failed}, stored_in={event_id: stored_in}
+        )
     text = f"event {event_id} may or may not be stored" if error.uncertain else f"could not store event {event_id}"
     return SignalError(f"{text}: {error}", ids=(event_id,), failed={event_id: error})
 

@@ -51,7 +51,7 @@ class DirectRunner:
         `BackendError` if neither came to pass.
         """
         message = self._in_flight.add_direct(queue, group)
-        missing = self._handlers.missing_for(type(event))
+        missing = self._handlers.missing_for(type(event), queue.name if queue.is_one_of_several else None)
         work = Work(event, envelope, body, message, handlers, missing=missing)
         processing = self._processor.process_direct(work, over_limit=current_scope() is not None)
         try:

@@ -150,6 +150,10 @@ class QueueClient:
             f"dawdle.abc.Transactional. Remove transaction=, and signal after the commit"
         )
 
+    async def check_transaction(self, transaction: object, delay: float) -> None:
+        """Raise `ConfigurationError` if messages of this delay cannot be stored in the caller's transaction."""
+        await self.transactional(delay).send_in(transaction, ())
+
     async def send_in(self, transaction: object, batch: Sequence[Outgoing]) -> list[BackendError | None]:
         """Sign messages of one delay and store them in the caller's transaction. Return what `send_many` returns.
 

@@ -47,7 +47,7 @@ class _Snapshot:
             for alias in handler.options.aliases:
                 self.named.setdefault(alias, handler)  # a handler's own name wins over an alias of another
         self._matching: dict[tuple[type, str | None], tuple[Handler, ...]] = {}
-        self._missing: dict[type, tuple[str, ...]] = {}
+        self._missing: dict[tuple[type, str | None, bool], tuple[str, ...]] = {}
         self._signaled = signaled
         self.types: dict[str, type] = {}
         self.learned: dict[str, type] = {}
@@ -65,8 +65,8 @@ class _Snapshot:
     def bound_to(self, queue: str, event_type: type) -> tuple[Handler, ...]:
         return tuple(handler for handler in self.handlers_for(event_type, queue) if handler.options.queue is not None)
 
-    def missing_for(self, event_type: type) -> tuple[str, ...]:
-        found = self._missing.get(event_type)
+    def missing_for(self, event_type: type, queue: str | None, *, only: bool = False) -> tuple[str, ...]:
+        found = self._missing.get((event_type, queue, only))
         if found is None:
             declared = declaration_of(event_type)
             wanted = () if declared is None else declared.handlers
@@ -75,7 +75,13 @@ class _Snapshot:
                 if wanted
                 else ()
             )
-            found = self._missing[event_type] = tuple(name for name in wanted if name not in here)
+            named = [name.partition("@") for name in wanted]
+            missing = (
+                name
+                for name, _, place in named
+                if name not in here and (place == queue if only else not place or queue in {None, place})
+            )
+            found = self._missing[event_type, queue, only] = tuple(dict.fromkeys(missing))
         return found
 
     def handler_named(self, name: str) -> Handler | None:
@@ -167,9 +173,9 @@ class AppHandlers:
         """Return the handlers of events of exactly this class that run on this queue only."""
         return self.snapshot().bound_to(queue, event_type)
 
-    def missing_for(self, event_type: type) -> tuple[str, ...]:
-        """Return the names in the `handlers=` of exactly this class that no handler of this app has."""
-        return self.snapshot().missing_for(event_type)
+    def missing_for(self, event_type: type, queue: str | None, *, only: bool = False) -> tuple[str, ...]:
+        """Return the names in the `handlers=` of exactly this class, for a queue, that no handler of this app has."""
+        return self.snapshot().missing_for(event_type, queue, only=only)
 
     def handler_named(self, name: str) -> Handler | None:
         """Return the handler with this name or alias."""

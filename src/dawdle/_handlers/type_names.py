@@ -45,7 +45,8 @@ def require_named_apart(handlers: Sequence[Handler]) -> None:
 def require_named_handlers_take(event_type: type, handlers: Sequence[Handler]) -> None:
     """Raise `ConfigurationError` if a type names a handler of this app that does not take it."""
     declared = declaration_of(event_type)
-    for name in () if declared is None else declared.handlers:
+    for named in () if declared is None else declared.handlers:
+        name = named.partition("@")[0]
         for handler in handlers:
             if name in handler.names and not handler.matches(event_type):
                 raise ConfigurationError(

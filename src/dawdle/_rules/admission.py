@@ -88,13 +88,7 @@ def admit(
     if media_of(envelope) not in codecs:
         return _unclaimed(body, envelope, f"no node has a codec for {shown(media_of(envelope))}", now, terms, random)
     if envelope.owed is not None:
-        owed = lookup.handler_named(envelope.owed)
-        if owed is None:
-            reason = f"no node has the handler {shown(envelope.owed)}"
-            named = envelope.owed in lookup.missing_for(event_type)
-            return _unclaimed(body, envelope, reason, now, terms, random, named=named)
-        # A copy owes one handler. Handlers that the type names have copies of their own, from the original.
-        return _with_trial(body, envelope, Run(event_type, (owed,), envelope.attempt), receives, now, terms)
+        return _owed(body, envelope, envelope.owed, event_type, lookup, receives, now, terms, random)
     handlers, missing = _wanted(envelope, event_type, lookup, queue)
     if not handlers:
         declared = declaration_of(event_type)
@@ -112,15 +106,37 @@ def admit(
     )
 
 
+def _owed(
+    body: bytes,
+    envelope: Envelope,
+    name: str,
+    event_type: type[object],
+    lookup: HandlerLookup[H],
+    receives: int,
+    now: float,
+    terms: Terms,
+    random: Callable[[], float],
+) -> Run[H] | Settlement:
+    """Return what happens to a copy that owes one handler. What its type names has copies, from the original."""
+    handler = lookup.handler_named(name)
+    # Any sender can write a handler's name. It gets only what it takes, or its annotation would promise nothing.
+    if handler is not None and handler.matches(event_type):
+        return _with_trial(body, envelope, Run(event_type, (handler,), envelope.attempt), receives, now, terms)
+    taking = "" if handler is None else f" that takes {shown(envelope.type)}"
+    reason = f"no node has the handler {shown(name)}{taking}"
+    named = name in lookup.missing_for(event_type, None)
+    return _unclaimed(body, envelope, reason, now, terms, random, named=named)
+
+
 def _wanted(
     envelope: Envelope, event_type: type[object], lookup: HandlerLookup[H], queue: str | None
 ) -> tuple[tuple[H, ...], tuple[str, ...]]:
     """Return the handlers of an event that owes all of them, and the names of those that this node lacks."""
-    # A copy for one queue is for the handlers that are bound to it. The event itself, in its first queue, is for all
-    # others, also for those that its type names.
+    # A copy for one queue is for the handlers that are bound to it, and for those that its type names as `name@queue`.
+    # The event itself, in its first queue, is for all others.
     if envelope.only is not None and queue is not None:
-        return lookup.bound_to(queue, event_type), ()
-    return lookup.handlers_for(event_type, queue), lookup.missing_for(event_type)
+        return lookup.bound_to(queue, event_type), lookup.missing_for(event_type, queue, only=True)
+    return lookup.handlers_for(event_type, queue), lookup.missing_for(event_type, queue)
 
 
 def untimely(body: bytes, envelope: Envelope, stored_at: float, now: float, terms: Terms) -> Settlement | None:

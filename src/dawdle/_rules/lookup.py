@@ -13,6 +13,10 @@ class Named(Protocol):
         """The name that its retries carry."""
         ...
 
+    def matches(self, event_type: type, /) -> bool:
+        """Whether it takes events of exactly this class."""
+        ...
+
     @property
     def max_attempts(self) -> int | None:
         """How often it is tried; None: as often as the app says. Only ordered queues ask."""
@@ -49,6 +53,9 @@ class HandlerLookup(Protocol[H_co]):
         """Return those of the handlers that run on this queue and on no other."""
         ...
 
-    def missing_for(self, event_type: type[object], /) -> tuple[str, ...]:
-        """Return the names of handlers that the type names and this app lacks."""
+    def missing_for(self, event_type: type[object], queue: str | None, /, *, only: bool = False) -> tuple[str, ...]:
+        """Return the names of handlers that the type names for a queue of the app, and that this app lacks.
+
+        `queue`: None means any. `only`: those that the type names for this queue alone, as `name@queue`.
+        """
         ...

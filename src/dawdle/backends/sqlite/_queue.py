@@ -153,8 +153,9 @@ class Queue:
         worker, row = self._opened()
         refused = [self._refusal(outgoing) for outgoing in batch]
         good = [outgoing for outgoing, fault in zip(batch, refused, strict=True) if fault is None]
-        if good:
+        if good or not batch:
             await store_in(transaction, worker.database.path, storing(row, good, self._clock.now()))
+        if good:
             worker.watch_for_commit()
         return refused
 
