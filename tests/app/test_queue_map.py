@@ -1,6 +1,7 @@
 """Every mistake in the map of queues is an error at the start, and its text says what to write."""
 
 import dataclasses
+import gc
 
 import msgspec
 import pytest
@@ -219,3 +220,12 @@ async def test_a_route_of_what_a_handler_excludes_does_not_reach_it():
     options = {"queues": {"default": Memory(), "video": Memory()}, "routes": {Derived: "video"}}
     with pytest.raises(ConfigurationError, match="no event that it takes goes there"):
         await Dawdle(registry=registry, **options).__aenter__()
+
+
+async def test_a_class_that_was_signaled_once_is_not_kept_alive_by_the_routes(clock):
+    async with Dawdle(
+        queues={"default": Memory(clock=clock)}, routes={Placed: "default"}, registry=Registry(), start_listener=False
+    ) as app:
+        app._queues.destinations(type("Passing", (Placed,), {}))
+        gc.collect()
+        assert list(app._queues.known) == []

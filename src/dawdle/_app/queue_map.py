@@ -5,8 +5,9 @@ without a route goes to the queue `default`. A call of a function goes there too
 queue: routes are for events.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping, Sequence
 from typing import Final, NamedTuple, cast
+from weakref import WeakKeyDictionary
 
 from dawdle._handlers.handler import Handler
 from dawdle._handlers.signature import require_event_class
@@ -34,8 +35,8 @@ class QueueMap(NamedTuple):
     """How many messages may be in flight at once, by queue."""
     is_named: bool
     """The app has given its queues names. If not, it has one, and every handler is for that one."""
-    known: dict[type, tuple[str, ...]]
-    """A cache of `destinations`."""
+    known: MutableMapping[type, tuple[str, ...]]
+    """A cache of `destinations`, which keeps no class alive."""
 
     def __repr__(self) -> str:
         kinds = [(name, type(backend).__name__) for name, backend in self.backends.items()]
@@ -170,7 +171,7 @@ def read_queue_map(
                 "Dawdle() takes a backend or queues=, not both: write queues={'default': backend, …}"
             )
         backends = _read_backends(queues)
-    made = QueueMap(backends, {}, tuple(backends), {}, queues is not None, {})
+    made = QueueMap(backends, {}, tuple(backends), {}, queues is not None, WeakKeyDictionary())
     if routes is not None:
         made.routes.update(_read_routes(routes, made))
     if queues is not None and DEFAULT not in backends and not made.routes:

@@ -10,7 +10,7 @@ began, it becomes an outcome. Without links there is no chain, and nothing here 
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 
@@ -44,6 +44,10 @@ CallNext = Callable[[Invocation], Awaitable[Outcome]]
 Link = Callable[[Invocation, CallNext], Awaitable[Outcome]]
 
 
+MAX_KNOWN: Final = 1000
+"""Chains that are kept ready. One more, and all are put together anew when they are wanted."""
+
+
 class Chains:
     """The chains of one app's handlers. Each is put together once, and again when the handler's `around` is another."""
 
@@ -59,6 +63,8 @@ class Chains:
             chain = self._end
             for link in reversed((*self._links, *map(_around_link, handler.around))):
                 chain = _before(link, chain)
+            if len(self._known) >= MAX_KNOWN:  # handlers that were registered for a while, one for each connection
+                self._known.clear()
             self._known[handler.name] = handler.around, chain
         return chain
 
