@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nox
 from nox import virtualenv
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2025.2.9"
 nox.options.sessions = ["tests", "lint", "types"]
@@ -166,7 +167,7 @@ def bench(session: nox.Session) -> None:
     for queue in group("bench-queues"):
         try:
             session.install(queue)
-        except nox.command.CommandFailed:
+        except CommandFailed:
             session.warn(f"{queue} cannot be installed here, and is left out")
     session.run("python", "-m", "tests.bench", *session.posargs)
 

@@ -8,6 +8,7 @@ python -m tests.bench --list             the names
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -82,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
 def measure(runner: Runner, rows: list[Row], asked: argparse.Namespace) -> Findings:
     """Measure the first table `runs` times, and everything else once."""
     first, rest = [row for row in rows if row in HEART], [row for row in rows if row not in HEART]
-    started = time.monotonic()
+    started, load = time.monotonic(), os.getloadavg()[0]
     runs = [
         runner.run(first, repeat=asked.repeat, seconds=asked.seconds, title=f"run {number + 1} of {asked.runs}")
         for number in range(asked.runs if first else 0)
@@ -95,6 +96,7 @@ def measure(runner: Runner, rows: list[Row], asked: argparse.Namespace) -> Findi
         "repeat": asked.repeat,
         "seconds": asked.seconds,
         "repeat_rest": repeat_rest,
+        "load": round(load, 1),
         "took_first_seconds": round(took_first),
         "took_rest_seconds": round(time.monotonic() - started - took_first),
     }

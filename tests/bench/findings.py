@@ -68,6 +68,9 @@ class RowFinding(msgspec.Struct, kw_only=True, omit_defaults=True):
     date: str = ""
     """When it was measured, if not with the others."""
 
+    load: float | None = None
+    """The load average of the machine before that."""
+
     @property
     def is_met(self) -> bool | None:
         """Return whether the target is reached; None: there is none, or what it is compared with was not measured."""
@@ -174,7 +177,8 @@ def findings(rows: list[RowFinding], method: dict[str, float]) -> Findings:
 def updated(before: Findings, now: Findings) -> Findings:
     """Return the findings of before with the rows of now in their place; each of these says when it was measured."""
     date = "" if now.date == before.date else now.date
-    fresh = {row.row.name: msgspec.structs.replace(row, date=date) for row in now.rows}
+    load = now.method.get("load")
+    fresh = {row.row.name: msgspec.structs.replace(row, date=date, load=load) for row in now.rows}
     rows = [fresh.pop(row.row.name, row) for row in before.rows]
     versions = {**before.versions, **now.versions} if not date else {**now.versions, **before.versions}
     return msgspec.structs.replace(before, rows=[*rows, *fresh.values()], versions=versions, machine=now.machine)

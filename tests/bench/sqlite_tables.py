@@ -57,6 +57,8 @@ def syncs(rows: list[RowFinding], name: str) -> str:
 
 
 def measured(rows: list[RowFinding]) -> str:
-    """Return when, where that was not with the rest."""
+    """Return when, and on how busy a machine, where that was not with the rest."""
     dates = sorted({row.date for row in rows if row.date})
-    return f"Measured on {', '.join(dates)}. " if dates else ""
+    loads = [row.load for row in rows if row.load is not None]
+    when = f"Measured on {', '.join(dates)}. " if dates else ""
+    return f"{when}The machine's load was {min(loads):.1f} to {max(loads):.1f} before. " if loads else when

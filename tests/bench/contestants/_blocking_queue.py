@@ -10,7 +10,7 @@ from typing import Self
 
 from tests.bench.work import Setting
 
-FILL = 1_000
+FILL = 20_000
 """Messages in one transaction where a queue is filled."""
 
 

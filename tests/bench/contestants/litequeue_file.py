@@ -1,6 +1,8 @@
 """litequeue. It sets `synchronous=NORMAL` and has no option for more: a power cut takes the last commits."""
 
-from litequeue import LiteQueue
+import time
+
+from litequeue import LiteQueue, uuid7
 
 from tests.bench.contestants._blocking_queue import BlockingQueue, batches
 
@@ -17,10 +19,10 @@ class Contestant(BlockingQueue):
         self._queue.close()
 
     async def fill(self, count: int, *, delayed: bool = False) -> None:
+        sql = f"INSERT INTO {self._queue.table}(data, message_id, status, in_time) VALUES(?, ?, 0, ?)"
         for size in batches(count):
             with self._queue.transaction(mode="IMMEDIATE"):
-                for _ in range(size):
-                    self._queue.put(self.text)
+                self._queue.conn.executemany(sql, ((self.text, str(uuid7()), time.time_ns()) for _ in range(size)))
 
     def put_get_ack(self) -> None:
         self._queue.put(self.text)
