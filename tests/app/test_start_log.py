@@ -9,7 +9,7 @@ import pytest
 from dawdle import Dawdle, Registry, Retry
 from dawdle.backends.memory import Memory
 from dawdle.testing.sqs import SQSServer
-from tests.app.events import Placed
+from tests.app.events import Cancelled, Placed
 
 pytestmark = pytest.mark.anyio
 
@@ -222,3 +222,21 @@ async def test_where_there_are_several_queues_the_log_names_that_of_an_event(cap
         await clock.advance(10)
     assert said(caplog, "handler encode failed on Placed e-2, attempt 1 of 2")
     assert said(caplog, "dead-lettered Placed e-2 for encode")
+
+
+async def test_a_type_whose_first_queue_has_no_handler_is_told_with_its_queue(caplog, registry):
+    @registry.on_event(Placed, name="ledger", queue="audit")
+    async def ledger(event): ...
+
+    @registry.on_event(Cancelled, name="other")
+    async def other(event): ...
+
+    queues = {"default": Memory(), "audit": Memory()}
+    async with Dawdle(queues=queues, routes={Placed: ("default", "audit")}, registry=registry):
+        pass
+    (warning,) = said(caplog, "events of the type Placed go to queue 'default' first")
+    assert warning.endswith("name a queue first in routes= that has a handler")
+    caplog.clear()
+    async with Dawdle(queues=queues, routes={Placed: ("audit", "default")}, registry=registry):
+        pass
+    assert said(caplog, "events of the type") == []

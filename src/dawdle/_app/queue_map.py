@@ -93,6 +93,15 @@ class QueueMap(NamedTuple):
             if handler.options.queue is not None and handler.options.queue not in self.listened
         ]
 
+    def without_handler_on_first(self, handlers: Iterable[Handler]) -> list[tuple[type, str]]:
+        """Return the routed types that are handled here, and not on the first of their queues, with that queue."""
+        found: list[tuple[type, str]] = []
+        for event_type, (first, *_) in self.routes.items():
+            taking = {each.options.queue for each in handlers if each.matches(event_type)}
+            if first in self.listened and taking and not taking & {None, first}:
+                found.append((event_type, first))
+        return found
+
     def _require_named_with_queue(self, handler: Handler, queue: str) -> None:
         """Raise `ConfigurationError` if a type names a handler of one of its later queues as one of the first."""
         for event_type in handler.types:

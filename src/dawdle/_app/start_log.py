@@ -85,6 +85,15 @@ class StartLog:
                     queue,
                 )
 
+        for event_type, first in self._queues.without_handler_on_first(self._handlers.handlers):
+            _log.warning(
+                "events of the type %s go to queue %r first, and no handler of this process that takes them runs "
+                "there: unless another process has one, they are dead-lettered after `unclaimed`; name a queue first "
+                "in routes= that has a handler",
+                event_type.__qualname__,
+                first,
+            )
+
     def _listening(self) -> str:
         if not self._listened:
             return "not listening"
