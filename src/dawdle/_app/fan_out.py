@@ -19,7 +19,7 @@ from dawdle.errors import BackendError
 if TYPE_CHECKING:  # as with the runtime, the first app loads it
     from dawdle._flow.queue_client import QueueClient
 
-__all__ = ["NotInAll", "Placed", "SignalOptions", "bodies_for", "store_in_all"]
+__all__ = ["NotInAll", "Placed", "SignalOptions", "bodies_for", "store_in_all", "store_in_queue"]
 
 
 class SignalOptions(NamedTuple):
@@ -82,9 +82,9 @@ async def store_in_all(
             with suppress(BackendError):  # what the database answers is told when they are stored
                 await queue.check_transaction(how.transaction, how.delay)
     if len(by_queue) == 1 or how.transaction is not None:  # a transaction's connection does one thing at a time
-        answers = [await _store(queue, share.batch, how.transaction) for queue, share in by_queue.items()]
+        answers = [await store_in_queue(queue, share.batch, how.transaction) for queue, share in by_queue.items()]
     else:
-        answers = await asyncio.gather(*(_store(queue, share.batch, None) for queue, share in by_queue.items()))
+        answers = await asyncio.gather(*(store_in_queue(queue, share.batch) for queue, share in by_queue.items()))
     failed: dict[str, dict[str, BackendError]] = {}
     for (queue, share), errors in zip(by_queue.items(), answers, strict=True):
         if report is None and not any(errors):  # nearly always
@@ -113,9 +113,10 @@ def _by_queue(batch: Sequence[Placed], how: SignalOptions) -> "dict[QueueClient,
     return by_queue
 
 
-async def _store(
-    queue: "QueueClient", batch: Sequence[Outgoing], transaction: object | None
+async def store_in_queue(
+    queue: "QueueClient", batch: Sequence[Outgoing], transaction: object | None = None
 ) -> Sequence[BackendError | None]:
+    """Store messages in one queue, and return for each of them why it is not stored, or may not be."""
     try:
         if transaction is not None:
             return await queue.send_in(transaction, batch)

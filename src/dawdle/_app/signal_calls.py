@@ -118,6 +118,11 @@ class SignalCalls:
         how = self._signaling.options(delay, at, expires, group, headers, source, transaction)
         # Without routes all events go to the same queues, which are looked up once.
         same = None if queue is None and self._queues.routes else self._destinations(None, queue)
+        if same is not None and len(same) == 1 and transaction is None:
+            ids = await self._signaling.store_all(same[0], events, how)
+            if ids and self._start_log.waits_for_signal:
+                self._start_log.signaled(same[0])
+            return ids
         placed = self._signaling.place_all(
             events, lambda event: self._destinations(event, None) if same is None else same, how
         )

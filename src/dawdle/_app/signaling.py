@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, cast
 
 from dawdle._app.event_ids import new_id
-from dawdle._app.fan_out import NotInAll, Placed, SignalOptions, bodies_for, store_in_all
+from dawdle._app.fan_out import NotInAll, Placed, SignalOptions, bodies_for, store_in_all, store_in_queue
 from dawdle._app.settings import Settings
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
@@ -99,6 +99,25 @@ class Signaling:
             raise not_signaled(event_id, error) from error
         if self._hooks is not None:
             self._report(self._hooks, queue, event_id, event, how.delay)
+
+    async def store_all(self, queue: "QueueClient", events: Iterable[object], how: SignalOptions) -> list[str]:
+        """Store events in one queue, and return their ids. Raises `SignalError`."""
+        # The usual case of `place_all` and `store_placed`, at three quarters of their CPU.
+        queues, events = (queue,), events_of(events)
+        ids = [new_id() for _ in events]
+        # All bodies are made before the first is sent: an event that cannot travel must not leave half of them stored.
+        bodies = [self.seal(event, event_id, queues, how) for event, event_id in zip(events, ids, strict=True)]
+        wait, group = hop(how.delay, queue.terms.max_hop), how.group
+        batch = [Outgoing(body, wait, group, event_id, True) for body, event_id in zip(bodies, ids, strict=True)]
+        errors = await store_in_queue(queue, batch)
+        if self._hooks is not None:
+            for event, event_id, error in zip(events, ids, errors, strict=True):
+                if error is None:
+                    self._report(self._hooks, queue, event_id, event, how.delay)
+        if any(errors):
+            failed = [NotInAll(each, (), error) for each, error in zip(ids, errors, strict=True) if error is not None]
+            raise _signal_error(ids, failed)
+        return ids
 
     def place_all(
         self, events: Iterable[object], destinations: "Callable[[object], Sequence[QueueClient]]", how: SignalOptions
