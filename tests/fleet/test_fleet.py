@@ -92,7 +92,7 @@ def test_what_the_end_of_a_fleet_finds_is_a_broken_promise():
     async def story():
         async with Fleet(1, 1, lambda share: None) as fleet:
             counted = fleet.counted("one slot short", 0.0)
-            fleet.cluster.apps[0]._runtime.in_flight.overdraw()
+            fleet.cluster.apps[0]._runtime.queues["default"].slots.overdraw()
         return counted
 
     assert run_virtual(story()).broken == ["99 of 100 slots are free at the end"]
