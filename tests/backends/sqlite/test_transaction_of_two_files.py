@@ -3,11 +3,11 @@
 import sqlite3
 
 import pytest
+from tests.app.events import Placed
 
 from dawdle import Dawdle, Registry
 from dawdle.backends.sqlite import SQLite
 from dawdle.errors import ConfigurationError
-from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
 
