@@ -34,7 +34,8 @@ async def connection_of(transaction: Any) -> CallerConnection:
     if isinstance(transaction, sqlite3.Cursor):
         raise ConfigurationError("transaction= is a connection, not a cursor: pass cursor.connection")
     if not isinstance(transaction, type):
-        if hasattr(type(transaction), "execute_fetchall") and hasattr(type(transaction), "in_transaction"):
+        kind = cast("type[object]", type(transaction))
+        if hasattr(kind, "execute_fetchall") and hasattr(kind, "in_transaction"):
             return _by_aiosqlite(transaction)
         connection = await _of_sqlalchemy(transaction)
         if connection is not None:
@@ -61,8 +62,8 @@ def _by_aiosqlite(connection: Any) -> CallerConnection:
         below = connection._conn
     except ValueError as error:
         raise ConfigurationError(
-            "the aiosqlite.Connection in transaction= is not open: write await aiosqlite.connect(), and signal before it "
-            "is closed"
+            "the aiosqlite.Connection in transaction= is not open: write await aiosqlite.connect(), and signal before "
+            "it is closed"
         ) from error
 
     async def execute(sql: str, values: Sequence[object]) -> Rows:

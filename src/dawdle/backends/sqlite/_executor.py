@@ -18,10 +18,12 @@ from dawdle.backends.sqlite._calls import (
     ReleaseCall,
     RenewCall,
     SendCall,
+    receipt_of,
 )
-from dawdle.backends.sqlite._storing import carry_out, storing
+from dawdle.backends.sqlite._storing import carry_out, opened_otherwise, ordered_now, storing
+from dawdle.errors import ConfigurationError
 
-__all__ = ["execute", "must_sync", "next_due"]
+__all__ = ["execute", "must_sync", "next_due", "release_received"]
 
 
 def must_sync(calls: Sequence[QueueCall | ReceiveCall]) -> bool:
@@ -34,6 +36,7 @@ def must_sync(calls: Sequence[QueueCall | ReceiveCall]) -> bool:
 
 def execute(connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveCall], now: float) -> None:
     """Carry out calls. A receive that finds nothing gets no answer: it may wait."""
+    calls = _of_queues_as_opened(connection, calls)
     # What makes room comes first, and what claims messages last: so a message is received in the transaction that
     # stores it, where a receive waits for it.
     _ack(connection, [call for call in calls if isinstance(call, AckCall)], now)
@@ -53,6 +56,25 @@ def execute(connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveC
             call.due = (now + min((delay for _, delay in call.batch), default=0.0)) * MICROSECONDS
     _store(connection, sends, receives, now)
     _claim(connection, [call for call in receives if call.answer is None], now)
+
+
+def _of_queues_as_opened(
+    connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveCall]
+) -> Sequence[QueueCall | ReceiveCall]:
+    """Return the calls that fit their queues, and answer the others with an error."""
+    # Another process may have opened an empty queue in the other way since. What is stored in one way is not found in
+    # the other.
+    wrong: dict[QueueRow, ConfigurationError] = {}
+    for queue in {call.queue for call in calls}:
+        error = opened_otherwise(queue, connection.execute(*ordered_now(queue)).fetchall())
+        if error is not None:
+            wrong[queue] = error
+    if not wrong:
+        return calls
+    for call in calls:
+        if call.queue in wrong:
+            call.answer = wrong[call.queue]
+    return [call for call in calls if call.queue not in wrong]
 
 
 def _store(
@@ -112,6 +134,13 @@ def _share(found: list[Delivery], receives: Sequence[ReceiveCall]) -> None:
         if not found:
             break
         call.answer, found = found[: call.limit], found[call.limit :]
+
+
+def release_received(call: ReceiveCall, now: float, connection: sqlite3.Connection) -> None:
+    """Make what a receive was given visible again, since its caller is gone."""
+    sql = lines if call.queue.ordered else statements
+    received = call.answer if isinstance(call.answer, list) else []
+    sql.release(connection, [(receipt_of(each.receipt, call.queue.opening), 0.0) for each in received], now)
 
 
 def next_due(connection: sqlite3.Connection, queue: QueueRow) -> float:

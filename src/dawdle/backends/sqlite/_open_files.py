@@ -75,10 +75,16 @@ async def close_file(worker: Worker) -> None:
         del _uses[worker]
         for key in [key for key, each in _workers.items() if each is worker]:
             del _workers[key]
-    call = WorkCall(worker.database.close)
-    worker.submit(call)
-    await asyncio.wait([call.future], timeout=CLOSE_SECONDS)
-    worker.stop(wait=call.future.done())
+    closed = False
+    try:
+        for work in (lambda: None, worker.database.close):
+            # The first one lets what was received for callers that have left be given back, before the file is closed.
+            call = WorkCall(work)
+            worker.submit(call)
+            await asyncio.wait([call.future], timeout=CLOSE_SECONDS)
+        closed = call.future.done()
+    finally:  # a caller that is cancelled here leaves the rest to the thread
+        worker.stop(wait=closed)
 
 
 async def do(worker: Worker, work: Callable[[], Result]) -> Result:
@@ -97,6 +103,8 @@ async def do(worker: Worker, work: Callable[[], Result]) -> Result:
 
 
 def _forget_in_child() -> None:
+    global _guard  # noqa: PLW0603 - another thread may have held it at the fork
+    _guard = threading.Lock()
     for (path, _), worker in _workers.items():
         worker.forked()
         _inherited.add(path)

@@ -23,7 +23,7 @@ from dawdle.backends.sqlite._calls import (
 )
 from dawdle.backends.sqlite._database import Database, Durability
 from dawdle.backends.sqlite._open_files import close_file, do, open_file
-from dawdle.backends.sqlite._storing import storing
+from dawdle.backends.sqlite._storing import storing_if_as_opened
 from dawdle.backends.sqlite._worker import Worker
 from dawdle.errors import ConfigurationError
 
@@ -89,7 +89,7 @@ class Queue:
                 await close_file(self._worker)
                 raise
         except BaseException:
-            self._worker = None
+            self._forget_worker()
             self._guard.mark_closed()
             raise
         if self._worker.has_thread:
@@ -101,10 +101,17 @@ class Queue:
     ) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        worker, self._worker = self._worker, None
+        worker = self._worker
+        self._forget_worker()
         self._guard.mark_closed()
         if worker is not None:
             await close_file(worker)
+
+    def _forget_worker(self) -> None:
+        """Let no call go to a thread that has ended, not even one to an attached queue."""
+        for queue in (self, self.dead_letters, self.delayed):
+            if queue is not None:
+                queue._worker = queue._row = None
 
     async def prepare_receive(self) -> None:
         """Do nothing: there is nothing to look up."""
@@ -154,7 +161,7 @@ class Queue:
         refused = [self._refusal(outgoing) for outgoing in batch]
         good = [outgoing for outgoing, fault in zip(batch, refused, strict=True) if fault is None]
         if good or not batch:
-            await store_in(transaction, worker.database.path, storing(row, good, self._clock.now()))
+            await store_in(transaction, worker.database.path, storing_if_as_opened(row, good, self._clock.now()))
         if good:
             worker.watch_for_commit()
         return refused

@@ -8,6 +8,7 @@ from typing import Final
 
 from dawdle.abc import Outgoing
 from dawdle.backends.sqlite._calls import MICROSECONDS, QueueRow
+from dawdle.errors import ConfigurationError
 
 __all__ = ["DEDUP_SECONDS", "MAX_ROWS", "Steps", "carry_out", "due_at", "storing"]
 
@@ -51,6 +52,29 @@ def carry_out(connection: sqlite3.Connection, steps: Steps) -> float:
             sql, values = steps.send(connection.execute(sql, values).fetchall())
     except StopIteration as end:
         return float(end.value)
+
+
+def ordered_now(queue: QueueRow) -> tuple[str, Sequence[object]]:
+    """Return the statement that tells how a queue is kept."""
+    return "SELECT ordered FROM dawdle_queue WHERE id=?", (queue.id,)
+
+
+def opened_otherwise(queue: QueueRow, rows: Sequence[Sequence[object]]) -> ConfigurationError | None:
+    """Return the error for a queue that another process has opened in the other way since, by the rows of that."""
+    if [bool(row[0]) for row in rows] == [queue.ordered]:
+        return None
+    return ConfigurationError(
+        f"the queue {queue.name!r} was opened with ordered={queue.ordered} here, and with ordered={not queue.ordered} "
+        f"elsewhere since: give all of its SQLite objects the same ordered=, in every process, and restart this one"
+    )
+
+
+def storing_if_as_opened(queue: QueueRow, batch: Sequence[Outgoing], now: float) -> Steps:
+    """Store messages in the caller's transaction. Raises `ConfigurationError` for a queue that is kept otherwise."""
+    error = opened_otherwise(queue, (yield ordered_now(queue)))
+    if error is not None:
+        raise error
+    return (yield from storing(queue, batch, now))
 
 
 def storing(queue: QueueRow, batch: Sequence[Outgoing], now: float) -> Steps:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -32,7 +33,7 @@ from dawdle.backends.sqlite._calls import (
 )
 from dawdle.backends.sqlite._database import LOCKED_SECONDS, Database
 from dawdle.backends.sqlite._errors import FileReplacedError
-from dawdle.backends.sqlite._executor import execute, must_sync, next_due
+from dawdle.backends.sqlite._executor import execute, must_sync, next_due, release_received
 from dawdle.backends.sqlite._wake_up import TICK_SECONDS, WakeUp
 from dawdle.errors import BackendError, ConfigurationError, DawdleError
 
@@ -76,6 +77,7 @@ class Worker:
         self._blocked_since: float | None = None
         self._batch: Sequence[QueueCall | ReceiveCall] = ()
         self._working: Sequence[WorkCall] = ()
+        self._round_calls: Sequence[AnyCall] = ()
         # Held while calls are taken or given up: each of them is one of the two, never both.
         self._taking = threading.Lock()
         self._inline = threading.RLock()
@@ -92,6 +94,8 @@ class Worker:
                 f"this process was forked from one that has {self.database.path} open, and cannot use it: start child "
                 f"processes before the app is entered, or by multiprocessing's 'spawn'"
             )
+        if self._stopping:
+            raise BackendError(f"{self.database.path} was closed", uncertain=False)
         if not self.has_thread:
             with self._inline:
                 self._round([call])
@@ -146,7 +150,7 @@ class Worker:
         if since is None or time.monotonic() - since < LOCKED_SECONDS:
             return
         with self._taking:
-            waiting: list[AnyCall] = [*self._batch, *self._working, *list(self._inbox)]
+            waiting: list[AnyCall] = [*self._batch, *self._working, *self._round_calls, *list(self._inbox)]
             calls = [call for call in waiting if not (call.taken or call.is_over)]
             error = BackendError(
                 f"{self.database.path} has been locked by another process for {LOCKED_SECONDS:g} s: see whether one is "
@@ -170,9 +174,28 @@ class Worker:
             self._listen()
             return
         while not (self._stopping and not self._inbox):
-            self._round(self._next_calls())
+            self._guarded_round()
+        self._end_calls(self._waiting, BackendError(f"{self.database.path} was closed", uncertain=False))
         if self._is_left:
             self._wake_up.close()
+
+    def _guarded_round(self) -> None:
+        """Do one round. A bug in it ends its calls, and not the thread: else all callers would wait for ever."""
+        try:
+            self._round(self._next_calls())
+        except Exception as error:  # noqa: BLE001 - as in `_transact`
+            _log.exception(
+                "could not carry out the calls to %s because of a bug in dawdle: they fail; report this traceback",
+                self.database.path,
+            )
+            self._end_calls([*self._round_calls, *self._waiting], _unexpected(error))
+
+    def _end_calls(self, calls: Sequence[AnyCall], error: BackendError) -> None:
+        left = [call for call in calls if not call.is_over]
+        for call in left:
+            call.answer = error
+        self._waiting = []
+        self._hand_over(left)
 
     def _listen(self) -> None:
         """Tell the callers on a test's clock when another process has stored something."""
@@ -238,12 +261,16 @@ class Worker:
         """Carry out calls, and the receives that wait, if there is anything for them."""
         done: list[AnyCall] = []
         changes: list[QueueCall] = []
-        for call in new:
+        self._round_calls = list(new)
+        for call in self._round_calls:
             if isinstance(call, ReceiveCall):
                 self._wake_up.listen()
                 call.queue.next_due = None
                 self._waiting.append(call)
             elif isinstance(call, WorkCall):
+                if changes:  # what came before a close is carried out before it
+                    done += self._carry_out(changes)
+                    changes = []
                 self._work(call)
                 done.append(call)
             else:
@@ -254,6 +281,7 @@ class Worker:
             done += self._carry_out(changes)
         if self._waiting:
             done += self._end_receives()
+        self._round_calls = ()
         self._hand_over(done)
 
     def _carry_out(self, changes: Sequence[QueueCall]) -> list[AnyCall]:
@@ -264,7 +292,7 @@ class Worker:
         self._waiting = [call for call in self._waiting if call.answer is None]
         self._forget_due()
         # Where a receive of this process still waits, it has taken all that is due.
-        served = {call.queue for call in self._waiting}
+        served = {call.queue for call in self._waiting if not call.is_over}
         due = inf
         for call in changes:
             if call.due < due and call.queue not in served:
@@ -348,8 +376,10 @@ class Worker:
             if not self.has_thread and _running_loop() is loop:
                 self._hand_over_here(mine)
             else:
-                with suppress(RuntimeError):  # it is closed, and its tasks with it
+                try:
                     loop.call_soon_threadsafe(self._hand_over_here, mine)
+                except RuntimeError:  # it is closed, and its tasks with it
+                    self._give_back_here(mine)
         for call in self._waiting:
             if call.look_again is not None:
                 call.look_again.set()
@@ -359,6 +389,14 @@ class Worker:
         for call in calls:
             if not call.hand_over() and isinstance(call, ReceiveCall) and isinstance(call.answer, list):
                 self.give_back(call.queue, call.answer)
+
+    def _give_back_here(self, calls: Iterable[AnyCall]) -> None:
+        """Release in this thread what was received for callers whose loop is closed."""
+        for call in calls:
+            if isinstance(call, ReceiveCall) and isinstance(call.answer, list) and call.answer:
+                with suppress(BackendError):  # the lease ends instead
+                    self.database.transact(partial(release_received, call, self._clock.now()), sync=False)
+                call.queue.next_due = None
 
     def give_back(self, queue: QueueRow, deliveries: Sequence[Delivery]) -> None:
         """Release what was received for a caller that has left meanwhile."""
