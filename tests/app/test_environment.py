@@ -7,6 +7,7 @@ import pytest
 
 from dawdle import ConfigurationError, Dawdle, MessagePack, Registry
 from dawdle.backends.memory import Memory
+from dawdle.backends.sqlite import SQLite
 from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
@@ -43,6 +44,28 @@ async def test_a_queue_url_of_sqs_alone_means_sqs(monkeypatch, caplog):
     assert type(Dawdle()._settings.queues.backends["default"]) is Memory
 
 
+async def test_the_path_of_a_file_alone_means_sqlite(monkeypatch, tmp_path, caplog):
+    monkeypatch.setenv("DAWDLE_SQLITE_PATH", str(tmp_path / "app.db"))
+    assert type(Dawdle()._settings.queues.backends["default"]) is SQLite
+    assert caplog.messages == []
+    monkeypatch.setenv("DAWDLE_BACKEND", "memory")
+    assert type(Dawdle()._settings.queues.backends["default"]) is Memory
+    (line,) = caplog.messages
+    assert "DAWDLE_BACKEND=memory, so events stay in this process and DAWDLE_SQLITE_PATH is not used" in line
+    monkeypatch.setenv("DAWDLE_SQLITE_PATH", " ")
+    monkeypatch.delenv("DAWDLE_BACKEND")
+    assert type(Dawdle()._settings.queues.backends["default"]) is Memory
+
+
+async def test_a_path_and_a_queue_url_need_a_backend_that_says_which(monkeypatch, tmp_path):
+    monkeypatch.setenv("DAWDLE_SQLITE_PATH", str(tmp_path / "app.db"))
+    monkeypatch.setenv("DAWDLE_SQS_QUEUE_URL", ORDERS)
+    with pytest.raises(ConfigurationError, match="URL and DAWDLE_SQLITE_PATH are set.*DAWDLE_BACKEND to sqs or sqlite"):
+        Dawdle()
+    monkeypatch.setenv("DAWDLE_BACKEND", "sqlite")
+    assert type(Dawdle()._settings.queues.backends["default"]) is SQLite
+
+
 @pytest.mark.parametrize("name", ["memory", "local"])
 async def test_memory_beside_a_queue_url_stays_memory_and_says_so(monkeypatch, caplog, name):
     monkeypatch.setenv("DAWDLE_SQS_QUEUE_URL", ORDERS)
@@ -57,6 +80,7 @@ async def test_memory_beside_a_queue_url_stays_memory_and_says_so(monkeypatch, c
     [
         ("redis", "DAWDLE_BACKEND='redis' is no backend: set it to memory"),
         ("sqs", "SQS has no queue URL: .*DAWDLE_SQS_QUEUE_URL"),
+        ("shop.queues:Orders", "write a dot instead of ':', shop.queues.Orders"),
         ("no.such.Module", "could not make DAWDLE_BACKEND='no.such.Module': ModuleNotFoundError"),
         (f"{__name__}.Nothing", "Nothing': AttributeError"),
         (f"{__name__}.NOT_A_BACKEND", "is not a dawdle.abc.Backend"),

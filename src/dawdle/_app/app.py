@@ -52,7 +52,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
     entered in one task and left in another, and entered again after it was left.
 
     - `backend`: the queue, if there is one. Default: what `DAWDLE_BACKEND` says, else SQS if `DAWDLE_SQS_QUEUE_URL` is
-      set, else `Memory()`.
+      set, `SQLite` if `DAWDLE_SQLITE_PATH` is, else `Memory()`.
     - `queues`: the queues by name, of any kinds, instead of `backend`: `{"default": SQS(...), "audit": SQLite(...)}`. A
       name is 1 to 64 of a-z, 0-9, `.`, `_` and `-`.
     - `routes`: maps event classes to the name of a queue, or to several names. It holds for subclasses too, the nearest
