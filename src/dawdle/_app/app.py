@@ -226,10 +226,12 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
 
         The options are those of `on_event`; without `types` they come from the first parameter's annotation.
         """
-        made = self._handlers.register(handler, types, options)
-        # An app that is not entered yet checks all of its handlers' queues when it is.
+        made = self._handlers.read(handler, types, options)
+        # Before it is added, so that what raises registers nothing. An app that is not entered yet checks all of its
+        # handlers' queues when it is.
         if self._loop is not None and made.options.queue is not None:
-            self._queues.require_reachable([made])
+            self._queues.require_reachable([self._handlers.merged(made)])
+        self._handlers.add(made)
 
     def unregister(self, handler: Callable[..., object]) -> None:
         """Remove a handler from this app only, wherever it was registered.

@@ -56,16 +56,14 @@ class StartLog:
             self._log_unmatched()
 
     def changed(self) -> None:
-        """Log each handler that is registered late and that no event can reach. At the start it would be an error."""
-        if not self._queues.is_named:
-            return
+        """Log each handler that is registered late and does not fit the queues. At the start it would be an error."""
         for handler in self._handlers.handlers:
             try:
                 self._queues.require_reachable([handler])
             except ConfigurationError as error:
                 if handler.name not in self._misplaced:
                     self._misplaced.add(handler.name)
-                    _log.error("a handler that was registered after the start gets no event: %s", error)
+                    _log.error("a handler was registered after the start, and the next start will refuse it: %s", error)
 
     def _log_unmatched(self) -> None:
         """Log the handlers without a queue, and the queues without a handler, in this process."""
