@@ -414,10 +414,10 @@ async def test_a_holder_that_is_stopped_fails_the_calls_and_they_are_not_carried
         holder = program(STOPPED)
         assert await asyncio.to_thread(holder.line) == "locked"
         os.kill(holder.process.pid, signal.SIGSTOP)
-        with pytest.raises(BackendError, match="has been locked by another process for 0.5 s") as caught:
+        with pytest.raises(BackendError, match="has been locked for 0.5 s by another connection") as caught:
             await queue.send([Outgoing(b"given up")])
         assert not caught.value.uncertain
-        with pytest.raises(BackendError, match="has been locked by another process"):  # at once: it is known by now
+        with pytest.raises(BackendError, match="has been locked for"):  # at once: it is known by now
             await queue.send([Outgoing(b"given up")])
         os.kill(holder.process.pid, then)
         os.kill(holder.process.pid, signal.SIGKILL)
