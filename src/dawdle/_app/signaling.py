@@ -183,11 +183,10 @@ def event_id_of(given: str | None) -> str:
 
 def _require_name(given: object, what: str) -> None:
     """Raise `ConfigurationError` for an id or a group that a queue may refuse, and its whole batch with it."""
-    is_text = isinstance(given, str)
-    if not (is_text and _NAME.fullmatch(given)):
+    if not (isinstance(given, str) and _NAME.fullmatch(given)):
         raise ConfigurationError(
             f"{what} is text, 1 to 128 printable ASCII characters without a space, not {shown(given)}"
-            f"{'' if is_text else f': write {what}=str(…)'}"
+            f"{'' if isinstance(given, str) else f': write {what}=str(…)'}"
         )
 
 
