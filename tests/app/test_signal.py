@@ -89,6 +89,14 @@ async def test_bad_input_is_an_error_before_anything_is_stored(running, queue, e
     assert queue.messages() == []
 
 
+async def test_errors_of_python_name_the_app_and_no_part_of_it(running):
+    async with running() as app:
+        with pytest.raises(TypeError, match=r"^Dawdle\.signal\(\) got an unexpected keyword argument 'dely'"):
+            await app.signal(Placed(), dely=1)
+    for call in (app.call, app.signal_many, app.wait_for, app.health, app.dead_letters):
+        assert call.__qualname__ == f"Dawdle.{call.__name__}"
+
+
 async def test_too_large_carries_both_numbers(running):
     async with running() as app:
         with pytest.raises(EventTooLargeError) as caught:

@@ -271,8 +271,9 @@ async def test_an_event_without_a_group_on_an_ordered_queue_is_told_once(caplog,
         await app.signal(Placed(), queue="plain")
         assert [line for line in caplog.messages if "without group=" in line] == []
         await app.signal(Placed())
-        await app.signal(Placed())
-    (line,) = [line for line in caplog.messages if "without group=" in line]
+        await app.signal_many([Placed(), Cancelled()])
+    line, other = [line for line in caplog.messages if "without group=" in line]
+    assert "Cancelled" in other
     assert "goes to the ordered queue 'default' without group=" in line
     assert line.endswith("write signal(…, group=…)")
 

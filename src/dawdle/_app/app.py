@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
 from dawdle._app import loops as _loops
@@ -18,6 +18,7 @@ from dawdle._app.function_calls import FunctionCalls
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.queue_map import DEFAULT_CONCURRENCY, read_queue_map
 from dawdle._app.settings import Headers, Settings
+from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
 from dawdle._app.start_log import StartLog
 from dawdle._app.watching import WatchCalls
@@ -163,6 +164,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         # All mistakes of the code are found before the queue is opened, so that an app that cannot work asks no server.
         _loops.require_not_entered(self, self._loop)
         self._queues.require_reachable(self._handlers.handlers)
+        self._queues.require_one_clock(self._settings.clock)
         require_named_apart(self._handlers.handlers)
         self._start_log.entering()
         settings = self._settings
@@ -299,3 +301,10 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         if runtime.error is not None:
             raise runtime.error
         return runtime
+
+
+# Python's own errors name a method by its class: "SignalCalls.signal() got an unexpected keyword argument 'dely'".
+for _part in (FunctionCalls, SignalCalls, WatchCalls, DeadLetterCalls, HostingCalls):
+    for _name, _method in vars(_part).items():
+        if isinstance(_method, FunctionType):
+            _method.__qualname__ = f"{Dawdle.__qualname__}.{_name}"

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from dawdle._handlers.handler import Handler
 from dawdle._handlers.signature import require_event_class
-from dawdle.abc import Backend
+from dawdle.abc import Backend, Clock
 from dawdle.errors import ConfigurationError, one_line, shown
 from dawdle.events import CALL_PREFIX, QUEUE_NAME, declaration_of, is_call, wire_name
 
@@ -86,6 +86,17 @@ class QueueMap(NamedTuple):
                 )
             if self.is_named:
                 self._require_named_with_queue(handler, queue)
+
+    def require_one_clock(self, clock: Clock) -> None:
+        """Raise `ConfigurationError` for a queue that goes by another clock of a test: nothing would ever be due."""
+        mine = getattr(clock, "moved_by", None)
+        for name, backend in self.backends.items():
+            other = getattr(getattr(backend, "clock", None), "moved_by", None)
+            if mine is not None and other is not None and other is not mine:
+                raise ConfigurationError(
+                    f"the app and its queue {name!r} have two ManualClocks: give both the same one, or, for a machine "
+                    f"whose time is wrong, its clock.skewed(…)"
+                )
 
     def never_reached(self, handlers: Iterable[Handler]) -> list[str]:
         """Return the names of the handlers that are bound to a queue on which this process does not work."""

@@ -122,8 +122,10 @@ async def test_tables_with_our_names_that_are_not_ours_are_an_error(path, sqlite
 async def test_a_path_that_cannot_be_is_an_error(tmp_path):
     with pytest.raises(ConfigurationError, match="there is no directory .*missing"):
         await SQLite(tmp_path / "missing" / "app.db").__aenter__()
+    queue = SQLite(tmp_path / "app.db")
+    (tmp_path / "app.db").mkdir()  # a directory that is there when it is made is refused then
     with pytest.raises(ConfigurationError, match="SQLITE_CANTOPEN"):
-        await SQLite(tmp_path).__aenter__()
+        await queue.__aenter__()
 
 
 async def test_after_an_error_it_can_be_opened(path, sqlite):
