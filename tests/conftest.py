@@ -20,7 +20,7 @@ def clock():
 
 @pytest.fixture(autouse=True)
 def environment_says_nothing(monkeypatch):
-    for name in ("DAWDLE_BACKEND", "DAWDLE_SQS_QUEUE_URL", "DAWDLE_START_LISTENER"):
+    for name in ("DAWDLE_BACKEND", "DAWDLE_SQS_QUEUE_URL", "DAWDLE_SQLITE_PATH", "DAWDLE_START_LISTENER"):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -216,7 +216,7 @@ def to_seconds(
     if most in {inf, sys.float_info.max}:
         span = f"more than {least:g}" if above else f"{least:g} or more"
     else:
-        span = f"{least:g} to {most:,.15g}"
+        span = f"more than {least:g} and at most {most:,.15g}" if above else f"{least:g} to {most:,.15g}"
     # The repr of a timedelta counts in days: timedelta(seconds=-5) would read "days=-1, seconds=86395".
     text = f"timedelta(seconds={seconds:g})" if isinstance(value, timedelta) else shown(value)
     raise ConfigurationError(f"{what} {span} seconds, or a timedelta, not {text}")

@@ -101,7 +101,13 @@ async def test_without_a_default_queue_a_call_must_name_one(clock, registry, pla
 
 async def test_a_function_on_a_queue_that_the_app_lacks_is_an_error_at_start(clock, registry, bound):
     app = Dawdle(Memory(clock=clock), registry=registry, clock=clock)
-    with pytest.raises(ConfigurationError, match="handler bound runs on the queue 'heavy', and this app has default"):
+    pattern = (
+        "function bound runs on the queue 'heavy', and this app has default: write .*'heavy': …}., or remove queue="
+    )
+    with pytest.raises(
+        ConfigurationError,
+        match=pattern,
+    ):
         await app.__aenter__()
 
 

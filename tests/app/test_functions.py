@@ -284,7 +284,11 @@ async def test_arguments_that_do_not_fit_are_refused_before_anything_is_stored(
         ({"when": "2026-01-01"}, "when of the type str (it takes datetime.date): "),
         ({"when": "2026-01-01"}, "holds a str, and a date would be read"),
         ({"other": (1, 2)}, "other of the type tuple (it takes any JSON value): "),
-        ({"other": (1, 2)}, "it holds a tuple, and a list would be read"),
+        (
+            {"other": (1, 2)},
+            "it holds a tuple, and a list would be read. Pass a list, or annotate the parameter with tuple",
+        ),
+        ({"other": object()}, "there is no encoding for the type object; pass text or a number instead"),
         ({"few": 11}, "Expected `int` <= 10 - at `$.few`"),
         ({"person": Placed()}, "person of the type Placed (it takes tests.app.test_functions.Person): "),
         ({"more": "x"}, "**more (it takes float): Expected `float`, got `str` - at `$.more[...]`"),

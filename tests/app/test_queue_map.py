@@ -55,7 +55,7 @@ BOTH = {"default": Memory(), "video": Memory()}
         ({"queues": {"video": Memory()}}, "has the queues video, and no event goes to any of them: write routes="),
         (
             {"queues": BOTH, "routes": {Uploaded: "vidoe"}},
-            r"routes\[Uploaded\]: there is no queue 'vidoe'; this app has def",
+            r"routes\[Uploaded\]: there is no queue 'vidoe'; this app has default, video: did you mean 'video'\?",
         ),
         ({"queues": BOTH, "routes": {Uploaded: ("video", "x")}}, r"routes\[Uploaded\]: there is no queue 'x'"),
         (
@@ -69,11 +69,11 @@ BOTH = {"default": Memory(), "video": Memory()}
         ({"queues": BOTH, "routes": {"Uploaded": "video"}}, "routes= asks for 'Uploaded', which is not an event type"),
         ({"queues": BOTH, "routes": {int: "video"}}, "routes= asks for <class 'int'>, which is not an event type"),
         ({"queues": BOTH, "routes": [Uploaded]}, "routes is a mapping of event classes to names of queues"),
-        ({"routes": {Uploaded: "video"}}, "there is no queue 'video'; this app has default"),
+        ({"routes": {Uploaded: "video"}}, r"this app has default: write Dawdle\(queues={'default': …, 'video': …}\)"),
         ({"queues": BOTH, "listen": ("vidoe",)}, "listen=: there is no queue 'vidoe'; this app has default, video"),
         (
             {"queues": BOTH, "listen": "video"},
-            r"listen is the names of the queues .*, such as \('video',\), .* not 'video'",
+            r"listen is the names of the queues .* not 'video': write listen=\('video',\)",
         ),
         ({"queues": BOTH, "listen": 5}, "listen is the names of the queues"),
         (
@@ -107,7 +107,7 @@ def handled(*types, **options):
         (
             handled(Uploaded, queue="vidoe"),
             {},
-            "handler resize runs on the queue 'vidoe', and this app has default, video",
+            r"handler resize runs on the queue 'vidoe', and this app has default, video: did you mean 'video'\?",
         ),
         (
             handled(Uploaded, queue="video"),
@@ -211,7 +211,7 @@ async def test_a_function_runs_on_its_own_queue_without_any_route(clock):
         assert ran == [("a.png", "heavy")]
     wrong = Registry()
     wrong.function(name="resize", queue="haevy")(resize.function)
-    with pytest.raises(ConfigurationError, match="handler resize runs on the queue 'haevy', and this app has default"):
+    with pytest.raises(ConfigurationError, match="function resize runs on the queue 'haevy', and this app has default"):
         await Dawdle(queues={"default": Memory(), "heavy": Memory()}, registry=wrong).__aenter__()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import msgspec
 import pydantic
@@ -65,15 +66,17 @@ class Anything(msgspec.Struct):
         (Placed(), {"queue": 5}, ConfigurationError, "the name of a queue, or several names, not 5"),
         (Placed(), {"headers": "tenant"}, ConfigurationError, "a mapping of names to text, not 'tenant'"),
         (Placed(), {"headers": [("tenant", "one")]}, ConfigurationError, "a mapping of names to text, not "),
-        (Placed(), {"group": 5}, ConfigurationError, "group is 1 to 128 printable ASCII characters.*not 5"),
-        (Placed(), {"group": ""}, ConfigurationError, "group is 1 to 128"),
-        (Placed(), {"group": "x" * 129}, ConfigurationError, "group is 1 to 128"),
+        (Placed(), {"group": 5}, ConfigurationError, r"group is text, 1 to 128 .*, not 5: write group=str\(…\)$"),
+        (Placed(), {"group": ""}, ConfigurationError, "group is text, 1 to 128"),
+        (Placed(), {"group": "x" * 129}, ConfigurationError, "group is text, 1 to 128"),
         (Placed(), {"group": "a b"}, ConfigurationError, "without a space, not 'a b'"),
         (Placed(), {"group": "é"}, ConfigurationError, "not 'é'"),
         (Placed(), {"group": b"x"}, ConfigurationError, "not b'x'"),
-        (Placed(), {"group": "a b", "direct": True}, ConfigurationError, "group is 1 to 128"),
+        (Placed(), {"group": "a b", "direct": True}, ConfigurationError, "group is text, 1 to 128"),
         (Placed(), {"id": "a b"}, ConfigurationError, "without a space, not 'a b'"),
-        (Placed(), {"id": ""}, ConfigurationError, "id is 1 to 128"),
+        (Placed(), {"id": UUID(int=1)}, ConfigurationError, r"id is text, .*: write id=str\(…\)$"),
+        (Placed(), {"expires": 0}, ConfigurationError, "expires is more than 0 and at most .* seconds.*, not 0"),
+        (Placed(), {"id": ""}, ConfigurationError, "id is text, 1 to 128"),
     ],
 )
 async def test_bad_input_is_an_error_before_anything_is_stored(running, queue, event, options, error, match):
@@ -84,6 +87,14 @@ async def test_bad_input_is_an_error_before_anything_is_stored(running, queue, e
             with pytest.raises(error, match=match):
                 await app.signal_many([Placed(), event], **options)
     assert queue.messages() == []
+
+
+async def test_errors_of_python_name_the_app_and_no_part_of_it(running):
+    async with running() as app:
+        with pytest.raises(TypeError, match=r"^Dawdle\.signal\(\) got an unexpected keyword argument 'dely'"):
+            await app.signal(Placed(), dely=1)
+    for call in (app.call, app.signal_many, app.wait_for, app.health, app.dead_letters):
+        assert call.__qualname__ == f"Dawdle.{call.__name__}"
 
 
 async def test_too_large_carries_both_numbers(running):

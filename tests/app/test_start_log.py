@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from dawdle import Dawdle, Registry, Retry
+from dawdle import ConfigurationError, Dawdle, Registry, Retry
 from dawdle.backends.memory import Memory
+from dawdle.backends.sqlite import SQLite
+from dawdle.testing import ManualClock
 from dawdle.testing.sqs import SQSServer
 from tests.app.events import Cancelled, Placed
 
@@ -190,7 +192,7 @@ async def test_a_handler_that_comes_late_with_a_wrong_queue_is_told_once(caplog,
     async with Dawdle(queues=queues, registry=registry):
         registry.on_event(Placed, name="encode", queue="vidoe")(lambda event: None)
         registry.on_event(Placed, name="receipt")(lambda event: None)
-    (error,) = said(caplog, "a handler that was registered after the start gets no event")
+    (error,) = said(caplog, "a handler was registered after the start")
     assert "handler encode runs on the queue 'vidoe', and this app has default, video" in error
 
 
@@ -240,3 +242,46 @@ async def test_a_type_whose_first_queue_has_no_handler_is_told_with_its_queue(ca
     async with Dawdle(queues=queues, routes={Placed: ("audit", "default")}, registry=registry):
         pass
     assert said(caplog, "events of the type") == []
+
+
+async def test_a_call_of_a_function_that_the_app_lacks_is_warned_about_once(caplog, registry, tmp_path):
+    @Registry().function(name="resize")
+    async def resize(): ...
+
+    for backend, why in (
+        (Memory(), "and its queues are in memory, so no other node has it: use the registry"),
+        (SQLite(tmp_path / "app.db"), "another node must have it; if not, use the registry in which it is registered"),
+    ):
+        async with Dawdle(backend, registry=registry, start_listener=False) as app:
+            await app.call(resize)
+            await app.call(resize)
+        (warning,) = said(caplog, "this app has no function resize: ")
+        assert why in warning
+        caplog.clear()
+    registry.function(name="resize")(resize.function)
+    async with Dawdle(registry=registry) as app:
+        await app.call(resize)
+    assert said(caplog, "this app has no function") == []
+
+
+async def test_an_event_without_a_group_on_an_ordered_queue_is_told_once(caplog, registry):
+    queues = {"default": Memory(ordered=True), "plain": Memory()}
+    async with Dawdle(queues=queues, registry=registry, start_listener=False) as app:
+        await app.signal(Placed(), group="a")
+        await app.signal(Placed(), queue="plain")
+        assert [line for line in caplog.messages if "without group=" in line] == []
+        await app.signal(Placed())
+        await app.signal_many([Placed(), Cancelled()])
+    line, other = [line for line in caplog.messages if "without group=" in line]
+    assert "Cancelled" in other
+    assert "goes to the ordered queue 'default' without group=" in line
+    assert line.endswith("write signal(…, group=…)")
+
+
+async def test_two_manual_clocks_are_an_error_and_a_skewed_one_is_not(clock):
+    with pytest.raises(ConfigurationError, match="queue 'default' have two ManualClocks: give both the same one"):
+        async with Dawdle(Memory(clock=ManualClock()), registry=Registry(), clock=clock):
+            pass
+    for queue_clock in (clock, clock.skewed(60), None):
+        async with Dawdle(Memory(clock=queue_clock), registry=Registry(), clock=clock):
+            pass

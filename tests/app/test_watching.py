@@ -679,13 +679,29 @@ async def test_a_wrong_buffer_is_refused_at_once(running, handled, buffer):
             app.stream(Placed, buffer=buffer)
 
 
-@pytest.mark.parametrize("wrong", [5, "Placed", int, Placed(1), Placed | Cancelled, [Placed]], ids=repr)
+@pytest.mark.parametrize("wrong", [5, "Placed", int, Placed | Cancelled], ids=repr)
 async def test_what_is_no_event_type_is_refused_at_once(running, handled, wrong):
     async with running() as app:
         with pytest.raises(ConfigurationError, match=r"^wait_for\(\) asks for .* not an event type"):
             await app.wait_for(wrong)
         with pytest.raises(ConfigurationError, match=r"^stream\(\) asks for .* not an event type"):
             app.stream(Placed, wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (lambda event: True, "takes types, and got a function: write where=…"),
+        ([Placed], "takes each type by itself: write {call}(A, B), not a list"),
+        (Placed(1), "takes types, and got an event: name its class, Placed"),
+    ],
+)
+async def test_what_is_easily_taken_for_a_type_says_what_to_write(running, handled, wrong, text):
+    async with running() as app:
+        for call in (app.wait_for, app.stream):
+            name = call.__name__
+            with pytest.raises(ConfigurationError, match=re.escape(f"{name}() {text.format(call=name)}")):
+                await call(Placed, wrong)
 
 
 async def test_where_is_a_plain_function(running, handled):

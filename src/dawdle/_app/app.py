@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
 from dawdle._app import loops as _loops
@@ -18,6 +18,7 @@ from dawdle._app.function_calls import FunctionCalls
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.queue_map import DEFAULT_CONCURRENCY, read_queue_map
 from dawdle._app.settings import Headers, Settings
+from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
 from dawdle._app.start_log import StartLog
 from dawdle._app.watching import WatchCalls
@@ -52,7 +53,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
     entered in one task and left in another, and entered again after it was left.
 
     - `backend`: the queue, if there is one. Default: what `DAWDLE_BACKEND` says, else SQS if `DAWDLE_SQS_QUEUE_URL` is
-      set, else `Memory()`.
+      set, `SQLite` if `DAWDLE_SQLITE_PATH` is, else `Memory()`.
     - `queues`: the queues by name, of any kinds, instead of `backend`: `{"default": SQS(...), "audit": SQLite(...)}`. A
       name is 1 to 64 of a-z, 0-9, `.`, `_` and `-`.
     - `routes`: maps event classes to the name of a queue, or to several names. It holds for subclasses too, the nearest
@@ -163,6 +164,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         # All mistakes of the code are found before the queue is opened, so that an app that cannot work asks no server.
         _loops.require_not_entered(self, self._loop)
         self._queues.require_reachable(self._handlers.handlers)
+        self._queues.require_one_clock(self._settings.clock)
         require_named_apart(self._handlers.handlers)
         self._start_log.entering()
         settings = self._settings
@@ -226,10 +228,12 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
 
         The options are those of `on_event`; without `types` they come from the first parameter's annotation.
         """
-        made = self._handlers.register(handler, types, options)
-        # An app that is not entered yet checks all of its handlers' queues when it is.
+        made = self._handlers.read(handler, types, options)
+        # Before it is added, so that what raises registers nothing. An app that is not entered yet checks all of its
+        # handlers' queues when it is.
         if self._loop is not None and made.options.queue is not None:
-            self._queues.require_reachable([made])
+            self._queues.require_reachable([self._handlers.merged(made)])
+        self._handlers.add(made)
 
     def unregister(self, handler: Callable[..., object]) -> None:
         """Remove a handler from this app only, wherever it was registered.
@@ -297,3 +301,10 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         if runtime.error is not None:
             raise runtime.error
         return runtime
+
+
+# Python's own errors name a method by its class: "SignalCalls.signal() got an unexpected keyword argument 'dely'".
+for _part in (FunctionCalls, SignalCalls, WatchCalls, DeadLetterCalls, HostingCalls):
+    for _name, _method in vars(_part).items():
+        if isinstance(_method, FunctionType):
+            _method.__qualname__ = f"{Dawdle.__qualname__}.{_name}"

@@ -14,20 +14,23 @@ _log = Log(__name__)
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 
+_KINDS = {"DAWDLE_SQS_QUEUE_URL": "sqs", "DAWDLE_SQLITE_PATH": "sqlite"}
+"""The variables that alone say which backend is meant."""
+
 
 def backend_from_environment(clock: Clock) -> Backend:
     """Return the backend that `DAWDLE_BACKEND` names: `memory`, `local` (the same), `sqlite`, `sqs`, or a dotted name.
 
-    Without it, a queue URL of SQS means SQS, and else it is memory.
+    Without it, a queue URL of SQS means SQS, the path of a file means SQLite, and else it is memory.
     """
-    has_url = bool(os.environ.get("DAWDLE_SQS_QUEUE_URL", "").strip())
-    name = os.environ.get("DAWDLE_BACKEND", "").strip() or ("sqs" if has_url else "memory")
+    named = [variable for variable in _KINDS if os.environ.get(variable, "").strip()]
+    name = os.environ.get("DAWDLE_BACKEND", "").strip() or _kind_of(named)
     if name in {"memory", "local"}:
-        if has_url:
+        for variable in named:
             _log.warning(
-                "DAWDLE_BACKEND=%s, so events stay in this process and DAWDLE_SQS_QUEUE_URL is not used: unset one of "
-                "the two",
+                "DAWDLE_BACKEND=%s, so events stay in this process and %s is not used: unset one of the two",
                 name,
+                variable,
             )
         from dawdle.backends.memory import Memory  # noqa: PLC0415 - as for SQS, below
 
@@ -40,6 +43,10 @@ def backend_from_environment(clock: Clock) -> Backend:
         from dawdle.backends.sqlite import SQLite  # noqa: PLC0415 - as for SQS
 
         return SQLite(clock=clock)
+    if ":" in name:
+        raise ConfigurationError(
+            f"DAWDLE_BACKEND={name!r} is no backend: write a dot instead of ':', {name.replace(':', '.')}"
+        )
     module_name, _, attribute = name.rpartition(".")
     if not module_name:
         raise ConfigurationError(
@@ -53,6 +60,16 @@ def backend_from_environment(clock: Clock) -> Backend:
     if not isinstance(made, Backend):
         raise ConfigurationError(f"DAWDLE_BACKEND={name!r} gives {made!r}, which is not a dawdle.abc.Backend")
     return made
+
+
+def _kind_of(named: list[str]) -> str:
+    """Return the backend that these variables mean. Raises `ConfigurationError` if they mean two."""
+    if len(named) > 1:
+        raise ConfigurationError(
+            f"{' and '.join(named)} are set, and each names a queue: unset one of the two, or set DAWDLE_BACKEND to "
+            f"{' or '.join(_KINDS[variable] for variable in named)}"
+        )
+    return _KINDS[named[0]] if named else "memory"
 
 
 def start_listener_from_environment() -> bool:

@@ -51,7 +51,7 @@ class FunctionCalls(SignalCalls):
             return await self._call_pickled(function, args, kwargs, options)
         call = function.signature.bind(args, kwargs)
         try:
-            return await self.signal(call, **options)
+            event_id = await self.signal(call, **options)
         except EventTooLargeError:
             raise
         except EventError as error:  # nothing is stored
@@ -59,6 +59,9 @@ class FunctionCalls(SignalCalls):
             if wrong is None:  # it is no argument, but a header, or the call as a whole
                 raise
             raise ArgumentError(wrong) from error
+        if self._handlers.handler_named(function.name) is None:
+            self._start_log.lacks(function.name)
+        return event_id
 
     def _pickled(self, given: object) -> Function[..., object]:
         """Return what may be called although it is not registered. Raises `NotAnEventError` for all else."""

@@ -11,8 +11,8 @@ from weakref import WeakKeyDictionary
 
 from dawdle._handlers.handler import Handler
 from dawdle._handlers.signature import require_event_class
-from dawdle.abc import Backend
-from dawdle.errors import ConfigurationError, shown
+from dawdle.abc import Backend, Clock
+from dawdle.errors import ConfigurationError, one_line, shown
 from dawdle.events import CALL_PREFIX, QUEUE_NAME, declaration_of, is_call, wire_name
 
 __all__ = ["DEFAULT", "DEFAULT_CONCURRENCY", "QueueMap", "read_queue_map"]
@@ -73,8 +73,10 @@ class QueueMap(NamedTuple):
                     self._require_routes(handler)
                 continue
             if queue not in self.backends:
+                what = "function" if handler.is_function else "handler"
                 raise ConfigurationError(
-                    f"handler {handler.name} runs on the queue {queue!r}, and this app has {', '.join(self.backends)}"
+                    f"{what} {handler.name} runs on the queue {queue!r}, and this app has {', '.join(self.backends)}: "
+                    f"{self._instead_of(queue, f'remove queue= from the {what}')}"
                 )
             if self.is_named and not handler.is_function and not self._reaches(queue, handler):
                 types = [each.__qualname__ for each in handler.types] or ["…"]
@@ -84,6 +86,17 @@ class QueueMap(NamedTuple):
                 )
             if self.is_named:
                 self._require_named_with_queue(handler, queue)
+
+    def require_one_clock(self, clock: Clock) -> None:
+        """Raise `ConfigurationError` for a queue that goes by another clock of a test: nothing would ever be due."""
+        mine = getattr(clock, "moved_by", None)
+        for name, backend in self.backends.items():
+            other = getattr(getattr(backend, "clock", None), "moved_by", None)
+            if mine is not None and other is not None and other is not mine:
+                raise ConfigurationError(
+                    f"the app and its queue {name!r} have two ManualClocks: give both the same one, or, for a machine "
+                    f"whose time is wrong, its clock.skewed(…)"
+                )
 
     def never_reached(self, handlers: Iterable[Handler]) -> list[str]:
         """Return the names of the handlers that are bound to a queue on which this process does not work."""
@@ -148,10 +161,21 @@ class QueueMap(NamedTuple):
         """Return names of queues, each once. Raises `ConfigurationError` for one that this app does not have."""
         for name in names:
             if not isinstance(name, str) or name not in self.backends:
+                advice = f": {self._instead_of(name)}" if isinstance(name, str) and QUEUE_NAME.fullmatch(name) else ""
                 raise ConfigurationError(
-                    f"{what}there is no queue {shown(name)}; this app has {', '.join(self.backends)}"
+                    f"{what}there is no queue {shown(name)}; this app has {', '.join(self.backends)}{advice}"
                 )
         return tuple(dict.fromkeys(cast("Iterable[str]", names)))
+
+    def _instead_of(self, name: str, other: str = "") -> str:
+        """Return what to write instead of a name that is no queue here."""
+        from difflib import get_close_matches  # noqa: PLC0415 - only a mistake needs it
+
+        near = get_close_matches(name, self.backends, 1)
+        if near:
+            return f"did you mean {near[0]!r}?"
+        queues = ", ".join(f"{each!r}: …" for each in (*self.backends, name))
+        return f"write Dawdle(queues={{{queues}}}){other and ', or '}{other}"
 
 
 def _no_queue(call_type: type) -> str:
@@ -224,7 +248,22 @@ def _require_backend(value: object, what: str) -> Backend:
     # A class that was not called has the same methods.
     if isinstance(value, Backend) and not isinstance(value, type):
         return value
-    raise ConfigurationError(f"{what} is a dawdle.abc.Backend, such as Memory() or SQS(…), not {shown(value)}")
+    if isinstance(value, type) and hasattr(value, "receive"):
+        name = value.__name__
+        raise ConfigurationError(f"{what} is a dawdle.abc.Backend, not its class: write {name}(…), not {name}")
+    advice = f": write {_backend_for(value)}" if isinstance(value, str) and value.isprintable() else ""
+    raise ConfigurationError(
+        f"{what} is a dawdle.abc.Backend, such as Memory(), SQLite('app.db') or SQS(…), not {shown(value)}{advice}"
+    )
+
+
+def _backend_for(text: str) -> str:
+    """Return the backend that a text means: by its name, by the URL of its queue, or by its file."""
+    if text in {"memory", "local"}:
+        return "Memory()"
+    if text == "sqs" or "://" in text:
+        return "SQS(…)" if text == "sqs" or text.startswith("http") else "SQLite('app.db')"
+    return "SQLite('app.db')" if text in {"", "sqlite"} else f"SQLite({one_line(text)!r})"
 
 
 def _read_routes(routes: Mapping[type, str | Sequence[str]], made: QueueMap) -> dict[type, tuple[str, ...]]:
@@ -242,7 +281,12 @@ def _read_routes(routes: Mapping[type, str | Sequence[str]], made: QueueMap) -> 
 
 
 def _read_listen(listen: Collection[str], made: QueueMap) -> tuple[str, ...]:
-    if isinstance(listen, str) or not isinstance(cast("object", listen), Collection):
+    if isinstance(listen, str):
+        raise ConfigurationError(
+            f"listen is the names of the queues that this process works on, not {shown(listen)}: write "
+            f"listen=({shown(listen)},)"
+        )
+    if not isinstance(cast("object", listen), Collection):
         raise ConfigurationError(
             f"listen is the names of the queues that this process works on, such as ('video',), or () for none, not "
             f"{shown(listen)}"

@@ -74,6 +74,8 @@ class SignalCalls:
         """
         queues = self._destinations(event, queue)
         how = self._signaling.options(delay, at, expires, group, headers, source, transaction, fresh=id is None)
+        if self._start_log.has_ordered and group is None:
+            self._start_log.ungrouped(type(event), queues)
         if direct is not False and require_bool(direct, "direct is"):
             _refuse_with_direct(delay, at, transaction)
             if group is not None and any(each.limits.ordered for each in queues):
@@ -126,6 +128,9 @@ class SignalCalls:
         placed = self._signaling.place_all(
             events, lambda event: self._destinations(event, None) if same is None else same, how
         )
+        if self._start_log.has_ordered and group is None:
+            for each in placed:
+                self._start_log.ungrouped(type(each.event), [used for used, _ in each.bodies])
         if transaction is not None:
             _require_transactional({used for each in placed for used, _ in each.bodies}, how)
         await self._signaling.store_placed(placed, how)

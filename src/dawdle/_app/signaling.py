@@ -55,7 +55,7 @@ class Signaling:
         """Read the options of a call that signals. Raises `ConfigurationError`."""
         seconds = 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
         if group is not None:
-            _require_group(group)
+            _require_name(group, "group")
         if source is not None:
             _require_source(source)
         return SignalOptions(seconds, expires, group, headers, source, transaction, fresh)
@@ -177,15 +177,17 @@ def event_id_of(given: str | None) -> str:
     """Return the given id, or a new one. Raises `ConfigurationError` for an id that cannot travel."""
     if given is None:
         return new_id()
-    if not (isinstance(given, str) and _NAME.fullmatch(given)):
-        raise ConfigurationError(f"id is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
+    _require_name(given, "id")
     return given
 
 
-def _require_group(given: object) -> None:
-    """Raise `ConfigurationError` for a group that a queue may refuse, and other events of its batch with it."""
+def _require_name(given: object, what: str) -> None:
+    """Raise `ConfigurationError` for an id or a group that a queue may refuse, and its whole batch with it."""
     if not (isinstance(given, str) and _NAME.fullmatch(given)):
-        raise ConfigurationError(f"group is 1 to 128 printable ASCII characters without a space, not {shown(given)}")
+        raise ConfigurationError(
+            f"{what} is text, 1 to 128 printable ASCII characters without a space, not {shown(given)}"
+            f"{'' if isinstance(given, str) else f': write {what}=str(…)'}"
+        )
 
 
 def _require_source(given: object) -> None:

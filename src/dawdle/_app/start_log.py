@@ -1,5 +1,6 @@
 """Logs the start of an app, and warns once if nothing can handle its events. Changes nothing."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from dawdle._app.queue_map import QueueMap
@@ -7,6 +8,7 @@ from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._log import Log
 from dawdle.abc import Backend
 from dawdle.errors import ConfigurationError
+from dawdle.events import CALL_PREFIX, is_call, wire_name
 
 if TYPE_CHECKING:
     from dawdle._flow.queue_client import QueueClient
@@ -26,6 +28,9 @@ class StartLog:
         self._handlers = handlers
         self._queues = queues
         self._misplaced: set[str] = set()
+        self._told: set[str] = set()
+        self.has_ordered = False
+        """Some queue keeps order. Each signal asks only this, so an app without one pays no more."""
         self._has_lifespan = has_lifespan
         self._entered = False
         self._listened = False
@@ -44,6 +49,7 @@ class StartLog:
         self._entered = True
         self._handlers.observe(self)
         self._shared = any(backend.limits.shared for backend in queues.backends.values())
+        self.has_ordered = any(backend.limits.ordered for backend in queues.backends.values())
         names = [handler.name for handler in self._handlers.handlers]
         _log.info(
             "dawdle started: queue %s, %s, handlers (%d): %s",
@@ -56,16 +62,14 @@ class StartLog:
             self._log_unmatched()
 
     def changed(self) -> None:
-        """Log each handler that is registered late and that no event can reach. At the start it would be an error."""
-        if not self._queues.is_named:
-            return
+        """Log each handler that is registered late and does not fit the queues. At the start it would be an error."""
         for handler in self._handlers.handlers:
             try:
                 self._queues.require_reachable([handler])
             except ConfigurationError as error:
                 if handler.name not in self._misplaced:
                     self._misplaced.add(handler.name)
-                    _log.error("a handler that was registered after the start gets no event: %s", error)
+                    _log.error("a handler was registered after the start, and the next start will refuse it: %s", error)
 
     def _log_unmatched(self) -> None:
         """Log the handlers without a queue, and the queues without a handler, in this process."""
@@ -118,6 +122,33 @@ class StartLog:
                 "this worker keeps its queue in its own memory, so events of other processes do not reach it: set "
                 "DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL for a queue that processes share"
             )
+
+    def ungrouped(self, event_type: type, queues: "Iterable[QueueClient]") -> None:
+        """Log once for each type that its events go to an ordered queue without a group."""
+        for queue in queues:
+            name = wire_name(event_type).removeprefix(CALL_PREFIX)
+            if queue.limits.ordered and f"group of {name}" not in self._told:
+                self._told.add(f"group of {name}")
+                _log.info(
+                    "%s goes to the ordered queue %r without group=, so it is in order with nothing: write %s",
+                    name,
+                    queue.name,
+                    "f.options(group=…)" if is_call(event_type) else "signal(…, group=…)",
+                )
+
+    def lacks(self, function: str) -> None:
+        """Warn once for each function that is called and that this app does not have."""
+        if function in self._told:
+            return
+        self._told.add(function)
+        shared = any(backend.limits.shared for backend in self._queues.backends.values())
+        _log.warning(
+            "this app has no function %s: %s use the registry in which it is registered, or import its module",
+            function,
+            "another node must have it; if not,"
+            if shared
+            else "and its queues are in memory, so no other node has it:",
+        )
 
     def signaled(self, queue: "QueueClient") -> None:
         """Warn at the first signal if only this process can handle its event, and does not."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from dawdle._app.event_stream import EventStream
@@ -12,6 +13,7 @@ from dawdle._handlers.handler import Handler
 from dawdle._handlers.signature import is_async, require_event_class
 from dawdle.abc import Clock, Deadline
 from dawdle.errors import BackendError, ConfigurationError, shown, to_seconds
+from dawdle.events import event_style
 
 __all__ = ["WatchCalls"]
 
@@ -252,11 +254,23 @@ async def _next_within(watcher: Watcher[object], seconds: float | None, clock: C
 def _require_watchable(call: str, event_types: Sequence[type], where: object) -> None:
     """Raise `ConfigurationError` for types and functions by which no event can be chosen."""
     for event_type in event_types:
-        require_event_class(event_type, f"{call}()")
+        _require_class(call, event_type)
     if where is not None and not callable(where):
         raise ConfigurationError(f"where is a function that takes an event, not {shown(where)}")
     if where is not None and is_async(where):
         raise ConfigurationError(f"where is not awaited, and {shown(where)} is async: make it a def function")
+
+
+def _require_class(call: str, given: object) -> None:
+    if isinstance(given, (list, tuple, set)):
+        raise ConfigurationError(
+            f"{call}() takes each type by itself: write {call}(A, B), not a {type(given).__name__}"
+        )
+    if isinstance(given, FunctionType | MethodType):
+        raise ConfigurationError(f"{call}() takes types, and got a function: write where=…")
+    if not isinstance(given, type) and event_style(type(given)) is not None:
+        raise ConfigurationError(f"{call}() takes types, and got an event: name its class, {type(given).__qualname__}")
+    require_event_class(given, f"{call}()")
 
 
 def _may_take(handler: Handler, event_type: type) -> bool:

@@ -93,6 +93,13 @@ def _around_link(around: Around) -> Link:
         provided.is_open = True
         try:
             await manager.__aenter__()
+        except RuntimeError as error:
+            if _never_yielded(error):
+                raise RuntimeError(
+                    f"around={described(around)} of handler {invocation.context.handler} ended before its yield: let "
+                    f"it yield once on every way through it, or raise what is wrong"
+                ) from error
+            raise
         finally:
             provided.is_open = False
         try:
@@ -109,6 +116,14 @@ def _around_link(around: Around) -> Link:
         return outcome
 
     return link
+
+
+def _never_yielded(error: RuntimeError) -> bool:
+    """Whether contextlib raised it about the `around` itself, and not about something that is entered in it."""
+    # This link and contextlib's `__aenter__` are all that it came through.
+    trace = error.__traceback__
+    inside = None if trace is None else trace.tb_next
+    return str(error) == "generator didn't yield" and inside is not None and inside.tb_next is None
 
 
 def _made(around: Around, context: Context) -> AbstractAsyncContextManager[object]:

@@ -123,11 +123,20 @@ class AppHandlers:
         return self.snapshot().all
 
     def register(self, function: Function, event_types: Sequence[type], options: HandlerOptions) -> Handler:
-        """Add a handler to this app only. Raises `ConfigurationError` for a name that the app's registry has."""
-        return self.add(read_handler(function, event_types, read_options(options), every=False, names={}))
+        """Add a handler to this app only. Raises `ConfigurationError` as `read` and `add` do."""
+        return self.add(self.read(function, event_types, options))
+
+    def read(self, function: Function, event_types: Sequence[type], options: HandlerOptions) -> Handler:
+        """Return the handler that a function is, for `add`. Raises `ConfigurationError` for what cannot be one."""
+        return read_handler(function, event_types, read_options(options), every=False, names={})
+
+    def merged(self, made: Handler) -> Handler:
+        """Return a handler as it is once it is added: with the types that the same function takes here already."""
+        known = self.snapshot().named.get(made.name)
+        return made if known is None or known.function != made.function else known.merged(made)
 
     def add(self, made: Handler) -> Handler:
-        """Add a handler to this app only. Raises as `register` does."""
+        """Add a handler to this app only. Raises `ConfigurationError` for a name that the app's registry has."""
         with CHANGING:
             # The registry does not know this app's own handlers, so both sides check: here, and in `require_apart`.
             for name in made.names:

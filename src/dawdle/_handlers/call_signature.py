@@ -156,7 +156,8 @@ def _read(function: Callable[..., object], name: str, names: Mapping[str, object
 def _try_alone(parameter: Parameter, value: object, call_type: type[FunctionCall], codec: Codec) -> None:
     """Raise what keeps one argument from coming back as it is."""
     name, annotation, *_ = _field_of(parameter)
-    alone = msgspec.defstruct(call_type.__qualname__, [(name, annotation)], module=call_type.__module__)
+    field = [(name, annotation)]
+    alone = msgspec.defstruct(call_type.__qualname__, field, bases=(FunctionCall,), module=call_type.__module__)
     event = alone(value)
     data = codec.encode(event)
     read = codec.decode(data, alone)

@@ -146,7 +146,13 @@ def untimely(body: bytes, envelope: Envelope, stored_at: float, now: float, term
     late = seconds_late(envelope, now)
     if late is not None:
         if envelope.expired == "dead":
-            return give_up(body, envelope, f"it expired {late:.3g} s before its handlers could run", now, terms)
+            return give_up(
+                body,
+                envelope,
+                f"it expired {late:.3g} s before it was received; its handlers do not run any more",
+                now,
+                terms,
+            )
         return Ack(late=late)
     delay_ms = None if envelope.delay_ms is None else int(envelope.delay_ms)
     left = remaining(due_of(None if envelope.due is None else to_epoch(envelope.due), delay_ms, stored_at), now)

@@ -10,7 +10,7 @@ import msgspec
 from dawdle._rules.field_types import fields_of
 from dawdle._rules.pydantic_models import Model, load
 from dawdle.errors import EventError
-from dawdle.events import event_style
+from dawdle.events import event_style, is_call
 
 __all__ = ["Lost", "Missing", "class_for", "not_equal", "not_readable", "where_not_written"]
 
@@ -60,7 +60,8 @@ def not_equal(event: object, lost: Lost) -> EventError:
         what = f"{read} with other keys would be read"
     elif lost.sent is lost.read:
         what = f"it holds {sent}, and another one would be read"
-    return EventError(f"{path} would not arrive as it was signaled: {what}. {_advice(lost)}")
+    given = "passed" if is_call(type(event)) else "signaled"
+    return EventError(f"{path} would not arrive as it was {given}: {what}. {_advice(lost)}")
 
 
 def not_readable(event: object, said: str, *, by_us: bool) -> EventError:
@@ -127,10 +128,16 @@ def _advice(lost: Lost) -> str:
         return "Annotate the field for these keys: dict[int, str] for keys that are no text, or a TypedDict of all keys"
     if lost.sent is lost.read or Missing in {lost.sent, lost.read}:
         return "It is written and read differently: look at its serializer, validator or __post_init__"
+    if is_call(lost.owner):
+        return f"Pass {_called(lost.read)}, or annotate the parameter with {sent}"
+    return _advice_to_annotate(lost, lost.owner, sent)
+
+
+def _advice_to_annotate(lost: Lost, owner: type, sent: str) -> str:
     if issubclass(lost.sent, lost.read):
         return f"Annotate the field with {sent}, or with a union of classes that a tag tells apart"
-    if cast("Any", getattr(lost.owner, "__parameters__", None)):
-        owner, of = lost.owner, lost.sent.__name__
+    if cast("Any", getattr(owner, "__parameters__", None)):
+        of = lost.sent.__name__
         if event_style(owner) == "pydantic":
             return f"Signal {owner.__name__}[{of}](…), which knows the type of the field"
         return f"Write {class_for(owner, of)}, which knows the type of the field, and signal that"

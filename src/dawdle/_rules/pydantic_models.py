@@ -27,7 +27,7 @@ def dump(value: object) -> object:
     if event_style(type(value)) == "pydantic":
         return cast("Model", value).model_dump(mode="json", by_alias=True, round_trip=True, warnings=False)
     raise NotImplementedError(
-        f"there is no encoding for the type {type(value).__qualname__}; signal text or a number instead"
+        f"there is no encoding for the type {type(value).__qualname__}; pass text or a number instead"
     )
 
 

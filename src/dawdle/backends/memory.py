@@ -100,6 +100,8 @@ class Memory:
             receive_cancellable=True,
         )
         self._clock: Clock = SystemClock() if clock is None else clock
+        self.clock = self._clock
+        """The time that its leases and delays go by."""
         self._epoch: float | None = None
         self._numbers = itertools.count(1)
         self._ready: deque[_Message] = deque()

@@ -31,6 +31,11 @@ class ManualClock:
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
+    @property
+    def moved_by(self) -> "ManualClock":
+        """The clock whose `advance()` moves this one: itself. An app and its queue must have the same."""
+        return self
+
     def now(self) -> float:
         """Return the time of day in seconds since 1970 (UTC)."""
         return self._start + self._elapsed
@@ -101,6 +106,11 @@ class SkewedClock:
     def __init__(self, clock: ManualClock, seconds: float) -> None:
         self._clock = clock
         self._seconds = seconds
+
+    @property
+    def moved_by(self) -> ManualClock:
+        """The clock whose `advance()` moves this one."""
+        return self._clock
 
     def now(self) -> float:
         """Return the (wrong) time of day in seconds since 1970 (UTC)."""

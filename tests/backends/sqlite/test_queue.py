@@ -54,6 +54,35 @@ def test_an_option_that_cannot_work_is_an_error(wrong):
         SQLite(**{"path": "app.db", **wrong})
 
 
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///shop.db", "shop.db"),
+        ("sqlite+aiosqlite:////var/shop.db", "/var/shop.db"),
+        ("file:shop.db?mode=ro", "shop.db"),
+        ("file:///var/shop.db", "/var/shop.db"),
+        ("sqlite://", "app.db"),
+    ],
+)
+def test_a_url_is_refused_at_once_with_the_path_in_it(url, path):
+    with pytest.raises(ConfigurationError, match=f"^SQLite takes a path, not a URL: write '{path}'$"):
+        SQLite(url)
+
+
+def test_a_directory_is_refused_at_once(tmp_path):
+    with pytest.raises(ConfigurationError, match="is a directory: name a file in it"):
+        SQLite(tmp_path)
+
+
+async def test_a_lock_file_that_cannot_be_opened_is_named_as_the_cause(tmp_path):
+    (tmp_path / "app.db-lock").mkdir()
+    with pytest.raises(
+        ConfigurationError, match=r"cannot open .*app.db-lock, .*let this user read and write that file"
+    ):
+        async with SQLite(tmp_path / "app.db"):
+            pass
+
+
 def test_a_path_may_be_a_text_a_path_or_in_the_environment(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DAWDLE_SQLITE_PATH", "from-env.db")

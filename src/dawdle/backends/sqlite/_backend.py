@@ -26,6 +26,8 @@ MAX_BATCH_BYTES: Final = 8 << 20
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
+_URL: Final = re.compile(r"(?P<scheme>sqlite[a-z0-9+]*)://|file:(?://)?", re.IGNORECASE)
+
 
 class SQLite(Queue):
     """A durable queue in a SQLite file: for one machine, any number of processes, no server.
@@ -98,6 +100,8 @@ class SQLite(Queue):
         if is_ordered:
             self._second = Queue(name, "delayed", file, limits, guard)
             limits = msgspec.structs.replace(limits, ordered=True, max_delay=0.0)
+        self.clock = file.clock
+        """The time that its leases and delays go by."""
         super().__init__(name, "", file, limits, guard)
 
     @property
@@ -120,9 +124,17 @@ def _path_of(path: str | os.PathLike[str] | None) -> str:
     if not isinstance(given, (str, os.PathLike)):
         raise ConfigurationError(f"SQLite takes a path, such as 'app.db', not {shown(given)}")
     text = os.fspath(given)
-    if not isinstance(text, str) or text == ":memory:" or text.startswith("file:"):
+    url = _URL.match(text) if isinstance(text, str) else None
+    if url is not None:
+        # Of a URL with three slashes, SQLAlchemy's, the path is relative; of `file:///` it is not.
+        file = text[url.end() :].partition("?")[0]
+        file = file.removeprefix("/") if url["scheme"] else file
+        raise ConfigurationError(f"SQLite takes a path, not a URL: write {file or 'app.db'!r}")
+    if not isinstance(text, str) or text == ":memory:":
         raise ConfigurationError(
             f"SQLite takes the path of a file, such as 'app.db', not {shown(text)}: for a queue in memory use "
             f"dawdle.backends.memory.Memory()"
         )
+    if os.path.isdir(text):
+        raise ConfigurationError(f"{text} is a directory: name a file in it")
     return str(Path(text).absolute())

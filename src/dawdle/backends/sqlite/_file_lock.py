@@ -12,6 +12,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final
 
+from dawdle.errors import ConfigurationError
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -33,7 +35,15 @@ class FileLock:
         """Since when it waits for another process, by `time.monotonic()`; read from any thread."""
         flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
         is_new = not os.path.exists(path)
-        self._file: int | None = os.open(path, flags, 0o666 if mode is None else mode)
+        try:
+            self._file: int | None = os.open(path, flags, 0o666 if mode is None else mode)
+        except OSError as error:
+            if is_new:  # the directory is the cause
+                raise
+            raise ConfigurationError(
+                f"cannot open {path}, which dawdle keeps beside the database: {error.strerror or error}; let this user "
+                f"read and write that file, as every user of the database"
+            ) from error
         if is_new and mode is not None:  # the umask of this process may be stricter than that of the file's owner
             with suppress(OSError):
                 os.chmod(path, mode)

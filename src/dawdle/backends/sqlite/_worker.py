@@ -153,8 +153,10 @@ class Worker:
             waiting: list[AnyCall] = [*self._batch, *self._working, *self._round_calls, *list(self._inbox)]
             calls = [call for call in waiting if not (call.taken or call.is_over)]
             error = BackendError(
-                f"{self.database.path} has been locked by another process for {LOCKED_SECONDS:g} s: see whether one is "
-                f"stopped, such as in a debugger, while it writes",
+                f"{self.database.path} has been locked for {LOCKED_SECONDS:g} s by another connection, of this process "
+                f"or of another one: if your code has a transaction open, pass it, signal(…, "
+                f"transaction=connection), or commit first; else see whether a process is stopped, such as in "
+                f"a debugger, while it writes",
                 uncertain=False,
             )
             for call in calls:
