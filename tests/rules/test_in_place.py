@@ -80,10 +80,16 @@ def body_of(**attributes):
     return write({**known, **attributes})
 
 
-def admitted(body, terms=TERMS, receives=1, past=NO_PAST, stored_at=NOW, random=0.5):
+def lookup_of(retry):
+    registry = Registry()
+    registry.on_event(Placed, name="a", retry=retry)(lambda event: None)
+    return AppHandlers(registry)
+
+
+def admitted(body, terms=TERMS, receives=1, past=NO_PAST, stored_at=NOW, random=0.5, lookup=LOOKUP):
     envelope = open_envelope(body)
     same = {"stored_at": stored_at, "now": NOW, "terms": terms, "random": lambda: random, "receives": receives}
-    return in_place(body, envelope, admit(body, envelope, LOOKUP, CODECS, **same), past=past, **same)
+    return in_place(body, envelope, admit(body, envelope, lookup, CODECS, **same), past=past, **same)
 
 
 def settled(results, terms, attempt):
@@ -139,27 +145,59 @@ def test_a_wait_counts_from_when_the_handler_ended():
     assert decision == Release(70.0, "retry", "x")
 
 
-@given(st.integers(1, 60), pasts)
-def test_attempts_are_the_receives_without_those_that_are_known_to_be_none(receives, past):
-    decision = admitted(body_of(), receives=receives, past=past)
-    if isinstance(decision, Run):
-        assert decision.attempt == max(1, receives - past.blameless)
-        assert decision.isolated == (receives - past.explained >= 5)
+@given(st.integers(1, 60), pasts, st.integers(1, 5))
+def test_attempts_are_the_receives_without_those_that_are_known_to_be_none(receives, past, written):
+    decision = admitted(body_of(dawdleattempt=written), receives=receives, past=past)
+    attempt = max(1, written - 1 + receives - past.blameless)
+    known = past.explained > past.blameless
+    assert decision.attempt == (attempt if known else min(attempt, max(written, 2)))
+    assert decision.isolated == (receives - past.explained >= 5)
+
+
+@given(st.integers(1, 2000), st.integers(1, 40))
+def test_the_first_failure_that_a_process_sees_is_final_only_if_one_attempt_is_all(receives, attempts):
+    lookup = lookup_of(Retry(max_attempts=attempts))
+    decision = admitted(body_of(), receives=receives, lookup=lookup)
+    again = admitted(body_of(), receives=receives + 1, past=Past(1, 0), lookup=lookup)
+    assert (decision.attempt < attempts) == (attempts > 1)
+    assert again.attempt == receives + 1
+
+
+@given(st.integers(1, 250), st.floats(0, 10**7))
+def test_no_number_of_receives_that_waits_can_explain_is_a_reason_to_give_up(receives, age):
+    run = admitted(body_of(), receives=receives, stored_at=NOW - age)
+    assert isinstance(run, Run)
+    assert run.isolated == (receives >= 5)
+
+
+@given(st.integers(1, 10_000))
+def test_an_event_that_is_stored_for_less_than_unclaimed_runs_however_often_it_was_received(receives):
+    assert isinstance(admitted(body_of(), receives=receives, stored_at=NOW - 86_000), Run)
 
 
 @pytest.mark.parametrize(("owed", "most"), [("a", MIN_UNFINISHED_RECEIVES), ("b", 43), (None, 43)])
-def test_what_never_has_an_outcome_is_given_up(owed, most):
+def test_what_has_no_known_outcome_for_longer_than_unclaimed_is_given_up(owed, most):
     body = body_of(**({} if owed is None else {"dawdleowed": owed}))
-    assert isinstance(admitted(body, receives=most), Run)
-    decision = admitted(body, receives=most + 1)
+    terms, stored_at = msgspec.structs.replace(TERMS, unclaimed=60.0), NOW - 100
+    assert isinstance(admitted(body, terms, receives=most, stored_at=stored_at), Run)
+    decision = admitted(body, terms, receives=most + 1, stored_at=stored_at)
     assert isinstance(decision, Forward)
     assert [(copy.why, copy.handler) for copy in decision.copies] == [("dead", owed)]
-    assert isinstance(admitted(body, receives=most + 1, past=Past(1, 0)), Run)
+    assert "no outcome is known" in decision.copies[0].reason
+    assert isinstance(admitted(body, terms, receives=most + 1, past=Past(1, 0), stored_at=stored_at), Run)
+    assert isinstance(admitted(body, terms, receives=most + 1, stored_at=NOW - 59), Run)
+
+
+def test_a_poison_message_is_given_up_after_a_day():
+    receives = next(
+        each for each in range(1, 400) if not isinstance(admitted(body_of(), receives=each, stored_at=NOW - 10**7), Run)
+    )
+    assert 250 < receives < 300
 
 
 def test_a_queue_that_ends_with_its_process_suspects_nothing():
     run = admitted(body_of(), terms=msgspec.structs.replace(TERMS, durable=False), receives=1000)
-    assert (run.attempt, run.isolated) == (1000, False)
+    assert (run.attempt, run.isolated) == (2, False)
 
 
 @given(st.integers(1, 20), st.integers(0, 3), st.sampled_from(["retry", "later", "kept", "interrupted", None]))

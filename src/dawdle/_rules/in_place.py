@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 MIN_UNFINISHED_RECEIVES: Final = 15
-"""Receives without an outcome after which a message is dead-lettered, at least: stops of workers count too."""
+"""Receives of no known outcome after which a message may be dead-lettered, at least, once it is old enough as well."""
 
 MAX_UNCLAIMED_WAIT_SECONDS: Final = 300.0
 """Seconds of the longest wait for a node that has the handlers: the group waits as long."""
@@ -102,7 +102,7 @@ def in_place(
 ) -> Run[H] | Settlement:
     """Return what a decision of admission means on an ordered queue. The arguments are those of `admit`."""
     if isinstance(decision, Run) and not (decision.missing and terms.shared):
-        return _run(body, envelope, decision, receives, past, now, terms)
+        return _run(body, envelope, decision, receives, past, stored_at, now, terms)
     if isinstance(decision, Run):
         # Copies for the missing handlers would lose their place, so the event waits for a node that has all of them.
         lacks = ", ".join(map(shown, decision.missing))
@@ -128,18 +128,37 @@ def delayed(body: bytes, envelope: Envelope, *, stored_at: float, now: float, te
 
 
 def _run(
-    body: bytes, envelope: Envelope, run: Run[H], receives: int, past: Past, now: float, terms: Terms
+    body: bytes,
+    envelope: Envelope,
+    run: Run[H],
+    receives: int,
+    past: Past,
+    stored_at: float,
+    now: float,
+    terms: Terms,
 ) -> Run[H] | Settlement:
-    """Return the run with its attempt, or the end of a message whose runs never had an outcome."""
+    """Return the run with its attempt, or the end of a message of which no outcome is known for too long."""
     attempt = max(1, envelope.attempt - 1 + receives - past.blameless)
+    if attempt == 1 and receives == 1:  # nearly always
+        return run
+    tries = [terms.max_attempts if each.max_attempts is None else each.max_attempts for each in run.handlers]
+    if past.explained == past.blameless:
+        # No handler failed in this process. Earlier receives elsewhere may have been waits, so the first failure that
+        # is seen here is not final, unless one attempt is all, or the attempt is written down.
+        attempt = min(attempt, max(envelope.attempt, min(tries) - 1))
     unexplained = receives - past.explained
     if not terms.durable or unexplained < SUSPECT_RECEIVES:  # a queue that ends with its process brings nothing back
         return msgspec.structs.replace(run, attempt=attempt)
-    # A failure in another process looks like the end of that process. So a message may be received as often as its
-    # handlers may fail, and as often as a suspect is tried on a plain queue.
-    tries = [terms.max_attempts if each.max_attempts is None else each.max_attempts for each in run.handlers]
-    if unexplained > max(MIN_UNFINISHED_RECEIVES, max(tries) + MAX_TRIALS):
-        reason = f"it was received {receives} times, and none of its runs was finished"
+    # In another process a failure, a wait for a handler or a call for later looks like the end of that process. So a
+    # message is given up only if it was received more often than its handlers may fail, and a suspect is tried on a
+    # plain queue. And it must be so old, and so often received, that as an unclaimed one it were given up too: the
+    # receives of a deploy, which may all have been such waits, condemn nothing.
+    age = _age(unexplained, stored_at, now)
+    if age >= terms.unclaimed and unexplained > max(MIN_UNFINISHED_RECEIVES, max(tries) + MAX_TRIALS):
+        reason = (
+            f"no outcome is known of {unexplained} of the {receives} times it was received, in "
+            f"{max(0.0, now - stored_at):.0f} s: its workers may have died"
+        )
         return give_up(body, envelope, reason, now, terms)
     return msgspec.structs.replace(run, attempt=attempt, isolated=True)
 
@@ -160,10 +179,7 @@ def _unclaimed(
 
     `named`: its type names the handler that is missing here.
     """
-    # The message cannot say since when no node wants it. It cannot be longer than it is stored, and not longer than the
-    # waits of all its receives.
-    age = min(max(0.0, now - stored_at), _waited(receives))
-    if age >= terms.unclaimed:
+    if _age(receives, stored_at, now) >= terms.unclaimed:
         return give_up(body, envelope, f"{reason}, for {terms.unclaimed:g} s", now, terms)
     # Half as long again at random, or the same node could receive the event every time.
     wait = _wait_after(receives) * (1.0 + random() / 2)
@@ -173,6 +189,12 @@ def _unclaimed(
 
 def _wait_after(receives: int) -> float:
     return min(2.0 ** min(receives - 1, 30), MAX_UNCLAIMED_WAIT_SECONDS)
+
+
+def _age(receives: int, stored_at: float, now: float) -> float:
+    """Return the seconds for which a message can have waited at most, if these receives were waits for its handlers."""
+    # It cannot say since when. It cannot be longer than it is stored, and not longer than the waits of all its receives.
+    return min(max(0.0, now - stored_at), _waited(receives))
 
 
 def _waited(receives: int) -> float:
