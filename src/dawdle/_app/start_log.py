@@ -92,7 +92,7 @@ class StartLog:
         for event_type, first in self._queues.without_handler_on_first(self._handlers.handlers):
             _log.warning(
                 "events of the type %s go to queue %r first, and no handler of this process that takes them runs "
-                "there: unless another process has one, they are dead-lettered after `unclaimed`; name a queue first "
+                "there: unless another process has one, they are dead-lettered after unclaimed=; name a queue first "
                 "in routes= that has a handler",
                 event_type.__qualname__,
                 first,

@@ -263,9 +263,8 @@ def _require_watchable(call: str, event_types: Sequence[type], where: object) ->
 
 def _require_class(call: str, given: object) -> None:
     if isinstance(given, (list, tuple, set)):
-        raise ConfigurationError(
-            f"{call}() takes each type by itself: write {call}(A, B), not a {type(given).__name__}"
-        )
+        kind = type(cast("object", given)).__name__
+        raise ConfigurationError(f"{call}() takes each type by itself: write {call}(A, B), not a {kind}")
     if isinstance(given, FunctionType | MethodType):
         raise ConfigurationError(f"{call}() takes types, and got a function: write where=…")
     if not isinstance(given, type) and event_style(type(given)) is not None:

@@ -193,7 +193,7 @@ def _wait_after(receives: int) -> float:
 
 def _age(receives: int, stored_at: float, now: float) -> float:
     """Return the seconds for which a message can have waited at most, if these receives were waits for its handlers."""
-    # It cannot say since when. It cannot be longer than it is stored, and not longer than the waits of all its receives.
+    # It cannot say since when. It is not longer than it is stored, and not longer than the waits of all its receives.
     return min(max(0.0, now - stored_at), _waited(receives))
 
 
