@@ -155,8 +155,9 @@ class SizedCodec(dawdle.MessagePack):
         return 0
 
 
-async def test_a_clock_and_a_codec_that_are_empty_collections_too_are_used(queue):
+async def test_a_clock_and_a_codec_that_are_empty_collections_too_are_used():
     clock = SizedClock(start=1_000_000_000)
+    queue = Memory(clock=clock)
     async with dawdle.Dawdle(queue, registry=dawdle.Registry(), clock=clock, codec=SizedCodec()) as app:
         await app.signal(Placed())
     (body,) = (msgspec.json.decode(each) for each in queue.messages())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from dawdle._app.fan_out import Placed, SignalOptions, bodies_for
 from dawdle._app.queue_map import DEFAULT, QueueMap
-from dawdle._app.signaling import Signaling, event_id_of, not_signaled
+from dawdle._app.signaling import Signaling, event_id_of, events_of, not_signaled
 from dawdle._app.start_log import StartLog
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.envelope import open_envelope
@@ -74,8 +74,6 @@ class SignalCalls:
         """
         queues = self._destinations(event, queue)
         how = self._signaling.options(delay, at, expires, group, headers, source, transaction, fresh=id is None)
-        if self._start_log.has_ordered and group is None:
-            self._start_log.ungrouped(type(event), queues)
         if direct is not False and require_bool(direct, "direct is"):
             _refuse_with_direct(delay, at, transaction)
             if group is not None and any(each.limits.ordered for each in queues):
@@ -95,6 +93,8 @@ class SignalCalls:
             await self._signaling.store_placed([Placed(event, event_id, bodies_for(body, queues))], how)
         if self._start_log.waits_for_signal:
             self._start_log.signaled(queues[0])
+        if self._start_log.has_ordered and group is None:
+            self._start_log.ungrouped(type(event), queues)
         return event_id
 
     async def signal_many(
@@ -121,21 +121,26 @@ class SignalCalls:
         # Without routes all events go to the same queues, which are looked up once.
         same = None if queue is None and self._queues.routes else self._destinations(None, queue)
         if same is not None and len(same) == 1 and transaction is None:
+            if self._start_log.has_ordered:
+                events = events_of(events)  # they are looked at twice
             ids = await self._signaling.store_all(same[0], events, how)
+            if self._start_log.has_ordered and group is None:
+                for each in events:
+                    self._start_log.ungrouped(type(each), same)
             if ids and self._start_log.waits_for_signal:
                 self._start_log.signaled(same[0])
             return ids
         placed = self._signaling.place_all(
             events, lambda event: self._destinations(event, None) if same is None else same, how
         )
-        if self._start_log.has_ordered and group is None:
-            for each in placed:
-                self._start_log.ungrouped(type(each.event), [used for used, _ in each.bodies])
         if transaction is not None:
             _require_transactional({used for each in placed for used, _ in each.bodies}, how)
         await self._signaling.store_placed(placed, how)
         if placed and self._start_log.waits_for_signal:
             self._start_log.signaled(placed[0].bodies[0][0])
+        if self._start_log.has_ordered and group is None:
+            for one in placed:
+                self._start_log.ungrouped(type(one.event), [used for used, _ in one.bodies])
         return [each.event_id for each in placed]
 
     async def _run_direct(
