@@ -56,7 +56,11 @@ class InFlight:
     @property
     def is_idle(self) -> bool:
         """Whether nothing is in flight but what itself waits for that."""
-        return all(message.idling for message in self._messages.values())
+        return all(
+            # A message in line behind one that idles waits for that, as it does for the rest.
+            message.idling or (message.line is not None and message.line[0].idling)
+            for message in self._messages.values()
+        )
 
     # Ways in
 

@@ -4,6 +4,7 @@ Facts, and what changes them in one step; it runs nothing.
 """
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -95,6 +96,8 @@ class InFlightMessage(msgspec.Struct, eq=False):
     """That wait is over: the app is being left, and the flush has taken as long as it may."""
     abandoned: bool = False
     """It is settled although a handler still runs: that one ignores its cancellation."""
+    line: Sequence["InFlightMessage"] | None = None
+    """On an ordered queue: the messages of its group that are in flight, in order, itself among them."""
     idling: int = 0
     """How many of its handlers wait in `idle()`: they must not wait for themselves."""
     running: dict[asyncio.Task[object], str] = {}

@@ -43,6 +43,7 @@ class OrderedProcessor:
         # in, they would not be behind it, and run although it comes back.
         line = self._lines.setdefault(group, deque())
         line.append(message)
+        message.line = line
         return self._process_in_line(group, line, message)
 
     async def _process_in_line(self, group: str, line: deque[InFlightMessage], message: InFlightMessage) -> None:

@@ -242,10 +242,11 @@ class Settler:
         # id is the same. So a copy that was stored although the answer was lost is not stored twice.
         key = None if message.delivery is None else message.delivery.key
         event_id, origin = "" if envelope is None else envelope.id, message.queue.role
-        if copy.why == "due" and copy.handler is None:  # the event itself, as if it were signaled now
-            dedup = event_id
-        else:
-            dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
+        if copy.why == "due" and copy.handler is None and envelope is not None:
+            # The event itself, as if it were signaled now. Only source and id together name it: two partners may both
+            # have an event 1. And an id that another program made may be one that the queue does not take.
+            key, origin = None, envelope.source
+        dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
         try:
             await queue.send(Outgoing(copy.body, copy.delay, message.group, dedup), unsigned=copy.unsigned)
         except BackendError as error:

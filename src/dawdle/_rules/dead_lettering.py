@@ -74,8 +74,8 @@ def give_up(body: bytes, envelope: Envelope, reason: str, now: float, terms: Ter
             body, 0.0, now, terms, why="dead", handler=owed, reason=reason, changes=dead_attributes(reason, now)
         )
         return Forward((letter,), release_after=MAX_BACKOFF_SECONDS)
-    if terms.max_hop <= 0:
-        return Release(MAX_BACKOFF_SECONDS)
+    if terms.ordered or terms.max_hop <= 0:  # on an ordered queue it keeps its place, and holds its group
+        return Release(MAX_BACKOFF_SECONDS, "kept", reason)
     # `dawdlesince` stays in the kept copy. Without it the next node would count the event as new, and offer it to all
     # nodes again.
     since = {} if envelope.since is None else {"dawdlesince": to_rfc3339(to_epoch(envelope.since))}
