@@ -1,6 +1,7 @@
 """Order within a group, on an ordered queue in memory: whatever happens to one event, those behind it wait."""
 
 import asyncio
+import itertools
 from contextlib import suppress
 from datetime import timedelta
 
@@ -534,3 +535,54 @@ async def test_a_direct_event_that_fails_is_retried_with_its_attempts(running, r
         await clock.advance(60)
     assert attempts == [(0, 1), (5, 2), (15, 3), (35, 4)]
     assert len(queue.dead_letters.messages()) == 1
+
+
+async def test_two_due_events_of_one_id_and_another_source_both_run(running, registry, clock, queue):
+    """An id is unique within its source only, and the delay queue takes what other programs send."""
+    ran = []
+
+    @registry.on_event
+    async def handler(event: Step) -> None:
+        ran.append(event.number)
+
+    async with running():
+        for number, source in enumerate(("/one", "/two")):
+            body = {"specversion": "1.0", "id": "order 1", "source": source, "type": "Step"}
+            body["data"] = {"group": "a", "number": number}
+            await queue.delayed.send([Outgoing(msgspec.json.encode(body), group="a", dedup=f"{number}")])
+        await clock.advance(10)
+    assert sorted(ran) == [0, 1]
+
+
+async def test_idle_in_a_handler_does_not_wait_for_those_behind_its_event(running, registry, clock):
+    ran = []
+
+    @registry.on_event
+    async def handler(event: Step) -> None:
+        if event.number == 0:
+            await dawdle.current().idle()
+        ran.append(event.number)
+
+    async with running() as app:
+        await signal_steps(app, "a")
+        await clock.advance(10)
+        assert ran == [0, 1, 2]
+
+
+async def test_without_dead_letters_what_cannot_be_read_keeps_its_place_and_is_told(make_app, registry, clock, caplog):
+    unlike = b'{"specversion":"1.0","id":"e-1","source":"s","type":"Step","data":{"group":"a","number":"text"}}'
+    for max_delay, bad in itertools.product(({}, {"max_delay": 0}), (b"no event", unlike)):
+        caplog.clear()
+        ran, queue = [], Memory(clock=clock, ordered=True, dead_letters=False, **max_delay)
+        registry.clear()
+
+        @registry.on_event(name="step")
+        async def handler(event: Step, ran=ran) -> None:
+            ran.append(event.number)
+
+        async with make_app(backend=queue) as app:
+            await queue.send([Outgoing(bad, group="a", dedup="1")])
+            await app.signal(Step("a", 1), group="a")
+            await clock.advance(2000)
+        assert ran == []
+        assert "it holds its group" in caplog.text

@@ -21,6 +21,8 @@ def undecodable(body: bytes, key: str, reason: str, now: float, terms: Terms) ->
     """Return where a body goes that is no CloudEvent: into a dead letter that holds it, or back into the queue."""
     if not terms.has_dead_letters:
         delay = hop(MAX_BACKOFF_SECONDS, terms.max_hop)
+        if terms.ordered:  # it keeps its place, and holds its group
+            return Release(MAX_BACKOFF_SECONDS, "kept", reason)
         if delay <= 0:
             return Release(MAX_BACKOFF_SECONDS)
         return Forward((Copy(body=body, delay=delay, why="kept", reason=reason, unsigned=True),), release_after=delay)
@@ -74,8 +76,10 @@ def give_up(body: bytes, envelope: Envelope, reason: str, now: float, terms: Ter
             body, 0.0, now, terms, why="dead", handler=owed, reason=reason, changes=dead_attributes(reason, now)
         )
         return Forward((letter,), release_after=MAX_BACKOFF_SECONDS)
-    if terms.ordered or terms.max_hop <= 0:  # on an ordered queue it keeps its place, and holds its group
+    if terms.ordered:  # it keeps its place, and holds its group
         return Release(MAX_BACKOFF_SECONDS, "kept", reason)
+    if terms.max_hop <= 0:
+        return Release(MAX_BACKOFF_SECONDS)
     # `dawdlesince` stays in the kept copy. Without it the next node would count the event as new, and offer it to all
     # nodes again.
     since = {} if envelope.since is None else {"dawdlesince": to_rfc3339(to_epoch(envelope.since))}
