@@ -249,7 +249,8 @@ def main() -> int:
     random.seed(seed)
     print(f"seed {seed}", flush=True)
     title, must = f"soak: {asked.minutes:g} min at {RATE} events/s, with all of it at random", "lost 0, all flat"
-    verdict = run_row(Row(30, "real", title, must, lambda scale: soak(asked.minutes), on_ministack=False, on_sqlite=False), Scale())
+    row = Row(30, "real", title, must, lambda scale: soak(asked.minutes), on_ministack=False, on_sqlite=False)
+    verdict = run_row(row, Scale())
     show(verdict)
     return 0 if verdict.good else 1
 
