@@ -370,3 +370,32 @@ async def test_a_suspect_on_one_of_many_queues_gets_its_turn_and_nothing_of_the_
         assert not any(queue.messages() for queue in queues.values())
     assert sorted(diary.order) == [0, 1, 2, 3, 4, 9]
     assert diary.company[9] == set()
+
+
+async def test_an_idle_queue_in_memory_keeps_no_suspect_from_its_turn(queue, registry, clock, moments):
+    """The first receive of a queue in memory waits for ever, and what it brings waits until the suspect has ended."""
+    diary = Diary(registry, clock)
+    memory = Memory(clock=clock)
+    app = Dawdle(
+        queues={"default": queue, "memory": memory},
+        routes={Placed: "default"},
+        registry=registry,
+        clock=clock,
+        hooks=[moments.append],
+    )
+    async with app:
+        await clock.advance(1)
+        await queue.send([Outgoing(body_of(1, dawdletrial=1))])
+        for _ in range(100):
+            await clock.advance(0.1)
+            if diary.running:
+                break
+        assert diary.running == {1}
+        await app.signal(Placed(2), queue="memory")
+        await app.signal(Placed(3), queue="memory")
+        await clock.advance(0.5)
+        assert diary.order == [1]
+        await clock.advance(5)
+        assert sorted(diary.order) == [1, 2, 3]
+    assert diary.company[1] == set()
+    assert sum(isinstance(moment, Forwarded) for moment in moments) <= 2

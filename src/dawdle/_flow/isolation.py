@@ -101,11 +101,15 @@ class Isolation:
                 self._in_flight.stop_holding_back()
 
     @asynccontextmanager
-    async def receiving(self) -> AsyncGenerator[None]:
-        """Enter when a receive may begin, and count the block as an open one. If `is_wanted`, ask for one message."""
+    async def receiving(self, *, durable: bool) -> AsyncGenerator[None]:
+        """Enter when a receive may begin, and count the block as an open one. If `is_wanted`, ask for one message.
+
+        That of a queue that is not durable may wait for ever, so it does not count. What it brings does not start
+        beside an isolated message, and ends with the process in any case: it cannot become a suspect.
+        """
         await self.wait_over()
         if not self.is_wanted:
-            with self._counted():
+            with self._counted(durable):
                 yield
             return
         # In single file: the lock lets one receive through at a time, and that one waits until nothing is in flight, so
@@ -118,7 +122,7 @@ class Isolation:
                 pass
             await self.wait_over()
             self._receive_began = self._clock.monotonic()
-            with self._counted():
+            with self._counted(durable):
                 yield
 
     def found_no_other(self) -> None:
@@ -135,7 +139,8 @@ class Isolation:
         If it is not isolated, single file begins, and the caller puts its message off.
         """
         self.found_no_other()
-        # An open receive counts like a message in flight: what it brings may already be on its way here.
+        # An open receive counts like a message in flight: what it brings may already be on its way here, and the poison
+        # would make a suspect of it.
         if (
             self._allowance.is_used_up
             or self._open_receives
@@ -237,12 +242,12 @@ class Isolation:
             self._one_receive.release()
 
     @contextmanager
-    def _counted(self) -> Generator[None]:
-        self._open_receives += 1
+    def _counted(self, durable: bool) -> Generator[None]:
+        self._open_receives += durable
         try:
             yield
         finally:
-            self._open_receives -= 1
+            self._open_receives -= durable
 
 
 class Allowance:

@@ -37,7 +37,7 @@ MIN_RECEIVE: Final = 10
 
 MAX_WAIT_SECONDS: Final = 20.0
 """Seconds that a receive waits for messages, at most. Only the first receive of a queue in memory waits for as long as
-the queue allows: no connection can hang, no message needs isolation, and a stop ends it."""
+the queue allows: no connection can hang, isolation does not wait for it, and a stop ends it."""
 
 MIN_EMPTY_RECEIVE_SECONDS: Final = 0.5
 """Seconds from one receive to the next while they bring nothing new, from the second in a row on.
@@ -133,7 +133,7 @@ class Receiver:
         while not self._stopping:
             self._slots.overdraw()  # an open receive may have reserved all slots, and wait for messages with them
             try:
-                async with self._isolation.receiving():
+                async with self._isolation.receiving(durable=self._queue.limits.durable):
                     deliveries = await self._receive_in_time(1, 0)
             except BaseException as error:
                 self._slots.unreserve(1)
@@ -215,7 +215,7 @@ class Receiver:
         task = asyncio.current_task()
         assert task is not None, "a receive runs in a task"
         self._state.begin_waiting()
-        async with self._isolation.receiving():
+        async with self._isolation.receiving(durable=self._queue.limits.durable):
             self._tasks[task] = True
             try:
                 if self._isolation.is_wanted:
