@@ -399,3 +399,43 @@ async def test_an_idle_queue_in_memory_keeps_no_suspect_from_its_turn(queue, reg
         assert sorted(diary.order) == [1, 2, 3]
     assert diary.company[1] == set()
     assert sum(isinstance(moment, Forwarded) for moment in moments) <= 2
+
+
+async def test_one_that_outlasts_its_isolation_does_not_end_that_of_another(queue, registry, clock):
+    """The first is on a plain queue and runs for 40 s; the second is on an ordered one, and begins after 30 s."""
+    ordered, running, beside = Durable(clock=clock, ordered=True, lease=5), set(), {}
+
+    @registry.on_event(Placed, name="handler")
+    async def handler(event):
+        running.add(event.number)
+        for number in running:
+            beside.setdefault(number, set()).update(running)
+        await clock.sleep_until(clock.monotonic() + {1: 40, 2: 10}.get(event.number, 1))
+        running.remove(event.number)
+
+    app = Dawdle(
+        queues={"default": queue, "ordered": ordered},
+        routes={Placed: "default"},
+        registry=registry,
+        clock=clock,
+        grace=1,
+    )
+    async with app:
+        await queue.send([Outgoing(body_of(1, dawdletrial=1))])
+        for _ in range(400):
+            await clock.advance(0.1)
+            if running:
+                break
+        assert running == {1}
+        await app.signal(Placed(2), queue="ordered", group="a")
+        for _ in range(4):  # each time as a process that ends before it says what came of it
+            assert await ordered.receive(1, 0)
+            await clock.advance(5)
+        await clock.advance(12)
+        assert beside == {1: {1}}, "the second is in flight, and waits until the first has ended"
+        await clock.advance(10)
+        assert running == {2}
+        await app.signal_many([Placed(number) for number in range(10, 20)])
+        await clock.advance(20)
+    assert beside[2] == {2}
+    assert set(beside) == {1, 2, *range(10, 20)}

@@ -145,17 +145,12 @@ class InFlight:
         for message in self:
             self.finish(message)
 
-    @contextmanager
-    def hold_back_others(self) -> Generator[None]:
-        """Start nothing in the block but what is started over the limit: one message runs in isolation."""
+    def hold_back_others(self) -> None:
+        """Start nothing from now on but what is started over the limit: one message runs in isolation."""
         self._held_back = True
-        try:
-            yield
-        finally:
-            self.stop_holding_back()
 
     def stop_holding_back(self) -> None:
-        """Start what waits, from now on: the message has been in isolation for long enough."""
+        """Start what waits, and what comes: the message has ended, or was in isolation for long enough."""
         self._held_back = False
         for slots in list(self._waiting_to_start):
             self._start_waiting(slots)

@@ -66,11 +66,9 @@ class Isolation:
         self._in_flight = in_flight
         self._clock = clock
         self._open_receives = 0
-        self._nothing_isolated = asyncio.Event()
-        self._nothing_isolated.set()
+        self._isolated: _Isolated | None = None
         self._one_receive = asyncio.Lock()
         self._single_file_until = -inf
-        self._isolated_until = -inf
         self._single_file_since = -inf
         self._free_seconds = 0.0
         """Seconds of this single file in which it held nothing back."""
@@ -91,14 +89,13 @@ class Isolation:
     async def wait_over(self) -> None:
         """Return when no message is isolated, or the isolated one has had its time."""
         # A loop: the next isolation may begin before the task that waited for the last one has its turn.
-        while not self._nothing_isolated.is_set() and self._clock.monotonic() < self._isolated_until:
+        while (isolated := self._isolated) is not None and self._clock.monotonic() < isolated.until:
             try:
-                async with Deadline(self._clock, self._isolated_until):
-                    await self._nothing_isolated.wait()
+                async with Deadline(self._clock, isolated.until):
+                    await isolated.over.wait()
             except TimeoutError:
                 # The isolated message goes on; only its privilege ends, or a handler that hangs would stop the worker.
-                self._nothing_isolated.set()
-                self._in_flight.stop_holding_back()
+                self._end(isolated)
 
     @asynccontextmanager
     async def receiving(self, *, durable: bool) -> AsyncGenerator[None]:
@@ -141,31 +138,16 @@ class Isolation:
         self.found_no_other()
         # An open receive counts like a message in flight: what it brings may already be on its way here, and the poison
         # would make a suspect of it.
-        if (
-            self._allowance.is_used_up
-            or self._open_receives
-            or len(self._in_flight) > 1
-            or not self._nothing_isolated.is_set()
-        ):
+        if self._allowance.is_used_up or self._open_receives or len(self._in_flight) > 1 or self._isolated is not None:
             self._begin_single_file()
             yield False
             return
-        began = now = self._clock.monotonic()
+        began = self._clock.monotonic()
         if self.is_wanted:  # the allowance pays for the single file as well: it slowed the other messages too
             began = self._single_file_since + self._free_seconds
-        self._nothing_isolated.clear()
         self._single_file_until = -inf
-        self._isolated_until = now + MAX_ISOLATION_SECONDS
-        # Each receive that waits ends the isolation in time. But a direct event waits too, and there may be no receive:
-        # so this task does it in any case.
-        timer = asyncio.create_task(self.wait_over(), name="dawdle: isolation")
-        try:
-            with self._in_flight.hold_back_others():
-                yield True
-        finally:
-            self._nothing_isolated.set()
-            timer.cancel()
-            self._allowance.spend(min(self._clock.monotonic(), self._isolated_until) - began)
+        with self._nothing_beside(MAX_ISOLATION_SECONDS, began):
+            yield True
 
     @asynccontextmanager
     async def isolate_in_place(self, message: InFlightMessage) -> AsyncGenerator[bool]:
@@ -204,21 +186,35 @@ class Isolation:
     async def _nothing_beside_suspects(self) -> AsyncGenerator[None]:
         """Enter when nothing else runs, and start nothing in the block."""
         began = self._clock.monotonic()
-        self._nothing_isolated.clear()
-        self._isolated_until = began + 2 * MAX_ISOLATION_SECONDS
+        with self._nothing_beside(2 * MAX_ISOLATION_SECONDS, began):
+            try:
+                async with Deadline(self._clock, began + MAX_ISOLATION_SECONDS):
+                    await self._in_flight.wait_until_only(self._suspects)
+            except TimeoutError:
+                pass
+            yield
+
+    @contextmanager
+    def _nothing_beside(self, seconds: float, began: float) -> Generator[None]:
+        """Start nothing else in the block, for so many seconds. The allowance pays for the time since `began`."""
+        mine = self._isolated = _Isolated(self._clock.monotonic() + seconds)
+        self._in_flight.hold_back_others()
+        # Each receive that waits ends the isolation in time. But a direct event waits too, and there may be no receive:
+        # so this task does it in any case.
         timer = asyncio.create_task(self.wait_over(), name="dawdle: isolation")
         try:
-            with self._in_flight.hold_back_others():
-                try:
-                    async with Deadline(self._clock, began + MAX_ISOLATION_SECONDS):
-                        await self._in_flight.wait_until_only(self._suspects)
-                except TimeoutError:
-                    pass
-                yield
+            yield
         finally:
-            self._nothing_isolated.set()
+            self._end(mine)
             timer.cancel()
-            self._allowance.spend(min(self._clock.monotonic(), self._isolated_until) - began)
+            self._allowance.spend(min(self._clock.monotonic(), mine.until) - began)
+
+    def _end(self, isolated: "_Isolated") -> None:
+        """End an isolation, unless another one has begun since: a message may run for longer than it is isolated."""
+        isolated.over.set()
+        if self._isolated is isolated:
+            self._isolated = None
+            self._in_flight.stop_holding_back()
 
     def _begin_single_file(self) -> None:
         now = self._clock.monotonic()
@@ -248,6 +244,14 @@ class Isolation:
             yield
         finally:
             self._open_receives -= durable
+
+
+class _Isolated:
+    """One isolation: until when it lasts, by the app's clock, and whether it is over."""
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+        self.over = asyncio.Event()
 
 
 class Allowance:
