@@ -10,7 +10,6 @@ from dawdle import Context, Dawdle, Retry
 from dawdle.abc import Fault
 from dawdle.backends.memory import Memory
 from dawdle.errors import BackendError
-from dawdle.testing import ManualClock
 from tests.app.events import Placed
 
 pytestmark = pytest.mark.anyio
@@ -210,22 +209,12 @@ async def test_a_direct_failure_waits_as_long_as_it_should_whatever_the_nodes_cl
     """Its copy may take several hops, and until its first one no queue has said what time it is."""
     runs = []
 
-    class Wrong(ManualClock):
-        def now(self):
-            return clock.now() + offset
-
-        def monotonic(self):
-            return clock.monotonic()
-
-        async def sleep_until(self, deadline):
-            await clock.sleep_until(deadline)
-
     @registry.on_event(Placed, name="bad", retry=Retry(max_attempts=2, initial=3000, max_delay=3000, jitter=0))
     async def bad(event, ctx: Context):
         runs.append(clock.monotonic())
         raise ValueError
 
-    async with Dawdle(Memory(clock=clock, max_delay=900), clock=Wrong(), registry=registry) as app:
+    async with Dawdle(Memory(clock=clock, max_delay=900), clock=clock.skewed(offset), registry=registry) as app:
         await app.signal(Placed(), direct=True)
         await clock.advance(10_000)
     assert runs == [0.0, pytest.approx(3000, abs=0.1)]
