@@ -30,10 +30,12 @@ def sqlite(path):
 PRELUDE = """
 import asyncio, os, signal, sqlite3, sys, time
 from dawdle.abc import Outgoing, ReleaseEntry
-from dawdle.backends.sqlite import SQLite
+from dawdle.backends.sqlite import SQLite, _wake_up
 from dawdle.errors import BackendError, ConfigurationError
 
 path = sys.argv[1]
+# With a long tick, what is heard soon was heard by a wake-up, on a busy machine too.
+_wake_up.TICK_SECONDS = float(os.environ.get("TICK", _wake_up.TICK_SECONDS))
 
 def say(*words):
     print(*words, flush=True)

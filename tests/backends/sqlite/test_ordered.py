@@ -144,7 +144,7 @@ async def test_another_process_hears_of_an_ack_that_frees_a_group(path, program)
                 await queue.receive(1, 30)
                 say("got it")
         asyncio.run(main())
-    """)
+    """, TICK="60")  # fmt: skip
     async with SQLite(path, ordered=True) as queue:
         await queue.send(in_group("a", "1", "2"))
         (one,) = await queue.receive(1, 0)
@@ -154,7 +154,7 @@ async def test_another_process_hears_of_an_ack_that_frees_a_group(path, program)
         began = loop.time()
         await queue.ack([one.receipt])
         assert await asyncio.to_thread(other.line) == "got it"
-        assert loop.time() - began < 0.7
+        assert loop.time() - began < 20
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

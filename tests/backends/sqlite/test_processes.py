@@ -99,7 +99,7 @@ async def test_a_process_that_waits_is_woken_by_another(path, program, sqlite):
                         say(time.monotonic() - float(each.body))
                         await queue.ack([each.receipt])
         asyncio.run(main())
-    """)
+    """, TICK="60")  # fmt: skip
     assert await asyncio.to_thread(other.line) == "ready"
     await asyncio.sleep(0.3)
     took = []
@@ -108,9 +108,7 @@ async def test_a_process_that_waits_is_woken_by_another(path, program, sqlite):
             await queue.send([Outgoing(repr(time.monotonic()).encode())])
             took.append(float(await asyncio.to_thread(other.line)))
             await asyncio.sleep(0.03)
-    took.sort()
-    assert took[len(took) // 2] < 0.05
-    assert took[-1] < 0.9  # each by its own wake-up: the usual look comes once a second
+    assert max(took) < 20  # each by its own wake-up
 
 
 @pytest.mark.parametrize("can", [True, False])
@@ -121,6 +119,7 @@ async def test_a_path_that_is_too_long_for_a_socket(tmp_path, caplog, monkeypatc
         pytest.skip("this system has no /proc")
     if not can:
         monkeypatch.setattr(_wake_up, "MAX_ADDRESS_BYTES", 1000)
+    monkeypatch.setattr(_wake_up, "TICK_SECONDS", 60.0)
     deep = tmp_path / ("d" * 100)
     deep.mkdir()
     async with SQLite(deep / "app.db") as queue:
@@ -138,7 +137,7 @@ async def test_a_path_that_is_too_long_for_a_socket(tmp_path, caplog, monkeypatc
         (delivery,) = await waiting
         took = time.monotonic() - float(delivery.body)
         other.rest()
-    assert took < 0.7
+    assert took < 15
     assert ("so this process looks for new messages every 40 ms" in caplog.text) is not can
 
 
