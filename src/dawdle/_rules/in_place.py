@@ -139,7 +139,7 @@ def _run(
 ) -> Run[H] | Settlement:
     """Return the run with its attempt, or the end of a message of which no outcome is known for too long."""
     attempt = max(1, envelope.attempt - 1 + receives - past.blameless)
-    if attempt == 1 and receives == 1:  # nearly always
+    if attempt == run.attempt and receives == 1:  # nearly always
         return run
     tries = [terms.max_attempts if each.max_attempts is None else each.max_attempts for each in run.handlers]
     if past.explained == past.blameless:

@@ -76,26 +76,30 @@ async def test_a_close_that_is_cancelled_leaves_no_thread(path):
             await asyncio.sleep(0.01)
 
 
-def test_a_loop_that_ends_without_leaving_gives_back_what_comes_for_it(path):
-    async def wait_and_vanish():
-        await SQLite(path).__aenter__()
-        other = SQLite(path)
-        await other.__aenter__()
-        asyncio.get_running_loop().create_task(other.receive(10, 600))
-        await asyncio.sleep(0.05)
+async def test_a_loop_that_ends_without_leaving_gives_back_what_comes_for_it(program):
+    """In another process, where the thread that is left behind ends with it."""
+    other = program("""
+        async def wait_and_vanish():
+            queue = SQLite(path)
+            await queue.__aenter__()
+            asyncio.get_running_loop().create_task(queue.receive(10, 600))
+            await asyncio.sleep(0.05)
 
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(wait_and_vanish())
-    for task in asyncio.all_tasks(loop):
-        task._log_destroy_pending = False
-    loop.close()
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(wait_and_vanish())
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False
+        loop.close()
 
-    async def receive_there():
-        async with SQLite(path) as queue:
-            await queue.send([Outgoing(b"one")])
-            return [delivery.body for delivery in await queue.receive(10, 5)]
+        async def receive_there():
+            async with SQLite(path) as queue:
+                await queue.send([Outgoing(b"one")])
+                return [delivery.body for delivery in await queue.receive(10, 5)]
 
-    assert asyncio.run(receive_there()) == [b"one"]
+        say(asyncio.run(receive_there()))
+        os._exit(0)
+    """)
+    assert await asyncio.to_thread(other.line) == "[b'one']"
 
 
 async def test_an_empty_queue_that_is_opened_in_the_other_way_refuses_those_who_have_it_open(path):
