@@ -138,3 +138,19 @@ async def test_an_error_while_one_closes_is_raised_and_the_other_is_closed_too(n
             pass
     async with app_of(queue, Memory()):
         pass
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_backend_that_is_cancelled_from_within_while_it_opens_is_an_error(count, no_task_is_left):
+    class Cancelled(Memory):
+        async def __aenter__(self):
+            connecting = asyncio.get_running_loop().create_future()
+            connecting.cancel()
+            return await connecting
+
+    async with asyncio.timeout(5):
+        with pytest.raises(BackendError, match="could not open the queue 'default': it was cancelled") as raised:
+            await Dawdle(
+                queues=dict([("default", Cancelled()), ("video", Memory())][:count]), registry=Registry()
+            ).__aenter__()
+    assert isinstance(raised.value.__cause__, asyncio.CancelledError)

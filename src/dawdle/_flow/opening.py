@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Final
 
 from dawdle.abc import Backend, Identified, Located
-from dawdle.errors import ConfigurationError, shown
+from dawdle.errors import BackendError, ConfigurationError, shown
 
 __all__ = ["identity_of", "open_backends"]
 
@@ -48,7 +48,7 @@ class _Opening:
     def __init__(self, count: int) -> None:
         self._missing = count
         self.ended = asyncio.Event()
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.closing = asyncio.Event()
 
     async def hold_open(self, name: str, backend: Backend) -> None:
@@ -56,10 +56,14 @@ class _Opening:
         async with AsyncExitStack() as stack:
             try:
                 await _open(stack, name, backend)
-            except Exception as error:  # noqa: BLE001 - it is raised where all are opened; two at once need no group
+            except BaseException as error:
+                # It is raised where all are opened, so two at once need no group. A cancellation ends that wait too:
+                # the task group takes no notice of a child that was cancelled.
                 self.error = self.error or error
                 self.ended.set()
-                return
+                if isinstance(error, Exception):
+                    return
+                raise
             self._missing -= 1
             if not self._missing:
                 self.ended.set()
@@ -83,10 +87,20 @@ async def _open(stack: AsyncExitStack, name: str, backend: Backend) -> None:
     """Open a backend. Raises `ConfigurationError` for one that is open already, or that cannot serve.
 
     A backend cannot serve if it can neither delay nor release for later, or has an identity that no letter can carry.
+    Raises `BackendError` for one that is cancelled, though this task is not.
     """
     # Claimed before the first await: a second app that opens the same object is refused before either has connected.
     stack.enter_context(_exclusive_use(name, backend))
-    await stack.enter_async_context(backend)
+    try:
+        await stack.enter_async_context(backend)
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise BackendError(
+            f"could not open the queue {name!r}: it was cancelled by its own backend, {backend!r}, whose connection "
+            f"may have been closed meanwhile"
+        ) from error
     for behind in (backend.dead_letters, backend.delayed):
         if behind is not None:
             stack.enter_context(_exclusive_use(name, behind))
