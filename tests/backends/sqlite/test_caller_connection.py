@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -115,10 +116,11 @@ async def test_what_cannot_be_used_says_why_and_what_to_pass(queue, path):
     cursor = closed.cursor()
     with pytest.raises(ConfigurationError, match=r"pass cursor\.connection"):
         await queue.send_in(cursor, ONE)
-    elsewhere = await asyncio.to_thread(sqlite3.connect, path)
-    with pytest.raises(ConfigurationError, match="cannot be used: .*thread.*in the thread that uses it"):
-        await queue.send_in(elsewhere, ONE)
-    await asyncio.to_thread(lambda: None)
+    with ThreadPoolExecutor(1) as thread:
+        elsewhere = thread.submit(sqlite3.connect, path).result()
+        with pytest.raises(ConfigurationError, match="cannot be used: .*thread.*in the thread that uses it"):
+            await queue.send_in(elsewhere, ONE)
+        thread.submit(elsewhere.close).result()
     closed.close()
     with pytest.raises(ConfigurationError, match=r"cannot be used: .*closed.*before it is closed"):
         await queue.send_in(closed, ONE)
