@@ -396,6 +396,34 @@ async def test_a_delayed_event_with_a_known_id_is_stored_once(running, registry,
     assert runs == [0]
 
 
+@pytest.mark.parametrize("source", [None, "/shop"])
+async def test_an_event_that_comes_due_with_the_id_of_one_that_ran_is_not_stored_again(
+    running, registry, clock, runs, source
+):
+    @registry.on_event
+    async def handler(event: Step) -> None:
+        runs.append(event.number)
+
+    async with running() as app:
+        await app.signal(Step("a", 1), group="a", id="order-1", source=source, delay=10)
+        await app.signal(Step("a", 0), group="a", id="order-1", source=source)
+        await clock.advance(30)
+        await app.idle()
+    assert runs == [0]
+
+
+async def test_two_events_of_one_id_and_another_source_are_two_events(running, registry, runs):
+    @registry.on_event
+    async def handler(event: Step) -> None:
+        runs.append(event.number)
+
+    async with running() as app:
+        for number, source in enumerate(("/one", "/two")):
+            await app.signal(Step("a", number), group="a", id="order-1", source=source)
+        await app.idle()
+    assert runs == [0, 1]
+
+
 async def test_many_events_of_a_group_are_stored_in_their_order(running, registry, clock, runs):
     @registry.on_event
     async def handler(event: Step) -> None:

@@ -40,7 +40,7 @@ class Database(Memory):
             raise ConfigurationError("this is no transaction of this database")
         if (whole := self.faults.get(None)) is not None:
             raise whole
-        answers = [self.faults.get(outgoing.dedup) for outgoing in batch]
+        answers = [self.faults.get(msgspec.json.decode(outgoing.body).get("id")) for outgoing in batch]
         transaction.batches.append([each for each, fault in zip(batch, answers, strict=True) if fault is None])
         return answers
 
@@ -78,8 +78,10 @@ async def test_an_event_is_handled_if_and_only_if_its_transaction_is_committed(r
         await app.idle()
         assert sorted(handled) == [1, 3, 4]
     (outgoing,) = first.batches[0]
-    assert (outgoing.group, outgoing.dedup, event_id) == ("g", "o-1", "o-1")
-    assert msgspec.json.decode(outgoing.body)["tenant"] == "x"
+    envelope = msgspec.json.decode(outgoing.body)
+    assert (outgoing.group, envelope["id"], envelope["tenant"], event_id) == ("g", "o-1", "x", "o-1")
+    assert outgoing.dedup
+    assert not outgoing.fresh
     assert not any(isinstance(moment, Signaled) for moment in moments), "only the caller knows of the commit"
 
 

@@ -143,7 +143,9 @@ async def test_an_id_is_stored_once_and_an_event_without_a_group_has_one_of_its_
         for _ in range(3):
             await app.signal(Step("", 0), id="order-1")
         other = await app.signal(Step("", 1))
-    assert [message.group for message in server.queue("orders.fifo").messages()] == ["order-1", other]
+    stored = server.queue("orders.fifo").messages()
+    assert [json.loads(message.body)["id"] for message in stored] == ["order-1", other]
+    assert len({message.group for message in stored}) == 2
 
 
 @pytest.mark.parametrize(("receives", "warns"), [(199, True), (200, False)])

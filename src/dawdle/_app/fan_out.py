@@ -33,8 +33,8 @@ class SignalOptions(NamedTuple):
     source: str | None = None
     transaction: object | None = None
     """The caller's own, in which they are stored; None: by a request of ours."""
-    fresh: bool = True
-    """Whether the ids were made here and now, so that no queue has them yet."""
+    dedup: str | None = None
+    """The deduplication id of an event that a queue may have already; None: the ids are made here and now."""
 
 
 class Placed(NamedTuple):
@@ -109,7 +109,7 @@ def _by_queue(batch: Sequence[Placed], how: SignalOptions) -> "dict[QueueClient,
                 # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
                 share = by_queue[queue] = _Share(hop(how.delay, queue.terms.max_hop), [], [])
             share.events.append(placed)
-            share.batch.append(Outgoing(body, share.wait, how.group, placed.event_id, how.fresh))
+            share.batch.append(Outgoing(body, share.wait, how.group, how.dedup or placed.event_id, how.dedup is None))
     return by_queue
 
 

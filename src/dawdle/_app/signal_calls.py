@@ -73,7 +73,8 @@ class SignalCalls:
         Cancelled, the event may be stored.
         """
         queues = self._destinations(event, queue)
-        how = self._signaling.options(delay, at, expires, group, headers, source, transaction, fresh=id is None)
+        event_id = event_id_of(id)
+        how = self._signaling.options(delay, at, expires, group, headers, source, transaction, id)
         if direct is not False and require_bool(direct, "direct is"):
             _refuse_with_direct(delay, at, transaction)
             if group is not None and any(each.limits.ordered for each in queues):
@@ -82,7 +83,6 @@ class SignalCalls:
                 )
         if transaction is not None:
             _require_transactional(queues, how)
-        event_id = event_id_of(id)
         # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
         body = self._signaling.seal(event, event_id, queues, how)
         if direct and await self._run_direct(event, event_id, body, queues, how):

@@ -12,6 +12,7 @@ from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.codec import seal
+from dawdle._rules.dedup import dedup_of_event
 from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle._rules.expiry import expiry_attributes
 from dawdle.abc import Outgoing
@@ -49,16 +50,16 @@ class Signaling:
         headers: Mapping[str, str] | None,
         source: str | None,
         transaction: object | None,
-        *,
-        fresh: bool = True,
+        event_id: str | None = None,
     ) -> SignalOptions:
-        """Read the options of a call that signals. Raises `ConfigurationError`."""
+        """Read the options of a call that signals. `event_id` is the caller's own. Raises `ConfigurationError`."""
         seconds = 0.0 if delay is None and at is None else delay_of(delay, at, self._settings.clock.now())
         if group is not None:
             _require_name(group, "group")
         if source is not None:
             _require_source(source)
-        return SignalOptions(seconds, expires, group, headers, source, transaction, fresh)
+        dedup = None if event_id is None else dedup_of_event(event_id, source or self._settings.source)
+        return SignalOptions(seconds, expires, group, headers, source, transaction, dedup)
 
     def seal(
         self,
@@ -94,7 +95,8 @@ class Signaling:
         """Store one message in one queue. Raises `SignalError`."""
         try:
             # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
-            await queue.send(Outgoing(body, hop(how.delay, queue.terms.max_hop), how.group, event_id, how.fresh))
+            wait = hop(how.delay, queue.terms.max_hop)
+            await queue.send(Outgoing(body, wait, how.group, how.dedup or event_id, how.dedup is None))
         except BackendError as error:
             raise not_signaled(event_id, error) from error
         if self._hooks is not None:

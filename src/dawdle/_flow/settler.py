@@ -19,7 +19,7 @@ from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.settled_cache import SettledCache
 from dawdle._log import Log
 from dawdle._rules.copies import Copy
-from dawdle._rules.dedup import dedup_of
+from dawdle._rules.dedup import dedup_of, dedup_of_event
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.settlement import Ack, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
@@ -238,16 +238,8 @@ class Settler:
     async def _store_one(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> bool:
         queue = message.main_queue.dead if copy.is_letter else message.main_queue
         assert queue is not None, "the rules make a letter only if there is a dead-letter queue"
-        # A queue that deduplicates, such as SQS FIFO, knows a copy by the message that it comes from: on every try its
-        # id is the same. So a copy that was stored although the answer was lost is not stored twice.
-        key = None if message.delivery is None else message.delivery.key
-        event_id, origin = "" if envelope is None else envelope.id, message.queue.role
-        if copy.why == "due" and copy.handler is None and envelope is not None:
-            # The event itself, as if it were signaled now. Only source and id together name it: two partners may both
-            # have an event 1. And an id that another program made may be one that the queue does not take.
-            key, origin = None, envelope.source
-        dedup = dedup_of(event_id, copy.handler, key=key, origin=origin)
         try:
+            dedup = _dedup_of(message, envelope, copy)
             await queue.send(Outgoing(copy.body, copy.delay, message.group, dedup), unsigned=copy.unsigned)
         except BackendError as error:
             where = "the dead-letter queue of " if copy.is_letter else ""
@@ -337,6 +329,15 @@ def _uncancel(task: "asyncio.Task[object] | None") -> None:
 def _stays_in_flight(message: InFlightMessage) -> bool:
     """Whether a message stays in flight while its copies cannot be stored: its queue cannot release it for later."""
     return not (message.queue.limits.can_release_later or message.interrupted or message.lease_lost)
+
+
+def _dedup_of(message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> str:
+    if copy.why == "due" and copy.handler is None and envelope is not None:
+        return dedup_of_event(envelope.id, envelope.source)  # the event itself, as if it were signaled now
+    # A queue that deduplicates, such as SQS FIFO, knows a copy by the message that it comes from: on every try its id
+    # is the same. So a copy that was stored although the answer was lost is not stored twice.
+    key = None if message.delivery is None else message.delivery.key
+    return dedup_of("" if envelope is None else envelope.id, copy.handler, key=key, origin=message.queue.role)
 
 
 def _label(envelope: Envelope | None) -> str:
