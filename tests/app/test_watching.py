@@ -117,7 +117,7 @@ async def test_an_event_is_seen_when_its_last_handler_has_ended_and_its_retries_
     assert story == ["failed", "slow done", "seen 7", "failed", "failed"]
 
 
-@pytest.mark.parametrize("error", [OSError(), Reject("no"), RetryLater(5), None], ids=repr)
+@pytest.mark.parametrize("error", [OSError(), Reject("no"), None], ids=repr)
 async def test_an_event_is_seen_however_its_handlers_end(running, registry, error):
     @registry.on_event(Placed)
     async def handle(event):
@@ -127,6 +127,103 @@ async def test_an_event_is_seen_however_its_handlers_end(running, registry, erro
     async with running() as app, background(app.wait_for(Placed)) as waiting:
         await app.signal(Placed(1))
         assert await waiting == Placed(1)
+
+
+async def test_an_event_whose_handler_is_at_its_limit_is_seen_once_that_has_run(running, registry, clock):
+    done, seen = [], []
+
+    @registry.on_event(Placed, concurrency=1)
+    async def slow(event):
+        await clock.sleep_until(clock.monotonic() + 0.5)
+        done.append(event.number)
+
+    async def watch():
+        async with app.stream(Placed) as events:
+            async for event in events:
+                seen.append((event.number, event.number in done))
+
+    async with running(concurrency=4) as app, background(watch()):
+        await app.signal_many([Placed(number) for number in range(12)])
+        await clock.advance(120)
+        await app.idle()
+        await asyncio.sleep(0)
+    assert sorted(seen) == [(number, True) for number in range(12)]
+
+
+@pytest.mark.parametrize("then", [None, OSError()], ids=repr)
+async def test_an_event_that_is_put_off_is_seen_once_its_handlers_have_ended(running, registry, clock, then):
+    """A sibling that is done, or has failed, does not show it before."""
+    story = []
+
+    @registry.on_event(Placed)
+    async def later(event):
+        story.append("asked")
+        if story.count("asked") < 3:
+            raise RetryLater(5)
+        if then is not None and story.count("asked") == 3:
+            raise then
+
+    @registry.on_event(Placed, retry=Retry(max_attempts=2, initial=1, jitter=0))
+    async def other(event):
+        if story.count("other") == 0:
+            story.append("other")
+            raise OSError
+
+    async def watch():
+        async with app.stream() as events:
+            async for event in events:
+                story.append("seen")
+
+    async with running() as app, background(watch()):
+        await app.signal(Placed(7))
+        await clock.advance(60)
+        await app.idle()
+        await asyncio.sleep(0)
+    assert [each for each in story if each != "other"][:4] == ["asked", "asked", "asked", "seen"]
+    assert story.count("seen") == 1
+
+
+async def test_a_direct_event_that_a_stop_interrupted_is_seen_where_it_runs_again(make_app, registry, queue):
+    started, over = asyncio.Event(), asyncio.Event()
+
+    @registry.on_event(Placed)
+    async def handle(event):
+        started.set()
+        await over.wait()
+
+    async def watch():
+        async with app.stream(Placed) as events:
+            return [event async for event in events]
+
+    async with make_app(start_listener=False, grace=0) as app:
+        reading = asyncio.create_task(watch())
+        await asyncio.sleep(0)
+        await app.signal(Placed(1), direct=True)
+        await started.wait()
+    assert await reading == []
+    over.set()
+    async with make_app() as app, app.stream(Placed) as events:
+        assert await anext(events) == Placed(1)
+
+
+async def test_what_is_kept_for_want_of_a_dead_letter_queue_is_seen_once(running, registry, clock):
+    runs, seen = [], []
+
+    @registry.on_event(Placed)
+    async def handle(event):
+        runs.append(event)
+        raise Reject("no")
+
+    async def watch():
+        async with app.stream() as events:
+            async for event in events:
+                seen.append(event)
+
+    async with running(Memory(clock=clock, dead_letters=False)) as app, background(watch()):
+        await app.signal(Placed(1))
+        await clock.advance(4 * 3600)
+    assert len(runs) > 1
+    assert seen == [Placed(1)]
 
 
 async def test_a_handlers_own_copy_is_not_seen_elsewhere_either(make_app, clock):

@@ -6,27 +6,37 @@ from types import SimpleNamespace
 import pytest
 
 from dawdle._flow.watchers import Watcher, Watchers
+from dawdle._rules.outcome import AtLimit, Done, Failed, Interrupted, Postponed, Rejected
 from dawdle._rules.settlement import Ack, Forward, Release
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize(
-    ("settlement", "owed", "lease_lost", "ran"),
-    list(product([Ack(), Forward((), 0.0), Release(0.0)], [None, "one"], [False, True], [False, True])),
-)
-async def test_an_event_is_seen_once_where_its_handlers_have_ended(settlement, owed, lease_lost, ran):
+ENDED, PUT_OFF = [Done(), Failed("no"), Rejected("never")], [AtLimit(1, 1), Postponed(1), Interrupted()]
+FIRST = [{"owed": None}, {"owed": None, "attempt": 2}, {"owed": "one"}]
+RETRIES = [{"owed": "one", "attempt": 2}, {"owed": "one", "error": "kept, as there is no dead-letter queue"}]
+
+
+@pytest.mark.parametrize("settlement", [Ack(), Forward((), 0.0), Release(0.0)], ids=repr)
+@pytest.mark.parametrize("copy", FIRST + RETRIES, ids=repr)
+async def test_an_event_is_seen_once_where_its_handlers_have_ended(settlement, copy):
+    for lease_lost, outcomes in product([False, True], [[], *product(ENDED + PUT_OFF, repeat=2)]):
+        seen = await is_seen(settlement, copy, lease_lost, outcomes)
+        ended = bool(outcomes) and not any(each in PUT_OFF for each in outcomes)
+        assert seen == (ended and copy in FIRST and not lease_lost and not isinstance(settlement, Release))
+
+
+async def is_seen(settlement, copy, lease_lost, outcomes):
     work = SimpleNamespace(
         event="the event",
-        envelope=SimpleNamespace(owed=owed),
+        envelope=SimpleNamespace(**{"attempt": 1, "error": None, **copy}),
         message=SimpleNamespace(lease_lost=lease_lost),
-        results={"one": "done"} if ran else {},
+        results={str(number): SimpleNamespace(outcome=outcome) for number, outcome in enumerate(outcomes)},
     )
     watchers, watcher = Watchers(), Watcher((str,), None, 5)
     with watchers.watch(watcher):
         watchers.see(work, settlement)
-    seen = await watcher.next() == "the event"
-    assert seen == (ran and owed is None and not lease_lost and not isinstance(settlement, Release))
+    return await watcher.next() == "the event"
 
 
 async def test_who_comes_when_the_app_is_over_has_ended_with_its_error():

@@ -104,8 +104,9 @@ class WatchCalls:
         """Return the next event that this process handles: with several processes on one queue each sees its share.
 
         An event is seen here once, when its handlers have ended, however they ended; its retries are not seen again. A
-        direct event is seen too. To wait changes nothing: the event is stored, handled and deleted as without it. What
-        was handled before the call is not seen: to signal something and await the answer, open a `stream` first.
+        handler that is at its limit or raises `RetryLater` has not ended. A direct event is seen too. To wait changes
+        nothing: the event is stored, handled and deleted as without it. What was handled before the call is not seen:
+        to signal something and await the answer, open a `stream` first.
 
         - types: one or several, base classes too; none means every event. This app needs a handler for each of them, as
           it handles no other events.

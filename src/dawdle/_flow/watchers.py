@@ -2,10 +2,12 @@
 
     handlers of an event have ended ──► see ──► offered to each watcher of its type ──► where= is true ──► its buffer
 
-An event is seen once, when its message is done with here. A retry, and any other copy that owes one handler, is not
-seen again. A message that goes back as it was, since a stop interrupted it or its lease was lost, is not seen: it comes
-again, here or elsewhere. An event in several queues is seen once for each that is received from here. All of it happens
-in one step, so nothing here can be cancelled or keep an event waiting.
+An event is seen once, when all of its handlers have ended here. A retry is not seen again. While a handler is at its
+limit, asked for later or was interrupted, the event is not seen: its copy that owes that handler is, when it has ended.
+So an event that several of its handlers put off is seen once for each of them, as no copy knows of the others. A
+message that goes back as it was, since a stop interrupted it or its lease was lost, is not seen: it comes again, here
+or elsewhere. An event in several queues is seen once for each that is received from here. All of it happens in one
+step, so nothing here can be cancelled or keep an event waiting.
 """
 
 import asyncio
@@ -14,6 +16,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from dawdle._rules.envelope import Envelope
+from dawdle._rules.outcome import AtLimit, Interrupted, Postponed
 from dawdle._rules.settlement import Release, Settlement
 from dawdle.errors import BackendError
 from dawdle.events import is_call
@@ -110,15 +114,18 @@ class Watchers:
             watcher.end()
 
     def see(self, work: "Work", settlement: Settlement) -> None:
-        """Show an event whose handlers have ended, unless it is only a copy that owes one, or comes back as it was.
+        """Show an event whose handlers have ended, unless it was shown before, or comes back for one of them.
 
         A call of a function is no event of its caller's, so it is not shown either.
         """
         again = isinstance(settlement, Release) or work.message.lease_lost or not work.results
-        if not again and work.envelope.owed is None and not is_call(type(work.event)):
-            for watcher in tuple(self.watching):
-                if not watcher.ended:
-                    watcher.offer(work.event)
+        if again or _has_failed(work.envelope) or is_call(type(work.event)):
+            return
+        if any(isinstance(result.outcome, (AtLimit, Postponed, Interrupted)) for result in work.results.values()):
+            return
+        for watcher in tuple(self.watching):
+            if not watcher.ended:
+                watcher.offer(work.event)
 
     def end(self, error: BackendError | None) -> None:
         """End all who watch, now and later: no event is handled any more. `error`: what the app died of, in words."""
@@ -126,3 +133,9 @@ class Watchers:
             self._ended, self._error = True, error
             for watcher in tuple(self.watching):
                 watcher.end(error)
+
+
+def _has_failed(envelope: Envelope) -> bool:
+    """Whether it is the copy of an event for a handler that has failed on it, so that the event was shown then."""
+    # A copy that is kept for want of a dead-letter queue has an error, and its attempt is not counted.
+    return envelope.owed is not None and (envelope.attempt > 1 or envelope.error is not None)
