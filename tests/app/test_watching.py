@@ -11,6 +11,7 @@ import pytest
 import dawdle
 from dawdle import BackendError, ConfigurationError, Dawdle, NoAppError, Registry, Reject, Retry, RetryLater
 from dawdle._app import watching as watching_module
+from dawdle._app.event_stream import EventStream
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.hooks import HandlerFinished, Settled
@@ -811,6 +812,78 @@ async def test_where_is_a_plain_function(running, handled):
                 await app.wait_for(Placed, where=wrong)
             with pytest.raises(ConfigurationError, match=text):
                 app.stream(Placed, where=wrong)
+
+
+@pytest.fixture
+def app_of_two(clock):
+    """Make an app whose queue `video` gets `Paid`, with a handler that may be bound to it."""
+
+    def make(bound, **options):
+        registry = Registry()
+
+        @registry.on_event(Paid, Refunded, name="note", **{"queue": bound} if bound else {})
+        async def note(event): ...
+
+        queues = {"default": Memory(clock=clock), "video": Memory(clock=clock)}
+        routes = {Paid: "video", **({Refunded: "video"} if bound else {})}
+        return Dawdle(queues=queues, routes=routes, registry=registry, clock=clock, **options)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("listen", "bound", "watched"),
+    [
+        (["default"], "video", [Paid]),
+        (["default"], None, [Paid]),
+        (["default"], "video", []),
+        (["default"], "video", [Base]),
+        ([], None, [Paid]),
+        ([], "video", []),
+    ],
+)
+async def test_what_this_process_never_receives_is_not_waited_for(app_of_two, listen, bound, watched):
+    async with app_of_two(bound, listen=listen) as app:
+        name = watched[0].__qualname__ if watched else "any event"
+        text = f"() would wait for ever: this process listens to {', '.join(listen) or 'no queue'}, and receives {name}"
+        for call in ("wait_for", "stream"):
+            with pytest.raises(ConfigurationError, match=re.escape(call + text)):
+                await first_step_of(getattr(app, call)(*watched))
+
+
+@pytest.mark.parametrize(
+    ("options", "bound", "watched"),
+    [
+        ({}, "video", [Paid]),
+        ({"listen": ["video"]}, "video", [Paid]),
+        ({"listen": ["video"]}, None, [Base]),
+        ({"listen": ["video"]}, None, []),
+        ({"listen": ["video"], "start_listener": False}, "video", [Paid]),
+        ({"listen": ["video"]}, None, [Refunded]),  # it has no route: signal(queue="video") may send it there
+        ({"listen": ["default"]}, None, [Base]),  # Refunded goes there
+    ],
+)
+async def test_what_this_process_may_receive_is_waited_for(app_of_two, options, bound, watched):
+    async with app_of_two(bound, **options) as app:
+        for call in (app.wait_for, app.stream):
+            await first_step_of(call(*watched))
+
+
+async def first_step_of(call):
+    """Begin to wait, or open a stream, and raise what that raises."""
+    if isinstance(call, EventStream):
+        async with call:
+            return
+    async with background(call) as waiting:
+        if waiting.done():
+            await waiting
+
+
+async def test_an_app_with_one_queue_that_does_not_listen_to_it_has_nothing_to_await(running, handled):
+    async with running(listen=()) as app:
+        for call in (app.wait_for(Placed), app.stream()):
+            with pytest.raises(ConfigurationError, match="this process listens to no queue"):
+                await first_step_of(call)
 
 
 async def test_watching_changes_nothing_that_is_acked_or_tried_again(make_app, clock):

@@ -106,6 +106,20 @@ class QueueMap(NamedTuple):
             if handler.options.queue is not None and handler.options.queue not in self.listened
         ]
 
+    def is_received(self, handler: Handler, event_type: type) -> bool:
+        """Whether this process, when it listens, gets events of a type or of its subclasses for a handler."""
+        bound = handler.options.queue
+        if bound is not None or not self.is_named:
+            return bound in self.listened if self.is_named else bool(self.listened)
+        types = {each for each in (event_type, *handler.types, *self.routes) if issubclass(each, event_type)}
+        # Events without a route go to the default queue, or where each signal says: to any queue.
+        return any(
+            name in self.listened
+            for each in types
+            if handler.matches(each)
+            for name in self._routed(each) or self.listened
+        )
+
     def without_handler_on_first(self, handlers: Iterable[Handler]) -> list[tuple[type, str]]:
         """Return the routed types that are handled here, and not on the first of their queues, with that queue."""
         found: list[tuple[type, str]] = []

@@ -116,8 +116,8 @@ class WatchCalls:
 
         In a handler it works as anywhere else: the handler keeps its slot meanwhile, and the event needs another one.
 
-        Raises `ConfigurationError` for a type without a handler here and for wrong arguments, and `BackendError` when
-        the app is left or dies. It may be cancelled at any time.
+        Raises `ConfigurationError` for a type without a handler here, or of whose queues this process listens to none,
+        and for wrong arguments, and `BackendError` when the app is left or dies. It may be cancelled at any time.
         """
         app = self._watched()
         seconds = None if timeout is None else to_seconds(timeout, "timeout is", above=True)
@@ -204,7 +204,8 @@ class WatchCalls:
 
         The loop ends when the app is left, after the events that were seen until then. It raises what `where` raised,
         which ends the stream, and `BackendError` when the app has died. Raises `ConfigurationError` for wrong arguments
-        at once, and for a type without a handler here when it is opened.
+        at once. When it is opened, it raises it for a type without a handler here, or of whose queues this process
+        listens to none.
         """
         _require_watchable("stream", event_types, where)
         if isinstance(cast("object", buffer), bool) or not isinstance(cast("object", buffer), int) or buffer < 1:
@@ -220,13 +221,22 @@ class WatchCalls:
         return self
 
     def _watchers(self, call: str, event_types: tuple[type, ...]) -> Watchers:
-        """Return who watches the app. Raises `ConfigurationError` if it is not entered, or handles no such events."""
-        watchers, handlers = self._running().watchers, self._handlers.handlers
+        """Return who watches the app. Raises `ConfigurationError` if it is not entered, or gets no such events."""
+        watchers, queues = self._running().watchers, self._settings.queues
         for event_type in event_types or (object,):
-            if not any(_may_take(handler, event_type) for handler in handlers):
+            handlers = [handler for handler in self._handlers.handlers if _may_take(handler, event_type)]
+            if not handlers:
                 raise ConfigurationError(
                     f"{call}() would wait for ever: this app has no handler for {_name(event_type)}, so it never "
                     f"handles one. Register a handler, if only one that does nothing"
+                )
+            # A direct event may come all the same. It is rare, and to wait in silence for all others is worse.
+            if not any(queues.is_received(handler, event_type) for handler in handlers):
+                listened = ", ".join(queues.listened) or "no queue"
+                raise ConfigurationError(
+                    f"{call}() would wait for ever: this process listens to {listened}, and receives "
+                    f"{_name(event_type)} from none of its queues. Name a queue of such events in listen=, and for "
+                    f"direct events alone write start_listener=False instead of listen=()"
                 )
         return watchers
 
