@@ -323,6 +323,43 @@ async def test_a_single_file_in_which_no_other_message_came_puts_off_no_later_tr
         assert queue.messages() == []
 
 
+async def test_an_isolation_while_no_other_message_came_puts_off_no_later_trial(app, queue, registry, clock):
+    ended = []
+
+    @registry.on_event(Placed, name="handler")
+    async def handler(event):
+        await clock.sleep_until(clock.monotonic() + 6)
+        ended.append(clock.monotonic())
+
+    began, count = clock.monotonic(), 30
+    for number in range(count):  # three minutes of isolation in four, and the allowance is a minute and a fifth
+        await queue.send([Outgoing(body_of(number, dawdletrial=1), delay=8 * number)])
+    async with app:
+        await clock.advance(8 * count)
+    assert [round(each - began) for each in ended] == [8 * number + 6 for number in range(count)]
+
+
+@pytest.mark.parametrize("came", ["a message", "a direct event"])
+async def test_an_isolation_that_held_another_message_back_is_paid_for(app, queue, registry, clock, caplog, came):
+    @registry.on_event(Placed, name="handler")
+    async def handler(event):
+        if event.number >= 0:
+            await clock.sleep_until(clock.monotonic() + 6)
+
+    async with app:
+        for number in range(30):
+            await queue.send([Outgoing(body_of(number, dawdletrial=1))])
+            await clock.advance(2)
+            if came == "a message":
+                await app.signal(Placed(-1))
+            else:
+                direct = asyncio.create_task(app.signal(Placed(-1), direct=True))
+            await clock.advance(6)
+            if came != "a message":
+                await direct
+    assert "too much time in isolation" in caplog.text
+
+
 @pytest.mark.slow
 async def test_forged_trials_take_a_fifth_of_a_workers_time_and_few_copies(
     app, queue, registry, clock, moments, caplog

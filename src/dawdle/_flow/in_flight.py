@@ -149,6 +149,11 @@ class InFlight:
         """Start nothing from now on but what is started over the limit: one message runs in isolation."""
         self._held_back = True
 
+    @property
+    def holds_back(self) -> bool:
+        """Whether a message waits to start."""
+        return any(self._waiting_to_start.values())
+
     def stop_holding_back(self) -> None:
         """Start what waits, and what comes: the message has ended, or was in isolation for long enough."""
         self._held_back = False

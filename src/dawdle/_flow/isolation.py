@@ -19,7 +19,9 @@ run one by one in random order: the innocent ones among them are done before the
 Why an allowance: each sender that can write to the queue can mark its messages as suspects, and so slow the worker to
 one message at a time. So isolation gets a fifth of the worker's time in the long run. When the allowance is used up,
 other messages go first. Time in which no other message came costs nothing: a receive that found none, or only a
-suspect. Without that, the last suspects of a quiet queue would wait for the cooldown again and again.
+suspect, and an isolation after which the next receive had to wait for a message. Without that, the last suspects of a
+quiet queue would wait for the cooldown again and again, and a worker without an allowance would put off, for minutes,
+those that another one has room for.
 """
 
 import asyncio
@@ -58,6 +60,9 @@ ALLOWANCE_SECONDS: Final = 60.0
 ALLOWANCE_SHARE: Final = 1 / (1 + COOLDOWN_FACTOR)
 """The part of each second that passes which comes back to the allowance."""
 
+QUIET_SECONDS: Final = 0.5
+"""Seconds of a receive that had to wait: longer than a queue takes to answer with messages that it has."""
+
 
 class Isolation:
     """The isolated message of one app, if there is one, and the receives that wait for it."""
@@ -74,6 +79,8 @@ class Isolation:
         """Seconds of this single file in which it held nothing back."""
         self._receive_began: float | None = None
         """When the latest receive in single file began; None once its time is counted as free."""
+        self._unpaid_seconds = 0.0
+        """Seconds of isolation which cost the allowance nothing if the next receive finds that no message waited."""
         self._suspects: set[InFlightMessage] = set()
         """Suspects of ordered queues, in flight: one of them runs, the others wait for it."""
         self._one_suspect = asyncio.Lock()
@@ -142,11 +149,10 @@ class Isolation:
             self._begin_single_file()
             yield False
             return
-        began = self._clock.monotonic()
         if self.is_wanted:  # the allowance pays for the single file as well: it slowed the other messages too
-            began = self._single_file_since + self._free_seconds
+            self._allowance.spend(self._clock.monotonic() - self._single_file_since - self._free_seconds)
         self._single_file_until = -inf
-        with self._nothing_beside(MAX_ISOLATION_SECONDS, began):
+        with self._nothing_beside(MAX_ISOLATION_SECONDS):
             yield True
 
     @asynccontextmanager
@@ -186,7 +192,7 @@ class Isolation:
     async def _nothing_beside_suspects(self) -> AsyncGenerator[None]:
         """Enter when nothing else runs, and start nothing in the block."""
         began = self._clock.monotonic()
-        with self._nothing_beside(2 * MAX_ISOLATION_SECONDS, began):
+        with self._nothing_beside(2 * MAX_ISOLATION_SECONDS):
             try:
                 async with Deadline(self._clock, began + MAX_ISOLATION_SECONDS):
                     await self._in_flight.wait_until_only(self._suspects)
@@ -195,9 +201,10 @@ class Isolation:
             yield
 
     @contextmanager
-    def _nothing_beside(self, seconds: float, began: float) -> Generator[None]:
-        """Start nothing else in the block, for so many seconds. The allowance pays for the time since `began`."""
-        mine = self._isolated = _Isolated(self._clock.monotonic() + seconds)
+    def _nothing_beside(self, seconds: float) -> Generator[None]:
+        """Start nothing else in the block, for so many seconds."""
+        began = self._clock.monotonic()
+        mine = self._isolated = _Isolated(began + seconds)
         self._in_flight.hold_back_others()
         # Each receive that waits ends the isolation in time. But a direct event waits too, and there may be no receive:
         # so this task does it in any case.
@@ -205,9 +212,15 @@ class Isolation:
         try:
             yield
         finally:
+            self._unpaid_seconds += min(self._clock.monotonic(), mine.until) - began
+            if self._in_flight.holds_back:
+                self._pay()
             self._end(mine)
             timer.cancel()
-            self._allowance.spend(min(self._clock.monotonic(), mine.until) - began)
+
+    def _pay(self) -> None:
+        seconds, self._unpaid_seconds = self._unpaid_seconds, 0.0
+        self._allowance.spend(seconds)
 
     def _end(self, isolated: "_Isolated") -> None:
         """End an isolation, unless another one has begun since: a message may run for longer than it is isolated."""
@@ -240,10 +253,16 @@ class Isolation:
     @contextmanager
     def _counted(self, durable: bool) -> Generator[None]:
         self._open_receives += durable
+        began = self._clock.monotonic()
         try:
             yield
         finally:
             self._open_receives -= durable
+            if durable and self._unpaid_seconds:
+                if self._clock.monotonic() - began >= QUIET_SECONDS:
+                    self._unpaid_seconds = 0.0
+                else:  # what it brought was there already, or may have been: the isolation held it back
+                    self._pay()
 
 
 class _Isolated:
