@@ -26,6 +26,7 @@ from dawdle._handlers.handler import Handler
 from dawdle._log import Log
 from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected, outcome_of
 from dawdle._rules.retry import Retry
+from dawdle._rules.waiting import waited
 from dawdle.abc import Clock
 from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
 
@@ -65,7 +66,7 @@ class HandlerCaller:
 
     async def _call_and_report(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         facts = (work.message.queue.name, work.envelope.id, work.envelope.type, handler.name, work.attempt)
-        self._hooks(HandlerStarted(*facts))
+        self._hooks(HandlerStarted(*facts, _waited(work)))
         started = self._clock.monotonic()
         outcome = await self._call(handler, work, retry)
         elapsed = self._clock.monotonic() - started
@@ -160,6 +161,12 @@ _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
     AtLimit: "crowded",
     Interrupted: "interrupted",
 }
+
+
+def _waited(work: Work) -> float | None:
+    """Return how long an event has waited for its handler; None if that is not known."""
+    stored_at = None if work.message.delivery is None else work.message.delivery.stored_at
+    return None if stored_at is None else waited(work.envelope, work.attempt, stored_at, work.message.now())
 
 
 def _hold_expired(message: InFlightMessage) -> TimeoutError:

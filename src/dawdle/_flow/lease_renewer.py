@@ -94,7 +94,8 @@ class LeaseRenewer:
         self._renewal_loop = asyncio.get_running_loop()
         while not _is_cancelled():
             try:
-                async with self._queue.backend.renewer() as renew:
+                async with self._queue.backend.renewer() as silent:
+                    renew = self._queue.reported(silent, "renew", self._in_app_loop)
                     self._in_app_loop(self._ready.set)  # an event may be set in its own loop only
                     while not _is_cancelled():
                         await self._renew_all(renew, await self._due())
