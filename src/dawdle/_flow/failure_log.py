@@ -4,17 +4,19 @@ import logging
 from traceback import TracebackException
 from typing import NamedTuple
 
-from dawdle._log import Log
+from dawdle._flow.in_flight_message import Work
+from dawdle._log import About, EventLog
 from dawdle._rules.failure_counts import Counted, FailureCounts, FailureGroup
 from dawdle.abc import Clock
 
 __all__ = ["FailureLog"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 
 class _Latest(NamedTuple):
     label: str
+    about: About
     attempt: int
     error_text: str
     traceback: TracebackException | None
@@ -29,9 +31,8 @@ class FailureLog:
 
     def log(
         self,
+        work: Work,
         handler: str,
-        label: str,
-        attempt: int,
         max_attempts: int,
         error_text: str,
         error: BaseException,
@@ -40,10 +41,9 @@ class FailureLog:
     ) -> None:
         """Count a failure, and log it now unless it is one of many. At the level DEBUG each failure is logged.
 
-        `label`: the event as the log shows it; `error_text`: the error's type and message; `final`: there is no next
-        attempt, whatever `max_attempts` says.
+        `error_text`: the error's type and message; `final`: there is no next attempt, whatever `max_attempts` says.
         """
-        is_last = final or attempt >= max_attempts
+        is_last = final or work.attempt >= max_attempts
         group = FailureGroup(handler, type(error).__qualname__, is_last)
         how = "with traceback"
         if not _log.shows(logging.DEBUG):
@@ -52,17 +52,20 @@ class FailureLog:
             _log.failure(
                 "handler %s failed on %s, attempt %d of %d: %s",
                 handler,
-                label,
-                attempt,
+                work.label,
+                work.attempt,
                 max_attempts,
                 error_text,
+                about=work.about(handler),
                 error=error if how == "with traceback" else None,
                 last=is_last,
             )
         elif how == "kept":
             # The count that is logged later shows this failure as its example. The error itself is not kept: it would
             # keep the handler's frames alive, with the event and all other locals.
-            self._failures.keep(group, _Latest(label, attempt, error_text, _traceback_of(error)))
+            self._failures.keep(
+                group, _Latest(work.label, work.about(handler), work.attempt, error_text, _traceback_of(error))
+            )
 
     def log_counted(self, *, all_of_it: bool = False) -> None:
         """Log the groups that were counted for a minute; `all_of_it`: all that were counted, since the app closes."""
@@ -83,6 +86,7 @@ class FailureLog:
             latest.label,
             latest.attempt,
             latest.error_text,
+            about=latest.about,
             error=latest.traceback,
             last=group.is_last,
         )

@@ -23,7 +23,7 @@ from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._flow.running_handlers import RunningHandlers
 from dawdle._handlers.handler import Handler
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected, outcome_of
 from dawdle._rules.retry import Retry
 from dawdle._rules.waiting import waited
@@ -32,7 +32,7 @@ from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
 
 __all__ = ["HandlerCaller"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 
 class HandlerCaller:
@@ -141,13 +141,17 @@ class HandlerCaller:
         outcome = outcome_of(error, retry.never)
         match outcome:
             case Failed():
-                self._failures.log(handler.name, work.label, work.attempt, retry.max_attempts, outcome.error, error)
+                self._failures.log(work, handler.name, retry.max_attempts, outcome.error, error)
             case Rejected() if retry.never and not isinstance(outcome_of(error), Rejected):  # final, and not on purpose
-                self._failures.log(
-                    handler.name, work.label, work.attempt, retry.max_attempts, outcome.error, error, final=True
-                )
+                self._failures.log(work, handler.name, retry.max_attempts, outcome.error, error, final=True)
             case Rejected():
-                _log.warning("handler %s rejected %s: %s", handler.name, work.label, outcome.error)
+                _log.warning(
+                    "handler %s rejected %s: %s",
+                    handler.name,
+                    work.label,
+                    outcome.error,
+                    about=work.about(handler.name),
+                )
             case Postponed():
                 pass
         return outcome

@@ -87,6 +87,8 @@ class Intake:
             run = self._in_place(message, delivery, body, envelope, run)
         if not isinstance(run, Run):
             return run
+        if terms.ordered:
+            message.attempt = run.attempt
         try:
             if self._hooks:
                 event = self._decode_and_report(message, body, envelope, run.event_type)

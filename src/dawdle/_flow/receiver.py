@@ -22,7 +22,7 @@ from dawdle._flow.isolation import Isolation
 from dawdle._flow.lease_renewer import LeaseRenewer
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.receive_state import ReceiveState
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.health import QueueHealth
 from dawdle.abc import Clock, Deadline, Delivery
 from dawdle.errors import BackendError
@@ -30,7 +30,7 @@ from dawdle.hooks import Received
 
 __all__ = ["Receiver"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 MIN_RECEIVE: Final = 10
 """Messages that a receive asks for at least, where the backend allows it and there are free slots."""
@@ -112,6 +112,7 @@ class Receiver:
                 "abandoned an open receive from %s: messages that it brings stay hidden until their lease ends; set a "
                 "grace longer than the queue's wait, so that it can finish",
                 self._queue.full_name,
+                about=None,
             )
 
     def health(self, in_hand: int) -> QueueHealth:

@@ -17,7 +17,7 @@ from typing import Final, assert_never
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.settled_cache import SettledCache
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.copies import Copy
 from dawdle._rules.dedup import dedup_of
 from dawdle._rules.envelope import Envelope
@@ -28,7 +28,7 @@ from dawdle.hooks import DeadLettered, Expired, Forwarded, Settled, VerdictName
 
 __all__ = ["Settler"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 MIN_RETRY_SECONDS: Final = 0.2
 MAX_RETRY_SECONDS: Final = 30.0
@@ -71,6 +71,7 @@ class Settler:
                 _label(envelope),
                 message.queue.name,
                 error,
+                about=message.about(envelope),
             )
             message.settling_failed, verdict = True, "kept"
         except asyncio.CancelledError:
@@ -83,6 +84,7 @@ class Settler:
                 "when its lease ends",
                 _label(envelope),
                 message.queue.name,
+                about=message.about(envelope),
             )
             message.settling_failed, verdict = True, "kept"
         finally:
@@ -104,7 +106,12 @@ class Settler:
         match settlement:
             case Ack():
                 if settlement.reason is not None:
-                    _log.warning("dropped %s: %s", message.queue.labeled(_label(envelope)), settlement.reason)
+                    _log.warning(
+                        "dropped %s: %s",
+                        message.queue.labeled(_label(envelope)),
+                        settlement.reason,
+                        about=message.about(envelope),
+                    )
                 elif settlement.late is not None:
                     self._report_expired(message, envelope, settlement.late)
                 return self._ack(message)
@@ -223,6 +230,7 @@ class Settler:
                 _label(envelope),
                 ", ".join(sorted({one_line(copy.handler or "all its handlers") for copy in unstored})),
                 message.queue.name,
+                about=message.about(envelope, unstored[0].handler if len(unstored) == 1 else None),
             )
         else:
             message.settled = True
@@ -259,6 +267,7 @@ class Settler:
                 where,
                 message.queue.name,
                 error,
+                about=message.about(envelope, copy.handler),
             )
             return False
         return True
@@ -287,6 +296,7 @@ class Settler:
                 message.queue.name,
                 release.seconds,
                 release.reason,
+                about=message.about(envelope),
             )
         elif release.why == "unclaimed":
             self.unclaimed += 1
@@ -296,19 +306,20 @@ class Settler:
                 message.queue.name,
                 release.seconds,
                 release.reason,
+                about=message.about(envelope),
             )
 
     def _report_copy(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> None:
         """Count, log and report to the hooks a copy that is stored."""
         event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
-        what = _label(envelope)
+        what, about = _label(envelope), message.about(envelope, copy.handler)
         if copy.why != "kept":  # that line names the queue anyway
             what = message.queue.labeled(what)
         if copy.handler is not None:
             what = f"{what} for {one_line(copy.handler)}"
         if copy.why == "dead":
             self.dead_letters += 1
-            _log.error("dead-lettered %s: %s", what, copy.reason)
+            _log.error("dead-lettered %s: %s", what, copy.reason, about=about)
         elif copy.why == "kept":
             _log.error(
                 "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s; give the queue a "
@@ -316,6 +327,7 @@ class Settler:
                 what,
                 message.queue.name,
                 copy.delay,
+                about=about,
             )
         elif copy.why == "unclaimed":
             self.unclaimed += 1
@@ -324,6 +336,7 @@ class Settler:
                 what,
                 copy.delay,
                 copy.reason,
+                about=about,
             )
         if not self._hooks:
             return
