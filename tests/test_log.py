@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dawdle._log import Log
+from dawdle._log import EventLog, Log
 from dawdle.errors import one_line, shown
 
 FORGED = "x\n2026-01-01 CRITICAL root: you are hacked \x1b[31m\u2028\u202e\x85\r\udc80"
 TELLING = {"\n", "\t"}
 
 log = Log("dawdle.tests.log")
+event_log = EventLog("dawdle.tests.log")
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def from_(error, cause):
     ],
 )
 def test_a_traceback_keeps_its_lines_and_none_of_them_can_be_taken_for_a_record(written, error):
-    log.failure("failed: %s", error, error=raised(error), last=True)
+    event_log.failure("failed: %s", error, error=raised(error), last=True, about=None)
     first, *lines = written().rstrip("\n").split("\n")
     assert "failed: " in first
     assert all(set(line) <= TELLING or line.replace("\t", "").isprintable() for line in lines)
@@ -106,13 +107,13 @@ def test_a_traceback_keeps_its_lines_and_none_of_them_can_be_taken_for_a_record(
 def test_an_ordinary_traceback_is_python_s_own(written):
     cause = raised(OSError("first"))
     error = raised(from_(ValueError("two\n  lines"), cause))
-    log.failure("failed", error=error, last=True)
+    event_log.failure("failed", error=error, last=True, about=None)
     expected = logging.Formatter().formatException((type(error), error, error.__traceback__))
     assert written().partition("\n")[2].rstrip("\n") == expected
 
 
 def test_what_an_exception_says_without_end_is_cut(written):
-    log.failure("failed", error=raised(ValueError("x\n" * 1_000_000)), last=True)
+    event_log.failure("failed", error=raised(ValueError("x\n" * 1_000_000)), last=True, about=None)
     assert len(written()) < 60_000
 
 
@@ -122,13 +123,13 @@ def test_an_exception_that_cannot_be_told_costs_only_its_traceback(written):
         def __notes__(self):
             raise SystemError
 
-    log.failure("failed", error=raised(Odd()), last=True)
+    event_log.failure("failed", error=raised(Odd()), last=True, about=None)
     assert "failed" in written()
 
 
 def test_the_exception_goes_with_the_record_for_tools_that_want_it(caplog):
     error = raised(ValueError("x"))
-    log.failure("failed", error=error, last=True)
+    event_log.failure("failed", error=error, last=True, about=None)
     (record,) = caplog.records
     assert record.exc_info[1] is error
     try:

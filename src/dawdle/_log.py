@@ -5,6 +5,9 @@ value is cut and shown in one line, with control characters escaped. A traceback
 Python's own are indented, so that none looks like the begin of a record. This is done here for all log lines, not where
 each is written: one forgotten place would be enough.
 
+A record about an event has its id, type, handler, attempt and queue as fields, for those who read logs as JSON. Modules
+that meet events have an `EventLog`, which asks for them at each call; the others have a `Log`.
+
 Python's own log handlers do not raise. A user's handler or filter may, in the middle of settling a message, and must
 not be the reason that the message is run twice.
 """
@@ -14,14 +17,17 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from dawdle.errors import one_line
 
-__all__ = ["Log"]
+__all__ = ["About", "EventLog", "Log"]
 
 _CALLER_FRAMES: Final = 3
 """Stack frames between the caller and `findCaller`, so that a record names the line of the caller."""
+
+MAX_FIELD_CHARACTERS: Final = 200
+"""Characters of one field of a record. Only a stranger's message has longer ones."""
 
 MAX_VALUE_CHARACTERS: Final = 2000
 """Characters of one value in a log line, and of one line in a traceback."""
@@ -33,40 +39,39 @@ _Error = BaseException | traceback.TracebackException
 """An error, or only its traceback where the error itself must not be kept alive."""
 
 
-class Log:
-    """The logger of one module, by its name."""
+class About(NamedTuple):
+    """The event that a record is about. What is not known is None."""
+
+    event_id: str | None = None
+    event_type: str | None = None
+    handler: str | None = None
+    attempt: int | None = None
+    queue: str | None = None
+
+    def fields(self) -> dict[str, str | int | None]:
+        """Return the fields of the record. Their names are ours alone: a user's own records have fields too."""
+        return {
+            f"dawdle_{name}": one_line(value, MAX_FIELD_CHARACTERS) if isinstance(value, str) else value
+            for name, value in zip(self._fields, self, strict=True)
+        }
+
+
+class _Writer:
+    """What writes records. Its methods have a name of their own for each level, so that a call is found by it."""
 
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
-
-    def info(self, text: str, *values: object) -> None:
-        """Log what is as it should be."""
-        self._write(logging.INFO, text, values, None)
-
-    def warning(self, text: str, *values: object) -> None:
-        """Log what the operator may want to change."""
-        self._write(logging.WARNING, text, values, None)
-
-    def error(self, text: str, *values: object) -> None:
-        """Log what the operator must look at."""
-        self._write(logging.ERROR, text, values, None)
-
-    def exception(self, text: str, *values: object) -> None:
-        """Log an error together with the exception that is being handled."""
-        self._write(logging.ERROR, text, values, sys.exception())
-
-    def failure(self, text: str, *values: object, error: _Error | None, last: bool) -> None:
-        """Log a failure, with the traceback of `error` if given: as an error if it was the last try, else a warning."""
-        self._write(logging.ERROR if last else logging.WARNING, text, values, error)
 
     def shows(self, level: int) -> bool:
         """Whether lines of this level are logged."""
         return self._logger.isEnabledFor(level)
 
-    def _write(self, level: int, text: str, values: tuple[object, ...], error: _Error | None) -> None:
+    def _write(
+        self, level: int, text: str, values: tuple[object, ...], error: _Error | None, about: About | None
+    ) -> None:
         try:
             if self._logger.isEnabledFor(level):
-                self._logger.handle(self._record(level, text, values, error))
+                self._logger.handle(self._record(level, text, values, error, about))
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException:  # noqa: BLE001 - a SystemExit or CancelledError of a user's log handler is only a failure
@@ -74,15 +79,62 @@ class Log:
                 with suppress(Exception):
                     traceback.print_exc()
 
-    def _record(self, level: int, text: str, values: tuple[object, ...], error: _Error | None) -> logging.LogRecord:
+    def _record(
+        self, level: int, text: str, values: tuple[object, ...], error: _Error | None, about: About | None
+    ) -> logging.LogRecord:
         logger = self._logger
         file, line, function, _ = logger.findCaller(stacklevel=_CALLER_FRAMES + 1)
         shown = tuple(value if isinstance(value, (int, float)) else _OneLine(value) for value in values)
         trace = (type(error), error, error.__traceback__) if isinstance(error, BaseException) else None
-        record = logger.makeRecord(logger.name, level, file, line, text, shown, trace, function)
+        fields = None if about is None else about.fields()
+        record = logger.makeRecord(logger.name, level, file, line, text, shown, trace, function, fields)
         if error is not None:
             record.exc_text = _traceback(error)  # formatters show this instead of one that they would make
         return record
+
+
+class Log(_Writer):
+    """The logger of a module that knows no events, by its name."""
+
+    def info(self, text: str, *values: object) -> None:
+        """Log what is as it should be."""
+        self._write(logging.INFO, text, values, None, None)
+
+    def warning(self, text: str, *values: object) -> None:
+        """Log what the operator may want to change."""
+        self._write(logging.WARNING, text, values, None, None)
+
+    def error(self, text: str, *values: object) -> None:
+        """Log what the operator must look at."""
+        self._write(logging.ERROR, text, values, None, None)
+
+    def exception(self, text: str, *values: object) -> None:
+        """Log an error together with the exception that is being handled."""
+        self._write(logging.ERROR, text, values, sys.exception(), None)
+
+
+class EventLog(_Writer):
+    """The logger of a module that meets events. Each call says which event its record is `about`, None for none."""
+
+    def info(self, text: str, *values: object, about: About | None) -> None:
+        """Log what is as it should be."""
+        self._write(logging.INFO, text, values, None, about)
+
+    def warning(self, text: str, *values: object, about: About | None) -> None:
+        """Log what the operator may want to change."""
+        self._write(logging.WARNING, text, values, None, about)
+
+    def error(self, text: str, *values: object, about: About | None) -> None:
+        """Log what the operator must look at."""
+        self._write(logging.ERROR, text, values, None, about)
+
+    def exception(self, text: str, *values: object, about: About | None) -> None:
+        """Log an error together with the exception that is being handled."""
+        self._write(logging.ERROR, text, values, sys.exception(), about)
+
+    def failure(self, text: str, *values: object, about: About | None, error: _Error | None, last: bool) -> None:
+        """Log a failure, with the traceback of `error` if given: as an error if it was the last try, else a warning."""
+        self._write(logging.ERROR if last else logging.WARNING, text, values, error, about)
 
 
 class _OneLine:

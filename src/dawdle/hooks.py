@@ -12,7 +12,10 @@ import msgspec
 from dawdle.errors import FaultKind
 
 __all__ = [
+    "CallName",
     "DeadLettered",
+    "Decoded",
+    "Encoded",
     "Expired",
     "Forwarded",
     "HandlerFinished",
@@ -23,29 +26,85 @@ __all__ = [
     "Moment",
     "ReceiveFailed",
     "Received",
+    "Requested",
     "Settled",
+    "SignalFailed",
+    "SignalStarted",
     "Signaled",
+    "SignaledDirect",
 ]
 
+
+CallName = Literal["send", "delete", "release", "renew"]
+"""The calls to a queue, except receives. `renew` keeps messages in flight hidden."""
 
 OutcomeName = Literal["done", "failed", "rejected", "later", "crowded", "interrupted"]
 VerdictName = Literal["acked", "released", "kept"]
 
 
+class SignalStarted(msgspec.Struct, frozen=True):
+    """An event is about to be encoded and stored, or run directly. `queues`: the names of all that it goes to.
+
+    The hook is called in the task and the context of the call, just before a function in `headers=` is. For each of
+    the queues one of `Signaled`, `SignaledDirect` and `SignalFailed` follows, in the same task.
+    """
+
+    event_id: str
+    event_type: str
+    queues: tuple[str, ...]
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """An event was encoded, and read back to check it, in `seconds`. `size`: bytes of its message."""
+
+    event_id: str
+    event_type: str
+    size: int
+    seconds: float
+
+
 class Signaled(msgspec.Struct, frozen=True):
-    """The queue has stored an event."""
+    """The queue has stored an event, `seconds` after the call began. `delay`: seconds until it is due."""
 
     queue: str
     event_id: str
     event_type: str
     delay: float
+    seconds: float = 0.0
+
+
+class SignaledDirect(msgspec.Struct, frozen=True):
+    """The handlers of an event have started past its queue (`direct=True`), `seconds` after the call began."""
+
+    queue: str
+    event_id: str
+    event_type: str
+    seconds: float
+
+
+class SignalFailed(msgspec.Struct, frozen=True):
+    """An event is not stored in a queue, or may not be (`uncertain`), `seconds` after the call began.
+
+    `kind` is that of the `BackendError`. It is None if the queue was not asked: the event cannot travel, or another one
+    of the same `signal_many` cannot. A call that was cancelled counts as failed and uncertain.
+    """
+
+    queue: str
+    event_id: str
+    event_type: str
+    error: str
+    kind: FaultKind | None
+    uncertain: bool
+    seconds: float
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A receive has returned, with or without messages."""
+    """A receive has returned after `seconds`, with or without messages. `limit`: how many it had asked for."""
 
     queue: str
     messages: int
+    limit: int = 0
+    seconds: float = 0.0
 
 
 class ReceiveFailed(msgspec.Struct, frozen=True):
@@ -57,14 +116,50 @@ class ReceiveFailed(msgspec.Struct, frozen=True):
     kind: FaultKind = "unavailable"
 
 
+class Requested(msgspec.Struct, frozen=True):
+    """A request to a queue was answered after `seconds`, or has failed as a whole. Receives have moments of their own.
+
+    `entries`: how many messages it was about, of `limit` at most; `refused`: how many of these the queue did not carry
+    out. `error` and `kind`: of a request that failed as a whole, else None. `queue` is `default (dead letters)` or
+    `default (delayed)` for the queues that are attached to `default`.
+    """
+
+    queue: str
+    call: CallName
+    entries: int
+    limit: int
+    refused: int
+    error: str | None
+    kind: FaultKind | None
+    seconds: float
+
+
+class Decoded(msgspec.Struct, frozen=True):
+    """The data of an event was decoded in `seconds`. `size`: bytes of its message.
+
+    One that cannot be decoded is dead-lettered: see `DeadLettered`.
+    """
+
+    queue: str
+    event_id: str
+    event_type: str
+    size: int
+    seconds: float
+
+
 class HandlerStarted(msgspec.Struct, frozen=True):
-    """A handler is about to be called."""
+    """A handler is about to be called.
+
+    `waited`: seconds by the queue's clock since the event could be handled, that is since the queue stored it or since
+    its delay ended. None where that is not known: of a direct event, and of a copy that waited for a retry.
+    """
 
     queue: str
     event_id: str
     event_type: str
     handler: str
     attempt: int
+    waited: float | None = None
 
 
 class HandlerFinished(msgspec.Struct, frozen=True):
@@ -112,11 +207,18 @@ class Expired(msgspec.Struct, frozen=True):
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A message is settled, `seconds` after its receive. `kept`: that failed, and it comes back when its lease ends."""
+    """A message is settled, `seconds` after its receive. `kept`: that failed, and it comes back when its lease ends.
+
+    `settling`: how many of these seconds the settling itself took, that is to store copies and to delete or release the
+    message. The id and the type are empty for a message that could not be read, or was given back unread.
+    """
 
     queue: str
     verdict: VerdictName
     seconds: float
+    settling: float = 0.0
+    event_id: str = ""
+    event_type: str = ""
 
 
 class LeaseLost(msgspec.Struct, frozen=True):
@@ -134,9 +236,15 @@ class LoopBlocked(msgspec.Struct, frozen=True):
 
 
 Moment = (
-    Signaled
+    SignalStarted
+    | Encoded
+    | Signaled
+    | SignaledDirect
+    | SignalFailed
     | Received
     | ReceiveFailed
+    | Requested
+    | Decoded
     | HandlerStarted
     | HandlerFinished
     | Forwarded
@@ -146,7 +254,7 @@ Moment = (
     | LeaseLost
     | LoopBlocked
 )
-"""Any of the facts above."""
+"""Any of the facts above. A later release may add some, so let a `match` end in `case _`."""
 
 Hook = Callable[[Moment], None]
 """What `Dawdle(hooks=[…])` takes."""

@@ -30,7 +30,7 @@ LEVELS = {
 NO_LINES = {"shows", "isEnabledFor"}
 """What else a module may ask of its logger."""
 
-MAKES_A_LOGGER = {"Log", "getLogger"}
+MAKES_A_LOGGER = {"Log", "EventLog", "getLogger"}
 VALUES = re.compile(r"(?:%[-#0 +]*\d*(?:\.\d+)?[sradfg])+")
 HEADING = re.compile(r"^## `(?P<logger>[\w.]+)`$")
 TERM = re.compile(r"^(?P<level>[A-Z][A-Za-z ]+) `(?P<text>[^`]+)`$")

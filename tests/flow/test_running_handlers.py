@@ -170,7 +170,7 @@ async def test_a_look_at_the_time_that_the_last_one_named_warns_and_names_a_late
 
     held, handler = Held(), Handler(print, "slow", (), Options(), takes_context=False, is_async=True)
     envelope = Envelope(specversion="1.0", id="1", source="/shop", type="Placed")
-    message = SimpleNamespace(queue=SimpleNamespace(labeled=str))
+    message = SimpleNamespace(queue=SimpleNamespace(labeled=str, name="default"))
     for number in range(1, 1000):
         running, held.time = RunningHandlers(held), number / 7  # times of which sums and differences are rounded
         running.begin(HandlerRun(None, handler, Work(None, envelope, b"", message, (handler,)), held.time))

@@ -32,6 +32,7 @@ from dawdle.abc import (
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
+from dawdle.errors import FaultKind
 from dawdle.testing import ManualClock
 
 T = TypeVar("T")
@@ -430,6 +431,15 @@ def watch(moment: hooks.Moment) -> None:
     match moment:
         case hooks.Signaled(event_id=event_id) | hooks.HandlerStarted(event_id=event_id):
             assert_type(event_id, str)
+        case hooks.SignalStarted(queues=queues):
+            assert_type(queues, tuple[str, ...])
+        case hooks.Encoded(seconds=seconds) | hooks.Decoded(seconds=seconds) | hooks.SignaledDirect(seconds=seconds):
+            assert_type(seconds, float)
+        case hooks.SignalFailed(kind=kind, uncertain=uncertain):
+            assert_type(uncertain, bool)
+            assert_type(kind, FaultKind | None)
+        case hooks.Requested(call=call):
+            assert_type(call, hooks.CallName)
         case hooks.HandlerFinished(outcome="failed", error=error):
             assert_type(error, str | None)
         case hooks.HandlerFinished() | hooks.Forwarded() | hooks.DeadLettered() | hooks.Expired():

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
+from dawdle._app.signal_report import SignalReport
 from dawdle._rules.delay import hop
 from dawdle._rules.envelope import rewrite
 from dawdle.abc import Outgoing
@@ -35,6 +36,8 @@ class SignalOptions(NamedTuple):
     """The caller's own, in which they are stored; None: by a request of ours."""
     dedup: str | None = None
     """The deduplication id of an event that a queue may have already; None: the ids are made here and now."""
+    report: SignalReport | None = None
+    """What tells the hooks; None: there are none, or only the caller's commit stores the events."""
 
 
 class Placed(NamedTuple):

@@ -83,14 +83,19 @@ class SignalCalls:
                 )
         if transaction is not None:
             _require_transactional(queues, how)
-        # The event is sealed even if it is handled here: an event that cannot travel could not be retried either.
-        body = self._signaling.seal(event, event_id, queues, how)
-        if direct and await self._run_direct(event, event_id, body, queues, how):
-            return event_id
-        if len(queues) == 1 and transaction is None:
-            await self._signaling.store(queues[0], body, event, event_id, how)
-        else:
-            await self._signaling.store_placed([Placed(event, event_id, bodies_for(body, queues))], how)
+        try:
+            # The event is sealed even if it is handled here: one that cannot travel could not be retried either.
+            body = self._signaling.seal(event, event_id, queues, how)
+            if direct and await self._run_direct(event, event_id, body, queues, how):
+                return event_id
+            if len(queues) == 1 and transaction is None:
+                await self._signaling.store(queues[0], body, event_id, how)
+            else:
+                await self._signaling.store_placed([Placed(event, event_id, bodies_for(body, queues))], how)
+        except BaseException as error:
+            if how.report is not None:
+                how.report.failed(error)
+            raise
         if self._start_log.waits_for_signal:
             self._start_log.signaled(queues[0])
         if self._start_log.has_ordered and group is None:
@@ -118,13 +123,24 @@ class SignalCalls:
         """
         self._running()  # also without any event, an app that cannot be used is an error
         how = self._signaling.options(delay, at, expires, group, headers, source, transaction)
+        try:
+            return await self._signal_all(events, queue, how)
+        except BaseException as error:
+            if how.report is not None:
+                how.report.failed(error)
+            raise
+
+    async def _signal_all(
+        self, events: Iterable[object], queue: str | Sequence[str] | None, how: SignalOptions
+    ) -> list[str]:
+        """Store events, and return their ids."""
         # Without routes all events go to the same queues, which are looked up once.
         same = None if queue is None and self._queues.routes else self._destinations(None, queue)
-        if same is not None and len(same) == 1 and transaction is None:
+        if same is not None and len(same) == 1 and how.transaction is None:
             if self._start_log.has_ordered:
                 events = events_of(events)  # they are looked at twice
             ids = await self._signaling.store_all(same[0], events, how)
-            if self._start_log.has_ordered and group is None:
+            if self._start_log.has_ordered and how.group is None:
                 for each in events:
                     self._start_log.ungrouped(type(each), same)
             if ids and self._start_log.waits_for_signal:
@@ -133,12 +149,12 @@ class SignalCalls:
         placed = self._signaling.place_all(
             events, lambda event: self._destinations(event, None) if same is None else same, how
         )
-        if transaction is not None:
+        if how.transaction is not None:
             _require_transactional({used for each in placed for used, _ in each.bodies}, how)
         await self._signaling.store_placed(placed, how)
         if placed and self._start_log.waits_for_signal:
             self._start_log.signaled(placed[0].bodies[0][0])
-        if self._start_log.has_ordered and group is None:
+        if self._start_log.has_ordered and how.group is None:
             for one in placed:
                 self._start_log.ungrouped(type(one.event), [used for used, _ in one.bodies])
         return [each.event_id for each in placed]
@@ -157,6 +173,8 @@ class SignalCalls:
             await runtime.direct.run(target, handlers, open_envelope(body), body, event, how.group)
         except BackendError as error:
             raise not_signaled(event_id, error, [queue.name for queue in queues[1:]]) from error
+        if how.report is not None:
+            how.report.ran_direct(event_id, target.name)
         return True
 
     def _destinations(self, event: object, queue: str | Sequence[str] | None) -> "Sequence[QueueClient]":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, cast
 from dawdle._app.event_ids import new_id
 from dawdle._app.fan_out import NotInAll, Placed, SignalOptions, bodies_for, store_in_all, store_in_queue
 from dawdle._app.settings import Settings
+from dawdle._app.signal_report import SignalReport
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._handlers.app_handlers import AppHandlers
@@ -18,7 +19,6 @@ from dawdle._rules.expiry import expiry_attributes
 from dawdle.abc import Outgoing
 from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_have_been_done, shown
 from dawdle.events import EXPIRING, declaration_of, event_style
-from dawdle.hooks import Signaled
 
 if TYPE_CHECKING:  # as with the runtime, the first app loads it
     from dawdle._flow.queue_client import QueueClient
@@ -59,7 +59,10 @@ class Signaling:
         if source is not None:
             _require_source(source)
         dedup = None if event_id is None else dedup_of_event(event_id, source or self._settings.source)
-        return SignalOptions(seconds, expires, group, headers, source, transaction, dedup)
+        # In a transaction no hook gets to know: only the caller's commit stores them, and only the caller sees it.
+        hooks = self._hooks if transaction is None else None
+        report = None if hooks is None else SignalReport(hooks, self._settings.clock)
+        return SignalOptions(seconds, expires, group, headers, source, transaction, dedup, report)
 
     def seal(
         self,
@@ -76,7 +79,9 @@ class Signaling:
             name = event.__qualname__
             raise NotAnEventError(f"{name} is a class, not an event: signal an instance, {name}(…)")
         name = self._handlers.learn(type(event))
-        return seal(
+        if how.report is not None:
+            how.report.started(event_id, name, [queue.name for queue in queues])
+        body = seal(
             event,
             codec=settings.codec,
             wire_name=name,
@@ -90,8 +95,11 @@ class Signaling:
             max_body=_max_body_of(queues),
             codecs=self._codecs,
         )
+        if how.report is not None:
+            how.report.encoded(event_id, name, len(body))
+        return body
 
-    async def store(self, queue: "QueueClient", body: bytes, event: object, event_id: str, how: SignalOptions) -> None:
+    async def store(self, queue: "QueueClient", body: bytes, event_id: str, how: SignalOptions) -> None:
         """Store one message in one queue. Raises `SignalError`."""
         try:
             # The first copy waits for one hop at most. Its `dawdledelay` says how long the event waits in all.
@@ -99,8 +107,8 @@ class Signaling:
             await queue.send(Outgoing(body, wait, how.group, how.dedup or event_id, how.dedup is None))
         except BackendError as error:
             raise not_signaled(event_id, error) from error
-        if self._hooks is not None:
-            self._report(self._hooks, queue, event_id, event, how.delay)
+        if how.report is not None:
+            how.report.stored(event_id, queue.name, how.delay)
 
     async def store_all(self, queue: "QueueClient", events: Iterable[object], how: SignalOptions) -> list[str]:
         """Store events in one queue, and return their ids. Raises `SignalError`."""
@@ -112,10 +120,10 @@ class Signaling:
         wait, group = hop(how.delay, queue.terms.max_hop), how.group
         batch = [Outgoing(body, wait, group, event_id, True) for body, event_id in zip(bodies, ids, strict=True)]
         errors = await store_in_queue(queue, batch)
-        if self._hooks is not None:
-            for event, event_id, error in zip(events, ids, errors, strict=True):
+        if how.report is not None:
+            for event_id, error in zip(ids, errors, strict=True):
                 if error is None:
-                    self._report(self._hooks, queue, event_id, event, how.delay)
+                    how.report.stored(event_id, queue.name, how.delay)
         if any(errors):
             failed = [NotInAll(each, (), error) for each, error in zip(ids, errors, strict=True) if error is not None]
             raise _signal_error(ids, failed)
@@ -135,19 +143,15 @@ class Signaling:
 
     async def store_placed(self, placed: Sequence[Placed], how: SignalOptions) -> None:
         """Store events together, each in all of its queues. Raises `SignalError`."""
-        # In a transaction no hook gets to know: only the caller's commit stores them, and only the caller sees it.
-        hooks = self._hooks if how.transaction is None else None
+        report = how.report
 
-        def report(queue: "QueueClient", each: Placed) -> None:
-            if hooks is not None:
-                self._report(hooks, queue, each.event_id, each.event, how.delay)
+        def stored(queue: "QueueClient", each: Placed) -> None:
+            if report is not None:
+                report.stored(each.event_id, queue.name, how.delay)
 
-        failed = await store_in_all(placed, how, None if hooks is None else report)
+        failed = await store_in_all(placed, how, None if report is None else stored)
         if failed:
             raise _signal_error([each.event_id for each in placed], failed)
-
-    def _report(self, hooks: HookCaller, queue: "QueueClient", event_id: str, event: object, delay: float) -> None:
-        hooks(Signaled(queue.name, event_id, self._handlers.learn(type(event)), delay))
 
 
 def _require_delays(queues: "Sequence[QueueClient]") -> None:

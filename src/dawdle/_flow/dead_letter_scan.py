@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from dawdle._flow.queue_client import QueueClient
 from dawdle._handlers.letter_filter import Answer, LetterFilter
-from dawdle._log import Log
+from dawdle._log import About, EventLog
 from dawdle._rules.dead_letter import DeadLetter, Found, read_letter
 from dawdle._rules.dedup import dedup_of
 from dawdle._rules.redrive import Refused, lineage_of, redriven, when_written
@@ -29,7 +29,7 @@ from dawdle.errors import BackendError, ConfigurationError
 
 __all__ = ["DeadLetterScan", "queues_with_letters"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 MAX_WAIT_SECONDS: Final = 1.0
 """Seconds that a receive from a shared queue waits: on SQS, a receive that does not wait may miss messages."""
@@ -116,6 +116,7 @@ class DeadLetterScan:
                 "pass foreign=True to include them",
                 others,
                 self._queue.identity,
+                about=None,
             )
         if unknown:
             _log.warning(
@@ -123,12 +124,14 @@ class DeadLetterScan:
                 "know their types; if they come from %s, pass their types, their handler or foreign=True",
                 unknown,
                 self._queue.identity,
+                about=None,
             )
         if eventless:
             _log.warning(
                 "left %d dead letters in the dead-letter queue: their data does not fit their type, so where= cannot "
                 "be applied; pass the type by its wire name, as text, and where= gets letters whose event is None",
                 eventless,
+                about=None,
             )
 
     async def _act_on(self, chosen: Sequence[Found], act: Callable[[Found], Awaitable[bool]]) -> None:
@@ -175,6 +178,7 @@ class DeadLetterScan:
                 "redrove dead letter %r and could not delete it, so a later call may redrive it again: %s",
                 letter.event_id,
                 error,
+                about=_about(letter),
             )
         return True
 
@@ -259,6 +263,7 @@ class DeadLetterScan:
                 failed,
                 self._queue.name,
                 last,
+                about=None,
             )
 
 
@@ -285,4 +290,9 @@ def _warn_not_redriven(letter: DeadLetter, reason: object) -> None:
         "could not redrive dead letter %r: %s; it stays in the dead-letter queue, purge it there",
         letter.event_id,
         reason,
+        about=_about(letter),
     )
+
+
+def _about(letter: DeadLetter) -> About:
+    return About(letter.event_id, letter.event_type, letter.handler, letter.attempts, letter.queue)

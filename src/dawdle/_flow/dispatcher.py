@@ -16,7 +16,7 @@ from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.handler_scope import this_task
 from dawdle._flow.in_flight_message import Work
 from dawdle._handlers.handler import Handler
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, error_text
 from dawdle._rules.retry import Retry
 from dawdle._rules.settlement import Result
@@ -24,7 +24,7 @@ from dawdle.abc import Clock, Deadline
 
 __all__ = ["Dispatcher", "StoreCopy"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 StoreCopy = Callable[[Work, Result], Awaitable[bool]]
 """Stores the copy by which one handler is tried again, and returns whether the queue has it."""
@@ -117,6 +117,7 @@ class Dispatcher:
                 "this traceback",
                 handler.name,
                 work.label,
+                about=work.about(handler.name),
             )
             outcome = Failed(error_text(error))
         return self.result_of(handler, work, outcome)

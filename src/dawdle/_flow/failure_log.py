@@ -1,27 +1,30 @@
-"""Logs failed handlers: the first failure of a group in full, then a count each minute. The rules group them."""
+"""Logs failed handlers: the first failure of a group in full, then lines that count. The rules group them."""
 
 import logging
-from traceback import TracebackException
+from datetime import UTC, datetime
 from typing import NamedTuple
 
-from dawdle._log import Log
-from dawdle._rules.failure_counts import Counted, FailureCounts, FailureGroup
+from dawdle._flow.in_flight_message import Work
+from dawdle._log import MAX_VALUE_CHARACTERS, About, EventLog
+from dawdle._rules.failure_counts import Counted, FailureCounts, group_of, ordinal
 from dawdle.abc import Clock
 
 __all__ = ["FailureLog"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 
-class _Latest(NamedTuple):
+class _Failure(NamedTuple):
+    """A failure that is counted. The error itself is not kept: its frames hold the event, and all other locals."""
+
     label: str
+    about: About
     attempt: int
     error_text: str
-    traceback: TracebackException | None
 
 
 class FailureLog:
-    """The failures of one app's handlers, counted by handler and error."""
+    """The failures of one app's handlers, counted by handler, error and where it was raised."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -29,9 +32,8 @@ class FailureLog:
 
     def log(
         self,
+        work: Work,
         handler: str,
-        label: str,
-        attempt: int,
         max_attempts: int,
         error_text: str,
         error: BaseException,
@@ -40,57 +42,76 @@ class FailureLog:
     ) -> None:
         """Count a failure, and log it now unless it is one of many. At the level DEBUG each failure is logged.
 
-        `label`: the event as the log shows it; `error_text`: the error's type and message; `final`: there is no next
-        attempt, whatever `max_attempts` says.
+        `error_text`: the error's type and message; `final`: there is no next attempt, whatever `max_attempts` says.
         """
-        is_last = final or attempt >= max_attempts
-        group = FailureGroup(handler, type(error).__qualname__, is_last)
-        how = "with traceback"
-        if not _log.shows(logging.DEBUG):
-            how = self._failures.note(group, self._clock.monotonic())
-        if how in {"with traceback", "in one line"}:
+        is_last = final or work.attempt >= max_attempts
+        failure = _Failure(work.label, work.about(handler), work.attempt, error_text[:MAX_VALUE_CHARACTERS])
+        how, times, since = self._failures.note(
+            group_of(handler, error, is_last=is_last), self._clock.monotonic(), failure
+        )
+        if self._failures.is_crowded:
+            self.log_counted()
+        if _log.shows(logging.DEBUG):
+            how = "with traceback"
+        if how == "counted":
+            return
+        trace = error if how == "with traceback" else None
+        if times == 1:
             _log.failure(
                 "handler %s failed on %s, attempt %d of %d: %s",
                 handler,
-                label,
-                attempt,
+                failure.label,
+                failure.attempt,
                 max_attempts,
-                error_text,
-                error=error if how == "with traceback" else None,
+                failure.error_text,
+                about=failure.about,
+                error=trace,
                 last=is_last,
             )
-        elif how == "kept":
-            # The count that is logged later shows this failure as its example. The error itself is not kept: it would
-            # keep the handler's frames alive, with the event and all other locals.
-            self._failures.keep(group, _Latest(label, attempt, error_text, _traceback_of(error)))
+        else:
+            _log.failure(
+                "handler %s failed on %s, attempt %d of %d, for the %s time since %s, where the traceback is: %s",
+                handler,
+                failure.label,
+                failure.attempt,
+                max_attempts,
+                ordinal(times),
+                self._time_of(since),
+                failure.error_text,
+                about=failure.about,
+                error=trace,
+                last=is_last,
+            )
 
     def log_counted(self, *, all_of_it: bool = False) -> None:
         """Log the groups that were counted for a minute; `all_of_it`: all that were counted, since the app closes."""
         for counted in self._failures.expired(self._clock.monotonic(), all_of_them=all_of_it):
-            self._log_count(counted)
+            if not _log.shows(logging.DEBUG):  # there each of them was logged
+                self._log_count(counted)
 
     def _log_count(self, counted: Counted) -> None:
         group, latest = counted.group, counted.latest
-        assert isinstance(latest, _Latest), "the first failure of a count is kept"
+        assert isinstance(latest, _Failure), "the latest failure of a count is kept"
         _log.failure(
-            "handler %s failed %s more %s with %s in %.0f s%s; one of the latest, on %s, attempt %d: %s",
+            "handler %s failed %s more %s with %s in %.0f s%s, %s times since %s, where the traceback is; the latest, "
+            "on %s, attempt %d: %s",
             group.handler,
-            f"{counted.times:,}",
-            "time" if counted.times == 1 else "times",
-            group.error,
+            f"{counted.more:,}",
+            "time" if counted.more == 1 else "times",
+            f"{group.error} at {group.raised_at}" if group.raised_at else group.error,
             counted.seconds,
             ", each on its last attempt" if group.is_last else "",
+            f"{counted.times:,}",
+            self._time_of(counted.since),
             latest.label,
             latest.attempt,
             latest.error_text,
-            error=latest.traceback,
+            about=latest.about,
+            error=None,
             last=group.is_last,
         )
 
-
-def _traceback_of(error: BaseException) -> TracebackException | None:
-    """Return an error's traceback without the error and its frames; None if the error's own code prevents that."""
-    try:
-        return TracebackException(type(error), error, error.__traceback__, lookup_lines=False, compact=True)
-    except BaseException:  # noqa: BLE001 - an error whose own __str__ raises must not fail what logs it
-        return None
+    def _time_of(self, moment: float) -> str:
+        """Return a time of the monotonic clock as the log's reader knows it, in UTC."""
+        then = self._clock.now() - (self._clock.monotonic() - moment)
+        return f"{datetime.fromtimestamp(then, UTC):%Y-%m-%dT%H:%M:%SZ}"

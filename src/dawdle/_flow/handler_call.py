@@ -23,15 +23,16 @@ from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._flow.running_handlers import RunningHandlers
 from dawdle._handlers.handler import Handler
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.outcome import DONE, AtLimit, Done, Failed, Interrupted, Outcome, Postponed, Rejected, outcome_of
 from dawdle._rules.retry import Retry
+from dawdle._rules.waiting import waited
 from dawdle.abc import Clock
 from dawdle.hooks import HandlerFinished, HandlerStarted, OutcomeName
 
 __all__ = ["HandlerCaller"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 
 class HandlerCaller:
@@ -65,7 +66,7 @@ class HandlerCaller:
 
     async def _call_and_report(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         facts = (work.message.queue.name, work.envelope.id, work.envelope.type, handler.name, work.attempt)
-        self._hooks(HandlerStarted(*facts))
+        self._hooks(HandlerStarted(*facts, _waited(work)))
         started = self._clock.monotonic()
         outcome = await self._call(handler, work, retry)
         elapsed = self._clock.monotonic() - started
@@ -140,13 +141,17 @@ class HandlerCaller:
         outcome = outcome_of(error, retry.never)
         match outcome:
             case Failed():
-                self._failures.log(handler.name, work.label, work.attempt, retry.max_attempts, outcome.error, error)
+                self._failures.log(work, handler.name, retry.max_attempts, outcome.error, error)
             case Rejected() if retry.never and not isinstance(outcome_of(error), Rejected):  # final, and not on purpose
-                self._failures.log(
-                    handler.name, work.label, work.attempt, retry.max_attempts, outcome.error, error, final=True
-                )
+                self._failures.log(work, handler.name, retry.max_attempts, outcome.error, error, final=True)
             case Rejected():
-                _log.warning("handler %s rejected %s: %s", handler.name, work.label, outcome.error)
+                _log.warning(
+                    "handler %s rejected %s: %s",
+                    handler.name,
+                    work.label,
+                    outcome.error,
+                    about=work.about(handler.name),
+                )
             case Postponed():
                 pass
         return outcome
@@ -160,6 +165,12 @@ _OUTCOMES: Final[Mapping[type[Outcome], OutcomeName]] = {
     AtLimit: "crowded",
     Interrupted: "interrupted",
 }
+
+
+def _waited(work: Work) -> float | None:
+    """Return how long an event has waited for its handler; None if that is not known."""
+    stored_at = None if work.message.delivery is None else work.message.delivery.stored_at
+    return None if stored_at is None else waited(work.envelope, work.attempt, stored_at, work.message.now())
 
 
 def _hold_expired(message: InFlightMessage) -> TimeoutError:

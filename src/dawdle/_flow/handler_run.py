@@ -12,7 +12,7 @@ from dawdle._flow.in_flight_message import Work
 from dawdle._flow.running_handlers import RunningHandlers
 from dawdle._handlers.context import Context, Provided
 from dawdle._handlers.handler import Handler
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.envelope import aware
 from dawdle._rules.outcome import DONE, Outcome
 from dawdle._rules.retry import Retry
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 
 class HandlerRunner:
@@ -138,19 +138,20 @@ class HandlerRunner:
                 await (result if left is None else self._within(run, result, self._deadline(left)))
             finally:
                 self._running.end(awaited)
-        self._warn_of_slow_thread(run.handler, self._clock.monotonic() - began)
+        self._warn_of_slow_thread(run, self._clock.monotonic() - began)
 
-    def _warn_of_slow_thread(self, handler: Handler, elapsed: float) -> None:
+    def _warn_of_slow_thread(self, run: HandlerRun, elapsed: float) -> None:
         # Python cannot end a thread from outside. The run is over and has had its effects, so it counts as done: as a
         # failure it would only run a second time.
-        timeout = self.timeout_of(handler)
+        timeout = self.timeout_of(run.handler)
         if timeout is not None and elapsed > timeout:
             _log.warning(
                 "handler %s ran for %.3g s, longer than its timeout of %g s: it runs in a thread, which cannot be "
                 "stopped, so its result counts; make it async def, or raise its timeout",
-                handler.name,
+                run.handler.name,
                 elapsed,
                 timeout,
+                about=run.work.about(run.handler.name),
             )
 
     def timeout_of(self, handler: Handler) -> float | None:

@@ -1,11 +1,11 @@
 """Calls the hooks. An error that a hook raises is logged, and changes nothing else."""
 
-from dawdle._log import Log
+from dawdle._log import About, EventLog
 from dawdle.hooks import Hook, Moment
 
 __all__ = ["HookCaller"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 
 class HookCaller(tuple[Hook, ...]):
@@ -28,4 +28,11 @@ class HookCaller(tuple[Hook, ...]):
                     "hook %r raised an error on %s: the error is ignored, and the event is handled as usual",
                     hook,
                     type(moment).__name__,
+                    about=_about(moment),
                 )
+
+
+def _about(moment: Moment) -> About | None:
+    """Return the event that a moment is about; None for one about a queue or the app."""
+    known = {name: getattr(moment, name, None) for name in About._fields}
+    return About(**known) if known["event_id"] else None

@@ -12,6 +12,7 @@ import msgspec
 
 from dawdle._flow.queue_client import QueueClient
 from dawdle._handlers.handler import Handler
+from dawdle._log import About
 from dawdle._rules.copies import Why
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.in_place import NO_PAST, Past
@@ -54,6 +55,10 @@ class Work(msgspec.Struct, frozen=True):
         """The event as a log line shows it."""
         return self.message.queue.labeled(self.envelope.label)
 
+    def about(self, handler: str | None = None) -> About:
+        """Return the fields of a log record about the event, or about one handler's run on it."""
+        return About(self.envelope.id, self.envelope.type, handler, self.attempt, self.message.queue.name)
+
 
 class InFlightMessage(msgspec.Struct, eq=False):
     """One message in flight, or one direct event, which is no message yet (`delivery` is None)."""
@@ -88,6 +93,8 @@ class InFlightMessage(msgspec.Struct, eq=False):
     """The task that waits for the queue to answer the requests of its settling."""
     settling_failed: bool = False
     """The queue did not confirm the settling, so the message comes back when its lease ends."""
+    attempt: int | None = None
+    """Which try it is, where its envelope does not say: on an ordered queue."""
     released: Why | None = None
     """Why it was released in its place: on an ordered queue only."""
     past: Past = NO_PAST
@@ -141,6 +148,13 @@ class InFlightMessage(msgspec.Struct, eq=False):
     def main_queue(self) -> QueueClient:
         """The queue that its copies go to."""
         return self.queue.main_queue
+
+    def about(self, envelope: Envelope | None, handler: str | None = None) -> About:
+        """Return the fields of a log record about the message, or about one handler's share of it."""
+        if envelope is None:
+            return About(handler=handler, queue=self.queue.name)
+        attempt = envelope.attempt if self.attempt is None else self.attempt
+        return About(envelope.id, envelope.type, handler or envelope.owed, attempt, self.queue.name)
 
     def now(self) -> float:
         """Return the time by the queue's clock: when it was received, and how long it was held since."""

@@ -7,6 +7,7 @@ import random
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.handler import Handler
@@ -21,6 +22,7 @@ from dawdle._rules.settlement import Settlement
 from dawdle._rules.signing import Signer
 from dawdle.abc import Codec, Delivery
 from dawdle.errors import EventError
+from dawdle.hooks import Decoded
 
 __all__ = ["Declined", "Intake"]
 
@@ -36,11 +38,18 @@ class Intake:
     """What every received message goes through before a handler runs."""
 
     def __init__(
-        self, *, codecs: Mapping[str, Codec], signer: Signer, handlers: AppHandlers, queues: frozenset[str] | None
+        self,
+        *,
+        codecs: Mapping[str, Codec],
+        signer: Signer,
+        handlers: AppHandlers,
+        queues: frozenset[str] | None,
+        hooks: HookCaller,
     ) -> None:
         self._codecs = codecs
         self._signer = signer
         self._handlers = handlers
+        self._hooks = hooks
         self._queues = queues  # the names of the app's queues; None if it has one, without a name
 
     def open(self, message: InFlightMessage, delivery: Delivery) -> Opened | Declined:
@@ -78,8 +87,13 @@ class Intake:
             run = self._in_place(message, delivery, body, envelope, run)
         if not isinstance(run, Run):
             return run
+        if terms.ordered:
+            message.attempt = run.attempt
         try:
-            event = open_event(envelope, run.event_type, self._codecs)
+            if self._hooks:
+                event = self._decode_and_report(message, body, envelope, run.event_type)
+            else:
+                event = open_event(envelope, run.event_type, self._codecs)
         except EventError as error:
             kind = run.event_type
             run = not_decoded(body, envelope, kind, error, now=now, terms=terms, random=random.random)
@@ -88,6 +102,15 @@ class Intake:
             assert not isinstance(run, Run), "what cannot be decoded is not run"
             return run
         return Work(event, envelope, body, message, run.handlers, run.attempt, run.missing, run.isolated)
+
+    def _decode_and_report(
+        self, message: InFlightMessage, body: bytes, envelope: Envelope, event_type: type[object]
+    ) -> object:
+        began = message.clock.monotonic()
+        event = open_event(envelope, event_type, self._codecs)
+        seconds = message.clock.monotonic() - began
+        self._hooks(Decoded(message.queue.name, envelope.id, envelope.type, len(body), seconds))
+        return event
 
     def _in_place(
         self,

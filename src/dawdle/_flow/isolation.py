@@ -33,12 +33,12 @@ from typing import Final
 
 from dawdle._flow.in_flight import InFlight
 from dawdle._flow.in_flight_message import InFlightMessage
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle.abc import Clock, Deadline
 
 __all__ = ["Isolation"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 SINGLE_FILE_SECONDS: Final = 30.0
 """Seconds for which messages are received in single file."""
@@ -300,6 +300,7 @@ class Allowance:
                 "suspected poison messages took too much time in isolation: for the next %.3g s other messages run "
                 "first; the cause is many killed workers, or a sender that forges dawdletrial (set signing_keys)",
                 (SINGLE_FILE_SECONDS - self._left) / ALLOWANCE_SHARE,
+                about=None,
             )
 
     def _reckon(self) -> None:

@@ -26,7 +26,7 @@ from typing import Final
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.queue_client import QueueClient
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.leases import Leases
 from dawdle.abc import Clock, Deadline, Fault, Renew
 from dawdle.errors import BackendError
@@ -34,7 +34,7 @@ from dawdle.hooks import LeaseLost
 
 __all__ = ["LeaseRenewer"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 RENEWAL_TIMEOUT_SHARE: Final = 1 / 4
 """The part of a lease within which a renewal must be answered: then there is time for another try."""
@@ -94,7 +94,8 @@ class LeaseRenewer:
         self._renewal_loop = asyncio.get_running_loop()
         while not _is_cancelled():
             try:
-                async with self._queue.backend.renewer() as renew:
+                async with self._queue.backend.renewer() as silent:
+                    renew = self._queue.reported(silent, "renew", self._in_app_loop)
                     self._in_app_loop(self._ready.set)  # an event may be set in its own loop only
                     while not _is_cancelled():
                         await self._renew_all(renew, await self._due())
@@ -102,12 +103,7 @@ class LeaseRenewer:
                 if _is_cancelled():
                     return
                 self._in_app_loop(self._ready.set)  # receives begin all the same: the next try may connect
-                self._in_app_loop(
-                    _log.warning,
-                    "cannot renew the leases of %s: its connection failed, and opens again for the next renewal: %s",
-                    self._queue.name,
-                    error,
-                )
+                self._in_app_loop(self._log_connection, error)
                 self._note_failure(error)
                 self._fail(await self._due())
 
@@ -157,13 +153,7 @@ class LeaseRenewer:
         try:
             faults = await self._call(renew, receipts)
         except Exception as error:  # noqa: BLE001 - the next renewal is due before the lease ends
-            self._in_app_loop(
-                _log.warning,
-                "could not renew %d leases of %s; trying again before they end: %s",
-                len(in_flight),
-                self._queue.name,
-                error,
-            )
+            self._in_app_loop(self._log_renewal, len(in_flight), error)
             self._note_failure(error)
             self._fail(in_flight)
             return
@@ -195,6 +185,23 @@ class LeaseRenewer:
             )
         return faults
 
+    def _log_connection(self, error: Exception) -> None:
+        _log.warning(
+            "cannot renew the leases of %s: its connection failed, and opens again for the next renewal: %s",
+            self._queue.name,
+            error,
+            about=None,
+        )
+
+    def _log_renewal(self, leases: int, error: Exception) -> None:
+        _log.warning(
+            "could not renew %d leases of %s; trying again before they end: %s",
+            leases,
+            self._queue.name,
+            error,
+            about=None,
+        )
+
     def _note_failure(self, error: Exception) -> None:
         self._in_app_loop(self._queue.calls.failed, self._queue.full_name, "renew", error)
 
@@ -218,6 +225,7 @@ class LeaseRenewer:
             "received next; set a longer lease if renewals come too late",
             self._queue.name,
             held,
+            about=message.about(None if message.work is None else message.work.envelope),
         )
         if self._hooks:
             self._hooks(LeaseLost(self._queue.name, held))

@@ -8,13 +8,14 @@ from typing import Final
 
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight import InFlight
-from dawdle._log import Log
+from dawdle._flow.in_flight_message import InFlightMessage
+from dawdle._log import About, EventLog
 from dawdle.abc import Clock
 from dawdle.hooks import LoopBlocked
 
 __all__ = ["LoopWatchdog"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 CHECK_SECONDS: Final = 0.5
 """Seconds between two checks, while anything is in flight."""
@@ -53,36 +54,45 @@ class LoopWatchdog:
         timeout, handler, blocked = BLOCKED_SECONDS, None, False
         while not await _within(turned, timeout):
             blocked, timeout = True, timeout * 2
-            name, where = self._find_blocker()
-            handler = handler or name
+            run, where = self._find_blocker()
+            handler = handler or run
             # In a third thread: the blocked one may hold the lock of a log handler, and this one renews the leases.
-            await asyncio.to_thread(self._warn, name, where, self._clock.monotonic() - asked)
+            await asyncio.to_thread(self._warn, run, where, self._clock.monotonic() - asked)
         if blocked:
             self._app_loop.call_soon_threadsafe(self._log_end, handler, self._clock.monotonic() - asked)
 
-    def _find_blocker(self) -> tuple[str | None, str]:
-        """Return the handler that runs in the app's loop now, if one does, and the line that its thread is at."""
+    def _find_blocker(self) -> tuple[About | None, str]:
+        """Return which handler runs in the app's loop now, if one does, and the line that its thread is at."""
         # Read from outside while the app's thread goes on: the answer may be a moment old, and that is good enough.
         task = asyncio.current_task(self._app_loop)
-        names = (message.handler_in(task) for message in self._in_flight) if task is not None else ()
+        runs = (_run_in(message, task) for message in self._in_flight) if task is not None else ()
         frames = sys._current_frames()  # pyright: ignore[reportPrivateUsage] - that is its name in the docs of sys
         frame = frames.get(self._thread)
         where = "an unknown line" if frame is None else f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        return next((name for name in names if name is not None), None), where
+        return next((run for run in runs if run is not None), None), where
 
-    def _warn(self, handler: str | None, where: str, seconds: float) -> None:
+    def _warn(self, run: About | None, where: str, seconds: float) -> None:
         _log.warning(
             "%s has blocked the event loop for %.1f s, at %s: nothing else runs meanwhile; make "
             "it a def handler, which runs in a thread, or replace the blocking call with an async one",
-            _blocker(handler),
+            _blocker(run),
             seconds,
             where,
+            about=run,
         )
 
-    def _log_end(self, handler: str | None, seconds: float) -> None:
-        _log.warning("the event loop runs again: %s blocked it for %.1f s", _blocker(handler), seconds)
+    def _log_end(self, run: About | None, seconds: float) -> None:
+        _log.warning("the event loop runs again: %s blocked it for %.1f s", _blocker(run), seconds, about=run)
         if self._hooks:
-            self._hooks(LoopBlocked(handler, seconds))
+            self._hooks(LoopBlocked(None if run is None else run.handler, seconds))
+
+
+def _run_in(message: InFlightMessage, task: "asyncio.Task[object]") -> About | None:
+    """Return which handler runs in a task, and on which event; None if it is not one of this message."""
+    handler, work = message.handler_in(task), message.work
+    if handler is None:
+        return None
+    return About(handler=handler, queue=message.queue.name) if work is None else work.about(handler)
 
 
 async def _within(event: asyncio.Event, seconds: float) -> bool:
@@ -96,5 +106,5 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
     return True
 
 
-def _blocker(handler: str | None) -> str:
-    return "code outside of handlers" if handler is None else f"handler {handler}"
+def _blocker(run: About | None) -> str:
+    return "code outside of handlers" if run is None else f"handler {run.handler}"

@@ -19,7 +19,7 @@ from dawdle._flow.isolation import Isolation
 from dawdle._flow.settled_cache import SettledCache
 from dawdle._flow.settler import Settler
 from dawdle._flow.watchers import Watchers
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.envelope import Envelope
 from dawdle._rules.expiry import aged
 from dawdle._rules.outcome import Done, Interrupted
@@ -28,7 +28,7 @@ from dawdle._rules.settlement import Release, Result, Settlement, copy_for, post
 
 __all__ = ["Processor"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 INTERNAL_ERROR_DELAY_SECONDS: Final = 30.0
 """Seconds until a message comes back that could not be handled because of a bug in dawdle."""
@@ -115,6 +115,7 @@ class Processor:
                 _log.exception(
                     "could not handle direct event %s because of a bug in dawdle; it is stored in its queue instead",
                     work.label,
+                    about=work.about(),
                 )
                 settlement = self._settlement(work, self._results_so_far(work, at_most_done=True))
             message.work = None
@@ -122,7 +123,7 @@ class Processor:
                 await self._settler.settle(message, work.envelope, settlement)
         except BaseException:
             if not message.settled and not message.abandoned:
-                _log.error("lost direct event %s: the app ended before it was stored", work.label)
+                _log.error("lost direct event %s: the app ended before it was stored", work.label, about=work.about())
             raise
         finally:
             self._in_flight.finish(message)
@@ -166,6 +167,7 @@ class Processor:
                     work.label,
                     work.envelope.trial,
                     MAX_TRIALS,
+                    about=work.about(),
                 )
                 await self._run_all(work)
                 return self._settlement(work, self._results_so_far(work))
@@ -188,6 +190,7 @@ class Processor:
                     "process does not know of an outcome",
                     work.label,
                     work.attempt,
+                    about=work.about(),
                 )
             await self._run_all(work)
             return self._settlement(work, self._results_so_far(work))
@@ -245,6 +248,7 @@ class Processor:
             "could not handle %s because of a bug in dawdle; it comes back in %g s",
             envelope.label,
             INTERNAL_ERROR_DELAY_SECONDS,
+            about=message.about(envelope),
         )
         if message.queue.limits.can_release_later:
             return Release(INTERNAL_ERROR_DELAY_SECONDS)
@@ -258,4 +262,5 @@ def _warn_of_missing(work: Work) -> None:
         "has no other consumer",
         work.label,
         ", ".join(work.missing),
+        about=work.about(),
     )

@@ -4,23 +4,27 @@ A queue may have two others attached, for its delayed messages and for its dead 
 own, whose `main_queue` is this one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Sized
+from typing import TypeVar
 
 import msgspec
 
 from dawdle._flow.batcher import MAX_CALLS, Batcher, Spawn
 from dawdle._flow.call_state import CallState
 from dawdle._flow.opening import identity_of
+from dawdle._flow.request_reports import RequestReports
 from dawdle._flow.slots import Slots
 from dawdle._rules.batch_size import entries_that_fit
 from dawdle._rules.delay import max_hop_of
-from dawdle._rules.health import CallName
 from dawdle._rules.signing import Signer
 from dawdle._rules.terms import Terms
 from dawdle.abc import Backend, Fault, Limits, Outgoing, ReleaseEntry, Transactional
 from dawdle.errors import BackendError, ConfigurationError
+from dawdle.hooks import CallName
 
 __all__ = ["QueueClient"]
+
+B = TypeVar("B", bound=Sized)
 
 
 class QueueClient:
@@ -37,6 +41,7 @@ class QueueClient:
         *,
         calls: CallState,
         slots: Slots,
+        reports: RequestReports,
         is_one_of_several: bool = False,
         main_queue: "QueueClient | None" = None,
     ) -> None:
@@ -50,6 +55,7 @@ class QueueClient:
         """What limits how many messages of it are in flight; those of its delayed queue share them."""
         self.is_one_of_several = is_one_of_several
         """The app has other queues too, so the log names this one."""
+        self._reports = reports
         self._spawn = spawn
         self._unclaimed = unclaimed
         self._max_attempts = max_attempts
@@ -62,7 +68,7 @@ class QueueClient:
         self.terms = self._terms()
         limits = backend.limits
         self._send: Batcher[Outgoing, Fault | None] = Batcher(
-            backend.send,
+            self.reported(backend.send, "send"),
             spawn=spawn,
             max_count=limits.max_batch,
             max_bytes=limits.max_batch_bytes,
@@ -72,10 +78,16 @@ class QueueClient:
             report=self._reporter("send"),
         )
         self._ack: Batcher[str, Fault | None] = Batcher(
-            backend.ack, spawn=spawn, max_count=limits.max_batch, report=self._reporter("delete")
+            self.reported(backend.ack, "delete"),
+            spawn=spawn,
+            max_count=limits.max_batch,
+            report=self._reporter("delete"),
         )
         self._release: Batcher[ReleaseEntry, Fault | None] = Batcher(
-            backend.release, spawn=spawn, max_count=limits.max_batch, report=self._reporter("release")
+            self.reported(backend.release, "release"),
+            spawn=spawn,
+            max_count=limits.max_batch,
+            report=self._reporter("release"),
         )
 
     @property
@@ -202,8 +214,27 @@ class QueueClient:
             calls=self.calls,
             # What is due in the delay queue of an ordered one only moves on, and waits behind no handler.
             slots=self.slots.apart() if self.limits.ordered else self.slots,
+            reports=self._reports,
             is_one_of_several=self.is_one_of_several,
             main_queue=self,
+        )
+
+    def reported(
+        self,
+        request: Callable[[B], Awaitable[list[Fault | None]]],
+        call: CallName,
+        in_app_loop: Callable[..., object] | None = None,
+    ) -> Callable[[B], Awaitable[list[Fault | None]]]:
+        """Return a request to this queue that is reported to the hooks: itself, if there are none.
+
+        `in_app_loop` calls a function in the app's loop, where the request is made in another one.
+        """
+        return self._reports.reported(
+            request,
+            call,
+            queue=lambda: self.full_name,
+            limit=lambda: self.limits.max_batch,
+            in_app_loop=in_app_loop,
         )
 
     def _reporter(self, call: CallName) -> Callable[[Sequence[object] | BackendError], None]:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from dawdle._flow.hook_calls import HookCaller
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.health import QueueHealth
 from dawdle._rules.outcome import error_text
 from dawdle._rules.receive_backoff import pause_after
@@ -14,7 +14,7 @@ from dawdle.hooks import ReceiveFailed
 
 __all__ = ["ReceiveState"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 
 class ReceiveState:
@@ -44,7 +44,9 @@ class ReceiveState:
         """Note that a receive was answered, with or without messages."""
         if self._kind is not None:
             self._recovered(self._kind)  # other calls to this queue that failed by the same may not come for days
-            _log.warning("receiving from %s works again (failures in a row: %d)", self._queue, self._failures)
+            _log.warning(
+                "receiving from %s works again (failures in a row: %d)", self._queue, self._failures, about=None
+            )
         self._completed_at = self._clock.monotonic()
         self._waiting_since = self._kind = self._error = None
         self._failures = 0
@@ -52,7 +54,9 @@ class ReceiveState:
     def log_failure(self, error: Exception) -> None:
         """Log the failure of one receive among several. It starts no back-off: the others may succeed."""
         kind, text = _read(error)
-        _log.warning("one of several receives from %s failed (%s); the others go on: %s", self._queue, kind, text)
+        _log.warning(
+            "one of several receives from %s failed (%s); the others go on: %s", self._queue, kind, text, about=None
+        )
         if self._hooks:
             self._hooks(ReceiveFailed(self._queue, text, 0.0, kind))
 
@@ -63,9 +67,11 @@ class ReceiveState:
         self._kind, self._error = kind, text
         pause = pause_after(kind, self._failures, random.random())
         if pause is None:
-            _log.error("cannot receive from %s and will not try again; the app ends: %s", self._queue, text)
+            _log.error("cannot receive from %s and will not try again; the app ends: %s", self._queue, text, about=None)
             raise error
-        _log.warning("receiving from %s failed (%s); trying again in %.2g s: %s", self._queue, kind, pause, text)
+        _log.warning(
+            "receiving from %s failed (%s); trying again in %.2g s: %s", self._queue, kind, pause, text, about=None
+        )
         if self._hooks:
             self._hooks(ReceiveFailed(self._queue, text, pause, kind))
         await self._clock.sleep_until(self._clock.monotonic() + pause)

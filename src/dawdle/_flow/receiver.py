@@ -22,7 +22,7 @@ from dawdle._flow.isolation import Isolation
 from dawdle._flow.lease_renewer import LeaseRenewer
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.receive_state import ReceiveState
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.health import QueueHealth
 from dawdle.abc import Clock, Deadline, Delivery
 from dawdle.errors import BackendError
@@ -30,7 +30,7 @@ from dawdle.hooks import Received
 
 __all__ = ["Receiver"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 MIN_RECEIVE: Final = 10
 """Messages that a receive asks for at least, where the backend allows it and there are free slots."""
@@ -112,6 +112,7 @@ class Receiver:
                 "abandoned an open receive from %s: messages that it brings stay hidden until their lease ends; set a "
                 "grace longer than the queue's wait, so that it can finish",
                 self._queue.full_name,
+                about=None,
             )
 
     def health(self, in_hand: int) -> QueueHealth:
@@ -229,23 +230,26 @@ class Receiver:
 
     async def _receive_in_time(self, room: int, wait: float) -> list[Delivery]:
         """Receive, for no longer than a receive may take. Raises if the answer is not a list of deliveries."""
+        began = self._clock.monotonic()
         if wait == inf:  # no connection can hang
-            return _checked(await self._queue.backend.receive(room, wait))
-        deadline = Deadline(self._clock, self._clock.monotonic() + wait + RECEIVE_HANG_SECONDS)
-        try:
-            async with deadline:
-                return _checked(await self._queue.backend.receive(room, wait))
-        except TimeoutError as error:
-            if not deadline.expired():
-                raise
-            raise BackendError(
-                f"a receive that may wait {wait:g} s was not answered in {wait + RECEIVE_HANG_SECONDS:g} s"
-            ) from error
+            deliveries = _checked(await self._queue.backend.receive(room, wait))
+        else:
+            deadline = Deadline(self._clock, began + wait + RECEIVE_HANG_SECONDS)
+            try:
+                async with deadline:
+                    deliveries = _checked(await self._queue.backend.receive(room, wait))
+            except TimeoutError as error:
+                if not deadline.expired():
+                    raise
+                raise BackendError(
+                    f"a receive that may wait {wait:g} s was not answered in {wait + RECEIVE_HANG_SECONDS:g} s"
+                ) from error
+        if self._hooks:
+            self._hooks(Received(self._queue.name, len(deliveries), room, self._clock.monotonic() - began))
+        return deliveries
 
     def _accept(self, deliveries: list[Delivery], room: int) -> int:
         """Start a processor for each new message, give back the other slots, and return how many were started."""
-        if self._hooks:
-            self._hooks(Received(self._queue.name, len(deliveries)))
         started: list[InFlightMessage] = []
         for delivery in deliveries:
             message = self._in_flight.add(self._queue, delivery)

@@ -5,13 +5,13 @@ from math import inf
 from typing import Final
 
 from dawdle._flow.handler_scope import HandlerRun
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.health import LongRunning
 from dawdle.abc import Clock
 
 __all__ = ["LONG_RUN_SECONDS", "RunningHandlers"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 LONG_RUN_SECONDS: Final = 60.0
 """Seconds after which a run is long. A handler with a longer timeout of its own is long after that timeout."""
@@ -83,6 +83,7 @@ class RunningHandlers:
             run.work.label,
             run.work.attempt,
             advice,
+            about=run.work.about(run.handler.name),
         )
 
 

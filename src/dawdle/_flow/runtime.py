@@ -24,7 +24,7 @@ from dawdle._flow.shutdown import Shutdown, Tasks
 from dawdle._flow.state import State
 from dawdle._flow.watchers import Watchers
 from dawdle._flow.wiring import Components, RuntimeConfig
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.health import Health, health_of
 from dawdle.errors import BackendError, ConfigurationError
 
@@ -33,7 +33,7 @@ __all__ = ["Runtime"]
 PROCESSOR_TASK = "dawdle: processor"
 """The name of a task that processes a message."""
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 
 class Runtime:
@@ -133,7 +133,7 @@ class Runtime:
             await self._owner_result()
         else:
             names = ", ".join(self.unfinished())
-            _log.error("closed while %s is still running: it ignores cancellation", names)
+            _log.error("closed while %s is still running: it ignores cancellation", names, about=None)
             if self._state is State.DYING:
                 raise BackendError(f"the app has died, and {names} ignores its cancellation")
         if cancelled is not None:

@@ -17,7 +17,7 @@ from typing import Final, assert_never
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.settled_cache import SettledCache
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle._rules.copies import Copy
 from dawdle._rules.dedup import dedup_of, dedup_of_event
 from dawdle._rules.envelope import Envelope
@@ -28,7 +28,7 @@ from dawdle.hooks import DeadLettered, Expired, Forwarded, Settled, VerdictName
 
 __all__ = ["Settler"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 MIN_RETRY_SECONDS: Final = 0.2
 MAX_RETRY_SECONDS: Final = 30.0
@@ -62,17 +62,18 @@ class Settler:
         this wait for the queue; the queue may still do what it was asked.
         """
         message.settling = asyncio.current_task()
+        began = self._clock.monotonic() if self._hooks else 0.0
         try:
-            await self._carry_out(message, envelope, settlement)
+            verdict = await self._carry_out(message, envelope, settlement)
         except BackendError as error:
             _log.warning(
                 "could not settle %s of %s; it is received again when its lease ends: %s",
                 _label(envelope),
                 message.queue.name,
                 error,
+                about=message.about(envelope),
             )
-            message.settling_failed = True
-            self._report_settled(message, "kept")
+            message.settling_failed, verdict = True, "kept"
         except asyncio.CancelledError:
             if not message.waits_no_longer:
                 raise
@@ -83,11 +84,13 @@ class Settler:
                 "when its lease ends",
                 _label(envelope),
                 message.queue.name,
+                about=message.about(envelope),
             )
-            message.settling_failed = True
-            self._report_settled(message, "kept")
+            message.settling_failed, verdict = True, "kept"
         finally:
             message.settling = None
+        if self._hooks and verdict is not None:
+            self._report_settled(message, envelope, verdict, began)
 
     async def keep(self, message: InFlightMessage, envelope: Envelope, copy: Copy) -> bool:
         """Store one copy of a message whose other handlers still run, and return whether the queue has it."""
@@ -98,11 +101,17 @@ class Settler:
 
     def _carry_out(
         self, message: InFlightMessage, envelope: Envelope | None, settlement: Settlement
-    ) -> Coroutine[object, object, None]:
+    ) -> Coroutine[object, object, VerdictName | None]:
+        """Begin a settlement. What it returns ends in the verdict; None of a direct event, and of one that was lost."""
         match settlement:
             case Ack():
                 if settlement.reason is not None:
-                    _log.warning("dropped %s: %s", message.queue.labeled(_label(envelope)), settlement.reason)
+                    _log.warning(
+                        "dropped %s: %s",
+                        message.queue.labeled(_label(envelope)),
+                        settlement.reason,
+                        about=message.about(envelope),
+                    )
                 elif settlement.late is not None:
                     self._report_expired(message, envelope, settlement.late)
                 return self._ack(message)
@@ -117,14 +126,14 @@ class Settler:
             case _:
                 assert_never(settlement)
 
-    async def _ack(self, message: InFlightMessage) -> None:
+    async def _ack(self, message: InFlightMessage) -> VerdictName | None:
         """Delete a message that is done. While the queue fails, it is tried again for the length of a lease."""
         # A message that is done and not deleted runs again on some node: worth a wait, and its lease is renewed
         # meanwhile. But not for ever, since it holds a slot. It stays in flight: if this process receives it again, the
         # message is not run again and `receipt` becomes the newer one.
         message.settled = True
         if message.is_direct:
-            return
+            return None
         self._settled_cache.note_settled(message)
         began, pause = self._clock.monotonic(), MIN_RETRY_SECONDS
         while True:
@@ -144,15 +153,14 @@ class Settler:
                     raise
             await self._pause(pause)  # a random part of it, so that the nodes do not all come back at once
             pause = min(pause * 2, MAX_RETRY_SECONDS)
-        if self._hooks:
-            self._report_settled(message, "acked")
+        return "acked"
 
     async def _pause(self, longest: float) -> None:
         await self._clock.sleep_until(self._clock.monotonic() + longest * random.random())
 
-    async def _release(self, message: InFlightMessage, seconds: float) -> None:
+    async def _release(self, message: InFlightMessage, seconds: float) -> VerdictName | None:
         if message.delivery is None:
-            return
+            return None
         await message.end_lease()  # first: a renewal that reached the queue after the release would hide the message
         later, receipt = message.queue.limits.can_release_later, message.receipt
         await self._release_receipt(receipt, message, seconds)
@@ -163,7 +171,7 @@ class Settler:
                 await self._clock.sleep_until(self._clock.monotonic() + MIN_RELEASE_AGAIN_SECONDS)
             receipt = message.receipt
             await self._release_receipt(receipt, message, max(seconds, MIN_RELEASE_AGAIN_SECONDS))
-        self._report_settled(message, "released")
+        return "released"
 
     async def _release_receipt(self, receipt: str, message: InFlightMessage, seconds: float) -> None:
         """Release by a receipt, for no longer than the queue can."""
@@ -173,7 +181,9 @@ class Settler:
         most = message.queue.limits.max_hold - held if message.queue.limits.can_release_later else 0.0
         await message.queue.release(receipt, max(0.0, min(seconds, most)))
 
-    async def _forward(self, message: InFlightMessage, envelope: Envelope | None, forward: Forward) -> None:
+    async def _forward(
+        self, message: InFlightMessage, envelope: Envelope | None, forward: Forward
+    ) -> VerdictName | None:
         """Store all copies, then ack. If a copy cannot be stored, release the message instead: it comes back later.
 
         If the queue cannot release for later, the message would come back at once, and again and again. There it stays
@@ -189,12 +199,11 @@ class Settler:
             if copy not in unstored:
                 self._report_copy(message, envelope, copy)
         if unstored and message.lease_lost:  # the node that has it now runs it and stores its own copies
-            return
+            return None
         if unstored:
             self._settled_cache.note_owed(message, envelope, tuple(unstored), forward.release_after)
-            await self._release(message, forward.release_after)
-        else:
-            await self._ack(message)
+            return await self._release(message, forward.release_after)
+        return await self._ack(message)
 
     async def _forward_direct(self, message: InFlightMessage, envelope: Envelope | None, forward: Forward) -> None:
         """Store all copies of a direct event, tried again until they are stored or the app closes.
@@ -221,6 +230,7 @@ class Settler:
                 _label(envelope),
                 ", ".join(sorted({one_line(copy.handler or "all its handlers") for copy in unstored})),
                 message.queue.name,
+                about=message.about(envelope, unstored[0].handler if len(unstored) == 1 else None),
             )
         else:
             message.settled = True
@@ -249,13 +259,17 @@ class Settler:
                 where,
                 message.queue.name,
                 error,
+                about=message.about(envelope, copy.handler),
             )
             return False
         return True
 
-    def _report_settled(self, message: InFlightMessage, verdict: VerdictName) -> None:
-        if self._hooks:
-            self._hooks(Settled(message.queue.name, verdict, self._clock.monotonic() - message.held_since))
+    def _report_settled(
+        self, message: InFlightMessage, envelope: Envelope | None, verdict: VerdictName, began: float
+    ) -> None:
+        event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
+        now = self._clock.monotonic()
+        self._hooks(Settled(message.queue.name, verdict, now - message.held_since, now - began, event_id, event_type))
 
     def _report_expired(self, message: InFlightMessage, envelope: Envelope | None, late: float) -> None:
         assert envelope is not None, "only an event that was opened has a time to expire"
@@ -274,6 +288,7 @@ class Settler:
                 message.queue.name,
                 release.seconds,
                 release.reason,
+                about=message.about(envelope),
             )
         elif release.why == "unclaimed":
             self.unclaimed += 1
@@ -283,19 +298,20 @@ class Settler:
                 message.queue.name,
                 release.seconds,
                 release.reason,
+                about=message.about(envelope),
             )
 
     def _report_copy(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> None:
         """Count, log and report to the hooks a copy that is stored."""
         event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
-        what = _label(envelope)
+        what, about = _label(envelope), message.about(envelope, copy.handler)
         if copy.why != "kept":  # that line names the queue anyway
             what = message.queue.labeled(what)
         if copy.handler is not None:
             what = f"{what} for {one_line(copy.handler)}"
         if copy.why == "dead":
             self.dead_letters += 1
-            _log.error("dead-lettered %s: %s", what, copy.reason)
+            _log.error("dead-lettered %s: %s", what, copy.reason, about=about)
         elif copy.why == "kept":
             _log.error(
                 "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s; give the queue a "
@@ -303,6 +319,7 @@ class Settler:
                 what,
                 message.queue.name,
                 copy.delay,
+                about=about,
             )
         elif copy.why == "unclaimed":
             self.unclaimed += 1
@@ -311,6 +328,7 @@ class Settler:
                 what,
                 copy.delay,
                 copy.reason,
+                about=about,
             )
         if not self._hooks:
             return

@@ -9,12 +9,12 @@ from dawdle._flow.listener import FLUSH_SECONDS
 from dawdle._flow.processor import Processor
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.side_thread import LOOP_THREAD_STOP_SECONDS
-from dawdle._log import Log
+from dawdle._log import EventLog
 from dawdle.abc import Clock, Deadline
 
 __all__ = ["Shutdown", "Tasks"]
 
-_log = Log(__name__)
+_log = EventLog(__name__)
 
 MAX_CANCEL_ATTEMPTS: Final = 100
 """How often a task is cancelled that ignores it, until the app is left without it."""
@@ -124,4 +124,5 @@ class Shutdown:
             _log.warning(
                 "closed the app although a queue has not answered for %g s: its last requests may or may not be done",
                 FLUSH_SECONDS,
+                about=None,
             )

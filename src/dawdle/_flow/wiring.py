@@ -27,6 +27,7 @@ from dawdle._flow.ordered_processor import OrderedProcessor
 from dawdle._flow.processor import Processor
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.receiver import Receiver
+from dawdle._flow.request_reports import RequestReports
 from dawdle._flow.running_handlers import RunningHandlers
 from dawdle._flow.settled_cache import SettledCache
 from dawdle._flow.settler import Settler
@@ -82,6 +83,7 @@ class Components:
         self._config = config
         self._spawn = spawn
         self._start = start
+        reports = RequestReports(config.hooks, config.clock)
         self.in_flight = InFlight(config.clock)
         self.limits = HandlerLimits(config.clock, max(config.concurrency.values()))
         self.isolation = Isolation(self.in_flight, config.clock)
@@ -95,6 +97,7 @@ class Components:
                 config.signer,
                 calls=CallState(config.clock),
                 slots=Slots(config.concurrency[name], config.clock),
+                reports=reports,
                 is_one_of_several=len(config.backends) > 1,
             )
             for name, backend in config.backends.items()
@@ -110,6 +113,7 @@ class Components:
                 signer=config.signer,
                 handlers=config.handlers,
                 queues=frozenset(config.backends) if config.is_named else None,
+                hooks=config.hooks,
             ),
             dispatcher=self._dispatcher(state, is_dying),
             settler=self._settler,

@@ -1,12 +1,13 @@
 """Decides whether an app is healthy. Facts in, the answer and its reasons out; measures nothing."""
 
 from math import inf
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from dawdle._rules.receive_backoff import needs_operator
 from dawdle.errors import FaultKind, one_line
+from dawdle.hooks import CallName
 
 __all__ = [
     "FORGET_SECONDS",
@@ -29,9 +30,6 @@ FORGET_SECONDS: Final = 300.0
 A web app that only signals gets no requests while it is unhealthy. Without this limit it would never find out that its
 queue is back.
 """
-
-CallName = Literal["send", "delete", "release", "renew"]
-"""The calls to a queue, except receives. `renew` keeps messages in flight hidden."""
 
 _WORDS: Final[dict[CallName, str]] = {
     "send": "send",

@@ -23,6 +23,7 @@ __all__ = [
     "Postponed",
     "Rejected",
     "error_text",
+    "leaves_of",
     "outcome_of",
 ]
 
@@ -105,6 +106,11 @@ def error_text(error: BaseException) -> str:
     except BaseException as second:  # noqa: BLE001 - `__str__` is the user's code, and may raise anything
         text = f"(its message cannot be shown: {type(second).__name__})"
     return f"{name}: {text}" if text else name
+
+
+def leaves_of(error: BaseException) -> list[BaseException]:
+    """Return the errors in a group, at any depth, that hold no other; of an error that is no group, itself."""
+    return _errors_in(error)[1]
 
 
 def _errors_in(error: BaseException) -> tuple[list[BaseException], list[BaseException]]:
