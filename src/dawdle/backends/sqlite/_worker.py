@@ -104,14 +104,19 @@ class Worker:
         # Measured at 64 signalers on a busy machine, 20 instead of 11 events share one.
         gathered = self._gathered.get(call.loop)
         if gathered is None:
+            self._forget_closed_loops()
             gathered = self._gathered[call.loop] = []
-        if not gathered:
-            call.loop.call_soon(self._pass_on, gathered)
+            call.loop.call_soon(self._pass_on, call.loop)
         gathered.append(call)
 
-    def _pass_on(self, gathered: list[AnyCall]) -> None:
-        self._inbox.extend(gathered)
-        gathered.clear()
+    def _forget_closed_loops(self) -> None:
+        """Drop the calls of loops that were closed before their next turn."""
+        for loop in list(self._gathered):
+            if loop.is_closed():
+                self._gathered.pop(loop, None)
+
+    def _pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._inbox.extend(self._gathered.pop(loop, ()))
         # The thread sets the flag, looks into the inbox again, and sleeps: it sees these calls, or this sees the flag.
         if self._asleep:
             self._asleep = False
@@ -278,7 +283,8 @@ class Worker:
             else:
                 changes.append(call)
         if self._waiting:
-            self._waiting = [call for call in self._waiting if not call.is_over]
+            # One whose loop has closed would claim messages at each look, and count as a receive of them each time.
+            self._waiting = [call for call in self._waiting if not (call.is_over or call.loop.is_closed())]
         if changes or self._is_due():
             done += self._carry_out(changes)
         if self._waiting:
