@@ -34,6 +34,7 @@ from dawdle.backends.sqlite._calls import (
 from dawdle.backends.sqlite._database import LOCKED_SECONDS, Database
 from dawdle.backends.sqlite._errors import FileReplacedError
 from dawdle.backends.sqlite._executor import execute, must_sync, next_due, release_received
+from dawdle.backends.sqlite._lock_holder import told_holder
 from dawdle.backends.sqlite._wake_up import TICK_SECONDS, WakeUp
 from dawdle.errors import BackendError, ConfigurationError, DawdleError
 
@@ -154,15 +155,12 @@ class Worker:
         since = self._blocked_since or self.database.waiting_since
         if since is None or time.monotonic() - since < LOCKED_SECONDS:
             return
+        who, what_to_do = told_holder(self.database.path)
         with self._taking:
             waiting: list[AnyCall] = [*self._batch, *self._working, *self._round_calls, *list(self._inbox)]
             calls = [call for call in waiting if not (call.taken or call.is_over)]
             error = BackendError(
-                f"{self.database.path} has been locked for {LOCKED_SECONDS:g} s by another connection, of this process "
-                f"or of another one: if your code has a transaction open, pass it, signal(…, "
-                f"transaction=connection), or commit first; else see whether a process is stopped, such as in "
-                f"a debugger, while it writes",
-                uncertain=False,
+                f"{self.database.path} has been locked for {LOCKED_SECONDS:g} s by {who}: {what_to_do}", uncertain=False
             )
             for call in calls:
                 call.answer = error
