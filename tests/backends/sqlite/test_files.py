@@ -85,9 +85,22 @@ async def test_a_file_of_an_older_dawdle_is_brought_up_to_date(path, sqlite, mon
     async with sqlite() as queue:
         assert await bodies_in(queue) == [b"one"]
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT version FROM dawdle_schema").fetchall() == [(2,)]
+    assert connection.execute("SELECT version FROM dawdle_schema").fetchall() == [(len(_schema.MIGRATIONS),)]
     assert connection.execute("SELECT more FROM dawdle_message").fetchall() == [(None,)]
     connection.close()
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date(path, sqlite, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(_schema, "MIGRATIONS", _schema.MIGRATIONS[:1])
+        async with sqlite() as queue:
+            await queue.send(ONE)
+    async with sqlite() as queue:
+        assert await bodies_in(queue) == [b"one"]
+        connection = sqlite3.connect(path)
+        (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name='dawdle_message_visible'").fetchone()
+        assert "receives DESC" in sql
+        connection.close()
 
 
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(path, sqlite, monkeypatch):

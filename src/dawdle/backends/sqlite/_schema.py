@@ -60,9 +60,16 @@ CREATE TABLE dawdle_dedup(
   UNIQUE(queue, dedup))
 """
 
+# Higher receives first: a message that was released at once comes before those that were stored with it.
+_COUNTED_BY_THE_INDEX: Final = """
+DROP INDEX dawdle_message_visible
+
+CREATE INDEX dawdle_message_visible ON dawdle_message(queue, visible_at, receives DESC)
+"""
+
 # One script for each version, its statements parted by empty lines. It is run on a file of the version before it. None
 # is ever changed once it was released: files that it made are in use.
-MIGRATIONS: Final[list[str]] = [_FIRST]
+MIGRATIONS: Final[list[str]] = [_FIRST, _COUNTED_BY_THE_INDEX]
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
