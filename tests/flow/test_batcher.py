@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from dawdle._flow.batcher import MAX_CALLS, Batcher
-from dawdle.errors import BackendError
+from dawdle.errors import BackendError, ConfigurationError
 
 pytestmark = pytest.mark.anyio
 
@@ -209,6 +209,16 @@ async def test_a_call_that_fails_gives_its_error_to_its_own_entries_only():
                 await future
         failing = False
         assert await batcher.submit("c") == "c"
+
+
+async def test_a_call_that_the_configuration_forbids_was_surely_not_carried_out():
+    async def carry(batch):
+        raise ConfigurationError("opened otherwise")
+
+    async with asyncio.TaskGroup() as group:
+        with pytest.raises(BackendError, match="^opened otherwise$") as caught:
+            await batcher_of(group, carry).submit("a")
+    assert (caught.value.kind, caught.value.uncertain, caught.value.retryable) == ("refused", False, False)
 
 
 async def test_an_answer_too_few_is_an_error_and_hangs_nobody():

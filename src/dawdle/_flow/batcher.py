@@ -20,7 +20,7 @@ from typing import Final, Generic, TypeVar
 
 from dawdle._rules.batch_size import entries_that_fit
 from dawdle._rules.outcome import error_text
-from dawdle.errors import BackendError
+from dawdle.errors import BackendError, ConfigurationError
 
 __all__ = ["MAX_CALLS", "Batcher", "Spawn"]
 
@@ -286,6 +286,9 @@ def _as_backend_error(error: Exception) -> BackendError:
     """Return a `BackendError` for whatever a backend raised: callers handle no other error."""
     if isinstance(error, BackendError):
         return error
-    failed = BackendError(error_text(error))
+    if isinstance(error, ConfigurationError):  # the backend's own word, before it did anything
+        failed = BackendError(str(error), kind="refused", uncertain=False)
+    else:
+        failed = BackendError(error_text(error))
     failed.__cause__ = error
     return failed

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,19 @@ class Program:
         self.process.stdin.flush()
 
     def rest(self, timeout=60):
-        out, _ = self.process.communicate(timeout=timeout)
+        # Not `communicate`: it reads past the stream, whose buffer may hold lines already, or the beginning of one.
+        self.process.stdin.close()
+        hangs = threading.Timer(timeout, self.process.kill)
+        hangs.start()
+        out = self.process.stdout.read()
+        hangs.cancel()
+        self.process.wait(timeout)
         return out.split("\n")[:-1]
 
     def close(self):
         self.process.kill()
-        self.process.communicate()
+        with self.process:  # closes its pipes, and waits
+            pass
 
 
 @pytest.fixture

@@ -51,6 +51,15 @@ async def test_a_scan_of_no_dead_letters_does_not_wait(path):
             assert await app.redrive() == 0
 
 
+async def test_an_event_for_a_queue_that_was_opened_otherwise_since_is_surely_not_stored(path):
+    async with app_on(path, dawdle.Registry()) as app:
+        async with SQLite(path, ordered=True):
+            pass
+        with pytest.raises(dawdle.SignalError, match="could not store .* ordered=True elsewhere since") as caught:
+            await app.signal(Placed(1))
+        assert (len(caught.value.not_stored), len(caught.value.uncertain)) == (1, 0)
+
+
 async def test_what_one_app_leaves_the_next_one_does(path):
     registry, seen = dawdle.Registry(), []
 

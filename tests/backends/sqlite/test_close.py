@@ -1,12 +1,14 @@
 """A file that is closed, or opened in two ways, lets no call wait for ever, and strands no message."""
 
 import asyncio
+import gc
 import threading
+import weakref
 
 import pytest
 
 from dawdle.abc import Outgoing
-from dawdle.backends.sqlite import SQLite
+from dawdle.backends.sqlite import SQLite, _open_files
 from dawdle.errors import BackendError, ConfigurationError
 
 pytestmark = pytest.mark.anyio
@@ -100,6 +102,46 @@ async def test_a_loop_that_ends_without_leaving_gives_back_what_comes_for_it(pro
         os._exit(0)
     """)
     assert await asyncio.to_thread(other.line) == "[b'one']"
+
+
+async def test_a_loop_that_has_ended_is_not_kept(path):
+    """A program may run one loop after another on a file that stays open."""
+    loops = []
+
+    async def use():
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        async with SQLite(path) as queue:
+            await queue.send([Outgoing(b"one")])
+
+    async with SQLite(path):
+        for _ in range(3):
+            await asyncio.to_thread(asyncio.run, use())
+        gc.collect()
+        assert [loop() for loop in loops] == [None] * 3
+
+
+async def test_a_receive_of_a_loop_that_has_ended_claims_nothing(path):
+    async def wait_and_vanish():
+        queue = await SQLite(path).__aenter__()
+        waiting.append(asyncio.create_task(queue.receive(10, 600)))
+        await asyncio.sleep(0.05)
+
+    def run():
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(wait_and_vanish())
+        for task in waiting:
+            task._log_destroy_pending = False
+        loop.close()
+
+    waiting = []
+    async with SQLite(path) as queue:
+        await asyncio.to_thread(run)
+        await queue.send([Outgoing(b"one")])
+        (one,) = await queue.receive(10, 5)
+        assert one.receive_count == 1
+        (worker,) = (worker for worker in _open_files._workers.values() if worker.database.path == str(path))
+        _open_files._uses[worker] -= 1  # the other one never leaves
+        await queue.ack([one.receipt])
 
 
 async def test_an_empty_queue_that_is_opened_in_the_other_way_refuses_those_who_have_it_open(path):

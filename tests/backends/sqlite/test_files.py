@@ -1,4 +1,4 @@
-"""The file itself: not ours, newer, older, replaced, deleted, on a network, in a forked child, locked, backed up."""
+"""The file itself: not ours, newer, older, replaced, deleted, on a network, in a forked child, backed up."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from dawdle.abc import Outgoing
-from dawdle.backends.sqlite import SQLite, _database, _file_check, _schema
+from dawdle.backends.sqlite import SQLite, _file_check, _schema
 from dawdle.errors import BackendError, ConfigurationError
 
 pytestmark = pytest.mark.anyio
@@ -85,9 +85,22 @@ async def test_a_file_of_an_older_dawdle_is_brought_up_to_date(path, sqlite, mon
     async with sqlite() as queue:
         assert await bodies_in(queue) == [b"one"]
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT version FROM dawdle_schema").fetchall() == [(2,)]
+    assert connection.execute("SELECT version FROM dawdle_schema").fetchall() == [(len(_schema.MIGRATIONS),)]
     assert connection.execute("SELECT more FROM dawdle_message").fetchall() == [(None,)]
     connection.close()
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date(path, sqlite, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(_schema, "MIGRATIONS", _schema.MIGRATIONS[:1])
+        async with sqlite() as queue:
+            await queue.send(ONE)
+    async with sqlite() as queue:
+        assert await bodies_in(queue) == [b"one"]
+        connection = sqlite3.connect(path)
+        (sql,) = connection.execute("SELECT sql FROM sqlite_schema WHERE name='dawdle_message_visible'").fetchone()
+        assert "receives DESC" in sql
+        connection.close()
 
 
 async def test_a_migration_that_fails_leaves_the_file_as_it_was(path, sqlite, monkeypatch):
@@ -369,89 +382,6 @@ async def test_a_child_does_not_keep_the_lock_of_a_parent_that_was_killed(progra
             await queue.send(ONE)
     finally:
         os.kill(child, signal.SIGKILL)
-
-
-# Locks
-
-
-async def test_a_file_that_another_program_keeps_locked_is_an_error_after_a_while(path, sqlite, monkeypatch):
-    monkeypatch.setattr(_database, "LOCKED_SECONDS", 0.3)
-    async with sqlite() as queue:
-        await queue.send(ONE)
-        holder = sqlite3.connect(path, isolation_level=None)
-        holder.execute("BEGIN IMMEDIATE")
-        with pytest.raises(BackendError, match="SQLITE_BUSY.*another program has it locked") as caught:
-            await queue.send(ONE)
-        assert not caught.value.uncertain
-        waiting = asyncio.create_task(queue.send([Outgoing(b"two")]))
-        await asyncio.sleep(0.1)
-        holder.execute("COMMIT")
-        await waiting
-        assert await bodies_in(queue) == [b"one", b"two"]
-        holder.close()
-
-
-STOPPED = """
-async def main():
-    async with SQLite(path) as queue:
-        await queue.send([Outgoing(b"one")])
-        with queue._worker.database._lock:
-            say("locked")
-            time.sleep(600)
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("then", [signal.SIGKILL, signal.SIGCONT])
-async def test_a_holder_that_is_stopped_fails_the_calls_and_they_are_not_carried_out_later(
-    program, sqlite, monkeypatch, then
-):
-    from dawdle.backends.sqlite import _queue, _worker
-
-    monkeypatch.setattr(_worker, "LOCKED_SECONDS", 0.5)
-    monkeypatch.setattr(_queue, "WATCH_SECONDS", 0.1)
-    async with sqlite() as queue:
-        holder = program(STOPPED)
-        assert await asyncio.to_thread(holder.line) == "locked"
-        os.kill(holder.process.pid, signal.SIGSTOP)
-        with pytest.raises(BackendError, match="has been locked for 0.5 s by another connection") as caught:
-            await queue.send([Outgoing(b"given up")])
-        assert not caught.value.uncertain
-        with pytest.raises(BackendError, match="has been locked for"):  # at once: it is known by now
-            await queue.send([Outgoing(b"given up")])
-        os.kill(holder.process.pid, then)
-        os.kill(holder.process.pid, signal.SIGKILL)
-        await asyncio.to_thread(holder.process.wait)
-        await queue.send([Outgoing(b"two")])
-        assert await bodies_in(queue) == [b"one", b"two"]
-
-
-KILLED = """
-async def main():
-    async with SQLite(path) as queue:
-        def work(connection):
-            connection.execute("INSERT INTO dawdle_message(queue,visible_at,stored_at,body) VALUES(1,0,0,x'00')")
-            say("in a transaction")
-            time.sleep(600)
-        queue._worker.database.transact(work)
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.slow
-async def test_a_holder_that_is_killed_in_its_transaction_leaves_nothing_of_it(program, sqlite):
-    async with sqlite() as queue:
-        holder = program(KILLED)
-        assert await asyncio.to_thread(holder.line) == "in a transaction"
-        waiting = asyncio.create_task(queue.send(ONE))
-        await asyncio.sleep(0.1)
-        holder.process.kill()
-        async with asyncio.timeout(5):
-            await waiting
-        assert await bodies_in(queue) == [b"one"]
 
 
 # The log

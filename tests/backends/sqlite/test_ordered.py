@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sqlite3
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -133,6 +134,28 @@ async def test_no_line_is_left_when_all_is_acked(queue, path):
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM dawdle_line").fetchall() == [(0,)]
     connection.close()
+
+
+async def test_messages_that_stand_in_no_line_are_put_into_it_when_the_queue_is_opened(path, clock, caplog):
+    """A dawdle before this one stored them so, in a queue that two processes had open in two ways."""
+    async with SQLite(path, ordered=True, lease=LEASE, clock=clock) as queue:
+        await queue.send([*in_group("a", "1", "2"), *in_group(None, "3"), *in_group("b", "4")])
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE dawdle_message SET line=NULL WHERE body IN (?,?)", (b"1", b"3"))
+    hidden = int((clock.now() + 5) * 1_000_000)
+    connection.execute("UPDATE dawdle_message SET line=NULL,visible_at=?,receives=1 WHERE body=?", (hidden, b"4"))
+    connection.execute("DELETE FROM dawdle_line WHERE grp IS NULL OR grp='b'")
+    connection.commit()
+    connection.close()
+    async with SQLite(path, ordered=True, lease=LEASE, clock=clock) as queue:
+        got = await receive(queue)
+        assert sorted(bodies(got)) == ["1", "2", "3"]
+        assert bodies(got).index("1") < bodies(got).index("2")
+        await queue.ack([each.receipt for each in got])
+        await clock.advance(6)
+        assert bodies(await receive(queue)) == ["4"]
+    (line,) = [record.getMessage() for record in caplog.records if "into the order" in record.getMessage()]
+    assert line.startswith("put 3 messages of the queue default in")
 
 
 @pytest.mark.slow

@@ -268,6 +268,28 @@ async def test_an_ack_of_many_deletes_those_alone_and_none_by_an_old_receipt(pat
         assert sorted(await bodies_in(queue)) == [b"0", b"3", b"4", b"5"]
 
 
+async def test_what_is_released_at_once_comes_before_what_was_stored_with_it(path):
+    async with SQLite(path, clock=ManualClock()) as queue:
+        await queue.send([Outgoing(b"%d" % number) for number in range(6)])
+        first = await queue.receive(3, 0)
+        await queue.release([(each.receipt, 0) for each in reversed(first)])
+        assert await bodies_in(queue) == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+async def test_messages_are_counted_without_a_look_at_them(path):
+    """A million of them would be read else, while all other calls wait."""
+    async with SQLite(path, lease=10) as queue:
+        await queue.send([Outgoing(b"one")])
+        connection, asked = queue._worker.database._connection, []
+        connection.set_trace_callback(asked.append)
+        await queue.count()
+        connection.set_trace_callback(None)
+        (sql,) = asked
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()]
+        assert len([step for step in plan if "dawdle_message" in step]) == 2
+        assert all("USING COVERING INDEX" in step for step in plan if "dawdle_message" in step)
+
+
 # Stored once
 
 

@@ -3,6 +3,7 @@
 import sqlite3
 from typing import Final
 
+from dawdle.backends.sqlite._lock_holder import told_holder
 from dawdle.errors import BackendError, FaultKind
 
 __all__ = ["FileReplacedError", "backend_error", "error_name", "is_busy"]
@@ -14,7 +15,11 @@ class FileReplacedError(BackendError):
 
 _MEANINGS: Final[dict[str, tuple[FaultKind, str]]] = {
     # the primary error, or an extended one: kind, and what to do
-    "SQLITE_BUSY": ("unavailable", "another program has it locked: keep its transactions short"),
+    "SQLITE_BUSY": ("unavailable", "{who} has it locked: {what_to_do}"),
+    "SQLITE_BUSY_SNAPSHOT": (
+        "unavailable",
+        "the transaction began with a read, and others have written since: roll it back, and BEGIN IMMEDIATE",
+    ),
     "SQLITE_LOCKED": ("unavailable", "another connection of this process has it locked"),
     "SQLITE_FULL": ("unavailable", "the disk, or the size that the file may have, is full: free some space"),
     "SQLITE_IOERR_SHMSIZE": ("unavailable", "the disk is full: free some space"),
@@ -44,6 +49,9 @@ def backend_error(error: sqlite3.Error, path: str, *, committing: bool = False) 
     """
     name = error_name(error)
     kind, advice = _meaning(name)
+    if "{who}" in advice:
+        who, what_to_do = told_holder(path)
+        advice = advice.format(who=who, what_to_do=what_to_do)
     uncertain = committing and (name.startswith("SQLITE_IOERR") or not name)
     text = f"SQLite could not use {path}: {error} ({name or type(error).__name__}){advice and '; '}{advice}"
     failed = BackendError(text, kind=kind, uncertain=uncertain)

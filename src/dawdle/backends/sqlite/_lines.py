@@ -18,7 +18,7 @@ from dawdle.backends.sqlite._calls import MICROSECONDS, QueueRow, Receipt
 from dawdle.backends.sqlite._statements import HIDE, LOST, SHOW, delivery, hide_all
 from dawdle.backends.sqlite._storing import due_at
 
-__all__ = ["ack", "claim", "next_due", "release", "renew"]
+__all__ = ["ack", "claim", "line_up", "next_due", "release", "renew"]
 
 _MAX_RECEIVED: Final = 100
 """Messages of one line that may be received at the same time: no more than one receive may bring."""
@@ -113,6 +113,33 @@ def _update(connection: sqlite3.Connection, lines: Iterable[int], now: float) ->
             connection.execute("DELETE FROM dawdle_line WHERE id=?", (line,))
         else:
             connection.execute("UPDATE dawdle_line SET visible_at=? WHERE id=?", (max(latest, at), line))
+
+
+def line_up(connection: sqlite3.Connection, queue: int) -> int:
+    """Put the messages that stand in no line into those of their groups, and return how many they were.
+
+    An earlier dawdle stored some so, when a process had the empty queue open as not ordered: no receive finds them.
+    """
+    # By the indexes alone, 0.09 s for a million messages; to look at each of them takes 0.24 s, and longer if large.
+    ((ordered, in_line),) = connection.execute(
+        "SELECT "
+        "(SELECT count(*) FROM dawdle_queue AS q CROSS JOIN dawdle_message AS m ON m.queue=q.id WHERE q.ordered),"
+        "(SELECT count(*) FROM dawdle_message WHERE line IS NOT NULL)"
+    ).fetchall()
+    if ordered == in_line:
+        return 0
+    stranded = connection.execute(
+        "SELECT id,grp,visible_at FROM dawdle_message WHERE +queue=? AND line IS NULL ORDER BY id", (queue,)
+    ).fetchall()
+    for number, group, visible_at in stranded:
+        # Some may be in flight, received while the queue was not ordered: their line is hidden for as long.
+        ((line,),) = connection.execute(
+            "INSERT INTO dawdle_line(queue,grp,visible_at) VALUES(?,?,?) "
+            "ON CONFLICT(queue,grp) DO UPDATE SET visible_at=max(visible_at,excluded.visible_at) RETURNING id",
+            (queue, group, visible_at),
+        ).fetchall()
+        connection.execute("UPDATE dawdle_message SET line=? WHERE id=?", (line, number))
+    return len(stranded)
 
 
 def next_due(connection: sqlite3.Connection, queue: QueueRow) -> float:

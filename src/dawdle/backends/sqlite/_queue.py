@@ -210,7 +210,7 @@ class Queue:
         yield self.renew
 
     async def count(self) -> Counts:
-        """Return how many messages are waiting, in flight and delayed, exactly. It reads them all."""
+        """Return how many messages are waiting, in flight and delayed, exactly."""
         worker, row = self._opened()
         return await do(
             worker,

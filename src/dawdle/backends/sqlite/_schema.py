@@ -8,10 +8,14 @@ import sqlite3
 from typing import Final
 from uuid import uuid4
 
+from dawdle._log import Log
 from dawdle.backends.sqlite._calls import QueueRow
+from dawdle.backends.sqlite._lines import line_up
 from dawdle.errors import ConfigurationError
 
 __all__ = ["file_id", "migrate", "open_queue"]
+
+_log = Log(__name__)
 
 _FIRST: Final = """
 CREATE TABLE dawdle_schema(
@@ -56,9 +60,16 @@ CREATE TABLE dawdle_dedup(
   UNIQUE(queue, dedup))
 """
 
+# Higher receives first: a message that was released at once comes before those that were stored with it.
+_COUNTED_BY_THE_INDEX: Final = """
+DROP INDEX dawdle_message_visible
+
+CREATE INDEX dawdle_message_visible ON dawdle_message(queue, visible_at, receives DESC)
+"""
+
 # One script for each version, its statements parted by empty lines. It is run on a file of the version before it. None
 # is ever changed once it was released: files that it made are in use.
-MIGRATIONS: Final[list[str]] = [_FIRST]
+MIGRATIONS: Final[list[str]] = [_FIRST, _COUNTED_BY_THE_INDEX]
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
@@ -126,4 +137,13 @@ def open_queue(connection: sqlite3.Connection, path: str, name: str, role: str, 
                 f"it so until it is empty, or use another name="
             )
         connection.execute("UPDATE dawdle_queue SET ordered = ? WHERE id = ?", (ordered, number))
+    stranded = line_up(connection, number) if ordered else 0
+    if stranded:
+        _log.warning(
+            "put %d messages of the queue %s in %s into the order of their groups: an earlier dawdle had stored them "
+            "where an ordered queue does not find them",
+            stranded,
+            name,
+            path,
+        )
     return QueueRow(number, name, role, ordered=ordered)

@@ -34,6 +34,7 @@ from dawdle.backends.sqlite._calls import (
 from dawdle.backends.sqlite._database import LOCKED_SECONDS, Database
 from dawdle.backends.sqlite._errors import FileReplacedError
 from dawdle.backends.sqlite._executor import execute, must_sync, next_due, release_received
+from dawdle.backends.sqlite._lock_holder import told_holder
 from dawdle.backends.sqlite._wake_up import TICK_SECONDS, WakeUp
 from dawdle.errors import BackendError, ConfigurationError, DawdleError
 
@@ -104,14 +105,19 @@ class Worker:
         # Measured at 64 signalers on a busy machine, 20 instead of 11 events share one.
         gathered = self._gathered.get(call.loop)
         if gathered is None:
+            self._forget_closed_loops()
             gathered = self._gathered[call.loop] = []
-        if not gathered:
-            call.loop.call_soon(self._pass_on, gathered)
+            call.loop.call_soon(self._pass_on, call.loop)
         gathered.append(call)
 
-    def _pass_on(self, gathered: list[AnyCall]) -> None:
-        self._inbox.extend(gathered)
-        gathered.clear()
+    def _forget_closed_loops(self) -> None:
+        """Drop the calls of loops that were closed before their next turn."""
+        for loop in list(self._gathered):
+            if loop.is_closed():
+                self._gathered.pop(loop, None)
+
+    def _pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._inbox.extend(self._gathered.pop(loop, ()))
         # The thread sets the flag, looks into the inbox again, and sleeps: it sees these calls, or this sees the flag.
         if self._asleep:
             self._asleep = False
@@ -149,15 +155,12 @@ class Worker:
         since = self._blocked_since or self.database.waiting_since
         if since is None or time.monotonic() - since < LOCKED_SECONDS:
             return
+        who, what_to_do = told_holder(self.database.path)
         with self._taking:
             waiting: list[AnyCall] = [*self._batch, *self._working, *self._round_calls, *list(self._inbox)]
             calls = [call for call in waiting if not (call.taken or call.is_over)]
             error = BackendError(
-                f"{self.database.path} has been locked for {LOCKED_SECONDS:g} s by another connection, of this process "
-                f"or of another one: if your code has a transaction open, pass it, signal(…, "
-                f"transaction=connection), or commit first; else see whether a process is stopped, such as in "
-                f"a debugger, while it writes",
-                uncertain=False,
+                f"{self.database.path} has been locked for {LOCKED_SECONDS:g} s by {who}: {what_to_do}", uncertain=False
             )
             for call in calls:
                 call.answer = error
@@ -278,7 +281,8 @@ class Worker:
             else:
                 changes.append(call)
         if self._waiting:
-            self._waiting = [call for call in self._waiting if not call.is_over]
+            # One whose loop has closed would claim messages at each look, and count as a receive of them each time.
+            self._waiting = [call for call in self._waiting if not (call.is_over or call.loop.is_closed())]
         if changes or self._is_due():
             done += self._carry_out(changes)
         if self._waiting:
