@@ -47,9 +47,10 @@ FAULTS: list[dict[str, Any]] = [
     {"fault": "access_denied", "times": 1},
     {"fault": "queue_missing", "times": 1, "operation": "ReceiveMessage"},
 ]
-REST = MAX_PUT_OFF_SECONDS + 60
-"""Seconds in which the last message must be settled. While the load lasts, a suspect that finds no room is put off for
-up to the first of them. When it comes back the queue is quiet, and it is tried three times at most."""
+REST = 2 * MAX_PUT_OFF_SECONDS + 60
+"""Seconds in which the last message must be settled. A suspect that finds no room is put off for up to the first of
+them: once while the load lasts, and once more by a worker that has no time left for suspects by then. After that the
+queue is quiet, and the suspect is tried three times at most."""
 SAMPLE = 2.0
 GROWTH = {"rss": 8 * 1024, "tasks": 30, "descriptors": 12}
 """By how much the last quarter of the samples may be above the second, in the median: KiB, and pieces."""

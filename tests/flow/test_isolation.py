@@ -360,6 +360,30 @@ async def test_an_isolation_that_held_another_message_back_is_paid_for(app, queu
     assert "too much time in isolation" in caplog.text
 
 
+async def test_a_worker_without_time_for_suspects_runs_one_that_comes_to_a_quiet_queue(
+    app, queue, registry, clock, caplog
+):
+    ended = []
+
+    @registry.on_event(Placed, name="handler")
+    async def handler(event):
+        await clock.sleep_until(clock.monotonic() + 29 * bool(event.number))
+        ended.append(event.number)
+
+    async with app:
+        for number in range(1, 8):
+            await queue.send([Outgoing(body_of(number, dawdletrial=1))])
+            await clock.advance(2)
+            await app.signal(Placed(0))
+            await clock.advance(30)
+        assert "too much time in isolation" in caplog.text
+        await clock.advance(10)
+        ended.clear()
+        await queue.send([Outgoing(body_of(99, dawdletrial=1, time="2000-01-01T00:00:00Z"))])
+        await clock.advance(30)
+        assert ended == [99]
+
+
 @pytest.mark.slow
 async def test_forged_trials_take_a_fifth_of_a_workers_time_and_few_copies(
     app, queue, registry, clock, moments, caplog

@@ -21,7 +21,7 @@ one message at a time. So isolation gets a fifth of the worker's time in the lon
 other messages go first. Time in which no other message came costs nothing: a receive that found none, or only a
 suspect, and an isolation after which the next receive had to wait for a message. Without that, the last suspects of a
 quiet queue would wait for the cooldown again and again, and a worker without an allowance would put off, for minutes,
-those that another one has room for.
+those that another one has room for. For the same reason a suspect that a receive had to wait for needs no allowance.
 """
 
 import asyncio
@@ -81,6 +81,8 @@ class Isolation:
         """When the latest receive in single file began; None once its time is counted as free."""
         self._unpaid_seconds = 0.0
         """Seconds of isolation which cost the allowance nothing if the next receive finds that no message waited."""
+        self._is_quiet = False
+        """Whether the latest receive had to wait: no other message was there, so an isolation holds none back."""
         self._suspects: set[InFlightMessage] = set()
         """Suspects of ordered queues, in flight: one of them runs, the others wait for it."""
         self._one_suspect = asyncio.Lock()
@@ -145,7 +147,7 @@ class Isolation:
         self.found_no_other()
         # An open receive counts like a message in flight: what it brings may already be on its way here, and the poison
         # would make a suspect of it.
-        if self._allowance.is_used_up or self._open_receives or len(self._in_flight) > 1 or self._isolated is not None:
+        if self._is_refused or self._open_receives or len(self._in_flight) > 1 or self._isolated is not None:
             self._begin_single_file()
             yield False
             return
@@ -229,6 +231,11 @@ class Isolation:
             self._isolated = None
             self._in_flight.stop_holding_back()
 
+    @property
+    def _is_refused(self) -> bool:
+        """Whether a suspect is put off whatever room there is: other messages go first, and there may be some."""
+        return self._allowance.is_used_up and not self._is_quiet
+
     def _begin_single_file(self) -> None:
         now = self._clock.monotonic()
         cooldown = COOLDOWN_FACTOR * max(0.0, SINGLE_FILE_SECONDS - self._free_seconds)
@@ -258,10 +265,11 @@ class Isolation:
             yield
         finally:
             self._open_receives -= durable
-            if durable and self._unpaid_seconds:
-                if self._clock.monotonic() - began >= QUIET_SECONDS:
+            if durable:
+                self._is_quiet = self._clock.monotonic() - began >= QUIET_SECONDS
+                if self._is_quiet:
                     self._unpaid_seconds = 0.0
-                else:  # what it brought was there already, or may have been: the isolation held it back
+                elif self._unpaid_seconds:  # what it brought was there already, or may have been, and was held back
                     self._pay()
 
 
