@@ -72,6 +72,7 @@ __all__ = [
     "event",
     "from_thread",
     "function",
+    "on_dead_letter",
     "on_event",
     "signal",
     "signal_many",
@@ -82,6 +83,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 on_event = _default_registry.on_event
+on_dead_letter = _default_registry.on_dead_letter
 function = _default_registry.function
 
 

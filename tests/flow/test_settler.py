@@ -60,7 +60,9 @@ def message_of(queue, clock):
 async def settled(clock, settlement, **answers):
     queue = Queue(**answers)
     message, settled_cache = message_of(queue, clock), SettledCache(clock)
-    await Settler(clock=clock, hooks=HookCaller(()), settled_cache=settled_cache).settle(message, None, settlement)
+    await Settler(
+        clock=clock, hooks=HookCaller(()), settled_cache=settled_cache, letter_stored=lambda *stored: None
+    ).settle(message, None, settlement)
     recalled = settled_cache.recall(message)
     return queue.notes, None if recalled is None else recalled[1]
 

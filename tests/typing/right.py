@@ -414,6 +414,51 @@ dawdle.Retry(8, 1, 1.5, 60, 0)
 dawdle.Retry(max_attempts=3, initial=0.1, factor=2, max_delay=900, jitter=0.5)
 
 
+# on_dead_letter
+
+
+@dawdle.on_dead_letter
+async def every_letter(letter: dawdle.DeadLetter) -> None:
+    assert_type(letter.event, object | None)
+
+
+@dawdle.on_dead_letter
+async def letters_by_annotation(letter: dawdle.DeadLetter[A]) -> int:
+    assert_type(letter.event, A)
+    return 1
+
+
+@dawdle.on_dead_letter(A)
+async def letters_of_a(letter: dawdle.DeadLetter[A]) -> None:
+    assert_type(letter.event, A)
+
+
+@dawdle.on_dead_letter(A, B)
+async def letters_of_two(letter: dawdle.DeadLetter[A | B]) -> None:
+    assert_type(letter.event, A | B)
+
+
+@dawdle.on_dead_letter(A, B, C, timeout=timedelta(seconds=5))
+async def letters_of_three(letter: dawdle.DeadLetter[A | B | C]) -> None: ...
+
+
+@dawdle.on_dead_letter(A, name="wider")
+async def letters_of_more(letter: dawdle.DeadLetter[A | B]) -> None: ...
+
+
+@dawdle.on_dead_letter(timeout=float("inf"))
+async def every_letter_for_long(letter: dawdle.DeadLetter) -> None: ...
+
+
+@dawdle.Registry().on_dead_letter(D)
+async def letters_of_a_registry(letter: dawdle.DeadLetter[D]) -> None: ...
+
+
+async def letters_in_tests(letter: dawdle.DeadLetter[A]) -> None:
+    assert_type(await letters_by_annotation(letter), int)
+    assert_type(await letters_of_a(letter), None)
+
+
 # Apps
 
 

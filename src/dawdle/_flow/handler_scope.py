@@ -11,7 +11,7 @@ from dawdle._handlers.handler import Handler
 if TYPE_CHECKING:  # `import dawdle` needs this module, and none of what runs
     from dawdle._flow.in_flight_message import InFlightMessage, Work
 
-__all__ = ["HandlerRun", "clear_scope", "current_scope", "enter_scope", "leave_scope", "this_task"]
+__all__ = ["HandlerRun", "clear_scope", "current_scope", "enter_scope", "is_running", "leave_scope", "this_task"]
 
 
 class HandlerRun(msgspec.Struct, eq=False):
@@ -67,6 +67,14 @@ def leave_scope(run: HandlerRun) -> None:
 def clear_scope() -> None:
     """Leave every scope in this context: it may be a copy of a handler's, when a handler enters an app."""
     _current.set(None)
+
+
+def is_running(task: "asyncio.Task[object]") -> bool:
+    """Whether the loop runs this code as a step of its task, and is not closing the coroutine."""
+    try:
+        return asyncio.current_task() is task
+    except RuntimeError:  # no event loop runs
+        return False
 
 
 def this_task() -> "asyncio.Task[object]":

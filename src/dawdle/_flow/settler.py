@@ -11,13 +11,13 @@ If the queue fails, the message comes back when its lease ends: then `SettledCac
 
 import asyncio
 import random
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, assert_never
 
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.settled_cache import SettledCache
-from dawdle._log import EventLog
+from dawdle._log import About, EventLog
 from dawdle._rules.copies import Copy
 from dawdle._rules.dedup import dedup_of, dedup_of_event
 from dawdle._rules.envelope import Envelope
@@ -44,9 +44,17 @@ STOP_CHECK_SECONDS: Final = 1.0
 class Settler:
     """Settles messages. It stores before it acks: a crash between the two doubles a message and never loses one."""
 
-    def __init__(self, *, clock: Clock, hooks: HookCaller, settled_cache: SettledCache) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        hooks: HookCaller,
+        settled_cache: SettledCache,
+        letter_stored: Callable[[InFlightMessage, Copy, About], None],
+    ) -> None:
         self._clock = clock
         self._hooks = hooks
+        self._letter_stored = letter_stored
         self._settled_cache = settled_cache
         self.dead_letters = 0
         """How many dead letters were stored."""
@@ -312,6 +320,7 @@ class Settler:
         if copy.why == "dead":
             self.dead_letters += 1
             _log.error("dead-lettered %s: %s", what, copy.reason, about=about)
+            self._letter_stored(message, copy, about)
         elif copy.why == "kept":
             _log.error(
                 "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s; give the queue a "

@@ -21,6 +21,7 @@ from dawdle._flow.in_flight import InFlight
 from dawdle._flow.intake import Intake
 from dawdle._flow.isolation import Isolation
 from dawdle._flow.lease_renewer import LeaseRenewer
+from dawdle._flow.letter_notices import LetterNotices
 from dawdle._flow.listener import Listener
 from dawdle._flow.loop_watchdog import LoopWatchdog
 from dawdle._flow.ordered_processor import OrderedProcessor
@@ -75,6 +76,7 @@ class Components:
         *,
         spawn: Spawn,
         start: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
+        start_notice: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         grace_ended: asyncio.Event,
         state: Callable[[], object],
@@ -104,9 +106,24 @@ class Components:
         }
         self.watchers = Watchers()
         settled_cache = SettledCache(config.clock)
-        self._settler = Settler(clock=config.clock, hooks=config.hooks, settled_cache=settled_cache)
         self.running = RunningHandlers(config.clock, on_first_run=self._start_side_thread)
         self._failures = FailureLog(config.clock)
+        self.notices = LetterNotices(
+            handlers=config.handlers,
+            codecs=config.codecs,
+            signer=config.signer,
+            carry=config.carry,
+            clock=config.clock,
+            failures=self._failures,
+            start=start_notice,
+            is_dying=is_dying,
+        )
+        self._settler = Settler(
+            clock=config.clock,
+            hooks=config.hooks,
+            settled_cache=settled_cache,
+            letter_stored=self.notices.stored,
+        )
         self.processor = Processor(
             intake=Intake(
                 codecs=config.codecs,
@@ -137,6 +154,7 @@ class Components:
             self._receivers,
             in_flight=self.in_flight,
             limits=self.limits,
+            notices=self.notices,
             clock=config.clock,
             listen=listen,
             grace_ended=grace_ended,
