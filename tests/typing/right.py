@@ -2,6 +2,7 @@
 
 # pyright: strict
 
+import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -14,7 +15,7 @@ from typing import Any, Self, TypeVar, assert_never, assert_type
 import msgspec
 
 import dawdle
-from dawdle import from_thread, hooks
+from dawdle import from_thread, hooks, logs
 from dawdle.abc import (
     Backend,
     Clock,
@@ -412,6 +413,14 @@ assert_type(dawdle.Retry().never, tuple[type[Exception], ...])
 dawdle.Dawdle(timeout=timedelta(minutes=5), grace=timedelta(seconds=10), unclaimed=timedelta(days=1))
 dawdle.Retry(8, 1, 1.5, 60, 0)
 dawdle.Retry(max_attempts=3, initial=0.1, factor=2, max_delay=900, jitter=0.5)
+
+
+# Log fields
+
+assert_type(dawdle.current_context(), dawdle.Context | None)
+assert_type(logs.event_fields(), dict[str, str | int])
+logging.getLogger().addFilter(logs.EventFields())
+logging.getLogger().addFilter(logs.EventFields(default="-"))
 
 
 # on_dead_letter

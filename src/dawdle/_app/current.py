@@ -8,10 +8,11 @@ from dawdle._app.app import Dawdle
 from dawdle._app.loops import apps_in, entries, lifespan_here, loop_here
 from dawdle._app.watching import WatchCalls
 from dawdle._flow.handler_scope import current_scope
+from dawdle._handlers.context import Context
 from dawdle._handlers.function import Function
 from dawdle.errors import NoAppError
 
-__all__ = ["call", "call_after", "current", "signal", "signal_many", "stream", "wait_for"]
+__all__ = ["call", "call_after", "current", "current_context", "signal", "signal_many", "stream", "wait_for"]
 
 P = ParamSpec("P")
 
@@ -40,6 +41,16 @@ def current() -> Dawdle:
             f"say which one is meant, as in `await app.signal(…)`"
         )
     raise NoAppError(_no_app_here(runs=loop is not None))
+
+
+def current_context() -> Context | None:
+    """Return the `Context` of the handler that runs here, in its threads too; None outside of every handler.
+
+    It is for code that a handler calls and that does not get the context handed in, such as a log filter. A task that
+    a handler has started is outside of it once the handler has ended. In a handler of dead letters it is None.
+    """
+    run = current_scope()
+    return None if run is None else run.as_context()
 
 
 def _no_app_here(*, runs: bool) -> str:

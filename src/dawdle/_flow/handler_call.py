@@ -53,6 +53,7 @@ class HandlerCaller:
         self._clock = clock
         self._hooks = hooks
         self._runner = runner
+        self._make_context = runner.make_context
         self._running = running
         self._failures = failures
         self._is_dying = is_dying
@@ -80,7 +81,7 @@ class HandlerCaller:
         if message.interrupted:
             return Interrupted()
         outcome: Outcome = DONE
-        run = HandlerRun(self._app, handler, work, self._clock.monotonic())
+        run = HandlerRun(self._app, handler, work, self._clock.monotonic(), self._make_context)
         enter_scope(run)
         message.begin(task, handler.name)
         try:

@@ -1,11 +1,13 @@
 """Where the running code is: inside the handler of which app, and of which event."""
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from dawdle._handlers.context import Context
 from dawdle._handlers.handler import Handler
 
 if TYPE_CHECKING:  # `import dawdle` needs this module, and none of what runs
@@ -26,12 +28,21 @@ class HandlerRun(msgspec.Struct, eq=False):
     work: "Work"
     started: float
     """When it began, by the clock's `monotonic()`."""
+    make_context: "Callable[[HandlerRun], Context] | None" = None
     warn_after: float | None = None
     """Seconds of running after which the next warning of a long run comes; None: none has come yet."""
     ended: bool = False
+    context: Context | None = None
+    """What the handler gets, and what code inside of it may ask for; None until one of the two needs it."""
 
     def __repr__(self) -> str:
         return f"<HandlerRun of {self.handler.name} on {self.work!r}>"
+
+    def as_context(self) -> Context | None:
+        """Return the context of this run: always the same one."""
+        if self.context is None and self.make_context is not None:
+            self.context = self.make_context(self)
+        return self.context
 
     @property
     def event_id(self) -> str:

@@ -187,6 +187,7 @@ class Components:
             timeout=config.timeout,
             threads=sum(config.concurrency.values()),
             state=state,
+            retry=config.retry,
             running=self.running,
             links=(carry_link(config.carry),) if config.carry else (),
         )
