@@ -78,7 +78,7 @@ async def test_each_record_of_a_handler_has_the_fields_and_no_other_has(running,
         ("sending", (event_id, "Placed", "mail", 1, "default")),
         ("sending", (event_id, "Placed", "mail", 2, "default")),
     ]
-    (dead,) = kept.of("dawdle._flow.settler")
+    (dead,) = kept.of("dawdle._flow.settlement_reports")
     assert fields_of(dead) == (event_id, "Placed", "mail", 2, "default"), "dawdle's own keep theirs"
 
 

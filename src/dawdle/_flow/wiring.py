@@ -31,6 +31,7 @@ from dawdle._flow.receiver import Receiver
 from dawdle._flow.request_reports import RequestReports
 from dawdle._flow.running_handlers import RunningHandlers
 from dawdle._flow.settled_cache import SettledCache
+from dawdle._flow.settlement_reports import SettlementReports
 from dawdle._flow.settler import Settler
 from dawdle._flow.side_thread import LoopThread
 from dawdle._flow.slots import Slots
@@ -118,12 +119,7 @@ class Components:
             start=start_notice,
             is_dying=is_dying,
         )
-        self._settler = Settler(
-            clock=config.clock,
-            hooks=config.hooks,
-            settled_cache=settled_cache,
-            letter_stored=self.notices.stored,
-        )
+        self._reports = SettlementReports(clock=config.clock, hooks=config.hooks, letter_stored=self.notices.stored)
         self.processor = Processor(
             intake=Intake(
                 codecs=config.codecs,
@@ -133,7 +129,7 @@ class Components:
                 hooks=config.hooks,
             ),
             dispatcher=self._dispatcher(state, is_dying),
-            settler=self._settler,
+            settler=Settler(clock=config.clock, hooks=config.hooks, settled_cache=settled_cache, reports=self._reports),
             in_flight=self.in_flight,
             isolation=self.isolation,
             settled_cache=settled_cache,
@@ -172,9 +168,9 @@ class Components:
             oldest=None if oldest is None else now - oldest.held_since,
             oldest_queue=None if oldest is None else oldest.queue.full_name,
             oldest_handlers=() if oldest is None else oldest.handlers,
-            dead_letters=self._settler.dead_letters,
-            unclaimed=self._settler.unclaimed,
-            expired=self._settler.expired,
+            dead_letters=self._reports.dead_letters,
+            unclaimed=self._reports.unclaimed,
+            expired=self._reports.expired,
             long_running=self.running.long(),
             queues=tuple(receiver.health(in_flight[receiver.queue]) for receiver in self._receivers),
             failing=tuple(failing for queue in self.queues.values() for failing in queue.calls.failing()),
