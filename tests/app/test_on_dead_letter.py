@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sys
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 
 import msgspec
@@ -14,6 +14,7 @@ from dawdle import Dawdle, DeadLetter, Registry, Reject, Retry
 from dawdle.abc import Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.hooks import DeadLettered
+from dawdle.logs import event_fields
 from tests.app.events import Cancelled, Placed
 
 pytestmark = pytest.mark.anyio
@@ -305,6 +306,39 @@ async def test_it_may_signal_and_stop_the_listener_and_wait_for_idle(running, re
         await app.signal(Placed(1))
         await app.idle()
     assert told == [1]
+
+
+async def test_it_gets_the_context_and_finds_what_the_lifespan_yields(registry, queue, clock, told, failing):
+    @registry.on_dead_letter(name="page")
+    async def page(letter: DeadLetter, ctx: dawdle.Context) -> None:
+        told.append((ctx, dawdle.current_context() is ctx, event_fields()))
+
+    @registry.on_dead_letter(name="note")
+    async def note(letter: DeadLetter) -> None:
+        told.append((dawdle.current_context(), True, event_fields()))
+
+    @asynccontextmanager
+    async def lifespan(app):
+        yield "the pager"
+
+    async with Dawdle(queue, registry=registry, clock=clock, lifespan=lifespan) as app:
+        event_id = await app.signal(Placed(1), headers={"tenant": "t-1"})
+        await app.idle()
+        assert dawdle.current_context() is None
+    for context, is_same, fields in told:
+        assert is_same
+        assert context.state(str) == "the pager"
+        assert context.headers == {"tenant": "t-1"}
+        assert (context.event_id, context.event_type, context.queue) == (event_id, "Placed", "default")
+        assert (context.attempt, context.max_attempts) == (1, 1)
+        assert fields == {
+            "dawdle_event_id": event_id,
+            "dawdle_event_type": "Placed",
+            "dawdle_handler": context.handler,
+            "dawdle_attempt": 1,
+            "dawdle_queue": "default",
+        }
+    assert {context.handler for context, *_ in told} == {"page", "note"}
 
 
 async def test_it_has_what_the_event_carries(registry, queue, clock, told, failing):

@@ -35,6 +35,8 @@ async def quoted(letter: "DeadLetter[Placed]") -> None: ...
 async def of_two(letter: DeadLetter[Placed | Cancelled]) -> None: ...
 async def of_any_event(letter: DeadLetter[object]) -> None: ...
 async def with_a_default(letter: DeadLetter, pager: str = "ops") -> None: ...
+async def with_context(letter: DeadLetter[Placed], ctx: Context) -> None: ...
+async def with_anything(*arguments: object) -> None: ...
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,8 @@ async def with_a_default(letter: DeadLetter, pager: str = "ops") -> None: ...
         (of_an_object, ()),
         (of_the_default, ()),
         (with_a_default, ()),
+        (with_anything, ()),
+        (with_context, (Placed,)),
         (quoted, (Placed,)),
         (of_two, (Placed, Cancelled)),
         (of_any_event, (object,)),
@@ -76,6 +80,14 @@ def test_a_function_under_it_twice_takes_the_types_of_both(registry):
     assert types_of(registry) == (Cancelled, Placed)
 
 
+def test_a_method_of_an_object_is_taken(registry):
+    page = Page()
+    registry.on_dead_letter(page.method)
+    (handler,) = registry.letter_handlers()
+    assert handler.function == page.method
+    assert not handler.takes_context
+
+
 def test_it_is_no_handler_of_events(registry):
     registry.on_dead_letter(every)
     assert list(registry) == []
@@ -91,7 +103,9 @@ async def generator(letter: DeadLetter):
 
 
 async def none() -> None: ...
-async def two(letter: DeadLetter, ctx: Context) -> None: ...
+async def three(letter: DeadLetter, ctx: Context, pager: str) -> None: ...
+async def with_another(letter: DeadLetter, pager: str) -> None: ...
+async def only_named(letter: DeadLetter, *, pager: str) -> None: ...
 async def of_an_event(letter: Placed) -> None: ...
 async def of_one_or_none(letter: DeadLetter[Placed | None]) -> None: ...
 async def unknown(letter: "Nowhere") -> None: ...  # noqa: F821
@@ -107,9 +121,14 @@ class Page:
     [
         (sync, "handler sync is no async def function: make it one"),
         (generator, "generator is no async def function"),
-        (none, "none is called with one argument, the dawdle.DeadLetter, and cannot be: too many"),
-        (two, "two is called with one argument, .* and cannot be: missing a required argument: 'ctx'"),
-        (Page.method, "method is called with one argument, .*: missing a required argument: 'letter'"),
+        (none, "none is called with the dawdle.DeadLetter .* and cannot be: too many positional"),
+        (three, "three is called with .* the dawdle.Context, and cannot be: missing a required argument: 'pager'"),
+        (with_another, "its second parameter pager gets the dawdle.Context, and is annotated str"),
+        (only_named, "only_named is called with .*: missing a required .*argument: 'pager'"),
+        (
+            Page.method,
+            r"is a method of a class, without an object .*: register the method .*, on_dead_letter\(object.method\)",
+        ),
         (of_an_event, "of_an_event gets a dawdle.DeadLetter, and its parameter is annotated .*Placed.*SomeEvent"),
         (of_one_or_none, "a letter whose event cannot be decoded names no type"),
         (unknown, "unknown gets a dawdle.DeadLetter, and its parameter is annotated 'Nowhere'"),

@@ -463,9 +463,21 @@ async def every_letter_for_long(letter: dawdle.DeadLetter) -> None: ...
 async def letters_of_a_registry(letter: dawdle.DeadLetter[D]) -> None: ...
 
 
+@dawdle.on_dead_letter
+async def every_letter_with_context(letter: dawdle.DeadLetter, ctx: dawdle.Context) -> None: ...
+
+
+@dawdle.on_dead_letter(A)
+async def letters_of_a_with_context(letter: dawdle.DeadLetter[A], ctx: dawdle.Context) -> str:
+    return f"{letter.event} {ctx.event_id}"
+
+
 async def letters_in_tests(letter: dawdle.DeadLetter[A]) -> None:
     assert_type(await letters_by_annotation(letter), int)
     assert_type(await letters_of_a(letter), None)
+    context = dawdle.current_context()
+    assert context is not None
+    assert_type(await letters_of_a_with_context(letter, context), str)
 
 
 # Apps

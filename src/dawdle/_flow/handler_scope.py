@@ -13,7 +13,18 @@ from dawdle._handlers.handler import Handler
 if TYPE_CHECKING:  # `import dawdle` needs this module, and none of what runs
     from dawdle._flow.in_flight_message import InFlightMessage, Work
 
-__all__ = ["HandlerRun", "clear_scope", "current_scope", "enter_scope", "is_running", "leave_scope", "this_task"]
+__all__ = [
+    "HandlerRun",
+    "LetterRun",
+    "clear_scope",
+    "current_letter_run",
+    "current_scope",
+    "enter_letter_run",
+    "enter_scope",
+    "is_running",
+    "leave_scope",
+    "this_task",
+]
 
 
 class HandlerRun(msgspec.Struct, eq=False):
@@ -55,6 +66,17 @@ class HandlerRun(msgspec.Struct, eq=False):
         return self.work.message
 
 
+class LetterRun:
+    """One run of a handler of dead letters: of which app, and the context that code in it gets."""
+
+    __slots__ = ("app", "context", "ended")
+
+    def __init__(self, app: object, context: Context) -> None:
+        self.app = app
+        self.context = context
+        self.ended = False
+
+
 _current: ContextVar[HandlerRun | None] = ContextVar("dawdle.handler_scope", default=None)
 
 
@@ -62,6 +84,20 @@ def current_scope() -> HandlerRun | None:
     """Return the run of the handler that the calling code is in; None outside of every running handler."""
     run = _current.get()
     return None if run is None or run.ended else run
+
+
+_current_letter: ContextVar[LetterRun | None] = ContextVar("dawdle.letter_scope", default=None)
+
+
+def current_letter_run() -> LetterRun | None:
+    """Return the run of the handler of dead letters that the calling code is in; None outside of every one."""
+    run = _current_letter.get()
+    return None if run is None or run.ended else run
+
+
+def enter_letter_run(run: LetterRun) -> None:
+    """Enter the scope of a handler of dead letters in this context. Setting `ended` leaves it."""
+    _current_letter.set(run)
 
 
 def enter_scope(run: HandlerRun) -> None:
@@ -78,6 +114,7 @@ def leave_scope(run: HandlerRun) -> None:
 def clear_scope() -> None:
     """Leave every scope in this context: it may be a copy of a handler's, when a handler enters an app."""
     _current.set(None)
+    _current_letter.set(None)
 
 
 def is_running(task: "asyncio.Task[object]") -> bool:

@@ -9,14 +9,14 @@ letter waits here as bytes, and is decoded when its turn comes. The stop and `id
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from contextvars import ContextVar
 from typing import Final, NamedTuple
 
 from dawdle._flow.failure_log import FailureLog
-from dawdle._flow.handler_scope import is_running, this_task
+from dawdle._flow.handler_scope import LetterRun, current_letter_run, enter_letter_run, is_running, this_task
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._handlers.carry import Carry, set_carried
+from dawdle._handlers.context import Context
 from dawdle._handlers.handler import Handler
 from dawdle._handlers.letter_handler import takes_letter
 from dawdle._handlers.letter_types import LetterTypes
@@ -49,20 +49,14 @@ class _Notice(NamedTuple):
     about: About
 
 
-class _Call:
-    """The calls for one letter. `ended` is needed beside the context variable, as in `HandlerRun`."""
+class _Calls:
+    """The calls for one letter, and whether they have begun."""
 
-    __slots__ = ("began", "ended", "notice", "owner")
+    __slots__ = ("began", "notice")
 
-    def __init__(self, owner: object, notice: _Notice) -> None:
-        self.owner = owner
+    def __init__(self, notice: _Notice) -> None:
         self.notice = notice
         self.began = False
-        self.ended = False
-
-
-_here: ContextVar[_Call | None] = ContextVar("dawdle.letter_notices", default=None)
-"""Set in a handler of letters: code that waits for all of them must not wait for itself."""
 
 
 class LetterNotices:
@@ -71,26 +65,30 @@ class LetterNotices:
     def __init__(
         self,
         *,
+        app: object,
         handlers: AppHandlers,
         codecs: Mapping[str, Codec],
         signer: Signer,
         carry: Carry,
         clock: Clock,
         failures: FailureLog,
+        state: Callable[[], object],
         start: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         is_dying: Callable[[], bool],
     ) -> None:
+        self._app = app
         self._handlers = handlers
         self._codecs = codecs
         self._signer = signer
         self._carry = carry
         self._clock = clock
         self._failures = failures
+        self._state = state
         self._start = start
         self._is_dying = is_dying
         self._waiting: deque[_Notice] = deque()
         self._waiting_bytes = 0
-        self._running: dict[asyncio.Task[None], _Call] = {}
+        self._running: dict[asyncio.Task[None], _Calls] = {}
         self._left_out = 0
         self._cut_off = False
         self._quiet: asyncio.Event | None = None
@@ -108,8 +106,9 @@ class LetterNotices:
     @property
     def is_here(self) -> bool:
         """Whether the calling code is in a handler of a letter of this app."""
-        call = _here.get()
-        return call is not None and call.owner is self and not call.ended
+        # Code in such a handler that waits for all of them must not wait for itself.
+        run = current_letter_run()
+        return run is not None and run.app is self._app
 
     def stored(self, message: InFlightMessage, copy: Copy, about: About) -> None:
         """Note that the queue has stored a letter, and call its handlers soon."""
@@ -158,19 +157,19 @@ class LetterNotices:
         while self._waiting and len(self._running) < MAX_AT_ONCE:
             notice = self._waiting.popleft()
             self._waiting_bytes -= len(notice.copy.body)
-            call = _Call(self, notice)
+            calls = _Calls(notice)
             try:
-                task = self._start(self._tell(call))
+                task = self._start(self._tell(calls))
             except RuntimeError:  # the app has died just now, and runs nothing any more
                 _log_not_called(notice.about)
                 continue
-            self._running[task] = call
+            self._running[task] = calls
             task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        call = self._running.pop(task)
-        if not call.began:  # cancelled before its first step
-            _log_not_called(call.notice.about)
+        calls = self._running.pop(task)
+        if not calls.began:  # cancelled before its first step
+            _log_not_called(calls.notice.about)
         self._start_next()
         if self._left_out and not self._waiting:
             _log.warning(
@@ -183,11 +182,10 @@ class LetterNotices:
         if self._quiet is not None:  # each that waits looks for itself
             self._quiet.set()
 
-    async def _tell(self, call: _Call) -> None:
+    async def _tell(self, calls: _Calls) -> None:
         """Call the handlers that take a letter, side by side."""
         await asyncio.sleep(0)  # an eager task runs before its creator goes on, and that is a settling
-        call.began, notice = True, call.notice
-        _here.set(call)
+        calls.began, notice = True, calls.notice
         try:
             await self._call_all(notice)
         except Exception:  # noqa: BLE001 - a bug in dawdle must not end the app
@@ -198,8 +196,6 @@ class LetterNotices:
                 notice.about.event_id,
                 about=notice.about,
             )
-        finally:
-            call.ended = True
 
     async def _call_all(self, notice: _Notice) -> None:
         handlers = self._handlers.of_letters
@@ -215,11 +211,14 @@ class LetterNotices:
     async def _call(self, handler: Handler, letter: DeadLetter, about: About) -> None:
         """Call one handler with a letter. Nothing is raised but the end of the app."""
         about = About(letter.event_id, letter.event_type, handler.name, letter.attempts, about.queue)
+        run = LetterRun(self._app, self._context_of(handler, letter))
+        enter_letter_run(run)
+        arguments = (letter, run.context) if handler.takes_context else (letter,)
         seconds, task = handler.options.timeout or 0.0, this_task()
         deadline = Deadline(self._clock, self._clock.monotonic() + seconds)
         try:
             async with deadline:
-                await handler.function(letter)  # type: ignore[misc]  # is_async was asked where it was registered
+                await handler.function(*arguments)  # type: ignore[misc]  # is_async was asked where it was registered
         except asyncio.CancelledError as error:
             if self._cut_off or self._is_dying():
                 _log.warning(
@@ -244,6 +243,21 @@ class LetterNotices:
                 late.__cause__ = error
                 error = late
             self._failures.log_of_letter(about, error)
+        finally:
+            run.ended = True
+
+    def _context_of(self, handler: Handler, letter: DeadLetter) -> Context:
+        return Context(
+            event_id=letter.event_id,
+            event_type=letter.event_type,
+            handler=handler.name,
+            queue=letter.queue,
+            attempt=letter.attempts,
+            max_attempts=letter.attempts,
+            signaled_at=letter.signaled_at,
+            body=letter.body,
+            state=self._state(),
+        )
 
 
 def _log_not_called(about: About) -> None:

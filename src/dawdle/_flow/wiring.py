@@ -110,12 +110,14 @@ class Components:
         self.running = RunningHandlers(config.clock, on_first_run=self._start_side_thread)
         self._failures = FailureLog(config.clock)
         self.notices = LetterNotices(
+            app=config.app,
             handlers=config.handlers,
             codecs=config.codecs,
             signer=config.signer,
             carry=config.carry,
             clock=config.clock,
             failures=self._failures,
+            state=state,
             start=start_notice,
             is_dying=is_dying,
         )

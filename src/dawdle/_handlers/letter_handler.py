@@ -11,7 +11,14 @@ from typing import Any, Final, TypedDict, cast, get_args, get_origin
 from dawdle._handlers.handler import Handler
 from dawdle._handlers.handler_name import default_name, described
 from dawdle._handlers.options import Options
-from dawdle._handlers.signature import is_async, members_of, require_event_class, resolve_annotation, yields
+from dawdle._handlers.signature import (
+    is_async,
+    members_of,
+    require_context,
+    require_event_class,
+    resolve_annotation,
+    yields,
+)
 from dawdle._handlers.site import current_site
 from dawdle._rules.dead_letter import DeadLetter
 from dawdle.errors import ConfigurationError, shown
@@ -51,7 +58,7 @@ def read_letter_handler(
             f"on_dead_letter handler {called} is no async def function: make it one, since it is awaited in the event "
             f"loop; what blocks goes into asyncio.to_thread(…)"
         )
-    annotation = _annotation_of(function, called, names)
+    annotation, takes_context = _read_parameters(function, called, names)
     types = tuple(event_types) or _types_in(annotation, called)
     for event_type in types:
         require_event_class(event_type, f"on_dead_letter handler {called}")
@@ -61,7 +68,7 @@ def read_letter_handler(
         name=checked.name or default_name(function),
         types=tuple(dict.fromkeys(types)),
         options=checked,
-        takes_context=False,
+        takes_context=takes_context,
         is_async=True,
         site=current_site(function),
     )
@@ -72,18 +79,32 @@ def takes_letter(handler: Handler, letter: DeadLetter) -> bool:
     return not handler.types or (letter.event is not None and isinstance(letter.event, handler.types))
 
 
-def _annotation_of(function: Callable[..., object], called: str, names: Mapping[str, object]) -> object:
-    """Return the annotation of the one parameter. Raises `ConfigurationError` for a function with more, or none."""
+def _read_parameters(function: Callable[..., object], called: str, names: Mapping[str, object]) -> tuple[object, bool]:
+    """Return the first parameter's annotation, and whether there is a second one without a default.
+
+    Raises `ConfigurationError` for a function that cannot be called so.
+    """
     try:
         signature = inspect.signature(function)
-        signature.bind(object())
+        parameters = list(signature.parameters.values())
+        required = [each for each in parameters if each.default is each.empty and each.kind in _POSITIONAL]
+        signature.bind(*[object()] * min(max(len(required), 1), 2))
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
-            f"on_dead_letter handler {called} is called with one argument, the dawdle.DeadLetter, and cannot be: "
-            f"{error}"
+            f"on_dead_letter handler {called} is called with the dawdle.DeadLetter and, if it has a second parameter "
+            f"without a default, the dawdle.Context, and cannot be: {error}"
         ) from error
-    first = next(iter(signature.parameters.values()))
-    return resolve_annotation(first.annotation, function, names)
+    if parameters[0].name == "self" and not hasattr(function, "__self__"):
+        raise ConfigurationError(
+            f"on_dead_letter handler {called} is a method of a class, without an object to call it on: register the "
+            f"method of an object, on_dead_letter(object.{called.rpartition('.')[2]})"
+        )
+    if len(required) == 2:
+        require_context(resolve_annotation(required[1].annotation, function, names), required[1].name, called)
+    return resolve_annotation(parameters[0].annotation, function, names), len(required) == 2
+
+
+_POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _types_in(annotation: object, called: str) -> tuple[type, ...]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, overload
 
 from dawdle._handlers.changing import CHANGING
 from dawdle._handlers.conflict import require_apart
@@ -18,14 +18,17 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 E = TypeVar("E")
-L = TypeVar("L", bound=Callable[[DeadLetter[Any]], Awaitable[object]])
+L = TypeVar("L", bound=Callable[Concatenate[DeadLetter[Any], ...], Awaitable[object]])
 R = TypeVar("R", bound=Awaitable[object])
+P = ParamSpec("P")
 
 
 class LetterDecorator(Protocol[E]):
     """Takes a handler of letters whose event is of type E, and returns it unchanged."""
 
-    def __call__(self, handler: Callable[[DeadLetter[E]], R], /) -> Callable[[DeadLetter[E]], R]: ...
+    def __call__(
+        self, handler: Callable[Concatenate[DeadLetter[E], P], R], /
+    ) -> Callable[Concatenate[DeadLetter[E], P], R]: ...
 
 
 class LetterRegistry:
@@ -51,9 +54,10 @@ class LetterRegistry:
     def on_dead_letter(self, *event_types: Any, **options: Unpack[LetterOptions]) -> Any:
         """Register a handler of dead letters: `@on_dead_letter`, `@on_dead_letter(OrderPlaced)`.
 
-        The `async def` function gets each `DeadLetter` that this process stores, after the queue has it. With types, or
-        with the annotation `DeadLetter[OrderPlaced]`, only those whose event is of one of them; a base class takes its
-        subclasses. Without, every letter, also one whose event cannot be decoded.
+        The `async def` function gets each `DeadLetter` that this process stores, after the queue has it, and the
+        `Context` if it has a second parameter without a default. With types, or with the annotation
+        `DeadLetter[OrderPlaced]`, it gets only those whose event is of one of them; a base class takes its subclasses.
+        Without, every letter, also one whose event cannot be decoded.
 
         It is called once at most: it is not tried again, and a process that dies loses the call, not the letter. What
         it raises is logged and changes nothing. No event and no settling waits for it; `idle()` and a stop do, the

@@ -18,6 +18,7 @@ __all__ = [
     "members_of",
     "read_annotation",
     "read_parameters",
+    "require_context",
     "require_event_class",
     "resolve_annotation",
     "yields",
@@ -89,11 +90,12 @@ def read_parameters(function: Function, called: str, names: Mapping[str, object]
             f"gets the event and, if it has a second parameter without a default, the dawdle.Context"
         )
     if len(required) == _MAX_PARAMETERS:
-        _require_context(resolve_annotation(required[1].annotation, function, names), required[1].name, called)
+        require_context(resolve_annotation(required[1].annotation, function, names), required[1].name, called)
     return resolve_annotation(positional[0].annotation, function, names), len(required) == _MAX_PARAMETERS
 
 
-def _require_context(annotation: object, name: str, called: str) -> None:
+def require_context(annotation: object, name: str, called: str) -> None:
+    """Raise `ConfigurationError` for a second parameter whose annotation says that it is no `Context`."""
     if (
         isinstance(annotation, type)
         and annotation is not inspect.Parameter.empty
