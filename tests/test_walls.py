@@ -25,6 +25,7 @@ ROOMS = {
     "_app": {"_app", "_flow", "_handlers", "_rules", "backends", *GROUND},
     "testing": {"testing", "backends", "dawdle", *GROUND},
     "from_thread": {"_app", "errors"},
+    "logs": {"dawdle"},
     "__init__": {"_app", "_handlers", "_rules", "from_thread", *GROUND},
 }
 
@@ -120,6 +121,7 @@ def test_the_public_names_are_those_of_the_design():
         "errors",
         "events",
         "hooks",
+        "logs",
         "testing",
     }
     assert names >= {

@@ -13,7 +13,7 @@ from types import FunctionType as _FunctionType
 from dawdle import from_thread
 from dawdle._app.app import Dawdle
 from dawdle._app.app import default_registry as _default_registry
-from dawdle._app.current import call, call_after, current, signal, signal_many, stream, wait_for
+from dawdle._app.current import call, call_after, current, current_context, signal, signal_many, stream, wait_for
 from dawdle._app.discovery import discover
 from dawdle._app.event_stream import EventStream
 from dawdle._handlers.context import Context
@@ -68,10 +68,12 @@ __all__ = [
     "call",
     "call_after",
     "current",
+    "current_context",
     "discover",
     "event",
     "from_thread",
     "function",
+    "on_dead_letter",
     "on_event",
     "signal",
     "signal_many",
@@ -82,6 +84,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 on_event = _default_registry.on_event
+on_dead_letter = _default_registry.on_dead_letter
 function = _default_registry.function
 
 

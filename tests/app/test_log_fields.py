@@ -187,7 +187,7 @@ async def test_a_json_formatter_shows_the_fields(running, registry, clock):
     assert failed["exc_info"].endswith("ConnectionError: away")
     assert dead == {
         "levelname": "ERROR",
-        "name": "dawdle._flow.settler",
+        "name": "dawdle._flow.settlement_reports",
         "message": f"dead-lettered Placed {event_id} for mail: ConnectionError: away",
         "dawdle_event_id": event_id,
         "dawdle_event_type": "Placed",

@@ -10,6 +10,7 @@ from tests.rules.model.world import Truth, Unsent, WorkerState
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.settled_cache import SettledCache
+from dawdle._flow.settlement_reports import SettlementReports
 from dawdle._flow.settler import Settler
 from dawdle._rules.copies import Copy
 from dawdle._rules.settlement import Ack, Forward, Release
@@ -60,7 +61,10 @@ def message_of(queue, clock):
 async def settled(clock, settlement, **answers):
     queue = Queue(**answers)
     message, settled_cache = message_of(queue, clock), SettledCache(clock)
-    await Settler(clock=clock, hooks=HookCaller(()), settled_cache=settled_cache).settle(message, None, settlement)
+    hooks = HookCaller(())
+    reports = SettlementReports(clock=clock, hooks=hooks, letter_stored=lambda *stored: None)
+    settler = Settler(clock=clock, hooks=hooks, settled_cache=settled_cache, reports=reports)
+    await settler.settle(message, None, settlement)
     recalled = settled_cache.recall(message)
     return queue.notes, None if recalled is None else recalled[1]
 

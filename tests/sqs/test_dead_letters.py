@@ -7,10 +7,11 @@ import msgspec
 import pytest
 from aiobotocore.session import get_session
 
-from dawdle import ConfigurationError, Context, Dawdle, Registry, Retry
+from dawdle import ConfigurationError, Context, Dawdle, DeadLetter, Registry, Retry
 from dawdle._rules.envelope import to_rfc3339, write
 from dawdle.abc import Outgoing
 from dawdle.backends.sqs import SQS
+from dawdle.hooks import Requested
 from dawdle.testing.sqs import SQSServer
 
 pytestmark = pytest.mark.anyio
@@ -209,3 +210,28 @@ async def test_letters_are_looked_at_redriven_and_purged_on_a_server_that_nobody
         assert (letter.error, letter.event) == ("redriven by SQS; before that: ValueError: late", Placed(7))
         assert await app.redrive(where=lambda letter: letter.dead_at is None) == 1
         assert await looked_at(app) == []
+
+
+@pytest.mark.slow
+async def test_a_handler_of_letters_is_told_of_those_that_this_app_stores_with_their_origin(server, sqs, clock):
+    registry, told, moments = registry_of([], fail=True), [], []
+
+    @registry.on_dead_letter(Placed)
+    async def page(letter: DeadLetter[Placed]) -> None:
+        told.append(letter)
+
+    app = Dawdle(sqs(wait=1), registry=registry, clock=clock, grace=0.1, hooks=[moments.append])
+    async with app:
+        await app.signal(Placed(1))
+        await until(clock, lambda: told)
+        found = await passing(clock, looked_at(app))
+    assert [(each.event, each.handler, each.origin, each.queue) for each in told] == [
+        (Placed(1), "shipping", found[0].origin, "default")
+    ]
+    assert told == found
+    calls = [(each.queue, each.call, each.limit) for each in moments if isinstance(each, Requested)]
+    assert calls[:3] == [
+        ("default", "send", 10),
+        ("default (dead letters)", "send", 10),
+        ("default", "delete", 10),
+    ]

@@ -2,6 +2,7 @@
 
 # pyright: strict
 
+import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import aclosing, asynccontextmanager
@@ -14,7 +15,7 @@ from typing import Any, Self, TypeVar, assert_never, assert_type
 import msgspec
 
 import dawdle
-from dawdle import from_thread, hooks
+from dawdle import from_thread, hooks, logs
 from dawdle.abc import (
     Backend,
     Clock,
@@ -412,6 +413,71 @@ assert_type(dawdle.Retry().never, tuple[type[Exception], ...])
 dawdle.Dawdle(timeout=timedelta(minutes=5), grace=timedelta(seconds=10), unclaimed=timedelta(days=1))
 dawdle.Retry(8, 1, 1.5, 60, 0)
 dawdle.Retry(max_attempts=3, initial=0.1, factor=2, max_delay=900, jitter=0.5)
+
+
+# Log fields
+
+assert_type(dawdle.current_context(), dawdle.Context | None)
+assert_type(logs.event_fields(), dict[str, str | int])
+logging.getLogger().addFilter(logs.EventFields())
+logging.getLogger().addFilter(logs.EventFields(default="-"))
+
+
+# on_dead_letter
+
+
+@dawdle.on_dead_letter
+async def every_letter(letter: dawdle.DeadLetter) -> None:
+    assert_type(letter.event, object | None)
+
+
+@dawdle.on_dead_letter
+async def letters_by_annotation(letter: dawdle.DeadLetter[A]) -> int:
+    assert_type(letter.event, A)
+    return 1
+
+
+@dawdle.on_dead_letter(A)
+async def letters_of_a(letter: dawdle.DeadLetter[A]) -> None:
+    assert_type(letter.event, A)
+
+
+@dawdle.on_dead_letter(A, B)
+async def letters_of_two(letter: dawdle.DeadLetter[A | B]) -> None:
+    assert_type(letter.event, A | B)
+
+
+@dawdle.on_dead_letter(A, B, C, timeout=timedelta(seconds=5))
+async def letters_of_three(letter: dawdle.DeadLetter[A | B | C]) -> None: ...
+
+
+@dawdle.on_dead_letter(A, name="wider")
+async def letters_of_more(letter: dawdle.DeadLetter[A | B]) -> None: ...
+
+
+@dawdle.on_dead_letter(timeout=float("inf"))
+async def every_letter_for_long(letter: dawdle.DeadLetter) -> None: ...
+
+
+@dawdle.Registry().on_dead_letter(D)
+async def letters_of_a_registry(letter: dawdle.DeadLetter[D]) -> None: ...
+
+
+@dawdle.on_dead_letter
+async def every_letter_with_context(letter: dawdle.DeadLetter, ctx: dawdle.Context) -> None: ...
+
+
+@dawdle.on_dead_letter(A)
+async def letters_of_a_with_context(letter: dawdle.DeadLetter[A], ctx: dawdle.Context) -> str:
+    return f"{letter.event} {ctx.event_id}"
+
+
+async def letters_in_tests(letter: dawdle.DeadLetter[A]) -> None:
+    assert_type(await letters_by_annotation(letter), int)
+    assert_type(await letters_of_a(letter), None)
+    context = dawdle.current_context()
+    assert context is not None
+    assert_type(await letters_of_a_with_context(letter, context), str)
 
 
 # Apps

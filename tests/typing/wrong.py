@@ -193,6 +193,20 @@ def is_meant_of_b(letter: dawdle.DeadLetter[B]) -> bool:
     return bool(letter.event)
 
 
+async def letter_of_b(letter: dawdle.DeadLetter[B]) -> None: ...
+async def letter_of_an_event(event: A) -> None: ...
+def letter_of_a_thread(letter: dawdle.DeadLetter) -> None: ...
+
+
+dawdle.on_dead_letter(A)(letter_of_b)  # error
+dawdle.on_dead_letter(A, B)(letter_of_b)  # error
+dawdle.on_dead_letter(A)(letter_of_an_event)  # error
+dawdle.on_dead_letter(letter_of_an_event)  # error
+dawdle.on_dead_letter(letter_of_a_thread)  # error
+dawdle.on_dead_letter(A, retry=3)  # error
+dawdle.on_dead_letter(5)  # error
+
+
 def signals_from_a_thread(app: dawdle.Dawdle) -> None:
     dawdle.from_thread.signal()  # error
     dawdle.from_thread.signal(A(), 5)  # error

@@ -265,7 +265,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         """
         runtime = self._running()
         where = current_scope()
-        if where is not None and where.app is self:
+        if runtime.in_notice or (where is not None and where.app is self):
             runtime.begin_stop()
         else:
             await runtime.stop_listener(self._settings.grace)

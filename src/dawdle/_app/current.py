@@ -7,11 +7,12 @@ from typing import ParamSpec, cast
 from dawdle._app.app import Dawdle
 from dawdle._app.loops import apps_in, entries, lifespan_here, loop_here
 from dawdle._app.watching import WatchCalls
-from dawdle._flow.handler_scope import current_scope
+from dawdle._flow.handler_scope import current_letter_run, current_scope
+from dawdle._handlers.context import Context
 from dawdle._handlers.function import Function
 from dawdle.errors import NoAppError
 
-__all__ = ["call", "call_after", "current", "signal", "signal_many", "stream", "wait_for"]
+__all__ = ["call", "call_after", "current", "current_context", "signal", "signal_many", "stream", "wait_for"]
 
 P = ParamSpec("P")
 
@@ -24,7 +25,7 @@ def current() -> Dawdle:
     """
     # The loop comes before the lifespan: one app alone is meant everywhere in its loop. A task that a lifespan started
     # keeps that lifespan's context, and may outlive its app.
-    where = current_scope()
+    where = current_scope() or current_letter_run()
     if where is not None:
         return cast("Dawdle", where.app)
     loop = loop_here()
@@ -40,6 +41,19 @@ def current() -> Dawdle:
             f"say which one is meant, as in `await app.signal(…)`"
         )
     raise NoAppError(_no_app_here(runs=loop is not None))
+
+
+def current_context() -> Context | None:
+    """Return the `Context` of the handler that runs here, in its threads too; None outside of every handler.
+
+    It is for code that a handler calls and that does not get the context handed in, such as a log filter. A task that
+    a handler has started is outside of it once the handler has ended.
+    """
+    run = current_scope()
+    if run is not None:
+        return run.as_context()
+    of_letter = current_letter_run()
+    return None if of_letter is None else of_letter.context
 
 
 def _no_app_here(*, runs: bool) -> str:

@@ -7,7 +7,9 @@ from typing import NamedTuple
 from dawdle._flow.in_flight_message import Work
 from dawdle._log import MAX_VALUE_CHARACTERS, About, EventLog
 from dawdle._rules.failure_counts import Counted, FailureCounts, group_of, ordinal
+from dawdle._rules.outcome import error_text
 from dawdle.abc import Clock
+from dawdle.errors import one_line
 
 __all__ = ["FailureLog"]
 
@@ -35,17 +37,25 @@ class FailureLog:
         work: Work,
         handler: str,
         max_attempts: int,
-        error_text: str,
+        text: str,
         error: BaseException,
         *,
         final: bool = False,
     ) -> None:
         """Count a failure, and log it now unless it is one of many. At the level DEBUG each failure is logged.
 
-        `error_text`: the error's type and message; `final`: there is no next attempt, whatever `max_attempts` says.
+        `text`: the error's type and message; `final`: there is no next attempt, whatever `max_attempts` says.
         """
-        is_last = final or work.attempt >= max_attempts
-        failure = _Failure(work.label, work.about(handler), work.attempt, error_text[:MAX_VALUE_CHARACTERS])
+        failure = _Failure(work.label, work.about(handler), work.attempt, text[:MAX_VALUE_CHARACTERS])
+        self._log(handler, failure, max_attempts, error, is_last=final or work.attempt >= max_attempts)
+
+    def log_of_letter(self, about: About, error: BaseException) -> None:
+        """Count and log the failure of a handler of letters, `about.handler`, which has one attempt."""
+        label = f"the dead letter of {one_line(str(about.event_type))} {one_line(str(about.event_id))}"
+        failure = _Failure(label, about, 1, error_text(error)[:MAX_VALUE_CHARACTERS])
+        self._log(str(about.handler), failure, 1, error, is_last=True)
+
+    def _log(self, handler: str, failure: _Failure, max_attempts: int, error: BaseException, *, is_last: bool) -> None:
         how, times, since = self._failures.note(
             group_of(handler, error, is_last=is_last), self._clock.monotonic(), failure
         )

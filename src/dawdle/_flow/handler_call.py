@@ -18,7 +18,7 @@ from typing import Final
 
 from dawdle._flow.failure_log import FailureLog
 from dawdle._flow.handler_run import HandlerRunner
-from dawdle._flow.handler_scope import HandlerRun, enter_scope, leave_scope, this_task
+from dawdle._flow.handler_scope import HandlerRun, enter_scope, is_running, leave_scope, this_task
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._flow.running_handlers import RunningHandlers
@@ -53,6 +53,7 @@ class HandlerCaller:
         self._clock = clock
         self._hooks = hooks
         self._runner = runner
+        self._make_context = runner.make_context
         self._running = running
         self._failures = failures
         self._is_dying = is_dying
@@ -80,7 +81,7 @@ class HandlerCaller:
         if message.interrupted:
             return Interrupted()
         outcome: Outcome = DONE
-        run = HandlerRun(self._app, handler, work, self._clock.monotonic())
+        run = HandlerRun(self._app, handler, work, self._clock.monotonic(), self._make_context)
         enter_scope(run)
         message.begin(task, handler.name)
         try:
@@ -101,7 +102,7 @@ class HandlerCaller:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if isinstance(error, GeneratorExit) and not _is_running(task):
+            if isinstance(error, GeneratorExit) and not is_running(task):
                 raise  # the coroutine is being closed: its loop has ended, and a coroutine may not go on then
             outcome = self._outcome_of_error(handler, work, retry, error)
         finally:
@@ -176,11 +177,3 @@ def _waited(work: Work) -> float | None:
 def _hold_expired(message: InFlightMessage) -> TimeoutError:
     longest = message.queue.limits.max_hold
     return TimeoutError(f"it ran for {longest:g} s, the longest that its queue keeps a message in flight")
-
-
-def _is_running(task: "asyncio.Task[object]") -> bool:
-    """Whether the loop runs this code as a step of its task, and is not closing the coroutine."""
-    try:
-        return asyncio.current_task() is task
-    except RuntimeError:  # no event loop runs
-        return False

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from dawdle._flow.handler_chain import Chains, Invocation, Link
 from dawdle._flow.handler_scope import HandlerRun, this_task
-from dawdle._flow.in_flight_message import Work
 from dawdle._flow.running_handlers import RunningHandlers
 from dawdle._handlers.context import Context, Provided
 from dawdle._handlers.handler import Handler
@@ -38,6 +37,7 @@ class HandlerRunner:
         timeout: float | None,
         threads: int,
         state: Callable[[], object],
+        retry: Retry,
         running: RunningHandlers,
         links: Sequence[Link],
     ) -> None:
@@ -49,6 +49,7 @@ class HandlerRunner:
         self._threads = threads
         self._limiter: CapacityLimiter | None = None
         self._state = state
+        self._retry = retry
         self._running = running
 
     def call(self, run: HandlerRun, retry: Retry) -> Awaitable[object]:
@@ -61,7 +62,7 @@ class HandlerRunner:
         """Run a handler with all links about it, and return the outcome that they give. Its timeout is for all."""
         seconds, provided = self.timeout_of(run.handler), Provided()
         deadline = None if seconds is None else self._deadline(seconds)
-        context = self._context(run.handler, run.work, retry, provided)
+        context = self._context_of(run, retry, provided)
         running = self._chains.of(run.handler)(Invocation(run, retry, context, provided, deadline))
         self._running.begin(run)
         try:
@@ -154,6 +155,10 @@ class HandlerRunner:
                 about=run.work.about(run.handler.name),
             )
 
+    def make_context(self, run: HandlerRun) -> Context:
+        """Return a context for a run that needed none so far: its handler takes none, and nothing is about it."""
+        return self._context_of(run, run.handler.options.retry or self._retry)
+
     def timeout_of(self, handler: Handler) -> float | None:
         """Return how many seconds a run of a handler may take: its own timeout, or else the app's."""
         return self._timeout if handler.options.timeout is None else handler.options.timeout
@@ -177,17 +182,19 @@ class HandlerRunner:
         return HandlerRun(run.app, run.handler, run.work, self._clock.monotonic())
 
     def _arguments(self, run: HandlerRun, retry: Retry, context: Context | None = None) -> tuple[object, ...]:
-        work = run.work
         if not run.handler.takes_context:
-            return (work.event,)
-        return work.event, self._context(run.handler, work, retry) if context is None else context
+            return (run.work.event,)
+        return run.work.event, self._context_of(run, retry) if context is None else context
 
-    def _context(self, handler: Handler, work: Work, retry: Retry, provided: Provided | None = None) -> Context:
-        envelope = work.envelope
-        return Context(
+    def _context_of(self, run: HandlerRun, retry: Retry, provided: Provided | None = None) -> Context:
+        """Return the context of a run: always the same one, which is made when it is first asked for."""
+        if run.context is not None:
+            return run.context
+        work, envelope = run.work, run.work.envelope
+        run.context = Context(
             event_id=envelope.id,
             event_type=envelope.type,
-            handler=handler.name,
+            handler=run.handler.name,
             queue=work.message.queue.name,
             attempt=work.attempt,
             max_attempts=retry.max_attempts,
@@ -196,3 +203,4 @@ class HandlerRunner:
             state=self._state(),
             provided=provided,
         )
+        return run.context

@@ -6,6 +6,7 @@ from typing import Final
 
 from dawdle._flow.handler_limits import HandlerLimits
 from dawdle._flow.in_flight import InFlight
+from dawdle._flow.letter_notices import LetterNotices
 from dawdle._flow.receiver import Receiver
 from dawdle.abc import Clock
 
@@ -30,6 +31,7 @@ class Listener:
         *,
         in_flight: InFlight,
         limits: HandlerLimits,
+        notices: LetterNotices,
         clock: Clock,
         listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         grace_ended: asyncio.Event,
@@ -37,6 +39,7 @@ class Listener:
         self._receivers = receivers
         self._in_flight = in_flight
         self._limits = limits
+        self._notices = notices
         self._clock = clock
         self._listen = listen
         self._has_handlers = asyncio.Event()
@@ -91,6 +94,7 @@ class Listener:
         polls = self._polls
         if not await self._wait_quiet(polls, grace, may_be_cut_short=True) and self._polls is polls:
             await self._cut_off(polls)
+            self._notices.allow()
 
     async def _cut_off(self, polls: asyncio.Task[None] | None) -> None:
         """End the handlers and receives that still run, and wait for what is left of them to be settled: the flush."""
@@ -99,6 +103,7 @@ class Listener:
         if polls is not None:
             polls.cancel()  # what an open poll would have brought is visible when its lease ends
         self._in_flight.interrupt()
+        self._notices.cut_off()
         await self._wait_quiet(polls, FLUSH_SECONDS, may_be_cut_short=False)
 
     async def close(self, grace: float) -> None:
@@ -107,20 +112,22 @@ class Listener:
         self.begin_stop()
         await self._wait_quiet(self._polls, grace, may_be_cut_short=True)
         self._in_flight.close()
-        if len(self._in_flight) or self.listening:
+        if len(self._in_flight) or self._notices.busy or self.listening:
             await self._cut_off(self._polls)
 
     async def idle(self) -> None:
         """Return when nothing that is due is left: nothing in flight, and a receive that came back empty after that.
 
-        A handler that waits here is not waited for, and neither is the event that it handles.
+        A handler that waits here is not waited for, and neither is the event that it handles. A handler of letters
+        waits for no other.
         """
         while True:
             await self._in_flight.wait_idle()
+            await self._notices.wait_quiet()
             if not self.listening or not self._has_handlers.is_set():
                 return
             found = [await receiver.receive_now() for receiver in self._receivers]
-            if not any(found) and self._in_flight.is_idle:
+            if not any(found) and self._in_flight.is_idle and self._notices.is_idle:
                 return
 
     async def _run(self) -> None:
@@ -153,3 +160,6 @@ class Listener:
         if polls is not None:
             await asyncio.wait([polls])
         await self._in_flight.wait_empty()
+        while self._notices.busy:  # a handler of letters may signal a direct event, and that may die
+            await self._notices.wait_quiet()
+            await self._in_flight.wait_empty()

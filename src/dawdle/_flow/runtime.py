@@ -81,6 +81,11 @@ class Runtime:
         return self._components.watchers
 
     @property
+    def in_notice(self) -> bool:
+        """Whether the calling code is in one of the app's handlers of dead letters."""
+        return self._components.notices.is_here
+
+    @property
     def limits(self) -> HandlerLimits:
         """The limits that handlers have of their own."""
         return self._components.limits
@@ -209,7 +214,8 @@ class Runtime:
             for queue in self.queues.values():
                 await queue.flush()
             await self._components.listener.idle()
-            if not any(queue.busy for queue in self.queues.values()) and self.in_flight.is_idle:
+            is_idle = self.in_flight.is_idle and self._components.notices.is_idle
+            if is_idle and not any(queue.busy for queue in self.queues.values()):
                 return
 
     async def _owner_result(self) -> None:
@@ -289,6 +295,7 @@ class Runtime:
             self._config,
             spawn=spawn,
             start=self._start,
+            start_notice=self._start_notice,
             listen=self._listen,
             grace_ended=self._grace_ended,
             state=lambda: self._lifespan,
@@ -298,6 +305,10 @@ class Runtime:
     def _start(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Process a message or a direct event. A stop never cancels this task, only its handlers: it settles."""
         return self._start_in(self._tasks.processors, coroutine, PROCESSOR_TASK)
+
+    def _start_notice(self, coroutine: Coroutine[object, object, None]) -> asyncio.Task[None]:
+        """Start what calls handlers of a dead letter; a stop may cancel it."""
+        return self._start_in(self._tasks.notices, coroutine, "dawdle: a handler of dead letters")
 
     def start_part(self, coroutine: Coroutine[object, object, None]) -> None:
         """Start what the whole app dies of if it raises."""

@@ -17,6 +17,7 @@ from typing import Final, assert_never
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.settled_cache import SettledCache
+from dawdle._flow.settlement_reports import SettlementReports, label_of
 from dawdle._log import EventLog
 from dawdle._rules.copies import Copy
 from dawdle._rules.dedup import dedup_of, dedup_of_event
@@ -24,7 +25,7 @@ from dawdle._rules.envelope import Envelope
 from dawdle._rules.settlement import Ack, Forward, Release, Settlement
 from dawdle.abc import Clock, Outgoing
 from dawdle.errors import BackendError, one_line
-from dawdle.hooks import DeadLettered, Expired, Forwarded, Settled, VerdictName
+from dawdle.hooks import VerdictName
 
 __all__ = ["Settler"]
 
@@ -44,16 +45,18 @@ STOP_CHECK_SECONDS: Final = 1.0
 class Settler:
     """Settles messages. It stores before it acks: a crash between the two doubles a message and never loses one."""
 
-    def __init__(self, *, clock: Clock, hooks: HookCaller, settled_cache: SettledCache) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        hooks: HookCaller,
+        settled_cache: SettledCache,
+        reports: SettlementReports,
+    ) -> None:
         self._clock = clock
         self._hooks = hooks
+        self._reports = reports
         self._settled_cache = settled_cache
-        self.dead_letters = 0
-        """How many dead letters were stored."""
-        self.unclaimed = 0
-        """How many copies were stored for a node that has the handler."""
-        self.expired = 0
-        """How many messages were dropped since they had expired."""
 
     async def settle(self, message: InFlightMessage, envelope: Envelope | None, settlement: Settlement) -> None:
         """Carry out one settlement. If the queue fails, the message is received again later; nothing is lost.
@@ -68,7 +71,7 @@ class Settler:
         except BackendError as error:
             _log.warning(
                 "could not settle %s of %s; it is received again when its lease ends: %s",
-                _label(envelope),
+                label_of(envelope),
                 message.queue.name,
                 error,
                 about=message.about(envelope),
@@ -82,7 +85,7 @@ class Settler:
             _log.warning(
                 "closed before %s of %s was settled: the queue did not answer in time; the message is received again "
                 "when its lease ends",
-                _label(envelope),
+                label_of(envelope),
                 message.queue.name,
                 about=message.about(envelope),
             )
@@ -90,13 +93,13 @@ class Settler:
         finally:
             message.settling = None
         if self._hooks and verdict is not None:
-            self._report_settled(message, envelope, verdict, began)
+            self._reports.is_settled(message, envelope, verdict, began)
 
     async def keep(self, message: InFlightMessage, envelope: Envelope, copy: Copy) -> bool:
         """Store one copy of a message whose other handlers still run, and return whether the queue has it."""
         stored = not await self._store(message, envelope, (copy,))
         if stored:
-            self._report_copy(message, envelope, copy)
+            self._reports.copy_stored(message, envelope, copy)
         return stored
 
     def _carry_out(
@@ -106,18 +109,14 @@ class Settler:
         match settlement:
             case Ack():
                 if settlement.reason is not None:
-                    _log.warning(
-                        "dropped %s: %s",
-                        message.queue.labeled(_label(envelope)),
-                        settlement.reason,
-                        about=message.about(envelope),
-                    )
+                    self._reports.is_dropped(message, envelope, settlement.reason)
                 elif settlement.late is not None:
-                    self._report_expired(message, envelope, settlement.late)
+                    self._reports.has_expired(message, envelope, settlement.late)
                 return self._ack(message)
             case Release():
                 if settlement.why is not None:
-                    self._note_in_place(message, envelope, settlement)
+                    message.released = settlement.why
+                    self._reports.waits_in_place(message, envelope, settlement)
                 return self._release(message, settlement.seconds)
             case Forward() if message.is_direct:
                 return self._forward_direct(message, envelope, settlement)
@@ -197,7 +196,7 @@ class Settler:
             unstored = await self._store(message, envelope, unstored)
         for copy in forward.copies:
             if copy not in unstored:
-                self._report_copy(message, envelope, copy)
+                self._reports.copy_stored(message, envelope, copy)
         if unstored and message.lease_lost:  # the node that has it now runs it and stores its own copies
             return None
         if unstored:
@@ -217,7 +216,7 @@ class Settler:
                 asked, unstored = unstored, await self._store(message, envelope, unstored)
                 for copy in asked:
                     if copy not in unstored:
-                        self._report_copy(message, envelope, copy)
+                        self._reports.copy_stored(message, envelope, copy)
                 if unstored:
                     await self._pause(pause)
                     pause = min(pause * 2, MAX_RETRY_SECONDS)
@@ -227,7 +226,7 @@ class Settler:
             _uncancel(message.settling)
             _log.error(
                 "lost direct event %s for %s: the app closed before queue %s confirmed that it is stored",
-                _label(envelope),
+                label_of(envelope),
                 ", ".join(sorted({one_line(copy.handler or "all its handlers") for copy in unstored})),
                 message.queue.name,
                 about=message.about(envelope, unstored[0].handler if len(unstored) == 1 else None),
@@ -255,7 +254,7 @@ class Settler:
             where = "the dead-letter queue of " if copy.is_letter else ""
             _log.warning(
                 "could not store a copy of %s in %s%s; it is tried again: %s",
-                _label(envelope),
+                label_of(envelope),
                 where,
                 message.queue.name,
                 error,
@@ -263,79 +262,6 @@ class Settler:
             )
             return False
         return True
-
-    def _report_settled(
-        self, message: InFlightMessage, envelope: Envelope | None, verdict: VerdictName, began: float
-    ) -> None:
-        event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
-        now = self._clock.monotonic()
-        self._hooks(Settled(message.queue.name, verdict, now - message.held_since, now - began, event_id, event_type))
-
-    def _report_expired(self, message: InFlightMessage, envelope: Envelope | None, late: float) -> None:
-        assert envelope is not None, "only an event that was opened has a time to expire"
-        self.expired += 1
-        if self._hooks:
-            self._hooks(Expired(message.main_queue.name, envelope.id, envelope.type, envelope.owed, late))
-
-    def _note_in_place(self, message: InFlightMessage, envelope: Envelope | None, release: Release) -> None:
-        """Note and log why a message of an ordered queue waits in its place."""
-        message.released = release.why
-        if release.why == "kept":
-            _log.error(
-                "cannot handle %s, and %s has no dead-letter queue: it holds its group, and is tried again in %.3g s; "
-                "give the queue a dead-letter queue: %s",
-                _label(envelope),
-                message.queue.name,
-                release.seconds,
-                release.reason,
-                about=message.about(envelope),
-            )
-        elif release.why == "unclaimed":
-            self.unclaimed += 1
-            _log.warning(
-                "unclaimed: %s waits in %s for another node, and holds its group; it is received again in %.3g s: %s",
-                _label(envelope),
-                message.queue.name,
-                release.seconds,
-                release.reason,
-                about=message.about(envelope),
-            )
-
-    def _report_copy(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> None:
-        """Count, log and report to the hooks a copy that is stored."""
-        event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
-        what, about = _label(envelope), message.about(envelope, copy.handler)
-        if copy.why != "kept":  # that line names the queue anyway
-            what = message.queue.labeled(what)
-        if copy.handler is not None:
-            what = f"{what} for {one_line(copy.handler)}"
-        if copy.why == "dead":
-            self.dead_letters += 1
-            _log.error("dead-lettered %s: %s", what, copy.reason, about=about)
-        elif copy.why == "kept":
-            _log.error(
-                "cannot handle %s, and %s has no dead-letter queue: kept, and tried again in %.3g s; give the queue a "
-                "dead-letter queue",
-                what,
-                message.queue.name,
-                copy.delay,
-                about=about,
-            )
-        elif copy.why == "unclaimed":
-            self.unclaimed += 1
-            _log.warning(
-                "unclaimed: put %s back for another node; it is received again in %.3g s: %s",
-                what,
-                copy.delay,
-                copy.reason,
-                about=about,
-            )
-        if not self._hooks:
-            return
-        if copy.why == "dead":
-            self._hooks(DeadLettered(message.queue.name, event_id, event_type, copy.handler, copy.reason or ""))
-        else:
-            self._hooks(Forwarded(message.queue.name, event_id, event_type, copy.handler, copy.why, copy.delay))
 
 
 def _uncancel(task: "asyncio.Task[object] | None") -> None:
@@ -356,7 +282,3 @@ def _dedup_of(message: InFlightMessage, envelope: Envelope | None, copy: Copy) -
     # is the same. So a copy that was stored although the answer was lost is not stored twice.
     key = None if message.delivery is None else message.delivery.key
     return dedup_of("" if envelope is None else envelope.id, copy.handler, key=key, origin=message.queue.role)
-
-
-def _label(envelope: Envelope | None) -> str:
-    return "a message" if envelope is None else envelope.label

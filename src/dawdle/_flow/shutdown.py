@@ -30,6 +30,8 @@ class Tasks:
         self.processors: set[asyncio.Task[None]] = set()
         """Each processes a message or a direct event. A stop never cancels one: it settles."""
         self.receives: set[asyncio.Task[None]] = set()
+        self.notices: set[asyncio.Task[None]] = set()
+        """Each calls the handlers of one dead letter."""
         self.calls: set[asyncio.Task[None]] = set()
         """Calls to the queues, and what renews leases."""
         self.abandoned: set[asyncio.Task[None]] = set()
@@ -64,14 +66,15 @@ class Shutdown:
         for message in self._in_flight:
             message.stop_waiting()
         for _ in range(MAX_CANCEL_ATTEMPTS):
-            if not self._tasks.processors and not self._tasks.receives:
+            left = {*self._tasks.processors, *self._tasks.receives, *self._tasks.notices}
+            if not left:
                 return
             self._in_flight.interrupt()
-            for task in self._tasks.receives:
+            for task in (*self._tasks.receives, *self._tasks.notices):
                 task.cancel()
-            await asyncio.wait({*self._tasks.processors, *self._tasks.receives}, timeout=CANCEL_RETRY_SECONDS)
+            await asyncio.wait(left, timeout=CANCEL_RETRY_SECONDS)
         await self._abandon_handlers()
-        self._abandon_tasks({*self._tasks.processors, *self._tasks.receives})
+        self._abandon_tasks({*self._tasks.processors, *self._tasks.receives, *self._tasks.notices})
 
     async def _abandon_handlers(self) -> None:
         """Settle the events whose handlers ignore their cancellation, as far as the queue answers in time.

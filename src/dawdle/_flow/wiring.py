@@ -21,6 +21,7 @@ from dawdle._flow.in_flight import InFlight
 from dawdle._flow.intake import Intake
 from dawdle._flow.isolation import Isolation
 from dawdle._flow.lease_renewer import LeaseRenewer
+from dawdle._flow.letter_notices import LetterNotices
 from dawdle._flow.listener import Listener
 from dawdle._flow.loop_watchdog import LoopWatchdog
 from dawdle._flow.ordered_processor import OrderedProcessor
@@ -30,6 +31,7 @@ from dawdle._flow.receiver import Receiver
 from dawdle._flow.request_reports import RequestReports
 from dawdle._flow.running_handlers import RunningHandlers
 from dawdle._flow.settled_cache import SettledCache
+from dawdle._flow.settlement_reports import SettlementReports
 from dawdle._flow.settler import Settler
 from dawdle._flow.side_thread import LoopThread
 from dawdle._flow.slots import Slots
@@ -75,6 +77,7 @@ class Components:
         *,
         spawn: Spawn,
         start: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
+        start_notice: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         listen: Callable[[Coroutine[object, object, None]], asyncio.Task[None]],
         grace_ended: asyncio.Event,
         state: Callable[[], object],
@@ -104,9 +107,21 @@ class Components:
         }
         self.watchers = Watchers()
         settled_cache = SettledCache(config.clock)
-        self._settler = Settler(clock=config.clock, hooks=config.hooks, settled_cache=settled_cache)
         self.running = RunningHandlers(config.clock, on_first_run=self._start_side_thread)
         self._failures = FailureLog(config.clock)
+        self.notices = LetterNotices(
+            app=config.app,
+            handlers=config.handlers,
+            codecs=config.codecs,
+            signer=config.signer,
+            carry=config.carry,
+            clock=config.clock,
+            failures=self._failures,
+            state=state,
+            start=start_notice,
+            is_dying=is_dying,
+        )
+        self._reports = SettlementReports(clock=config.clock, hooks=config.hooks, letter_stored=self.notices.stored)
         self.processor = Processor(
             intake=Intake(
                 codecs=config.codecs,
@@ -116,7 +131,7 @@ class Components:
                 hooks=config.hooks,
             ),
             dispatcher=self._dispatcher(state, is_dying),
-            settler=self._settler,
+            settler=Settler(clock=config.clock, hooks=config.hooks, settled_cache=settled_cache, reports=self._reports),
             in_flight=self.in_flight,
             isolation=self.isolation,
             settled_cache=settled_cache,
@@ -137,6 +152,7 @@ class Components:
             self._receivers,
             in_flight=self.in_flight,
             limits=self.limits,
+            notices=self.notices,
             clock=config.clock,
             listen=listen,
             grace_ended=grace_ended,
@@ -154,9 +170,9 @@ class Components:
             oldest=None if oldest is None else now - oldest.held_since,
             oldest_queue=None if oldest is None else oldest.queue.full_name,
             oldest_handlers=() if oldest is None else oldest.handlers,
-            dead_letters=self._settler.dead_letters,
-            unclaimed=self._settler.unclaimed,
-            expired=self._settler.expired,
+            dead_letters=self._reports.dead_letters,
+            unclaimed=self._reports.unclaimed,
+            expired=self._reports.expired,
             long_running=self.running.long(),
             queues=tuple(receiver.health(in_flight[receiver.queue]) for receiver in self._receivers),
             failing=tuple(failing for queue in self.queues.values() for failing in queue.calls.failing()),
@@ -169,6 +185,7 @@ class Components:
             timeout=config.timeout,
             threads=sum(config.concurrency.values()),
             state=state,
+            retry=config.retry,
             running=self.running,
             links=(carry_link(config.carry),) if config.carry else (),
         )

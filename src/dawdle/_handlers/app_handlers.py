@@ -122,6 +122,11 @@ class AppHandlers:
         """Every handler, in the order of registration."""
         return self.snapshot().all
 
+    @property
+    def of_letters(self) -> tuple[Handler, ...]:
+        """Every handler of dead letters, in the order of registration."""
+        return tuple(self._shared.letter_handlers())
+
     def register(self, function: Function, event_types: Sequence[type], options: HandlerOptions) -> Handler:
         """Add a handler to this app only. Raises `ConfigurationError` as `read` and `add` do."""
         return self.add(self.read(function, event_types, options))

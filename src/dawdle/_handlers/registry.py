@@ -15,6 +15,7 @@ from dawdle._handlers.changing import CHANGING, Observer
 from dawdle._handlers.conflict import require_apart
 from dawdle._handlers.function_registry import FunctionRegistry
 from dawdle._handlers.handler import Function, Handler, read_handler
+from dawdle._handlers.letter_registry import LetterRegistry
 from dawdle._handlers.options import HandlerOptions, read_options
 from dawdle._handlers.signature import is_function, require_event_class
 from dawdle.errors import ConfigurationError, shown
@@ -50,7 +51,7 @@ class RegistryUser(Protocol):
         ...
 
 
-class Registry(FunctionRegistry):
+class Registry(FunctionRegistry, LetterRegistry):
     """A set of handlers. Every app that uses it finds a handler that is added later too.
 
     `dawdle.on_event` writes to the default registry, and `Dawdle(registry=…)` uses another. `around` is entered about
@@ -58,6 +59,7 @@ class Registry(FunctionRegistry):
     """
 
     def __init__(self, *, around: Around | Sequence[Around] = ()) -> None:
+        super().__init__()
         self._around = read_around(around)
         self._handlers: dict[str, Handler] = {}
         self._aliases: dict[str, str] = {}
@@ -186,6 +188,7 @@ class Registry(FunctionRegistry):
                 raise ConfigurationError("a registry cannot include itself, directly or through another")
             for handler in other:
                 self._require_apart(handler)
+            self.require_letters_apart(list(other.letter_handlers()))
             if any(each is other for each in self._included):
                 return
             self._included = (*self._included, other)
@@ -193,11 +196,15 @@ class Registry(FunctionRegistry):
             self._changed()
 
     def clear(self) -> None:
-        """Remove every handler and every included registry. Events in flight for them become unclaimed."""
+        """Remove every handler, those of letters too, and every included registry.
+
+        Events in flight for them become unclaimed.
+        """
         with CHANGING:
             for other in self._included:
                 other._includers.discard(self)
             self._included = ()
+            self._letter_handlers = {}
             self._replace({})
             self._changed()
 

@@ -15,8 +15,10 @@ __all__ = [
     "ANY_EVENT",
     "is_async",
     "is_function",
+    "members_of",
     "read_annotation",
     "read_parameters",
+    "require_context",
     "require_event_class",
     "resolve_annotation",
     "yields",
@@ -88,11 +90,12 @@ def read_parameters(function: Function, called: str, names: Mapping[str, object]
             f"gets the event and, if it has a second parameter without a default, the dawdle.Context"
         )
     if len(required) == _MAX_PARAMETERS:
-        _require_context(resolve_annotation(required[1].annotation, function, names), required[1].name, called)
+        require_context(resolve_annotation(required[1].annotation, function, names), required[1].name, called)
     return resolve_annotation(positional[0].annotation, function, names), len(required) == _MAX_PARAMETERS
 
 
-def _require_context(annotation: object, name: str, called: str) -> None:
+def require_context(annotation: object, name: str, called: str) -> None:
+    """Raise `ConfigurationError` for a second parameter whose annotation says that it is no `Context`."""
     if (
         isinstance(annotation, type)
         and annotation is not inspect.Parameter.empty
@@ -133,7 +136,7 @@ def read_annotation(annotation: object, called: str, *, every: bool) -> tuple[ty
         raise ConfigurationError(
             f"handler {called}: its annotation {annotation!r} names no type that is known where it is defined: {how}"
         )
-    members = _members(annotation)
+    members = members_of(annotation)
     if any(each is event_type for each in members for event_type in ANY_EVENT):
         return ()
     event_types = tuple(event_type for event_type in members if event_type is not type(None))
@@ -163,14 +166,14 @@ def _of_generic(event_type: object, subject: str) -> ConfigurationError:
     )
 
 
-def _members(annotation: object) -> tuple[object, ...]:
+def members_of(annotation: object) -> tuple[object, ...]:
     """Return the members of a union, in any spelling; the annotation alone if it is none."""
     if get_origin(annotation) is Annotated:
-        return _members(get_args(annotation)[0])
+        return members_of(get_args(annotation)[0])
     if get_origin(annotation) in {Union, types.UnionType}:
-        return tuple(member for each in get_args(annotation) for member in _members(each))
+        return tuple(member for each in get_args(annotation) for member in members_of(each))
     if type(annotation).__name__ == "TypeAliasType":
-        return _members(cast("Any", annotation).__value__)
+        return members_of(cast("Any", annotation).__value__)
     return (annotation,)
 
 

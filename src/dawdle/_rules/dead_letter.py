@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Generic
 import msgspec
 
 from dawdle._rules.codec import open_event
+from dawdle._rules.copies import Copy
 from dawdle._rules.dead_lettering import UNDECODABLE
 from dawdle._rules.envelope import (
     ERROR_BYTES,
@@ -40,6 +41,7 @@ __all__ = [
     "DeadLetter",
     "Found",
     "body_in_letter",
+    "letter_stored",
     "read_letter",
     "seconds_dead",
     "why_incomplete",
@@ -157,6 +159,23 @@ def read_letter(
         origin=delivery.origin or (envelope.queue if envelope.dead is not None else None),
     )
     return Found(delivery, body, envelope, letter)
+
+
+def letter_stored(
+    copy: Copy, key: str, queue: str, died: float, types: TypeLookup, codecs: Mapping[str, Codec], signer: Signer
+) -> DeadLetter:
+    """Return the letter that a copy is, as `dead_letters()` will show it.
+
+    `died`: when it was given up, in epoch seconds; `key`: its id if it is no event.
+    """
+    letter = read_letter(Delivery("", key, signer.sign(copy.body), stored_at=died), queue, types, codecs, signer).letter
+    # A letter that had no room for its marks reads as one that SQS moved, but what it was given up for is known here.
+    return msgspec.structs.replace(
+        letter,
+        handler=letter.handler or copy.handler,
+        error=letter.error if copy.reason is None else copy.reason,
+        dead_at=datetime.fromtimestamp(died, UTC) if letter.dead_at is None else letter.dead_at,
+    )
 
 
 def body_in_letter(envelope: Envelope) -> bytes | None:
