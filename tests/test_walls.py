@@ -25,6 +25,10 @@ ROOMS = {
     "_app": {"_app", "_flow", "_handlers", "_rules", "backends", *GROUND},
     "testing": {"testing", "backends", "dawdle", *GROUND},
     "from_thread": {"_app", "errors"},
+    "_web": {"_web", "dawdle", "_log", "errors"},
+    "asgi": {"_web", "dawdle", "errors"},
+    "fastapi": {"_web", "asgi", "dawdle", "errors"},
+    "aiohttp": {"_web", "dawdle", "errors"},
     "__init__": {"_app", "_handlers", "_rules", "from_thread", *GROUND},
 }
 

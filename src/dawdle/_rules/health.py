@@ -1,7 +1,7 @@
 """Decides whether an app is healthy. Facts in, the answer and its reasons out; measures nothing."""
 
 from math import inf
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,7 +13,6 @@ __all__ = [
     "FORGET_SECONDS",
     "OVERDUE_SECONDS",
     "AppState",
-    "CallName",
     "FailingCalls",
     "Health",
     "LongRunning",
