@@ -92,7 +92,7 @@ def health_routes(app: Dawdle | None = None) -> ASGIApp:
     `app`: the app that it tells of. Default: that of the web app, see `app_of`. What each says, `probe` documents.
     """
 
-    async def routes(scope: Scope, _: Receive, send: Send) -> None:
+    async def routes(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - Litestar wants this name
         if scope["type"] != "http":
             return
         name = str(scope["path"]).rstrip("/").rpartition("/")[2]

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import socket
 import time
 from contextlib import asynccontextmanager
 
@@ -15,6 +14,7 @@ from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
 from dawdle.testing.sqs import SQSServer
+from tests.ports import free_port
 from tests.web.events import Placed
 
 pytestmark = pytest.mark.anyio
@@ -256,9 +256,7 @@ async def test_no_credentials_is_not_ready(make_app, caplog):
 
 @BOTH
 async def test_a_closed_port_is_not_ready_until_it_opens(make_app, with_credentials, caplog):
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port = door.getsockname()[1]
+    port = free_port()
     app = make_app(SQS(f"http://127.0.0.1:{port}/000000000000/orders", region="eu-central-1", wait=1))
     async with lifespan(app)(Web()):
         body = await until_ready(app, 503)
