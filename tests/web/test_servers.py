@@ -220,4 +220,4 @@ def test_a_web_app_that_cannot_start_says_why_in_its_first_line(tmp_path):
     )
     assert done.returncode == 3
     first = done.stderr.splitlines()[0]
-    assert first.startswith("cannot open /nonexistent/app.db: there is no directory /nonexistent. The web app cannot")
+    assert first.startswith("cannot open /nonexistent/app.db: there is no directory /nonexistent. So the web app does")

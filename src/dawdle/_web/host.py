@@ -50,7 +50,7 @@ async def hosted(
         try:
             await stack.enter_async_context(app.with_lifespan(lifespan))
         except DawdleError as error:
-            _log.error("%s. The web app cannot start, and this does not pass by itself", error)
+            _log.error("%s. So the web app does not start", error)
             raise
         yield app, yielded
 
