@@ -22,7 +22,7 @@ SIGNALING = [dawdle.signal, dawdle.signal_many, from_thread.signal, from_thread.
 
 
 def test_all_holds_every_public_name():
-    modules = {"abc", "backends", "clock", "errors", "events", "hooks", "testing"}
+    modules = {"abc", "aiohttp", "asgi", "backends", "clock", "errors", "events", "fastapi", "hooks", "testing"}
     assert {name for name in vars(dawdle) if not name.startswith("_")} - modules == set(dawdle.__all__)
 
 
