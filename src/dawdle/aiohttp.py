@@ -1,4 +1,4 @@
-"""The door for aiohttp: a `cleanup_ctx`, the probes, and a middleware that answers for an event that is not stored.
+"""The door for aiohttp: a `cleanup_ctx`, the probes, and a middleware for events that could not be stored. ::
 
 web_app.cleanup_ctx.append(cleanup_ctx())
 web_app.add_routes(health_routes())

@@ -1,4 +1,4 @@
-"""The door for FastAPI: a lifespan, the dependency `Events`, a router with the probes, and handlers of exceptions.
+"""The door for FastAPI: a lifespan, the dependency `Events`, a router with the probes, and handlers of exceptions. ::
 
     web = FastAPI(lifespan=lifespan(), exception_handlers=exception_handlers)
     web.include_router(health_router())

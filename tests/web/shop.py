@@ -1,4 +1,4 @@
-"""The web app that the tests run in servers. Handlers write into a journal, a line each, so that processes can be counted.
+"""The web app that the tests run in servers. Its handler writes a line into a journal, so that runs can be counted.
 
 Its queue is what the environment says. `JOURNAL` names the file.
 """
