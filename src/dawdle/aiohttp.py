@@ -1,8 +1,8 @@
 """The door for aiohttp: a `cleanup_ctx`, the probes, and a middleware for events that could not be stored. ::
 
-web_app.cleanup_ctx.append(cleanup_ctx())
-web_app.add_routes(health_routes())
-web_app.middlewares.append(middleware)
+    web_app.cleanup_ctx.append(cleanup_ctx())
+    web_app.add_routes(health_routes())
+    web_app.middlewares.append(middleware)
 """
 
 from collections.abc import AsyncIterator, Callable
