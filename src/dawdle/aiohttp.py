@@ -3,6 +3,8 @@
     web_app.cleanup_ctx.append(cleanup_ctx())
     web_app.add_routes(health_routes())
     web_app.middlewares.append(middleware)
+
+Endpoints signal by `await dawdle.signal(event)`.
 """
 
 from collections.abc import AsyncIterator, Callable
