@@ -13,6 +13,7 @@ __all__ = [
     "FORGET_SECONDS",
     "OVERDUE_SECONDS",
     "AppState",
+    "CallName",
     "FailingCalls",
     "Health",
     "LongRunning",
