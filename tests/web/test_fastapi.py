@@ -15,6 +15,7 @@ from starlette.middleware.base import BaseHTTPMiddleware
 import dawdle
 from dawdle import Context, Dawdle, NoAppError, Retry
 from dawdle.backends.memory import Memory
+from dawdle.backends.sqlite import SQLite
 from dawdle.fastapi import Events, app, exception_handlers, health_router, lifespan
 from tests.web.events import Placed
 
@@ -404,6 +405,47 @@ def test_what_carry_names_travels_from_the_request_to_the_handler(registry, how,
             client.post(path, json={"order_id": "o-1"}, headers={"x-request-id": each})
         idle(client, events)
     assert sorted(found) == ["r-1", "r-2"]
+
+
+class Slow(Memory):
+    """A queue that takes its time to store."""
+
+    async def send(self, batch):
+        await asyncio.sleep(0.05)
+        return await super().send(batch)
+
+
+def test_a_request_that_is_cancelled_while_it_signals_stores_all_of_it(registry):
+    handled = []
+
+    @registry.on_event
+    async def note(event: Placed) -> None:
+        handled.append(event.order_id)
+
+    events = Dawdle(Slow(), registry=registry)
+    web = make_web(events)
+
+    @web.post("/many")
+    async def place_many(events: Events) -> str:
+        try:
+            async with asyncio.timeout(0.01):
+                await events.signal_many(Placed(order_id=f"o-{number}") for number in range(25))
+        except TimeoutError:
+            return "cancelled"
+        return "in time"
+
+    with TestClient(web) as client:
+        assert client.post("/many").json() == "cancelled"
+        client.portal.call(asyncio.sleep, 0.1)  # the requests that were cut off go on
+        idle(client, events)
+    assert sorted(handled) == sorted(f"o-{number}" for number in range(25))
+
+
+def test_a_queue_that_answers_is_ready_when_the_web_app_has_started(registry, tmp_path):
+    for number in range(5):
+        app = Dawdle(SQLite(tmp_path / f"{number}.db"), registry=registry)
+        with TestClient(make_web(app)) as client:
+            assert client.get("/ready").status_code == 200
 
 
 def test_probes_have_a_prefix_tags_and_a_schema_as_any_router(events):

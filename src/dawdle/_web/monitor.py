@@ -6,7 +6,7 @@ the queue is asked here: at the start until it answers, and later for as long as
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -17,6 +17,10 @@ from dawdle.errors import BackendError, FaultKind
 __all__ = ["monitored", "not_ready"]
 
 _log = Log(__name__)
+
+FIRST_ANSWER_SECONDS: Final = 1.0
+"""Seconds that a start waits for the first answer, good or bad. So a web app that has started is ready at once, and the
+log says first what is wrong. A queue that takes longer holds up no start."""
 
 PING_SECONDS: Final = 10.0
 """Seconds in which a queue must answer a ping."""
@@ -56,6 +60,9 @@ async def monitored(app: Dawdle) -> AsyncGenerator[None]:
         ]
         _monitors[app] = monitor
         try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FIRST_ANSWER_SECONDS):
+                    await monitor.asked.wait()
             yield
         finally:
             _monitors.pop(app, None)
@@ -80,6 +87,8 @@ class _Monitor:
     def __init__(self, app: Dawdle) -> None:
         self._app = app
         self._loop = asyncio.get_running_loop()
+        self.asked = asyncio.Event()
+        """The first ping has come back, with or without an answer."""
         self._answered = False
         self._failure: BackendError | None = None
         self._beat_at = self._loop.time()
@@ -120,6 +129,7 @@ class _Monitor:
                 self._log_change(failure)
                 self._failure = failure
                 self._answered = self._answered or failure is None
+                self.asked.set()
                 pause = MIN_PAUSE_SECONDS if failure is None else min(pause * 2, MAX_PAUSE_SECONDS)
             await asyncio.sleep(pause)
 
