@@ -44,7 +44,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     # The standard library has its own docs, and no build should need the network.
     (r"py:.*", rf"({'|'.join(sorted(sys.stdlib_module_names))})\..*"),
-    (r"py:.*", r"msgspec\..*"),
+    (r"py:.*", r"(msgspec|fastapi|starlette|aiohttp)\..*"),
+    (r"py:.*", r"Request|StreamResponse"),  # of aiohttp, as it writes them
     # What `SQLite.dead_letters` and `.delayed` return has no public name: it is `SQLite` without its options.
     (r"py:class", r"dawdle\.backends\.sqlite\._queue\.Queue"),
     # Type variables, and aliases that are written out where they are used.

@@ -1,11 +1,9 @@
 # quickstart.py
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 from fastapi import FastAPI
 from pydantic import BaseModel
 
 import dawdle
+from dawdle.fastapi import lifespan
 
 
 class OrderPlaced(BaseModel):
@@ -25,13 +23,7 @@ async def book_shipping(order: OrderPlaced, ctx: dawdle.Context) -> None:
     print(f"parcel for {order.order_id}, attempt {ctx.attempt}")
 
 
-@asynccontextmanager
-async def lifespan(web: FastAPI) -> AsyncGenerator[None]:
-    async with dawdle.Dawdle():
-        yield
-
-
-web = FastAPI(lifespan=lifespan)
+web = FastAPI(lifespan=lifespan())
 
 
 @web.post("/orders", status_code=202)

@@ -26,6 +26,10 @@ ROOMS = {
     "testing": {"testing", "backends", "dawdle", *GROUND},
     "from_thread": {"_app", "errors"},
     "logs": {"dawdle"},
+    "_web": {"_web", "dawdle", "_log", "errors"},
+    "asgi": {"_web", "dawdle", "errors"},
+    "fastapi": {"_web", "asgi", "dawdle", "errors"},
+    "aiohttp": {"_web", "dawdle", "errors"},
     "__init__": {"_app", "_handlers", "_rules", "from_thread", *GROUND},
 }
 

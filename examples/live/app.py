@@ -5,7 +5,6 @@ Run it: uvicorn --factory live.app:make_web --timeout-graceful-shutdown 1
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import FileResponse, StreamingResponse
 
 import dawdle
+from dawdle.fastapi import lifespan
 
 PAGE = Path(__file__).with_name("page.html")
 
@@ -78,11 +78,6 @@ async def lines_about(order_id: str) -> AsyncGenerator[bytes]:
 
 
 def make_web(app: dawdle.Dawdle | None = None) -> FastAPI:
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with app or dawdle.Dawdle():
-            yield
-
-    web = FastAPI(lifespan=lifespan)
+    web = FastAPI(lifespan=lifespan(app))
     web.include_router(routes)
     return web

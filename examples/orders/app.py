@@ -1,12 +1,10 @@
 """The web app: it stores orders as events and handles none of them. Run it: uvicorn orders.app:shop."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 from fastapi import FastAPI
 from pydantic import BaseModel
 
 import dawdle
+from dawdle.fastapi import lifespan
 from orders.events import OrderPlaced
 
 
@@ -15,13 +13,7 @@ class Order(BaseModel):
     total: int
 
 
-@asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-    async with dawdle.Dawdle(start_listener=False):
-        yield
-
-
-shop = FastAPI(lifespan=lifespan)
+shop = FastAPI(lifespan=lifespan(lambda: dawdle.Dawdle(start_listener=False)))
 
 
 @shop.post("/orders", status_code=202)

@@ -1,12 +1,10 @@
 """The web app: it stores uploads as events and handles none of them. Run it: uvicorn roles.api:web."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-
 from fastapi import FastAPI
 from pydantic import BaseModel
 
 import dawdle
+from dawdle.fastapi import lifespan
 from roles.events import VideoUploaded
 from roles.queues import app
 
@@ -15,13 +13,7 @@ class Upload(BaseModel):
     video_id: str
 
 
-@asynccontextmanager
-async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-    async with app(listen=()):
-        yield
-
-
-web = FastAPI(lifespan=lifespan)
+web = FastAPI(lifespan=lifespan(lambda: app(listen=())))
 
 
 @web.post("/videos", status_code=202)

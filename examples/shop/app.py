@@ -1,13 +1,12 @@
 """The web app: an order is stored as an event and the answer goes out. Run it: uvicorn --factory shop.app:make_shop."""
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
 import dawdle
+from dawdle.fastapi import lifespan
 from shop.events import OrderPlaced, ReminderDue
 
 dawdle.discover("shop.handlers")
@@ -28,11 +27,6 @@ async def place_order(order: Order) -> dict[str, str]:
 
 
 def make_shop(app: dawdle.Dawdle | None = None) -> FastAPI:
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with app or dawdle.Dawdle():
-            yield
-
-    shop = FastAPI(lifespan=lifespan)
+    shop = FastAPI(lifespan=lifespan(app))
     shop.include_router(orders)
     return shop

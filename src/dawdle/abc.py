@@ -29,6 +29,7 @@ __all__ = [
     "Limits",
     "Located",
     "Outgoing",
+    "Pingable",
     "ReleaseEntry",
     "Renew",
     "SystemClock",
@@ -299,6 +300,21 @@ class Countable(Protocol):
 
     async def count(self) -> Counts:
         """Return how many messages this queue holds, without its dead letters. Raises `BackendError`."""
+        ...
+
+
+@runtime_checkable
+class Pingable(Protocol):
+    """Optional for a backend: to say whether its queue answers, for `Dawdle.ping()`.
+
+    A backend without it is asked for its `count()`, if it is `Countable`, and else counts as a queue that answers.
+    """
+
+    async def ping(self) -> None:
+        """Ask the queue whether it is there. Change nothing, and need no permission that sending does not need.
+
+        Returns if it answers, also if it answers that this question is not allowed. Raises `BackendError` otherwise.
+        """
         ...
 
 

@@ -10,11 +10,19 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self, TypeVar, assert_never, assert_type
+from typing import Any, Self, TypedDict, TypeVar, assert_never, assert_type
 
 import msgspec
+from aiohttp import web as aiohttp_web
+from fastapi import FastAPI, Request, WebSocket
+from litestar import Litestar
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 import dawdle
+import dawdle.aiohttp
+import dawdle.asgi
+import dawdle.fastapi
 from dawdle import from_thread, hooks, logs
 from dawdle.abc import (
     Backend,
@@ -26,6 +34,7 @@ from dawdle.abc import (
     Fault,
     Identified,
     Outgoing,
+    Pingable,
     ReleaseEntry,
     SystemClock,
     Transactional,
@@ -730,3 +739,74 @@ async def in_a_transaction(connection: sqlite3.Connection) -> None:
         assert_type(await counted.count(), Counts)
         named: Identified = queue
         assert_type(named.identity, str)
+
+
+# Web apps
+
+
+class Pool: ...
+
+
+class WebState(TypedDict):
+    pool: Pool
+
+
+@asynccontextmanager
+async def resources(_: object) -> AsyncGenerator[WebState]:
+    yield {"pool": Pool()}
+
+
+@asynccontextmanager
+async def of_fastapi(web: FastAPI) -> AsyncGenerator[None]:
+    web.state.pool = Pool()
+    yield
+
+
+def make_dawdle() -> dawdle.Dawdle:
+    return dawdle.Dawdle(Memory())
+
+
+def not_stored(request: Request, error: Exception) -> None: ...
+
+
+web_apps = [
+    FastAPI(lifespan=dawdle.fastapi.lifespan()),
+    FastAPI(lifespan=dawdle.fastapi.lifespan(dawdle.Dawdle())),
+    FastAPI(lifespan=dawdle.fastapi.lifespan(make_dawdle, own=of_fastapi)),
+    FastAPI(lifespan=dawdle.fastapi.lifespan(own=resources), exception_handlers=dawdle.fastapi.exception_handlers),
+    FastAPI(exception_handlers={**dawdle.fastapi.exception_handlers}),
+]
+web_apps[0].include_router(dawdle.fastapi.health_router(tags=["ops"], include_in_schema=False), prefix="/internal")
+
+
+@web_apps[0].post("/orders")
+async def place_order(order: A, events: dawdle.fastapi.Events) -> dict[str, str]:
+    assert_type(events, dawdle.Dawdle)
+    return {"event_id": await events.signal(order)}
+
+
+@web_apps[0].websocket("/orders")
+async def orders_by_socket(socket: WebSocket, events: dawdle.fastapi.Events) -> None:
+    await events.signal(A())
+
+
+starlette = Starlette(
+    lifespan=dawdle.asgi.lifespan(own=resources), routes=[Mount("/internal", dawdle.asgi.health_routes())]
+)
+litestar = Litestar(lifespan=[dawdle.asgi.lifespan(), dawdle.asgi.lifespan(own=resources)])
+aiohttp_app = aiohttp_web.Application(middlewares=[dawdle.aiohttp.middleware])
+aiohttp_app.cleanup_ctx.append(dawdle.aiohttp.cleanup_ctx(make_dawdle))
+aiohttp_app.add_routes(dawdle.aiohttp.health_routes(prefix="/internal"))
+assert_type(aiohttp_app[dawdle.aiohttp.APP], dawdle.Dawdle)
+
+
+async def ask(app: dawdle.Dawdle, ctx: dawdle.Context, backend: SQS) -> None:
+    async with app.with_lifespan(resources) as entered:
+        assert_type(entered, dawdle.Dawdle)
+    assert_type(await app.ping(), None)
+    assert_type(ctx.state(Pool), Pool)
+    pingable: Pingable = backend
+    await pingable.ping()
+    answer = dawdle.asgi.answer_to(ValueError())
+    assert_type(answer, dawdle.asgi.Answer | None)
+    assert_type(dawdle.asgi.probe(app, "ready").status, int)

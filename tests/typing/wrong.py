@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 
 import msgspec
+from starlette.applications import Starlette
 
 import dawdle
+import dawdle.asgi
 from dawdle import from_thread, hooks
 from dawdle.abc import Backend, Clock, Codec
 from dawdle.backends.memory import Memory
@@ -417,3 +419,21 @@ def files() -> None:
     SQLite("app.db", "default")  # error
     SQLite("app.db", lease="60")  # error
     SQLite("app.db", wait=20)  # error
+
+
+# Web apps
+
+
+@asynccontextmanager
+async def of_text(web: str) -> AsyncGenerator[None, None]:
+    yield
+
+
+def web_apps(app: dawdle.Dawdle) -> None:
+    dawdle.asgi.lifespan(of_text)  # error
+    dawdle.asgi.lifespan("memory")  # error
+    dawdle.asgi.lifespan(own=5)  # error
+    Starlette(lifespan=dawdle.asgi.lifespan(own=of_text))  # error
+    dawdle.asgi.probe(app, "reedy")  # error
+    dawdle.asgi.health_routes("memory")  # error
+    app.with_lifespan(of_text)  # error

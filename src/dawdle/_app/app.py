@@ -16,6 +16,7 @@ from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.function_calls import FunctionCalls
 from dawdle._app.hosting import HostingCalls
+from dawdle._app.lifespans import lifespan_of
 from dawdle._app.queue_map import DEFAULT_CONCURRENCY, read_queue_map
 from dawdle._app.settings import Headers, Settings
 from dawdle._app.signal_calls import SignalCalls
@@ -284,7 +285,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         From here on `dawdle.signal` means this app. In its lifespan it does so even if other apps are entered.
         """
         _loops.entered(self)
-        return self._settings.lifespan_of(self)
+        return lifespan_of(self, self._settings.lifespan, self._host_lifespan)
 
     def _running(self, *, anywhere: bool = False) -> "Runtime":
         """Return the runtime of an app that is entered, or raise what keeps it from being used.

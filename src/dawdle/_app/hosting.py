@@ -6,9 +6,13 @@ handler or a signal needs none of this.
 
 import asyncio
 import warnings
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
+from dawdle._app import loops as _loops
+from dawdle._app.lifespans import Lifespan
 from dawdle._flow.state import State
 from dawdle._rules.health import Health
 
@@ -25,6 +29,8 @@ class HostingCalls:
         _runtime: Runtime | None
     _loop: asyncio.AbstractEventLoop | None
     """The event loop in which the app is entered; None while it is not."""
+    _host_lifespan: Lifespan | None = None
+    """What `with_lifespan` was given."""
 
     async def __aenter__(self) -> object:
         """Enter the app."""
@@ -45,10 +51,39 @@ class HostingCalls:
         succeeds, or when the app has made no such call for 5 minutes.
         """
         if self._runtime is None or self._loop is None:
-            return Health(healthy=False, reasons=("the app is not entered",))
+            return Health(healthy=False, reasons=("the app is not entered",), state="not entered")
         if not self._is_open:
-            return Health(healthy=False, reasons=(f"the app is being entered: {State.OPENING.value}",))
+            reason = f"the app is being entered: {State.OPENING.value}"
+            return Health(healthy=False, reasons=(reason,), state="opening")
         return self._runtime.health()
+
+    async def ping(self) -> None:
+        """Ask every queue of this app once whether it answers; return when all have.
+
+        On SQS that is a request to each. A policy that allows nothing but sending is an answer too, so a ping proves
+        that the queue can be reached with these credentials, and not that it takes an event. Raises `BackendError` for
+        the first queue that does not answer: its `kind` says why, `denied`, `missing` or `unavailable`. May be
+        cancelled; on SQS it may take 30 seconds.
+        """
+        await self._running().ping()
+
+    @asynccontextmanager
+    async def with_lifespan(
+        self, lifespan: Callable[[Self], AbstractAsyncContextManager[object]]
+    ) -> AsyncGenerator[Self]:
+        """Enter the app with one more lifespan, that of its host: `async with app.with_lifespan(resources):`.
+
+        `lifespan` takes the app, as `Dawdle(lifespan=…)` does. It is entered inside the app's own: when the queue is
+        open, so it may signal, and before the first handler runs. It is left when the last handler has ended. Handlers
+        get what it yields by `ctx.state(Type)`, after what the app's own yields. Raises as `async with app` does.
+        """
+        _loops.require_not_entered(self, self._loop)  # before the line below, which is for the next entering
+        self._host_lifespan = lifespan
+        try:
+            async with self:
+                yield self
+        finally:
+            self._host_lifespan = None
 
     async def ended(self) -> None:
         """Return when the app has died or was left."""

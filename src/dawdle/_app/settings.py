@@ -1,11 +1,11 @@
 """The options of `Dawdle(…)`, checked. A mistake is raised where it was written, before anything runs."""
 
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import cast
 
 import msgspec
 
+from dawdle._app.lifespans import Lifespan
 from dawdle._app.queue_map import QueueMap
 from dawdle._handlers.around import Around
 from dawdle._handlers.carry import Carry, carried, require_apart
@@ -21,10 +21,8 @@ from dawdle.abc import Clock, Codec
 from dawdle.errors import ConfigurationError, require_bool, shown, to_seconds
 from dawdle.hooks import Hook
 
-__all__ = ["Headers", "Lifespan", "Settings"]
+__all__ = ["Headers", "Settings"]
 
-Lifespan = Callable[..., AbstractAsyncContextManager[object]]
-"""A function that takes the app."""
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 
 
@@ -123,20 +121,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if both:
             check_headers(both)
         return {**carried(self.carry), **both} if self.carry else both
-
-    def lifespan_of(self, app: object) -> AbstractAsyncContextManager[object]:
-        """Return the lifespan of an app. Raises `ConfigurationError` for a result that cannot be entered."""
-        if self.lifespan is None:
-            return nullcontext()
-        made: object = self.lifespan(app)
-        if isinstance(made, AbstractAsyncContextManager):
-            return made
-        if isinstance(made, Coroutine):
-            made.close()  # or Python warns that it was never awaited
-        raise ConfigurationError(
-            f"lifespan returned an object of the type {type(made).__qualname__}, which is no async context manager: "
-            f"make it `async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
-        )
 
 
 def _is_one(value: object, protocol: type) -> bool:

@@ -16,9 +16,10 @@ from dawdle._flow.request_reports import RequestReports
 from dawdle._flow.slots import Slots
 from dawdle._rules.batch_size import entries_that_fit
 from dawdle._rules.delay import max_hop_of
+from dawdle._rules.outcome import error_text
 from dawdle._rules.signing import Signer
 from dawdle._rules.terms import Terms
-from dawdle.abc import Backend, Fault, Limits, Outgoing, ReleaseEntry, Transactional
+from dawdle.abc import Backend, Countable, Fault, Limits, Outgoing, Pingable, ReleaseEntry, Transactional
 from dawdle.errors import BackendError, ConfigurationError
 from dawdle.hooks import CallName
 
@@ -118,6 +119,23 @@ class QueueClient:
         if self.dead is None:
             self.dead = self._attached(self.backend.dead_letters)
         self.terms = self._terms()
+
+    async def ping(self) -> None:
+        """Ask the backend, and the one for delayed messages, whether it answers. Raises `BackendError`."""
+        for queue in (self, self.delayed):
+            if queue is None:
+                continue
+            try:
+                await _ping(queue.backend)
+            except Exception as error:
+                kind = error.kind if isinstance(error, BackendError) else "unavailable"
+                text = str(error) if isinstance(error, BackendError) else error_text(error)
+                named = f"{text} (queue {queue.full_name})" if self.is_one_of_several else text
+                raise BackendError(named, kind=kind, uncertain=False) from error
+        # Sends that failed since the queue was away, or did not exist, may work again, and nothing else would show it:
+        # a web app that is not ready gets no request that signals. What was denied is another matter.
+        self.calls.recovered("unavailable")
+        self.calls.recovered("missing")
 
     @property
     def busy(self) -> bool:
@@ -279,6 +297,13 @@ class QueueClient:
             if queue is not None:
                 for batcher in (queue._send, queue._ack, queue._release):
                     batcher.close()
+
+
+async def _ping(backend: Backend) -> None:
+    if isinstance(backend, Pingable):
+        await backend.ping()
+    elif isinstance(backend, Countable):
+        await backend.count()
 
 
 def _size(outgoing: Outgoing) -> int:

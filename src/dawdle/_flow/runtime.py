@@ -13,6 +13,8 @@ from contextlib import AsyncExitStack
 from contextvars import copy_context
 from typing import cast
 
+import msgspec
+
 from dawdle._flow.cancellation import wait_through_cancellation, wait_until_ended
 from dawdle._flow.direct import DirectRunner
 from dawdle._flow.handler_limits import HandlerLimits
@@ -197,7 +199,15 @@ class Runtime:
         """Return how everything here fares at this moment."""
         error = self.error
         died_of = None if error is None else f"{type(error).__qualname__}: {error}"
-        return health_of(self._components.facts(), died_of)
+        state = "died" if error is not None else self._state.shown
+        return health_of(msgspec.structs.replace(self._components.facts(), state=state), died_of)
+
+    async def ping(self) -> None:
+        """Ask each queue once whether it answers, all at the same time. Raises the error of the first that does not."""
+        answers = await asyncio.gather(*(queue.ping() for queue in self.queues.values()), return_exceptions=True)
+        for answer in answers:
+            if answer is not None:
+                raise answer
 
     async def idle(self) -> None:
         """Return when nothing that is due is left; called by a handler, but for the event that it handles."""

@@ -11,6 +11,8 @@
 
 from enum import Enum
 
+from dawdle._rules.health import AppState
+
 __all__ = ["State"]
 
 
@@ -24,6 +26,21 @@ class State(Enum):
     DYING = "something in it failed for good, and what is in flight is being settled"
     OVER = "it was left, or has died"
     FAILED = "its queue could not be opened"
+
+    @property
+    def shown(self) -> AppState:
+        """The state as `health()` tells it, of an app that is still entered."""
+        match self:
+            case State.OPENING | State.FAILED:
+                return "opening"
+            case State.ENTERING:
+                return "entering"
+            case State.RUNNING:
+                return "running"
+            case State.LEAVING | State.OVER:
+                return "leaving"
+            case State.DYING:
+                return "died"
 
     @property
     def is_open(self) -> bool:

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cached_property
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
 from dawdle._rules.envelope import headers_of
-from dawdle.errors import ConfigurationError, one_line
+from dawdle.errors import ConfigurationError, one_line, shown
 
-__all__ = ["Context", "Provided"]
+__all__ = ["Context", "Provided", "Yielded"]
 
 S = TypeVar("S")
 
@@ -22,6 +22,12 @@ class Provided(msgspec.Struct):
     """The innermost first."""
     is_open: bool = False
     """An `around` is being entered, so values may be added."""
+
+
+class Yielded(msgspec.Struct, frozen=True):
+    """What several lifespans of one app yielded, the outermost first."""
+
+    values: tuple[object, ...]
 
 
 class Context:
@@ -82,20 +88,36 @@ class Context:
     def state(self, kind: type[S]) -> S:
         """Return what an `around` provided, or else what the app's lifespan yielded: `ctx.state(AsyncSession)`.
 
-        It is an instance of `kind`: of several that were provided, that of the innermost `around`. Raises
-        `ConfigurationError` if there is none.
+        It is an instance of `kind`: of several that were provided, that of the innermost `around`. Where a lifespan
+        yielded a mapping, as that of a web app does, it may be one of its values. Raises `ConfigurationError` if there
+        is none, or if a mapping has several.
         """
         provided = () if self._provided is None else self._provided.values
-        for value in (*provided, self._state):
+        yielded = self._state.values if isinstance(self._state, Yielded) else (self._state,)
+        for value in (*provided, *yielded):
             if isinstance(value, kind):
                 return value
-        has = "no lifespan" if self._state is None else f"a lifespan that yields {type(self._state).__qualname__}"
+        for value in yielded:
+            if isinstance(value, Mapping) and (found := _found_in(cast("Mapping[object, object]", value), kind)):
+                return self._single(found, kind)
+        types = [type(each).__qualname__ for each in yielded if each is not None]
+        has = f"a lifespan that yields {' and '.join(types)}" if types else "no lifespan"
         if provided:
             has += f", and around= provides {', '.join({type(each).__qualname__: None for each in provided})}"
         raise ConfigurationError(
             f"handler {self.handler} asks for the state {kind.__qualname__}, and the app has {has}: "
             f"let Dawdle(lifespan=…) yield one, or an around= provide one"
         )
+
+    def _single(self, found: Mapping[object, S], kind: type[S]) -> S:
+        """Return the one value that was found, under whatever names. Raises `ConfigurationError` for several values."""
+        first, *others = found.values()
+        if any(each is not first for each in others):
+            raise ConfigurationError(
+                f"handler {self.handler} asks for the state {kind.__qualname__}, and a lifespan yields several, as "
+                f"{', '.join(map(shown, found))}: give each a class of its own, and ask for that"
+            )
+        return first
 
     def provide(self, value: object) -> None:
         """Let the handler find a value by `ctx.state(Type)`, until the `around` that provides it is left.
@@ -111,3 +133,7 @@ class Context:
         if value is None:
             raise ConfigurationError("ctx.provide(None): provide an object that ctx.state(Type) finds by its type")
         self._provided.values = (value, *self._provided.values)
+
+
+def _found_in(state: Mapping[object, object], kind: type[S]) -> Mapping[object, S]:
+    return {name: value for name, value in state.items() if isinstance(value, kind)}

@@ -1,7 +1,7 @@
 """Decides whether an app is healthy. Facts in, the answer and its reasons out; measures nothing."""
 
 from math import inf
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,6 +12,7 @@ from dawdle.hooks import CallName
 __all__ = [
     "FORGET_SECONDS",
     "OVERDUE_SECONDS",
+    "AppState",
     "CallName",
     "FailingCalls",
     "Health",
@@ -30,6 +31,10 @@ FORGET_SECONDS: Final = 300.0
 A web app that only signals gets no requests while it is unhealthy. Without this limit it would never find out that its
 queue is back.
 """
+
+AppState = Literal["not entered", "opening", "entering", "running", "leaving", "died"]
+"""Where an app is between `async with` and its end. `opening`: its queue is being opened. `entering`: its lifespan is
+being entered. `leaving`: what runs has its grace."""
 
 _WORDS: Final[dict[CallName, str]] = {
     "send": "send",
@@ -119,6 +124,9 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     reasons: tuple[str, ...] = ()
     """Why it is unhealthy, for a person to read."""
+
+    state: AppState = "running"
+    """Where the app is between `async with` and its end."""
 
     listening: bool = False
     """Whether it receives."""

@@ -6,7 +6,7 @@ mean is `_conversion`'s. No module of AWS is imported at the top: an app that us
 
 import json
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Literal, Self
@@ -289,6 +289,13 @@ class SQS:
         attributes = await self._require_open().attributes(self._address.url, _COUNT_ATTRIBUTES)
         waiting, in_flight, delayed = (int(attributes.get(name, 0)) for name in _COUNT_ATTRIBUTES)
         return Counts(waiting=waiting, in_flight=in_flight, delayed=delayed)
+
+    async def ping(self) -> None:
+        """Ask for one attribute of the queue. A policy that does not allow sqs:GetQueueAttributes is an answer too."""
+        from dawdle.backends.sqs._errors import AccessDeniedError  # noqa: PLC0415 - as above
+
+        with suppress(AccessDeniedError):
+            await self._require_open().attributes(self._address.url, ("QueueArn",))
 
     @asynccontextmanager
     async def renewer(self) -> AsyncGenerator[Renew]:

@@ -240,8 +240,12 @@ def _inner_error_name(error: Any) -> str:
     """Return the name of the error that a network error wraps, such as ConnectionRefusedError."""
     facts: Mapping[str, object] = error.kwargs
     cause = facts.get("error", error)
-    # Our own client's errors say no more than botocore's; what the system gave as a reason is in their cause.
-    return type(cause.__cause__ or cause if isinstance(cause, HttpError) else cause).__name__
+    inner = cause.__cause__ if isinstance(cause, BaseException) else None
+    # Our own client's errors say no more than botocore's, and aiohttp's no more than that it could not connect. The
+    # reason that the system gave, such as ConnectionRefusedError, is in their cause.
+    if inner is not None and (isinstance(cause, HttpError) or isinstance(inner, ConnectionError)):
+        return type(inner).__name__
+    return type(cause).__name__
 
 
 def _is_safe_to_print(error: BaseException) -> bool:
