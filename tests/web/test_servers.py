@@ -107,6 +107,24 @@ def shop(tmp_path_factory):
         assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("uvicorn", "--port", "{port}", "tests.web.others:starlette"),
+        ("uvicorn", "--port", "{port}", "tests.web.others:litestar"),
+        ("tests.web.others", "{port}"),
+    ],
+    ids=["starlette", "litestar", "aiohttp"],
+)
+def test_other_frameworks(arguments, tmp_path):
+    with serving(tmp_path, *arguments) as server:
+        assert httpx.post(f"{server.url}/orders", json={"order_id": "o-1"}).status_code == 202
+        server.wait_for("o-1")
+        assert httpx.get(f"{server.url}/live").json() == {"status": "live"}
+        assert server.stop()
+    assert "Traceback" not in server.log.read_text()
+
+
 def test_a_factory_and_several_workers_of_uvicorn(tmp_path):
     arguments = ("uvicorn", "--port", "{port}", "--factory", "--workers", "2", "tests.web.shop:make_web")
     with serving(tmp_path, *arguments) as server:
