@@ -21,7 +21,7 @@ from dawdle.asgi import Answer, ProbeName, answer_to, app_of, found_app, lifespa
 from dawdle.errors import BackendError, EventTooLargeError, SignalError
 
 try:
-    from fastapi import APIRouter, Depends, Request, Response
+    from fastapi import APIRouter, Depends, Request, Response, WebSocket
     from fastapi.params import Depends as DependsParam
     from starlette.requests import HTTPConnection
 except ModuleNotFoundError as error:
@@ -32,6 +32,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 __all__ = ["Events", "app", "exception_handlers", "health_router", "lifespan"]
+
+_TRY_AGAIN_LATER: Final = 1013
+"""The code that closes a websocket, where a request would be answered with 503."""
 
 _FAILED: Final[dict[int | str, dict[str, Any]]] = {503: {"description": "Not now, with the cause in one line"}}
 
@@ -49,12 +52,16 @@ Events = Annotated[Dawdle, Depends(app)]
 """The app, as a parameter of an endpoint: `async def place_order(order: OrderPlaced, events: Events)`."""
 
 
-async def _not_stored(request: Request, error: Exception) -> Response:
+async def _not_stored(connection: HTTPConnection, error: Exception) -> Response:
     answer = answer_to(error)
     if answer is None:
         raise error
-    log_answer(error, request.method, request.url.path)
-    return _response(answer)
+    if isinstance(connection, WebSocket):
+        log_answer(error, "websocket", connection.url.path)
+        await connection.close(_TRY_AGAIN_LATER)
+    else:
+        log_answer(error, str(connection.scope["method"]), connection.url.path)
+    return _response(answer)  # of a websocket, Starlette takes no notice of it
 
 
 exception_handlers: Final[dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]]] = {
@@ -63,8 +70,8 @@ exception_handlers: Final[dict[int | type[Exception], Callable[[Request, Any], C
     EventTooLargeError: _not_stored,
 }
 """For `FastAPI(exception_handlers=…)`, alone or among your own: an event that could not be stored is answered with 503
-and `Retry-After`, and one that is too large with 413. The log has the cause, the answer has not. What is wrong with the
-code, such as a type that cannot travel, stays 500."""
+and `Retry-After`, and one that is too large with 413. A websocket is closed with 1013, "try again later". The log has
+the cause, the answer has not. What is wrong with the code, such as a type that cannot travel, stays 500."""
 
 
 def health_router(

@@ -26,6 +26,11 @@ async def own(web):
     yield {"pool": Pool()}
 
 
+@asynccontextmanager
+async def own_of_litestar(web):
+    yield Pool()
+
+
 @pytest.fixture
 def found(registry):
     states = []
@@ -67,7 +72,7 @@ def test_litestar(events, found):
         return request.app.state.dawdle is app_of(request.scope)
 
     internal = asgi("/internal", is_mount=True, copy_scope=True)(health_routes())
-    web = Litestar(route_handlers=[place, same, internal], lifespan=[lifespan(events, own=own)])
+    web = Litestar(route_handlers=[place, same, internal], lifespan=[lifespan(events, own=own_of_litestar)])
     with LitestarClient(web) as client:
         assert client.post("/orders").status_code == 201
         assert client.get("/same").json() is True

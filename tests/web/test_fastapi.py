@@ -7,13 +7,14 @@ from contextvars import ContextVar
 
 import httpx
 import pytest
-from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import StreamingResponse
 from fastapi.testclient import TestClient
 from starlette.middleware.base import BaseHTTPMiddleware
 
 import dawdle
 from dawdle import Context, Dawdle, NoAppError, Retry
+from dawdle.abc import Fault
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.fastapi import Events, app, exception_handlers, health_router, lifespan
@@ -334,6 +335,28 @@ def test_websockets_have_events_too(events, handled):
         socket.send_text("o-1")
         assert socket.receive_text() == "o-1"
     assert len(handled) == 1
+
+
+def test_a_websocket_whose_event_could_not_be_stored_is_closed_to_try_again_later(registry, caplog):
+    class Denied(Memory):
+        async def send(self, batch):
+            return [Fault("denied", "secret cause") for _ in batch]
+
+    web = make_web(Dawdle(Denied(), registry=registry))
+
+    @web.websocket("/orders")
+    async def place(socket: WebSocket, events: Events) -> None:
+        await socket.accept()
+        await events.signal(Placed(order_id="o-1"))
+
+    with (
+        TestClient(web) as client,
+        client.websocket_connect("/orders") as socket,
+        pytest.raises(WebSocketDisconnect) as caught,
+    ):
+        socket.receive_text()
+    assert caught.value.code == 1013
+    assert "answered 503 to websocket /orders: could not store event" in caplog.text
 
 
 def test_server_sent_events_show_what_is_handled(events, handled):

@@ -17,7 +17,7 @@ from dawdle.testing.sqs import SQSServer
 from tests.ports import free_port
 from tests.web.events import Placed
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.once]
 
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/orders"
 

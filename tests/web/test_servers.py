@@ -39,8 +39,11 @@ class Server:
             assert self.process.poll() is None, self.log.read_text()
             time.sleep(0.02)
 
+    def handled(self):
+        return [line.split()[0] for line in self.lines()]
+
     def wait_for(self, *order_ids):
-        self.wait(lambda: set(order_ids) <= {line.split()[0] for line in self.lines()}, "handled")
+        self.wait(lambda: set(order_ids) <= set(self.handled()), "handled")
 
     def place(self, count):
         """Place orders over connections of their own, so that all workers get some, and return their ids."""
@@ -62,69 +65,83 @@ class Server:
         return self.process.wait(SECONDS) in {0, -signal.SIGTERM}
 
 
-@pytest.fixture
-def serve(tmp_path):
-    """Start a server, given its arguments; `{port}` among them is a free one."""
-
-    @contextmanager
-    def start(*arguments, cwd=ROOT, ready=200, **environment):
-        port = free_port()
-        log, journal = tmp_path / "log", tmp_path / "journal"
-        env = os.environ | {
-            "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
-            "DAWDLE_SQLITE_PATH": str(tmp_path / "app.db"),
-            "JOURNAL": str(journal),
-            **environment,
-        }
-        command = [sys.executable, "-m", *(each.format(port=port) for each in arguments)]
-        with log.open("w") as out:
-            process = subprocess.Popen(command, cwd=cwd, env=env, stdout=out, stderr=out)
-        server = Server(process, f"http://127.0.0.1:{port}", journal, log)
-        try:
-            server.wait(lambda: server.is_ready(ready), "ready")
-            yield server
-        finally:
-            if process.poll() is None:
-                process.terminate()
-                try:
-                    process.wait(SECONDS)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
-
-    return start
+@contextmanager
+def serving(folder, *arguments, cwd=ROOT, ready=200, **environment):
+    """Run a server, given its arguments; `{port}` among them is a free one."""
+    port = free_port()
+    log, journal = folder / "log", folder / "journal"
+    env = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
+        "DAWDLE_SQLITE_PATH": str(folder / "app.db"),
+        "JOURNAL": str(journal),
+        **environment,
+    }
+    command = [sys.executable, "-m", *(each.format(port=port) for each in arguments)]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=cwd, env=env, stdout=out, stderr=out)
+    server = Server(process, f"http://127.0.0.1:{port}", journal, log)
+    try:
+        server.wait(lambda: server.is_ready(ready), "ready")
+        yield server
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 UVICORN = ("uvicorn", "--port", "{port}", "--timeout-graceful-shutdown", "2", "tests.web.shop:web")
 
 
-def test_uvicorn(serve):
-    with serve(*UVICORN) as server:
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """One process of uvicorn for several tests; each has orders of its own."""
+    with serving(tmp_path_factory.mktemp("shop"), *UVICORN) as server:
+        yield server
+        httpx.post(f"{server.url}/orders", json={"order_id": "last", "total": 1})
+        assert server.stop()
+        assert "last" in server.handled(), "the handler had its grace"
+        assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("uvicorn", "--port", "{port}", "tests.web.others:starlette"),
+        ("uvicorn", "--port", "{port}", "tests.web.others:litestar"),
+        ("tests.web.others", "{port}"),
+    ],
+    ids=["starlette", "litestar", "aiohttp"],
+)
+def test_other_frameworks(arguments, tmp_path):
+    with serving(tmp_path, *arguments) as server:
         assert httpx.post(f"{server.url}/orders", json={"order_id": "o-1"}).status_code == 202
         server.wait_for("o-1")
-        httpx.post(f"{server.url}/orders", json={"order_id": "o-2", "total": 1})
+        assert httpx.get(f"{server.url}/live").json() == {"status": "live"}
         assert server.stop()
-        assert "o-2" in [line.split()[0] for line in server.lines()], "the handler had its grace"
     assert "Traceback" not in server.log.read_text()
 
 
-def test_a_factory_and_several_workers_of_uvicorn(serve):
+def test_a_factory_and_several_workers_of_uvicorn(tmp_path):
     arguments = ("uvicorn", "--port", "{port}", "--factory", "--workers", "2", "tests.web.shop:make_web")
-    with serve(*arguments) as server:
+    with serving(tmp_path, *arguments) as server:
         orders = server.place(50)
         server.wait_for(*orders)
         assert server.stop()
     assert "Traceback" not in server.log.read_text()
-    assert set(Counter(line.split()[0] for line in server.lines()).values()) == {1}
+    assert set(Counter(server.handled()).values()) == {1}
 
 
 @pytest.mark.parametrize("preload", [(), ("--preload",)], ids=["", "preload"])
-def test_several_workers_of_gunicorn_share_a_queue(serve, preload):
+def test_several_workers_of_gunicorn_share_a_queue(tmp_path, preload):
     arguments = (
-        *("gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "3", *preload),
+        *("gunicorn", "--bind", "127.0.0.1:{port}", "--workers", "2", *preload),
         *("--worker-class", "uvicorn_worker.UvicornWorker", "tests.web.shop:web"),
     )
-    with serve(*arguments) as server:
+    with serving(tmp_path, *arguments) as server:
         orders = server.place(50)
         server.wait_for(*orders)
         assert server.stop()
@@ -134,11 +151,11 @@ def test_several_workers_of_gunicorn_share_a_queue(serve, preload):
     assert "Traceback" not in server.log.read_text()
 
 
-def test_a_reload_loses_nothing(serve, tmp_path):
+def test_a_reload_loses_nothing(tmp_path):
     module = tmp_path / "shop_that_changes.py"
     module.write_text("from tests.web.shop import web\n")
     arguments = ("uvicorn", "--port", "{port}", "--reload", "--reload-dir", str(tmp_path), "shop_that_changes:web")
-    with serve(*arguments, cwd=tmp_path) as server:
+    with serving(tmp_path, *arguments, cwd=tmp_path) as server:
         first = httpx.post(f"{server.url}/orders", json={"order_id": "o-1", "total": 2}).json()["pid"]
         module.write_text("from tests.web.shop import web\n\nCHANGED = True\n")
 
@@ -153,36 +170,32 @@ def test_a_reload_loses_nothing(serve, tmp_path):
         server.stop()
 
 
-def test_a_client_that_disconnects_in_mid_request_loses_nothing(serve):
-    with serve(*UVICORN) as server:
-        with pytest.raises(httpx.ReadTimeout):
-            httpx.post(f"{server.url}/orders/slowly", json={"order_id": "o"}, timeout=0.3)
-        server.wait_for("o-0", "o-1", "o-2")
-        time.sleep(0.2)
-        assert len(server.lines()) == 3
-        assert httpx.get(f"{server.url}/ready").status_code == 200
+def test_a_client_that_disconnects_in_mid_request_loses_nothing(shop):
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{shop.url}/orders/slowly", json={"order_id": "cut"}, timeout=0.3)
+    shop.wait_for("cut-0", "cut-1", "cut-2")
+    time.sleep(0.2)
+    assert [order_id for order_id in shop.handled() if order_id.startswith("cut")] == ["cut-0", "cut-1", "cut-2"]
+    assert httpx.get(f"{shop.url}/ready").status_code == 200
 
 
-def test_a_reader_that_leaves_ends_its_stream(serve):
-    with serve(*UVICORN) as server:
-        with httpx.stream("GET", f"{server.url}/events", timeout=SECONDS) as answer:
-            lines = answer.iter_lines()
-            assert next(lines) == ": watching"
-            httpx.post(f"{server.url}/orders", json={"order_id": "o-1"})
-            assert next(line for line in lines if line) == "data: o-1"
-        server.wait(lambda: "the reader has left" in server.lines(), "left")
-        assert server.stop()
+def test_a_reader_that_leaves_ends_its_stream(shop):
+    with httpx.stream("GET", f"{shop.url}/events", timeout=SECONDS) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == ": watching"
+        httpx.post(f"{shop.url}/orders", json={"order_id": "shown"})
+        assert next(line for line in lines if line) == "data: shown"
+    shop.wait(lambda: "the reader has left" in shop.lines(), "left")
 
 
-def test_a_websocket_signals(serve):
-    with serve(*UVICORN) as server:
-        with connect(f"{server.url.replace('http', 'ws')}/orders") as ws:
-            ws.send("o-1")
-            assert ws.recv(SECONDS) == "o-1"
-        server.wait_for("o-1")
+def test_a_websocket_signals(shop):
+    with connect(f"{shop.url.replace('http', 'ws')}/orders") as ws:
+        ws.send("by-socket")
+        assert ws.recv(SECONDS) == "by-socket"
+    shop.wait_for("by-socket")
 
 
-def test_a_web_app_whose_queue_cannot_be_reached_comes_up_and_says_so(serve, tmp_path):
+def test_a_web_app_whose_queue_cannot_be_reached_comes_up_and_says_so(tmp_path):
     environment = {
         "DAWDLE_SQLITE_PATH": "",
         "DAWDLE_SQS_QUEUE_URL": f"http://127.0.0.1:{free_port()}/000000000000/orders",
@@ -191,7 +204,7 @@ def test_a_web_app_whose_queue_cannot_be_reached_comes_up_and_says_so(serve, tmp
         "AWS_SECRET_ACCESS_KEY": "secret",
         "DAWDLE_START_LISTENER": "no",
     }
-    with serve(*UVICORN, ready=503, **environment) as server:
+    with serving(tmp_path, *UVICORN, ready=503, **environment) as server:
         server.wait(lambda: "ConnectionRefusedError" in httpx.get(f"{server.url}/ready").text, "cause")
         assert httpx.get(f"{server.url}/live").status_code == 200
         answer = httpx.post(f"{server.url}/orders", json={"order_id": "o-1"}, timeout=SECONDS)

@@ -206,6 +206,8 @@ class Runtime:
         """Ask each queue once whether it answers, all at the same time. Raises the error of the first that does not."""
         answers = await asyncio.gather(*(queue.ping() for queue in self.queues.values()), return_exceptions=True)
         for answer in answers:
+            if isinstance(answer, asyncio.CancelledError):  # by the backend: this call's own does not come here
+                raise BackendError("a queue cancelled its own ping", uncertain=False) from answer
             if answer is not None:
                 raise answer
 

@@ -44,7 +44,7 @@ async def hosted(
         async with monitored(app), nullcontext() if own is None else own(web) as yielded:
             state: object = yielded
             values = cast("Mapping[str, object]", state) if isinstance(state, Mapping) else dict[str, object]()
-            yield {**values, "the web app": web}
+            yield {**values, "what own= yields": state, "the web app": web}
 
     async with AsyncExitStack() as stack:
         try:
