@@ -165,7 +165,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         # All mistakes of the code are found before the queue is opened, so that an app that cannot work asks no server.
         _loops.require_not_entered(self, self._loop)
         self._queues.require_reachable(self._handlers.handlers)
-        self._queues.require_one_clock(self._settings.clock)
+        self._queues.share_clock(self._settings.clock)
         require_named_apart(self._handlers.handlers)
         self._start_log.entering()
         settings = self._settings
