@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from dawdle._flow.runtime import Runtime
 
 default_registry: Final = Registry()
+"""The registry that `dawdle.on_event` and `dawdle.function` write to, and that an app without `registry=` uses."""
 
 
 class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
