@@ -215,10 +215,11 @@ class Registry(FunctionRegistry, LetterRegistry):
 
         For tests whose functions register handlers. Registries that it includes are not restored.
         """
-        handlers, included = self._handlers, self._included
+        handlers, included, of_letters = self._handlers, self._included, self._letter_handlers
         try:
             yield
         finally:
+            self._letter_handlers = of_letters
             if self._handlers is not handlers or self._included is not included:
                 with CHANGING:
                     for other in self._included:
