@@ -212,7 +212,7 @@ import asyncio
 import dawdle
 import pytest
 import pytest_asyncio
-from dawdle.testing import assert_handled, assert_signaled
+from dawdle.testing import ManualClock, assert_handled, assert_signaled
 from shop import OrderPlaced, VideoUploaded, registry
 
 
@@ -233,6 +233,11 @@ async def test_a_claim(dawdle_app):
 
 @pytest.mark.dawdle(rety=1)
 async def test_an_unknown_option(dawdle_app):
+    pass
+
+
+@pytest.mark.dawdle(clock=ManualClock())
+async def test_another_clock(dawdle_app):
     pass
 
 
@@ -260,7 +265,7 @@ async def test_in_two_loops(dawdle_app, in_another_loop):
 
 def test_a_failure_is_read_without_knowing_dawdle(run):
     result = run("--show-capture=no", shop=SHOP, test_failing=FAILING)
-    result.assert_outcomes(failed=4, passed=1, errors=2)
+    result.assert_outcomes(failed=4, passed=1, errors=3)
     result.stdout.fnmatch_lines(
         [
             "*_ test_an_error_of_a_handler _*",
@@ -282,6 +287,7 @@ def test_a_failure_is_read_without_knowing_dawdle(run):
         "E       raised by the handler shop.fails in attempt 1, on VideoUploaded "
     ) in text
     assert "a TestApp has no option rety; it takes those of Dawdle(…)" in text
+    assert "dawdle_app goes by dawdle_clock: override that fixture to give it another clock" in text
     assert "is still entered, and its test is over: leave every block that enters it" in text
     assert "let fixture and test run in one loop; with pytest-asyncio by the same loop_scope" in text
     assert "dawdle/_flow" not in text

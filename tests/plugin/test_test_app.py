@@ -32,6 +32,10 @@ class Paid(msgspec.Struct, frozen=True):
     order_id: str
 
 
+class Lonely(msgspec.Struct, frozen=True):
+    pass
+
+
 @pytest.fixture
 def registry():
     return dawdle.Registry()
@@ -414,6 +418,9 @@ async def test_a_failed_claim_says_what_became_of_the_event(app):
     text = str(raised.value)
     assert "shop.fails failed in attempt 1: ConnectionError: away; it runs again" in text
     assert "is due 60 s after its signal; await app.advance(60) runs it" in text
+    await app.signal(Lonely())
+    with pytest.raises(AssertionError, match=r"the app has no handler for Lonely\(\): import the module that has it"):
+        app.assert_handled(Lonely)
     with pytest.raises(dawdle.ConfigurationError, match=r"no handler 'nobdy'; its handlers: shop.fails, shop.other"):
         app.assert_handled(OrderPlaced, "nobdy")
 

@@ -2,8 +2,6 @@
 
 import pytest
 
-pytest.importorskip("dawdle.fastapi")
-
 pytestmark = pytest.mark.once
 
 WEB = """

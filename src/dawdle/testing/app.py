@@ -47,13 +47,14 @@ class TestApp(Assertions, RecordedApp):
     `patience` seconds. A handler that waits for the clock is not waited for: only `advance` ends its wait.
 
     Entered again while it is entered, as a web app's lifespan inside a test does, it stays open until it was left as
-    often. On leaving, handlers may finish, up to `grace` seconds (default 25) of real time.
+    often. On leaving, handlers that do not wait for the clock may finish, for `patience` or `grace` seconds of real
+    time, whichever is less.
     """
 
     __test__ = False  # pytest would take it for a class of tests
 
     patience: float = PATIENCE_SECONDS
-    """Seconds of real time that `idle` and `advance` wait for a handler."""
+    """Seconds of real time that `idle`, `advance` and leaving wait for a handler."""
 
     def __init__(self, queue: Backend | None = None, /, **options: Unpack[AppOptions]) -> None:
         if queue is not None:
@@ -142,7 +143,7 @@ class TestApp(Assertions, RecordedApp):
             return  # leaving says so
         runtime.begin_stop()
         ending = asyncio.ensure_future(runtime.in_flight.wait_idle())
-        await asyncio.wait([ending], timeout=self._finish_seconds)
+        await asyncio.wait([ending], timeout=min(self._finish_seconds, self.patience))
         ending.cancel()
 
     @asynccontextmanager
@@ -281,6 +282,9 @@ class TestApp(Assertions, RecordedApp):
 
     def _known_handlers(self) -> Sequence[tuple[str, Sequence[str], object]]:
         return [(each.name, each.names, each.function) for each in self._handlers.handlers]
+
+    def _handles(self, event_type: type) -> bool:
+        return self.handler_count(event_type) > 0
 
     @asynccontextmanager
     async def _around(self, ctx: Context) -> AsyncGenerator[None, None]:

@@ -94,6 +94,10 @@ class Assertions:
         """Return the handlers of the app: name, name and aliases, function."""
         raise NotImplementedError
 
+    def _handles(self, event_type: type) -> bool:
+        """Whether the app has a handler for a type."""
+        raise NotImplementedError
+
     def _what_became_of(self, event_type: type, names: Sequence[str] | None) -> str:
         """Return the state of the events of a type, for a failure: what ran on them, and what waits."""
         recording, lines = self._recording, list[str]()
@@ -106,7 +110,12 @@ class Assertions:
                 for run in runs
                 if names is None or run.handler in names
             ]
-            if not runs:
+            if not runs and not self._handles(type(signal.event)):
+                lines.append(
+                    f"    the app has no handler for {_short(signal.event)}: import the module that has it, or "
+                    f"name its registry"
+                )
+            elif not runs:
                 due = f", and is due {signal.delay:g} s after its signal" if signal.delay else ""
                 advice = f"await app.advance({signal.delay:g})" if signal.delay else "await app.idle()"
                 lines.append(f"    no handler has run on {_short(signal.event)}: it waits{due}; {advice} runs it")
