@@ -16,7 +16,8 @@ import dawdle
 import dawdle.errors
 from dawdle import from_thread
 
-NAMES = [name for name in dawdle.__all__ if not isinstance(getattr(dawdle, name), ModuleType)]
+MODULES = [name for name in dawdle.__all__ if isinstance(getattr(dawdle, name), ModuleType)]
+NAMES = [name for name in dawdle.__all__ if name not in {*MODULES, "default_registry"}]
 CLASSES = [getattr(dawdle, name) for name in NAMES if isinstance(getattr(dawdle, name), type)]
 SIGNALING = [dawdle.signal, dawdle.signal_many, from_thread.signal, from_thread.signal_many, dawdle.event]
 

@@ -1,6 +1,8 @@
 """Who may import whom. What importing dawdle costs is in `test_imports.py`."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,22 @@ def test_imports_point_down(path):
             assert rest.split(".")[0] in allowed, f"{path} must not import {name}"
         if room_of(path) == "_rules":
             assert top not in FORBIDDEN_IN_RULES, f"{path} must not import {name}"
+
+
+def test_the_pytest_plugin_loads_public_names_alone_and_only_in_its_functions():
+    path = SOURCE.parent / "pytest_dawdle.py"
+    public = {"dawdle", *(f"dawdle.{name}" for name in ("testing", "testing.stand_in", "testing.sqs_queue"))}
+    assert {name for name in imports_of(path) if name.partition(".")[0] == "dawdle"} <= public | {
+        f"dawdle.{name}" for name in dawdle.__all__
+    } | {"dawdle.testing.TestApp"}
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            assert "dawdle" not in ast.unparse(node)
+
+
+def test_dawdle_testing_does_not_load_pytest():
+    code = "import dawdle.testing, dawdle.testing.sqs_queue, sys; assert not {'pytest', '_pytest'} & sys.modules.keys()"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def name_of(path):

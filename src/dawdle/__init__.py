@@ -11,8 +11,7 @@ This module holds the public names, and nothing else. The queues are `dawdle.bac
 from types import FunctionType as _FunctionType
 
 from dawdle import from_thread
-from dawdle._app.app import Dawdle
-from dawdle._app.app import default_registry as _default_registry
+from dawdle._app.app import Dawdle, default_registry
 from dawdle._app.current import call, call_after, current, current_context, signal, signal_many, stream, wait_for
 from dawdle._app.discovery import discover
 from dawdle._app.event_stream import EventStream
@@ -69,6 +68,7 @@ __all__ = [
     "call_after",
     "current",
     "current_context",
+    "default_registry",
     "discover",
     "event",
     "from_thread",
@@ -83,9 +83,9 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-on_event = _default_registry.on_event
-on_dead_letter = _default_registry.on_dead_letter
-function = _default_registry.function
+on_event = default_registry.on_event
+on_dead_letter = default_registry.on_dead_letter
+function = default_registry.function
 
 
 def _show_public_names() -> None:

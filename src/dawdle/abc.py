@@ -19,6 +19,7 @@ from dawdle.errors import FaultKind, one_line
 __all__ = [
     "Backend",
     "Clock",
+    "Clocked",
     "Codec",
     "Countable",
     "Counts",
@@ -339,6 +340,18 @@ class Located(Protocol):
     @property
     def location(self) -> str:
         """Where the queue is; known once the queue is open. Two queues of one identity are two if this differs."""
+        ...
+
+
+@runtime_checkable
+class Clocked(Protocol):
+    """Optional for a backend whose queue goes by a clock in this process: to go by the app's, if it was given none.
+
+    So a test that holds the clock of an app holds that of its queues as well.
+    """
+
+    def use_clock(self, clock: Clock) -> None:
+        """Go by this clock, unless the backend was given one or is open. An app calls it before it opens the queue."""
         ...
 
 

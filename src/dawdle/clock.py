@@ -1,6 +1,7 @@
 """Clocks, and a deadline that goes by one: a test can move the time. Nothing here knows a queue or a handler."""
 
 import asyncio
+import contextvars
 import time
 from math import inf
 from types import TracebackType
@@ -94,7 +95,8 @@ class Deadline:
         if self._timer is not None:
             self._timer.cancel()
         if self._at < inf:
-            self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline")
+            # In an empty context: in a handler's it would look as if the handler itself waited for the clock.
+            self._timer = asyncio.create_task(self._expire(), name="dawdle: a deadline", context=contextvars.Context())
 
     async def _expire(self) -> None:
         await self._clock.sleep_until(self._at)

@@ -21,6 +21,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from tests.plugin_entry_point import plugin_is_installed
 
 pytestmark = pytest.mark.once
 
@@ -147,7 +148,8 @@ def test_a_block_runs_as_printed(block, fork, tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
     if block.is_test:
-        options = ("-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", ".")
+        options = ["-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "-c", os.devnull, "--rootdir", "."]
+        options += [] if plugin_is_installed() else ["-p", "pytest_dawdle"]
         code, printed, errors = fork("pytest")(tmp_path, "pytest", *options, block.path)
     else:
         code, printed, errors = fork("dawdle")(tmp_path, block.path)

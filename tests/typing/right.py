@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self, TypedDict, TypeVar, assert_never, assert_type
 
 import msgspec
+import pytest
 from aiohttp import web as aiohttp_web
 from fastapi import FastAPI, Request, WebSocket
 from litestar import Litestar
@@ -43,7 +44,22 @@ from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
 from dawdle.errors import FaultKind
-from dawdle.testing import ManualClock
+from dawdle.testing import (
+    AppOptions,
+    HandledEvent,
+    ManualClock,
+    SignaledEvent,
+    Signals,
+    TestApp,
+    assert_dead_lettered,
+    assert_handled,
+    assert_not_signaled,
+    assert_signaled,
+    context,
+    under_test,
+)
+from dawdle.testing.contract import BackendContract
+from dawdle.testing.sqs_queue import SQSTestQueue
 
 T = TypeVar("T")
 
@@ -810,3 +826,66 @@ async def ask(app: dawdle.Dawdle, ctx: dawdle.Context, backend: SQS) -> None:
     answer = dawdle.asgi.answer_to(ValueError())
     assert_type(answer, dawdle.asgi.Answer | None)
     assert_type(dawdle.asgi.probe(app, "ready").status, int)
+
+
+# In tests
+
+
+@pytest.fixture
+def dawdle_options() -> AppOptions:
+    return {"queues": {"default": Memory(), "audit": Memory()}, "routes": {B: "audit"}, "retry": dawdle.Retry()}
+
+
+@pytest.fixture
+def dawdle_registry() -> dawdle.Registry:
+    return registry
+
+
+@pytest.fixture
+def dawdle_tested_app() -> dawdle.Dawdle:
+    return dawdle.Dawdle()
+
+
+async def test_with_the_fixtures(
+    dawdle_app: TestApp, dawdle_signals: Signals, dawdle_clock: ManualClock, dawdle_sqs: SQSTestQueue
+) -> None:
+    assert_type(await dawdle_app.signal(A(), delay=5), str)
+    await dawdle_app.idle()
+    await dawdle_app.advance(5)
+    await dawdle_app.advance(timedelta(hours=1))
+    await dawdle_app.advance(hours=1, minutes=30)
+    await dawdle_clock.sleep(60)
+    assert_type(dawdle_app.clock, ManualClock)
+    assert_type(dawdle_signals.events, list[object])
+    assert_type(dawdle_signals.of(A), list[A])
+    assert_type(dawdle_signals[0].event, object)
+    assert_type(assert_signaled(A, a=5), SignaledEvent[A])
+    assert_type(assert_signaled(A).event.a, int)
+    assert_type(assert_handled(A, bare, a=5), HandledEvent[A])
+    assert_type(dawdle_app.assert_handled(C, "bare").event.c, str)
+    assert_type(assert_dead_lettered(A, bare).error, str)
+    assert_not_signaled(B)
+    assert_type(dawdle_sqs.queue.visible, int)
+    app: dawdle.Dawdle = dawdle_app
+    backend: Backend = dawdle_sqs
+    await TestApp(backend, clock=dawdle_clock).signal(app)
+
+
+def test_that_is_not_async(dawdle_app: TestApp) -> None:
+    assert_type(dawdle_app.from_thread.signal(A()), str)
+    dawdle_app.from_thread.advance(hours=1)
+    dawdle_app.from_thread.idle()
+    with under_test(dawdle.Dawdle(), retry=dawdle.Retry()) as app:
+        assert_type(app, TestApp)
+
+
+async def test_a_handler_as_a_function() -> None:
+    assert_type(context(A(), attempt=3, headers={"tenant": "t-1"}, state=[Database("main")]), dawdle.Context)
+    assert_type(await in_a_unit_of_work(A(), context(state=Database("main"))), str)
+
+
+class TestMemory(BackendContract):
+    slack = 0.0
+
+    def make(self) -> Memory:
+        return Memory(clock=self.clock, lease=10)

@@ -12,9 +12,10 @@ from starlette.applications import Starlette
 import dawdle
 import dawdle.asgi
 from dawdle import from_thread, hooks
-from dawdle.abc import Backend, Clock, Codec
+from dawdle.abc import Backend, Clock, Codec, SystemClock
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
+from dawdle.testing import AppOptions, Signals, TestApp, assert_handled, assert_not_signaled, assert_signaled, context
 
 
 class A(msgspec.Struct):
@@ -437,3 +438,25 @@ def web_apps(app: dawdle.Dawdle) -> None:
     dawdle.asgi.probe(app, "reedy")  # error
     dawdle.asgi.health_routes("memory")  # error
     app.with_lifespan(of_text)  # error
+
+
+# In tests
+
+
+async def in_a_test(dawdle_app: TestApp, dawdle_signals: Signals) -> None:
+    await dawdle_app.idle(5)  # error
+    await dawdle_app.advance("1h")  # error
+    await dawdle_app.advance(days="1")  # error
+    await dawdle_app.advance(weeks=1)  # error
+    assert_signaled(A()).event  # error
+    number: str = assert_signaled(A).event.a  # error
+    assert_handled(A, 5)  # error
+    assert_not_signaled("A")  # error
+    wrong: list[B] = dawdle_signals.of(A)  # error
+    TestApp(rety=dawdle.Retry())  # error
+    TestApp(clock=SystemClock())  # error
+    context(attempt="3")  # error
+    options: AppOptions = {"rety": dawdle.Retry()}  # error
+    assert number
+    assert wrong
+    assert options

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from dawdle._flow.runtime import Runtime
 
 default_registry: Final = Registry()
+"""The registry that `dawdle.on_event` and `dawdle.function` write to, and that an app without `registry=` uses."""
 
 
 class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
@@ -117,7 +118,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         functions: SignedPickle | None = None,
     ) -> None:
         clock = SystemClock() if clock is None else clock
-        self._settings = Settings(
+        settings = Settings(
             queues=read_queue_map(
                 backend,
                 lambda: backend_from_environment(clock),
@@ -143,13 +144,19 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
             signer=Signer(signing_keys),
             functions=functions,
         )
-        self._handlers = AppHandlers(self._settings.registry, self._settings.around)
+        handlers = AppHandlers(settings.registry, settings.around)
         if functions is not None:
-            self._handlers.add(functions.handler())
-        self._queues = self._settings.queues
-        self._hooks = HookCaller(hooks)
-        self._signaling = Signaling(self._settings, self._handlers, self._hooks)
-        self._start_log = StartLog(self._handlers, self._queues, has_lifespan=lifespan is not None)
+            handlers.add(functions.handler())
+        self._assemble(settings, handlers)
+
+    def _assemble(self, settings: Settings, handlers: AppHandlers) -> None:
+        """Put the app together of its options and its handlers; it is not entered."""
+        self._settings = settings
+        self._handlers = handlers
+        self._queues = settings.queues
+        self._hooks = HookCaller(settings.hooks)
+        self._signaling = Signaling(settings, handlers, self._hooks)
+        self._start_log = StartLog(handlers, self._queues, has_lifespan=settings.lifespan is not None)
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
 
@@ -165,7 +172,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         # All mistakes of the code are found before the queue is opened, so that an app that cannot work asks no server.
         _loops.require_not_entered(self, self._loop)
         self._queues.require_reachable(self._handlers.handlers)
-        self._queues.require_one_clock(self._settings.clock)
+        self._queues.share_clock(self._settings.clock)
         require_named_apart(self._handlers.handlers)
         self._start_log.entering()
         settings = self._settings

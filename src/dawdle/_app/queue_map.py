@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from dawdle._handlers.handler import Handler
 from dawdle._handlers.signature import require_event_class
-from dawdle.abc import Backend, Clock
+from dawdle.abc import Backend, Clock, Clocked, SystemClock
 from dawdle.errors import ConfigurationError, one_line, shown
 from dawdle.events import CALL_PREFIX, QUEUE_NAME, declaration_of, is_call, wire_name
 
@@ -87,11 +87,22 @@ class QueueMap(NamedTuple):
             if self.is_named:
                 self._require_named_with_queue(handler, queue)
 
-    def require_one_clock(self, clock: Clock) -> None:
-        """Raise `ConfigurationError` for a queue that goes by another clock of a test: nothing would ever be due."""
+    def share_clock(self, clock: Clock) -> None:
+        """Let each queue that was given no clock go by the app's.
+
+        Raises `ConfigurationError` for one that goes by another clock than a test's app: nothing would ever be due.
+        """
         mine = getattr(clock, "moved_by", None)
         for name, backend in self.backends.items():
-            other = getattr(getattr(backend, "clock", None), "moved_by", None)
+            if isinstance(backend, Clocked):
+                backend.use_clock(clock)
+            its_clock = getattr(backend, "clock", None)
+            other = getattr(its_clock, "moved_by", None)
+            if mine is not None and isinstance(its_clock, SystemClock):
+                raise ConfigurationError(
+                    f"the app has a ManualClock, and its queue {name!r} goes by the machine's clock: give the queue "
+                    f"the same ManualClock, or, if it holds messages already, use a new one"
+                )
             if mine is not None and other is not None and other is not mine:
                 raise ConfigurationError(
                     f"the app and its queue {name!r} have two ManualClocks: give both the same one, or, for a machine "

@@ -13,10 +13,11 @@ to the queues: the app is idle, is stopped, and isolates a message as a whole.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 
+from dawdle._flow.handler_scope import HandlerRun
 from dawdle._flow.in_flight_message import InFlightMessage
 from dawdle._flow.queue_client import QueueClient
 from dawdle._flow.slots import Slots
@@ -41,6 +42,10 @@ class InFlight:
         self._waiting_for_idle: list[asyncio.Future[None]] = []
         self._waiting_for_an_end = 0
         """How many of those want to know whenever a message is finished."""
+        self.clock_waits_are_idle = False
+        """Whether a handler that waits for a clock which only a test moves counts as idle; a test's app says so."""
+        self._on_clock: dict[InFlightMessage, Counter[HandlerRun]] = {}
+        """The runs that wait for such a clock, each with its waits. Empty outside of tests."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -55,10 +60,10 @@ class InFlight:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is in flight but what itself waits for that."""
+        """Whether nothing is in flight but what itself waits for that, or for a test to move its clock."""
         return all(
             # A message in line behind one that idles waits for that, as it does for the rest.
-            message.idling or (message.line is not None and message.line[0].idling)
+            self._idles(message) or (message.line is not None and self._idles(message.line[0]))
             for message in self._messages.values()
         )
 
@@ -170,6 +175,28 @@ class InFlight:
         finally:
             message.idling -= 1
 
+    @contextmanager
+    def on_clock(self, run: HandlerRun) -> Generator[None]:
+        """Count a run as one that waits for a clock which only a test moves: in the block it is not due."""
+        if not self.clock_waits_are_idle:
+            yield
+            return
+        runs = self._on_clock.setdefault(run.message, Counter())
+        runs[run] += 1
+        self._wake_if_idle()
+        try:
+            yield
+        finally:
+            runs[run] -= 1
+            if not runs[run]:
+                del runs[run]
+            if not runs:
+                self._on_clock.pop(run.message, None)
+
+    def look_again(self) -> None:
+        """Wake the callers of `wait_idle` if nothing is in flight but what waits: a handler of a message has ended."""
+        self._wake_if_idle()
+
     # The end
 
     def interrupt_waiting(self) -> None:
@@ -205,6 +232,12 @@ class InFlight:
                 await self._wait_for_change()
             finally:
                 self._waiting_for_an_end -= 1
+
+    def _idles(self, message: InFlightMessage) -> bool:
+        """Whether a message waits for all else: in `idle()`, or in each of its handlers for the clock."""
+        return message.idling > 0 or (
+            message in self._on_clock and len(self._on_clock[message]) >= len(message.running)
+        )
 
     def _start_waiting(self, slots: Slots) -> None:
         """Start the messages that wait for these slots, as far as there is room."""

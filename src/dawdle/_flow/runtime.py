@@ -18,7 +18,7 @@ import msgspec
 from dawdle._flow.cancellation import wait_through_cancellation, wait_until_ended
 from dawdle._flow.direct import DirectRunner
 from dawdle._flow.handler_limits import HandlerLimits
-from dawdle._flow.handler_scope import clear_scope, current_scope
+from dawdle._flow.handler_scope import HandlerRun, clear_scope, current_scope
 from dawdle._flow.in_flight import InFlight
 from dawdle._flow.opening import open_backends
 from dawdle._flow.queue_client import QueueClient
@@ -213,12 +213,17 @@ class Runtime:
 
     async def idle(self) -> None:
         """Return when nothing that is due is left; called by a handler, but for the event that it handles."""
-        where = current_scope()
-        if where is not None and where.app is self._config.app:
+        where = self.run_here()
+        if where is not None:
             with self.in_flight.idling(where.message):
                 await self._idle()
         else:
             await self._idle()
+
+    def run_here(self) -> HandlerRun | None:
+        """Return the run of a handler of this app that the calling code is in; None outside of them."""
+        where = current_scope()
+        return where if where is not None and where.app is self._config.app else None
 
     async def _idle(self) -> None:
         await asyncio.sleep(0)  # a handler that was registered just now is known in the next turn of the loop

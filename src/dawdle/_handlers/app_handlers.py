@@ -112,10 +112,24 @@ class AppHandlers:
         self._snapshot = _Snapshot(-1, (), self._signaled)
         registry.used_by(self)
 
+    def copy(self, registry: Registry, around: tuple[Around, ...]) -> "AppHandlers":
+        """Return the same handlers for another app, on which they may change apart; on another registry, if given."""
+        made = AppHandlers(registry, around)
+        with CHANGING:
+            made._hidden = self._hidden
+            for handler in self._own:
+                made.add(handler)
+        return made
+
     def observe(self, observer: Observer) -> None:
         """Call the observer's `changed()` after every change. The reference to it is weak."""
         self._shared.observe(observer)
         self._own.observe(observer)
+
+    @property
+    def has_own(self) -> bool:
+        """Whether there are handlers that only this app has."""
+        return any(True for _ in self._own)
 
     @property
     def handlers(self) -> tuple[Handler, ...]:

@@ -6,7 +6,8 @@ reading needs no lock. Observers are called after the lock is released.
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, Unpack, cast, overload
 from weakref import WeakSet
 
@@ -207,6 +208,27 @@ class Registry(FunctionRegistry, LetterRegistry):
             self._letter_handlers = {}
             self._replace({})
             self._changed()
+
+    @contextmanager
+    def restored(self) -> Generator[None]:
+        """Within the block handlers may come and go. After it the registry has those that it had before, and no other.
+
+        For tests whose functions register handlers. Registries that it includes are not restored.
+        """
+        handlers, included, of_letters = self._handlers, self._included, self._letter_handlers
+        try:
+            yield
+        finally:
+            self._letter_handlers = of_letters
+            if self._handlers is not handlers or self._included is not included:
+                with CHANGING:
+                    for other in self._included:
+                        other._includers.discard(self)
+                    for other in included:
+                        other._includers.add(self)
+                    self._included = included
+                    self._replace(handlers)
+                    self._changed()
 
     def remove(self, name: str) -> None:
         """Remove one of the registry's own handlers. Raises `KeyError` if it has none of this name."""

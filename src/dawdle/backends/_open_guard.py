@@ -17,9 +17,14 @@ class OpenGuard:
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is open, in a loop that may still use it."""
+        return self._loop is not None and not self._loop.is_closed()
+
     def mark_open(self, what: object) -> None:
         """Note that the backend `what` is being opened. Raises `ConfigurationError` if it is open already."""
-        if self._loop is not None and not self._loop.is_closed():
+        if self.is_open:
             raise ConfigurationError(
                 f"{what!r} is already open, and a backend object serves one app at a time: leave the app that opened "
                 f"it, or create another backend object for this app"

@@ -61,8 +61,9 @@ class Memory:
     - `ordered`: like a FIFO queue of SQS, it delivers the messages of one group one after another, stores what has the
       same deduplication id within 300 s only once, and delays nothing itself: `delayed` is a second queue in memory for
       that. With `max_delay=0` it has none.
-    - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`. Its time of day is read
-      when the queue is opened, and counted on from there: one that is set anew meanwhile moves no delay.
+    - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`; default: the app's. Its
+      time of day is read when the queue is opened, and counted on from there: one that is set anew meanwhile moves no
+      delay.
 
     Use one in one app at a time, and in one event loop; a second opening is a `ConfigurationError`. `messages()` looks
     inside.
@@ -99,9 +100,8 @@ class Memory:
             shared=False,
             receive_cancellable=True,
         )
+        self._has_own_clock = clock is not None
         self._clock: Clock = SystemClock() if clock is None else clock
-        self.clock = self._clock
-        """The time that its leases and delays go by."""
         self._epoch: float | None = None
         self._numbers = itertools.count(1)
         self._ready: deque[_Message] = deque()
@@ -127,6 +127,18 @@ class Memory:
             self._delayed_queue = self._attached(lease, max_body, max_batch, max_delay)
 
     @property
+    def clock(self) -> Clock:
+        """The time that its leases and delays go by."""
+        return self._clock
+
+    def use_clock(self, clock: Clock) -> None:
+        """Go by this clock, unless the queue was given one, is open, or holds messages with times of another clock."""
+        if not self._has_own_clock and not self._open_guard.is_open and not self._holds_messages():
+            for each in (self, self._dead, self._delayed_queue):
+                if each is not None:
+                    each._clock = clock
+
+    @property
     def dead_letters(self) -> "Memory | None":
         """The queue that keeps what was given up."""
         return self._dead
@@ -146,7 +158,10 @@ class Memory:
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open_guard.mark_closed()
-        left = len(self.messages())
+        self._log_left(len(self.messages()))
+
+    def _log_left(self, left: int) -> None:
+        """Log how many messages are left in a queue that is closed."""
         if left:
             _log.warning(
                 "the queue in memory still holds messages: %d. They are lost when this process ends; a durable queue "
@@ -207,6 +222,9 @@ class Memory:
     async def renewer(self) -> AsyncGenerator[Renew]:
         """Yield `renew` itself."""
         yield self.renew
+
+    def _holds_messages(self) -> bool:
+        return bool(self.messages() or (self._dead is not None and self._dead.messages()))
 
     def _set_clock(self) -> float:
         """Set this queue's time of day from the clock, only while nothing is stored. Return it at `monotonic()` 0."""

@@ -3,10 +3,13 @@
 import asyncio
 import heapq
 import itertools
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from math import inf
 from typing import Final
 
+from dawdle import NoAppError, current
 from dawdle.errors import to_seconds
 
 __all__ = ["ManualClock", "SkewedClock"]
@@ -18,10 +21,10 @@ _MAX_LOOP_TURNS: Final = 200
 class ManualClock:
     """A `Clock` whose time passes only in `advance()`.
 
-    Give the same clock to the app and to its queue: `Dawdle(Memory(clock=clock), clock=clock)`. Use it in one event
-    loop. `advance()` stops at each time that a task waits for, and lets the loop run until it is idle, so everything
-    that is due within the hour happens in its order. It does not see threads and sockets: a test must wait for those
-    itself.
+    Give it to an app, `Dawdle(clock=clock)`: a queue in memory or in a file that has no clock goes by the app's. Use it
+    in one event loop. `advance()` stops at each time that a task waits for, and lets the loop run until it is idle, so
+    everything that is due within the hour happens in its order. It does not see threads and sockets: a `TestApp` waits
+    for those as well, with another app a test must do so itself.
     """
 
     def __init__(self, start: float = 1_750_000_000.0) -> None:
@@ -30,6 +33,7 @@ class ManualClock:
         self._advancing = False
         self._order = itertools.count()
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._followers: list[Callable[[], Awaitable[None]]] = []
 
     @property
     def moved_by(self) -> "ManualClock":
@@ -51,7 +55,12 @@ class ManualClock:
             return
         wake: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleepers, (deadline, next(self._order), wake))
-        await wake
+        with _counted_as_waiting():
+            await wake
+
+    async def sleep(self, seconds: float | timedelta) -> None:
+        """Return once `advance()` has let so many seconds (0 or more, or a timedelta) pass. May be cancelled."""
+        await self.sleep_until(self._elapsed + to_seconds(seconds, "sleep() takes"))
 
     async def advance(self, seconds: float | timedelta) -> None:
         """Let `seconds` (0 or more, or a timedelta) pass, from one wake-up to the next.
@@ -67,12 +76,21 @@ class ManualClock:
         finally:
             self._advancing = False
 
+    @contextmanager
+    def followed_by(self, settle: Callable[[], Awaitable[None]]) -> Generator[None]:
+        """Within the block, `advance()` awaits `settle()` before it lets time pass: it does all that is due by then."""
+        self._followers.append(settle)
+        try:
+            yield
+        finally:
+            self._followers.remove(settle)
+
     def skewed(self, seconds: float | timedelta) -> "SkewedClock":
         """Return this clock as read by a machine that is `seconds`, or a timedelta, ahead (or, negative, behind)."""
         return SkewedClock(self, to_seconds(seconds, "skewed() takes", least=-inf))
 
     async def _advance_to(self, until: float) -> None:
-        await self._run_until_idle()
+        await self._settle()
         while self._sleepers and self._sleepers[0][0] <= until:
             if self._sleepers[0][2].done():  # its task was cancelled
                 heapq.heappop(self._sleepers)
@@ -83,12 +101,19 @@ class ManualClock:
                 wake = heapq.heappop(self._sleepers)[2]
                 if not wake.done():
                     wake.set_result(None)
-            await self._run_until_idle()
+            await self._settle()
         self._elapsed = until
-        await self._run_until_idle()
+        await self._settle()
 
-    async def _run_until_idle(self) -> None:
-        """Return once no other callback of this event loop is ready to run."""
+    async def _settle(self) -> None:
+        """Return once all that is due at this time is done."""
+        await self.run_until_idle()
+        for settle in tuple(self._followers):
+            await settle()
+            await self.run_until_idle()
+
+    async def run_until_idle(self) -> None:
+        """Return once no other callback of this event loop is ready to run. No time passes."""
         # asyncio's own loop keeps these callbacks in `_ready`; it has no public way to ask (CPython 3.11 to 3.13).
         ready = getattr(asyncio.get_running_loop(), "_ready", None)
         if ready is None:
@@ -98,6 +123,21 @@ class ManualClock:
         await asyncio.sleep(0)
         while ready:  # noqa: ASYNC110 - the loop has no event for being idle
             await asyncio.sleep(0)
+
+
+@contextmanager
+def _counted_as_waiting() -> Generator[None]:
+    """Let the handler that the caller is in, if any, count as one that is not due: only a test ends its wait."""
+    try:
+        runtime = current()._runtime  # pyright: ignore[reportPrivateUsage] - as a probe does
+    except NoAppError:
+        runtime = None
+    run = None if runtime is None else runtime.run_here()
+    if runtime is None or run is None:
+        yield
+    else:
+        with runtime.in_flight.on_clock(run):
+            yield
 
 
 class SkewedClock:

@@ -41,7 +41,7 @@ class SQLite(Queue):
     - `max_body`: bytes of one message; the default is that of SQS, so that what works here works there.
     - `ordered`: messages of one group are delivered one after another.
     - `dead_letters`: whether the file has a queue for what was given up.
-    - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`.
+    - `clock`: the time that leases and delays go by, such as `dawdle.testing.ManualClock()`; default: the app's.
     - `allow_network_file_system`: open a file on NFS, SMB and the like all the same. Two machines that use it at the
       same time damage it.
 
@@ -100,9 +100,20 @@ class SQLite(Queue):
         if is_ordered:
             self._second = Queue(name, "delayed", file, limits, guard)
             limits = msgspec.structs.replace(limits, ordered=True, max_delay=0.0)
-        self.clock = file.clock
-        """The time that its leases and delays go by."""
+        self._has_own_clock = clock is not None
         super().__init__(name, "", file, limits, guard)
+
+    @property
+    def clock(self) -> Clock:
+        """The time that its leases and delays go by."""
+        return self._clock
+
+    def use_clock(self, clock: Clock) -> None:
+        """Go by this clock, unless the queue was given one or is open."""
+        if not self._has_own_clock and not self._guard.is_open:
+            for each in (self, self._dead, self._second):
+                if each is not None:
+                    each.go_by(clock)
 
     @property
     def dead_letters(self) -> Queue | None:

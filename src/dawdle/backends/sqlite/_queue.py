@@ -76,6 +76,11 @@ class Queue:
         """The name of this queue in every process: the file's own id and the queue's name."""
         return f"sqlite:{self._opened()[0].database.file_id}/{self._name}"
 
+    def go_by(self, clock: Clock) -> None:
+        """Go by another clock, once the queue is opened."""
+        self._clock = clock
+        self._file = msgspec.structs.replace(self._file, clock=clock)
+
     async def __aenter__(self) -> Self:
         self._guard.mark_open(self)
         try:

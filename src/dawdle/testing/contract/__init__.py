@@ -3,10 +3,8 @@
 Write a class in your tests and say how a queue is made::
 
     class TestMyQueue(BackendContract):
-        @asynccontextmanager
-        async def opened(self):
-            async with MyQueue("amqp://…") as backend:
-                yield backend
+        def make(self):
+            return MyQueue("amqp://…")
 
 A check is skipped, with the reason, when `limits` says that the queue cannot do what it needs.
 """
@@ -20,4 +18,4 @@ __all__ = ["BackendContract"]
 
 
 class BackendContract(StoringContract, LeaseContract, ReceivingContract, OrderContract):
-    """Override `opened`, and also `passes` and `parked` where the queue follows a clock that the test moves."""
+    """Override `make`. `self.clock` is a clock for a queue that takes one."""

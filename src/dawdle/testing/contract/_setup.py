@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import cached_property
+from typing import cast
 
 import pytest
 
 from dawdle.abc import Backend, Delivery, Fault, Outgoing
+from dawdle.testing.clock import ManualClock
 
 __all__ = ["ContractSetup"]
 
@@ -20,17 +23,43 @@ class ContractSetup:
     slack: float = 1.0
     """Seconds that a queue may be late."""
 
+    def make(self) -> Backend:
+        """Return a new backend on an empty queue of its own. Override this, or `opened` where that takes more steps."""
+        raise NotImplementedError(
+            f"{type(self).__qualname__} needs the backend: override make(self), and return a new one on an empty queue"
+        )
+
     def opened(self) -> AbstractAsyncContextManager[Backend]:
-        """Return a context manager that yields an open backend on an empty queue of its own."""
-        raise NotImplementedError
+        """Return a context manager that yields an open backend on an empty queue of its own: what `make` returns."""
+        return cast("AbstractAsyncContextManager[Backend]", self.make())
+
+    @cached_property
+    def clock(self) -> ManualClock:
+        """A clock for a queue that takes one: `return MyQueue(clock=self.clock)`. Then no check waits for real time."""
+        return ManualClock()
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """Let anyio's plugin run the checks on asyncio."""
+        return "asyncio"
 
     async def passes(self, seconds: float) -> None:
-        """Let `seconds` pass by the queue's clock. Override it where a test moves that clock: this one sleeps."""
-        await asyncio.sleep(seconds)
+        """Let `seconds` pass by the queue's clock: by `self.clock` if the queue was given it, else this sleeps."""
+        if self._is_on_clock:
+            await self.clock.advance(seconds)
+        else:
+            await asyncio.sleep(seconds)
 
     async def parked(self) -> None:
         """Return once a receive that was just started waits at the queue. Override it where that can be seen."""
-        await asyncio.sleep(0.1)
+        if self._is_on_clock:
+            await self.clock.run_until_idle()
+        else:
+            await asyncio.sleep(0.1)
+
+    @property
+    def _is_on_clock(self) -> bool:
+        return isinstance(vars(self).get("clock"), ManualClock)
 
     @asynccontextmanager
     async def queue(self) -> AsyncGenerator[Backend]:

@@ -1,0 +1,122 @@
+"""Lets one `TestApp` stand in for the apps that the code under test enters, and says which app a test means."""
+
+# pyright: reportPrivateUsage=false
+# It looks into apps, and turns one into another, so that no test and no app has to know how.
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from types import TracebackType
+from typing import Final, Unpack, cast
+from unittest.mock import patch
+
+from dawdle import Dawdle
+from dawdle.backends.memory import Memory
+from dawdle.errors import ConfigurationError
+from dawdle.testing.app import TestApp
+from dawdle.testing.options import AppOptions
+
+__all__ = ["standing_in", "test_app", "under_test"]
+
+_apps: list[TestApp] = []
+"""The apps that stand in for others, the innermost last."""
+
+COMPARED: Final = ("registry", "retry", "timeout", "around", "carry", "headers", "lifespan", "functions")
+"""Options that a test would miss. The rest a `TestApp` has its own way, or they change nothing that a test sees."""
+
+
+def test_app() -> TestApp:
+    """Return the app of the running test. Raises `ConfigurationError` if there is none."""
+    if not _apps:
+        raise ConfigurationError(
+            "no app is under test here: let the test take the fixture dawdle_app, write `with under_test(app):`, or "
+            "call app.assert_signaled(…) of a TestApp of your own"
+        )
+    return _apps[-1]
+
+
+test_app.__test__ = False  # type: ignore[attr-defined]  # pytest takes its name for that of a test
+
+
+@contextmanager
+def under_test(app: Dawdle, /, **options: Unpack[AppOptions]) -> Generator[TestApp]:
+    """Within the block, your app is a `TestApp`, with the options that it has and its queues in memory.
+
+    It is the same object: `shop.events.signal`, its web app's lifespan and `dawdle.signal` all use it. `options`
+    replace its own. It must not be entered yet. After the block it is as it was.
+    """
+    if app._loop is not None:
+        raise ConfigurationError(f"{app!r} is entered already: put it under test before that")
+    if type(app) is not Dawdle:
+        raise ConfigurationError(f"only a dawdle.Dawdle can be put under test, not a {type(app).__qualname__}")
+    made = TestApp.__new__(TestApp)
+    made._set_up(app, app, options)
+    own = app.__dict__
+    app.__class__, app.__dict__ = TestApp, made.__dict__
+    try:
+        with app._settings.registry.restored(), standing_in(cast("TestApp", app)) as test:
+            yield test
+    finally:
+        app.__class__, app.__dict__ = Dawdle, own
+
+
+@contextmanager
+def standing_in(test: TestApp) -> Generator[TestApp]:
+    """Within the block, every `Dawdle` that is entered is this app, and the module's `assert_…` mean it."""
+    played: dict[int, tuple[dict[str, object], Dawdle]] = {}
+    leave_plain = Dawdle.__aexit__  # perhaps that of a block around this one
+
+    def play(app: Dawdle) -> TestApp:
+        if not isinstance(app, TestApp):
+            if type(app) is not Dawdle:
+                raise ConfigurationError(f"a test's app cannot stand in for a {type(app).__qualname__}: {app!r}")
+            _take_options(test, app)
+            played[id(app)] = app.__dict__, app
+            app.__class__, app.__dict__ = TestApp, test.__dict__
+        return cast("TestApp", app)
+
+    async def enter(app: Dawdle) -> Dawdle:
+        return await TestApp.__aenter__(play(app))
+
+    async def leave(
+        app: Dawdle, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(app, TestApp):
+            await TestApp.__aexit__(app, kind, error, trace)
+        else:  # it was entered before the block
+            await leave_plain(app, kind, error, trace)
+
+    def with_lifespan(
+        app: Dawdle, lifespan: Callable[[Dawdle], AbstractAsyncContextManager[object]]
+    ) -> AbstractAsyncContextManager[Dawdle]:
+        return TestApp.with_lifespan(play(app), lifespan)
+
+    _apps.append(test)
+    try:
+        with patch.multiple(Dawdle, create=True, __aenter__=enter, __aexit__=leave, with_lifespan=with_lifespan):
+            yield test
+    finally:
+        _apps.remove(test)
+        for own, app in played.values():
+            app.__class__, app.__dict__ = Dawdle, own
+
+
+def _take_options(test: TestApp, other: Dawdle) -> None:
+    """Let the test's app have the options of the app that it stands in for.
+
+    Raises `ConfigurationError` if it is too late for that: the test's app is entered, and has others.
+    """
+    own, plain, mine = other._settings, Dawdle(Memory())._settings, test._settings
+    differing = [name for name in COMPARED if getattr(own, name) not in (getattr(plain, name), getattr(mine, name))]
+    if own.codec.content_type not in {plain.codec.content_type, mine.codec.content_type}:
+        differing.append("codec")
+    differing += ["queues"] * own.queues.is_named + ["signing_keys"] * bool(own.signer.size)
+    differing += ["handlers of its own"] * other._handlers.has_own
+    if not differing:
+        return
+    if test._loop is not None:
+        raise ConfigurationError(
+            f"the test's app stands in for {other!r}, and lacks what that one has: {', '.join(differing)}. Keep your "
+            f"app in a variable, and name it in conftest.py by a fixture: `@pytest.fixture` above "
+            f"`def dawdle_tested_app(): return shop.app`"
+        )
+    test._become(other)

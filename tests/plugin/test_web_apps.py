@@ -1,0 +1,193 @@
+"""A web app and `dawdle_app` come together: by httpx, by FastAPI's TestClient, with an app of the user's own."""
+
+import pytest
+
+pytestmark = pytest.mark.once
+
+WEB = """
+import asyncio
+from contextlib import asynccontextmanager
+
+import dawdle
+import msgspec
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+
+class OrderPlaced(BaseModel):
+    order_id: str
+
+
+class Pool:
+    def __init__(self):
+        self.receipts = []
+
+
+@asynccontextmanager
+async def pool(app):
+    yield Pool()
+
+
+mails = []
+
+
+@dawdle.on_event
+async def send_mail(order: OrderPlaced) -> None:
+    await asyncio.sleep(0.01)
+    mails.append(order.order_id)
+
+
+@asynccontextmanager
+async def anonymous(web):
+    async with dawdle.Dawdle():
+        yield
+
+
+@asynccontextmanager
+async def with_options(web):
+    async with dawdle.Dawdle(retry=dawdle.Retry(max_attempts=2)):
+        yield
+
+
+registry = dawdle.Registry()
+events = dawdle.Dawdle(registry=registry, lifespan=pool, start_listener=False)
+
+
+@registry.on_event
+async def write_receipt(order: OrderPlaced, ctx: dawdle.Context) -> None:
+    ctx.state(Pool).receipts.append(order.order_id)
+    mails.append(f"receipt of {order.order_id}")
+
+
+@asynccontextmanager
+async def own(web):
+    async with events:
+        yield
+
+
+def make(lifespan, signal):
+    web = FastAPI(lifespan=lifespan)
+
+    @web.post("/orders", status_code=202)
+    async def place_order(order: OrderPlaced) -> dict[str, str]:
+        return {"event_id": await signal(order, delay=3600)}
+
+    @web.post("/orders/sync", status_code=202)
+    def place_order_in_a_thread(order: OrderPlaced) -> dict[str, str]:
+        return {"event_id": dawdle.from_thread.signal(order)}
+
+    return web
+
+
+web = make(anonymous, dawdle.signal)
+own_web = make(own, events.signal)
+optioned_web = make(with_options, dawdle.signal)
+"""
+
+TESTS = """
+import asyncio
+
+import dawdle
+import httpx
+import pytest
+import shop
+from dawdle.testing import assert_handled, assert_signaled
+from fastapi.testclient import TestClient
+from shop import OrderPlaced, mails
+
+ORDER = {"order_id": "o-1"}
+
+
+@pytest.fixture(autouse=True)
+def no_mails():
+    mails.clear()
+
+
+@pytest.fixture
+async def client(dawdle_app):
+    transport = httpx.ASGITransport(shop.web)
+    async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+        await client.post("/orders", json={"order_id": "o-0"})  # an async fixture is inside the app as well
+        yield client
+        await dawdle_app.idle()
+
+
+async def test_httpx(client, dawdle_app):
+    assert (await client.post("/orders", json=ORDER)).status_code == 202
+    await dawdle_app.advance(minutes=59)
+    assert mails == []
+    await dawdle_app.advance(minutes=1)
+    assert mails == ["o-0", "o-1"]
+
+
+async def test_httpx_with_the_lifespan(dawdle_app):
+    async with shop.web.router.lifespan_context(shop.web):
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(shop.web), base_url="http://shop") as client:
+            await client.post("/orders", json=ORDER)
+        await dawdle_app.advance(hours=1)
+    assert mails == ["o-1"]
+
+
+def test_client(dawdle_app, dawdle_signals):
+    with TestClient(shop.web) as client:
+        assert client.post("/orders", json=ORDER).status_code == 202
+        assert client.post("/orders/sync", json={"order_id": "o-2"}).status_code == 202
+        dawdle_app.from_thread.idle()
+        assert mails == ["o-2"]
+        dawdle_app.from_thread.advance(hours=1)
+        assert mails == ["o-2", "o-1"]
+        assert_handled(OrderPlaced, shop.send_mail, order_id="o-1")
+    assert dawdle_signals.events == [OrderPlaced(order_id="o-1"), OrderPlaced(order_id="o-2")]
+
+
+def test_client_of_an_app_with_options(dawdle_app):
+    with TestClient(shop.optioned_web) as client:
+        client.post("/orders", json=ORDER)
+        assert dawdle_app._settings.retry.max_attempts == 2
+        dawdle_app.from_thread.advance(hours=1)
+    assert mails == ["o-1"]
+
+
+class TestOwnApp:
+    @pytest.fixture
+    def dawdle_tested_app(self):
+        return shop.events
+
+    def test_client(self, dawdle_app):
+        with TestClient(shop.own_web) as client:
+            assert dawdle_app is shop.events
+            client.post("/orders", json=ORDER)
+            dawdle_app.from_thread.advance(hours=1)
+        assert mails == ["receipt of o-1"]
+
+    async def test_in_the_loop(self, dawdle_app):
+        async with shop.own_web.router.lifespan_context(shop.own_web):
+            await shop.events.signal(OrderPlaced(order_id="o-2"))
+            await dawdle_app.idle()
+        assert mails == ["receipt of o-2"]
+        assert dawdle.current() is shop.events
+        assert_signaled(OrderPlaced, order_id="o-2")
+
+    def test_it_is_as_it_was(self):
+        assert type(shop.events) is dawdle.Dawdle
+        assert repr(shop.events).endswith("not entered>")
+
+
+async def test_an_app_with_options_comes_too_late(dawdle_app):
+    with pytest.raises(dawdle.ConfigurationError, match="lacks what that one has: retry. Keep your app in a variable"):
+        async with shop.optioned_web.router.lifespan_context(shop.optioned_web):
+            pass
+
+
+def test_nothing_is_left():
+    async def main():
+        async with dawdle.Dawdle(registry=dawdle.Registry()) as app:
+            assert type(app) is dawdle.Dawdle
+            assert dawdle.current() is app
+    asyncio.run(main())
+"""
+
+
+def test_a_web_app_uses_the_app_of_the_test(run):
+    result = run("--asyncio-mode=auto", shop=WEB, test_web=TESTS)
+    result.assert_outcomes(passed=9)
