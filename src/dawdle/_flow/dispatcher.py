@@ -112,13 +112,7 @@ class Dispatcher:
             else:
                 outcome = await self._run_within_limit(handler, work, retry)
         except Exception as error:  # noqa: BLE001 - a bug in the call of one handler must not cancel its siblings
-            _log.exception(
-                "could not run handler %s on %s because of a bug in dawdle: the attempt counts as failed; report "
-                "this traceback",
-                handler.name,
-                work.label,
-                about=work.about(handler.name),
-            )
+            _log_bug(handler, work)  # not here: the frame of this coroutine is a part of each message in flight
             outcome = Failed(error_text(error))
         return self.result_of(handler, work, outcome)
 
@@ -136,6 +130,16 @@ class Dispatcher:
             return await self._caller.call(handler, work, retry)
         finally:
             limit.leave(began)
+
+
+def _log_bug(handler: Handler, work: Work) -> None:
+    _log.exception(
+        "could not run handler %s on %s because of a bug in dawdle: the attempt counts as failed; report this "
+        "traceback",
+        handler.name,
+        work.label,
+        about=work.about(handler.name),
+    )
 
 
 class _Siblings:
