@@ -77,7 +77,7 @@ def dawdle_app(
         if marker.args:
             raise pytest.UsageError("write the options of @pytest.mark.dawdle by name, such as retry=…")
         options = cast("AppOptions", {**options, **marker.kwargs})
-    if options["clock"] is not dawdle_clock:
+    if options.get("clock") is not dawdle_clock:
         raise pytest.UsageError("dawdle_app goes by dawdle_clock: override that fixture to give it another clock")
     with ExitStack() as stack:
         stack.enter_context(dawdle.default_registry.restored())
