@@ -61,14 +61,15 @@ class TelemetryCaller:
 
         Raises a `ConfigurationError` of one of them.
         """
-        watching: list[Hook] = []
+        watching, before = list[Hook](), len(self._entered)
         for part in self._parts:
             try:
                 if part.entered(queues, health):
                     watching.append(part.watch)
                 self._entered.append(part)
             except ConfigurationError:
-                self.left()
+                # The app that a test stands in for has the same object, and may be entered too: it goes on.
+                self._leave_from(before)
                 raise
             except Exception:  # noqa: BLE001 - telemetry must not end what it watches
                 _log_error(part, "entered")
@@ -76,7 +77,10 @@ class TelemetryCaller:
 
     def left(self) -> None:
         """Tell those who were told of the app that it was left."""
-        while self._entered:
+        self._leave_from(0)
+
+    def _leave_from(self, first: int) -> None:
+        while len(self._entered) > first:
             part = self._entered.pop()
             try:
                 part.left()
