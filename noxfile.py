@@ -173,6 +173,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(python=USUAL)
+def collector(session: nox.Session) -> None:
+    """Export spans and figures through a collector's process. It is a wheel for Linux, so other sessions do without."""
+    session.install("-e", ".", *group("test", "collector"))
+    session.run(*PYTEST, "tests/telemetry/test_collector.py", *session.posargs)
+
+
+@nox.session(python=USUAL)
 def fleet(session: nox.Session) -> None:
     """Drive 1 to 1,000 nodes through load, burst, deploy and idling, in virtual time; `-- --quick`: 1 and 10 nodes."""
     session.install("-e", ".", *group("test"))

@@ -24,7 +24,7 @@ SIGNALING = [dawdle.signal, dawdle.signal_many, from_thread.signal, from_thread.
 
 def test_all_holds_every_public_name():
     web = {"aiohttp", "asgi", "fastapi"}
-    modules = {"abc", "backends", "clock", "errors", "events", "hooks", "logs", "testing", *web}
+    modules = {"abc", "backends", "clock", "errors", "events", "hooks", "logs", "telemetry", "testing", *web}
     assert {name for name in vars(dawdle) if not name.startswith("_")} - modules == set(dawdle.__all__)
 
 

@@ -27,6 +27,7 @@ ROOMS = {
     "_app": {"_app", "_flow", "_handlers", "_rules", "backends", *GROUND},
     "testing": {"testing", "backends", "dawdle", *GROUND},
     "from_thread": {"_app", "errors"},
+    "telemetry": {"telemetry", "dawdle", "abc", "errors", "hooks"},
     "logs": {"dawdle"},
     "_web": {"_web", "dawdle", "_log", "errors"},
     "asgi": {"_web", "dawdle", "errors"},
@@ -143,6 +144,7 @@ def test_the_public_names_are_those_of_the_design():
         "errors",
         "events",
         "hooks",
+        "telemetry",
         "logs",
         "testing",
     }

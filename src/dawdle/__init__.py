@@ -15,6 +15,7 @@ from dawdle._app.app import Dawdle, default_registry
 from dawdle._app.current import call, call_after, current, current_context, signal, signal_many, stream, wait_for
 from dawdle._app.discovery import discover
 from dawdle._app.event_stream import EventStream
+from dawdle._app.telemetry import Telemetry
 from dawdle._handlers.context import Context
 from dawdle._handlers.function import Function
 from dawdle._handlers.registry import Registry
@@ -64,6 +65,7 @@ __all__ = [
     "RetryLater",
     "SignalError",
     "SignedPickle",
+    "Telemetry",
     "call",
     "call_after",
     "current",

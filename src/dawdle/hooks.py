@@ -32,6 +32,7 @@ __all__ = [
     "SignalStarted",
     "Signaled",
     "SignaledDirect",
+    "Trace",
 ]
 
 
@@ -40,6 +41,14 @@ CallName = Literal["send", "delete", "release", "renew"]
 
 OutcomeName = Literal["done", "failed", "rejected", "later", "crowded", "interrupted"]
 VerdictName = Literal["acked", "released", "kept"]
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """The trace that an event belongs to, as the headers of the same names say it (W3C Trace Context and Baggage)."""
+
+    traceparent: str | None
+    tracestate: str | None = None
+    baggage: str | None = None
 
 
 class SignalStarted(msgspec.Struct, frozen=True):
@@ -99,12 +108,17 @@ class SignalFailed(msgspec.Struct, frozen=True):
 
 
 class Received(msgspec.Struct, frozen=True):
-    """A receive has returned after `seconds`, with or without messages. `limit`: how many it had asked for."""
+    """A receive has returned after `seconds`, with or without messages. `limit`: how many it had asked for.
+
+    `message_ids`: the ids that the queue has for the messages. The moments that follow from one of them have it too, as
+    `message_id`; it is empty for a direct event.
+    """
 
     queue: str
     messages: int
     limit: int = 0
     seconds: float = 0.0
+    message_ids: tuple[str, ...] = ()
 
 
 class ReceiveFailed(msgspec.Struct, frozen=True):
@@ -151,7 +165,8 @@ class HandlerStarted(msgspec.Struct, frozen=True):
     """A handler is about to be called.
 
     `waited`: seconds by the queue's clock since the event could be handled, that is since the queue stored it or since
-    its delay ended. None where that is not known: of a direct event, and of a copy that waited for a retry.
+    its delay ended. None where that is not known: of a direct event, and of a copy that waited for a retry. The hook is
+    called in the task of the handler: a context variable that it sets is set in the handler, in a thread too.
     """
 
     queue: str
@@ -160,10 +175,16 @@ class HandlerStarted(msgspec.Struct, frozen=True):
     handler: str
     attempt: int
     waited: float | None = None
+    trace: Trace | None = None
+    message_id: str = ""
 
 
 class HandlerFinished(msgspec.Struct, frozen=True):
-    """A handler has ended after `seconds`. `outcome` says how, and `error` is the text of what it raised."""
+    """A handler has ended after `seconds`. `outcome` says how, and `error` is the text of what it raised.
+
+    `exception`: what it raised, where that made it fail or rejected the event. Keep no reference to it. The hook is
+    called in the same task as that of `HandlerStarted`.
+    """
 
     queue: str
     event_id: str
@@ -173,6 +194,7 @@ class HandlerFinished(msgspec.Struct, frozen=True):
     outcome: OutcomeName
     error: str | None
     seconds: float
+    exception: BaseException | None = None
 
 
 class Forwarded(msgspec.Struct, frozen=True):
@@ -184,6 +206,8 @@ class Forwarded(msgspec.Struct, frozen=True):
     handler: str | None
     why: Literal["retry", "later", "crowded", "interrupted", "delayed", "due", "unclaimed", "missing", "trial", "kept"]
     delay: float
+    trace: Trace | None = None
+    message_id: str = ""
 
 
 class DeadLettered(msgspec.Struct, frozen=True):
@@ -194,6 +218,8 @@ class DeadLettered(msgspec.Struct, frozen=True):
     event_type: str
     handler: str | None
     reason: str
+    trace: Trace | None = None
+    message_id: str = ""
 
 
 class Expired(msgspec.Struct, frozen=True):
@@ -204,6 +230,8 @@ class Expired(msgspec.Struct, frozen=True):
     event_type: str
     handler: str | None
     late: float
+    trace: Trace | None = None
+    message_id: str = ""
 
 
 class Settled(msgspec.Struct, frozen=True):
@@ -219,6 +247,8 @@ class Settled(msgspec.Struct, frozen=True):
     settling: float = 0.0
     event_id: str = ""
     event_type: str = ""
+    trace: Trace | None = None
+    message_id: str = ""
 
 
 class LeaseLost(msgspec.Struct, frozen=True):

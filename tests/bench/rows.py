@@ -202,7 +202,29 @@ def growth() -> Iterator[Row]:
         )
 
 
-REST = (*on_server(), SATURATED, *axes(), *latencies(), *memory(), *growth(), *SQLITE)
+def telemetry() -> Iterator[Row]:
+    """What each kind of telemetry adds to an event in memory, from its signal to the delete."""
+    for name, title, ours, target in (
+        ("no-op", "OpenTelemetry without a provider", "OpenTelemetry, no provider", 10),
+        ("unsampled", "OpenTelemetry, no trace sampled", "OpenTelemetry, not sampled", 0),
+        ("sampled", "OpenTelemetry, each trace sampled", "OpenTelemetry, all sampled", 0),
+        ("metrics", "OpenTelemetry, metrics", "OpenTelemetry, metrics", 0),
+        ("prometheus", "Prometheus", "Prometheus", 0),
+    ):
+        yield Row(
+            name=f"telemetry/{name}",
+            title=title,
+            measure="pass_through",
+            where="memory",
+            contestants=(ours, "dawdle"),
+            beside=("dawdle",),
+            ours=ours,
+            work=RIVER,
+            target=Target(target, "dawdle", is_over=True) if target else None,
+        )
+
+
+REST = (*on_server(), SATURATED, *axes(), *latencies(), *memory(), *growth(), *telemetry(), *SQLITE)
 """Everything beyond the first table."""
 
 SLOW = "bubus"

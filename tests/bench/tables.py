@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from tests.bench import sqlite_tables
-from tests.bench.cells import Table, columns, dense, others, reached, value, verdict, wanted
+from tests.bench.cells import Table, columns, dense, number, others, reached, value, verdict, wanted
 from tests.bench.findings import Finding, Findings, RowFinding
+from tests.bench.sqlite_tables import measured
 
 ASKING = ("signal", "signal_many", "receive", "receive-3", "stub/saturated", "stub/in_flight=1", "stub/base")
 """Rows whose requests are shown."""
@@ -25,6 +26,7 @@ def tables(found: Findings) -> Iterator[Table]:
         ("latency", latency),
         ("held", held),
         ("growth", growth),
+        ("telemetry", telemetry),
         ("sqlite", sqlite_tables.targets),
         ("sqlite/peers", sqlite_tables.peers),
     ):
@@ -40,6 +42,8 @@ def kind(row: RowFinding) -> str:
         return "sqlite/peers" if name.startswith("sqlite/peers") else "sqlite"
     if measure == "latency":
         return measure
+    if name.startswith("telemetry/"):
+        return "telemetry"
     if row.row.unit == "B":
         return "held"
     if len(row.row.contestants) == 1:
@@ -153,6 +157,22 @@ def growth(rows: list[RowFinding]) -> Table:
         ["Work", "dawdle", "To reach", "Reached", "Verdict"],
         [[r.row.title, value(r, "dawdle"), wanted(r), reached(r), verdict(r)] for r in rows],
     )
+
+
+def telemetry(rows: list[RowFinding]) -> Table:
+    """What an event costs an app that is watched."""
+    return Table(
+        "Telemetry",
+        f"{measured(rows)}In memory, 200 signalers: signal → one handler → done. CPU per event. Of spans there are "
+        "three for each event and one for each receive; they are ended, and exported nowhere.",
+        ["Work", "Watched", "Not watched", "More", "To reach", "Verdict"],
+        [[r.row.title, value(r, r.row.ours), value(r, "dawdle"), more(r), wanted(r), verdict(r)] for r in rows],
+    )
+
+
+def more(row: RowFinding) -> str:
+    its, plain = row.contestants.get(row.row.ours), row.contestants.get("dawdle")
+    return "–" if its is None or plain is None else f"{number(its.value - plain.value)} µs"
 
 
 def runs_of(found: Findings) -> str:

@@ -34,8 +34,9 @@ NAME = re.compile(r"`(?:await |@)?(?P<name>(?:dawdle|app|ctx|registry)(?:\.\w+)+
 STAND_FOR = {"app": "dawdle.Dawdle", "ctx": "dawdle.Context", "registry": "dawdle.Registry"}
 """What a name in the running text is one of."""
 
-ON_THE_WIRE = {"dawdle.undecodable"}
-"""Names that look like code, and are types of messages."""
+TELEMETRY = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "dawdle" / "telemetry").glob("*.py"))
+ON_THE_WIRE = {"dawdle.undecodable", *re.findall(r'"(dawdle\.[a-z_.]+)"', TELEMETRY)}
+"""Names that look like code, and are types of messages, metrics, or attributes of spans."""
 
 LONGEST = 100
 """Seconds after which a block is killed; on a busy machine some take twenty."""

@@ -24,7 +24,7 @@ import dawdle
 import dawdle.aiohttp
 import dawdle.asgi
 import dawdle.fastapi
-from dawdle import from_thread, hooks, logs
+from dawdle import from_thread, hooks, logs, telemetry
 from dawdle.abc import (
     Backend,
     Clock,
@@ -32,6 +32,7 @@ from dawdle.abc import (
     Countable,
     Counts,
     Delivery,
+    Described,
     Fault,
     Identified,
     Outgoing,
@@ -755,6 +756,33 @@ async def in_a_transaction(connection: sqlite3.Connection) -> None:
         assert_type(await counted.count(), Counts)
         named: Identified = queue
         assert_type(named.identity, str)
+
+
+# Telemetry
+
+
+class Mine:
+    def entered(self, queues: Mapping[str, Backend], health: Callable[[], dawdle.Health]) -> bool:
+        return True
+
+    def left(self) -> None: ...
+
+    def watch(self, moment: hooks.Moment) -> None: ...
+
+    def headers(self, handled: hooks.Trace | None) -> Mapping[str, str]:
+        return {}
+
+
+watched = [
+    dawdle.Dawdle(telemetry=telemetry.OpenTelemetry()),
+    dawdle.Dawdle(telemetry=telemetry.OpenTelemetry(consumer_spans="linked", baggage=True)),
+    dawdle.Dawdle(telemetry=telemetry.prometheus()),
+    dawdle.Dawdle(telemetry=[telemetry.OpenTelemetry(), telemetry.prometheus(), Mine()]),
+]
+own: dawdle.Telemetry = Mine()
+assert_type(telemetry.prometheus(), telemetry.Prometheus)
+described: Described = SQLite("app.db")
+assert_type(described.description, Mapping[str, str | int])
 
 
 # Web apps

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 import dawdle
 import dawdle.asgi
-from dawdle import from_thread, hooks
+from dawdle import from_thread, hooks, telemetry
 from dawdle.abc import Backend, Clock, Codec, SystemClock
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
@@ -420,6 +420,18 @@ def files() -> None:
     SQLite("app.db", "default")  # error
     SQLite("app.db", lease="60")  # error
     SQLite("app.db", wait=20)  # error
+
+
+# Telemetry
+
+
+def telemetries() -> None:
+    dawdle.Dawdle(telemetry=telemetry.OpenTelemetry)  # error
+    dawdle.Dawdle(telemetry=telemetry.prometheus)  # error
+    dawdle.Dawdle(telemetry="otel")  # error
+    telemetry.OpenTelemetry(consumer_spans="parent")  # error
+    telemetry.OpenTelemetry("linked")  # error
+    telemetry.prometheus(8000)  # error
 
 
 # Web apps

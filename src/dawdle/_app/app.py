@@ -22,6 +22,7 @@ from dawdle._app.settings import Headers, Settings
 from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
 from dawdle._app.start_log import StartLog
+from dawdle._app.telemetry import Telemetry, TelemetryCaller, read_telemetry
 from dawdle._app.watching import WatchCalls
 from dawdle._flow.handler_scope import current_scope
 from dawdle._flow.hook_calls import HookCaller
@@ -87,6 +88,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
     - `signing_keys`: the keys that sign messages, by id; the first one signs, all are accepted. A message that is not
       signed with one of them is dead-lettered and never run.
     - `functions`: `dawdle.SignedPickle(key)` lets `call` take any callable, lambdas too. Read its risk first.
+    - `telemetry`: `dawdle.telemetry.OpenTelemetry()`, `dawdle.telemetry.prometheus()`, or a list of such objects.
     - `clock`: where time comes from, such as `dawdle.testing.ManualClock()`.
 
     Durations are seconds or a `timedelta`. Raises `ConfigurationError` for an option that cannot work.
@@ -116,7 +118,9 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         clock: Clock | None = None,
         signing_keys: Mapping[str, bytes | str] | None = None,
         functions: SignedPickle | None = None,
+        telemetry: Telemetry | Sequence[Telemetry] | None = None,
     ) -> None:
+        parts = read_telemetry(telemetry)
         clock = SystemClock() if clock is None else clock
         settings = Settings(
             queues=read_queue_map(
@@ -143,6 +147,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
             carry=read_carry(carry),
             signer=Signer(signing_keys),
             functions=functions,
+            telemetry=TelemetryCaller(parts) if parts else None,
         )
         handlers = AppHandlers(settings.registry, settings.around)
         if functions is not None:
@@ -154,8 +159,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         self._settings = settings
         self._handlers = handlers
         self._queues = settings.queues
-        self._hooks = HookCaller(settings.hooks)
-        self._signaling = Signaling(settings, handlers, self._hooks)
+        self._signaling = Signaling(settings, handlers)
         self._start_log = StartLog(handlers, self._queues, has_lifespan=settings.lifespan is not None)
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
@@ -176,6 +180,8 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         require_named_apart(self._handlers.handlers)
         self._start_log.entering()
         settings = self._settings
+        watching = () if settings.telemetry is None else settings.telemetry.entered(self._queues.backends, self.health)
+        hooks = self._signaling.hooks = HookCaller((*settings.hooks, *watching))
         runtime = Runtime(
             RuntimeConfig(
                 app=self,
@@ -184,7 +190,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
                 is_named=settings.queues.is_named,
                 clock=settings.clock,
                 codecs=settings.codecs,
-                hooks=self._hooks,
+                hooks=hooks,
                 handlers=self._handlers,
                 retry=settings.retry,
                 timeout=settings.timeout,
@@ -200,8 +206,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         try:
             await runtime.enter()
         except BaseException:  # a cancellation too: the app is as it was, and may be entered again
-            self._loop = None
-            _loops.left(self)
+            self._end_entry()
             raise
         if settings.start_listener and settings.queues.listened:
             self._start_log.listens()
@@ -218,8 +223,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         try:
             await self._runtime.leave(self._settings.grace)
         finally:  # whatever leaving raises, the runtime has ended, and the app may be entered again
-            self._loop = None
-            _loops.left(self)
+            self._end_entry()
 
     def run(self) -> None:
         """Run a worker: enter the app, work until SIGTERM or SIGINT, leave it. Not async; only in the main thread.
@@ -285,6 +289,13 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         back empty. A delayed event, a retry that waits, and a copy for a handler at its `concurrency` are not due.
         """
         await self._running().idle()
+
+    def _end_entry(self) -> None:
+        """Note that the app is not entered any more."""
+        self._loop = None
+        _loops.left(self)
+        if self._settings.telemetry is not None:
+            self._settings.telemetry.left()
 
     def _lifespan(self) -> AbstractAsyncContextManager[object]:
         """Return the app's lifespan. The runtime calls this when the queue is open, in the task that enters it.

@@ -7,6 +7,8 @@ import msgspec
 
 from dawdle._app.lifespans import Lifespan
 from dawdle._app.queue_map import QueueMap
+from dawdle._app.telemetry import TelemetryCaller
+from dawdle._flow.handler_scope import HandlerRun
 from dawdle._handlers.around import Around
 from dawdle._handlers.carry import Carry, carried, require_apart
 from dawdle._handlers.options import timeout_of
@@ -46,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     carry: Carry
     signer: Signer
     functions: SignedPickle | None
+    telemetry: TelemetryCaller | None
 
     def __repr__(self) -> str:
         return f"<Settings of an app on {self.queues}>"
@@ -98,11 +101,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         # The last one wins: an app's own codec may replace a built-in one of the same media type.
         return {each.content_type: each for each in (JSON(), MessagePack(), self.codec)}
 
-    def all_headers(self, given: Mapping[str, str] | None) -> Mapping[str, str]:
-        """Return the headers of an event: those of `carry`, of the app, and of the signal, which win.
+    def all_headers(self, given: Mapping[str, str] | None, where: HandlerRun | None) -> Mapping[str, str]:
+        """Return the headers of an event: those of its trace, of `carry`, of the app, and of the signal, which win.
+
+        `where`: the run of a handler that signals it.
 
         Raises `ConfigurationError`.
         """
+        # First: it is for the event whose start was told just now.
+        traced = None
+        if self.telemetry is not None:
+            traced = self.telemetry.headers(None if where is None else where.work.envelope.trace)
         own = self.headers
         if callable(own):
             own = own()
@@ -120,6 +129,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"headers is a mapping of names to text, not {shown(given)}")
         if both:
             check_headers(both)
+        if traced:
+            return {**traced, **carried(self.carry), **both}
         return {**carried(self.carry), **both} if self.carry else both
 
 

@@ -35,10 +35,11 @@ _URI_REFERENCE: Final = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0
 class Signaling:
     """Turns events into messages of an app, and stores them."""
 
-    def __init__(self, settings: Settings, handlers: AppHandlers, hooks: HookCaller) -> None:
+    def __init__(self, settings: Settings, handlers: AppHandlers) -> None:
         self._settings = settings
         self._handlers = handlers
-        self._hooks = hooks or None  # an app without hooks asks one `if` at each signal
+        self.hooks = HookCaller()
+        """What gets to know of each signal, from when the app is entered."""
         self._codecs = settings.codecs
 
     def options(
@@ -60,8 +61,7 @@ class Signaling:
             _require_source(source)
         dedup = None if event_id is None else dedup_of_event(event_id, source or self._settings.source)
         # In a transaction no hook gets to know: only the caller's commit stores them, and only the caller sees it.
-        hooks = self._hooks if transaction is None else None
-        report = None if hooks is None else SignalReport(hooks, self._settings.clock)
+        report = SignalReport(self.hooks, self._settings.clock) if self.hooks and transaction is None else None
         return SignalOptions(seconds, expires, group, headers, source, transaction, dedup, report)
 
     def seal(
@@ -88,7 +88,7 @@ class Signaling:
             event_id=event_id,
             source=settings.source if how.source is None else how.source,
             now=settings.clock.now(),
-            headers=settings.all_headers(how.headers),
+            headers=settings.all_headers(how.headers, where),
             delay_ms=to_ms(how.delay) if how.delay else 0,
             cause=None if where is None else where.event_id,
             expiry=_expiry_of(type(event), how) if how.expires is not None or name in EXPIRING else None,

@@ -67,16 +67,28 @@ class HandlerCaller:
 
     async def _call_and_report(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
         facts = (work.message.queue.name, work.envelope.id, work.envelope.type, handler.name, work.attempt)
-        self._hooks(HandlerStarted(*facts, _waited(work)))
-        started = self._clock.monotonic()
-        outcome = await self._call(handler, work, retry)
+        self._hooks(HandlerStarted(*facts, _waited(work), work.envelope.trace, work.message.message_id))
+        started, raised = self._clock.monotonic(), list[BaseException]()
+        outcome = await self._call(handler, work, retry, raised)
         elapsed = self._clock.monotonic() - started
-        error = outcome.error if isinstance(outcome, (Failed, Rejected)) else None
-        self._hooks(HandlerFinished(*facts, _OUTCOMES[type(outcome)], error, elapsed))
+        name, error = _OUTCOMES[type(outcome)], None
+        if isinstance(outcome, (Failed, Rejected)):
+            error = outcome.error
+        else:
+            raised.clear()
+        self._hooks(HandlerFinished(*facts, name, error, elapsed, raised[0] if raised else None))
+        # The traceback of an exception holds this frame. With the exception in one of its variables, a circle would
+        # keep both until the garbage collector comes.
+        raised.clear()
         return outcome
 
-    async def _call(self, handler: Handler, work: Work, retry: Retry) -> Outcome:
-        """Call the handler and return its outcome. Only a cancellation by which the app dies is raised."""
+    async def _call(
+        self, handler: Handler, work: Work, retry: Retry, raised: list[BaseException] | None = None
+    ) -> Outcome:
+        """Call the handler and return its outcome. Only a cancellation by which the app dies is raised.
+
+        `raised`: takes the error that the outcome stands for.
+        """
         message, task = work.message, this_task()
         if message.interrupted:
             return Interrupted()
@@ -98,13 +110,13 @@ class HandlerCaller:
         except asyncio.CancelledError as error:
             if task.cancelling() and not message.interrupted and self._is_dying():
                 raise
-            outcome = self._outcome_of_cancellation(run, task, retry, error)
+            outcome = self._outcome_of_cancellation(run, task, retry, error, raised)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
             if isinstance(error, GeneratorExit) and not is_running(task):
                 raise  # the coroutine is being closed: its loop has ended, and a coroutine may not go on then
-            outcome = self._outcome_of_error(handler, work, retry, error)
+            outcome = self._outcome_of_error(handler, work, retry, error, raised)
         finally:
             message.end(task)
             leave_scope(run)
@@ -113,19 +125,24 @@ class HandlerCaller:
         return outcome
 
     def _outcome_of_cancellation(
-        self, run: HandlerRun, task: "asyncio.Task[object]", retry: Retry, error: asyncio.CancelledError
+        self,
+        run: HandlerRun,
+        task: "asyncio.Task[object]",
+        retry: Retry,
+        error: asyncio.CancelledError,
+        raised: list[BaseException] | None,
     ) -> Outcome:
         """Return what a cancellation means that ended a handler, and take it back."""
         message = run.work.message
         if message.consume_cancellation(task):
             if message.hold_expired:
-                return self._outcome_of_error(run.handler, run.work, retry, _hold_expired(message))
+                return self._outcome_of_error(run.handler, run.work, retry, _hold_expired(message), raised)
             return Interrupted()
         # Not by the app: the handler, or a library that it uses, has cancelled this task. Or it has not: then the
         # handler awaited something that was cancelled, and the count is 0. Both are the handler's own failure.
         while task.cancelling():
             task.uncancel()
-        return self._outcome_of_error(run.handler, run.work, retry, error)
+        return self._outcome_of_error(run.handler, run.work, retry, error, raised)
 
     async def _clear_cancellation(self, message: InFlightMessage, task: "asyncio.Task[object]") -> None:
         """Take back a cancellation that the handler did not notice, swallowed, or turned into another error."""
@@ -137,9 +154,18 @@ class HandlerCaller:
             while task.cancelling():
                 task.uncancel()
 
-    def _outcome_of_error(self, handler: Handler, work: Work, retry: Retry, error: BaseException) -> Outcome:
+    def _outcome_of_error(
+        self,
+        handler: Handler,
+        work: Work,
+        retry: Retry,
+        error: BaseException,
+        raised: list[BaseException] | None,
+    ) -> Outcome:
         """Return the outcome that an error means, and log it."""
         outcome = outcome_of(error, retry.never)
+        if raised is not None:
+            raised.append(error)
         match outcome:
             case Failed():
                 self._failures.log(work, handler.name, retry.max_attempts, outcome.error, error)

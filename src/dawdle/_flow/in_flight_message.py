@@ -135,6 +135,11 @@ class InFlightMessage(msgspec.Struct, eq=False):
         return self.delivery is None
 
     @property
+    def message_id(self) -> str:
+        """The id that its queue has for it; empty for a direct event."""
+        return "" if self.delivery is None else self.delivery.key
+
+    @property
     def group(self) -> str | None:
         """The group that its copies are stored with."""
         return self.direct_group if self.delivery is None else self.delivery.group

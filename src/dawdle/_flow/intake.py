@@ -7,6 +7,8 @@ import random
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight_message import InFlightMessage, Work
 from dawdle._handlers.app_handlers import AppHandlers
@@ -14,7 +16,7 @@ from dawdle._handlers.handler import Handler
 from dawdle._rules.admission import Run, admit, not_decoded
 from dawdle._rules.codec import open_event
 from dawdle._rules.dead_lettering import undecodable, unreadable
-from dawdle._rules.envelope import Envelope, to_epoch
+from dawdle._rules.envelope import Envelope, rewrite, to_epoch
 from dawdle._rules.expiry import stamped
 from dawdle._rules.in_place import delayed, in_place
 from dawdle._rules.received_body import Opened, Unreadable, open_message
@@ -56,6 +58,8 @@ class Intake:
         """Check the size and the signature of a body, and open its envelope."""
         found = open_message(delivery.body, self._signer, message.queue.limits.max_body)
         if isinstance(found, Opened):  # nearly always
+            if delivery.traceparent is not None and found.envelope.traceparent is None:
+                return _traced(found, delivery.traceparent)
             return found
         now, terms = message.now(), message.main_queue.terms
         if isinstance(found, Unreadable):
@@ -141,6 +145,12 @@ class Intake:
         if envelope.only is not None and self._queues is not None and envelope.only in self._queues:
             return envelope.only
         return message.queue.name
+
+
+def _traced(opened: Opened, traceparent: str) -> Opened:
+    """Return a message of another program with its trace in the body, so that each copy of it has it too."""
+    envelope = msgspec.structs.replace(opened.envelope, traceparent=traceparent)
+    return Opened(rewrite(opened.body, {"traceparent": traceparent}), envelope)
 
 
 def _stored_at(delivery: Delivery, envelope: Envelope, message: InFlightMessage) -> float:

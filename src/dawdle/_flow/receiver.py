@@ -245,7 +245,8 @@ class Receiver:
                     f"a receive that may wait {wait:g} s was not answered in {wait + RECEIVE_HANG_SECONDS:g} s"
                 ) from error
         if self._hooks:
-            self._hooks(Received(self._queue.name, len(deliveries), room, self._clock.monotonic() - began))
+            seconds, ids = self._clock.monotonic() - began, tuple(each.key for each in deliveries)
+            self._hooks(Received(self._queue.name, len(deliveries), room, seconds, ids))
         return deliveries
 
     def _accept(self, deliveries: list[Delivery], room: int) -> int:

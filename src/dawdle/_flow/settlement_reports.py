@@ -37,9 +37,11 @@ class SettlementReports:
         self, message: InFlightMessage, envelope: Envelope | None, verdict: VerdictName, began: float
     ) -> None:
         """Report to the hooks that a message is settled; `began`: when that began, by the clock's `monotonic()`."""
-        event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
+        event = ("", "", None) if envelope is None else (envelope.id, envelope.type, envelope.trace)
         now = self._clock.monotonic()
-        self._hooks(Settled(message.queue.name, verdict, now - message.held_since, now - began, event_id, event_type))
+        self._hooks(
+            Settled(message.queue.name, verdict, now - message.held_since, now - began, *event, message.message_id)
+        )
 
     def is_dropped(self, message: InFlightMessage, envelope: Envelope | None, reason: str) -> None:
         """Log that an event is deleted of which a handler should have run."""
@@ -50,7 +52,8 @@ class SettlementReports:
         assert envelope is not None, "only an event that was opened has a time to expire"
         self.expired += 1
         if self._hooks:
-            self._hooks(Expired(message.main_queue.name, envelope.id, envelope.type, envelope.owed, late))
+            event = (envelope.id, envelope.type, envelope.owed)
+            self._hooks(Expired(message.main_queue.name, *event, late, envelope.trace, message.message_id))
 
     def waits_in_place(self, message: InFlightMessage, envelope: Envelope | None, release: Release) -> None:
         """Count and log why a message of an ordered queue waits in its place."""
@@ -109,11 +112,14 @@ class SettlementReports:
             self._tell_hooks(message, envelope, copy)
 
     def _tell_hooks(self, message: InFlightMessage, envelope: Envelope | None, copy: Copy) -> None:
-        event_id, event_type = ("", "") if envelope is None else (envelope.id, envelope.type)
+        event_id, event_type, trace = (
+            ("", "", None) if envelope is None else (envelope.id, envelope.type, envelope.trace)
+        )
+        facts = (message.queue.name, event_id, event_type, copy.handler)
         if copy.why == "dead":
-            self._hooks(DeadLettered(message.queue.name, event_id, event_type, copy.handler, copy.reason or ""))
+            self._hooks(DeadLettered(*facts, copy.reason or "", trace, message.message_id))
         else:
-            self._hooks(Forwarded(message.queue.name, event_id, event_type, copy.handler, copy.why, copy.delay))
+            self._hooks(Forwarded(*facts, copy.why, copy.delay, trace, message.message_id))
 
 
 def label_of(envelope: Envelope | None) -> str:

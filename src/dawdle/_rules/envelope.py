@@ -19,6 +19,7 @@ from dawdle._rules.field_types import MAX_TYPES
 from dawdle._rules.foreign import MARK, as_meant
 from dawdle._rules.redaction import cause_without_data, without_data
 from dawdle.errors import ConfigurationError, EventError, one_line
+from dawdle.hooks import Trace
 
 __all__ = [
     "ERROR_BYTES",
@@ -49,7 +50,7 @@ _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Count = Annotated[int, msgspec.Meta(ge=1, lt=2**31)]
 
 
-class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing in it refers to it: 16 bytes less
     """The attributes of one message that dawdle reads. Times are RFC 3339; `to_epoch` turns them into seconds."""
 
     specversion: Literal["1.0"]
@@ -86,6 +87,10 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """When it was given up, by the queue's clock. Only letters have it."""
     queue: str | None = msgspec.field(default=None, name="dawdlequeue")
     """The identity of the queue in which it was given up. Only letters have it."""
+    traceparent: object = None
+    """With the next two, the trace that it belongs to. Text as a rule; what another producer writes is its own."""
+    tracestate: object = None
+    baggage: object = None
     cut: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = msgspec.field(default=0, name="dawdlecut")
     """Bytes of an undecodable body that are missing at its end, since its letter had no room for them."""
 
@@ -96,6 +101,14 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     def counted(self) -> float | None:
         """Seconds that this copy added to the line of its handler; None: it was not counted yet."""
         return None if self.crowded is None else self.crowded / 1e6
+
+    @property
+    def trace(self) -> Trace | None:
+        """The trace that it belongs to; None if it names none."""
+        if self.traceparent is None and self.baggage is None:  # as a rule, without telemetry
+            return None
+        named = [each if isinstance(each, str) else None for each in (self.traceparent, self.tracestate, self.baggage)]
+        return Trace(*named) if any(named) else None
 
     @property
     def label(self) -> str:

@@ -17,7 +17,7 @@ import asyncio
 import heapq
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from math import inf
@@ -147,6 +147,11 @@ class Memory:
     def delayed(self) -> "Memory | None":
         """The queue in which delayed messages wait if this one is ordered; else None: it delays its own."""
         return self._delayed_queue
+
+    @property
+    def description(self) -> Mapping[str, str | int]:
+        """What telemetry says of it."""
+        return {"messaging.system": "memory"}
 
     async def __aenter__(self) -> Self:
         self._open_guard.mark_open(self)

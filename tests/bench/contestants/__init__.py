@@ -65,6 +65,11 @@ MODULES: Final = {
     ("pyee", "memory"): "pyee_memory",
     ("bubus", "memory"): "bubus_memory",
     ("bare task", "memory"): "task_memory",
+    ("OpenTelemetry, no provider", "memory"): "dawdle_telemetry:NoOp",
+    ("OpenTelemetry, not sampled", "memory"): "dawdle_telemetry:Unsampled",
+    ("OpenTelemetry, all sampled", "memory"): "dawdle_telemetry:Sampled",
+    ("OpenTelemetry, metrics", "memory"): "dawdle_telemetry:Metered",
+    ("Prometheus", "memory"): "dawdle_telemetry:Prometheus",
     ("dawdle", "sqlite"): "dawdle_sqlite",
     ("dawdle in memory", "sqlite"): "dawdle_memory",
     ("dawdle", "file"): "dawdle_file",
@@ -88,6 +93,6 @@ def kind_of(where: str) -> str:
 
 def contestant(name: str, where: str) -> type[Any]:
     """Return a contestant's class, a `FileQueue` for `file`. Raises ImportError where its package is missing."""
-    module = MODULES[name, kind_of(where)]
-    found: type[Any] = import_module(f"tests.bench.contestants.{module}").Contestant
+    module, _, name_in_it = MODULES[name, kind_of(where)].partition(":")
+    found: type[Any] = getattr(import_module(f"tests.bench.contestants.{module}"), name_in_it or "Contestant")
     return found

@@ -1,12 +1,13 @@
 """dawdle on any queue: an app that listens when it is told to."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Self
 
 import msgspec
 
 import dawdle
+from dawdle import Telemetry
 from dawdle.abc import Backend
 from tests.bench.work import Order, Setting
 
@@ -16,14 +17,16 @@ class App:
 
     package = "dawdle"
 
-    def __init__(self, setting: Setting, backend: Backend) -> None:
+    def __init__(self, setting: Setting, backend: Backend, telemetry: Sequence[Telemetry] = ()) -> None:
         work, registry = setting.job.work, dawdle.Registry()
         for number, handler in enumerate(setting.handlers):
             registry.on_event(Order, name=f"handler-{number}")(handler)
         for number in range(work.registered):
             other = msgspec.defstruct(f"Other{number}", [("number", int)])
             registry.on_event(other, name=f"other-{number}")(handle_other)
-        self._app = dawdle.Dawdle(backend, registry=registry, concurrency=work.concurrency, start_listener=False)
+        self._app = dawdle.Dawdle(
+            backend, registry=registry, concurrency=work.concurrency, start_listener=False, telemetry=telemetry
+        )
 
     async def __aenter__(self) -> Self:
         await self._app.__aenter__()

@@ -1,7 +1,7 @@
 """One queue of a file, as `dawdle.abc.Backend` wants it: checks what it is given, and makes calls of it. No SQL."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from types import TracebackType
@@ -70,6 +70,12 @@ class Queue:
     def delayed(self) -> "Queue | None":
         """A second queue for delayed messages, in the same file; None: this one delays its own."""
         return None
+
+    @property
+    def description(self) -> Mapping[str, str | int]:
+        """What telemetry says of it: the queue's name, and no path."""
+        name = f"{self._name} ({self._role})" if self._role else self._name
+        return {"messaging.system": "sqlite", "messaging.destination.name": name}
 
     @property
     def identity(self) -> str:

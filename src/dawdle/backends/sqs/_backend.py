@@ -5,7 +5,7 @@ mean is `_conversion`'s. No module of AWS is imported at the top: an app that us
 """
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
@@ -136,6 +136,18 @@ class SQS:
     def identity(self) -> str:
         """Account and name of the queue, `account/name`, by which dead letters say where they came from."""
         return identity_from_url(self._address.url)
+
+    @property
+    def description(self) -> Mapping[str, str | int]:
+        """What telemetry says of it, by the names of OpenTelemetry's conventions for SQS."""
+        parts = urlsplit(self._address.endpoint or self._address.url)
+        return {
+            "messaging.system": "aws_sqs",
+            "messaging.destination.name": self.identity.rpartition("/")[2],
+            "aws.sqs.queue.url": self._address.url,
+            "server.address": parts.hostname or "",
+            "server.port": parts.port or (80 if parts.scheme == "http" else 443),
+        }
 
     @property
     def location(self) -> str:

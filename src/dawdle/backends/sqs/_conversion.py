@@ -29,6 +29,7 @@ from dawdle.backends.sqs._data_plane._shapes import (
 from dawdle.backends.sqs._errors import EARLIER_ATTEMPT, NOT_FROM_SQS, to_fault
 from dawdle.backends.sqs._queue_address import is_fifo
 from dawdle.backends.sqs._queue_ids import identity_from_arn
+from dawdle.backends.sqs._trace_header import traceparent_of
 from dawdle.errors import BackendError
 
 __all__ = [
@@ -50,6 +51,7 @@ _SYSTEM_ATTRIBUTES: Final = (
     "ApproximateReceiveCount",
     "ApproximateFirstReceiveTimestamp",
     "MessageGroupId",
+    "AWSTraceHeader",
 )
 _SOURCE_ATTRIBUTE: Final = "DeadLetterQueueSourceArn"
 """The queue that a redrive policy moved the message from. Other messages do not have it."""
@@ -151,7 +153,7 @@ def _delivery(message: Message, body: bytes, date: str | None) -> Delivery:
     receive_count = attributes.approximate_receive_count
     receive_count = 1 if receive_count is None else receive_count
     first, sent = attributes.approximate_first_receive_timestamp, attributes.sent_timestamp
-    source = attributes.dead_letter_queue_source_arn
+    source, trace = attributes.dead_letter_queue_source_arn, attributes.aws_trace_header
     return Delivery(
         receipt=message.receipt_handle,
         key=message.message_id,
@@ -162,6 +164,7 @@ def _delivery(message: Message, body: bytes, date: str | None) -> Delivery:
         received_at=first / 1000 if receive_count == 1 and first is not None else http_date_to_epoch(date),
         group=attributes.message_group_id,
         origin=None if source is None else identity_from_arn(source),
+        traceparent=None if trace is None else traceparent_of(trace),
     )
 
 

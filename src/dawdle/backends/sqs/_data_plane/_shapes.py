@@ -112,6 +112,7 @@ class MessageAttributes(msgspec.Struct, frozen=True, rename="pascal", gc=False):
     approximate_first_receive_timestamp: int | None = None
     message_group_id: str | None = None
     dead_letter_queue_source_arn: str | None = None
+    aws_trace_header: str | None = msgspec.field(default=None, name="AWSTraceHeader")
 
 
 class Message(msgspec.Struct, frozen=True, rename="pascal", gc=False):
