@@ -137,11 +137,12 @@ def pytest_fixture_setup(
         bound = function.__func__.__get__(instance)
     else:
         bound = function
-    _replace_function(fixturedef, _fixture_inside(app, bound))
+    names = fixturedef.argnames
+    _replace(fixturedef, _fixture_inside(app, bound), names)
     try:
         return (yield)
     finally:
-        _replace_function(fixturedef, function)
+        _replace(fixturedef, function, names)  # the plugin for async tests may have replaced both, for good
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -210,8 +211,9 @@ def _is_ours(app: object) -> bool:
     return isinstance(app, TestApp)
 
 
-def _replace_function(fixturedef: "pytest.FixtureDef[object]", function: Callable[..., object]) -> None:
-    fixturedef.func = function  # type: ignore[misc]  # final for users, and what every plugin for async tests replaces
+def _replace(fixturedef: "pytest.FixtureDef[object]", function: Callable[..., object], names: tuple[str, ...]) -> None:
+    # Final for users, and what every plugin for async tests replaces.
+    fixturedef.func, fixturedef.argnames = function, names  # type: ignore[misc]
 
 
 def _require_asyncio(anyio_backend: object) -> None:

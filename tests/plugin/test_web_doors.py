@@ -8,6 +8,8 @@ WEB = """
 from contextlib import asynccontextmanager
 
 import dawdle
+import dawdle.aiohttp
+from aiohttp import web as aiohttp_web
 from dawdle.fastapi import Events, health_router, lifespan
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -48,6 +50,27 @@ def make(app=None):
     return web
 
 
+class OrderShipped(BaseModel):
+    order_id: str
+
+
+@dawdle.on_event
+async def thank(event: OrderShipped, ctx: dawdle.Context) -> None:
+    ctx.state(aiohttp_web.Application)
+
+
+async def ship_order(request: aiohttp_web.Request) -> aiohttp_web.Response:
+    event = OrderShipped(order_id=request.match_info["order_id"])
+    return aiohttp_web.json_response({"event_id": await request.app[dawdle.aiohttp.APP].signal(event, delay=3600)})
+
+
+def make_aiohttp():
+    web = aiohttp_web.Application()
+    web.cleanup_ctx.append(dawdle.aiohttp.cleanup_ctx())
+    web.router.add_post("/orders/{order_id}", ship_order)
+    return web
+
+
 events = dawdle.Dawdle(retry=dawdle.Retry(max_attempts=2))
 web, events_web = make(), make(events)
 """
@@ -56,9 +79,11 @@ TESTS = """
 import httpx
 import pytest
 import shop
+from aiohttp.test_utils import TestClient as AiohttpClient
+from aiohttp.test_utils import TestServer
 from dawdle.testing import assert_handled
 from fastapi.testclient import TestClient
-from shop import OrderPlaced
+from shop import OrderPlaced, OrderShipped
 
 ORDER = {"order_id": "o-1"}
 
@@ -93,8 +118,16 @@ async def test_with_httpx_and_the_lifespan(dawdle_app, web):
         await dawdle_app.idle()
         assert_handled(OrderPlaced, order_id="o-1")
     assert shop.opened == ["pool", "closed"]
+
+
+async def test_with_aiohttp(dawdle_app):
+    async with AiohttpClient(TestServer(shop.make_aiohttp())) as client:
+        assert (await client.post("/orders/o-1")).status == 200
+        await dawdle_app.advance(hours=1)
+        await dawdle_app.idle()
+        assert_handled(OrderShipped, order_id="o-1")
 """
 
 
 def test_the_lifespan_of_the_door_enters_the_app_of_the_test(run):
-    run("--asyncio-mode=auto", shop=WEB, test_web=TESTS).assert_outcomes(passed=4)
+    run("--asyncio-mode=auto", shop=WEB, test_web=TESTS).assert_outcomes(passed=6)
