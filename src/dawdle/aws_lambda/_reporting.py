@@ -1,0 +1,74 @@
+"""Finds out whether Lambda reads `batchItemFailures`: nothing that a function is given says so. Asks Lambda at most once.
+
+Where it does not read them, an answer that names what failed counts as a success, and Lambda deletes the messages.
+"""
+
+import asyncio
+import os
+from typing import Any, Final
+
+from dawdle._log import Log
+
+__all__ = ["Reporting"]
+
+_log = Log(__name__)
+
+ASK_SECONDS: Final = 2.0
+"""Seconds for the question. It is asked while the function's time may be nearly over."""
+
+
+class Reporting:
+    """Whether reports are read, by queue. `said`: what the user says, for all of them; None: nothing."""
+
+    def __init__(self, said: bool | None) -> None:
+        self._said = said
+        self._known: dict[str, bool] = {}
+
+    async def is_read(self, queue_arn: str, context: object) -> bool:
+        """Return whether a report about this queue's messages is known to be read."""
+        if self._said is not None:
+            return self._said
+        if queue_arn not in self._known:
+            self._known[queue_arn] = await _ask(queue_arn, str(getattr(context, "invoked_function_arn", "")))
+        return self._known[queue_arn]
+
+
+async def _ask(queue_arn: str, function: str) -> bool:
+    if "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:  # a test, or a script: nothing deletes what it reports
+        return True
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            mappings = await asyncio.to_thread(_mappings, queue_arn, function)
+    except Exception as error:  # noqa: BLE001 - denied, no network, no time: whatever it is, the answer is not known
+        _log.warning(
+            "cannot tell whether the event source mapping of %s has ReportBatchItemFailures, so messages that are done "
+            "are deleted here and unfinished ones end the invocation with an error: set it, and write "
+            "dawdle.aws_lambda.handler(app, report_batch_item_failures=True) or allow lambda:ListEventSourceMappings: "
+            "%s",
+            queue_arn,
+            error,
+        )
+        return False
+    read = bool(mappings) and all("ReportBatchItemFailures" in each.get("FunctionResponseTypes", ()) for each in mappings)
+    if not read:
+        _log.error(
+            "the event source mapping of %s does not have ReportBatchItemFailures: messages that are done are deleted "
+            "here, and unfinished ones end the invocation with an error; add FunctionResponseTypes: "
+            "[ReportBatchItemFailures] to the mapping",
+            queue_arn,
+        )
+    return read
+
+
+def _mappings(queue_arn: str, function: str) -> list[dict[str, Any]]:
+    """Return the event source mappings of a queue and this function. Raises what botocore raises."""
+    import botocore.session  # noqa: PLC0415 - needed once, where something is unfinished
+    from botocore.config import Config  # noqa: PLC0415 - as above
+
+    config = Config(connect_timeout=1, read_timeout=ASK_SECONDS, retries={"total_max_attempts": 1})
+    client = botocore.session.get_session().create_client("lambda", config=config)
+    try:
+        answer = client.list_event_source_mappings(EventSourceArn=queue_arn, FunctionName=function)
+    finally:
+        client.close()
+    return list(answer["EventSourceMappings"])
