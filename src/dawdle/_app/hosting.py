@@ -47,7 +47,7 @@ class HostingCalls:
         raise NotImplementedError
 
     def wrap_queues(self, wrap: Callable[[str, Backend], Backend]) -> None:
-        """Put a backend of the host's own about each queue: from the next entering on, the app uses what `wrap` returns.
+        """Put a backend of the host's own about each queue: the app uses what `wrap` returns when it is entered next.
 
         `wrap` is called here, once for each queue, with its name and its backend, and may return that backend as it is.
         Raises `ConfigurationError` while the app is entered, and for what is no backend. If `wrap` raises, all queues

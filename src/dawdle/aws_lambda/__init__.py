@@ -1,4 +1,4 @@
-"""Handlers of an app as an AWS Lambda function: `handler = dawdle.aws_lambda.handler(app)`. The public names, nothing else.
+"""An app as an AWS Lambda function: `handler = dawdle.aws_lambda.handler(app)`. The public names, and nothing else.
 
 A worker asks SQS for messages. A function is called with them, and SQS's event source deletes what the function has not
 reported. All else is as in a worker: each record goes through the same processor, and a retry, a delay and a dead

@@ -7,9 +7,9 @@ Each becomes a CloudEvent, so that its copies are read as every other message is
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any, Final, Literal, cast
+from typing import Annotated, Any, Final, Literal, cast
 from urllib.parse import unquote_plus
 
 import msgspec
@@ -41,7 +41,9 @@ class Foreign(msgspec.Struct, frozen=True):
     def matches(self, event: "ForeignEvent") -> bool:
         """Whether an event is read as this type."""
         return (
-            self.service == event.service and fnmatchcase(event.name, self.name) and fnmatchcase(event.where, self.where)
+            event.service == self.service
+            and fnmatchcase(event.name, self.name)
+            and fnmatchcase(event.where, self.where)
         )
 
 
@@ -101,8 +103,8 @@ def eventbridge(event_type: type[object], detail_type: str, *, source: str = "*"
 def sns(event_type: type[object], topic: str = "*") -> Foreign:
     """Read the messages of an SNS topic, named by its name, as a type.
 
-    The fields are those of the message, a JSON object; of any other text `message` and `subject`. S3's and EventBridge's
-    events, and CloudEvents, are read as such also where they come by way of a topic. Raises `NotAnEventError`.
+    The fields are those of the message, a JSON object; of any other text `message` and `subject`. An event of S3 or
+    EventBridge, and a CloudEvent, is read as such where it comes by way of a topic. Raises `NotAnEventError`.
     """
     return Foreign("sns", require_event_type(event_type), _pattern(topic))
 
@@ -111,6 +113,53 @@ def _pattern(given: object) -> str:
     if isinstance(given, str) and given:
         return given
     raise ConfigurationError(f"the name of a foreign event is text such as 'ObjectCreated:*', not {shown(given)}")
+
+
+# What AWS writes, as far as it is read: S3 user guide, "Event message structure"; EventBridge user guide, "Events";
+# SNS developer guide, "HTTP/HTTPS notification JSON format", 2026.
+
+_Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+
+class _S3Object(msgspec.Struct, rename="camel"):
+    key: str
+    size: int = 0
+    e_tag: str = ""
+    version_id: str = ""
+    sequencer: str = ""
+
+
+class _S3Bucket(msgspec.Struct):
+    name: _Text
+
+
+class _S3Entity(msgspec.Struct):
+    bucket: _S3Bucket
+    object: _S3Object
+
+
+class _S3Record(msgspec.Struct, rename="camel"):
+    event_name: _Text
+    s3: _S3Entity
+    aws_region: str = ""
+    event_time: str | None = None
+    response_elements: dict[str, str] | None = None
+
+
+class _EventBridge(msgspec.Struct, rename="kebab"):
+    id: _Text
+    detail_type: _Text
+    source: _Text
+    detail: Any
+    time: str | None = None
+
+
+class _Notification(msgspec.Struct, rename="pascal"):
+    message_id: _Text
+    topic_arn: _Text
+    message: str
+    subject: str | None = None
+    timestamp: str | None = None
 
 
 class Reader:
@@ -160,106 +209,104 @@ class Reader:
 
 
 def _events_in(parsed: object, fallback_id: str) -> list[ForeignEvent] | None:
-    """Return the events of AWS in a JSON value; None: it is none of these."""
+    """Return the events of AWS in a JSON value; None: it is none of these, or not as AWS writes it."""
     if not isinstance(parsed, dict):
         return None
-    fields = cast("dict[str, Any]", parsed)
-    if fields.get("Event") == "s3:TestEvent":
-        return []
-    records = fields.get("Records")
-    if isinstance(records, list):
-        return list(_of_records(cast("list[Any]", records), fallback_id)) or None
-    if {"detail-type", "source", "detail", "id"} <= fields.keys():
-        return [_of_eventbridge(fields)]
-    if fields.get("Type") == "Notification" and "TopicArn" in fields:
-        return _of_sns(fields)
+    fields = cast("dict[str, object]", parsed)
+    try:
+        if fields.get("Event") == "s3:TestEvent":
+            return []
+        if isinstance(fields.get("Records"), list):
+            return _of_records(cast("list[object]", fields["Records"]), fallback_id)
+        if {"detail-type", "source", "detail", "id"} <= fields.keys():
+            return [_of_eventbridge(msgspec.convert(fields, _EventBridge))]
+        if fields.get("Type") == "Notification" and "TopicArn" in fields:
+            return _of_sns(msgspec.convert(fields, _Notification))
+    except msgspec.ValidationError:
+        pass
     return None
 
 
-def _of_records(records: Sequence[Any], fallback_id: str) -> Iterator[ForeignEvent]:
+def _of_records(records: Sequence[object], fallback_id: str) -> list[ForeignEvent] | None:
+    found: list[ForeignEvent] = []
     for number, record in enumerate(records):
-        if not isinstance(record, dict):
-            return
-        fields = cast("dict[str, Any]", record)
+        fields = cast("dict[str, object]", record) if isinstance(record, dict) else {}
         if fields.get("eventSource") == "aws:s3":
-            yield _of_s3(fields, f"{fallback_id}.{number}")
+            found.append(_of_s3(msgspec.convert(record, _S3Record), f"{fallback_id}.{number}"))
         elif fields.get("EventSource") == "aws:sns":
-            yield from _of_sns(fields.get("Sns", {}))
+            found += _of_sns(msgspec.convert(fields.get("Sns"), _Notification))
+        else:
+            return None
+    return found
 
 
-def _of_s3(record: Mapping[str, Any], fallback_id: str) -> ForeignEvent:
-    entity: Mapping[str, Any] = record.get("s3", {})
-    stored: Mapping[str, Any] = entity.get("object", {})
-    bucket = str(entity.get("bucket", {}).get("name", "")) or "unknown"
-    key = unquote_plus(str(stored.get("key", "")))
-    name, region = str(record.get("eventName", "")), str(record.get("awsRegion", ""))
-    request: Mapping[str, Any] = record.get("responseElements") or {}
+def _of_s3(record: _S3Record, fallback_id: str) -> ForeignEvent:
+    stored, bucket = record.s3.object, record.s3.bucket.name
+    key = unquote_plus(stored.key)
     # One request may delete many objects: its id and the object's place in the order of changes name the event.
-    parts = [str(each) for each in (request.get("x-amz-request-id"), stored.get("sequencer")) if each]
+    request = (record.response_elements or {}).get("x-amz-request-id", "")
     return ForeignEvent(
         service="s3",
-        name=name,
+        name=record.event_name,
         where=bucket,
-        id=".".join(parts) or fallback_id,
-        source=f"aws:s3.{region}.{bucket}",  # as the CloudEvents adapter for S3 says
+        id=".".join(filter(None, (request, stored.sequencer))) or fallback_id,
+        source=f"aws:s3.{record.aws_region}.{bucket}",  # as the CloudEvents adapter for S3 has it
         subject=key or None,
-        time=record.get("eventTime"),
+        time=record.event_time,
         data={
             "bucket": bucket,
             "key": key,
-            "size": stored.get("size", 0),
-            "etag": stored.get("eTag", ""),
-            "version_id": stored.get("versionId", ""),
-            "sequencer": stored.get("sequencer", ""),
-            "event": name,
-            "region": region,
+            "size": stored.size,
+            "etag": stored.e_tag,
+            "version_id": stored.version_id,
+            "sequencer": stored.sequencer,
+            "event": record.event_name,
+            "region": record.aws_region,
         },
     )
 
 
-def _of_eventbridge(event: Mapping[str, Any]) -> ForeignEvent:
+def _of_eventbridge(event: _EventBridge) -> ForeignEvent:
     return ForeignEvent(
         service="eventbridge",
-        name=str(event["detail-type"]),
-        where=str(event["source"]),
-        id=str(event["id"]),
-        source=str(event["source"]),
+        name=event.detail_type,
+        where=event.source,
+        id=event.id,
+        source=event.source,
         subject=None,
-        time=event.get("time"),
-        data=event["detail"],
+        time=event.time,
+        data=event.detail,
     )
 
 
-def _of_sns(notification: Mapping[str, Any]) -> list[ForeignEvent]:
+def _of_sns(notification: _Notification) -> list[ForeignEvent]:
     """Return the events in a notification: those of S3 or EventBridge if it carries one of theirs, else itself."""
-    text, topic = str(notification.get("Message", "")), str(notification.get("TopicArn", ""))
-    message_id = str(notification.get("MessageId", "")) or "unknown"
+    text = notification.message
     try:
         parsed: object = json.loads(text)
     except ValueError:
         parsed = None
-    inner = _events_in(parsed, message_id)
+    inner = _events_in(parsed, notification.message_id)
     if inner is not None:
         return inner
+    fields = {"message": text, "subject": notification.subject or ""}
     return [
         ForeignEvent(
             service="sns",
-            name=topic.rpartition(":")[2],
+            name=notification.topic_arn.rpartition(":")[2],
             where="*",
-            id=message_id,
-            source=topic or "sns",
-            subject=notification.get("Subject"),
-            time=notification.get("Timestamp"),
-            data=parsed if isinstance(parsed, dict) else {"message": text, "subject": notification.get("Subject") or ""},
+            id=notification.message_id,
+            source=notification.topic_arn,
+            subject=notification.subject,
+            time=notification.timestamp,
+            data=cast("object", parsed) if isinstance(parsed, dict) else fields,
         )
     ]
 
 
 def _cloudevent_in(parsed: object) -> bytes | None:
     """Return the CloudEvent that an SNS notification carries, as it was published."""
-    if not isinstance(parsed, dict):
-        return None
-    fields = cast("dict[str, Any]", parsed)
+    fields = cast("dict[str, object]", parsed) if isinstance(parsed, dict) else {}
     text = fields.get("Message")
     if fields.get("Type") != "Notification" or not isinstance(text, str) or '"specversion"' not in text:
         return None

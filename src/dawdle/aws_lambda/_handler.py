@@ -80,8 +80,8 @@ def handler(
       unfinished is reported. With False, what is done is deleted, and an `UnfinishedRecordsError` is raised. None: asks
       Lambda at the first need (`lambda:ListEventSourceMappings`), and where it may not ask, does as with False: if a
       report is not read, Lambda deletes what it names.
-    - `margin`: seconds before the function's timeout at which handlers that still run are cancelled. Default: a tenth of
-      the timeout, 0.5 to 5 seconds.
+    - `margin`: seconds before the function's timeout at which handlers that still run are cancelled. Default: a tenth
+      of the timeout, 0.5 to 5 seconds.
 
     Raises `ConfigurationError` for an app whose queues are not in SQS.
     """

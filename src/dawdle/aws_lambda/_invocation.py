@@ -1,6 +1,6 @@
 """One invocation: hands its messages to the queues, waits until all are settled or the time is over, and answers.
 
-    read ──► enter the app ──► offer to the queues, listen ──► all settled, or time is over ──► stop listening ──► answer
+    read ──► enter the app ──► offer to the queues, listen ──► all settled, or time is over ──► stop ──► answer
 
 The time, from the invocation on:
 
@@ -10,10 +10,10 @@ The time, from the invocation on:
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
@@ -65,8 +65,11 @@ class Invocation:
         if shape == "other":
             return await self._run_otherwise()
         if shape == "foreign":
-            return await self._handle_foreign()
-        records = self._event if shape == "pipes" else cast("Mapping[str, object]", self._event)["Records"]
+            await self._handle_foreign()
+            return None
+        records: object = self._event
+        if isinstance(records, dict):
+            records = cast("dict[str, object]", records)["Records"]
         offers = self._by_queue(messages_of(records))
         await self._owner.enter()
         for queue in self._queues:
@@ -105,7 +108,7 @@ class Invocation:
         return offers
 
     def _queue_of(self, message: Message) -> LambdaQueue:
-        """Return the queue that a message comes from. Raises `ConfigurationError` for one that the app does not have."""
+        """Return the queue that a message comes from. Raises `ConfigurationError` where the app does not have it."""
         queues = self._queues
         if not message.queue_arn and len(queues) == 1:  # a test that leaves it out
             return queues[0]
@@ -114,8 +117,8 @@ class Invocation:
                 return queue
         raise ConfigurationError(
             f"the function gets messages of {message.queue_arn or 'a queue without an ARN'}, and its app has "
-            f"{', '.join(f'{name!r}: {queue!r}' for name, queue in self._owner.queues.items())}: make it a queue of the "
-            f"app (DAWDLE_SQS_QUEUE_URL, or queues=), or remove this event source"
+            f"{', '.join(f'{name!r}: {queue!r}' for name, queue in self._owner.queues.items())}: make it a queue of "
+            f"the app (DAWDLE_SQS_QUEUE_URL, or queues=), or remove this event source"
         )
 
     def _offer(self, message: Message) -> Offer:
@@ -194,8 +197,8 @@ class Invocation:
     def _warn_of_cut(self) -> None:
         running = ", ".join(self._app.running_handlers()) or "none"
         _log.warning(
-            "the function's time is nearly over: cancelling its handlers (%s) and giving back %d messages that were not "
-            "begun; raise the function's Timeout and the queue's visibility timeout, or lower the batch size",
+            "the function's time is nearly over: cancelling its handlers (%s) and giving back %d messages that were "
+            "not begun; raise the function's Timeout and the queue's visibility timeout, or lower the batch size",
             running,
             sum(queue.waiting for queue in self._queues),
         )
@@ -262,19 +265,22 @@ class Invocation:
     async def _run_otherwise(self) -> object:
         """Answer an event that is none of ours."""
         if self._owner.otherwise is None:
-            event = self._event
-            keys = ", ".join(sorted(map(str, cast("Mapping[Any, Any]", event)))) if isinstance(event, Mapping) else ""
             raise EventError(
-                f"the function was invoked with a {type(event).__name__} of "
-                f"{one_line(keys) or 'no keys'}, and takes messages of SQS: give it an SQS queue as its event source, "
-                f"declare a type for events of S3, EventBridge or SNS by foreign=, or give handler() a function for all "
-                f"other events by otherwise="
+                f"the function was invoked with {_described(self._event)}, and takes messages of SQS: give it an SQS queue as its event source, "
+                f"declare a type for events of S3, EventBridge or SNS by foreign=, or give handler() a function for "
+                f"all other events by otherwise="
             )
         await self._owner.enter()
         try:
             return await self._owner.otherwise(self._event, self._context)
         finally:
             await self._stop()
+
+
+def _described(event: object) -> str:
+    if not isinstance(event, dict):
+        return f"a {type(event).__name__}"
+    return one_line(f"the keys {', '.join(map(str, cast('dict[object, object]', event)))}")
 
 
 def _part(delivery: Delivery, number: int, body: bytes) -> Delivery:

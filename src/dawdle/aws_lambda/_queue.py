@@ -122,7 +122,7 @@ class LambdaQueue:
         await self.inner.__aexit__(error_type, error, trace)
 
     async def prepare_receive(self) -> None:
-        """Look up the dead-letter queue. What no later try can mend ends the invocation now, not when its time is over."""
+        """Look up the dead-letter queue. What no later try can mend ends the invocation now, not at its timeout."""
         try:
             await self.inner.prepare_receive()
         except Exception as error:
@@ -165,8 +165,8 @@ class LambdaQueue:
     async def release(self, batch: Sequence[ReleaseEntry]) -> list[Fault | None]:
         """Note what is unfinished, and let SQS make it visible in so many seconds. Never fails: it is reported too."""
         entries: dict[str, ReleaseEntry] = {}
-        for receipt, delay in batch:
-            offer = self._give_back(receipt)
+        for given, delay in batch:
+            offer, receipt = self._give_back(given), given
             if offer is not None:
                 self._leave_unfinished(offer)
                 receipt = offer.message.receipt
@@ -234,7 +234,7 @@ class LambdaQueue:
         return [offer.message for offer in self._offers if not offer.is_done]
 
     def end(self) -> None:
-        """End the invocation. What it has handed out, and not got back, counts as that of another receive from now on."""
+        """End the invocation. What it has handed out and not got back is of an earlier one from now on."""
         self._offers, self._until = [], None
         self._handed_out.clear()
         self._groups.clear()

@@ -1,9 +1,11 @@
 """Reads what a function is invoked with: which shape it has, and the SQS messages in it. Values in, values out.
 
-    a list                            SQS messages from EventBridge Pipes
-    Records of aws:sqs                SQS messages from an event source mapping
-    Records of aws:s3 and aws:sns     foreign events, past any queue
-    detail-type and detail            a foreign event of EventBridge, past any queue
+The shapes:
+
+a list                            SQS messages from EventBridge Pipes
+Records of aws:sqs                SQS messages from an event source mapping
+Records of aws:s3 and aws:sns     foreign events, past any queue
+detail-type and detail            a foreign event of EventBridge, past any queue
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Finds out whether Lambda reads `batchItemFailures`: nothing that a function is given says so. Asks Lambda at most once.
+"""Finds out whether Lambda reads `batchItemFailures`: nothing that a function is given says so. Asks at most once.
 
 Where it does not read them, an answer that names what failed counts as a success, and Lambda deletes the messages.
 """
@@ -49,7 +49,8 @@ async def _ask(queue_arn: str, function: str) -> bool:
             error,
         )
         return False
-    read = bool(mappings) and all("ReportBatchItemFailures" in each.get("FunctionResponseTypes", ()) for each in mappings)
+    types = [each.get("FunctionResponseTypes", ()) for each in mappings]
+    read = bool(types) and all("ReportBatchItemFailures" in each for each in types)
     if not read:
         _log.error(
             "the event source mapping of %s does not have ReportBatchItemFailures: messages that are done are deleted "
@@ -66,9 +67,10 @@ def _mappings(queue_arn: str, function: str) -> list[dict[str, Any]]:
     from botocore.config import Config  # noqa: PLC0415 - as above
 
     config = Config(connect_timeout=1, read_timeout=ASK_SECONDS, retries={"total_max_attempts": 1})
-    client = botocore.session.get_session().create_client("lambda", config=config)
+    session: Any = botocore.session.Session()
+    client = session.create_client("lambda", config=config)
     try:
-        answer = client.list_event_source_mappings(EventSourceArn=queue_arn, FunctionName=function)
+        answer: dict[str, Any] = client.list_event_source_mappings(EventSourceArn=queue_arn, FunctionName=function)
     finally:
         client.close()
     return list(answer["EventSourceMappings"])
