@@ -14,7 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from types import FrameType
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import dawdle
 from dawdle._log import Log
@@ -22,7 +22,7 @@ from dawdle.abc import Backend
 from dawdle.aws_lambda._foreign import Foreign, Reader
 from dawdle.aws_lambda._invocation import Invocation
 from dawdle.aws_lambda._queue import LambdaQueue
-from dawdle.aws_lambda._reporting import Reporting
+from dawdle.aws_lambda._reporting import Reporting, in_lambda
 from dawdle.backends.sqs import SQS
 from dawdle.errors import ConfigurationError, shown, to_seconds
 
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["LambdaContext", "LambdaHandler", "handler"]
 
 _log = Log(__name__)
-
-LEAVE_SECONDS: Final = 1.5
-"""Seconds in which the app is left after SIGTERM: Lambda kills the process 2 seconds after it, at the latest."""
-
 
 class LambdaContext(Protocol):
     """What is read of Lambda's context object."""
@@ -83,7 +79,7 @@ def handler(
     - `margin`: seconds before the function's timeout at which handlers that still run are cancelled. Default: a tenth
       of the timeout, 0.5 to 5 seconds.
 
-    Raises `ConfigurationError` for an app whose queues are not in SQS.
+    Raises `ConfigurationError` for an app whose queues are not in SQS: here in Lambda, elsewhere when it is called.
     """
     return LambdaHandler(
         app,
@@ -114,6 +110,7 @@ class LambdaHandler:
         self.reporting = Reporting(report_batch_item_failures)
         self.margin = None if margin is None else to_seconds(margin, "margin is")
         self.queues: dict[str, LambdaQueue] = {}
+        self._refusal: str | None = None
         app.wrap_queues(self._wrap)
         self.ended: asyncio.Task[None] | None = None
         """Done once the app has died; None while it is not entered."""
@@ -130,6 +127,8 @@ class LambdaHandler:
 
     def __call__(self, event: object, context: object = None) -> object:
         """Handle one invocation, and return its answer. Raises what keeps the app from working at all."""
+        if self._refusal is not None:
+            raise ConfigurationError(self._refusal)
         if not self._running.acquire(blocking=False):
             raise ConfigurationError("this function is running already: Lambda invokes one at a time in each process")
         try:
@@ -168,17 +167,21 @@ class LambdaHandler:
         if ended is not None:
             ended.cancel()
             await asyncio.wait([ended])
+            self.app.end_grace()  # between two invocations only what ignores its cancellation still runs
             await self.app.__aexit__(None, None, None)
 
     def _wrap(self, name: str, backend: Backend) -> Backend:
         if isinstance(backend, LambdaQueue):
             raise ConfigurationError("this app has a Lambda handler already: make one, and export it under each name")
         if not isinstance(backend, SQS):
-            raise ConfigurationError(
+            self._refusal = (
                 f"a Lambda function works on SQS queues only, and the queue {name!r} is {backend!r}: Lambda stops the "
                 f"process whenever it likes, and what is in its memory or in its files is lost then; write "
                 f"Dawdle(SQS(queue_url=…)), or set DAWDLE_SQS_QUEUE_URL on the function"
             )
+            if in_lambda():
+                raise ConfigurationError(self._refusal)
+            return backend  # a test that imports the function is no reason to fail; calling it is
         self.queues[name] = LambdaQueue(backend)
         return self.queues[name]
 

@@ -4,14 +4,14 @@
 
 The time, from the invocation on:
 
-    ├──────────────── handlers run ────────────────┼── copies are stored ──┼── answer ──┤ the function's timeout
-                                                  cut                   give up
+    ├──────────────── handlers run ────────────────┼── copies are stored ──┼── give back ──┼──┤ timeout
+                                                  cut                   give up          answer
 """
 
 import asyncio
 import re
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Collection, Iterable
+from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Final, cast
 
@@ -39,6 +39,9 @@ MARGIN_SHARE: Final = 1 / 10
 """The part of the function's timeout that is kept for what must be stored after the handlers were cancelled."""
 
 GIVE_UP_SHARE: Final = 1 / 3
+"""The part of the margin that is kept for giving back what is unfinished."""
+
+ANSWER_SHARE: Final = 1 / 10
 """The part of the margin that is kept for the answer."""
 
 DELETE_AFTER_SECONDS: Final = 1.0
@@ -56,7 +59,7 @@ class Invocation:
         self._app = owner.app
         self._event = event
         self._context = context
-        self._cut_at = self._give_up_at = inf
+        self._cut_at = self._give_up_at = self._answer_at = inf
 
     async def run(self) -> object:
         """Handle the invocation, and return its answer."""
@@ -92,6 +95,7 @@ class Invocation:
         now = asyncio.get_running_loop().time()
         self._cut_at = now + seconds - margin
         self._give_up_at = now + seconds - margin * GIVE_UP_SHARE
+        self._answer_at = now + seconds - margin * ANSWER_SHARE
 
     # The messages of queues.
 
@@ -189,10 +193,16 @@ class Invocation:
                 await self._delete_done()
 
     async def _delete_done(self) -> None:
+        async with self._until(self._give_up_at):
+            for queue in self._queues:
+                await queue.delete_done()
+
+    @asynccontextmanager
+    async def _until(self, when: float) -> AsyncGenerator[None]:
+        """Cut off what is in the block when this time comes."""
         with suppress(TimeoutError):
-            async with asyncio.timeout_at(None if self._give_up_at == inf else self._give_up_at):
-                for queue in self._queues:
-                    await queue.delete_done()
+            async with asyncio.timeout_at(None if when == inf else when):
+                yield
 
     def _warn_of_cut(self) -> None:
         running = ", ".join(self._app.running_handlers()) or "none"
@@ -229,11 +239,16 @@ class Invocation:
         if not unfinished:
             return {"batchItemFailures": []}
         _log.info("%d of %d messages are unfinished, and SQS gives them again", len(unfinished), count)
+        async with self._until(self._answer_at):
+            for queue in self._queues:
+                await queue.give_back_rest()
         arns = {message.queue_arn for message in unfinished}
         # A pipe reads the report without any setting.
         if is_pipe or all([await self._owner.reporting.is_read(arn, self._context) for arn in arns]):
             return {"batchItemFailures": [{"itemIdentifier": message.id} for message in unfinished]}
-        await self._delete_done()
+        async with self._until(self._answer_at):
+            for queue in self._queues:
+                await queue.delete_done()
         raise UnfinishedRecordsError(
             f"{len(unfinished)} of {count} messages are unfinished, and SQS gives them again; the others are deleted. "
             f"This is raised since Lambda is not known to read batchItemFailures here: give the event source mapping "
@@ -266,9 +281,9 @@ class Invocation:
         """Answer an event that is none of ours."""
         if self._owner.otherwise is None:
             raise EventError(
-                f"the function was invoked with {_described(self._event)}, and takes messages of SQS: give it an SQS queue as its event source, "
-                f"declare a type for events of S3, EventBridge or SNS by foreign=, or give handler() a function for "
-                f"all other events by otherwise="
+                f"the function was invoked with {_described(self._event)}, and takes messages of SQS: give it an SQS "
+                f"queue as its event source, declare a type for events of S3, EventBridge or SNS by foreign=, or give "
+                f"handler() a function for all other events by otherwise="
             )
         await self._owner.enter()
         try:

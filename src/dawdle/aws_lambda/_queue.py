@@ -229,6 +229,12 @@ class LambdaQueue:
             for offer, fault in zip(some, answers, strict=True):
                 offer.deleted = fault is None
 
+    async def give_back_rest(self) -> None:
+        """Make visible what was never handed out, since the time or its group was over before its turn came."""
+        rest = [offer.message.receipt for offer in self._offers if offer.parts and not offer.running]
+        for start in range(0, len(rest), self.limits.max_batch):
+            await self._make_visible([ReleaseEntry(each, 0.0) for each in rest[start : start + self.limits.max_batch]])
+
     def unfinished(self) -> list[Message]:
         """Return the messages that are not done."""
         return [offer.message for offer in self._offers if not offer.is_done]

@@ -9,12 +9,17 @@ from typing import Any, Final
 
 from dawdle._log import Log
 
-__all__ = ["Reporting"]
+__all__ = ["Reporting", "in_lambda"]
 
 _log = Log(__name__)
 
 ASK_SECONDS: Final = 2.0
 """Seconds for the question. It is asked while the function's time may be nearly over."""
+
+
+def in_lambda() -> bool:
+    """Whether this process is one of AWS Lambda's."""
+    return "AWS_LAMBDA_FUNCTION_NAME" in os.environ
 
 
 class Reporting:
@@ -34,7 +39,7 @@ class Reporting:
 
 
 async def _ask(queue_arn: str, function: str) -> bool:
-    if "AWS_LAMBDA_FUNCTION_NAME" not in os.environ:  # a test, or a script: nothing deletes what it reports
+    if not in_lambda():  # a test, or a script: nothing deletes what it reports
         return True
     try:
         async with asyncio.timeout(ASK_SECONDS):
