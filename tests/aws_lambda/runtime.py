@@ -6,6 +6,7 @@
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -37,7 +38,7 @@ class Sandbox:
         app.router.add_get("/2018-06-01/runtime/invocation/next", self._next)
         app.router.add_post("/2018-06-01/runtime/invocation/{id}/{kind}", self._answer)
         app.router.add_post("/2018-06-01/runtime/init/error", self._failed)
-        self._runner = web.AppRunner(app, shutdown_timeout=0)
+        self._runner = web.AppRunner(app, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -68,6 +69,7 @@ class Sandbox:
             self.process.kill()
         await self.process.wait()
         await self._reading
+        self._events.put_nowait(None)
         await self._runner.cleanup()
         if error[1] is not None:
             print("\n".join(self.said))
@@ -107,10 +109,14 @@ class Sandbox:
 
     async def _next(self, request):
         self.asked.set()
-        number, event, seconds = await self._events.get()
-        return web.json_response(
-            event,
+        invocation = await self._events.get()
+        if invocation is None:  # the test is over
+            return web.Response(status=410)
+        number, event, seconds = invocation
+        return web.Response(
+            body=json.dumps(event).encode(),
             headers={
+                "Content-Type": "application/json",
                 "Lambda-Runtime-Aws-Request-Id": number,
                 "Lambda-Runtime-Deadline-Ms": str(int((time.time() + seconds) * 1000)),
                 "Lambda-Runtime-Invoked-Function-Arn": ARN,

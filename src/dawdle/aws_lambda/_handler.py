@@ -174,10 +174,11 @@ class LambdaHandler:
         if isinstance(backend, LambdaQueue):
             raise ConfigurationError("this app has a Lambda handler already: make one, and export it under each name")
         if not isinstance(backend, SQS):
+            # In ASCII: AWS's runtime interface client cannot report an error of an import that has other characters.
             self._refusal = (
                 f"a Lambda function works on SQS queues only, and the queue {name!r} is {backend!r}: Lambda stops the "
                 f"process whenever it likes, and what is in its memory or in its files is lost then; write "
-                f"Dawdle(SQS(queue_url=…)), or set DAWDLE_SQS_QUEUE_URL on the function"
+                f"Dawdle(SQS('https://...')), or set DAWDLE_SQS_QUEUE_URL on the function"
             )
             if in_lambda():
                 raise ConfigurationError(self._refusal)
