@@ -1,8 +1,8 @@
 """Lambda's runtime API, in a test, and the process of a function: AWS's own runtime interface client.
 
-    GET  /2018-06-01/runtime/invocation/next              waits for an event
-    POST /2018-06-01/runtime/invocation/<id>/response     the answer, or …/error
-    POST /2018-06-01/runtime/init/error                   the module cannot be imported
+GET  /2018-06-01/runtime/invocation/next              waits for an event
+POST /2018-06-01/runtime/invocation/<id>/response     the answer, or …/error
+POST /2018-06-01/runtime/init/error                   the module cannot be imported
 """
 
 import asyncio
@@ -75,7 +75,7 @@ class Sandbox:
             print("\n".join(self.said))
 
     async def invoke(self, event, seconds=30.0):
-        """Invoke the function, and return its answer, or the error that it ended with: ("response" or "error", JSON)."""
+        """Invoke the function, and return "response" or "error", and the JSON of it."""
         return await asyncio.wait_for(self.begin(event, seconds), START_SECONDS)
 
     def begin(self, event, seconds=30.0):

@@ -22,7 +22,7 @@ class LambdaTime:
 
 
 def record(message, arn):
-    """A message of SQS's API as Lambda hands it to a function: Lambda developer guide, "Using Lambda with Amazon SQS"."""
+    """Return a message as Lambda hands it to a function: Lambda developer guide, "Using Lambda with Amazon SQS"."""
     return {
         "messageId": message["MessageId"],
         "receiptHandle": message["ReceiptHandle"],

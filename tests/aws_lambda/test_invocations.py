@@ -1,4 +1,4 @@
-"""A function handles the messages of its queue as a worker does: each handler, its retry, its delay, its dead letter."""
+"""A function handles the messages of its queue as a worker does: each handler, its retries, delays and letters."""
 
 import asyncio
 import contextlib
@@ -241,7 +241,11 @@ async def test_a_pipe_hands_a_bare_list(function, registry, source, signaler):
 async def test_records_of_several_queues_run_the_handlers_of_each(made, server, registry, source):
     server.create_queue("video", dead_letter="dead", max_receives=1000)
     orders, video = server.queue("orders"), server.queue("video")
-    app = Dawdle(queues={"default": SQS(orders.url), "video": SQS(video.url)}, routes={Placed: ("default", "video")}, registry=registry)
+    app = Dawdle(
+        queues={"default": SQS(orders.url), "video": SQS(video.url)},
+        routes={Placed: ("default", "video")},
+        registry=registry,
+    )
     function, ran = made(app), []
 
     @registry.on_event(queue="video")

@@ -42,7 +42,9 @@ async def test_messages_of_another_queue_are_refused(function, handled, source, 
     await signaler.signal(Placed())
     event = await source.batch()
     event["Records"][0]["eventSourceARN"] = "arn:aws:sqs:us-east-1:000000000000:invoices"
-    with pytest.raises(ConfigurationError, match=r"messages of arn:aws:sqs:.*:invoices, and its app has 'default': <SQS"):
+    with pytest.raises(
+        ConfigurationError, match=r"messages of arn:aws:sqs:.*:invoices, and its app has 'default': <SQS"
+    ):
         await asyncio.to_thread(function, event, LambdaTime(30))
     assert len(server.queue("orders")) == 1
 

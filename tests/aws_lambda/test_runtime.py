@@ -1,4 +1,4 @@
-"""A function in AWS's runtime interface client, in a process of its own: frozen, stopped and killed, and nothing lost."""
+"""A function in AWS's runtime interface client, in a process of its own: frozen, stopped, killed, and nothing lost."""
 
 import asyncio
 import signal
@@ -91,7 +91,11 @@ async def test_a_freeze_leaves_no_trace(environment, server, signaler):
     queue = server.queue("orders")
     async with Tunnel(server.endpoint_url) as tunnel, EventSource(queue.url, queue.arn) as source:
         url = queue.url.replace(server.endpoint_url, tunnel.url)
-        through = {"DAWDLE_SQS_QUEUE_URL": url, "DAWDLE_SQS_ENDPOINT_URL": tunnel.url, "AWS_ENDPOINT_URL_SQS": tunnel.url}
+        through = {
+            "DAWDLE_SQS_QUEUE_URL": url,
+            "DAWDLE_SQS_ENDPOINT_URL": tunnel.url,
+            "AWS_ENDPOINT_URL_SQS": tunnel.url,
+        }
         async with Sandbox("tests.aws_lambda.functions.handler", environment | through) as sandbox:
             for number in range(2):
                 await signaler.signal(Placed(f"o-{number}", fails=1))

@@ -11,48 +11,21 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import FrameType
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import cast
 
 import dawdle
 from dawdle._log import Log
-from dawdle.abc import Backend
-from dawdle.aws_lambda._foreign import Foreign, Reader
+from dawdle.aws_lambda._foreign import Foreign
 from dawdle.aws_lambda._invocation import Invocation
-from dawdle.aws_lambda._queue import LambdaQueue
-from dawdle.aws_lambda._reporting import Reporting, in_lambda
-from dawdle.backends.sqs import SQS
+from dawdle.aws_lambda._sandbox import Otherwise, Sandbox
 from dawdle.errors import ConfigurationError, shown, to_seconds
 
-if TYPE_CHECKING:
-    from typing import Any
-
-__all__ = ["LambdaContext", "LambdaHandler", "handler"]
+__all__ = ["LambdaHandler", "handler"]
 
 _log = Log(__name__)
-
-class LambdaContext(Protocol):
-    """What is read of Lambda's context object."""
-
-    @property
-    def aws_request_id(self) -> str:
-        """The id of the invocation."""
-        ...
-
-    @property
-    def invoked_function_arn(self) -> str:
-        """The ARN by which the function was invoked."""
-        ...
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Return the milliseconds until the function's timeout."""
-        ...
-
-
-Otherwise = Callable[["Any", "Any"], Awaitable[object]]
-"""An async function that takes an event and the context, as any Lambda function does."""
 
 
 def handler(
@@ -105,21 +78,13 @@ class LambdaHandler:
         if not isinstance(cast("object", app), dawdle.Dawdle):
             raise ConfigurationError(f"handler() takes the app, a dawdle.Dawdle, not {shown(app)}")
         self.app = app
-        self.reader = Reader(foreign)
-        self.otherwise = otherwise
-        self.reporting = Reporting(report_batch_item_failures)
-        self.margin = None if margin is None else to_seconds(margin, "margin is")
-        self.queues: dict[str, LambdaQueue] = {}
-        self._refusal: str | None = None
-        app.wrap_queues(self._wrap)
-        self.ended: asyncio.Task[None] | None = None
-        """Done once the app has died; None while it is not entered."""
-        self.wake = asyncio.Event()
-        """Set whenever the invocation that waits has to look again."""
-        self.stopping = False
-        """SIGTERM came in mid-invocation."""
-        self.stopped_late: set[asyncio.Task[None]] = set()
-        """Ends of invocations whose handlers ignore cancellation."""
+        self._sandbox = Sandbox(
+            app,
+            foreign=foreign,
+            otherwise=otherwise,
+            report_batch_item_failures=report_batch_item_failures,
+            margin=None if margin is None else to_seconds(margin, "margin is"),
+        )
         self._runner: asyncio.Runner | None = None
         self._running = threading.Lock()
         self._before: Callable[[int, FrameType | None], object] | int | None = None
@@ -127,17 +92,17 @@ class LambdaHandler:
 
     def __call__(self, event: object, context: object = None) -> object:
         """Handle one invocation, and return its answer. Raises what keeps the app from working at all."""
-        if self._refusal is not None:
-            raise ConfigurationError(self._refusal)
+        if self._sandbox.refusal is not None:
+            raise ConfigurationError(self._sandbox.refusal)
         if not self._running.acquire(blocking=False):
             raise ConfigurationError("this function is running already: Lambda invokes one at a time in each process")
         try:
             self._refuse_running_loop()
             self._take_sigterm()
-            return self._runner_here().run(Invocation(self, event, context).run())
+            return self._runner_here().run(Invocation(self._sandbox, event, context).run())
         finally:
             self._running.release()
-            if self.stopping:
+            if self._sandbox.stopping:
                 self.close()
 
     def close(self) -> None:
@@ -146,45 +111,11 @@ class LambdaHandler:
         if runner is None:
             return
         try:
-            runner.run(self.leave())
+            runner.run(self._sandbox.leave())
         finally:
             runner.close()
-            self.wake, self.stopping = asyncio.Event(), False
+            self._sandbox.forget_loop()
             self._give_sigterm_back()
-
-    async def enter(self) -> None:
-        """Enter the app, unless it is. Raises what it died of since, or what keeps it from being entered."""
-        if self.ended is not None and self.ended.done():
-            await self.leave()
-        if self.ended is None:
-            await self.app.__aenter__()
-            self.ended = asyncio.create_task(self.app.ended(), name="dawdle: wait for the app")
-            self.ended.add_done_callback(lambda _: self.wake.set())
-
-    async def leave(self) -> None:
-        """Leave the app, if it is entered. Raises what it died of."""
-        ended, self.ended = self.ended, None
-        if ended is not None:
-            ended.cancel()
-            await asyncio.wait([ended])
-            self.app.end_grace()  # between two invocations only what ignores its cancellation still runs
-            await self.app.__aexit__(None, None, None)
-
-    def _wrap(self, name: str, backend: Backend) -> Backend:
-        if isinstance(backend, LambdaQueue):
-            raise ConfigurationError("this app has a Lambda handler already: make one, and export it under each name")
-        if not isinstance(backend, SQS):
-            # In ASCII: AWS's runtime interface client cannot report an error of an import that has other characters.
-            self._refusal = (
-                f"a Lambda function works on SQS queues only, and the queue {name!r} is {backend!r}: Lambda stops the "
-                f"process whenever it likes, and what is in its memory or in its files is lost then; write "
-                f"Dawdle(SQS('https://...')), or set DAWDLE_SQS_QUEUE_URL on the function"
-            )
-            if in_lambda():
-                raise ConfigurationError(self._refusal)
-            return backend  # a test that imports the function is no reason to fail; calling it is
-        self.queues[name] = LambdaQueue(backend)
-        return self.queues[name]
 
     def _runner_here(self) -> asyncio.Runner:
         if self._runner is None:
@@ -221,8 +152,8 @@ class LambdaHandler:
         if self._running.locked() and self._runner is not None:
             _log.warning("SIGTERM in mid-invocation: cancelling the handlers that still run")
             # The runtime sends the answer after that, so the process is not ended here: Lambda does.
-            self.stopping = True
-            self._runner.get_loop().call_soon_threadsafe(self.wake.set)
+            self._sandbox.stopping = True
+            self._runner.get_loop().call_soon_threadsafe(self._sandbox.wake.set)
             return
         before = self._before
         try:

@@ -13,7 +13,7 @@ import re
 from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import asynccontextmanager, suppress
 from math import inf
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 import msgspec
 
@@ -24,10 +24,8 @@ from dawdle.aws_lambda._errors import UnfinishedRecordsError
 from dawdle.aws_lambda._foreign import ForeignEvent
 from dawdle.aws_lambda._queue import LambdaQueue, Offer
 from dawdle.aws_lambda._records import Message, messages_of, shape_of
+from dawdle.aws_lambda._sandbox import Sandbox
 from dawdle.errors import ConfigurationError, EventError, one_line
-
-if TYPE_CHECKING:
-    from dawdle.aws_lambda._handler import LambdaHandler
 
 __all__ = ["Invocation"]
 
@@ -54,9 +52,9 @@ _EVENT_ID: Final = re.compile(r"[!-~]{1,128}")
 class Invocation:
     """One call of the function."""
 
-    def __init__(self, owner: "LambdaHandler", event: object, context: object) -> None:
-        self._owner = owner
-        self._app = owner.app
+    def __init__(self, sandbox: Sandbox, event: object, context: object) -> None:
+        self._sandbox = sandbox
+        self._app = sandbox.app
         self._event = event
         self._context = context
         self._cut_at = self._give_up_at = self._answer_at = inf
@@ -74,9 +72,9 @@ class Invocation:
         if isinstance(records, dict):
             records = cast("dict[str, object]", records)["Records"]
         offers = self._by_queue(messages_of(records))
-        await self._owner.enter()
+        await self._sandbox.enter()
         for queue in self._queues:
-            queue.offer(offers.get(queue, ()), None if self._cut_at == inf else self._cut_at, self._owner.wake)
+            queue.offer(offers.get(queue, ()), None if self._cut_at == inf else self._cut_at, self._sandbox.wake)
         try:
             await self._handle(offers)
             return await self._answer(sum(map(len, offers.values())), is_pipe=shape == "pipes")
@@ -89,7 +87,7 @@ class Invocation:
         if time_left is None:  # a test, or a script
             return
         seconds = time_left() / 1000
-        margin = self._owner.margin
+        margin = self._sandbox.margin
         if margin is None:
             margin = min(MAX_MARGIN_SECONDS, max(MIN_MARGIN_SECONDS, seconds * MARGIN_SHARE))
         now = asyncio.get_running_loop().time()
@@ -101,7 +99,7 @@ class Invocation:
 
     @property
     def _queues(self) -> list[LambdaQueue]:
-        both = ((queue, queue.delayed) for queue in self._owner.queues.values())
+        both = ((queue, queue.delayed) for queue in self._sandbox.queues.values())
         return [each for pair in both for each in pair if each is not None]
 
     def _by_queue(self, messages: Iterable[Message]) -> dict[LambdaQueue, list[Offer]]:
@@ -121,7 +119,7 @@ class Invocation:
                 return queue
         raise ConfigurationError(
             f"the function gets messages of {message.queue_arn or 'a queue without an ARN'}, and its app has "
-            f"{', '.join(f'{name!r}: {queue!r}' for name, queue in self._owner.queues.items())}: make it a queue of "
+            f"{', '.join(f'{name!r}: {queue!r}' for name, queue in self._sandbox.queues.items())}: make it a queue of "
             f"the app (DAWDLE_SQS_QUEUE_URL, or queues=), or remove this event source"
         )
 
@@ -129,7 +127,7 @@ class Invocation:
         """Return a message in its parts: one, unless it holds several events of AWS, or none."""
         delivery = message.delivery
         try:
-            bodies = self._owner.reader.bodies(delivery.body.decode(), message.id)
+            bodies = self._sandbox.reader.bodies(delivery.body.decode(), message.id)
         except EventError as error:
             _log.error("message %s is dead-lettered: %s", message.id, error)
             bodies = None
@@ -153,28 +151,23 @@ class Invocation:
         for _ in range(3):  # handlers that are registered make themselves known by way of the loop
             await asyncio.sleep(0)
         health = self._app.health()
-        if not health.listening and not self._is_over:
+        if not health.listening and not self._sandbox.is_over:
             raise ConfigurationError(
                 "this app has no handlers: import the modules that have them, or call dawdle.discover(…), above "
                 "dawdle.aws_lambda.handler(app)"
             )
         listened = {each.queue.partition(" ")[0] for each in health.queues}
-        for name, queue in self._owner.queues.items():
+        for name, queue in self._sandbox.queues.items():
             if name not in listened and (queue in offers or queue.delayed in offers):
                 raise ConfigurationError(
                     f"the function gets messages of {queue!r}, and its app does not listen to this queue: add {name!r} "
                     f"to listen=, or remove this event source"
                 )
 
-    @property
-    def _is_over(self) -> bool:
-        """Whether the app has died, or the process is to end."""
-        return self._owner.stopping or self._owner.ended is None or self._owner.ended.done()
-
     async def _wait(self) -> None:
         """Return when all records are settled, or nothing more will come of them. Raises why a queue cannot be used."""
-        loop, wake, told = asyncio.get_running_loop(), self._owner.wake, False
-        while not all(queue.is_settled for queue in self._queues) and not self._is_over:
+        loop, wake, told = asyncio.get_running_loop(), self._sandbox.wake, False
+        while not all(queue.is_settled for queue in self._queues) and not self._sandbox.is_over:
             failure = next((queue.failure for queue in self._queues if queue.failure is not None), None)
             if failure is not None:
                 raise failure
@@ -215,23 +208,23 @@ class Invocation:
 
     async def _stop(self) -> None:
         """Receive no more, and let what still runs come to its end, such as direct events: nothing runs between."""
-        ended = self._owner.ended
+        ended = self._sandbox.ended
         if ended is None or ended.done():
-            await self._owner.leave()
+            await self._sandbox.leave()
             return
         now = asyncio.get_running_loop().time()
         # A running handler has until the cut. Without a timeout it has what the app gives it on shutdown.
-        grace = 0.0 if self._owner.stopping else None if self._cut_at == inf else max(0.0, self._cut_at - now)
+        grace = 0.0 if self._sandbox.stopping else None if self._cut_at == inf else max(0.0, self._cut_at - now)
         stop = asyncio.create_task(self._app.stop_listener(grace=grace), name="dawdle: end of the invocation")
         left = None if self._give_up_at == inf else max(0.0, self._give_up_at - now)
         await asyncio.wait([stop, ended], timeout=left, return_when=asyncio.FIRST_COMPLETED)
         if ended.done():
-            await self._owner.leave()
+            await self._sandbox.leave()
         elif stop.done():
             stop.result()
         else:
-            self._owner.stopped_late.add(stop)
-            stop.add_done_callback(self._owner.stopped_late.discard)
+            self._sandbox.stopped_late.add(stop)
+            stop.add_done_callback(self._sandbox.stopped_late.discard)
 
     async def _answer(self, count: int, *, is_pipe: bool) -> object:
         """Return the answer for Lambda. Raises `UnfinishedRecordsError` where it would not read what is unfinished."""
@@ -244,7 +237,7 @@ class Invocation:
                 await queue.give_back_rest()
         arns = {message.queue_arn for message in unfinished}
         # A pipe reads the report without any setting.
-        if is_pipe or all([await self._owner.reporting.is_read(arn, self._context) for arn in arns]):
+        if is_pipe or all([await self._sandbox.reporting.is_read(arn, self._context) for arn in arns]):
             return {"batchItemFailures": [{"itemIdentifier": message.id} for message in unfinished]}
         async with self._until(self._answer_at):
             for queue in self._queues:
@@ -262,9 +255,9 @@ class Invocation:
     async def _handle_foreign(self) -> None:
         """Run the handlers of foreign events. What they do not finish is stored in the queue."""
         request = str(getattr(self._context, "aws_request_id", "")) or "invocation"
-        found = self._owner.reader.invoked_with(self._event, request)
+        found = self._sandbox.reader.invoked_with(self._event, request)
         decoded = [(_decoded(each, event_type), each) for event_type, each in found]
-        await self._owner.enter()
+        await self._sandbox.enter()
         try:
             for event, each in decoded:
                 await self._app.signal(
@@ -279,15 +272,15 @@ class Invocation:
 
     async def _run_otherwise(self) -> object:
         """Answer an event that is none of ours."""
-        if self._owner.otherwise is None:
+        if self._sandbox.otherwise is None:
             raise EventError(
                 f"the function was invoked with {_described(self._event)}, and takes messages of SQS: give it an SQS "
                 f"queue as its event source, declare a type for events of S3, EventBridge or SNS by foreign=, or give "
                 f"handler() a function for all other events by otherwise="
             )
-        await self._owner.enter()
+        await self._sandbox.enter()
         try:
-            return await self._owner.otherwise(self._event, self._context)
+            return await self._sandbox.otherwise(self._event, self._context)
         finally:
             await self._stop()
 
