@@ -31,6 +31,8 @@ class Sandbox:
         self.asked = asyncio.Event()
         """The function asks for an event: it has been imported, and has answered what it had."""
         self.init_error = asyncio.get_running_loop().create_future()
+        self.snapshot = asyncio.get_running_loop().create_future()
+        """Lambda may take the snapshot of SnapStart now."""
         self.said = []
 
     async def __aenter__(self):
@@ -38,6 +40,7 @@ class Sandbox:
         app.router.add_get("/2018-06-01/runtime/invocation/next", self._next)
         app.router.add_post("/2018-06-01/runtime/invocation/{id}/{kind}", self._answer)
         app.router.add_post("/2018-06-01/runtime/init/error", self._failed)
+        app.router.add_get("/2018-06-01/runtime/restore/next", self._restore)
         self._runner = web.AppRunner(app, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -128,6 +131,10 @@ class Sandbox:
         kind, body = request.match_info["kind"], await request.json()
         self._answers.pop(request.match_info["id"]).set_result((kind, body))
         return web.Response(status=202)
+
+    async def _restore(self, request):
+        self.snapshot.set_result(True)
+        return web.Response()
 
     async def _failed(self, request):
         self.init_error.set_result(await request.json())

@@ -36,6 +36,9 @@ async def invoke(sandbox, source, seconds=30.0):
 
 
 async def test_a_process_is_entered_once_and_retries_one_handler(sandbox, source, signaler, server):
+    await asyncio.wait_for(sandbox.asked.wait(), START_SECONDS)
+    assert "entered" in sandbox.said  # before the first invocation, while Lambda gives it a whole CPU
+    assert not server.requests["ReceiveMessage"]
     await signaler.signal(Placed("o-1", fails=2))
     for _ in range(3):
         _, answer = await invoke(sandbox, source)
@@ -116,6 +119,13 @@ async def test_an_app_in_memory_is_refused_with_the_reason(environment):
         error = await asyncio.wait_for(sandbox.init_error, START_SECONDS)
     assert error["errorType"] == "ConfigurationError"
     assert "a Lambda function works on SQS queues only" in error["errorMessage"]
+
+
+async def test_a_snapshot_has_no_app_in_it(environment):
+    snap_start = {"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start"}
+    async with Sandbox("tests.aws_lambda.functions.handler", environment | snap_start) as sandbox:
+        await asyncio.wait_for(sandbox.snapshot, START_SECONDS)
+        assert "entered" not in sandbox.said
 
 
 async def test_a_queue_that_does_not_exist_ends_the_first_invocation_at_once(environment, server, signaler, source):

@@ -20,6 +20,7 @@ import dawdle
 from dawdle._log import Log
 from dawdle.aws_lambda._foreign import Foreign
 from dawdle.aws_lambda._invocation import Invocation
+from dawdle.aws_lambda._reporting import in_lambda
 from dawdle.aws_lambda._sandbox import Otherwise, Sandbox
 from dawdle.errors import ConfigurationError, shown, to_seconds
 
@@ -39,8 +40,8 @@ def handler(
     """Return the function that Lambda calls with the messages of the app's queues: `handler = aws_lambda.handler(app)`.
 
     The event source is an SQS queue of the app, or several, by an event source mapping or by EventBridge Pipes. Every
-    handler runs, is retried, delayed and dead-lettered as in a worker. The app is entered at the first invocation, and
-    lives until the process ends.
+    handler runs, is retried, delayed and dead-lettered as in a worker. The app is entered here in Lambda, elsewhere at
+    the first invocation, and lives until the process ends.
 
     - `foreign`: as which of your types the events of S3, EventBridge and SNS are read, see `s3`, `eventbridge`, `sns`.
     - `otherwise`: an async function for all other events, such as requests of API Gateway. It takes the event and the
@@ -89,6 +90,8 @@ class LambdaHandler:
         self._running = threading.Lock()
         self._before: Callable[[int, FrameType | None], object] | int | None = None
         self._takes_sigterm = False
+        if in_lambda() and os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") != "snap-start" and not _loop_runs_here():
+            self._enter_early()
 
     def __call__(self, event: object, context: object = None) -> object:
         """Handle one invocation, and return its answer. Raises what keeps the app from working at all."""
@@ -97,7 +100,11 @@ class LambdaHandler:
         if not self._running.acquire(blocking=False):
             raise ConfigurationError("this function is running already: Lambda invokes one at a time in each process")
         try:
-            self._refuse_running_loop()
+            if _loop_runs_here():
+                raise ConfigurationError(
+                    "a Lambda function runs an event loop of its own, and one is running here already: call it as "
+                    "`await asyncio.to_thread(handler, event, context)`"
+                )
             self._take_sigterm()
             return self._runner_here().run(Invocation(self._sandbox, event, context).run())
         finally:
@@ -117,20 +124,24 @@ class LambdaHandler:
             self._sandbox.forget_loop()
             self._give_sigterm_back()
 
+    def _enter_early(self) -> None:
+        """Enter the app while Lambda initializes the process: it has all of a CPU then, and later a part of one.
+
+        Not where Lambda takes a snapshot of the process next: connections of a lifespan would be in it.
+        """
+        try:
+            self._runner_here().run(self._sandbox.enter_early())
+        except Exception as error:  # noqa: BLE001 - the first invocation tries again, and raises it
+            _log.error(
+                "could not enter the app when the function was imported, and the first invocation tries again: %s: %s",
+                type(error).__name__,
+                error,
+            )
+
     def _runner_here(self) -> asyncio.Runner:
         if self._runner is None:
             self._runner = asyncio.Runner()
         return self._runner
-
-    def _refuse_running_loop(self) -> None:
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return
-        raise ConfigurationError(
-            "a Lambda function runs an event loop of its own, and one is running here already: call it as "
-            "`await asyncio.to_thread(handler, event, context)`"
-        )
 
     # The end of the process.
 
@@ -165,3 +176,11 @@ class LambdaHandler:
         else:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def _loop_runs_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -62,6 +62,11 @@ class Sandbox:
             self.ended = asyncio.create_task(self.app.ended(), name="dawdle: wait for the app")
             self.ended.add_done_callback(lambda _: self.wake.set())
 
+    async def enter_early(self) -> None:
+        """Enter the app before the first invocation, and leave no request open: the process may be frozen next."""
+        await self.enter()
+        await self.app.stop_listener(grace=0)
+
     async def leave(self) -> None:
         """Leave the app, if it is entered. Raises what it died of."""
         ended, self.ended = self.ended, None
