@@ -16,7 +16,7 @@ from dawdle.backends.sqs import SQS
 from dawdle.errors import ConfigurationError, NotAnEventError
 from tests.aws_lambda.source import LambdaTime
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.once]
 
 
 class Uploaded(msgspec.Struct, frozen=True):

@@ -7,7 +7,7 @@ import pytest
 
 from dawdle import Context, Dawdle, Retry
 from dawdle.backends.sqs import SQS
-from tests.aws_lambda.source import EventSource, LambdaTime, ids
+from tests.aws_lambda.source import EventSource, ids
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +26,7 @@ async def source(server):
 
 @pytest.fixture(params=[1, 100], ids=lambda concurrency: f"concurrency {concurrency}")
 def function(request, made, server, registry):
-    return made(Dawdle(SQS(server.queue("orders.fifo").url), registry=registry, concurrency=request.param))
+    return made(Dawdle(SQS(server.queue("orders.fifo").url), registry=registry, concurrency=request.param), margin=2)
 
 
 @pytest.fixture
@@ -132,7 +132,6 @@ async def test_a_group_is_not_run_on_when_time_is_over(function, registry, sourc
         await asyncio.sleep(60)
 
     await signaled(signaler, "a", 3)
-    event = await source.batch()
-    answer = await asyncio.to_thread(function, event, LambdaTime(1))
+    records, answer = await source.invoke(function, seconds=2.5)
     assert ran == [0]
-    assert len(ids(answer)) == len(event["Records"]) == 3
+    assert len(ids(answer)) == len(records) == 3

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 
 import pytest
 
@@ -48,6 +49,7 @@ async def test_a_process_is_entered_once_and_retries_one_handler(sandbox, source
     assert len(server.queue("orders")) == 0
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="AWS's client notices no signal there while it waits")
 async def test_sigterm_between_two_invocations_leaves_the_app(sandbox, source, signaler):
     await signaler.signal(Placed("o-1"))
     await invoke(sandbox, source)

@@ -9,9 +9,9 @@ import pytest
 
 from dawdle import Context, Dawdle, Retry
 from dawdle.backends.sqs import SQS
-from tests.aws_lambda.source import LambdaTime, ids
+from tests.aws_lambda.source import ids
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.once, pytest.mark.slow]
 
 
 class Placed(msgspec.Struct, frozen=True):
@@ -38,9 +38,7 @@ async def test_a_handler_that_would_outlive_the_function_is_cut_and_tried_again(
         await asyncio.sleep(60)
 
     await signaler.signal(Placed())
-    began = time.monotonic()
     _, answer = await source.invoke(function, seconds=2.5)
-    assert time.monotonic() - began < 2.5
     assert answer == {"batchItemFailures": []}
     assert done == [Placed()]
     (copy,) = server.queue("orders").messages()
@@ -89,9 +87,7 @@ async def test_a_thread_that_cannot_be_ended_does_not_hold_the_function(function
 
     await signaler.signal(Placed())
     try:
-        began = time.monotonic()
         _, answer = await source.invoke(function, seconds=2.5)
-        assert time.monotonic() - began < 2.5
         assert answer == {"batchItemFailures": []}
         assert len(server.queue("orders")) == 1
     finally:
@@ -113,9 +109,7 @@ async def test_a_handler_that_ignores_its_cancellation_is_reported(function, reg
 
     kept = []
     await signaler.signal(Placed())
-    began = time.monotonic()
     records, answer = await source.invoke(function, seconds=2.5)
-    assert time.monotonic() - began < 2.5
     assert ids(answer) == {records[0]["messageId"]}
     kept += [1] * 10  # the end of the test ends it
 
@@ -165,7 +159,7 @@ async def test_no_time_is_left_without_a_context(function, registry, source, sig
 
 
 async def test_a_hand_made_margin_is_taken(made, server, registry, source, signaler):
-    function = made(Dawdle(SQS(server.queue("orders").url), registry=registry), margin=29.7)
+    function = made(Dawdle(SQS(server.queue("orders").url), registry=registry), margin=8.7)
 
     @registry.on_event(retry=Retry(initial=60))
     async def slow(event: Placed):
@@ -173,6 +167,5 @@ async def test_a_hand_made_margin_is_taken(made, server, registry, source, signa
 
     await signaler.signal(Placed())
     began = time.monotonic()
-    event = await source.batch()
-    await asyncio.to_thread(function, event, LambdaTime(30))
-    assert time.monotonic() - began < 3
+    await source.invoke(function, seconds=9)
+    assert time.monotonic() - began < 8

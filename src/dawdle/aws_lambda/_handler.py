@@ -10,11 +10,12 @@ The loop runs only while an invocation does. So no timer, poll or request is cut
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from types import FrameType
-from typing import cast
+from typing import Final, cast
 
 import dawdle
 from dawdle._log import Log
@@ -64,6 +65,11 @@ def handler(
     )
 
 
+NOTICES_SIGNALS: Final = sys.version_info >= (3, 12)
+"""Whether the process notices a signal between two invocations. AWS's client waits for the next one in code in C, and
+from Python 3.12 on in a thread of its own. Before, a process that took the signal would not end."""
+
+
 class LambdaHandler:
     """An app as a Lambda function. Made by `handler`; Lambda calls it, and a test may, too."""
 
@@ -109,6 +115,8 @@ class LambdaHandler:
             return self._runner_here().run(Invocation(self._sandbox, event, context).run())
         finally:
             self._running.release()
+            if not NOTICES_SIGNALS:
+                self._give_sigterm_back()
             if self._sandbox.stopping:
                 self.close()
 

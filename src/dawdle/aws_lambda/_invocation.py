@@ -10,7 +10,7 @@ The time, from the invocation on:
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Collection, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from math import inf
 from typing import Final, cast
@@ -177,6 +177,8 @@ class Invocation:
             if now >= self._cut_at and not told:
                 told = True
                 self._warn_of_cut()
+            if told and not any(queue.has_handed_out for queue in self._queues):
+                return  # the rest was not begun, and is given back
             wake.clear()
             until = min(now + DELETE_AFTER_SECONDS, self._give_up_at if told else self._cut_at)
             try:
@@ -237,7 +239,7 @@ class Invocation:
                 await queue.give_back_rest()
         arns = {message.queue_arn for message in unfinished}
         # A pipe reads the report without any setting.
-        if is_pipe or all([await self._sandbox.reporting.is_read(arn, self._context) for arn in arns]):
+        if is_pipe or all([await self._is_read(arn) for arn in arns]):
             return {"batchItemFailures": [{"itemIdentifier": message.id} for message in unfinished]}
         async with self._until(self._answer_at):
             for queue in self._queues:
@@ -249,6 +251,10 @@ class Invocation:
             f"dawdle.aws_lambda.handler(app, report_batch_item_failures=True)",
             message_ids=[message.id for message in unfinished],
         )
+
+    def _is_read(self, queue_arn: str) -> Coroutine[object, object, bool]:
+        left = self._answer_at - asyncio.get_running_loop().time()
+        return self._sandbox.reporting.is_read(queue_arn, self._context, left)
 
     # Events that are in no queue.
 

@@ -195,6 +195,11 @@ class LambdaQueue:
         return all(offer.is_settled for offer in self._offers)
 
     @property
+    def has_handed_out(self) -> bool:
+        """Whether a message of this invocation is handed out, and neither acked nor released."""
+        return bool(self._handed_out)
+
+    @property
     def waiting(self) -> int:
         """How many messages were not handed out yet."""
         return sum(bool(offer.parts) for offer in self._offers)

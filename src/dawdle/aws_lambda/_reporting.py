@@ -13,8 +13,9 @@ __all__ = ["Reporting", "in_lambda"]
 
 _log = Log(__name__)
 
-ASK_SECONDS: Final = 2.0
-"""Seconds for the question. It is asked while the function's time may be nearly over."""
+ASK_SECONDS: Final = 5.0
+MIN_ASK_SECONDS: Final = 0.5
+"""Seconds for the question, at most and at least. It may be asked when the function's time is nearly over."""
 
 
 def in_lambda() -> bool:
@@ -29,20 +30,23 @@ class Reporting:
         self._said = said
         self._known: dict[str, bool] = {}
 
-    async def is_read(self, queue_arn: str, context: object) -> bool:
-        """Return whether a report about this queue's messages is known to be read."""
+    async def is_read(self, queue_arn: str, context: object, seconds: float) -> bool:
+        """Return whether a report about this queue's messages is known to be read. `seconds`: the time to find out."""
         if self._said is not None:
             return self._said
+        if not in_lambda():  # a test, or a script: nothing deletes what it reports
+            return True
+        if queue_arn not in self._known and seconds < MIN_ASK_SECONDS:
+            return False  # there is no time for the answer
         if queue_arn not in self._known:
-            self._known[queue_arn] = await _ask(queue_arn, str(getattr(context, "invoked_function_arn", "")))
+            function = str(getattr(context, "invoked_function_arn", ""))
+            self._known[queue_arn] = await _ask(queue_arn, function, min(seconds, ASK_SECONDS))
         return self._known[queue_arn]
 
 
-async def _ask(queue_arn: str, function: str) -> bool:
-    if not in_lambda():  # a test, or a script: nothing deletes what it reports
-        return True
+async def _ask(queue_arn: str, function: str, seconds: float) -> bool:
     try:
-        async with asyncio.timeout(ASK_SECONDS):
+        async with asyncio.timeout(seconds):
             mappings = await asyncio.to_thread(_mappings, queue_arn, function)
     except Exception as error:  # noqa: BLE001 - denied, no network, no time: whatever it is, the answer is not known
         _log.warning(
