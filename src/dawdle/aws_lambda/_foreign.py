@@ -84,7 +84,7 @@ class ForeignEvent(msgspec.Struct, frozen=True):
 
 
 def s3(event_type: type[object], event_name: str = "ObjectCreated:*", *, bucket: str = "*") -> Foreign:
-    """Read S3's notifications as a type: `event_name` such as "ObjectCreated:*" or "ObjectRemoved:Delete".
+    """Read S3's notifications as a type: `event_name` such as `ObjectCreated:*` or `ObjectRemoved:Delete`.
 
     The fields: `bucket`, `key` (decoded: S3 writes a space as `+`), `size`, `etag`, `version_id`, `sequencer`, `event`,
     `region`. A type may have some of them. `bucket` may be a pattern, too. Raises `NotAnEventError`.
