@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple, cast
 import msgspec
 
 from dawdle.abc import Delivery
+from dawdle.backends.sqs import traceparent_of
 from dawdle.errors import EventError, one_line
 
 __all__ = ["Message", "Shape", "messages_of", "shape_of"]
@@ -88,7 +89,7 @@ def _source_of(record: object) -> object:
 
 def _message(record: _Record) -> Message:
     attributes = record.attributes
-    sent = attributes.get("SentTimestamp")
+    sent, trace = attributes.get("SentTimestamp"), attributes.get("AWSTraceHeader")
     delivery = Delivery(
         receipt=record.receipt_handle,
         key=record.message_id,
@@ -99,5 +100,6 @@ def _message(record: _Record) -> Message:
         # or while it was throttled, and an event that has expired meanwhile would run. The clock here is AWS's as well.
         received_at=None,
         group=attributes.get("MessageGroupId"),
+        traceparent=None if trace is None else traceparent_of(trace),
     )
     return Message(record.message_id, record.receipt_handle, record.event_source_arn, delivery)
