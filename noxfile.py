@@ -186,6 +186,14 @@ def fleet(session: nox.Session) -> None:
     session.run("python", "-m", "tests.fleet", *session.posargs)
 
 
+@nox.session(python=USUAL, name="lambda")
+def aws_lambda(session: nox.Session) -> None:
+    """Check the SAM template of the Lambda example by cfn-lint, and measure a cold start."""
+    session.install("-e", ".", "cfn-lint>=1.20")
+    session.run("cfn-lint", "examples/lambda/template.yaml")
+    session.run("python", "-m", "tests.aws_lambda.cold_start", *session.posargs)
+
+
 @nox.session(python=USUAL)
 def coverage(session: nox.Session) -> None:
     """Run the tests and print which lines and branches of dawdle none of them runs, in whatever process."""

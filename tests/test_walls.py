@@ -25,6 +25,7 @@ ROOMS = {
     "_flow": {"_flow", "_handlers", "_rules", *GROUND},
     "backends": {"abc", "clock", "errors", "_log", "backends"},
     "_app": {"_app", "_flow", "_handlers", "_rules", "backends", *GROUND},
+    "aws_lambda": {"aws_lambda", "backends", "dawdle", *GROUND},
     "testing": {"testing", "backends", "dawdle", *GROUND},
     "from_thread": {"_app", "errors"},
     "telemetry": {"telemetry", "dawdle", "abc", "errors", "hooks"},
@@ -139,6 +140,7 @@ def test_a_module_says_in_its_first_line_what_it_is_for(path):
 def test_the_public_names_are_those_of_the_design():
     names = {name for name in vars(dawdle) if not name.startswith("_")} - {
         "abc",
+        "aws_lambda",
         "backends",
         "clock",
         "errors",

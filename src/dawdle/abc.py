@@ -163,6 +163,13 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):  # texts, bytes and numbe
     A `traceparent` in the body wins.
     """
 
+    max_hold: float | None = None
+    """Seconds from now for which this message may be held, where that is less than `Limits.max_hold`; None: it is not.
+
+    All messages of one receive have the same. When the time is over, handlers that still run are cancelled, which
+    counts as a failure of each of them.
+    """
+
     def __repr__(self) -> str:
         """Show neither the body, which is the user's data, nor the receipt, which lets its owner delete the message."""
         return f"<Delivery {one_line(self.key)} of {len(self.body)} bytes, received {self.receive_count} times>"

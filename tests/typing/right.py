@@ -24,7 +24,7 @@ import dawdle
 import dawdle.aiohttp
 import dawdle.asgi
 import dawdle.fastapi
-from dawdle import from_thread, hooks, logs, telemetry
+from dawdle import aws_lambda, from_thread, hooks, logs, telemetry
 from dawdle.abc import (
     Backend,
     Clock,
@@ -917,3 +917,39 @@ class TestMemory(BackendContract):
 
     def make(self) -> Memory:
         return Memory(clock=self.clock, lease=10)
+
+
+# An app as a Lambda function
+
+
+class Uploaded(msgspec.Struct):
+    bucket: str
+    key: str
+
+
+async def api(event: dict[str, Any], context: object) -> dict[str, int]:
+    return {"statusCode": 202}
+
+
+def make_lambda_handler(app: dawdle.Dawdle) -> aws_lambda.LambdaHandler:
+    handler = aws_lambda.handler(
+        app,
+        foreign=[aws_lambda.s3(Uploaded, "ObjectCreated:*", bucket="a"), aws_lambda.sns(Uploaded, "topic")],
+        otherwise=api,
+        report_batch_item_failures=True,
+        margin=timedelta(seconds=2),
+    )
+    assert_type(handler({"Records": []}, None), object)
+    assert_type(handler([]), object)
+    handler.close()
+    assert_type(handler, aws_lambda.LambdaHandler)
+    return handler
+
+
+async def host(app: dawdle.Dawdle) -> None:
+    def wrap(name: str, backend: Backend) -> Backend:
+        return backend
+
+    app.wrap_queues(wrap)
+    await app.stop_listener(grace=timedelta(seconds=1))
+    await app.stop_listener(grace=0)

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 
 import dawdle
 import dawdle.asgi
-from dawdle import from_thread, hooks, telemetry
+from dawdle import aws_lambda, from_thread, hooks, telemetry
 from dawdle.abc import Backend, Clock, Codec, SystemClock
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
@@ -472,3 +472,15 @@ async def in_a_test(dawdle_app: TestApp, dawdle_signals: Signals) -> None:
     assert number
     assert wrong
     assert options
+
+
+# An app as a Lambda function
+
+
+def functions_of_lambda(app: dawdle.Dawdle) -> None:
+    aws_lambda.handler(Memory())  # error
+    aws_lambda.handler(app, foreign=[A])  # error
+    aws_lambda.handler(app, report="yes")  # error
+    aws_lambda.s3("Uploaded")  # error
+    aws_lambda.eventbridge(A)  # error
+    app.wrap_queues(lambda name: Memory())  # error

@@ -37,7 +37,7 @@ from dawdle._rules.codec import JSON
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
 from dawdle.abc import Backend, Clock, Codec, SystemClock
-from dawdle.errors import ConfigurationError, shown
+from dawdle.errors import ConfigurationError, shown, to_seconds
 from dawdle.hooks import Hook
 
 __all__ = ["Dawdle", "default_registry"]
@@ -270,17 +270,19 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         self._start_log.listens()
         await runtime.start_listener()
 
-    async def stop_listener(self) -> None:
+    async def stop_listener(self, *, grace: float | timedelta | None = None) -> None:
         """Receive no more, and return when all messages in flight are settled, after `grace` at the latest.
 
-        In one of the app's own handlers it returns at once, since it would wait for that handler.
+        `grace`: seconds, or a timedelta, to let running handlers finish; None: the app's own. In one of the app's own
+        handlers it returns at once, since it would wait for that handler.
         """
         runtime = self._running()
+        seconds = self._settings.grace if grace is None else to_seconds(grace, "grace is")
         where = current_scope()
         if runtime.in_notice or (where is not None and where.app is self):
             runtime.begin_stop()
         else:
-            await runtime.stop_listener(self._settings.grace)
+            await runtime.stop_listener(seconds)
 
     async def idle(self) -> None:
         """Return when no event is due.

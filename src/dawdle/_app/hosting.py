@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Self
 
 from dawdle._app import loops as _loops
 from dawdle._app.lifespans import Lifespan
+from dawdle._app.queue_map import QueueMap, require_backend
 from dawdle._flow.state import State
 from dawdle._rules.health import Health
+from dawdle.abc import Backend
+from dawdle.errors import ConfigurationError
 
 __all__ = ["HostingCalls"]
 
@@ -27,6 +30,7 @@ class HostingCalls:
 
     if TYPE_CHECKING:  # `typing.get_type_hints(Dawdle)` must not need what is not loaded
         _runtime: Runtime | None
+    _queues: QueueMap
     _loop: asyncio.AbstractEventLoop | None
     """The event loop in which the app is entered; None while it is not."""
     _host_lifespan: Lifespan | None = None
@@ -41,6 +45,18 @@ class HostingCalls:
     ) -> None:
         """Leave it, after its grace at the latest."""
         raise NotImplementedError
+
+    def wrap_queues(self, wrap: Callable[[str, Backend], Backend]) -> None:
+        """Put a backend of the host's own about each queue: the app uses what `wrap` returns when it is entered next.
+
+        `wrap` is called here, once for each queue, with its name and its backend, and may return that backend as it is.
+        Raises `ConfigurationError` while the app is entered, and for what is no backend. If `wrap` raises, all queues
+        stay as they were.
+        """
+        if self._loop is not None:
+            raise ConfigurationError("wrap_queues() changes the queues of an app that is not entered: call it before")
+        queues = self._queues.backends
+        queues.update({name: require_backend(wrap(name, each), f"queue {name!r}") for name, each in queues.items()})
 
     def health(self) -> Health:
         """Return how the app is at this moment; never raises, and makes no request.

@@ -15,7 +15,7 @@ from dawdle.abc import Backend, Clock, Clocked, SystemClock
 from dawdle.errors import ConfigurationError, one_line, shown
 from dawdle.events import CALL_PREFIX, QUEUE_NAME, declaration_of, is_call, wire_name
 
-__all__ = ["DEFAULT", "DEFAULT_CONCURRENCY", "QueueMap", "read_queue_map"]
+__all__ = ["DEFAULT", "DEFAULT_CONCURRENCY", "QueueMap", "read_queue_map", "require_backend"]
 
 DEFAULT: Final = "default"
 """The queue of `Dawdle(backend)`, and of every event that has no route."""
@@ -222,7 +222,7 @@ def read_queue_map(
 ) -> QueueMap:
     """Return the queues of an app as `Dawdle(…)` was given them. Raises `ConfigurationError` for every mistake."""
     if queues is None:
-        backends = {DEFAULT: _require_backend(from_environment() if backend is None else backend, "backend")}
+        backends = {DEFAULT: require_backend(from_environment() if backend is None else backend, "backend")}
     else:
         if backend is not None:
             raise ConfigurationError(
@@ -257,7 +257,7 @@ def _read_backends(queues: Mapping[str, Backend]) -> dict[str, Backend]:
                     f"queues= gives one backend object the names {other!r} and {name!r}: one object is one queue, so "
                     f"remove a name, or make a second object for another queue"
                 )
-        found[name] = _require_backend(backend, f"queues[{name!r}]")
+        found[name] = require_backend(backend, f"queues[{name!r}]")
     return found
 
 
@@ -269,7 +269,8 @@ def _one_or_several(given: str | Sequence[str], what: str) -> Sequence[str]:
     return given
 
 
-def _require_backend(value: object, what: str) -> Backend:
+def require_backend(value: object, what: str) -> Backend:
+    """Return a backend. Raises `ConfigurationError` for anything else, and says what to write instead."""
     # A class that was not called has the same methods.
     if isinstance(value, Backend) and not isinstance(value, type):
         return value

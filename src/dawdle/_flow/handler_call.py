@@ -201,5 +201,8 @@ def _waited(work: Work) -> float | None:
 
 
 def _hold_expired(message: InFlightMessage) -> TimeoutError:
+    own = None if message.delivery is None else message.delivery.max_hold
+    if own is not None:
+        return TimeoutError(f"it still ran when the {own:.3g} s were over that its message may be held here")
     longest = message.queue.limits.max_hold
     return TimeoutError(f"it ran for {longest:g} s, the longest that its queue keeps a message in flight")

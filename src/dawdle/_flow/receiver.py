@@ -9,12 +9,13 @@ The first receive of a queue goes on until a stop. One in parallel ends when it 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from math import inf
 from typing import Final
 
 import msgspec
 
+from dawdle._flow.batcher import Spawn
 from dawdle._flow.hook_calls import HookCaller
 from dawdle._flow.in_flight import InFlight
 from dawdle._flow.in_flight_message import InFlightMessage
@@ -68,6 +69,7 @@ class Receiver:
         process: Callable[[InFlightMessage], Coroutine[object, object, None]],
         lease_renewer: LeaseRenewer | None,
         start_processor: Callable[[Coroutine[object, object, None]], object],
+        spawn: Spawn,
     ) -> None:
         self._queue = queue
         self._slots = queue.slots
@@ -79,6 +81,7 @@ class Receiver:
         self._process = process
         self._lease_renewer = lease_renewer
         self._start_processor = start_processor
+        self._spawn = spawn
         self._tasks: dict[asyncio.Task[None], bool] = {}
         self._stopping = False
         self._preparing = asyncio.Lock()
@@ -263,10 +266,20 @@ class Receiver:
             started.append(message)
         if self._lease_renewer is not None and started:
             self._lease_renewer.hold(started)
+        if started and deliveries[0].max_hold is not None:
+            self._spawn(self._expire_holds(started, deliveries[0].max_hold))
         for message in started:
             self._start_processor(self._process(message))
         self._slots.unreserve(room - len(started))
         return len(started)
+
+    async def _expire_holds(self, messages: Sequence[InFlightMessage], seconds: float) -> None:
+        """Cancel the handlers that still run on these messages when their time is over: one receive, one time."""
+        await self._clock.sleep_until(self._clock.monotonic() + seconds)
+        in_flight = set(self._in_flight)
+        for message in messages:
+            if message in in_flight and not message.settled:
+                message.expire_hold()
 
 
 def _checked(answer: Iterable[object]) -> list[Delivery]:

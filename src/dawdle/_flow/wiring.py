@@ -213,6 +213,7 @@ class Components:
             else self.processor.process,
             lease_renewer=None if queue.limits.lease is None else self._lease_renewer(queue),
             start_processor=self._start,
+            spawn=self._spawn,
         )
 
     def _lease_renewer(self, queue: QueueClient) -> LeaseRenewer:

@@ -1,0 +1,106 @@
+"""What an app offers to its host: queues that it wraps, a time for one stop, and a bound on what a receive may hold."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from dawdle import Context, Dawdle, Registry, Retry
+from dawdle.backends.memory import Memory
+from dawdle.errors import ConfigurationError
+from tests.app.events import Placed
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def registry():
+    return Registry()
+
+
+class Bounded(Memory):
+    """A queue whose messages may be held for a second."""
+
+    async def receive(self, limit, wait):
+        return [msgspec.structs.replace(each, max_hold=1.0) for each in await super().receive(limit, wait)]
+
+
+async def test_an_app_uses_the_queues_that_its_host_wraps(registry):
+    app, seen = Dawdle(Memory(), registry=registry), []
+    mine = Memory()
+
+    def wrap(name, backend):
+        seen.append((name, backend))
+        return mine
+
+    app.wrap_queues(wrap)
+    assert seen[0][0] == "default"
+    ran = []
+    app.register(ran.append, Placed, name="ran")
+    async with app:
+        await app.signal(Placed())
+        await app.idle()
+        with pytest.raises(ConfigurationError, match="call it before"):
+            app.wrap_queues(wrap)
+    assert ran == [Placed()]
+    assert len(seen) == 1
+
+
+async def test_a_wrapper_that_fails_or_returns_no_backend_changes_nothing(registry):
+    app = Dawdle(queues={"default": Memory(), "video": Memory()}, registry=registry)
+    with pytest.raises(ConfigurationError, match="queue 'default' is a dawdle.abc.Backend"):
+        app.wrap_queues(lambda name, backend: None)
+    with pytest.raises(KeyError):
+        app.wrap_queues(lambda name, backend: {"default": Memory()}[name])
+    async with app:
+        pass
+
+
+async def test_a_message_is_held_for_as_long_as_its_receive_says(registry, clock):
+    tries = []
+
+    @registry.on_event(retry=Retry(max_attempts=2, initial=0))
+    async def slow(event: Placed, ctx: Context):
+        tries.append(ctx.attempt)
+        await asyncio.sleep(3600)
+
+    @registry.on_event
+    async def quick(event: Placed):
+        tries.append("quick")
+
+    async with Dawdle(Bounded(clock=clock), registry=registry, clock=clock) as app:
+        await app.signal(Placed())
+        for _ in range(2):
+            await until(app.running_handlers)
+            await clock.advance(1)
+            await until(lambda: not app.running_handlers() or tries[-1] == 2)
+        await app.idle()
+        letters = [letter async for letter in app.dead_letters()]
+    assert sorted(map(str, tries)) == ["1", "2", "quick"]
+    assert "that its message may be held here" in letters[0].error
+
+
+async def test_a_stop_may_have_a_grace_of_its_own(registry):
+    began, ended = asyncio.Event(), []
+
+    @registry.on_event
+    async def slow(event: Placed):
+        began.set()
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(event)
+
+    async with asyncio.timeout(10), Dawdle(Memory(), registry=registry, grace=0) as app:
+        await app.signal(Placed())
+        await began.wait()
+        await app.stop_listener(grace=0)
+        assert ended == [Placed()]
+        with pytest.raises(ConfigurationError, match="grace is"):
+            await app.stop_listener(grace=-1)
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.002)
