@@ -15,8 +15,8 @@ MEETS_EVENTS = {"Envelope", "Work", "InFlightMessage", "HandlerRun", "DeadLetter
 TELLS_OF_EVENT = {"work", "envelope", "letter", "copy", "found", "delivery", "event_id", "event_type", "label", "what"}
 """A value that is made of one of these names is of an event."""
 
-NO_EVENTS = ("backends/", "testing/", "_app/start_log.py")
-"""A queue moves messages and reads no event; the start log tells of types of events."""
+NO_EVENTS = ("backends/", "testing/", "aws_lambda/", "_app/start_log.py")
+"""A queue, and what hands messages in, reads no event; the start log tells of types of events."""
 
 
 def modules_that_log():
