@@ -7,7 +7,7 @@ from datetime import timedelta
 from math import inf
 from typing import Final, TypedDict, cast
 
-from dawdle import Context, Dawdle, Registry, Retry, SignedPickle
+from dawdle import Context, Dawdle, Registry, Retry, SignedPickle, Telemetry
 from dawdle.abc import Backend, Codec
 from dawdle.backends.memory import Memory
 from dawdle.errors import ConfigurationError
@@ -54,6 +54,7 @@ class AppOptions(TypedDict, total=False):
     clock: ManualClock
     signing_keys: Mapping[str, bytes | str]
     functions: SignedPickle
+    telemetry: Telemetry | Sequence[Telemetry]
 
 
 def read_app(options: AppOptions) -> Dawdle:
