@@ -92,6 +92,8 @@ class _Monitor:
         self._answered = False
         self._failure: BackendError | None = None
         self._beat_at = self._loop.time()
+        self._runs = False
+        """The start is over."""
         self._block: tuple[float, float] | None = None
         """When the latest block of the loop ended, and how long it was."""
 
@@ -116,6 +118,9 @@ class _Monitor:
     def _note_block(self) -> None:
         """Note a beat that is late. A request may have its turn before the beat has: so the request asks here too."""
         now = self._loop.time()
+        if not self._runs:  # imports, and what the user's own lifespan loads, may block a start for long
+            self._runs, self._beat_at = self._app.health().state == "running", now
+            return
         late = now - self._beat_at - BEAT_SECONDS
         if late >= BLOCKED_SECONDS:
             self._block = (now, late)
