@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from dawdle._log import Log
 from dawdle.backends.sqlite._calls import QueueRow
-from dawdle.backends.sqlite._errors import backend_error, error_name, is_busy
+from dawdle.backends.sqlite._errors import FileReplacedError, backend_error, error_name, is_busy
 from dawdle.backends.sqlite._file_check import (
     FileCheck,
     require_file_of_log,
@@ -123,10 +123,18 @@ class Database:
         """Close the connection. The last one of all processes moves the log into the file."""
         connection, self._connection = self._connection, None
         lock, self._lock = self._lock, None
+        files, self._files = self._files, None
         try:
             if connection is not None and lock is not None:
                 with lock:
-                    connection.close()
+                    try:
+                        if files is not None:
+                            files.check(committed=False)
+                    except FileReplacedError:
+                        assert files is not None, "they were looked at"
+                        _close_unchecked(connection, files)
+                    else:
+                        connection.close()
         except sqlite3.Error as error:
             _log.warning("could not close %s: %s", self.path, error)
         finally:
@@ -232,6 +240,8 @@ class Database:
             with lock:
                 if files.is_check_due():
                     files.check(committed=False)
+                else:
+                    files.check_index()
                 if sync is not self._syncs and self.durability == "full":
                     # A log that is synced later is synced whole: what was committed without a sync is not overtaken.
                     connection.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
@@ -301,8 +311,8 @@ class Database:
 
 def _broken(path: str) -> BackendError:
     return BackendError(
-        f"the write-ahead log of {path} was deleted while this process had it open, and this version of Python cannot "
-        f"open it again safely: restart this process",
+        f"the write-ahead log of {path}, or its index, was deleted while this process had it open, and this process "
+        f"cannot open it again safely: restart it",
         uncertain=False,
     )
 
@@ -323,7 +333,7 @@ def _close_unchecked(connection: sqlite3.Connection, files: FileCheck) -> bool:
     else:
         _never_close(connection)
         return False
-    return True
+    return files.is_moved or not files.is_old_index_in_use
 
 
 def _never_close(connection: sqlite3.Connection) -> None:
