@@ -7,7 +7,8 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from typing import Final, Literal, TypeVar
 from weakref import WeakSet
 
@@ -22,6 +23,7 @@ from dawdle.backends.sqlite._file_check import (
     warn_of_wal_reset_bug,
 )
 from dawdle.backends.sqlite._file_lock import FileLock
+from dawdle.backends.sqlite._log_repair import write_log_again
 from dawdle.backends.sqlite._schema import file_id, migrate, open_queue
 from dawdle.errors import BackendError, ConfigurationError
 
@@ -38,6 +40,9 @@ LOCKED_SECONDS: Final = 20.0
 MAX_LOG_BYTES_AT_REST: Final = 8 << 20
 CHECKPOINT_PAGES: Final = 1000
 VACUUM_PAGES: Final = 1000
+MAX_UNSYNCED: Final = 500
+"""Transactions in a row that are not synced. After them one is, since only then the log is emptied."""
+
 MIN_SQLITE: Final = (3, 35)
 
 _CONFIGURATION: Final = ("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_CORRUPT")
@@ -57,6 +62,9 @@ class Database:
         self._lock: FileLock | None = None
         self._files: FileCheck | None = None
         self._syncs = True
+        self._has_gap = False
+        self._unsynced = 0
+        """How many transactions in a row were not synced."""
         self._broken = False
         self._lost: FileCheck | None = None
         self._opening = 0
@@ -85,7 +93,7 @@ class Database:
         try:
             self._lock = FileLock(f"{self.path}-lock", self._access_rights())
             # No other process may open it meanwhile: two would race to set up the log, and one would find it locked.
-            with self._lock:
+            with self._lock, self._noting_failed_syncs(self._lock):
                 require_file_of_log(self.path)
                 require_one_name(self.path)
                 self._connect()
@@ -242,22 +250,35 @@ class Database:
                     files.check(committed=False)
                 else:
                     files.check_index()
-                if sync is not self._syncs and self.durability == "full":
-                    # A log that is synced later is synced whole: what was committed without a sync is not overtaken.
-                    connection.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
-                    self._syncs = sync
+                # A log that is synced later is synced whole: what was committed without a sync is not overtaken.
+                if self.durability == "full":
+                    self._unsynced = 0 if sync else self._unsynced + 1
+                    self._set_sync(connection, sync=sync or self._unsynced > MAX_UNSYNCED)
                 connection.execute("BEGIN IMMEDIATE")
                 try:
+                    if sync and (self._has_gap or lock.has_mark):
+                        self._repair_log(lock)
                     result = work(connection)
                 except BaseException:
                     self._roll_back(connection)
                     raise
-                self._commit(connection)
+                with self._noting_failed_syncs(lock):
+                    self._commit(connection)
                 if sync or files.is_check_due():
                     files.check(committed=True)
                 return result
         except sqlite3.Error as error:
             raise backend_error(error, self.path) from error
+
+    def _set_sync(self, connection: sqlite3.Connection, *, sync: bool) -> None:
+        """Have the next commits synced, or not."""
+        if sync is self._syncs:
+            return
+        connection.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
+        # The log is emptied only after commits that are synced. Its own sync has nothing to write then: if that fails,
+        # which SQLite does not tell, it leaves no gap.
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES if sync else 0}")
+        self._syncs = sync
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         give_up_at = time.monotonic() + LOCKED_SECONDS
@@ -272,6 +293,33 @@ class Database:
                 self._roll_back(connection)
                 raise backend_error(error, self.path, committing=True) from error
             return
+
+    @contextmanager
+    def _noting_failed_syncs(self, lock: FileLock) -> Generator[None]:
+        """Remember a sync that fails, for all processes: pages of the log may never reach the disk."""
+        try:
+            yield
+        except (sqlite3.Error, BackendError) as error:
+            cause = error.__cause__ if isinstance(error, BackendError) else error
+            if isinstance(cause, sqlite3.Error) and error_name(cause).startswith("SQLITE_IOERR"):
+                self._has_gap = True
+                with suppress(OSError):
+                    lock.mark(on=True)
+            raise
+
+    def _repair_log(self, lock: FileLock) -> None:
+        """Close the gap that a failed sync may have left. Until that is done, nothing is told to be stored."""
+        try:
+            write_log_again(self.path)
+            lock.mark(on=False)
+        except OSError as error:
+            raise BackendError(
+                f"a sync of {self.path} failed, and its log could not be written again: {error.strerror or error}; "
+                f"nothing was stored. See whether the disk fails",
+                uncertain=False,
+            ) from error
+        self._has_gap = False
+        _log.warning("wrote the log of %s again after a sync of it had failed: see whether the disk fails", self.path)
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         # On a full disk SQLite has rolled back on its own, and a second ROLLBACK is an error.
@@ -289,10 +337,11 @@ class Database:
             ((pages,),) = connection.execute("PRAGMA page_count").fetchall()
             ((mode,),) = connection.execute("PRAGMA auto_vacuum").fetchall()
             if mode != 2 or free < VACUUM_PAGES or free * 4 < pages:
-                with lock:  # only now the file is cut; a reader that holds the log does not make this wait
+                # Only now the file is cut. A reader that holds the log does not make this wait.
+                with lock, self._noting_failed_syncs(lock):
                     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
                 return False
-            with lock:
+            with lock, self._noting_failed_syncs(lock):
                 # By execute() it would give back one page: that stops at the first row, and it has one for each page.
                 connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
         except sqlite3.Error as error:

@@ -97,7 +97,7 @@ class FileCheck:
         lost = "what was just stored may be lost" if committed else "nothing was stored"
         return FileReplacedError(
             f"{self._path} {what} while this process had it open; {lost}. Stop all programs that use a database before "
-            f"it is moved, deleted or restored, and let no program copy or delete its -wal and -shm files but SQLite itself",
+            f"it is moved, deleted or restored, and let no program but SQLite copy or delete its -wal and -shm files",
             kind="unavailable",
             uncertain=committed,
         )
