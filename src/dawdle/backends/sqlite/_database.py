@@ -5,15 +5,22 @@ lock file ──► files are ours? ──► BEGIN IMMEDIATE ──► work ─
 
 import os
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from typing import Final, Literal, TypeVar
+from contextlib import contextmanager
+from typing import Final, TypeVar
 from weakref import WeakSet
 
 from dawdle._log import Log
 from dawdle.backends.sqlite._calls import QueueRow
+from dawdle.backends.sqlite._connection import (
+    Durability,
+    close_unchecked,
+    connect,
+    give_back_pages,
+    never_close,
+    sync_commits,
+)
 from dawdle.backends.sqlite._errors import FileReplacedError, backend_error, error_name, is_busy
 from dawdle.backends.sqlite._file_check import (
     FileCheck,
@@ -23,23 +30,19 @@ from dawdle.backends.sqlite._file_check import (
     warn_of_wal_reset_bug,
 )
 from dawdle.backends.sqlite._file_lock import FileLock
-from dawdle.backends.sqlite._log_repair import write_log_again
+from dawdle.backends.sqlite._log_gap import LogGap
 from dawdle.backends.sqlite._schema import file_id, migrate, open_queue
 from dawdle.errors import BackendError, ConfigurationError
 
-__all__ = ["Database", "Durability"]
+__all__ = ["Database"]
 
 _log = Log(__name__)
 
 Result = TypeVar("Result")
-Durability = Literal["full", "normal"]
 
 LOCKED_SECONDS: Final = 20.0
 """Seconds that a transaction waits for a program that keeps the file locked, until its calls fail."""
 
-MAX_LOG_BYTES_AT_REST: Final = 8 << 20
-CHECKPOINT_PAGES: Final = 1000
-VACUUM_PAGES: Final = 1000
 MAX_UNSYNCED: Final = 500
 """Transactions in a row that are not synced. After them one is, since only then the log is emptied."""
 
@@ -62,7 +65,7 @@ class Database:
         self._lock: FileLock | None = None
         self._files: FileCheck | None = None
         self._syncs = True
-        self._has_gap = False
+        self._gap = LogGap(path)
         self._unsynced = 0
         """How many transactions in a row were not synced."""
         self._broken = False
@@ -93,7 +96,7 @@ class Database:
         try:
             self._lock = FileLock(f"{self.path}-lock", self._access_rights())
             # No other process may open it meanwhile: two would race to set up the log, and one would find it locked.
-            with self._lock, self._noting_failed_syncs(self._lock):
+            with self._lock, self._gap.noted(self._lock):
                 require_file_of_log(self.path)
                 require_one_name(self.path)
                 self._connect()
@@ -140,7 +143,7 @@ class Database:
                             files.check(committed=False)
                     except FileReplacedError:
                         assert files is not None, "they were looked at"
-                        _close_unchecked(connection, files)
+                        close_unchecked(connection, files)
                     else:
                         connection.close()
         except sqlite3.Error as error:
@@ -156,24 +159,8 @@ class Database:
             return None
 
     def _connect(self) -> None:
-        connection = self._connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=LOCKED_SECONDS, cached_statements=256
-        )
-        # Of a new file only, and before its first table: later it needs a VACUUM, which is the owner's to run.
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        ((mode,),) = connection.execute("PRAGMA journal_mode=WAL").fetchall()
-        if mode != "wal":
-            raise ConfigurationError(
-                f"{self.path} cannot have a write-ahead log: its journal mode stays {mode}. Its file system has no "
-                f"shared memory; put it on a local disk"
-            )
-        connection.execute(f"PRAGMA synchronous={self.durability}")
+        connection = self._connection = connect(self.path, self.durability, LOCKED_SECONDS)
         self._syncs = True
-        if sys.platform == "darwin" and self.durability == "full":
-            connection.execute("PRAGMA fullfsync=1")  # there a plain fsync does not reach the disk
-        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit={MAX_LOG_BYTES_AT_REST}")
-        connection.execute("PRAGMA cache_size=-8000")
         connection.execute("BEGIN IMMEDIATE")
         migrate(connection, self.path)
         connection.execute("COMMIT")
@@ -185,7 +172,7 @@ class Database:
         connection, files = self._connection, self._files
         self._connection = self._files = None
         if connection is not None and files is not None:
-            self._broken = not _close_unchecked(connection, files)
+            self._broken = not close_unchecked(connection, files)
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
@@ -217,7 +204,7 @@ class Database:
         """Let go of all in a forked child, without a call of SQLite: that would touch the parent's locks."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            _never_close(connection)
+            never_close(connection)
         if self._lock is not None:
             self._lock.close()  # this copy alone: the parent's own stays locked
 
@@ -252,33 +239,32 @@ class Database:
                     files.check_index()
                 # A log that is synced later is synced whole: what was committed without a sync is not overtaken.
                 if self.durability == "full":
-                    self._unsynced = 0 if sync else self._unsynced + 1
-                    self._set_sync(connection, sync=sync or self._unsynced > MAX_UNSYNCED)
+                    self._sync_next(connection, sync=sync or self._unsynced >= MAX_UNSYNCED)
                 connection.execute("BEGIN IMMEDIATE")
                 try:
-                    if sync and (self._has_gap or lock.has_mark):
-                        self._repair_log(lock)
+                    if sync and self._gap.is_open(lock):
+                        self._gap.close(lock)
                     result = work(connection)
                 except BaseException:
                     self._roll_back(connection)
                     raise
-                with self._noting_failed_syncs(lock):
+                try:
                     self._commit(connection)
+                except BackendError as error:
+                    self._gap.note(error.__cause__, lock)
+                    raise
                 if sync or files.is_check_due():
                     files.check(committed=True)
                 return result
         except sqlite3.Error as error:
             raise backend_error(error, self.path) from error
 
-    def _set_sync(self, connection: sqlite3.Connection, *, sync: bool) -> None:
-        """Have the next commits synced, or not."""
-        if sync is self._syncs:
-            return
-        connection.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
-        # The log is emptied only after commits that are synced. Its own sync has nothing to write then: if that fails,
-        # which SQLite does not tell, it leaves no gap.
-        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES if sync else 0}")
-        self._syncs = sync
+    def _sync_next(self, connection: sqlite3.Connection, *, sync: bool) -> None:
+        """Have the next commit synced, or not."""
+        self._unsynced = 0 if sync else self._unsynced + 1
+        if sync is not self._syncs:
+            sync_commits(connection, sync=sync)
+            self._syncs = sync
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         give_up_at = time.monotonic() + LOCKED_SECONDS
@@ -294,33 +280,6 @@ class Database:
                 raise backend_error(error, self.path, committing=True) from error
             return
 
-    @contextmanager
-    def _noting_failed_syncs(self, lock: FileLock) -> Generator[None]:
-        """Remember a sync that fails, for all processes: pages of the log may never reach the disk."""
-        try:
-            yield
-        except (sqlite3.Error, BackendError) as error:
-            cause = error.__cause__ if isinstance(error, BackendError) else error
-            if isinstance(cause, sqlite3.Error) and error_name(cause).startswith("SQLITE_IOERR"):
-                self._has_gap = True
-                with suppress(OSError):
-                    lock.mark(on=True)
-            raise
-
-    def _repair_log(self, lock: FileLock) -> None:
-        """Close the gap that a failed sync may have left. Until that is done, nothing is told to be stored."""
-        try:
-            write_log_again(self.path)
-            lock.mark(on=False)
-        except OSError as error:
-            raise BackendError(
-                f"a sync of {self.path} failed, and its log could not be written again: {error.strerror or error}; "
-                f"nothing was stored. See whether the disk fails",
-                uncertain=False,
-            ) from error
-        self._has_gap = False
-        _log.warning("wrote the log of %s again after a sync of it had failed: see whether the disk fails", self.path)
-
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         # On a full disk SQLite has rolled back on its own, and a second ROLLBACK is an error.
         if connection.in_transaction:
@@ -333,20 +292,14 @@ class Database:
         """Give free pages back to the disk, a few at a time; return whether there are more of them."""
         connection, lock, _ = self._opened()
         try:
-            ((free,),) = connection.execute("PRAGMA freelist_count").fetchall()
-            ((pages,),) = connection.execute("PRAGMA page_count").fetchall()
-            ((mode,),) = connection.execute("PRAGMA auto_vacuum").fetchall()
-            if mode != 2 or free < VACUUM_PAGES or free * 4 < pages:
-                # Only now the file is cut. A reader that holds the log does not make this wait.
-                with lock, self._noting_failed_syncs(lock):
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                return False
-            with lock, self._noting_failed_syncs(lock):
-                # By execute() it would give back one page: that stops at the first row, and it has one for each page.
-                connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+            return give_back_pages(connection, self._turn(lock))
         except sqlite3.Error as error:
             raise backend_error(error, self.path) from error
-        return True
+
+    @contextmanager
+    def _turn(self, lock: FileLock) -> Generator[None]:
+        with lock, self._gap.noted(lock):
+            yield
 
     def _opened(self) -> tuple[sqlite3.Connection, FileLock, FileCheck]:
         if self._broken:
@@ -364,29 +317,3 @@ def _broken(path: str) -> BackendError:
         f"cannot open it again safely: restart it",
         uncertain=False,
     )
-
-
-def _close_unchecked(connection: sqlite3.Connection, files: FileCheck) -> bool:
-    """Close a connection to files that others may have replaced, without touching what is there now.
-
-    Return whether it was closed. One that stays open shares its locks and its index of the log with any other that this
-    process opens, so the file must not be opened again then.
-    """
-    # A close moves the log into the database and deletes the log by its name. SQLite does not where the database itself
-    # was moved. Where only the log was deleted it would, and so destroy the log that another process has made since.
-    if sys.version_info >= (3, 12):
-        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
-        connection.close()
-    elif files.is_moved:
-        connection.close()
-    else:
-        _never_close(connection)
-        return False
-    return files.is_moved or not files.is_old_index_in_use
-
-
-def _never_close(connection: sqlite3.Connection) -> None:
-    """Keep a connection for as long as the process lives, even while the interpreter ends and deletes all others."""
-    import ctypes  # noqa: PLC0415 - only a forked child, or a file that was replaced, needs it
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
