@@ -144,6 +144,7 @@ class Worker:
             self._guarded_round()
         self._end_calls(self._waiting, BackendError(f"{self.database.path} was closed", uncertain=False))
         if self._is_left:
+            self.database.close()  # unless a call has done so: who closed the file may have been cancelled before it
             self._wake_up.close()
 
     def _guarded_round(self) -> None:
