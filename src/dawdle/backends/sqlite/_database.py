@@ -57,7 +57,7 @@ class Database:
 
     def __init__(self, path: str, durability: Durability, *, allow_network_file_system: bool) -> None:
         self.path = path
-        self.durability = durability
+        self.durability: Durability = durability
         self.file_id = ""
         """The name that the file keeps wherever it is moved to; known once it is open."""
         self._allow_network = allow_network_file_system

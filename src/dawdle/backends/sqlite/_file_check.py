@@ -65,7 +65,7 @@ class FileCheck:
             raise self._replaced("was replaced by another file", committed=committed)
         if (log_file.st_ino, log_file.st_dev) != (known.st_ino, known.st_dev):
             raise self._replaced("has another write-ahead log", committed=committed)
-        # Not after a commit: whoever opens the file now finds that in the log, and makes the index by the log.
+        # Not after a commit: the next process that opens the file finds that in the log, and makes an index by it.
         if not committed and _inode_of(self._index_path) != self._index:
             raise self._replaced("has another index of its log, or none,", committed=False)
         if log_file.st_size > LARGE_LOG_BYTES:
@@ -76,8 +76,8 @@ class FileCheck:
     def check_index(self) -> None:
         """Raise `FileReplacedError` if the index of the log was deleted or replaced. Before each transaction: 0.8 µs.
 
-        Who opens the file then makes an index of its own. Two writers do not see each other's frames in the log, and a
-        single transaction may damage it.
+        A process that opens the file then makes an index of its own. Two writers do not see each other's frames in the
+        log, and a single transaction may damage it.
         """
         if _inode_of(self._index_path) != self._index:
             self.check(committed=False)  # with the rest of it, to say what has happened
