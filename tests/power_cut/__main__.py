@@ -1,11 +1,12 @@
 """Cut the power at random moments, and look whether what was acknowledged is still there.
 
-    python -m tests.power_cut [--runs 5] [--cuts 200] [--processes 4] [--kills 5] [--seed N] [--durability normal]
+    python -m tests.power_cut [--runs 5] [--cuts 200] [--processes 4] [--kills 5] [--seed N] [--only full]
 
 Processes on one SQLite file send, receive and ack, some are killed and replaced, and every write and sync is noted by
 `journal.c`. For each cut the files are made anew as a disk may hold them after it, opened by the backend, and held
 against what the processes had been told by then. A failure prints its seed; `--runs 1 --seed N` repeats the kinds of
-cuts, while the processes race.
+cuts, while the processes race. What is run: `full`, `failing` (full, on a disk whose syncs fail now and then, and lose
+what they should have written) and `normal`.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -30,6 +31,7 @@ from tests.power_cut.disk import Disk, Record, records
 
 NAME = "app.db"
 PATIENCE = 120.0
+FAILURES = 10
 LATER = 1e9
 """Seconds after which every lease and delay is over."""
 
@@ -44,6 +46,9 @@ class Load:
 
     kills: int = 5
     """Processes that are killed and replaced meanwhile."""
+
+    failures: int = 0
+    """How often all syncs fail for some milliseconds meanwhile."""
 
 
 @dataclass
@@ -77,7 +82,10 @@ def journal_of(seed: int, durability: str, load: Load) -> list[Record]:
         journal.touch()
         path = folder / "data" / NAME
         path.parent.mkdir()
+        fails = folder / "fails"
         noted = {"LD_PRELOAD": str(shim), "POWER_CUT_FILE": str(path), "POWER_CUT_JOURNAL": str(journal)}
+        if load.failures:
+            noted["POWER_CUT_FAILS"] = str(fails)
         workers: list[subprocess.Popen[bytes]] = []
 
         def start() -> None:
@@ -89,6 +97,7 @@ def journal_of(seed: int, durability: str, load: Load) -> list[Record]:
             start()
         killed = 0
         try:
+            _fail_syncs(fails, journal, workers[0], random, load.failures)
             for _ in range(load.kills):
                 time.sleep(random.uniform(0.2, 0.6))
                 living = [worker for worker in workers if worker.poll() is None]
@@ -107,6 +116,16 @@ def journal_of(seed: int, durability: str, load: Load) -> list[Record]:
         if not killed:  # a kill may come between a write and its record
             _must_tell_all(found, path.parent)
         return found
+
+
+def _fail_syncs(fails: Path, journal: Path, worker: subprocess.Popen[bytes], random: Random, times: int) -> None:
+    while times and not journal.stat().st_size and worker.poll() is None:
+        time.sleep(0.01)  # until the first of them has begun
+    for _ in range(times):
+        time.sleep(random.uniform(0.01, 0.06))
+        fails.touch()
+        time.sleep(random.uniform(0.001, 0.01))
+        fails.unlink()
 
 
 def _must_tell_all(journal: Sequence[Record], folder: Path) -> None:
@@ -174,7 +193,7 @@ class Cuts:
 def run(seeds: Sequence[int], *, cuts: int, load: Load, durability: str = "full") -> Figures:
     """Return what was counted. With `normal` the last commits may go, and some do, or this check is none."""
     figures, found = Figures(), Cuts()
-    commits = synced = syncs = others = 0
+    commits = synced = syncs = others = failed = 0
     for seed in seeds:
         journal, random = journal_of(seed, durability, load), Random(seed)
         moments = sorted(random.sample(range(len(journal)), min(cuts, len(journal))))
@@ -188,15 +207,20 @@ def run(seeds: Sequence[int], *, cuts: int, load: Load, durability: str = "full"
         commits, synced, syncs = commits + disk.commits, synced + disk.synced, syncs + disk.syncs["-wal"]
         # The log is synced once more when it begins anew, and before a checkpoint moves it into the database.
         others += disk.restarts + disk.syncs[""]
+        failed += disk.failed_syncs
     figures.note("durability", durability)
     figures.note("seeds", f"{seeds[0]} to {seeds[-1]}")
     figures.note("processes, and kills in each run", f"{load.processes}, {load.kills}")
     figures.note("transactions", commits)
+    if load.failures:
+        figures.must("syncs that failed", failed, failed > 0, "more: the check finds nothing")
     figures.note("cuts", found.cuts)
     figures.note("answers held against a disk", found.acknowledged)
     if durability == "full":
         # A transaction of leases alone needs none; no other may be missing, or else something is lost or back below.
         figures.must("synced at once", synced, 0 < synced <= commits, f"{commits} or fewer")
+        # A sync that failed is done again, with the whole log.
+        others += failed
         figures.must("other syncs of the log", syncs - synced, syncs - synced <= others, f"{others} or less")
         figures.must("lost", found.lost, found.lost == 0, "0")
         figures.must("deleted, and back", found.back, found.back == 0, "0")
@@ -219,13 +243,15 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=300, help="messages that each process sends")
     parser.add_argument("--kills", type=int, default=5, help="processes that are killed in each run, and replaced")
     parser.add_argument("--seed", type=int, help="of the first run; by chance without it")
-    parser.add_argument("--durability", choices=["full", "normal"], help="both without it")
+    parser.add_argument("--only", choices=["full", "failing", "normal"], help="all of them without it")
     asked = parser.parse_args()
     first = Random().randrange(1_000_000) if asked.seed is None else asked.seed
     load = Load(asked.processes, asked.messages, asked.kills)
     broken = 0
-    for durability in [asked.durability] if asked.durability else ["full", "normal"]:
-        found = run(range(first, first + asked.runs), cuts=asked.cuts, load=load, durability=durability)
+    for what in [asked.only] if asked.only else ["full", "failing", "normal"]:
+        its_load = replace(load, failures=FAILURES) if what == "failing" else load
+        durability = "normal" if what == "normal" else "full"
+        found = run(range(first, first + asked.runs), cuts=asked.cuts, load=its_load, durability=durability)
         for name, value in found.shown.items():
             print(f"{name:28} {value}")
         print(*found.broken, sep="\n", flush=True)

@@ -53,23 +53,25 @@ class File:
     """A file: its bytes that are safe, and what was done to it since."""
 
     kind: str
+    content: bytearray = field(default_factory=bytearray)
+    """What a program reads, as long as there is power."""
+
     safe: bytearray = field(default_factory=bytearray)
     unsafe: list[Write] = field(default_factory=list)
     syncing: dict[int, int] = field(default_factory=dict)
     """By the thread that syncs: how many of `unsafe` were there when that began."""
 
-    def sync(self, count: int) -> None:
+    def write(self, write: Write) -> None:
+        apply(self.content, write)
+        self.unsafe.append(write)
+
+    def sync(self, count: int, *, failed: bool = False) -> None:
+        """Make the first writes safe. Of a sync that failed they never are: a system takes them for written then."""
         for write in self.unsafe[:count]:
-            apply(self.safe, write)
+            if not failed or write.data is None:  # to cut a file writes no page
+                apply(self.safe, write)
         del self.unsafe[:count]
         self.syncing = {thread: max(0, seen - count) for thread, seen in self.syncing.items()}
-
-    def whole(self) -> bytes:
-        """Return what a program reads, as long as there is power."""
-        content = bytearray(self.safe)
-        for write in self.unsafe:
-            apply(content, write)
-        return bytes(content)
 
     def torn(self, random: Random) -> bytes:
         """Return the safe bytes and some of what was done since, sector by sector, in any order."""
@@ -127,6 +129,7 @@ class Disk:
         self.syncs: Counter[str] = Counter()
         """By the kind of a file: `""` for the database, `-wal`, `-journal`."""
 
+        self.failed_syncs = 0
         self._committed = False
 
     def do(self, record: Record) -> None:
@@ -138,14 +141,17 @@ class Disk:
             self._unlink(data.decode("latin-1"), number)
         elif what == b"W":
             self._count(self._files[number], at, data)
-            self._files[number].unsafe.append(Write(at, data))
+            self._files[number].write(Write(at, data))
         elif what == b"T":
-            self._files[number].unsafe.append(Write(at, None))
+            self._files[number].write(Write(at, None))
         elif what == b"s":
             self._files[number].syncing[at] = len(self._files[number].unsafe)
         elif what == b"S":
             self._count_sync(self._files[number].kind)
             self._files[number].sync(self._files[number].syncing.pop(at))
+        elif what == b"F":
+            self.failed_syncs += 1
+            self._files[number].sync(self._files[number].syncing.pop(at), failed=True)
         elif what == b"d":
             self._syncing[at] = len(self._unsafe_names)
         elif what == b"D":
@@ -183,7 +189,7 @@ class Disk:
 
     def with_power(self) -> dict[str, bytes]:
         """Return what the programs read."""
-        return {name: file.whole() for name, file in self._names.items()}
+        return {name: bytes(file.content) for name, file in self._names.items()}
 
     def after_a_cut(self, random: Random | None) -> dict[str, bytes]:
         """Return what is left after a power cut: what is safe alone, or by chance some of the rest as well."""

@@ -2,10 +2,11 @@
  *
  * The journal says what was written, and from when on it was synced; so one can tell what a disk holds after a power
  * cut at any moment, however the disk reorders and tears what was not synced. POWER_CUT_FILE is the database's path,
- * POWER_CUT_JOURNAL the journal's. Every process appends to one journal, a record in one write. For Linux of 64 bits.
+ * POWER_CUT_JOURNAL the journal's. While there is a file POWER_CUT_FAILS, each sync fails. Every process appends to one journal, a record in one write. For Linux of 64 bits.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -36,6 +37,7 @@ static int (*real_unlink)(const char *);
 
 static int journal = -1;
 static const char *path;
+static const char *fails; /* while this file is there, each sync fails, and what it should have written is lost */
 static uint64_t files[MAX_FD]; /* by descriptor: the inode of a file that is watched, else 0 */
 static char is_directory[MAX_FD];
 
@@ -49,6 +51,7 @@ __attribute__((constructor)) static void load(void) {
     real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
     real_unlink = dlsym(RTLD_NEXT, "unlink");
     path = getenv("POWER_CUT_FILE");
+    fails = getenv("POWER_CUT_FAILS");
     const char *name = getenv("POWER_CUT_JOURNAL");
     if (path && name)
         journal = real_open(name, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
@@ -146,6 +149,11 @@ static int synced(int fd, int (*sync)(int)) {
     char directory = fd >= 0 && fd < MAX_FD && is_directory[fd];
     if (file || directory)
         note(directory ? 'd' : 's', file, gettid(), "", 0);
+    if (file && fails && access(fails, F_OK) == 0) {
+        note('F', file, gettid(), "", 0);
+        errno = EIO;
+        return -1;
+    }
     int failed = sync(fd);
     if (!failed && (file || directory))
         note(directory ? 'D' : 'S', file, gettid(), "", 0);

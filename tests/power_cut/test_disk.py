@@ -25,6 +25,15 @@ def test_a_sync_that_has_not_ended_makes_nothing_safe():
     assert done(*NEW, (b"W", 1, 0, b"first"), (b"s", 1, 7, b"")).after_a_cut(None) == {"app.db": b""}
 
 
+def test_what_a_sync_that_failed_should_have_written_is_never_safe_unless_it_is_written_again():
+    steps = [*NEW, (b"W", 1, 0, b"first"), (b"s", 1, 7, b""), (b"F", 1, 7, b""), (b"W", 1, 5, b"later")]
+    synced = [(b"s", 1, 7, b""), (b"S", 1, 7, b"")]
+    disk = done(*steps, *synced)
+    assert disk.with_power() == {"app.db": b"firstlater"}
+    assert disk.after_a_cut(None) == {"app.db": bytes(5) + b"later"}
+    assert done(*steps, (b"W", 1, 0, b"first"), *synced).after_a_cut(None) == {"app.db": b"firstlater"}
+
+
 def test_a_file_whose_directory_was_not_synced_may_be_gone():
     steps = [(b"O", 1, 0, b"app.db"), (b"W", 1, 0, b"first"), (b"s", 1, 7, b""), (b"S", 1, 7, b"")]
     assert done(*steps).after_a_cut(None) == {}

@@ -65,12 +65,12 @@ class Program:
 
     def rest(self, timeout=60):
         # Not `communicate`: it reads past the stream, whose buffer may hold lines already, or the beginning of one.
-        self.process.stdin.close()
         hangs = threading.Timer(timeout, self.process.kill)
         hangs.start()
-        out = self.process.stdout.read()
+        with self.process:  # closes its pipes, and waits
+            self.process.stdin.close()
+            out = self.process.stdout.read()
         hangs.cancel()
-        self.process.wait(timeout)
         return out.split("\n")[:-1]
 
     def close(self):

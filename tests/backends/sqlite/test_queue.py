@@ -408,9 +408,9 @@ async def test_an_idle_app_takes_its_time(sqlite, monkeypatch):
 
 @pytest.mark.slow
 async def test_a_file_gives_its_space_back_when_it_is_idle(path, sqlite, monkeypatch):
-    from dawdle.backends.sqlite import _worker
+    from dawdle.backends.sqlite import _idle_work
 
-    monkeypatch.setattr(_worker, "VACUUM_SECONDS", 0.05)
+    monkeypatch.setattr(_idle_work, "VACUUM_SECONDS", 0.05)
     async with sqlite() as queue:
         for _ in range(20):
             await queue.send([Outgoing(b"x" * 5000)] * 100)

@@ -11,7 +11,7 @@ import msgspec
 
 from dawdle.abc import Clock, Limits, SystemClock
 from dawdle.backends._open_guard import OpenGuard
-from dawdle.backends.sqlite._database import Durability
+from dawdle.backends.sqlite._connection import Durability
 from dawdle.backends.sqlite._queue import FileOptions, Queue
 from dawdle.errors import ConfigurationError, require_bool, shown, to_seconds
 

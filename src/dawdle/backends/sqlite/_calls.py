@@ -100,11 +100,12 @@ class Call(Generic[Answer]):
 class QueueCall(Call[list[Fault | None]]):
     """A call that changes a queue, with one answer for each entry."""
 
-    __slots__ = ("due", "queue")
+    __slots__ = ("due", "entries", "queue")
 
-    def __init__(self, queue: QueueRow) -> None:
+    def __init__(self, queue: QueueRow, entries: int) -> None:
         super().__init__()
         self.queue = queue
+        self.entries = entries
         self.due = inf
         """When the first message is due that it has stored or made visible, in microseconds."""
 
@@ -115,7 +116,7 @@ class SendCall(QueueCall):
     __slots__ = ("batch",)
 
     def __init__(self, queue: QueueRow, batch: Sequence[Outgoing]) -> None:
-        super().__init__(queue)
+        super().__init__(queue, len(batch))
         self.batch = batch
 
 
@@ -147,7 +148,7 @@ class ReceiptsCall(QueueCall):
     __slots__ = ("_opening", "_receipts")
 
     def __init__(self, queue: QueueRow, receipts: Sequence[str]) -> None:
-        super().__init__(queue)
+        super().__init__(queue, len(receipts))
         self._opening = opening = queue.opening
         self._receipts = [receipt_of(receipt, opening) for receipt in receipts]
 

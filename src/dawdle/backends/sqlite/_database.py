@@ -5,15 +5,23 @@ lock file ──► files are ours? ──► BEGIN IMMEDIATE ──► work ─
 
 import os
 import sqlite3
-import sys
 import time
-from collections.abc import Callable
-from typing import Final, Literal, TypeVar
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Final, TypeVar
 from weakref import WeakSet
 
 from dawdle._log import Log
 from dawdle.backends.sqlite._calls import QueueRow
-from dawdle.backends.sqlite._errors import backend_error, error_name, is_busy
+from dawdle.backends.sqlite._connection import (
+    Durability,
+    close_unchecked,
+    connect,
+    give_back_pages,
+    never_close,
+    sync_commits,
+)
+from dawdle.backends.sqlite._errors import FileReplacedError, backend_error, error_name, is_busy
 from dawdle.backends.sqlite._file_check import (
     FileCheck,
     require_file_of_log,
@@ -22,22 +30,22 @@ from dawdle.backends.sqlite._file_check import (
     warn_of_wal_reset_bug,
 )
 from dawdle.backends.sqlite._file_lock import FileLock
+from dawdle.backends.sqlite._log_gap import LogGap
 from dawdle.backends.sqlite._schema import file_id, migrate, open_queue
 from dawdle.errors import BackendError, ConfigurationError
 
-__all__ = ["Database", "Durability"]
+__all__ = ["Database"]
 
 _log = Log(__name__)
 
 Result = TypeVar("Result")
-Durability = Literal["full", "normal"]
 
 LOCKED_SECONDS: Final = 20.0
 """Seconds that a transaction waits for a program that keeps the file locked, until its calls fail."""
 
-MAX_LOG_BYTES_AT_REST: Final = 8 << 20
-CHECKPOINT_PAGES: Final = 1000
-VACUUM_PAGES: Final = 1000
+MAX_UNSYNCED: Final = 500
+"""Transactions in a row that are not synced. After them one is, since only then the log is emptied."""
+
 MIN_SQLITE: Final = (3, 35)
 
 _CONFIGURATION: Final = ("SQLITE_READONLY", "SQLITE_PERM", "SQLITE_CANTOPEN", "SQLITE_NOTADB", "SQLITE_CORRUPT")
@@ -49,7 +57,7 @@ class Database:
 
     def __init__(self, path: str, durability: Durability, *, allow_network_file_system: bool) -> None:
         self.path = path
-        self.durability = durability
+        self.durability: Durability = durability
         self.file_id = ""
         """The name that the file keeps wherever it is moved to; known once it is open."""
         self._allow_network = allow_network_file_system
@@ -57,6 +65,9 @@ class Database:
         self._lock: FileLock | None = None
         self._files: FileCheck | None = None
         self._syncs = True
+        self._gap = LogGap(path)
+        self._unsynced = 0
+        """How many transactions in a row were not synced."""
         self._broken = False
         self._lost: FileCheck | None = None
         self._opening = 0
@@ -85,7 +96,7 @@ class Database:
         try:
             self._lock = FileLock(f"{self.path}-lock", self._access_rights())
             # No other process may open it meanwhile: two would race to set up the log, and one would find it locked.
-            with self._lock:
+            with self._lock, self._gap.noted(self._lock):
                 require_file_of_log(self.path)
                 require_one_name(self.path)
                 self._connect()
@@ -123,10 +134,18 @@ class Database:
         """Close the connection. The last one of all processes moves the log into the file."""
         connection, self._connection = self._connection, None
         lock, self._lock = self._lock, None
+        files, self._files = self._files, None
         try:
             if connection is not None and lock is not None:
                 with lock:
-                    connection.close()
+                    try:
+                        if files is not None:
+                            files.check(committed=False)
+                    except FileReplacedError:
+                        assert files is not None, "they were looked at"
+                        close_unchecked(connection, files)
+                    else:
+                        connection.close()
         except sqlite3.Error as error:
             _log.warning("could not close %s: %s", self.path, error)
         finally:
@@ -140,24 +159,8 @@ class Database:
             return None
 
     def _connect(self) -> None:
-        connection = self._connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=LOCKED_SECONDS, cached_statements=256
-        )
-        # Of a new file only, and before its first table: later it needs a VACUUM, which is the owner's to run.
-        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
-        ((mode,),) = connection.execute("PRAGMA journal_mode=WAL").fetchall()
-        if mode != "wal":
-            raise ConfigurationError(
-                f"{self.path} cannot have a write-ahead log: its journal mode stays {mode}. Its file system has no "
-                f"shared memory; put it on a local disk"
-            )
-        connection.execute(f"PRAGMA synchronous={self.durability}")
+        connection = self._connection = connect(self.path, self.durability, LOCKED_SECONDS)
         self._syncs = True
-        if sys.platform == "darwin" and self.durability == "full":
-            connection.execute("PRAGMA fullfsync=1")  # there a plain fsync does not reach the disk
-        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
-        connection.execute(f"PRAGMA journal_size_limit={MAX_LOG_BYTES_AT_REST}")
-        connection.execute("PRAGMA cache_size=-8000")
         connection.execute("BEGIN IMMEDIATE")
         migrate(connection, self.path)
         connection.execute("COMMIT")
@@ -169,7 +172,7 @@ class Database:
         connection, files = self._connection, self._files
         self._connection = self._files = None
         if connection is not None and files is not None:
-            self._broken = not _close_unchecked(connection, files)
+            self._broken = not close_unchecked(connection, files)
         lock, self._lock = self._lock, None
         if lock is not None:
             lock.close()
@@ -201,7 +204,7 @@ class Database:
         """Let go of all in a forked child, without a call of SQLite: that would touch the parent's locks."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            _never_close(connection)
+            never_close(connection)
         if self._lock is not None:
             self._lock.close()  # this copy alone: the parent's own stays locked
 
@@ -232,22 +235,36 @@ class Database:
             with lock:
                 if files.is_check_due():
                     files.check(committed=False)
-                if sync is not self._syncs and self.durability == "full":
-                    # A log that is synced later is synced whole: what was committed without a sync is not overtaken.
-                    connection.execute(f"PRAGMA synchronous={'FULL' if sync else 'NORMAL'}")
-                    self._syncs = sync
+                else:
+                    files.check_index()
+                # A log that is synced later is synced whole: what was committed without a sync is not overtaken.
+                if self.durability == "full":
+                    self._sync_next(connection, sync=sync or self._unsynced >= MAX_UNSYNCED)
                 connection.execute("BEGIN IMMEDIATE")
                 try:
+                    if sync and self._gap.is_open(lock):
+                        self._gap.close(lock)
                     result = work(connection)
                 except BaseException:
                     self._roll_back(connection)
                     raise
-                self._commit(connection)
+                try:
+                    self._commit(connection)
+                except BackendError as error:
+                    self._gap.note(error.__cause__, lock)
+                    raise
                 if sync or files.is_check_due():
                     files.check(committed=True)
                 return result
         except sqlite3.Error as error:
             raise backend_error(error, self.path) from error
+
+    def _sync_next(self, connection: sqlite3.Connection, *, sync: bool) -> None:
+        """Have the next commit synced, or not."""
+        self._unsynced = 0 if sync else self._unsynced + 1
+        if sync is not self._syncs:
+            sync_commits(connection, sync=sync)
+            self._syncs = sync
 
     def _commit(self, connection: sqlite3.Connection) -> None:
         give_up_at = time.monotonic() + LOCKED_SECONDS
@@ -275,19 +292,14 @@ class Database:
         """Give free pages back to the disk, a few at a time; return whether there are more of them."""
         connection, lock, _ = self._opened()
         try:
-            ((free,),) = connection.execute("PRAGMA freelist_count").fetchall()
-            ((pages,),) = connection.execute("PRAGMA page_count").fetchall()
-            ((mode,),) = connection.execute("PRAGMA auto_vacuum").fetchall()
-            if mode != 2 or free < VACUUM_PAGES or free * 4 < pages:
-                with lock:  # only now the file is cut; a reader that holds the log does not make this wait
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-                return False
-            with lock:
-                # By execute() it would give back one page: that stops at the first row, and it has one for each page.
-                connection.executescript(f"PRAGMA incremental_vacuum({VACUUM_PAGES})")
+            return give_back_pages(connection, self._turn(lock))
         except sqlite3.Error as error:
             raise backend_error(error, self.path) from error
-        return True
+
+    @contextmanager
+    def _turn(self, lock: FileLock) -> Generator[None]:
+        with lock, self._gap.noted(lock):
+            yield
 
     def _opened(self) -> tuple[sqlite3.Connection, FileLock, FileCheck]:
         if self._broken:
@@ -301,33 +313,7 @@ class Database:
 
 def _broken(path: str) -> BackendError:
     return BackendError(
-        f"the write-ahead log of {path} was deleted while this process had it open, and this version of Python cannot "
-        f"open it again safely: restart this process",
+        f"the write-ahead log of {path}, or its index, was deleted while this process had it open, and this process "
+        f"cannot open it again safely: restart it",
         uncertain=False,
     )
-
-
-def _close_unchecked(connection: sqlite3.Connection, files: FileCheck) -> bool:
-    """Close a connection to files that others may have replaced, without touching what is there now.
-
-    Return whether it was closed. One that stays open shares its locks and its index of the log with any other that this
-    process opens, so the file must not be opened again then.
-    """
-    # A close moves the log into the database and deletes the log by its name. SQLite does not where the database itself
-    # was moved. Where only the log was deleted it would, and so destroy the log that another process has made since.
-    if sys.version_info >= (3, 12):
-        connection.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
-        connection.close()
-    elif files.is_moved:
-        connection.close()
-    else:
-        _never_close(connection)
-        return False
-    return True
-
-
-def _never_close(connection: sqlite3.Connection) -> None:
-    """Keep a connection for as long as the process lives, even while the interpreter ends and deletes all others."""
-    import ctypes  # noqa: PLC0415 - only a forked child, or a file that was replaced, needs it
-
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))

@@ -37,7 +37,9 @@ class FileCheck:
     def __init__(self, path: str) -> None:
         self._path = path
         self._log_path = f"{path}-wal"
+        self._index_path = f"{path}-shm"
         self._file = os.stat(path)
+        self._index = _inode_of(self._index_path)
         self._log_file: os.stat_result | None = None
         self._warned = False
         self._checked_at = 0.0
@@ -63,16 +65,39 @@ class FileCheck:
             raise self._replaced("was replaced by another file", committed=committed)
         if (log_file.st_ino, log_file.st_dev) != (known.st_ino, known.st_dev):
             raise self._replaced("has another write-ahead log", committed=committed)
+        # Not after a commit: the next process that opens the file finds that in the log, and makes an index by it.
+        if not committed and _inode_of(self._index_path) != self._index:
+            raise self._replaced("has another index of its log, or none,", committed=False)
         if log_file.st_size > LARGE_LOG_BYTES:
             self._warn_of_large_log(log_file.st_size)
         else:
             self._warned = False
 
+    def check_index(self) -> None:
+        """Raise `FileReplacedError` if the index of the log was deleted or replaced. Before each transaction: 0.8 µs.
+
+        A process that opens the file then makes an index of its own. Two writers do not see each other's frames in the
+        log, and a single transaction may damage it.
+        """
+        if _inode_of(self._index_path) != self._index:
+            self.check(committed=False)  # with the rest of it, to say what has happened
+
+    @property
+    def is_old_index_in_use(self) -> bool:
+        """Whether this process may still use the index that it had open, by another connection to the file."""
+        if _inode_of(self._index_path) == self._index:
+            return False
+        try:
+            with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+                return any(line.rstrip("\n").endswith(f"{self._index_path} (deleted)") for line in maps)
+        except OSError:  # this system does not tell
+            return True
+
     def _replaced(self, what: str, *, committed: bool) -> FileReplacedError:
         lost = "what was just stored may be lost" if committed else "nothing was stored"
         return FileReplacedError(
             f"{self._path} {what} while this process had it open; {lost}. Stop all programs that use a database before "
-            f"it is moved, deleted or restored, and let no program copy it or its -wal file but SQLite itself",
+            f"it is moved, deleted or restored, and let no program but SQLite copy or delete its -wal and -shm files",
             kind="unavailable",
             uncertain=committed,
         )
@@ -110,6 +135,14 @@ class FileCheck:
                 self._path,
                 size >> 20,
             )
+
+
+def _inode_of(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_ino, found.st_dev
 
 
 def require_file_of_log(path: str) -> None:

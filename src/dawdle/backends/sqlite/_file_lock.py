@@ -68,6 +68,17 @@ class FileLock:
         else:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
+    @property
+    def has_mark(self) -> bool:
+        """Whether a process has left a mark, by `mark`. It stays when the process ends. Only for who holds the lock."""
+        assert self._file is not None, "the lock file is open"
+        return os.fstat(self._file).st_size > 0
+
+    def mark(self, *, on: bool) -> None:
+        """Leave a mark for all processes, or take it away: the file is empty or not. Only for who holds the lock."""
+        assert self._file is not None, "the lock file is open"
+        os.ftruncate(self._file, 1 if on else 0)
+
     def close(self) -> None:
         """Close the file. In a forked child too: its copy would keep the lock beyond the end of the parent."""
         if self._file is not None:

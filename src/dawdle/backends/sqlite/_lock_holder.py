@@ -33,8 +33,9 @@ def _holder(held: list[list[str]], path: str, byte: int) -> int | None:
         if len(fields) < 8 or fields[3] != "WRITE" or fields[5].rpartition(":")[2] != inode:
             continue
         first, last, process = fields[6], fields[7], fields[4]
-        if int(first) <= byte and (last == "EOF" or byte <= int(last)):
-            return int(process) if int(process) > 0 else None
+        # A lock of an open file, or of a process in another container, has no number of a process.
+        if int(first) <= byte and (last == "EOF" or byte <= int(last)) and int(process) > 0:
+            return int(process)
     return None
 
 

@@ -11,7 +11,8 @@ from typing import Final, TypeVar
 
 from dawdle.abc import Clock, SystemClock
 from dawdle.backends.sqlite._calls import WorkCall
-from dawdle.backends.sqlite._database import Database, Durability
+from dawdle.backends.sqlite._connection import Durability
+from dawdle.backends.sqlite._database import Database
 from dawdle.backends.sqlite._worker import Worker
 from dawdle.errors import ConfigurationError
 

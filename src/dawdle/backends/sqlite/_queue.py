@@ -21,7 +21,8 @@ from dawdle.backends.sqlite._calls import (
     RenewCall,
     SendCall,
 )
-from dawdle.backends.sqlite._database import Database, Durability
+from dawdle.backends.sqlite._connection import Durability
+from dawdle.backends.sqlite._database import Database
 from dawdle.backends.sqlite._open_files import close_file, do, open_file
 from dawdle.backends.sqlite._storing import storing_if_as_opened
 from dawdle.backends.sqlite._worker import Worker

@@ -9,18 +9,15 @@ While one transaction is synced the next calls gather: nothing lingers for more.
 no thread: each call is carried out at once where it is made, so a test sees its effect when it looks.
 """
 
-import asyncio
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from functools import partial
 from math import inf
-from typing import Final
 
 from dawdle._log import Log
-from dawdle.abc import Clock, Delivery, Fault, ReleaseEntry, SystemClock
+from dawdle.abc import Clock, Delivery, SystemClock
+from dawdle.backends.sqlite._answers import Answers
 from dawdle.backends.sqlite._calls import (
     MICROSECONDS,
     AckCall,
@@ -28,12 +25,13 @@ from dawdle.backends.sqlite._calls import (
     QueueCall,
     QueueRow,
     ReceiveCall,
-    ReleaseCall,
     WorkCall,
 )
 from dawdle.backends.sqlite._database import LOCKED_SECONDS, Database
 from dawdle.backends.sqlite._errors import FileReplacedError
-from dawdle.backends.sqlite._executor import execute, must_sync, next_due, release_received
+from dawdle.backends.sqlite._executor import execute, must_sync, next_due
+from dawdle.backends.sqlite._idle_work import IdleWork
+from dawdle.backends.sqlite._inbox import Inbox
 from dawdle.backends.sqlite._lock_holder import told_holder
 from dawdle.backends.sqlite._wake_up import TICK_SECONDS, WakeUp
 from dawdle.errors import BackendError, ConfigurationError, DawdleError
@@ -41,18 +39,6 @@ from dawdle.errors import BackendError, ConfigurationError, DawdleError
 __all__ = ["Worker"]
 
 _log = Log(__name__)
-
-MAX_CALLS: Final = 64
-"""Calls in one transaction: another process must get its turn."""
-
-WATCH_SECONDS: Final = 5.0
-"""Seconds for which a caller's own transaction is watched. Committed later, it is noticed by the usual look."""
-
-WATCH_INTERVAL_SECONDS: Final = 0.02
-"""Seconds between two looks meanwhile: each takes 2 µs, and the wake-up 50."""
-
-VACUUM_SECONDS: Final = 1.0
-"""Seconds without a transaction after which free pages are given back to the disk."""
 
 
 class Worker:
@@ -63,18 +49,14 @@ class Worker:
         self.has_thread = isinstance(clock, SystemClock)
         """Without one, callers that wait watch the clock themselves, and call `look`."""
         self._clock = clock
-        self._inbox: deque[AnyCall] = deque()
-        self._gathered: dict[asyncio.AbstractEventLoop, list[AnyCall]] = {}
-        self._asleep = False
-        self._watch_until = 0.0
-        self._has_deleted = False
-        self._busy_at = 0.0
-        self._data_version = 0
         self._stopping = False
         self._is_left = False
         self._forked = False
         self._waiting: list[ReceiveCall] = []
         self._wake_up = WakeUp(f"{database.path}-wake")
+        self._inbox = Inbox(self._wake_up)
+        self._idle_work = IdleWork(database, self._wake_up.notify_others)
+        self._answers = Answers(database, clock, self.submit, inline=not self.has_thread)
         self._blocked_since: float | None = None
         self._batch: Sequence[QueueCall | ReceiveCall] = ()
         self._working: Sequence[WorkCall] = ()
@@ -101,31 +83,11 @@ class Worker:
             with self._inline:
                 self._round([call])
             return
-        # The calls that the loop makes in one turn go together: a burst of sends, acks and receives is one transaction.
-        # Measured at 64 signalers on a busy machine, 20 instead of 11 events share one.
-        gathered = self._gathered.get(call.loop)
-        if gathered is None:
-            self._forget_closed_loops()
-            gathered = self._gathered[call.loop] = []
-            call.loop.call_soon(self._pass_on, call.loop)
-        gathered.append(call)
-
-    def _forget_closed_loops(self) -> None:
-        """Drop the calls of loops that were closed before their next turn."""
-        for loop in list(self._gathered):
-            if loop.is_closed():
-                self._gathered.pop(loop, None)
-
-    def _pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._inbox.extend(self._gathered.pop(loop, ()))
-        # The thread sets the flag, looks into the inbox again, and sleeps: it sees these calls, or this sees the flag.
-        if self._asleep:
-            self._asleep = False
-            self._wake_up.wake()
+        self._inbox.put(call)
 
     def watch_for_commit(self) -> None:
         """Look often for a while: a caller's transaction has stored something, and its commit sends no signal."""
-        self._watch_until = time.monotonic() + WATCH_SECONDS
+        self._idle_work.watch()
         self._wake_up.wake()
 
     def look(self) -> None:
@@ -157,7 +119,7 @@ class Worker:
             return
         who, what_to_do = told_holder(self.database.path)
         with self._taking:
-            waiting: list[AnyCall] = [*self._batch, *self._working, *self._round_calls, *list(self._inbox)]
+            waiting: list[AnyCall] = [*self._batch, *self._working, *self._round_calls, *self._inbox]
             calls = [call for call in waiting if not (call.taken or call.is_over)]
             error = BackendError(
                 f"{self.database.path} has been locked for {LOCKED_SECONDS:g} s by {who}: {what_to_do}", uncertain=False
@@ -182,6 +144,7 @@ class Worker:
             self._guarded_round()
         self._end_calls(self._waiting, BackendError(f"{self.database.path} was closed", uncertain=False))
         if self._is_left:
+            self.database.close()  # unless a call has done so: who closed the file may have been cancelled before it
             self._wake_up.close()
 
     def _guarded_round(self) -> None:
@@ -214,40 +177,21 @@ class Worker:
         """Sleep until there is something to do, and return the calls that have come."""
         if not self._inbox:
             seconds = self._seconds_to_sleep()
-            self._asleep = True
-            if not self._inbox and not self._stopping:
-                self._wake_up.wait(seconds)
-                if not self._inbox:
-                    self._look_around()
-            self._asleep = False
-        return [self._inbox.popleft() for _ in range(min(len(self._inbox), MAX_CALLS))]
+            if not self._stopping:
+                self._inbox.sleep(seconds)
+            if not (self._inbox or self._stopping):
+                self._forget_due()
+                self._idle_work.do()
+        return self._inbox.take()
 
     def _seconds_to_sleep(self) -> float | None:
-        watching = time.monotonic() < self._watch_until
+        idle = self._idle_work.seconds
         if not self._waiting:
-            return WATCH_INTERVAL_SECONDS if watching else VACUUM_SECONDS if self._has_deleted else None
+            return idle
         queues = {call.queue for call in self._waiting}
         until = min(call.until for call in self._waiting) - self._clock.monotonic()
         due = min(self._next_due(queue) for queue in queues) / MICROSECONDS - self._clock.now()
-        return max(0.0, min(until, due, WATCH_INTERVAL_SECONDS if watching else self._wake_up.tick))
-
-    def _look_around(self) -> None:
-        """Do what an idle thread does now and then."""
-        self._forget_due()
-        now = time.monotonic()
-        if now < self._watch_until:
-            self._notice_commit()
-        if self._has_deleted and now - self._busy_at >= VACUUM_SECONDS:
-            with suppress(BackendError):  # the next call tells its caller
-                self._has_deleted = self.database.vacuum()
-
-    def _notice_commit(self) -> None:
-        """Tell the other processes of a commit that is not ours, while a caller's own transaction is watched."""
-        with suppress(BackendError):  # the next call tells its caller
-            version = self.database.data_version()
-            if version != self._data_version:
-                self._data_version = version
-                self._wake_up.notify_others()
+        return max(0.0, min(until, due, self._wake_up.tick, inf if idle is None else idle))
 
     def _next_due(self, queue: QueueRow) -> float:
         """Return when the next message of a queue is visible, in microseconds; of a file that cannot be read, now."""
@@ -294,7 +238,8 @@ class Worker:
         """Carry out calls, and let all receives that wait claim messages. Return the calls that are answered."""
         batch: list[QueueCall | ReceiveCall] = [*changes, *self._waiting]
         self._transact(batch)
-        self._busy_at = time.monotonic()
+        self._inbox.note_load(sum(call.entries for call in changes))
+        self._idle_work.note_transaction(has_deleted=any(type(call) is AckCall for call in changes))
         self._waiting = [call for call in self._waiting if call.answer is None]
         self._forget_due()
         # Where a receive of this process still waits, it has taken all that is due.
@@ -303,7 +248,6 @@ class Worker:
         for call in changes:
             if call.due < due and call.queue not in served:
                 due = call.due
-            self._has_deleted |= type(call) is AckCall
         if due <= (self._clock.now() + TICK_SECONDS) * MICROSECONDS:  # before others look of their own accord
             self._wake_up.notify_others()
         return [call for call in batch if call.answer is not None]
@@ -375,57 +319,17 @@ class Worker:
         return over
 
     def _hand_over(self, calls: Sequence[AnyCall]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[AnyCall]] = {}
-        for call in calls:
-            by_loop.setdefault(call.loop, []).append(call)
-        for loop, mine in by_loop.items():
-            if not self.has_thread and _running_loop() is loop:
-                self._hand_over_here(mine)
-            else:
-                try:
-                    loop.call_soon_threadsafe(self._hand_over_here, mine)
-                except RuntimeError:  # it is closed, and its tasks with it
-                    self._give_back_here(mine)
+        self._answers.hand_over(calls)
         for call in self._waiting:
             if call.look_again is not None:
                 call.look_again.set()
 
-    def _hand_over_here(self, calls: Iterable[AnyCall]) -> None:
-        """Give the callers of this loop their answers."""
-        for call in calls:
-            if not call.hand_over() and isinstance(call, ReceiveCall) and isinstance(call.answer, list):
-                self.give_back(call.queue, call.answer)
-
-    def _give_back_here(self, calls: Iterable[AnyCall]) -> None:
-        """Release in this thread what was received for callers whose loop is closed."""
-        for call in calls:
-            if isinstance(call, ReceiveCall) and isinstance(call.answer, list) and call.answer:
-                with suppress(BackendError):  # the lease ends instead
-                    self.database.transact(partial(release_received, call, self._clock.now()), sync=False)
-                call.queue.next_due = None
-
     def give_back(self, queue: QueueRow, deliveries: Sequence[Delivery]) -> None:
         """Release what was received for a caller that has left meanwhile."""
-        if deliveries and not self._stopping:
-            call = ReleaseCall(queue, [ReleaseEntry(each.receipt, 0.0) for each in deliveries])
-            call.future.add_done_callback(_ignore)
-            self.submit(call)
-
-
-def _ignore(future: asyncio.Future[list[Fault | None]]) -> None:
-    """Take note of an error that no caller waits for: the lease ends instead."""
-    if not future.cancelled():
-        future.exception()
+        self._answers.give_back(queue, deliveries)
 
 
 def _unexpected(error: Exception) -> BackendError:
     failed = BackendError(f"SQLite failed in a way that dawdle did not expect: {type(error).__name__}: {error}")
     failed.__cause__ = error
     return failed
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
