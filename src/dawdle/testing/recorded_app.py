@@ -21,6 +21,12 @@ class RecordedApp(Dawdle):
         """What was signaled, in order."""
         return self._recording.signals
 
+    def _seconds(self, delay: float | timedelta | None, at: datetime | None) -> float:
+        """Return how long an event waits that was signaled so; the call has checked both."""
+        if at is not None:
+            return max(0.0, at.timestamp() - self._settings.clock.now())
+        return delay.total_seconds() if isinstance(delay, timedelta) else float(delay or 0.0)
+
     async def signal(
         self,
         event: object,
@@ -50,7 +56,7 @@ class RecordedApp(Dawdle):
             queue=queue,
             transaction=transaction,
         )
-        self._recording.signaled(event, event_id, headers)
+        self._recording.signaled(event, event_id, headers, self._seconds(delay, at))
         return event_id
 
     async def signal_many(
@@ -82,5 +88,5 @@ class RecordedApp(Dawdle):
             transaction=transaction,
         )
         for event, event_id in zip(events, event_ids, strict=True):
-            self._recording.signaled(event, event_id, headers)
+            self._recording.signaled(event, event_id, headers, self._seconds(delay, at))
         return event_ids

@@ -153,15 +153,15 @@ class Recording:
             for each, attempts in self._dead
         ]
 
-    def signaled(self, event: object, event_id: str, headers: Mapping[str, str] | None) -> None:
-        """Note an event that a call has signaled."""
+    def signaled(self, event: object, event_id: str, headers: Mapping[str, str] | None, delay: float) -> None:
+        """Note an event that a call has signaled. `delay` counts if no hook was told: in the caller's transaction."""
         moments = self._stored.pop(event_id, [])
         self._events[event_id] = event
         self.signals.append(
             SignaledEvent(
                 event=event,
                 event_id=event_id,
-                delay=moments[0].delay if moments else 0.0,
+                delay=moments[0].delay if moments else delay,
                 queues=tuple(moment.queue for moment in moments),
                 headers=dict(headers or {}),
             )

@@ -1,4 +1,9 @@
-# resize.py
+"""A function that runs on any worker that has it, now or later. Run: python 04_functions.py
+
+a.png is 200 wide
+b.png is 64 wide
+"""
+
 import asyncio
 
 import dawdle

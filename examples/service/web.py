@@ -1,0 +1,63 @@
+"""The web app: its endpoints, its probes, its metrics. It handles its events itself, so one process is the service."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import TypedDict
+
+from fastapi import FastAPI, HTTPException, Request
+from prometheus_client import make_asgi_app
+
+import dawdle
+from dawdle.backends.sqlite import SQLite
+from dawdle.fastapi import Events, exception_handlers, health_router, lifespan
+from dawdle.telemetry import OpenTelemetry, prometheus
+from service.carrier import Carrier
+from service.database import Database, Order, open_database
+from service.events import OrderPlaced
+from service.handlers import registry
+from service.settings import Settings, from_environment
+
+
+class Resources(TypedDict):
+    """What requests find as `request.state`, and handlers by `ctx.state(Type)`."""
+
+    database: Database
+    carrier: Carrier
+
+
+def make_web(settings: Settings | None = None, carrier: Carrier | None = None) -> FastAPI:
+    settings = settings or from_environment()
+
+    @asynccontextmanager
+    async def resources(web: FastAPI) -> AsyncGenerator[Resources]:
+        async with open_database(settings.database) as database:
+            yield {"database": database, "carrier": carrier or Carrier()}
+
+    def make_app() -> dawdle.Dawdle:
+        telemetry = [prometheus(), *([OpenTelemetry()] if settings.sends_traces else [])]
+        # Orders and events are in one file, so they are stored in one transaction.
+        return dawdle.Dawdle(SQLite(settings.database), registry=registry, concurrency=20, telemetry=telemetry)
+
+    web = FastAPI(lifespan=lifespan(make_app, own=resources), exception_handlers=exception_handlers)
+    web.include_router(health_router())
+    web.mount("/metrics", make_asgi_app())
+
+    @web.post("/orders", status_code=202)
+    async def place_order(order: OrderPlaced, request: Request, events: Events) -> dict[str, str]:
+        # Committed here and not by a dependency, which FastAPI may leave after the answer is sent.
+        async with request.state.database.sessions.begin() as session:
+            if await session.get(Order, order.order_id) is not None:
+                return {"order": f"/orders/{order.order_id}"}  # a client that asked twice
+            session.add(Order(order_id=order.order_id, email=order.email, total=order.total))
+            await events.signal(order, transaction=session)
+        return {"order": f"/orders/{order.order_id}"}
+
+    @web.get("/orders/{order_id}")
+    async def show_order(order_id: str, request: Request) -> dict[str, str | int | None]:
+        async with request.state.database.sessions() as session:
+            order = await session.get(Order, order_id)
+        if order is None:
+            raise HTTPException(404)
+        return {"order_id": order.order_id, "total": order.total, "parcel": order.parcel}
+
+    return web
