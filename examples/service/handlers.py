@@ -23,9 +23,9 @@ async def book_parcel(order: OrderPlaced, ctx: dawdle.Context) -> None:
     stored = await session.get_one(Order, order.order_id)
     if stored.parcel is not None:
         return  # it ran before, and its process died before the event was deleted
-    stored.parcel = await ctx.state(Carrier).book(order.order_id)
+    parcel = stored.parcel = await ctx.state(Carrier).book(order.order_id)
     # The queue is in the same file: the parcel and its event are stored together, or neither is.
-    await dawdle.signal(ParcelBooked(order_id=order.order_id, parcel=stored.parcel), transaction=session)
+    await dawdle.signal(ParcelBooked(order_id=order.order_id, parcel=parcel), transaction=session)
 
 
 @registry.on_event(name="tell_customer")

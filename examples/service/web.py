@@ -4,8 +4,8 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import TypedDict
 
-from fastapi import FastAPI, HTTPException, Request
-from prometheus_client import make_asgi_app
+from fastapi import FastAPI, HTTPException, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 import dawdle
 from dawdle.backends.sqlite import SQLite
@@ -34,13 +34,18 @@ def make_web(settings: Settings | None = None, carrier: Carrier | None = None) -
             yield {"database": database, "carrier": carrier or Carrier()}
 
     def make_app() -> dawdle.Dawdle:
-        telemetry = [prometheus(), *([OpenTelemetry()] if settings.sends_traces else [])]
+        telemetry: list[dawdle.Telemetry] = [prometheus()]
+        if settings.sends_traces:
+            telemetry.append(OpenTelemetry())
         # Orders and events are in one file, so they are stored in one transaction.
         return dawdle.Dawdle(SQLite(settings.database), registry=registry, concurrency=20, telemetry=telemetry)
 
     web = FastAPI(lifespan=lifespan(make_app, own=resources), exception_handlers=exception_handlers)
     web.include_router(health_router())
-    web.mount("/metrics", make_asgi_app())
+
+    @web.get("/metrics", include_in_schema=False)
+    def metrics() -> Response:
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
     @web.post("/orders", status_code=202)
     async def place_order(order: OrderPlaced, request: Request, events: Events) -> dict[str, str]:

@@ -90,5 +90,5 @@ def test_the_probes_and_the_metrics(client: TestClient, dawdle_app: TestApp) -> 
     dawdle_app.from_thread.advance(minutes=1)
     assert client.get("/live").status_code == 200
     assert client.get("/ready").status_code == 200
-    metrics = client.get("/metrics/").text
+    metrics = client.get("/metrics").text
     assert "dawdle_messages_in_flight" in metrics
