@@ -1,11 +1,15 @@
 """What the environment says, and that an argument in code wins over it."""
 
 import asyncio
+import re
 import time
+from pathlib import Path
 
 import pytest
 
+import dawdle
 from dawdle import ConfigurationError, Dawdle, MessagePack, Registry
+from dawdle._app.environment import VARIABLES
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from tests.app.events import Placed
@@ -185,3 +189,33 @@ async def test_a_refused_handler_is_not_registered_and_a_late_one_is_told_and_ru
             await app.idle()
             assert ran == ["shared"]
             ran.clear()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DAWDLE_SQLLITE_PATH", "DAWDLE_SQLITE_PATH"),
+        ("DAWDLE_QUEUE_URL", "DAWDLE_SQS_QUEUE_URL"),
+        ("DAWDLE_SQS_URL", "DAWDLE_SQS_QUEUE_URL"),
+        ("DAWDLE_BACKENDS", "DAWDLE_BACKEND"),
+    ],
+)
+async def test_a_misspelled_variable_is_told_with_what_was_meant(monkeypatch, caplog, name, meant):
+    monkeypatch.setenv(name, "x")
+    Dawdle()
+    assert caplog.messages == [
+        f"{name} is no environment variable of dawdle, so it has no effect: did you mean {meant}?"
+    ]
+
+
+@pytest.mark.parametrize("name", ["DAWDLE_SERVICE_HOST", "DAWDLE_PORT", "DAWDLE_SIGNING_KEY", *VARIABLES])
+async def test_other_variables_are_not(monkeypatch, caplog, name):
+    monkeypatch.setenv(name, "")
+    Dawdle()
+    assert caplog.messages == []
+
+
+async def test_every_variable_that_the_code_reads_is_known():
+    source = Path(dawdle.__file__).parent
+    read = {name for path in source.rglob("*.py") for name in re.findall(r"\bDAWDLE_[A-Z_]*[A-Z]", path.read_text())}
+    assert read == set(VARIABLES)

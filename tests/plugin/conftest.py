@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from tests.plugin_entry_point import plugin_is_installed
 
-pytest_plugins = ["pytester"]
-
 ROOT = Path(__file__).parents[2]
 
 

@@ -14,6 +14,19 @@ _log = Log(__name__)
 _YES = {"1", "true", "yes", "on"}
 _NO = {"0", "false", "no", "off"}
 
+VARIABLES = (
+    "DAWDLE_BACKEND",
+    "DAWDLE_SQLITE_PATH",
+    "DAWDLE_SQS_CLIENT",
+    "DAWDLE_SQS_DEAD_LETTER_URL",
+    "DAWDLE_SQS_DELAY_QUEUE_URL",
+    "DAWDLE_SQS_ENDPOINT_URL",
+    "DAWDLE_SQS_QUEUE_URL",
+    "DAWDLE_SQS_REGION",
+    "DAWDLE_START_LISTENER",
+)
+"""All variables that dawdle reads, here and in its backends."""
+
 _KINDS = {"DAWDLE_SQS_QUEUE_URL": "sqs", "DAWDLE_SQLITE_PATH": "sqlite"}
 """The variables that alone say which backend is meant."""
 
@@ -23,6 +36,7 @@ def backend_from_environment(clock: Clock) -> Backend:
 
     Without it, a queue URL of SQS means SQS, the path of a file means SQLite, and else it is memory.
     """
+    _warn_of_misspelled()
     named = [variable for variable in _KINDS if os.environ.get(variable, "").strip()]
     name = os.environ.get("DAWDLE_BACKEND", "").strip() or _kind_of(named)
     if name in {"memory", "local"}:
@@ -60,6 +74,19 @@ def backend_from_environment(clock: Clock) -> Backend:
     if not isinstance(made, Backend):
         raise ConfigurationError(f"DAWDLE_BACKEND={name!r} gives {made!r}, which is not a dawdle.abc.Backend")
     return made
+
+
+def _warn_of_misspelled() -> None:
+    """Log each variable that looks like one of dawdle's and is none: without a word events would stay in memory."""
+    unknown = [name for name in os.environ if name.startswith("DAWDLE_") and name not in VARIABLES]
+    if not unknown:
+        return
+    from difflib import get_close_matches  # noqa: PLC0415 - nearly no process needs it
+
+    for name in unknown:
+        # A variable of the user's own may begin with our name too, so only a close one is a mistake.
+        for meant in get_close_matches(name, VARIABLES, n=1, cutoff=0.8):
+            _log.warning("%s is no environment variable of dawdle, so it has no effect: did you mean %s?", name, meant)
 
 
 def _kind_of(named: list[str]) -> str:
