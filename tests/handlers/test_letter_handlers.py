@@ -178,3 +178,11 @@ def test_two_functions_of_one_name_are_refused_also_over_registries(registry):
     outer.on_dead_letter(name="a")(make())
     with pytest.raises(ConfigurationError, match="is taken"):
         inner.on_dead_letter(name="a")(make())
+
+
+def test_an_event_is_no_letter_also_where_its_type_is_named(registry):
+    with pytest.raises(ConfigurationError, match="of_an_event gets a dawdle.DeadLetter"):
+        registry.on_dead_letter(Placed)(of_an_event)
+    registry.on_dead_letter(Placed)(of_one_or_none)
+    registry.on_dead_letter(Placed)(unknown)
+    assert [handler.types for handler in registry.letter_handlers()] == [(Placed,), (Placed,)]

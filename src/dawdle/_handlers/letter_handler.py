@@ -59,7 +59,12 @@ def read_letter_handler(
             f"loop; what blocks goes into asyncio.to_thread(…)"
         )
     annotation, takes_context = _read_parameters(function, called, names)
-    types = tuple(event_types) or _types_in(annotation, called)
+    if event_types:
+        if not isinstance(annotation, str):  # text that names no type here may be one for the type checkers only
+            _require_letter(annotation, called)
+        types = tuple(event_types)
+    else:
+        types = _types_in(annotation, called)
     for event_type in types:
         require_event_class(event_type, f"on_dead_letter handler {called}")
     checked = _read_options(options)
@@ -109,13 +114,9 @@ _POSITIONAL: Final = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSIT
 
 def _types_in(annotation: object, called: str) -> tuple[type, ...]:
     """Return the types of events that an annotation names; () means every letter."""
+    _require_letter(annotation, called)
     if any(annotation is each for each in _ANY_LETTER):
         return ()
-    if get_origin(annotation) is not DeadLetter:
-        raise ConfigurationError(
-            f"on_dead_letter handler {called} gets a dawdle.DeadLetter, and its parameter is annotated "
-            f"{shown(annotation)}: write DeadLetter for every letter, or DeadLetter[SomeEvent]"
-        )
     types = members_of(get_args(annotation)[0])
     if type(None) in types:
         if object in types or Any in types:  # what `DeadLetter` alone means
@@ -125,6 +126,14 @@ def _types_in(annotation: object, called: str) -> tuple[type, ...]:
             f"chosen by {shown(annotation)}: write DeadLetter for every letter, and look at letter.event"
         )
     return cast("tuple[type, ...]", types)
+
+
+def _require_letter(annotation: object, called: str) -> None:
+    if get_origin(annotation) is not DeadLetter and not any(annotation is each for each in _ANY_LETTER):
+        raise ConfigurationError(
+            f"on_dead_letter handler {called} gets a dawdle.DeadLetter, and its parameter is annotated "
+            f"{shown(annotation)}: write DeadLetter for every letter, or DeadLetter[SomeEvent]"
+        )
 
 
 def _read_options(options: LetterOptions) -> Options:
