@@ -650,3 +650,12 @@ def test_the_class_that_is_written_instead_of_a_generic_one_is_asked_for_as_any_
     (made,) = registry
     assert made.matches(EnvOfA)
     assert not made.matches(Env)
+
+
+def test_a_dependency_of_fastapi_is_refused():
+    fastapi = pytest.importorskip("fastapi")
+
+    async def handler(event: A, db: object = fastapi.Depends(dict)) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"is no endpoint, so db gets no Depends.*ctx.state"):
+        Registry().on_event(handler)

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, Union, cast, get_args, get_origin
 
 from dawdle._handlers.context import Context
@@ -82,6 +82,7 @@ def read_parameters(function: Function, called: str, names: Mapping[str, object]
             f"handler {called} is a method of a class, without an object to call it on: "
             f"register the bound method, app.register(object.{called.rpartition('.')[2]}, …)"
         )
+    _refuse_dependencies(parameters, called)
     named = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
     if len(required) > _MAX_PARAMETERS or named:
         surplus = ", ".join([each.name for each in required[_MAX_PARAMETERS:]] + named)
@@ -92,6 +93,17 @@ def read_parameters(function: Function, called: str, names: Mapping[str, object]
     if len(required) == _MAX_PARAMETERS:
         require_context(resolve_annotation(required[1].annotation, function, names), required[1].name, called)
     return resolve_annotation(positional[0].annotation, function, names), len(required) == _MAX_PARAMETERS
+
+
+def _refuse_dependencies(parameters: Iterable[inspect.Parameter], called: str) -> None:
+    """Raise `ConfigurationError` for a default that only FastAPI fills: a handler would get the marker itself."""
+    for each in parameters:
+        kind = type(each.default)
+        if kind.__name__ == "Depends" and kind.__module__.partition(".")[0] == "fastapi":
+            raise ConfigurationError(
+                f"handler {called} is no endpoint, so {each.name} gets no Depends(…): take the dawdle.Context as the "
+                f"second parameter, and write ctx.state(SomeType) for what a lifespan yields or an around= provides"
+            )
 
 
 def require_context(annotation: object, name: str, called: str) -> None:
