@@ -8,8 +8,9 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from dawdle import Reject, Retry, SignalError
+from dawdle import Dawdle, Registry, Reject, Retry, SignalError
 from dawdle.abc import Fault
+from dawdle.backends.memory import Memory
 from dawdle.telemetry import prometheus
 from dawdle.telemetry._metrics import GAUGES, MAX_LABEL_SETS, METRICS, Recorder
 from dawdle.telemetry._prometheus import prometheus_name
@@ -242,3 +243,16 @@ def test_names_are_apart_and_explained():
         assert metric.text
         assert metric.buckets or metric.kind != "histogram"
         assert metric.name.startswith(("dawdle.", "messaging."))
+
+
+async def test_apps_that_share_a_registry_give_one_sample_for_each_gauge(clock):
+    kept = CollectorRegistry()
+    apps = [
+        Dawdle(Memory(clock=clock), registry=Registry(), clock=clock, concurrency=slots, telemetry=prometheus(kept))
+        for slots in (10, 20)
+    ]
+    async with apps[0], apps[1]:
+        lines = generate_latest(kept).decode().splitlines()
+    slots = [line for line in lines if line.startswith("dawdle_slots{")]
+    assert [line.split()[-1] for line in slots] == ["30.0"]
+    assert [line.split()[-1] for line in lines if line.startswith("dawdle_healthy{")] == ["1.0"]

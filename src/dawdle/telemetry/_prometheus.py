@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from typing import TYPE_CHECKING
+from operator import add
+from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
 from dawdle import ConfigurationError, Health, hooks
 from dawdle.abc import Backend
-from dawdle.telemetry._metrics import DESTINATION, GAUGES, METRICS, SYSTEM, Metric, Recorder
+from dawdle.telemetry._metrics import DESTINATION, GAUGES, HEALTHY, METRICS, OLDEST, SYSTEM, Metric, Recorder
 from dawdle.telemetry._queues import Queues, gauges_of
 
 if TYPE_CHECKING:
@@ -114,10 +115,20 @@ class _Collectors:
             )
             for metric in GAUGES
         }
+        # Apps may have queues of one name, and a process is as healthy as its worst app: of two samples with the same
+        # labels Prometheus would keep one.
+        values: dict[tuple[Metric, tuple[str, str]], float] = {}
         for queues, health in list(self.watched):
             for metric, queue, value in gauges_of(health):
-                families[metric.name].add_metric(_queue_labels(queues, queue), value)
+                key = metric, _queue_labels(queues, queue)
+                values[key] = _JOINED.get(metric, add)(values[key], value) if key in values else value
+        for (metric, labels), value in values.items():
+            families[metric.name].add_metric(labels, value)
         yield from families.values()
+
+
+_JOINED: Final[Mapping[Metric, Callable[[float, float], float]]] = {HEALTHY: min, OLDEST: max}
+"""What one gauge of several apps is; the others are sums."""
 
 
 def _queue_labels(queues: Queues, queue: str) -> tuple[str, str]:
