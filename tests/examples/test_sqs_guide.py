@@ -192,4 +192,4 @@ def test_the_queue_for_delays_is_made_and_all_three_are_taken_away(machine):
 def test_a_fifo_queue_is_made_with_its_dead_letter_queue(machine):
     machine.run(block("--queue-name orders.fifo"))
     assert machine.environment["DAWDLE_SQS_QUEUE_URL"].endswith("/orders.fifo")
-    assert machine.ask("queues").keys() == {"orders.fifo", "orders-dead.fifo"}
+    assert machine.ask("queues").keys() >= {"orders.fifo", "orders-dead.fifo"}
