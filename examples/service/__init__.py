@@ -4,6 +4,8 @@
 - `database`: the tables, and the session about each request and each handler
 - `events`, `handlers`: what happens after an order
 - `web`: the endpoints, the probes and the metrics; `python -m service` serves it
-- `tests`: by the pytest plugin, in milliseconds
+- `tracing`: its traces, sent to a collector
+- `tests`: by the pytest plugin, in milliseconds. `pip install -r service/requirements-test.txt`, then
+  `python -m pytest service`
 - `Dockerfile`, `kubernetes.yaml`: one pod, its file on a volume, its probes and its grace
 """

@@ -48,8 +48,9 @@ def lifespan(
     itself. Requests find the app by `dawdle.current()`, and as `web.state.dawdle` where the web app has a `state`.
 
     A web app whose queue cannot be reached starts all the same: the log says why, and `/ready` is 503 until the queue
-    answers. Raises `ConfigurationError` for an `app` that is none, and at the start whatever entering the app raises:
-    what is wrong in the settings stays wrong, so the web app does not start.
+    answers. Raises `ConfigurationError` for an `app` that is none, and at the start for an `own` that returns no
+    async context manager, such as one without `@asynccontextmanager`. At the start it raises whatever entering the app
+    raises too: what is wrong in the settings stays wrong, so the web app does not start.
     """
     make = checked(app)
 

@@ -109,6 +109,27 @@ def test_what_is_no_app_is_refused(wrong, text):
         pass
 
 
+async def generator(web):
+    yield
+
+
+async def coroutine(web):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [
+        (generator, "returned an object of the type async_generator, .*write @contextlib.asynccontextmanager above it"),
+        (coroutine, "own= returned an object of the type coroutine, .*let it yield once"),
+        ("resources", "own= is a lifespan of your own, .*, not 'resources'"),
+    ],
+)
+def test_what_is_no_lifespan_is_refused(events, own, text):
+    with pytest.raises(dawdle.ConfigurationError, match=text), TestClient(FastAPI(lifespan=lifespan(events, own=own))):
+        pass
+
+
 def test_the_users_own_lifespan_is_inside_the_app_and_around_its_handlers(registry):
     said = []
 

@@ -1,5 +1,6 @@
 """The whole service, a week in milliseconds: real tables, a real queue in their file, time by the test's clock.
 
+pip install -r service/requirements-test.txt
 python -m pytest service
 """
 

@@ -1,6 +1,6 @@
 """Enters an app in the lifespan of a web app. Knows no framework: a web app is whatever the framework hands in."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from inspect import signature
 from typing import TypeVar, cast
@@ -31,7 +31,8 @@ async def hosted(
     """Keep an app entered in the block; yield it, and what the user's own lifespan yielded.
 
     The user's own lifespan is entered inside the app: when the queue is open, and before the first handler runs. It is
-    left when the last handler has ended. Handlers find by `ctx.state(Type)` what it yields, and the web app.
+    left when the last handler has ended. Handlers find by `ctx.state(Type)` what it yields, and the web app. Raises
+    `ConfigurationError` for an app or a lifespan that is none.
     """
     app: object = make()
     if not isinstance(app, Dawdle):
@@ -41,7 +42,7 @@ async def hosted(
     @asynccontextmanager
     async def lifespan(_: Dawdle) -> AsyncGenerator[Mapping[str, object]]:
         nonlocal yielded
-        async with monitored(app), nullcontext() if own is None else own(web) as yielded:
+        async with monitored(app), nullcontext() if own is None else _made(own, web) as yielded:
             state: object = yielded
             values = cast("Mapping[str, object]", state) if isinstance(state, Mapping) else dict[str, object]()
             yield {**values, "what own= yields": state, "the web app": web}
@@ -78,6 +79,24 @@ def _takes_nothing(source: Callable[..., object]) -> bool:
     except ValueError:  # written in C, it may have no signature
         return True
     return True
+
+
+def _made(own: Own[Y], web: object) -> AbstractAsyncContextManager[Y]:
+    given: object = own
+    if not callable(given):
+        raise ConfigurationError(
+            f"own= is a lifespan of your own, a function that takes the web app and returns an async context manager, "
+            f"not {shown(given)}"
+        )
+    made = own(web)
+    if isinstance(made, AbstractAsyncContextManager):
+        return made
+    if isinstance(made, Coroutine):
+        made.close()  # or Python warns that it was never awaited
+    raise ConfigurationError(
+        f"own= returned an object of the type {type(made).__qualname__}, which is no async context manager: make it "
+        f"`async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
+    )
 
 
 def log_answer(error: Exception, method: str, path: str) -> None:
