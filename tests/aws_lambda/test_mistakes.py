@@ -11,6 +11,8 @@ from dawdle.aws_lambda import handler
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
+from dawdle.testing import TestApp
+from dawdle.testing.stand_in import standing_in
 from tests.aws_lambda.source import LambdaTime
 
 pytestmark = pytest.mark.anyio
@@ -151,3 +153,23 @@ async def test_a_lifespan_that_fails_is_the_error_of_the_invocation(made, server
     for _ in range(2):
         with pytest.raises(RuntimeError, match="no database"):
             await asyncio.to_thread(function, {"Records": [record]}, LambdaTime(30))
+
+
+async def test_a_worker_that_imports_the_functions_module_receives_as_ever(made, server, registry):
+    ran = asyncio.Event()
+
+    @registry.on_event
+    async def stock(event: Placed):
+        ran.set()
+
+    app = Dawdle(SQS(server.queue("orders").url, wait=1), registry=registry)
+    made(app)
+    async with app, asyncio.timeout(20):
+        await app.signal(Placed())
+        await ran.wait()
+
+
+async def test_a_function_whose_app_is_under_test_says_so(made, server, registry, handled):
+    function = made(Dawdle(SQS(server.queue("orders").url), registry=registry))
+    with standing_in(TestApp(registry=registry)), pytest.raises(ConfigurationError, match="it is under test"):
+        await asyncio.to_thread(function, {"Records": [], "path": "/"}, LambdaTime(5))

@@ -76,6 +76,7 @@ class LambdaQueue:
         self._receives = False
         self._known: tuple[Limits, Limits] | None = None
         self._told_denied = False
+        self.is_open = False
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -111,6 +112,7 @@ class LambdaQueue:
 
     async def __aenter__(self) -> Self:
         await self.inner.__aenter__()
+        self.is_open = True
         for queue in (self, self._delayed):
             if queue is not None:
                 queue._changed = asyncio.Event()  # it belongs to an event loop, and this may be another one
@@ -119,6 +121,7 @@ class LambdaQueue:
     async def __aexit__(
         self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.is_open = False
         await self.inner.__aexit__(error_type, error, trace)
 
     async def prepare_receive(self) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
+from weakref import WeakSet
 
 import dawdle
 from dawdle.abc import Backend
@@ -16,6 +17,10 @@ __all__ = ["Otherwise", "Sandbox"]
 
 Otherwise = Callable[[Any, Any], Awaitable[object]]
 """An async function that takes an event and the context, as any Lambda function does."""
+
+
+_apps: Final[WeakSet[dawdle.Dawdle]] = WeakSet()
+"""Those that have a handler."""
 
 
 class Sandbox:
@@ -38,7 +43,10 @@ class Sandbox:
         self.queues: dict[str, LambdaQueue] = {}
         self.refusal: str | None = None
         """Why the app cannot work in Lambda."""
-        app.wrap_queues(self._wrap)
+        if app in _apps:
+            raise ConfigurationError("this app has a Lambda handler already: make one, and export it under each name")
+        app.wrap_queues(self._know)
+        _apps.add(app)
         self.ended: asyncio.Task[None] | None = None
         """Done once the app has died; None while it is not entered."""
         self.wake = asyncio.Event()
@@ -58,7 +66,19 @@ class Sandbox:
         if self.ended is not None and self.ended.done():
             await self.leave()
         if self.ended is None:
-            await self.app.__aenter__()
+            # Only now: a worker or a web app that imports the function's module receives from the queues themselves.
+            self.app.wrap_queues(self._wrapped)
+            try:
+                await self.app.__aenter__()
+            except BaseException:
+                self._unwrap()
+                raise
+            if not all(queue.is_open for queue in self.queues.values()):
+                await self.app.__aexit__(None, None, None)
+                raise ConfigurationError(
+                    "the queues of this app are not those of the function: it is under test, and its queues are in "
+                    "memory. Signal to the app in such a test, and call the function in one without dawdle_app"
+                )
             self.ended = asyncio.create_task(self.app.ended(), name="dawdle: wait for the app")
             self.ended.add_done_callback(lambda _: self.wake.set())
 
@@ -74,15 +94,23 @@ class Sandbox:
             ended.cancel()
             await asyncio.wait([ended])
             self.app.end_grace()  # between two invocations only what ignores its cancellation still runs
-            await self.app.__aexit__(None, None, None)
+            try:
+                await self.app.__aexit__(None, None, None)
+            finally:
+                self._unwrap()
 
     def forget_loop(self) -> None:
         """Be ready for another event loop."""
         self.wake, self.stopping = asyncio.Event(), False
 
-    def _wrap(self, name: str, backend: Backend) -> Backend:
-        if isinstance(backend, LambdaQueue):
-            raise ConfigurationError("this app has a Lambda handler already: make one, and export it under each name")
+    def _wrapped(self, name: str, backend: Backend) -> Backend:
+        return self.queues.get(name, backend)
+
+    def _unwrap(self) -> None:
+        self.app.wrap_queues(lambda _, backend: backend.inner if isinstance(backend, LambdaQueue) else backend)
+
+    def _know(self, name: str, backend: Backend) -> Backend:
+        """Make what serves one queue of the app while it is entered here."""
         if not isinstance(backend, SQS):
             # In ASCII: AWS's runtime interface client cannot report an error of an import that has other characters.
             self.refusal = (
@@ -94,4 +122,4 @@ class Sandbox:
                 raise ConfigurationError(self.refusal)
             return backend  # a test that imports the function is no reason to fail; calling it is
         self.queues[name] = LambdaQueue(backend)
-        return self.queues[name]
+        return backend
