@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -13,6 +13,7 @@ from dawdle.asgi import health_routes, lifespan, probe
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
+from dawdle.testing import TestApp
 from dawdle.testing.sqs import SQSServer
 from tests.ports import free_port
 from tests.web.events import Placed
@@ -345,3 +346,33 @@ async def test_the_routes_need_no_framework(make_app):
             status, headers, _ = await call(routes, "/ready", "POST")
             assert (status, headers[b"allow"]) == (405, b"GET, HEAD")
     assert (await call(health_routes(), "/ready"))[0] == 503
+
+
+class Stubborn(Memory):
+    """Its ping ends by no cancellation."""
+
+    def __init__(self):
+        super().__init__()
+        self.over = asyncio.Event()
+
+    async def ping(self):
+        while not self.over.is_set():
+            with suppress(asyncio.CancelledError):
+                await self.over.wait()
+
+
+async def test_a_ping_that_ignores_its_cancellation_delays_no_stop(registry, caplog):
+    queue = Stubborn()
+    began = time.monotonic()
+    async with lifespan(Dawdle(queue, registry=registry))(Web()):
+        pass
+    assert time.monotonic() - began < 30
+    assert "a ping of the queue did not end when it was cancelled" in caplog.text
+    queue.over.set()
+    await asyncio.sleep(0.05)
+
+
+async def test_what_a_web_app_raises_comes_out_as_it_is(registry):
+    with pytest.raises(OSError, match="the pool is gone"):
+        async with lifespan(TestApp(registry=registry))(Web()):
+            raise OSError("the pool is gone")

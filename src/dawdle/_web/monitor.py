@@ -39,6 +39,9 @@ REMEMBER_SECONDS: Final = 10.0
 """Seconds for which the app is not ready after a block. An orchestrator asks every few seconds, and a loop that is
 blocked again and again may answer each time: between two blocks."""
 
+STOP_SECONDS: Final = 1.0
+"""Seconds that a ping has to end when the app stops."""
+
 _ADVICE: Final[dict[FaultKind, str]] = {
     "denied": "check the credentials of this process, and what they may do",
     "missing": "make the queue, or correct its address",
@@ -53,21 +56,24 @@ _monitors: Final[WeakKeyDictionary[Dawdle, "_Monitor"]] = WeakKeyDictionary()
 async def monitored(app: Dawdle) -> AsyncGenerator[None]:
     """Watch an app that is entered, in the block."""
     monitor = _Monitor(app)
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(monitor.beat(), name="dawdle: loop beat"),
-            group.create_task(monitor.ask(), name="dawdle: ping"),
-        ]
-        _monitors[app] = monitor
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(FIRST_ANSWER_SECONDS):
-                    await monitor.asked.wait()
-            yield
-        finally:
-            _monitors.pop(app, None)
-            for task in tasks:
-                task.cancel()
+    # No task group: it would wrap what the web app raises, and wait for a ping that ignores its cancellation.
+    tasks = [
+        asyncio.create_task(monitor.beat(), name="dawdle: loop beat"),
+        asyncio.create_task(monitor.ask(), name="dawdle: ping"),
+    ]
+    _monitors[app] = monitor
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FIRST_ANSWER_SECONDS):
+                await monitor.asked.wait()
+        yield
+    finally:
+        _monitors.pop(app, None)
+        for task in tasks:
+            task.cancel()
+        _, late = await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        if late:
+            _log.warning("a ping of the queue did not end when it was cancelled: the app stops without it")
 
 
 def not_ready(app: Dawdle) -> tuple[str, ...]:
