@@ -478,3 +478,32 @@ async def test_under_eager_tasks_the_settling_goes_first(running, registry, queu
     finally:
         loop.set_task_factory(None)
     assert told == [[]], "the event is deleted"
+
+
+async def test_a_stop_that_is_cancelled_in_its_flush_leaves_letters_to_be_told(running, registry, told):
+    over = asyncio.Event()
+
+    @registry.on_event
+    async def stubborn(event: Placed):
+        if event.number:
+            raise Reject("no")
+        while not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+
+    @registry.on_dead_letter
+    async def tell(letter: DeadLetter):
+        told.append(letter.error)
+
+    async with running() as app:
+        await app.signal(Placed(0))
+        await asyncio.sleep(0.01)
+        stop = asyncio.create_task(app.stop_listener(grace=0))
+        await asyncio.sleep(0.05)
+        stop.cancel()
+        await asyncio.wait([stop])
+        over.set()
+        await app.start_listener()
+        await app.signal(Placed(1))
+        await app.idle()
+    assert told == ["Reject: no"]

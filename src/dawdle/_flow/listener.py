@@ -93,8 +93,10 @@ class Listener:
         self.begin_stop()
         polls = self._polls
         if not await self._wait_quiet(polls, grace, may_be_cut_short=True) and self._polls is polls:
-            await self._cut_off(polls)
-            self._notices.allow()
+            try:
+                await self._cut_off(polls)
+            finally:
+                self._notices.allow()
 
     async def _cut_off(self, polls: asyncio.Task[None] | None) -> None:
         """End the handlers and receives that still run, and wait for what is left of them to be settled: the flush."""
