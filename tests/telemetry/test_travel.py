@@ -234,3 +234,26 @@ async def test_a_program_without_the_sdk_is_told_so(registry, queue, clock, capl
         async with Dawdle(queue, registry=registry, clock=clock, telemetry=OpenTelemetry()):
             pass
     assert "set up its SDK before the app is entered" in caplog.text
+
+
+async def test_a_provider_that_fails_once_keeps_no_app_from_being_entered_again(registry, queue, clock, caplog):
+    class Provider(TracerProvider):
+        asked = 0
+
+        def get_tracer(self, *args, **kwargs):
+            self.asked += 1
+            if self.asked == 1:
+                raise OSError("the exporter is not there")
+            return super().get_tracer(*args, **kwargs)
+
+    app = Dawdle(queue, registry=registry, clock=clock, telemetry=OpenTelemetry(tracer_provider=Provider()))
+    for _ in range(2):
+        async with app:
+            pass
+    assert caplog.text.count("raised an error in entered()") == 1
+
+
+@pytest.mark.parametrize("make", [OpenTelemetry, lambda: prometheus(CollectorRegistry())], ids=["otel", "prometheus"])
+async def test_two_of_a_kind_are_refused_since_each_would_count(make):
+    with pytest.raises(ConfigurationError, match="telemetry has 2 objects .*: give one"):
+        Dawdle(telemetry=[make(), make()])

@@ -1,5 +1,6 @@
 """What `Dawdle(telemetry=…)` takes, and how an app calls it: like a hook, it can fail and changes nothing by that."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast, runtime_checkable
 
@@ -111,6 +112,13 @@ def read_telemetry(given: object) -> tuple[Telemetry, ...]:
             raise ConfigurationError(
                 f"telemetry is an object such as dawdle.telemetry.OpenTelemetry(), or a list of them, not "
                 f"{shown(each)}{called}"
+            )
+    kinds = Counter(type(each).__name__ for each in listed)
+    for kind, count in kinds.items():
+        if count > 1:
+            raise ConfigurationError(
+                f"telemetry has {count} objects {kind}, and each would count every event: give one, and let its "
+                f"provider or registry export to several places"
             )
     return tuple(cast("list[Telemetry]", listed))
 

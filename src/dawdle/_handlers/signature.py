@@ -98,7 +98,7 @@ def read_parameters(function: Function, called: str, names: Mapping[str, object]
 def _refuse_dependencies(parameters: Iterable[inspect.Parameter], called: str) -> None:
     """Raise `ConfigurationError` for a default that only FastAPI fills: a handler would get the marker itself."""
     for each in parameters:
-        kind = type(each.default)
+        kind = cast("type[object]", type(each.default))
         if kind.__name__ == "Depends" and kind.__module__.partition(".")[0] == "fastapi":
             raise ConfigurationError(
                 f"handler {called} is no endpoint, so {each.name} gets no Depends(…): take the dawdle.Context as the "

@@ -70,7 +70,6 @@ class OpenTelemetry:
 
         if self._is_in_use:
             raise ConfigurationError("this OpenTelemetry() watches another app already: make one for each app")
-        self._is_in_use = True
         self._queues.know(queues)
         tracers = self._given[0] or trace.get_tracer_provider()
         self._spans.use(tracers.get_tracer(_NAME, dawdle.__version__, SCHEMA_URL))
@@ -85,6 +84,7 @@ class OpenTelemetry:
             moment: tuple(part[moment] for part in parts if moment in part)
             for moment in {moment for part in parts for moment in part}
         }
+        self._is_in_use = True  # last: if a provider fails, the app goes on without this, and may be entered again
         if not parts:
             _log.info(
                 "OpenTelemetry has no provider of spans or metrics, so a trace travels with events and nothing is "

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from operator import add
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from dawdle import ConfigurationError, Health, hooks
@@ -121,14 +120,17 @@ class _Collectors:
         for queues, health in list(self.watched):
             for metric, queue, value in gauges_of(health):
                 key = metric, _queue_labels(queues, queue)
-                values[key] = _JOINED.get(metric, add)(values[key], value) if key in values else value
+                values[key] = _joined(metric, values[key], value) if key in values else value
         for (metric, labels), value in values.items():
-            families[metric.name].add_metric(labels, value)
+            families[metric.name].add_metric(list(labels), value)
         yield from families.values()
 
 
-_JOINED: Final[Mapping[Metric, Callable[[float, float], float]]] = {HEALTHY: min, OLDEST: max}
-"""What one gauge of several apps is; the others are sums."""
+def _joined(metric: Metric, one: float, other: float) -> float:
+    """Return what one gauge of two apps is."""
+    if metric is HEALTHY:
+        return min(one, other)
+    return max(one, other) if metric is OLDEST else one + other
 
 
 def _queue_labels(queues: Queues, queue: str) -> tuple[str, str]:
