@@ -91,6 +91,7 @@ import dawdle
 import httpx
 import pytest
 import shop
+from dawdle.fastapi import lifespan
 from dawdle.testing import assert_handled, assert_signaled
 from fastapi.testclient import TestClient
 from shop import OrderPlaced, mails
@@ -148,6 +149,77 @@ def test_client_of_an_app_with_options(dawdle_app):
     assert mails == ["o-1"]
 
 
+class Mail:
+    def __init__(self, text):
+        self.text = text
+
+    async def send(self):
+        mails.append(self.text)
+
+
+class Watching:
+    def __init__(self):
+        self.moments = []
+
+    def entered(self, queues, health):
+        return True
+
+    def left(self):
+        pass
+
+    def watch(self, moment):
+        self.moments.append(moment)
+
+    def headers(self, handled):
+        return {}
+
+
+def web_of(**options):
+    return shop.make(lifespan(lambda: dawdle.Dawdle(**options)), dawdle.signal)
+
+
+def test_hooks_and_telemetry_of_your_app_run(dawdle_app):
+    moments, watching = [], Watching()
+    with TestClient(web_of(hooks=[moments.append])) as client:
+        client.post("/orders", json=ORDER)
+        assert moments
+    moments.clear()
+    with TestClient(web_of(telemetry=watching)) as client:
+        client.post("/orders", json=ORDER)
+        assert watching.moments
+        assert moments == []
+        dawdle_app.from_thread.advance(hours=1)
+    assert mails == ["o-1", "o-1"]
+
+
+def test_what_the_test_has_registered_before_stays(dawdle_app):
+    async def of_the_test(order: OrderPlaced) -> None:
+        mails.append("test")
+
+    dawdle_app.register(of_the_test)
+    dawdle_app.unregister(shop.send_mail)
+    for options in ({}, {"retry": dawdle.Retry(max_attempts=2)}, {"source": "shop"}):
+        with TestClient(web_of(**options)) as client:
+            client.post("/orders", json=ORDER)
+            dawdle_app.from_thread.advance(hours=1)
+    assert mails == ["test"] * 3
+
+
+@pytest.mark.dawdle(functions=dawdle.SignedPickle("k" * 32))
+def test_options_of_the_test_stay(dawdle_app):
+    with TestClient(web_of(hooks=[print])) as client:
+        client.portal.call(dawdle_app.call, Mail("called").send)
+        dawdle_app.from_thread.idle()
+    assert mails == ["called"]
+
+
+async def test_hooks_and_telemetry_that_come_too_late_are_an_error(dawdle_app):
+    web = web_of(hooks=[print], telemetry=Watching())
+    with pytest.raises(dawdle.ConfigurationError, match="lacks what that one has: hooks, telemetry. Keep"):
+        async with web.router.lifespan_context(web):
+            pass
+
+
 class TestOwnApp:
     @pytest.fixture
     def dawdle_tested_app(self):
@@ -190,4 +262,4 @@ def test_nothing_is_left():
 
 def test_a_web_app_uses_the_app_of_the_test(run):
     result = run("--asyncio-mode=auto", shop=WEB, test_web=TESTS)
-    result.assert_outcomes(passed=9)
+    result.assert_outcomes(passed=13)

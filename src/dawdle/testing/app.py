@@ -69,6 +69,8 @@ class TestApp(Assertions, RecordedApp):
                 f"the clock of a TestApp is a dawdle.testing.ManualClock(), not {clock!r}: it is moved by the test"
             )
         self._principal = principal
+        self._is_named = tested is not None
+        """The user has said which app this one is."""
         self._options = options
         self._clock = ManualClock() if clock is None else clock
         self._entries = 0
@@ -76,17 +78,21 @@ class TestApp(Assertions, RecordedApp):
         self._attached = ExitStack()
         self._host_values: tuple[object, ...] = ()
         """What handlers find by their type beside what the app's own lifespan yields."""
+        self._taken = Dawdle(Memory())
+        """A plain app with the options and the handlers that this one has from elsewhere: what it is compared with."""
         self._become(tested)
 
     def _become(self, tested: Dawdle | None) -> None:
         """Take the options of another app, but for those that this one was given, and what a test needs its own way."""
-        source: Dawdle = read_app({"start_listener": True, **self._options, "clock": self._clock})
-        settings = source._settings
+        mine: Dawdle = read_app({"start_listener": True, **self._options, "clock": self._clock})
+        settings = mine._settings
         if tested is not None:
             own = {name: getattr(settings, name) for name in ("start_listener", "clock", *fields_of(self._options))}
-            source = tested
             queues = tested._settings.queues
-            in_memory: dict[str, Backend] = {name: like_in_memory(each) for name, each in queues.backends.items()}
+            before = self._taken._settings.queues.backends
+            in_memory: dict[str, Backend] = {
+                name: like_in_memory(each, before.get(name)) for name, each in queues.backends.items()
+            }
             own.setdefault(
                 "queues", queues._replace(backends=in_memory, listened=tuple(in_memory), known=WeakKeyDictionary())
             )
@@ -99,10 +105,15 @@ class TestApp(Assertions, RecordedApp):
                 self._runtime.in_flight.look_again()
 
         around = (self._around, *settings.around)
+        handlers = (mine if tested is None else tested)._handlers.copy(settings.registry, around)
+        # What the test has registered before a web app enters its own app stays, and what its options bring.
+        handlers.take_changes(self.__dict__.get("_handlers", mine._handlers), since=self._taken._handlers)
+        mine._settings, mine._handlers = settings, (self._taken if tested is None else tested)._handlers
+        self._taken = mine
         settings = msgspec.structs.replace(
             settings, hooks=[*settings.hooks, self._recording, look_again], around=around, grace=0.0
         )
-        self._assemble(settings, source._handlers.copy(settings.registry, around))
+        self._assemble(settings, handlers)
 
     # Entering and leaving
 

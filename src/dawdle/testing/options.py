@@ -74,8 +74,16 @@ def fields_of(options: AppOptions) -> set[str]:
     return {"signer" if name == "signing_keys" else name for name in fields}
 
 
-def like_in_memory(backend: Backend) -> Memory:
-    """Return a queue in memory that can do what another queue can, as far as that is known before it is open."""
+def like_in_memory(backend: Backend, before: Backend | None = None) -> Memory:
+    """Return a queue in memory that can do what another queue can, as far as that is known before it is open.
+
+    It is the one that a `TestApp` had `before`, with what waits in it, if that can do the same.
+    """
+    made = _like_in_memory(backend)
+    return before if isinstance(before, TestMemory) and before.limits == made.limits else made
+
+
+def _like_in_memory(backend: Backend) -> TestMemory:
     try:
         limits = backend.limits
     except Exception:  # noqa: BLE001 - a backend may know them only once it is open

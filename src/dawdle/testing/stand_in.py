@@ -21,7 +21,6 @@ _apps: list[TestApp] = []
 """The apps that stand in for others, the innermost last."""
 
 COMPARED: Final = ("registry", "retry", "timeout", "around", "carry", "headers", "lifespan", "functions")
-"""Options that a test would miss. The rest a `TestApp` has its own way, or they change nothing that a test sees."""
 
 
 def test_app() -> TestApp:
@@ -105,11 +104,11 @@ def _take_options(test: TestApp, other: Dawdle) -> None:
 
     Raises `ConfigurationError` if it is too late for that: the test's app is entered, and has others.
     """
-    own, plain, mine = other._settings, Dawdle(Memory())._settings, test._settings
-    differing = [name for name in COMPARED if getattr(own, name) not in (getattr(plain, name), getattr(mine, name))]
-    if own.codec.content_type not in {plain.codec.content_type, mine.codec.content_type}:
-        differing.append("codec")
-    differing += ["queues"] * own.queues.is_named + ["signing_keys"] * bool(own.signer.size)
+    if test._loop is None and not test._is_named:
+        test._become(other)
+        return
+    own, plain, mine = map(_seen, (other, Dawdle(Memory()), test._taken))
+    differing = [name for name, value in own.items() if value not in (plain[name], mine[name])]
     differing += ["handlers of its own"] * other._handlers.has_own
     if not differing:
         return
@@ -120,3 +119,20 @@ def _take_options(test: TestApp, other: Dawdle) -> None:
             f"`def dawdle_tested_app(): return shop.app`"
         )
     test._become(other)
+
+
+def _seen(app: Dawdle) -> dict[str, object]:
+    """Return the options that a test would miss, in a form that can be compared.
+
+    The rest a `TestApp` has its own way, or they change nothing that a test sees.
+    """
+    settings = app._settings
+    telemetry, queues = settings.telemetry, settings.queues
+    return {
+        **{name: getattr(settings, name) for name in COMPARED},
+        "codec": settings.codec.content_type,
+        "queues": (set(queues.backends), queues.routes) if queues.is_named else None,
+        "signing_keys": settings.signer._keys,
+        "hooks": tuple(settings.hooks),
+        "telemetry": () if telemetry is None else tuple(telemetry._parts),
+    }
