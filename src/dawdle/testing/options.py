@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import timedelta
+from difflib import get_close_matches
 from math import inf
 from typing import Final, TypedDict, cast
 
@@ -59,9 +60,12 @@ class AppOptions(TypedDict, total=False):
 
 def read_app(options: AppOptions) -> Dawdle:
     """Return a plain app of some options, which checks them; its queue is in memory unless they say another one."""
-    unknown = options.keys() - AppOptions.__annotations__.keys()
+    known = AppOptions.__annotations__
+    unknown = sorted(options.keys() - known.keys())
     if unknown:
-        raise ConfigurationError(f"a TestApp has no option {', '.join(sorted(unknown))}; it takes those of Dawdle(…)")
+        near = [each for name in unknown for each in get_close_matches(name, known, 1)]
+        hint = f": did you mean {', '.join(near)}?" if near else "; it takes those of Dawdle(…)"
+        raise ConfigurationError(f"a TestApp has no option {', '.join(unknown)}{hint}")
     given = dict(options)
     if "queues" not in given:
         given.setdefault("backend", TestMemory())

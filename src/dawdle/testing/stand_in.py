@@ -43,10 +43,13 @@ def under_test(app: Dawdle, /, **options: Unpack[AppOptions]) -> Generator[TestA
     It is the same object: `shop.events.signal`, its web app's lifespan and `dawdle.signal` all use it. `options`
     replace its own. It must not be entered yet. After the block it is as it was.
     """
+    if type(app) is not Dawdle:
+        raise ConfigurationError(
+            f"only a dawdle.Dawdle can be put under test, not a {type(app).__qualname__}: let dawdle_tested_app return "
+            f"the dawdle.Dawdle itself, not what enters it"
+        )
     if app._loop is not None:
         raise ConfigurationError(f"{app!r} is entered already: put it under test before that")
-    if type(app) is not Dawdle:
-        raise ConfigurationError(f"only a dawdle.Dawdle can be put under test, not a {type(app).__qualname__}")
     made = TestApp.__new__(TestApp)
     made._set_up(app, app, options)
     own = app.__dict__
