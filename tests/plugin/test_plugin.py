@@ -299,6 +299,8 @@ import asyncio
 
 import dawdle
 import pytest
+from dawdle.testing import assert_not_signaled
+from shop import OrderPlaced
 
 
 class TestTestedApp:
@@ -331,6 +333,19 @@ class TestOptions:
 @pytest.mark.dawdle(registry="shop")
 def test_marker(dawdle_app):
     pass
+
+
+def test_no_app_was_entered(dawdle_app):
+    with pytest.raises(dawdle.ConfigurationError, match="the test's app is not entered: in a test that is not async"):
+        assert_not_signaled(OrderPlaced)
+
+
+def test_an_app_was_entered(dawdle_app):
+    async def main():
+        async with dawdle_app:
+            assert_not_signaled(OrderPlaced)
+    asyncio.run(main())
+    assert_not_signaled(OrderPlaced)
 """
 
 
@@ -341,7 +356,7 @@ def test_a_fixture_that_is_overridden_wrongly_says_so(run):
     assert "the fixture dawdle_registry returns a dawdle.Registry, not [<built-in function print>]" in text
     assert "a TestApp has no option concurency: did you mean concurrency?" in text
     assert "registry is a dawdle.Registry, not 'shop'" in text
-    result.assert_outcomes(errors=4)
+    result.assert_outcomes(passed=2, errors=4)
 
 
 UNUSED = """

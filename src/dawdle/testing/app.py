@@ -19,7 +19,7 @@ from dawdle.errors import ConfigurationError, to_seconds
 from dawdle.hooks import HandlerFinished, Moment
 from dawdle.testing.assertions import Assertions
 from dawdle.testing.clock import ManualClock
-from dawdle.testing.in_thread import InThread
+from dawdle.testing.in_thread import NOT_ENTERED, InThread
 from dawdle.testing.options import AppOptions, fields_of, like_in_memory, read_app
 from dawdle.testing.recorded_app import RecordedApp
 from dawdle.testing.recording import Recording
@@ -74,6 +74,7 @@ class TestApp(Assertions, RecordedApp):
         self._options = options
         self._clock = ManualClock() if clock is None else clock
         self._entries = 0
+        self._was_entered = False
         self._recording = Recording()
         self._attached = ExitStack()
         self._host_values: tuple[object, ...] = ()
@@ -128,7 +129,7 @@ class TestApp(Assertions, RecordedApp):
             self._entries += 1
             return cast("Self", app)
         await _enter(app)
-        self._entries = 1
+        self._entries, self._was_entered = 1, True
         self._attached.enter_context(self._clock.followed_by(self._settle))
         return cast("Self", app)
 
@@ -296,6 +297,10 @@ class TestApp(Assertions, RecordedApp):
 
     def _handles(self, event_type: type) -> bool:
         return self.handler_count(event_type) > 0
+
+    def _require_was_entered(self) -> None:
+        if not self._was_entered:
+            raise ConfigurationError(NOT_ENTERED)
 
     @asynccontextmanager
     async def _around(self, ctx: Context) -> AsyncGenerator[None, None]:
