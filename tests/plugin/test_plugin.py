@@ -289,7 +289,8 @@ def test_a_failure_is_read_without_knowing_dawdle(run):
     assert "a TestApp has no option rety: did you mean retry?" in text
     assert "dawdle_app goes by dawdle_clock: override that fixture to give it another clock" in text
     assert "is still entered, and its test is over: leave every block that enters it" in text
-    assert "let fixture and test run in one loop; with pytest-asyncio by the same loop_scope" in text
+    assert "an async fixture runs in another loop (with pytest-asyncio give it the loop_scope of the test)" in text
+    assert "without @pytest.mark.asyncio takes an async fixture that takes dawdle_app (write the marker)" in text
     assert "dawdle/_flow" not in text
     assert "testing/asserts.py" not in text
 

@@ -220,6 +220,12 @@ async def test_hooks_and_telemetry_that_come_too_late_are_an_error(dawdle_app):
             pass
 
 
+async def test_a_test_client_in_an_async_test_is_an_error(dawdle_app):
+    why = "a TestClient is entered inside an `async def` test .write `def`, or use httpx.AsyncClient."
+    with pytest.raises(dawdle.ConfigurationError, match=why), TestClient(shop.web):
+        pass
+
+
 class TestOwnApp:
     @pytest.fixture
     def dawdle_tested_app(self):
@@ -262,4 +268,4 @@ def test_nothing_is_left():
 
 def test_a_web_app_uses_the_app_of_the_test(run):
     result = run("--asyncio-mode=auto", shop=WEB, test_web=TESTS)
-    result.assert_outcomes(passed=13)
+    result.assert_outcomes(passed=14)

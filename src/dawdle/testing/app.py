@@ -123,8 +123,10 @@ class TestApp(Assertions, RecordedApp):
         if self._entries and self.is_entered:
             if self._loop is not asyncio.get_running_loop():
                 raise ConfigurationError(
-                    f"{app!r} is entered in another event loop, such as that of an async fixture: let fixture and test "
-                    f"run in one loop; with pytest-asyncio by the same loop_scope"
+                    f"{app!r} is entered in another event loop. Either an async fixture runs in another loop (with "
+                    f"pytest-asyncio give it the loop_scope of the test), or a TestClient is entered inside an "
+                    f"`async def` test (write `def`, or use httpx.AsyncClient), or an `async def` test without "
+                    f"@pytest.mark.asyncio takes an async fixture that takes dawdle_app (write the marker)"
                 )
             self._entries += 1
             return cast("Self", app)
