@@ -226,6 +226,12 @@ async def test_a_test_client_in_an_async_test_is_an_error(dawdle_app):
         pass
 
 
+def test_a_test_client_that_is_not_entered_is_an_error(dawdle_app):
+    why = r"as FastAPI.lifespan=dawdle.fastapi.lifespan... does; its test needs `with TestClient.web. as client:`"
+    with pytest.raises(dawdle.NoAppError, match=why):
+        TestClient(shop.web).post("/orders", json=ORDER)
+
+
 class TestOwnApp:
     @pytest.fixture
     def dawdle_tested_app(self):
@@ -268,4 +274,4 @@ def test_nothing_is_left():
 
 def test_a_web_app_uses_the_app_of_the_test(run):
     result = run("--asyncio-mode=auto", shop=WEB, test_web=TESTS)
-    result.assert_outcomes(passed=14)
+    result.assert_outcomes(passed=15)
