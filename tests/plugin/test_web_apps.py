@@ -232,6 +232,16 @@ def test_a_test_client_that_is_not_entered_is_an_error(dawdle_app):
         TestClient(shop.web).post("/orders", json=ORDER)
 
 
+async def test_state_of_a_lifespan_that_was_not_entered_is_an_error(dawdle_app):
+    @dawdle_app.register
+    async def count(order: OrderPlaced, ctx: dawdle.Context) -> None:
+        ctx.state(shop.Pool)
+
+    await dawdle.signal(OrderPlaced(order_id="o-1"))
+    with pytest.raises(dawdle.ConfigurationError, match="ASGITransport runs none: enter web.router.lifespan_context"):
+        await dawdle_app.idle()
+
+
 class TestOwnApp:
     @pytest.fixture
     def dawdle_tested_app(self):
@@ -274,4 +284,4 @@ def test_nothing_is_left():
 
 def test_a_web_app_uses_the_app_of_the_test(run):
     result = run("--asyncio-mode=auto", shop=WEB, test_web=TESTS)
-    result.assert_outcomes(passed=15)
+    result.assert_outcomes(passed=16)
