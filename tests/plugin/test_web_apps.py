@@ -91,6 +91,7 @@ import dawdle
 import httpx
 import pytest
 import shop
+from dawdle.backends.memory import Memory
 from dawdle.fastapi import lifespan
 from dawdle.testing import assert_handled, assert_signaled
 from fastapi.testclient import TestClient
@@ -242,6 +243,49 @@ async def test_state_of_a_lifespan_that_was_not_entered_is_an_error(dawdle_app):
         await dawdle_app.idle()
 
 
+def test_two_apps_with_other_options_are_not_one(dawdle_app):
+    retry = dawdle.Retry(max_attempts=2)
+    pairs = [
+        ({"registry": dawdle.Registry()}, {}, "registry"),
+        ({"retry": retry, "hooks": [print]}, {"retry": retry}, "hooks"),
+        ({"queues": {"default": Memory(), "b": Memory()}}, {}, "queues"),
+        ({"signing_keys": {"a": "k" * 32}}, {}, "signing_keys"),
+        ({"timeout": 5}, {"timeout": 6}, "timeout"),
+    ]
+
+    async def main(first, second):
+        async with dawdle.Dawdle(**first):
+            async with dawdle.Dawdle(**first):  # one that has the same options is the same for a test
+                pass
+            async with dawdle.Dawdle(**second):
+                pass
+
+    for first, second, differs in pairs:
+        with pytest.raises(dawdle.ConfigurationError, match=f"the two differ in {differs}[.] Make"):
+            asyncio.run(main(first, second))
+
+    async def of_one_with_a_handler():
+        app = dawdle.Dawdle()
+
+        @app.register
+        async def own(order: OrderPlaced) -> None:
+            pass
+
+        async with app, dawdle.Dawdle():
+            pass
+
+    with pytest.raises(dawdle.ConfigurationError, match="the two differ in handlers of its own[.] Make"):
+        asyncio.run(of_one_with_a_handler())
+
+
+@pytest.mark.dawdle(retry=dawdle.Retry(max_attempts=3))
+def test_options_of_the_test_are_those_of_all_its_apps(dawdle_app):
+    async def main():
+        async with dawdle.Dawdle(timeout=5), dawdle.Dawdle(timeout=5, retry=dawdle.Retry(max_attempts=2)):
+            pass
+    asyncio.run(main())
+
+
 class TestOwnApp:
     @pytest.fixture
     def dawdle_tested_app(self):
@@ -284,4 +328,4 @@ def test_nothing_is_left():
 
 def test_a_web_app_uses_the_app_of_the_test(run):
     result = run("--asyncio-mode=auto", shop=WEB, test_web=TESTS)
-    result.assert_outcomes(passed=16)
+    result.assert_outcomes(passed=18)

@@ -71,6 +71,8 @@ class TestApp(Assertions, RecordedApp):
         self._principal = principal
         self._is_named = tested is not None
         """The user has said which app this one is."""
+        self._stands_in = False
+        """It has the options of an app that it stands in for."""
         self._options = options
         self._clock = ManualClock() if clock is None else clock
         self._entries = 0

@@ -15,7 +15,7 @@ from dawdle.errors import ConfigurationError
 from dawdle.hooks import Hook
 from dawdle.testing.clock import ManualClock
 
-__all__ = ["AppOptions", "fields_of", "like_in_memory", "read_app"]
+__all__ = ["QUEUE_OPTIONS", "AppOptions", "fields_of", "like_in_memory", "read_app"]
 
 QUEUE_OPTIONS: Final = {"backend", "queues", "routes", "listen", "concurrency"}
 

@@ -13,7 +13,7 @@ from dawdle import Dawdle
 from dawdle.backends.memory import Memory
 from dawdle.errors import ConfigurationError
 from dawdle.testing.app import TestApp
-from dawdle.testing.options import AppOptions
+from dawdle.testing.options import QUEUE_OPTIONS, AppOptions
 
 __all__ = ["standing_in", "test_app", "under_test"]
 
@@ -109,19 +109,40 @@ def _take_options(test: TestApp, other: Dawdle) -> None:
     """
     if test._loop is None and not test._is_named:
         test._become(other)
-        return
+        test._stands_in = True
+    elif test._stands_in:
+        _require_alike(test, other)
+    elif lacking := _lacking(test, other):
+        if test._loop is not None:
+            raise ConfigurationError(
+                f"the test's app stands in for {other!r}, and lacks what that one has: {', '.join(lacking)}. Keep your "
+                f"app in a variable, and name it in conftest.py by a fixture: `@pytest.fixture` above "
+                f"`def dawdle_tested_app(): return shop.app`"
+            )
+        test._become(other)
+
+
+def _lacking(test: TestApp, other: Dawdle) -> list[str]:
+    """Return the options that another app was given, and the test's app has otherwise."""
     own, plain, mine = map(_seen, (other, Dawdle(Memory()), test._taken))
-    differing = [name for name, value in own.items() if value not in (plain[name], mine[name])]
-    differing += ["handlers of its own"] * other._handlers.has_own
-    if not differing:
-        return
-    if test._loop is not None:
+    lacking = [name for name, value in own.items() if value not in (plain[name], mine[name])]
+    return lacking + ["handlers of its own"] * other._handlers.has_own
+
+
+def _require_alike(test: TestApp, other: Dawdle) -> None:
+    """Raise `ConfigurationError` if two apps would be one app of the test, although a test would see the difference.
+
+    What the test itself has said holds for all of them.
+    """
+    own, mine = _seen(other), _seen(test._taken)
+    said = {"queues" if name in QUEUE_OPTIONS else name for name in test._options}
+    differing = [name for name, value in own.items() if value != mine[name] and name not in said]
+    differing += ["handlers of its own"] * (list(other._handlers._own) != list(test._taken._handlers._own))
+    if differing:
         raise ConfigurationError(
-            f"the test's app stands in for {other!r}, and lacks what that one has: {', '.join(differing)}. Keep your "
-            f"app in a variable, and name it in conftest.py by a fixture: `@pytest.fixture` above "
-            f"`def dawdle_tested_app(): return shop.app`"
+            f"the test's app stands in for {other!r}, while it stands in for another app, and the two differ in "
+            f"{', '.join(differing)}. Make one of them a dawdle.testing.TestApp(…), which stays an app of its own"
         )
-    test._become(other)
 
 
 def _seen(app: Dawdle) -> dict[str, object]:
