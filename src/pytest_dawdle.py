@@ -72,6 +72,7 @@ def dawdle_app(
 
     options = cast("AppOptions", {"clock": dawdle_clock, **dawdle_options})
     if dawdle_registry is not None:
+        _require_registry(dawdle_registry, "the fixture dawdle_registry returns")
         options["registry"] = dawdle_registry
     for marker in reversed(list(request.node.iter_markers("dawdle"))):
         if marker.args:
@@ -82,6 +83,7 @@ def dawdle_app(
     with ExitStack() as stack:
         stack.enter_context(dawdle.default_registry.restored())
         if "registry" in options:
+            _require_registry(options["registry"], "registry is")
             stack.enter_context(options["registry"].restored())
         if dawdle_tested_app is None:
             app = stack.enter_context(standing_in(TestApp(**options)))
@@ -214,6 +216,13 @@ def _is_ours(app: object) -> bool:
 def _replace(fixturedef: "pytest.FixtureDef[object]", function: Callable[..., object], names: tuple[str, ...]) -> None:
     # Final for users, and what every plugin for async tests replaces.
     fixturedef.func, fixturedef.argnames = function, names  # type: ignore[misc]
+
+
+def _require_registry(registry: object, what: str) -> None:
+    import dawdle  # noqa: PLC0415 - as above
+
+    if not isinstance(registry, dawdle.Registry):
+        raise dawdle.ConfigurationError(f"{what} a dawdle.Registry, not {registry!r}")
 
 
 def _require_asyncio(anyio_backend: object) -> None:

@@ -286,12 +286,78 @@ def test_a_failure_is_read_without_knowing_dawdle(run):
         "E       ConnectionError: the encoder is away\n"
         "E       raised by the handler shop.fails in attempt 1, on VideoUploaded "
     ) in text
-    assert "a TestApp has no option rety; it takes those of Dawdle(…)" in text
+    assert "a TestApp has no option rety: did you mean retry?" in text
     assert "dawdle_app goes by dawdle_clock: override that fixture to give it another clock" in text
     assert "is still entered, and its test is over: leave every block that enters it" in text
-    assert "let fixture and test run in one loop; with pytest-asyncio by the same loop_scope" in text
+    assert "an async fixture runs in another loop (with pytest-asyncio give it the loop_scope of the test)" in text
+    assert "without @pytest.mark.asyncio takes an async fixture that takes dawdle_app (write the marker)" in text
     assert "dawdle/_flow" not in text
     assert "testing/asserts.py" not in text
+
+
+MISTAKEN = """
+import asyncio
+
+import dawdle
+import pytest
+from dawdle.testing import assert_not_signaled
+from shop import OrderPlaced
+
+
+class TestTestedApp:
+    @pytest.fixture
+    def dawdle_tested_app(self):
+        return object()
+
+    def test_it(self, dawdle_app):
+        pass
+
+
+class TestRegistry:
+    @pytest.fixture
+    def dawdle_registry(self):
+        return [print]
+
+    def test_it(self, dawdle_app):
+        pass
+
+
+class TestOptions:
+    @pytest.fixture
+    def dawdle_options(self):
+        return {"concurency": 2}
+
+    def test_it(self, dawdle_app):
+        pass
+
+
+@pytest.mark.dawdle(registry="shop")
+def test_marker(dawdle_app):
+    pass
+
+
+def test_no_app_was_entered(dawdle_app):
+    with pytest.raises(dawdle.ConfigurationError, match="the test's app is not entered: in a test that is not async"):
+        assert_not_signaled(OrderPlaced)
+
+
+def test_an_app_was_entered(dawdle_app):
+    async def main():
+        async with dawdle_app:
+            assert_not_signaled(OrderPlaced)
+    asyncio.run(main())
+    assert_not_signaled(OrderPlaced)
+"""
+
+
+def test_a_fixture_that_is_overridden_wrongly_says_so(run):
+    result = run(shop=SHOP, test_mistaken=MISTAKEN)
+    text = result.stdout.str()
+    assert "only a dawdle.Dawdle can be put under test, not a object: let dawdle_tested_app return the" in text
+    assert "the fixture dawdle_registry returns a dawdle.Registry, not [<built-in function print>]" in text
+    assert "a TestApp has no option concurency: did you mean concurrency?" in text
+    assert "registry is a dawdle.Registry, not 'shop'" in text
+    result.assert_outcomes(passed=2, errors=4)
 
 
 UNUSED = """

@@ -91,6 +91,8 @@ import dawdle
 import httpx
 import pytest
 import shop
+from dawdle.backends.memory import Memory
+from dawdle.fastapi import lifespan
 from dawdle.testing import assert_handled, assert_signaled
 from fastapi.testclient import TestClient
 from shop import OrderPlaced, mails
@@ -148,6 +150,142 @@ def test_client_of_an_app_with_options(dawdle_app):
     assert mails == ["o-1"]
 
 
+class Mail:
+    def __init__(self, text):
+        self.text = text
+
+    async def send(self):
+        mails.append(self.text)
+
+
+class Watching:
+    def __init__(self):
+        self.moments = []
+
+    def entered(self, queues, health):
+        return True
+
+    def left(self):
+        pass
+
+    def watch(self, moment):
+        self.moments.append(moment)
+
+    def headers(self, handled):
+        return {}
+
+
+def web_of(**options):
+    return shop.make(lifespan(lambda: dawdle.Dawdle(**options)), dawdle.signal)
+
+
+def test_hooks_and_telemetry_of_your_app_run(dawdle_app):
+    moments, watching = [], Watching()
+    with TestClient(web_of(hooks=[moments.append])) as client:
+        client.post("/orders", json=ORDER)
+        assert moments
+    moments.clear()
+    with TestClient(web_of(telemetry=watching)) as client:
+        client.post("/orders", json=ORDER)
+        assert watching.moments
+        assert moments == []
+        dawdle_app.from_thread.advance(hours=1)
+    assert mails == ["o-1", "o-1"]
+
+
+def test_what_the_test_has_registered_before_stays(dawdle_app):
+    async def of_the_test(order: OrderPlaced) -> None:
+        mails.append("test")
+
+    dawdle_app.register(of_the_test)
+    dawdle_app.unregister(shop.send_mail)
+    for options in ({}, {"retry": dawdle.Retry(max_attempts=2)}, {"source": "shop"}):
+        with TestClient(web_of(**options)) as client:
+            client.post("/orders", json=ORDER)
+            dawdle_app.from_thread.advance(hours=1)
+    assert mails == ["test"] * 3
+
+
+@pytest.mark.dawdle(functions=dawdle.SignedPickle("k" * 32))
+def test_options_of_the_test_stay(dawdle_app):
+    with TestClient(web_of(hooks=[print])) as client:
+        client.portal.call(dawdle_app.call, Mail("called").send)
+        dawdle_app.from_thread.idle()
+    assert mails == ["called"]
+
+
+async def test_hooks_and_telemetry_that_come_too_late_are_an_error(dawdle_app):
+    web = web_of(hooks=[print], telemetry=Watching())
+    with pytest.raises(dawdle.ConfigurationError, match="lacks what that one has: hooks, telemetry. Keep"):
+        async with web.router.lifespan_context(web):
+            pass
+
+
+async def test_a_test_client_in_an_async_test_is_an_error(dawdle_app):
+    why = "a TestClient is entered inside an `async def` test .write `def`, or use httpx.AsyncClient."
+    with pytest.raises(dawdle.ConfigurationError, match=why), TestClient(shop.web):
+        pass
+
+
+def test_a_test_client_that_is_not_entered_is_an_error(dawdle_app):
+    why = r"as FastAPI.lifespan=dawdle.fastapi.lifespan... does; its test needs `with TestClient.web. as client:`"
+    with pytest.raises(dawdle.NoAppError, match=why):
+        TestClient(shop.web).post("/orders", json=ORDER)
+
+
+async def test_state_of_a_lifespan_that_was_not_entered_is_an_error(dawdle_app):
+    @dawdle_app.register
+    async def count(order: OrderPlaced, ctx: dawdle.Context) -> None:
+        ctx.state(shop.Pool)
+
+    await dawdle.signal(OrderPlaced(order_id="o-1"))
+    with pytest.raises(dawdle.ConfigurationError, match="ASGITransport runs none: enter web.router.lifespan_context"):
+        await dawdle_app.idle()
+
+
+def test_two_apps_with_other_options_are_not_one(dawdle_app):
+    retry = dawdle.Retry(max_attempts=2)
+    pairs = [
+        ({"registry": dawdle.Registry()}, {}, "registry"),
+        ({"retry": retry, "hooks": [print]}, {"retry": retry}, "hooks"),
+        ({"queues": {"default": Memory(), "b": Memory()}}, {}, "queues"),
+        ({"signing_keys": {"a": "k" * 32}}, {}, "signing_keys"),
+        ({"timeout": 5}, {"timeout": 6}, "timeout"),
+    ]
+
+    async def main(first, second):
+        async with dawdle.Dawdle(**first):
+            async with dawdle.Dawdle(**first):  # one that has the same options is the same for a test
+                pass
+            async with dawdle.Dawdle(**second):
+                pass
+
+    for first, second, differs in pairs:
+        with pytest.raises(dawdle.ConfigurationError, match=f"the two differ in {differs}[.] Make"):
+            asyncio.run(main(first, second))
+
+    async def of_one_with_a_handler():
+        app = dawdle.Dawdle()
+
+        @app.register
+        async def own(order: OrderPlaced) -> None:
+            pass
+
+        async with app, dawdle.Dawdle():
+            pass
+
+    with pytest.raises(dawdle.ConfigurationError, match="the two differ in handlers of its own[.] Make"):
+        asyncio.run(of_one_with_a_handler())
+
+
+@pytest.mark.dawdle(retry=dawdle.Retry(max_attempts=3))
+def test_options_of_the_test_are_those_of_all_its_apps(dawdle_app):
+    async def main():
+        async with dawdle.Dawdle(timeout=5), dawdle.Dawdle(timeout=5, retry=dawdle.Retry(max_attempts=2)):
+            pass
+    asyncio.run(main())
+
+
 class TestOwnApp:
     @pytest.fixture
     def dawdle_tested_app(self):
@@ -190,4 +328,4 @@ def test_nothing_is_left():
 
 def test_a_web_app_uses_the_app_of_the_test(run):
     result = run("--asyncio-mode=auto", shop=WEB, test_web=TESTS)
-    result.assert_outcomes(passed=9)
+    result.assert_outcomes(passed=18)

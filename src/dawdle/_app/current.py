@@ -71,7 +71,8 @@ def _no_app_here(*, runs: bool) -> str:
         )
     return (
         "no app is entered in this event loop: write `async with dawdle.Dawdle() as app:` around the code that "
-        "signals, or enter one in the lifespan of your web app"
+        "signals, or enter one in the lifespan of your web app, as FastAPI(lifespan=dawdle.fastapi.lifespan()) does; "
+        "its test needs `with TestClient(web) as client:`"
     )
 
 

@@ -121,6 +121,16 @@ class AppHandlers:
                 made.add(handler)
         return made
 
+    def take_changes(self, other: "AppHandlers", *, since: "AppHandlers") -> None:
+        """Make the changes here by which another app's own handlers differ from those that it had before.
+
+        Raises `ConfigurationError` for a handler whose name another one has here.
+        """
+        for handler in other._own:
+            if handler not in since._own:
+                self.add(handler)
+        self._hidden |= other._hidden - since._hidden
+
     def observe(self, observer: Observer) -> None:
         """Call the observer's `changed()` after every change. The reference to it is weak."""
         self._shared.observe(observer)

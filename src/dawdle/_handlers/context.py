@@ -104,9 +104,14 @@ class Context:
         has = f"a lifespan that yields {' and '.join(types)}" if types else "no lifespan"
         if provided:
             has += f", and around= provides {', '.join({type(each).__qualname__: None for each in provided})}"
+        advice = "let Dawdle(lifespan=…) yield one, or an around= provide one"
+        if not types:
+            advice += (
+                ", or own= of a web app's lifespan yield one. In a test httpx's ASGITransport runs none: enter "
+                "web.router.lifespan_context(web)"
+            )
         raise ConfigurationError(
-            f"handler {self.handler} asks for the state {kind.__qualname__}, and the app has {has}: "
-            f"let Dawdle(lifespan=…) yield one, or an around= provide one"
+            f"handler {self.handler} asks for the state {kind.__qualname__}, and the app has {has}: {advice}"
         )
 
     def _single(self, found: Mapping[object, S], kind: type[S]) -> S:

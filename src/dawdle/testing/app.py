@@ -19,7 +19,7 @@ from dawdle.errors import ConfigurationError, to_seconds
 from dawdle.hooks import HandlerFinished, Moment
 from dawdle.testing.assertions import Assertions
 from dawdle.testing.clock import ManualClock
-from dawdle.testing.in_thread import InThread
+from dawdle.testing.in_thread import NOT_ENTERED, InThread
 from dawdle.testing.options import AppOptions, fields_of, like_in_memory, read_app
 from dawdle.testing.recorded_app import RecordedApp
 from dawdle.testing.recording import Recording
@@ -69,24 +69,33 @@ class TestApp(Assertions, RecordedApp):
                 f"the clock of a TestApp is a dawdle.testing.ManualClock(), not {clock!r}: it is moved by the test"
             )
         self._principal = principal
+        self._is_named = tested is not None
+        """The user has said which app this one is."""
+        self._stands_in = False
+        """It has the options of an app that it stands in for."""
         self._options = options
         self._clock = ManualClock() if clock is None else clock
         self._entries = 0
+        self._was_entered = False
         self._recording = Recording()
         self._attached = ExitStack()
         self._host_values: tuple[object, ...] = ()
         """What handlers find by their type beside what the app's own lifespan yields."""
+        self._taken = Dawdle(Memory())
+        """A plain app with the options and the handlers that this one has from elsewhere: what it is compared with."""
         self._become(tested)
 
     def _become(self, tested: Dawdle | None) -> None:
         """Take the options of another app, but for those that this one was given, and what a test needs its own way."""
-        source: Dawdle = read_app({"start_listener": True, **self._options, "clock": self._clock})
-        settings = source._settings
+        mine: Dawdle = read_app({"start_listener": True, **self._options, "clock": self._clock})
+        settings = mine._settings
         if tested is not None:
             own = {name: getattr(settings, name) for name in ("start_listener", "clock", *fields_of(self._options))}
-            source = tested
             queues = tested._settings.queues
-            in_memory: dict[str, Backend] = {name: like_in_memory(each) for name, each in queues.backends.items()}
+            before = self._taken._settings.queues.backends
+            in_memory: dict[str, Backend] = {
+                name: like_in_memory(each, before.get(name)) for name, each in queues.backends.items()
+            }
             own.setdefault(
                 "queues", queues._replace(backends=in_memory, listened=tuple(in_memory), known=WeakKeyDictionary())
             )
@@ -99,10 +108,15 @@ class TestApp(Assertions, RecordedApp):
                 self._runtime.in_flight.look_again()
 
         around = (self._around, *settings.around)
+        handlers = (mine if tested is None else tested)._handlers.copy(settings.registry, around)
+        # What the test has registered before a web app enters its own app stays, and what its options bring.
+        handlers.take_changes(self.__dict__.get("_handlers", mine._handlers), since=self._taken._handlers)
+        mine._settings, mine._handlers = settings, (self._taken if tested is None else tested)._handlers
+        self._taken = mine
         settings = msgspec.structs.replace(
             settings, hooks=[*settings.hooks, self._recording, look_again], around=around, grace=0.0
         )
-        self._assemble(settings, source._handlers.copy(settings.registry, around))
+        self._assemble(settings, handlers)
 
     # Entering and leaving
 
@@ -111,13 +125,15 @@ class TestApp(Assertions, RecordedApp):
         if self._entries and self.is_entered:
             if self._loop is not asyncio.get_running_loop():
                 raise ConfigurationError(
-                    f"{app!r} is entered in another event loop, such as that of an async fixture: let fixture and test "
-                    f"run in one loop; with pytest-asyncio by the same loop_scope"
+                    f"{app!r} is entered in another event loop. Either an async fixture runs in another loop (with "
+                    f"pytest-asyncio give it the loop_scope of the test), or a TestClient is entered inside an "
+                    f"`async def` test (write `def`, or use httpx.AsyncClient), or an `async def` test without "
+                    f"@pytest.mark.asyncio takes an async fixture that takes dawdle_app (write the marker)"
                 )
             self._entries += 1
             return cast("Self", app)
         await _enter(app)
-        self._entries = 1
+        self._entries, self._was_entered = 1, True
         self._attached.enter_context(self._clock.followed_by(self._settle))
         return cast("Self", app)
 
@@ -285,6 +301,10 @@ class TestApp(Assertions, RecordedApp):
 
     def _handles(self, event_type: type) -> bool:
         return self.handler_count(event_type) > 0
+
+    def _require_was_entered(self) -> None:
+        if not self._was_entered:
+            raise ConfigurationError(NOT_ENTERED)
 
     @asynccontextmanager
     async def _around(self, ctx: Context) -> AsyncGenerator[None, None]:

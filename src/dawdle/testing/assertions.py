@@ -33,8 +33,12 @@ class Assertions:
         return cast("SignaledEvent[E]", found[0])
 
     def assert_not_signaled(self, event_type: type, /, **fields: object) -> None:
-        """Fail if an event of a type was signaled whose fields have these values."""
+        """Fail if an event of a type was signaled whose fields have these values.
+
+        Raises `ConfigurationError` if the app was not entered: no such claim could fail.
+        """
         __tracebackhide__ = True
+        self._require_was_entered()
         found = _matching(self._recording.signals, event_type, fields)
         if found:
             what = _described(event_type, fields)
@@ -96,6 +100,10 @@ class Assertions:
 
     def _handles(self, event_type: type) -> bool:
         """Whether the app has a handler for a type."""
+        raise NotImplementedError
+
+    def _require_was_entered(self) -> None:
+        """Raise `ConfigurationError` if the app was never entered, so that nothing can have been signaled."""
         raise NotImplementedError
 
     def _what_became_of(self, event_type: type, names: Sequence[str] | None) -> str:

@@ -21,7 +21,10 @@ def assert_signaled(event_type: type[E], /, **fields: object) -> SignaledEvent[E
 
 
 def assert_not_signaled(event_type: type, /, **fields: object) -> None:
-    """Fail if an event of a type was signaled whose fields have these values."""
+    """Fail if an event of a type was signaled whose fields have these values.
+
+    Raises `ConfigurationError` if the app of the test was not entered: no such claim could fail.
+    """
     __tracebackhide__ = True
     test_app().assert_not_signaled(event_type, **fields)
 

@@ -3,13 +3,18 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from dawdle.errors import ConfigurationError
 
-__all__ = ["InThread"]
+__all__ = ["NOT_ENTERED", "InThread"]
 
 R = TypeVar("R")
+
+NOT_ENTERED: Final = (
+    "the test's app is not entered: in a test that is not async a web app enters it in its lifespan, inside "
+    "`with TestClient(web) as client:`; else make the test `async def`"
+)
 
 
 class App(Protocol):
@@ -51,10 +56,7 @@ class InThread:
         loop = self._loop()
         if loop is None:
             coroutine.close()
-            raise ConfigurationError(
-                "the test's app is not entered: in a test that is not async a web app enters it in its lifespan, "
-                "inside `with TestClient(web) as client:`; else make the test `async def`"
-            )
+            raise ConfigurationError(NOT_ENTERED)
         try:
             here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
         except RuntimeError:

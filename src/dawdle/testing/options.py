@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from datetime import timedelta
+from difflib import get_close_matches
 from math import inf
 from typing import Final, TypedDict, cast
 
@@ -14,7 +15,7 @@ from dawdle.errors import ConfigurationError
 from dawdle.hooks import Hook
 from dawdle.testing.clock import ManualClock
 
-__all__ = ["AppOptions", "fields_of", "like_in_memory", "read_app"]
+__all__ = ["QUEUE_OPTIONS", "AppOptions", "fields_of", "like_in_memory", "read_app"]
 
 QUEUE_OPTIONS: Final = {"backend", "queues", "routes", "listen", "concurrency"}
 
@@ -59,9 +60,12 @@ class AppOptions(TypedDict, total=False):
 
 def read_app(options: AppOptions) -> Dawdle:
     """Return a plain app of some options, which checks them; its queue is in memory unless they say another one."""
-    unknown = options.keys() - AppOptions.__annotations__.keys()
+    known = AppOptions.__annotations__
+    unknown = sorted(options.keys() - known.keys())
     if unknown:
-        raise ConfigurationError(f"a TestApp has no option {', '.join(sorted(unknown))}; it takes those of Dawdle(…)")
+        near = [each for name in unknown for each in get_close_matches(name, known, 1)]
+        hint = f": did you mean {', '.join(near)}?" if near else "; it takes those of Dawdle(…)"
+        raise ConfigurationError(f"a TestApp has no option {', '.join(unknown)}{hint}")
     given = dict(options)
     if "queues" not in given:
         given.setdefault("backend", TestMemory())
@@ -74,8 +78,16 @@ def fields_of(options: AppOptions) -> set[str]:
     return {"signer" if name == "signing_keys" else name for name in fields}
 
 
-def like_in_memory(backend: Backend) -> Memory:
-    """Return a queue in memory that can do what another queue can, as far as that is known before it is open."""
+def like_in_memory(backend: Backend, before: Backend | None = None) -> Memory:
+    """Return a queue in memory that can do what another queue can, as far as that is known before it is open.
+
+    It is the one that a `TestApp` had `before`, with what waits in it, if that can do the same.
+    """
+    made = _like_in_memory(backend)
+    return before if isinstance(before, TestMemory) and before.limits == made.limits else made
+
+
+def _like_in_memory(backend: Backend) -> TestMemory:
     try:
         limits = backend.limits
     except Exception:  # noqa: BLE001 - a backend may know them only once it is open

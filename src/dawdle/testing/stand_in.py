@@ -13,7 +13,7 @@ from dawdle import Dawdle
 from dawdle.backends.memory import Memory
 from dawdle.errors import ConfigurationError
 from dawdle.testing.app import TestApp
-from dawdle.testing.options import AppOptions
+from dawdle.testing.options import QUEUE_OPTIONS, AppOptions
 
 __all__ = ["standing_in", "test_app", "under_test"]
 
@@ -21,7 +21,6 @@ _apps: list[TestApp] = []
 """The apps that stand in for others, the innermost last."""
 
 COMPARED: Final = ("registry", "retry", "timeout", "around", "carry", "headers", "lifespan", "functions")
-"""Options that a test would miss. The rest a `TestApp` has its own way, or they change nothing that a test sees."""
 
 
 def test_app() -> TestApp:
@@ -44,10 +43,13 @@ def under_test(app: Dawdle, /, **options: Unpack[AppOptions]) -> Generator[TestA
     It is the same object: `shop.events.signal`, its web app's lifespan and `dawdle.signal` all use it. `options`
     replace its own. It must not be entered yet. After the block it is as it was.
     """
+    if type(app) is not Dawdle:
+        raise ConfigurationError(
+            f"only a dawdle.Dawdle can be put under test, not a {type(app).__qualname__}: let dawdle_tested_app return "
+            f"the dawdle.Dawdle itself, not what enters it"
+        )
     if app._loop is not None:
         raise ConfigurationError(f"{app!r} is entered already: put it under test before that")
-    if type(app) is not Dawdle:
-        raise ConfigurationError(f"only a dawdle.Dawdle can be put under test, not a {type(app).__qualname__}")
     made = TestApp.__new__(TestApp)
     made._set_up(app, app, options)
     own = app.__dict__
@@ -105,18 +107,56 @@ def _take_options(test: TestApp, other: Dawdle) -> None:
 
     Raises `ConfigurationError` if it is too late for that: the test's app is entered, and has others.
     """
-    own, plain, mine = other._settings, Dawdle(Memory())._settings, test._settings
-    differing = [name for name in COMPARED if getattr(own, name) not in (getattr(plain, name), getattr(mine, name))]
-    if own.codec.content_type not in {plain.codec.content_type, mine.codec.content_type}:
-        differing.append("codec")
-    differing += ["queues"] * own.queues.is_named + ["signing_keys"] * bool(own.signer.size)
-    differing += ["handlers of its own"] * other._handlers.has_own
-    if not differing:
-        return
-    if test._loop is not None:
+    if test._loop is None and not test._is_named:
+        test._become(other)
+        test._stands_in = True
+    elif test._stands_in:
+        _require_alike(test, other)
+    elif lacking := _lacking(test, other):
+        if test._loop is not None:
+            raise ConfigurationError(
+                f"the test's app stands in for {other!r}, and lacks what that one has: {', '.join(lacking)}. Keep your "
+                f"app in a variable, and name it in conftest.py by a fixture: `@pytest.fixture` above "
+                f"`def dawdle_tested_app(): return shop.app`"
+            )
+        test._become(other)
+
+
+def _lacking(test: TestApp, other: Dawdle) -> list[str]:
+    """Return the options that another app was given, and the test's app has otherwise."""
+    own, plain, mine = map(_seen, (other, Dawdle(Memory()), test._taken))
+    lacking = [name for name, value in own.items() if value not in (plain[name], mine[name])]
+    return lacking + ["handlers of its own"] * other._handlers.has_own
+
+
+def _require_alike(test: TestApp, other: Dawdle) -> None:
+    """Raise `ConfigurationError` if two apps would be one app of the test, although a test would see the difference.
+
+    What the test itself has said holds for all of them.
+    """
+    own, mine = _seen(other), _seen(test._taken)
+    said = {"queues" if name in QUEUE_OPTIONS else name for name in test._options}
+    differing = [name for name, value in own.items() if value != mine[name] and name not in said]
+    differing += ["handlers of its own"] * (list(other._handlers._own) != list(test._taken._handlers._own))
+    if differing:
         raise ConfigurationError(
-            f"the test's app stands in for {other!r}, and lacks what that one has: {', '.join(differing)}. Keep your "
-            f"app in a variable, and name it in conftest.py by a fixture: `@pytest.fixture` above "
-            f"`def dawdle_tested_app(): return shop.app`"
+            f"the test's app stands in for {other!r}, while it stands in for another app, and the two differ in "
+            f"{', '.join(differing)}. Make one of them a dawdle.testing.TestApp(…), which stays an app of its own"
         )
-    test._become(other)
+
+
+def _seen(app: Dawdle) -> dict[str, object]:
+    """Return the options that a test would miss, in a form that can be compared.
+
+    The rest a `TestApp` has its own way, or they change nothing that a test sees.
+    """
+    settings = app._settings
+    telemetry, queues = settings.telemetry, settings.queues
+    return {
+        **{name: getattr(settings, name) for name in COMPARED},
+        "codec": settings.codec.content_type,
+        "queues": (set(queues.backends), queues.routes) if queues.is_named else None,
+        "signing_keys": settings.signer._keys,
+        "hooks": tuple(settings.hooks),
+        "telemetry": () if telemetry is None else tuple(telemetry._parts),
+    }
