@@ -595,3 +595,61 @@ async def test_a_registry_is_restored(registry):
             assert app.handler_count() == 0
         assert app.handler_count(OrderPlaced) == 1
     assert next(iter(registry)).function is before
+
+
+class Pool:
+    def __init__(self, name):
+        self.name, self.is_open = name, True
+
+
+@asynccontextmanager
+async def pool_of(name, log):
+    pool = Pool(name)
+    yield pool
+    await asyncio.sleep(0)  # as one that closes connections
+    pool.is_open = False
+    log.append(f"{name} is closed")
+
+
+async def test_a_hosts_resources_live_as_long_as_the_handlers_that_use_them():
+    log, registry = [], dawdle.Registry()
+
+    @registry.on_event
+    async def use(event: OrderPlaced, ctx: dawdle.Context):
+        log.append(ctx.state(Pool).is_open)
+        await asyncio.sleep(0.01)
+        log.append(ctx.state(Pool).is_open)
+
+    @asynccontextmanager
+    async def host(app):
+        async with pool_of("own", log) as pool:
+            await app.signal(OrderPlaced("o-0"))  # before the first handler runs
+            yield pool
+
+    with pytest.raises(OSError, match="the test failed"):
+        async with TestApp(registry=registry).with_lifespan(host) as app:
+            await app.signal(OrderPlaced("o-1"))
+            await asyncio.sleep(0.005)
+            raise OSError("the test failed")
+    assert log == [True] * 4 + ["own is closed"]
+
+
+async def test_two_hosts_may_leave_in_any_order():
+    log, found = [], []
+    async with TestApp(registry=dawdle.Registry()) as app:
+
+        @app.register
+        async def use(event: OrderPlaced, ctx: dawdle.Context):
+            found.append(ctx.state(Pool).name)
+
+        first, second = (app.with_lifespan(lambda _, name=name: pool_of(name, log)) for name in "ab")
+        await first.__aenter__()
+        await second.__aenter__()
+        await first.__aexit__(None, None, None)
+        await app.signal(OrderPlaced("o-1"))
+        await app.idle()
+        await second.__aexit__(None, None, None)
+        await app.signal(OrderPlaced("o-2"))
+        with pytest.raises(dawdle.ConfigurationError, match="asks for the state Pool"):
+            await app.idle()
+    assert found == ["b"]

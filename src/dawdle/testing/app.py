@@ -5,6 +5,7 @@ import warnings
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from datetime import timedelta
+from itertools import chain
 from math import inf
 from types import TracebackType
 from typing import Final, Protocol, Self, Unpack, cast, runtime_checkable
@@ -30,7 +31,8 @@ PATIENCE_SECONDS: Final = 5.0
 
 HANDLER: Final = "handler "
 
-_enter, _leave = Dawdle.__aenter__, Dawdle.__aexit__  # as they are, whatever stands in for other apps meanwhile
+# As they are, whatever stands in for other apps meanwhile.
+_enter, _leave, _with_lifespan = Dawdle.__aenter__, Dawdle.__aexit__, Dawdle.with_lifespan
 
 
 class TestApp(Assertions, RecordedApp):
@@ -79,8 +81,8 @@ class TestApp(Assertions, RecordedApp):
         self._was_entered = False
         self._recording = Recording()
         self._attached = ExitStack()
-        self._host_values: tuple[object, ...] = ()
-        """What handlers find by their type beside what the app's own lifespan yields."""
+        self._host_values: list[list[object]] = []
+        """What handlers find by their type beside what the app's own lifespan yields, of each host."""
         self._taken = Dawdle(Memory())
         """A plain app with the options and the handlers that this one has from elsewhere: what it is compared with."""
         self._become(tested)
@@ -170,15 +172,18 @@ class TestApp(Assertions, RecordedApp):
 
         It is left when the handlers have ended that do not wait for the clock.
         """
+        if not self.is_entered:  # entered before the first handler runs, and left after the last one, as in a real app
+            async with _with_lifespan(self, lifespan) as app:
+                yield app
+            return
         async with self as app, lifespan(app) as value:
-            values = tuple(cast("Mapping[str, object]", value).values()) if isinstance(value, Mapping) else (value,)
-            before = self._host_values
-            self._host_values = (*before, *(each for each in values if each is not None))
+            values = list(cast("Mapping[str, object]", value).values()) if isinstance(value, Mapping) else [value]
+            self._host_values.append(values)
             try:
                 yield app
-                await self._wait_until_idle()
             finally:
-                self._host_values = before
+                await self._wait_until_idle()
+                self._host_values = [each for each in self._host_values if each is not values]
 
     def _lifespan(self) -> AbstractAsyncContextManager[object]:
         assert self._runtime is not None, "the runtime calls this"
@@ -308,8 +313,9 @@ class TestApp(Assertions, RecordedApp):
 
     @asynccontextmanager
     async def _around(self, ctx: Context) -> AsyncGenerator[None, None]:
-        for value in self._host_values:
-            ctx.provide(value)
+        for value in chain.from_iterable(self._host_values):
+            if value is not None:
+                ctx.provide(value)
         try:
             yield
         except BaseException as error:
