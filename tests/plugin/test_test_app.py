@@ -653,3 +653,25 @@ async def test_two_hosts_may_leave_in_any_order():
         with pytest.raises(dawdle.ConfigurationError, match="asks for the state Pool"):
             await app.idle()
     assert found == ["b"]
+
+
+async def test_handlers_of_dead_letters_are_waited_for_too():
+    told, registry = [], dawdle.Registry()
+
+    @registry.on_event
+    async def fails(event: OrderPlaced):
+        raise dawdle.Reject("no")
+
+    @registry.on_dead_letter
+    async def tell(letter: dawdle.DeadLetter):
+        await asyncio.sleep(0.05)
+        told.append(letter.error)
+
+    async with TestApp(registry=registry) as app:
+        await app.signal(OrderPlaced("o-1"))
+        with contextlib.suppress(dawdle.Reject):
+            await app.idle()
+        assert told == ["Reject: no"]
+        await app.signal(OrderPlaced("o-2"))
+        await asyncio.sleep(0.02)
+    assert told == ["Reject: no"] * 2

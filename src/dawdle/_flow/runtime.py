@@ -88,6 +88,15 @@ class Runtime:
         return self._components.notices.is_here
 
     @property
+    def tells_letters(self) -> bool:
+        """Whether a handler of dead letters runs, or waits until it may."""
+        return self._components.notices.busy
+
+    async def letters_told(self) -> None:
+        """Return once no handler of dead letters runs or waits."""
+        await self._components.notices.wait_quiet()
+
+    @property
     def limits(self) -> HandlerLimits:
         """The limits that handlers have of their own."""
         return self._components.limits

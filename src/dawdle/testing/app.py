@@ -160,7 +160,7 @@ class TestApp(Assertions, RecordedApp):
         if self._loop is not asyncio.get_running_loop():
             return  # leaving says so
         runtime.begin_stop()
-        ending = asyncio.ensure_future(runtime.in_flight.wait_idle())
+        ending = asyncio.gather(runtime.in_flight.wait_idle(), runtime.letters_told())
         await asyncio.wait([ending], timeout=min(self._finish_seconds, self.patience))
         ending.cancel()
 
@@ -271,7 +271,8 @@ class TestApp(Assertions, RecordedApp):
     async def _wait_until_idle(self) -> list[str]:
         """Return when all is done that is due, and the names of the handlers that were not waited for any longer."""
         runtime = self._running()
-        if self._is_exact and not len(runtime.in_flight) and not any(each.busy for each in runtime.queues.values()):
+        is_busy = len(runtime.in_flight) or runtime.tells_letters or any(each.busy for each in runtime.queues.values())
+        if self._is_exact and not is_busy:
             return []
         idle = asyncio.ensure_future(super().idle())
         try:
@@ -286,7 +287,8 @@ class TestApp(Assertions, RecordedApp):
         late = [message for message in runtime.in_flight if not message.idling]
         for message in late:
             message.idling += 1  # from now on it counts as one that waits for something else
-        return [f"{HANDLER}{name}" for message in late for name in message.handlers] or ["a call to a queue"]
+        names = [f"{HANDLER}{name}" for message in late for name in message.handlers]
+        return names or ["a handler of dead letters" if runtime.tells_letters else "a call to a queue"]
 
     async def _parked(self) -> None:
         """Return once each receive waits at a server that says when: until then no time may pass."""
