@@ -173,8 +173,9 @@ class TestApp(Assertions, RecordedApp):
         It is left when the handlers have ended that do not wait for the clock.
         """
         if not self.is_entered:  # entered before the first handler runs, and left after the last one, as in a real app
-            async with _with_lifespan(self, lifespan) as app:
-                yield app
+            hosted: Callable[..., AbstractAsyncContextManager[object]] = lifespan
+            async with _with_lifespan(self, hosted):
+                yield cast("Self", self._principal)
             return
         async with self as app, lifespan(app) as value:
             values = list(cast("Mapping[str, object]", value).values()) if isinstance(value, Mapping) else [value]
