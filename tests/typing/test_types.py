@@ -59,18 +59,24 @@ def test_what_is_right_passes_and_what_is_wrong_is_an_error_where_it_says_so(che
     assert len(wanted) > 100, "the marks were found"
 
 
-GUIDE = HERE.parents[1] / "docs/guides/dead-letters.md"
+GUIDES = HERE.parents[1] / "docs/guides"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("checker", CHECKERS)
-def test_the_examples_of_the_dead_letters_guide_pass(checker, tmp_path):
+@pytest.mark.parametrize(
+    ("page", "contains"),
+    [("dead-letters", "letter.event.total"), ("from-background-tasks", "dawdle_app.advance(days=7)")],
+)
+def test_the_examples_of_a_guide_pass(checker, page, contains, tmp_path):
     if find_spec(checker) is None:
         pytest.skip(f"{checker} is not installed")
-    blocks = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert any("letter.event.total" in block for block in blocks), "the one that asks an event for its field"
+    text = (GUIDES / f"{page}.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    assert any(contains in block for block in blocks), "the one that matters"
     for number, block in enumerate(blocks):
-        (tmp_path / f"example_{number}.py").write_text(block, encoding="utf-8")
+        named = re.match(r"# (\w+\.py)\n", block)
+        (tmp_path / (named[1] if named else f"example_{number}.py")).write_text(block, encoding="utf-8")
     if checker == "mypy":
         done = run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", "cache", "."], tmp_path)
     else:
