@@ -48,6 +48,10 @@ nitpick_ignore_regex = [
     (r"py:.*", r"Request|StreamResponse"),  # of aiohttp, as it writes them
     # What `SQLite.dead_letters` and `.delayed` return has no public name: it is `SQLite` without its options.
     (r"py:class", r"dawdle\.backends\.sqlite\._queue\.Queue"),
+    # Of OpenTelemetry and of prometheus_client, which have docs of their own.
+    (r"py:class", r"TracerProvider|MeterProvider|CollectorRegistry"),
+    # What a test's app and its queue on SQS return: no name of theirs is needed.
+    (r"py:class", r"dawdle\.testing\.(in_thread\.InThread|sqs\._server\.SQSServer|sqs\._view\.QueueView)"),
     # Type variables, and aliases that are written out where they are used.
     (r"py:.*", r"(.*\.)?[A-Z](_co)?"),
 ]
