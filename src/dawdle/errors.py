@@ -16,10 +16,11 @@
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from math import inf
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 __all__ = [
     "ArgumentError",
@@ -36,6 +37,8 @@ __all__ = [
     "SignalError",
 ]
 
+
+V = TypeVar("V")
 
 FaultKind = Literal["lost", "refused", "throttled", "denied", "missing", "unavailable"]
 """Why a queue did not carry out a call.
@@ -198,6 +201,19 @@ def require_bool(value: object, what: str) -> bool:
     if isinstance(value, bool):
         return value
     raise ConfigurationError(f"{what} True or False, not {shown(value)}")
+
+
+def require_context_manager(made: AbstractAsyncContextManager[V], what: str) -> AbstractAsyncContextManager[V]:
+    """Return what a function of the user's has made, named by `what`. Raises `ConfigurationError` for anything else."""
+    given: object = made
+    if isinstance(given, AbstractAsyncContextManager):
+        return made
+    if isinstance(given, Coroutine):
+        given.close()  # or Python warns that it was never awaited
+    raise ConfigurationError(
+        f"{what} returned an object of the type {type(given).__qualname__}, which is no async context manager: make it "
+        f"`async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
+    )
 
 
 def to_seconds(

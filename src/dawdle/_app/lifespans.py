@@ -1,10 +1,10 @@
 """Makes the lifespan that an app enters: its own, and that of its host inside it. Enters none itself."""
 
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from dawdle._handlers.context import Yielded
-from dawdle.errors import ConfigurationError
+from dawdle.errors import require_context_manager
 
 __all__ = ["Lifespan", "lifespan_of"]
 
@@ -26,12 +26,4 @@ async def _nested(app: object, own: Lifespan | None, host: Lifespan) -> AsyncGen
 
 
 def _made(lifespan: Lifespan, app: object) -> AbstractAsyncContextManager[object]:
-    made: object = lifespan(app)
-    if isinstance(made, AbstractAsyncContextManager):
-        return made
-    if isinstance(made, Coroutine):
-        made.close()  # or Python warns that it was never awaited
-    raise ConfigurationError(
-        f"lifespan returned an object of the type {type(made).__qualname__}, which is no async context manager: "
-        f"make it `async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
-    )
+    return require_context_manager(lifespan(app), "lifespan")

@@ -1,6 +1,6 @@
 """Enters an app in the lifespan of a web app. Knows no framework: a web app is whatever the framework hands in."""
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from inspect import signature
 from typing import TypeVar, cast
@@ -9,7 +9,7 @@ from dawdle import Dawdle
 from dawdle._log import Log
 from dawdle._web.answers import answer_to
 from dawdle._web.monitor import monitored
-from dawdle.errors import ConfigurationError, DawdleError, shown
+from dawdle.errors import ConfigurationError, DawdleError, require_context_manager, shown
 
 __all__ = ["AppSource", "Own", "checked", "hosted", "log_answer"]
 
@@ -88,15 +88,7 @@ def _made(own: Own[Y], web: object) -> AbstractAsyncContextManager[Y]:
             f"own= is a lifespan of your own, a function that takes the web app and returns an async context manager, "
             f"not {shown(given)}"
         )
-    made = own(web)
-    if isinstance(made, AbstractAsyncContextManager):
-        return made
-    if isinstance(made, Coroutine):
-        made.close()  # or Python warns that it was never awaited
-    raise ConfigurationError(
-        f"own= returned an object of the type {type(made).__qualname__}, which is no async context manager: make it "
-        f"`async def`, let it yield once, and write @contextlib.asynccontextmanager above it"
-    )
+    return require_context_manager(own(web), "own=")
 
 
 def log_answer(error: Exception, method: str, path: str) -> None:
