@@ -279,7 +279,7 @@ class LambdaQueue:
         return [each for each in self._waiting() if _TRIAL not in each[1].body][:limit]
 
     def _take_ordered(self, limit: int) -> list[tuple[Offer, Delivery]]:
-        """Return the first records of which no earlier receive has one of the same group in hand."""
+        """Return the first records of which no earlier receive has one of the same group in flight."""
         return [each for each in self._waiting() if each[1].group is None or not self._groups[each[1].group]][:limit]
 
     def _waiting(self) -> list[tuple[Offer, Delivery]]:
