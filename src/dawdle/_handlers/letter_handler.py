@@ -10,7 +10,7 @@ from typing import Any, Final, TypedDict, cast, get_args, get_origin
 
 from dawdle._handlers.handler import Handler
 from dawdle._handlers.handler_name import default_name, described
-from dawdle._handlers.options import Options
+from dawdle._handlers.options import Options, require_known
 from dawdle._handlers.signature import (
     is_async,
     members_of,
@@ -137,11 +137,6 @@ def _require_letter(annotation: object, called: str) -> None:
 
 
 def _read_options(options: LetterOptions) -> Options:
-    unknown = set(options) - set(LetterOptions.__annotations__)
-    if unknown:
-        raise ConfigurationError(
-            f"on_dead_letter has no option {', '.join(sorted(unknown))}; its options are "
-            f"{', '.join(LetterOptions.__annotations__)}"
-        )
+    require_known(options, LetterOptions, "on_dead_letter")
     timeout = cast("float", options.get("timeout", LETTER_TIMEOUT_SECONDS))
     return Options(name=options.get("name"), timeout=timeout)

@@ -1,6 +1,6 @@
 """The options of a handler. They are checked where they are written; what they do is done elsewhere."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from math import inf
 from typing import Any, TypedDict, cast
@@ -12,7 +12,7 @@ from dawdle._handlers.handler_name import NAME
 from dawdle._rules.retry import Retry
 from dawdle.errors import ConfigurationError, shown, to_seconds
 
-__all__ = ["HandlerOptions", "Options", "read_options", "timeout_of"]
+__all__ = ["HandlerOptions", "Options", "read_options", "require_known", "timeout_of"]
 
 
 class HandlerOptions(TypedDict, total=False):
@@ -74,14 +74,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         return Options(**cast("dict[str, Any]", both))
 
 
-def read_options(options: HandlerOptions) -> Options:
-    """Return the given options, checked. Raises `ConfigurationError` for one that does not exist."""
-    unknown = set(options) - set(HandlerOptions.__annotations__)
+def require_known(options: Mapping[str, object], known: type, what: str) -> None:
+    """Raise `ConfigurationError` for an option that a typed dict lacks; the text says what it is an option of."""
+    unknown = set(options) - set(known.__annotations__)
     if unknown:
         raise ConfigurationError(
-            f"a handler has no option {', '.join(sorted(unknown))}; its options are "
-            f"{', '.join(HandlerOptions.__annotations__)}"
+            f"{what} has no option {', '.join(sorted(unknown))}; its options are {', '.join(known.__annotations__)}"
         )
+
+
+def read_options(options: HandlerOptions) -> Options:
+    """Return the given options, checked. Raises `ConfigurationError` for one that does not exist."""
+    require_known(options, HandlerOptions, "a handler")
     aliases: object = options.get("aliases", ())
     exclude: object = options.get("exclude", ())
     if isinstance(aliases, str) or not isinstance(aliases, Iterable):
