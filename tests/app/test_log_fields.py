@@ -160,9 +160,8 @@ async def test_a_message_that_is_no_event_says_at_least_its_queue(registry, queu
     assert fields_of(dead) == (None, None, None, None, "default")
 
 
-async def test_a_json_formatter_shows_the_fields(running, registry, clock):
-    from pythonjsonlogger.json import JsonFormatter
-
+async def given_up(running, registry, clock, formatter):
+    """Return the id of an event that is given up, and what a formatter makes of each record of it, read as JSON."""
     lines = []
 
     class Written(logging.Handler):
@@ -170,7 +169,7 @@ async def test_a_json_formatter_shows_the_fields(running, registry, clock):
             lines.append(json.loads(self.format(record)))
 
     handler = Written()
-    handler.setFormatter(JsonFormatter("%(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(formatter)
     logging.getLogger("dawdle").addHandler(handler)
 
     @registry.on_event(Placed, name="mail", retry=Retry(max_attempts=1))
@@ -183,7 +182,14 @@ async def test_a_json_formatter_shows_the_fields(running, registry, clock):
             await clock.advance(1)
     finally:
         logging.getLogger("dawdle").removeHandler(handler)
-    failed, dead = lines
+    return event_id, lines
+
+
+async def test_a_json_formatter_shows_the_fields(running, registry, clock):
+    from pythonjsonlogger.json import JsonFormatter
+
+    formatter = JsonFormatter("%(levelname)s %(name)s %(message)s")
+    event_id, (failed, dead) = await given_up(running, registry, clock, formatter)
     assert failed["exc_info"].endswith("ConnectionError: away")
     assert dead == {
         "levelname": "ERROR",
@@ -200,36 +206,15 @@ async def test_a_json_formatter_shows_the_fields(running, registry, clock):
 async def test_structlog_shows_the_fields(running, registry, clock):
     import structlog
 
-    lines = []
-
-    class Written(logging.Handler):
-        def emit(self, record):
-            lines.append(json.loads(self.format(record)))
-
-    handler = Written()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.ExtraAdder()],
-            processors=[
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.dict_tracebacks,
-                structlog.processors.JSONRenderer(),
-            ],
-        )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[structlog.stdlib.add_log_level, structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.dict_tracebacks,
+            structlog.processors.JSONRenderer(),
+        ],
     )
-    logging.getLogger("dawdle").addHandler(handler)
-
-    @registry.on_event(Placed, name="mail", retry=Retry(max_attempts=1))
-    async def mail(event: Placed) -> None:
-        raise ConnectionError("away")
-
-    try:
-        async with running() as app:
-            event_id = await app.signal(Placed(1))
-            await clock.advance(1)
-    finally:
-        logging.getLogger("dawdle").removeHandler(handler)
-    _, dead = lines
+    event_id, (_, dead) = await given_up(running, registry, clock, formatter)
     assert dead == {
         "event": f"dead-lettered Placed {event_id} for mail: ConnectionError: away",
         "level": "error",
