@@ -20,7 +20,7 @@ async def silence(peer):
 async def test_closing_fails_the_request_in_flight_and_the_one_in_line():
     async with serving(silence) as server, client_of(server, max_connections=1) as client:
         first, second = (asyncio.create_task(client.request(head(), b"", 5)) for _ in range(2))
-        await until(lambda: server.open == 1 and client._line)
+        await until(lambda: any(each.answer for each in client._open) and client._line)
         await client.close()
         assert not client._open
         with pytest.raises(HttpClosedError) as caught:
