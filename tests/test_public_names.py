@@ -23,7 +23,7 @@ SIGNALING = [dawdle.signal, dawdle.signal_many, from_thread.signal, from_thread.
 
 
 def test_all_holds_every_public_name():
-    doors = {"aiohttp", "asgi", "aws_lambda", "fastapi"}
+    doors = {"aiohttp", "asgi", "aws_lambda", "cli", "fastapi"}
     modules = {"abc", "backends", "clock", "errors", "events", "hooks", "logs", "telemetry", "testing"}
     assert {name for name in vars(dawdle) if not name.startswith("_")} - modules - doors == set(dawdle.__all__)
 

@@ -34,6 +34,8 @@ ROOMS = {
     "asgi": {"_web", "dawdle", "errors"},
     "fastapi": {"_web", "asgi", "dawdle", "errors"},
     "aiohttp": {"_web", "dawdle", "errors"},
+    "cli": {"cli", "aiohttp", "backends", "logs", "telemetry", "testing", "dawdle", "abc", "errors", "events", "hooks"},
+    "__main__": {"cli"},
     "__init__": {"_app", "_handlers", "_rules", "from_thread", *GROUND},
 }
 
@@ -142,6 +144,7 @@ def test_the_public_names_are_those_of_the_design():
         "abc",
         "aws_lambda",
         "backends",
+        "cli",
         "clock",
         "errors",
         "events",

@@ -1,6 +1,7 @@
 """What an app offers to its host: queues that it wraps, a time for one stop, and a bound on what a receive may hold."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
@@ -104,3 +105,57 @@ async def until(condition):
     async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0.002)
+
+
+async def test_a_connected_app_signals_and_neither_listens_nor_enters_its_lifespan(registry):
+    entered, ran = [], []
+
+    @asynccontextmanager
+    async def lifespan(app):
+        entered.append(app)
+        yield
+
+    memory = Memory()
+    app = Dawdle(memory, registry=registry, lifespan=lifespan)
+    app.register(ran.append, Placed, name="ran")
+    async with app.connected() as same:
+        assert same is app
+        await app.signal(Placed(1))
+        assert not app.health().listening
+        assert (await memory.count()).waiting == 1
+    assert not entered
+    assert not ran
+    async with app:  # as ever
+        await app.idle()
+        assert entered == [app]
+        assert app.health().listening
+
+
+async def test_an_app_that_is_entered_is_not_connected(registry):
+    async with Dawdle(Memory(), registry=registry) as app:
+        with pytest.raises(ConfigurationError, match="entered"):
+            async with app.connected():
+                pass
+
+
+async def test_configure_changes_which_queues_an_app_listens_to_and_how_many_messages_it_takes(registry):
+    app = Dawdle(queues={"default": Memory(), "video": Memory()}, registry=registry)
+    app.configure(listen=("video",), concurrency=3)
+    app.register(lambda event: None, Placed, name="ran")
+    async with app:
+        health = app.health()
+        assert [(each.queue, each.slots) for each in health.queues] == [("video", 3)]
+        with pytest.raises(ConfigurationError, match="call it before"):
+            app.configure(concurrency=4)
+    app.configure(listen=("default",))
+    async with app:
+        assert [(each.queue, each.slots) for each in app.health().queues] == [("default", 3)]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"), [({"listen": ("vidoe",)}, "did you mean 'video'"), ({"concurrency": 0}, "1 or more")]
+)
+async def test_configure_refuses_what_the_app_does_not_have(registry, options, text):
+    app = Dawdle(queues={"default": Memory(), "video": Memory()}, registry=registry)
+    with pytest.raises(ConfigurationError, match=text):
+        app.configure(**options)

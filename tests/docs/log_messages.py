@@ -27,7 +27,7 @@ LEVELS = {
     "critical": "CRITICAL",
     "failure": "WARNING or ERROR",  # of dawdle._log: an error if nothing is tried again
 }
-NO_LINES = {"shows", "isEnabledFor"}
+NO_LINES = {"addHandler", "hasHandlers", "shows", "isEnabledFor"}
 """What else a module may ask of its logger."""
 
 MAKES_A_LOGGER = {"Log", "EventLog", "getLogger"}

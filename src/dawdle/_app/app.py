@@ -11,13 +11,15 @@ from datetime import timedelta
 from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
+import msgspec
+
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.function_calls import FunctionCalls
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.lifespans import lifespan_of
-from dawdle._app.queue_map import DEFAULT_CONCURRENCY, read_queue_map
+from dawdle._app.queue_map import DEFAULT_CONCURRENCY, QueueMap, read_queue_map
 from dawdle._app.settings import Headers, Settings
 from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
@@ -164,6 +166,9 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
 
+    def _use_queues(self, queues: QueueMap) -> None:
+        self._assemble(msgspec.structs.replace(self._settings, queues=queues), self._handlers)
+
     def __repr__(self) -> str:
         state = "not entered" if self._loop is None else "entered" if self._is_open else "being entered"
         return f"<Dawdle on {self._queues} at {id(self):#x}, {state}>"
@@ -208,7 +213,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         except BaseException:  # a cancellation too: the app is as it was, and may be entered again
             self._end_entry()
             raise
-        if settings.start_listener and settings.queues.listened:
+        if settings.start_listener and settings.queues.listened and not self._queues_only:
             self._start_log.listens()
             await runtime.start_listener()
         self._start_log.entered()
@@ -305,7 +310,8 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         From here on `dawdle.signal` means this app. In its lifespan it does so even if other apps are entered.
         """
         _loops.entered(self)
-        return lifespan_of(self, self._settings.lifespan, self._host_lifespan)
+        own = None if self._queues_only else self._settings.lifespan
+        return lifespan_of(self, own, self._host_lifespan)
 
     def _running(self, *, anywhere: bool = False) -> "Runtime":
         """Return the runtime of an app that is entered, or raise what keeps it from being used.

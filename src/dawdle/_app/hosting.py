@@ -6,7 +6,7 @@ handler or a signal needs none of this.
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -35,6 +35,8 @@ class HostingCalls:
     """The event loop in which the app is entered; None while it is not."""
     _host_lifespan: Lifespan | None = None
     """What `with_lifespan` was given."""
+    _queues_only = False
+    """It is entered by `connected`."""
 
     async def __aenter__(self) -> object:
         """Enter the app."""
@@ -101,6 +103,33 @@ class HostingCalls:
         finally:
             self._host_lifespan = None
 
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[Self]:
+        """Enter the app for its queues alone, as a tool does that signals, or looks at dead letters.
+
+        It does not listen, whatever `start_listener` says, and its lifespan is not entered. Raises as `async with app`
+        does.
+        """
+        _loops.require_not_entered(self, self._loop)
+        self._queues_only = True
+        try:
+            async with self:
+                yield self
+        finally:
+            self._queues_only = False
+
+    def configure(
+        self, *, listen: Collection[str] | None = None, concurrency: int | Mapping[str, int] | None = None
+    ) -> None:
+        """Change options of an app that is not entered, as the options of a worker's command line do.
+
+        None leaves an option as it is; the options are those of `Dawdle(…)`. Raises `ConfigurationError` while the app
+        is entered, and for a queue that it does not have.
+        """
+        if self._loop is not None:
+            raise ConfigurationError("configure() changes an app that is not entered: call it before")
+        self._use_queues(self._queues.changed(listen=listen, concurrency=concurrency))
+
     async def ended(self) -> None:
         """Return when the app has died or was left."""
         await self._running().ended()
@@ -138,6 +167,10 @@ class HostingCalls:
     def _is_open(self) -> bool:
         """Whether there are queues and handlers to ask about. There are none while the queue is being opened."""
         return self._runtime is not None and self._runtime.state.is_open
+
+    def _use_queues(self, queues: QueueMap) -> None:
+        """Put the app together anew, with other options of its queues."""
+        raise NotImplementedError
 
     def _running(self, *, anywhere: bool = False) -> "Runtime":
         """Return the runtime of an app that is entered, or raise what keeps it from being used."""

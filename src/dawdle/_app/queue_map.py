@@ -60,6 +60,13 @@ class QueueMap(NamedTuple):
         """Return the names that `signal(queue=…)` gives. Raises `ConfigurationError` for one that is no queue here."""
         return self.checked(_one_or_several(queue, "queue"))
 
+    def changed(self, *, listen: Collection[str] | None, concurrency: int | Mapping[str, int] | None) -> "QueueMap":
+        """Return these queues with other options; None leaves one as it is. Raises `ConfigurationError`."""
+        return self._replace(
+            listened=self.listened if listen is None else _read_listen(listen, self),
+            concurrency=self.concurrency if concurrency is None else _read_concurrency(concurrency, self),
+        )
+
     def of_handler(self, queue: str) -> str | None:
         """Return the name by which the handlers of a queue are looked up; None: all handlers are for it."""
         return queue if self.is_named else None
@@ -237,8 +244,7 @@ def read_queue_map(
             f"this app has the queues {', '.join(backends)}, and no event goes to any of them: write routes={{…}}, or "
             f"add the queue 'default', which gets every event without a route"
         )
-    made.concurrency.update(_read_concurrency(concurrency, made))
-    return made if listen is None else made._replace(listened=_read_listen(listen, made))
+    return made.changed(listen=listen, concurrency=concurrency)
 
 
 def _read_backends(queues: Mapping[str, Backend]) -> dict[str, Backend]:

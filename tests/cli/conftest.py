@@ -1,0 +1,21 @@
+"""A directory with an app in it, as the user of a command has it, and the command in this process."""
+
+import sys
+
+import pytest
+
+from tests.cli.command import Cli
+
+
+@pytest.fixture
+def cli(tmp_path, monkeypatch):
+    """Run commands in an empty directory. What they import is forgotten afterwards."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    before = set(sys.modules)
+    yield Cli(tmp_path)
+    for name in set(sys.modules) - before:
+        module = sys.modules[name]
+        places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+        if any(str(place).startswith(str(tmp_path)) for place in places):
+            del sys.modules[name]

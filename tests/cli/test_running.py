@@ -1,0 +1,181 @@
+"""What every command does alike: finds the app, says what is wrong, ends with an exit code."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+
+import dawdle
+from dawdle.cli import _main
+from dawdle.cli._app import AppCommand, load_app, with_app
+from dawdle.cli._running import CommandError, run_async
+from dawdle.cli._values import duration, time
+
+SHOP = """
+import dawdle
+from dawdle.backends.memory import Memory
+
+app = dawdle.Dawdle(Memory())
+other = object()
+
+def create_app():
+    return dawdle.Dawdle(Memory())
+"""
+
+
+@click.command(cls=AppCommand)
+@click.argument("word", required=False)
+@click.option("--queue")
+@with_app(required=True)
+def probe(app, word, queue):
+    """Show what a command gets."""
+    click.echo(f"{type(app).__name__} {word} {queue}")
+
+
+@click.command(cls=AppCommand)
+@with_app(required=False)
+def fails(app):
+    """Fail as a command may."""
+    del app
+
+    async def main():
+        raise dawdle.BackendError("the queue is gone [red]", uncertain=False)
+
+    run_async(main())
+
+
+@pytest.fixture(autouse=True)
+def commands(monkeypatch):
+    for name in ("probe", "fails"):
+        monkeypatch.setitem(_main.COMMANDS, name, f"{__name__}:{name}")
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("shop.main:app", "hello"),
+        ("--queue", "q", "shop.main:app", "hello"),
+        ("--queue=q", "shop.main:app", "hello"),
+        ("hello", "--app", "shop.main:app"),
+        ("--app", "shop.main:create_app", "hello"),
+        ("--app", "shop.main", "hello"),
+    ],
+)
+def test_an_app_is_the_first_argument_or_an_option(cli, args):
+    cli.write("shop/main.py", SHOP)
+    ran = cli("probe", *args)
+    assert (ran.code, ran.out) == (0, f"Dawdle hello {'q' if '--queue' in ' '.join(args) else None}\n"), ran.err
+
+
+def test_an_app_is_named_in_pyproject_once_and_for_all(cli, monkeypatch):
+    cli.write("pyproject.toml", '[tool.dawdle]\napp = "shop.main:app"\n')
+    cli.write("src/shop/main.py", SHOP)
+    (cli.where / "deep").mkdir()
+    monkeypatch.chdir(cli.where / "deep")
+    assert cli("probe", "hello").out == "Dawdle hello None\n"
+
+
+def test_a_command_that_needs_an_app_says_how_to_name_one(cli):
+    ran = cli("probe")
+    assert ran.code == 2
+    assert "shop.main:app" in ran.err
+    assert "[tool.dawdle]" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("shop.main:orders", "shop.main has no 'orders'; it has this app: shop.main:app"),
+        ("shop.main:other", "shop.main:other is a builtins.object, and no dawdle.Dawdle"),
+        ("shop.mian:app", "there is no module 'shop.mian' here"),
+        ("shpo.main:app", "there is no module 'shpo' here: start dawdle in the directory of your project"),
+    ],
+)
+def test_a_wrong_name_of_an_app_is_told_with_what_there_is(cli, name, text):
+    cli.write("shop/__init__.py", "")
+    cli.write("shop/main.py", SHOP)
+    ran = cli("probe", name)
+    assert ran.code == 1
+    assert text in ran.err
+
+
+def test_what_the_users_module_raises_passes_through(cli):
+    cli.write("shop.py", "import nowhere")
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        load_app("shop:app")
+
+
+def test_of_several_apps_one_must_be_named(cli):
+    cli.write("shop.py", SHOP + "\nsecond = create_app()")
+    with pytest.raises(CommandError, match="these apps: shop:app, shop:second"):
+        load_app("shop")
+
+
+def test_an_error_of_dawdle_is_a_text_and_exit_code_1(cli):
+    ran = cli("fails")
+    assert (ran.code, ran.out, ran.err) == (1, "", "error: the queue is gone [red]\n")
+
+
+def test_a_mistake_in_the_command_line_is_exit_code_2(cli):
+    ran = cli("probe", "--quue", "q")
+    assert ran.code == 2
+    assert "--queue" in ran.err
+
+
+def test_without_the_extra_the_command_says_what_to_install():
+    code = (
+        "import sys; sys.modules['rich_click'] = None; import importlib.util as u; f = u.find_spec;"
+        "u.find_spec = lambda name: None if name == 'rich_click' else f(name); from dawdle.cli import main; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert 'pip install "dawdle[cli]"' in ran.stderr
+
+
+def test_python_m_dawdle_is_the_same_command():
+    ran = subprocess.run(
+        [sys.executable, "-m", "dawdle", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ran.stdout == f"dawdle {dawdle.__version__}\n"
+
+
+def test_a_pipe_that_closes_is_no_error():
+    ran = subprocess.run(
+        [sys.executable, "-m", "dawdle", "completion", "bash"],
+        stdout=(sink := subprocess.Popen(["true"], stdin=subprocess.PIPE)).stdin,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    sink.communicate()
+    assert ran.stderr == ""
+
+
+def test_every_command_says_what_it_does_on_one_screen(cli):
+    for name in _main.COMMANDS:
+        ran = cli(name, "--help")
+        assert ran.code == 0
+        assert 2 < len(ran.out.splitlines()) <= 60, name
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90", 90), ("5m", 300), ("1h30m", 5400), ("2d", 172800), ("1.5s", 1.5), ("250ms", 0.25)]
+)
+def test_durations(text, seconds):
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "5 minutes", "m5", "-3", "1h x"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(click.BadParameter, match="5m"):
+        duration(text)
+
+
+def test_times_have_a_zone():
+    assert time("2026-11-28T20:00").tzinfo is not None
+    assert time("2026-11-28T20:00+02:00") == time("2026-11-28T18:00+00:00")
+    with pytest.raises(click.BadParameter, match="2026-11-28T20:00"):
+        time("tomorrow")
