@@ -22,6 +22,14 @@ from dawdle._handlers.registry import Registry
 from dawdle._handlers.signed_pickle import SignedPickle
 from dawdle._rules.codec import JSON, MessagePack
 from dawdle._rules.dead_letter import DeadLetter
+from dawdle._rules.description import (
+    AppDescription,
+    EventTypeDescription,
+    FieldDescription,
+    FunctionDescription,
+    HandlerDescription,
+    QueueDescription,
+)
 from dawdle._rules.health import FailingCalls, Health, LongRunning, QueueHealth
 from dawdle._rules.retry import Retry
 from dawdle.errors import (
@@ -41,6 +49,7 @@ from dawdle.events import event
 
 __all__ = [
     "JSON",
+    "AppDescription",
     "ArgumentError",
     "BackendError",
     "ConfigurationError",
@@ -51,13 +60,18 @@ __all__ = [
     "EventError",
     "EventStream",
     "EventTooLargeError",
+    "EventTypeDescription",
     "FailingCalls",
+    "FieldDescription",
     "Function",
+    "FunctionDescription",
+    "HandlerDescription",
     "Health",
     "LongRunning",
     "MessagePack",
     "NoAppError",
     "NotAnEventError",
+    "QueueDescription",
     "QueueHealth",
     "Registry",
     "Reject",

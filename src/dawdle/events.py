@@ -31,6 +31,7 @@ __all__ = [
     "FunctionCall",
     "declaration_of",
     "declared_as",
+    "declared_types",
     "event",
     "event_style",
     "is_call",
@@ -221,6 +222,12 @@ def name_call_type(call_type: type[FunctionCall], name: str, aliases: Sequence[s
 def declared_as(name: str) -> type | None:
     """Return the type declared with `@event` under this name or alias."""
     return _declared.get(name)
+
+
+def declared_types() -> list[type]:
+    """Return the types that `@event` has declared in this process, each once."""
+    with _declaring:
+        return list(dict.fromkeys(_declared.values()))
 
 
 def declaration_of(event_type: type) -> Declaration | None:

@@ -20,7 +20,7 @@ from dawdle._app.function_calls import FunctionCalls
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.lifespans import lifespan_of
 from dawdle._app.queue_map import DEFAULT_CONCURRENCY, QueueMap, read_queue_map
-from dawdle._app.settings import Headers, Settings
+from dawdle._app.settings import DEFAULT_GRACE, DEFAULT_SOURCE, DEFAULT_UNCLAIMED, Headers, Settings
 from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
 from dawdle._app.start_log import StartLog
@@ -108,9 +108,9 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         concurrency: int | Mapping[str, int] = DEFAULT_CONCURRENCY,
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
-        grace: float | timedelta = 25.0,
-        unclaimed: float | timedelta = 86400.0,
-        source: str = "dawdle",
+        grace: float | timedelta = DEFAULT_GRACE,
+        unclaimed: float | timedelta = DEFAULT_UNCLAIMED,
+        source: str = DEFAULT_SOURCE,
         headers: Headers | None = None,
         codec: Codec | None = None,
         hooks: Sequence[Hook] = (),

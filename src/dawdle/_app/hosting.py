@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Self
 from dawdle._app import loops as _loops
 from dawdle._app.lifespans import Lifespan
 from dawdle._app.queue_map import QueueMap, require_backend
+from dawdle._app.settings import Settings
 from dawdle._flow.state import State
+from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._rules.description import AppDescription
 from dawdle._rules.health import Health
 from dawdle.abc import Backend
 from dawdle.errors import ConfigurationError
@@ -30,6 +33,8 @@ class HostingCalls:
 
     if TYPE_CHECKING:  # `typing.get_type_hints(Dawdle)` must not need what is not loaded
         _runtime: Runtime | None
+    _settings: Settings
+    _handlers: AppHandlers
     _queues: QueueMap
     _loop: asyncio.AbstractEventLoop | None
     """The event loop in which the app is entered; None while it is not."""
@@ -129,6 +134,20 @@ class HostingCalls:
         if self._loop is not None:
             raise ConfigurationError("configure() changes an app that is not entered: call it before")
         self._use_queues(self._queues.changed(listen=listen, concurrency=concurrency))
+
+    def describe(self) -> AppDescription:
+        """Return what the app is made of: its queues, handlers, functions, event types and settings. Makes no request.
+
+        It may be called at any time. All of it are texts and numbers, so it can be written as JSON; credentials, keys
+        and headers are not in it.
+        """
+        from dawdle._app.describing import describe  # noqa: PLC0415 - tools ask for it, and nothing else does
+
+        return describe(self._settings, self._handlers, self._queues)
+
+    def event_type(self, name: str) -> type | None:
+        """Return the class of the events that have a name on the wire, or an alias; None if the app knows none."""
+        return self._handlers.resolve_type(name)
 
     async def ended(self) -> None:
         """Return when the app has died or was left."""

@@ -1,7 +1,7 @@
 """The options of `Dawdle(…)`, checked. A mistake is raised where it was written, before anything runs."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import cast
+from typing import Final, cast
 
 import msgspec
 
@@ -23,7 +23,11 @@ from dawdle.abc import Clock, Codec
 from dawdle.errors import ConfigurationError, require_bool, shown, to_seconds
 from dawdle.hooks import Hook
 
-__all__ = ["Headers", "Settings"]
+__all__ = ["DEFAULT_GRACE", "DEFAULT_SOURCE", "DEFAULT_UNCLAIMED", "Headers", "Settings"]
+
+DEFAULT_GRACE: Final = 25.0
+DEFAULT_UNCLAIMED: Final = 86400.0
+DEFAULT_SOURCE: Final = "dawdle"
 
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 

@@ -1,0 +1,125 @@
+"""The fields of an event type as texts, for people: names, annotations, defaults. Reads types, never values."""
+
+import re
+import types
+import typing
+from typing import Any, cast
+
+import msgspec
+
+from dawdle._rules.description import FieldDescription
+from dawdle.events import event_style
+
+__all__ = ["described_fields"]
+
+_MODULES = re.compile(r"\b(?:[a-zA-Z_]\w*\.)+(?=[a-zA-Z_])")
+"""What stands before a name: `shop.events.` of `shop.events.Item`."""
+
+
+def described_fields(cls: type) -> tuple[FieldDescription, ...]:
+    """Return the fields of an event type, or the parameters of a call's type; () for another class."""
+    match event_style(cls):
+        case "struct":
+            return tuple(_of_struct(cls))
+        case "pydantic":
+            return tuple(_of_model(cls))
+        case "attrs":
+            return tuple(_of_attrs(cls))
+        case "dataclass":
+            return tuple(_of_dataclass(cls))
+        case None:
+            return ()
+
+
+def _of_struct(cls: type) -> "typing.Iterator[FieldDescription]":
+    hints = _hints(cls)
+    for each in msgspec.structs.fields(cast("type[msgspec.Struct]", cls)):
+        # A parameter of a call that has a default is left out of the call, by a default of msgspec's own.
+        left_out = each.default is msgspec.UNSET
+        yield FieldDescription(
+            name=each.name,
+            encoded_name=each.encode_name,
+            type=_text(
+                _without_unset(hints.get(each.name, each.type)) if left_out else hints.get(each.name, each.type)
+            ),
+            required=each.required,
+            default=None if left_out or each.default is msgspec.NODEFAULT else _default(each.default),
+        )
+
+
+def _of_model(cls: type) -> "typing.Iterator[FieldDescription]":
+    for name, field in cast("dict[str, Any]", cast("Any", cls).model_fields).items():
+        required = field.is_required()
+        yield FieldDescription(
+            name=name,
+            encoded_name=field.serialization_alias or field.alias or name,
+            type=_text(field.annotation),
+            required=required,
+            default=None if required or field.default_factory is not None else _default(field.default),
+        )
+
+
+def _of_attrs(cls: type) -> "typing.Iterator[FieldDescription]":
+    hints = _hints(cls)
+    for each in cast("Any", cls).__attrs_attrs__:
+        # attrs' own marks for "no default" and "made anew"; a text compares with both without importing it
+        kind = type(each.default).__name__
+        required = kind == "_Nothing" or repr(each.default) == "NOTHING"
+        yield FieldDescription(
+            name=each.name,
+            encoded_name=each.name,
+            type=_text(hints.get(each.name, each.type)),
+            required=required,
+            default=None if required or kind == "Factory" else _default(each.default),
+        )
+
+
+def _of_dataclass(cls: type) -> "typing.Iterator[FieldDescription]":
+    import dataclasses  # noqa: PLC0415 - a program that has dataclasses has loaded it
+
+    hints = _hints(cls)
+    for each in dataclasses.fields(cls):
+        has_default = each.default is not dataclasses.MISSING
+        yield FieldDescription(
+            name=each.name,
+            encoded_name=each.name,
+            type=_text(hints.get(each.name, each.type)),
+            required=not has_default and each.default_factory is dataclasses.MISSING,
+            default=_default(each.default) if has_default else None,
+        )
+
+
+def _hints(cls: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(cls, include_extras=True)
+    except Exception:  # noqa: BLE001 - an annotation may raise anything; then it is shown as it is written
+        return {}
+
+
+def _without_unset(hint: object) -> object:
+    left = [each for each in typing.get_args(hint) if each is not msgspec.UnsetType]
+    return hint if not left or len(left) == len(typing.get_args(hint)) else typing.Union[tuple(left)]  # noqa: UP007
+
+
+def _text(hint: object) -> str:
+    """Return an annotation as one writes it, without the modules of its names."""
+    if hint is None or hint is type(None):
+        return "None"
+    if isinstance(hint, str):
+        return hint
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Union or origin is types.UnionType:
+        return " | ".join(map(_text, arguments))
+    if origin is typing.Annotated:
+        return _text(arguments[0])
+    if origin is typing.Literal:
+        return f"Literal[{', '.join(map(repr, arguments))}]"
+    if origin is not None and arguments:
+        inner = ", ".join("..." if each is Ellipsis else _text(each) for each in arguments)
+        return f"{_text(origin)}[{inner}]"
+    return _MODULES.sub("", getattr(hint, "__qualname__", None) or str(hint))
+
+
+def _default(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
