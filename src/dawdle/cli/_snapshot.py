@@ -52,6 +52,9 @@ class HandlerStats(msgspec.Struct, frozen=True, kw_only=True):
     recent_runs: int = 0
     recent_failures: int = 0
     recent_retries: int = 0
+    recent_waited: float | None = None
+    """The longest that a recent event had been due before its run; None if that is not known of any."""
+
     durations: dict[int, int] = {}
     """How many recent runs took how long: runs by `bucket_of` their seconds."""
 
@@ -59,7 +62,7 @@ class HandlerStats(msgspec.Struct, frozen=True, kw_only=True):
 class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     """One queue of a worker, those for its delayed events and dead letters included, since the app was entered.
 
-    What is `recent` is of the last `WorkerStats.queue_window` seconds.
+    What is `recent` is of the last `WorkerStats.queue_window` seconds, if nothing else is said.
     """
 
     name: str
@@ -70,6 +73,9 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
     place: str = ""
     """The name that this queue has in every process, and no other queue; empty if unknown."""
+
+    signaled: int = 0
+    """Events that this process has stored in it."""
 
     received: int = 0
     """Messages that were received."""
@@ -98,6 +104,10 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     failed_requests: int = 0
     """Requests that failed as a whole."""
 
+    recent_signaled: int = 0
+    """Of the last `WorkerStats.window` seconds, as `recent_received` is."""
+
+    recent_received: int = 0
     recent_requests: int = 0
     recent_empty_receives: int = 0
     recent_finished: int = 0
@@ -137,10 +147,10 @@ class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
     """Why it is unhealthy."""
 
     window: float = 0.0
-    """Seconds that the recent figures of handlers are of."""
+    """Seconds that recent runs and messages are of."""
 
     queue_window: float = 0.0
-    """Seconds that the recent figures of queues are of."""
+    """Seconds that recent requests are of, and the events that they were for."""
 
     handlers: tuple[HandlerStats, ...] = ()
     queues: tuple[QueueStats, ...] = ()
