@@ -10,9 +10,10 @@ from typing import Final, Literal
 
 import msgspec
 import rich_click as click
-from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
+
+from dawdle.cli._output import out, print_json
 
 __all__ = ["Finding", "Severity", "exit_code", "print_findings", "summary", "worst_first"]
 
@@ -68,17 +69,17 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool = False) -> Non
     """
     ordered = worst_first(findings)
     if as_json:
-        text = msgspec.json.encode(ordered)
-        click.echo(msgspec.json.format(text, indent=2) if sys.stdout.isatty() else text)
+        print_json(ordered)
     elif sys.stdout.isatty():
-        _print_for_eyes(ordered, Console(highlight=False))
+        _print_for_eyes(ordered)
     else:
         click.echo("\t".join(Finding.__struct_fields__))
         for finding in ordered:
             click.echo("\t".join(" ".join(str(value).split()) for value in msgspec.structs.astuple(finding)))
 
 
-def _print_for_eyes(findings: Sequence[Finding], console: Console) -> None:
+def _print_for_eyes(findings: Sequence[Finding]) -> None:
+    console = out()
     for number, finding in enumerate(findings):
         if number:
             console.print()
