@@ -19,7 +19,7 @@ from rich_click import RichCommand
 from dawdle import Dawdle
 from dawdle.cli._running import CommandError
 
-__all__ = ["AppCommand", "app_name_option", "load_app", "with_app"]
+__all__ = ["AppCommand", "app_name_option", "load_app", "require_shared", "with_app"]
 
 APP_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -121,6 +121,15 @@ def load_app(name: str) -> Dawdle:
         kind = f"{type(found).__module__}.{type(found).__qualname__}"
         raise CommandError(f"{name} is a {kind}, and no dawdle.Dawdle; {module_name} has {_listed(here, module_name)}")
     return found
+
+
+def require_shared(app: Dawdle) -> None:
+    """Raise `CommandError` for an app whose queues are in memory: no other process has them."""
+    if not any(queue.shared for queue in app.describe().queues):
+        raise CommandError(
+            "the queue of this app is in the memory of each process, so this command cannot reach that of another: set "
+            "DAWDLE_SQLITE_PATH, DAWDLE_SQS_QUEUE_URL or DAWDLE_BACKEND as your app has them, or name the app"
+        )
 
 
 def _listed(apps: dict[str, Dawdle], module: str) -> str:

@@ -1,0 +1,58 @@
+"""`dawdle handlers` and `dawdle events`."""
+
+import json
+
+import pytest
+
+from tests.cli.shop import MAIN
+
+
+@pytest.fixture
+def shop(cli):
+    cli.write("shop.py", MAIN)
+    return cli
+
+
+def test_handlers_and_functions_are_listed_with_their_options(shop):
+    ran = shop("handlers", "shop:app")
+    assert ran.code == 0
+    head, receipt, audit, resize = ran.rows
+    assert head == ["handler", "events", "queue", "attempts", "timeout", "at once", "where"]
+    assert receipt == ["send_receipt", "OrderPlaced", "", "12", "30 s", "4", "shop.py:18"]
+    assert audit[:2] == ["audit", "every event, not cli.cancelled"]
+    assert resize[:2] == ["resize", "calls (path: str, width: int = …)"]
+    assert not (shop.where / "app.db").exists()
+
+
+def test_events_are_listed_with_fields_handlers_and_queues(shop):
+    rows = {row[0]: row for row in shop("events", "shop:app").rows}
+    assert rows["OrderPlaced"][:4] == [
+        "OrderPlaced",
+        "order_id: str, total: int = 0",
+        "send_receipt, audit",
+        "default",
+    ]
+    assert rows["cli.cancelled"][2:5] == ["crm*", "default", "cancelled"]
+
+
+def test_a_narrow_terminal_still_has_names_and_what_runs_them(shop):
+    ran = shop("handlers", "shop:app", terminal=50)
+    assert max(len(line) for line in ran.out.splitlines()) <= 50
+    assert "send_receipt" in ran.out
+    assert "OrderPlaced" in ran.out
+    assert "too narrow" in ran.err
+
+
+def test_both_are_json_when_asked(shop):
+    found = json.loads(shop("handlers", "shop:app", "--json").out)
+    assert [each["name"] for each in found["handlers"]] == ["send_receipt", "audit"]
+    assert found["functions"][0]["parameters"][1]["type"] == "int"
+    types = {each["name"]: each for each in json.loads(shop("events", "shop:app", "--json").out)}
+    assert types["OrderPlaced"]["fields"][0]["required"]
+
+
+def test_an_app_without_handlers_says_what_is_probably_missing(cli):
+    cli.write("shop.py", "import dawdle\napp = dawdle.Dawdle(registry=dawdle.Registry())")
+    ran = cli("handlers", "shop:app")
+    assert ran.code == 0
+    assert "dawdle.discover" in ran.err
