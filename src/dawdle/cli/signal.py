@@ -185,7 +185,7 @@ def _given(text: str, where: str) -> _Given:
         ) from error
 
 
-def _type_of(app: Dawdle, name: str, where: str = "") -> type:
+def _type_of(app: Dawdle, name: str, where: str = "") -> type[object]:
     """Return the class of a name on the wire, or of `module:Class`."""
     found = app.event_type(name)
     if found is not None:
@@ -207,7 +207,7 @@ def _type_of(app: Dawdle, name: str, where: str = "") -> type:
     )
 
 
-def _read(event_type: type, data: bytes, where: str) -> object:
+def _read(event_type: type[object], data: bytes, where: str) -> object:
     """Return the event of some data. The error says where in the data it does not fit."""
     try:
         return dawdle.JSON().decode(data, event_type)
