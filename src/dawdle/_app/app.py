@@ -11,15 +11,13 @@ from datetime import timedelta
 from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
-import msgspec
-
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.function_calls import FunctionCalls
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.lifespans import lifespan_of
-from dawdle._app.queue_map import DEFAULT_CONCURRENCY, QueueMap, read_queue_map
+from dawdle._app.queue_map import DEFAULT_CONCURRENCY, read_queue_map
 from dawdle._app.settings import DEFAULT_GRACE, DEFAULT_SOURCE, DEFAULT_UNCLAIMED, Headers, Settings
 from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
@@ -165,9 +163,6 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         self._start_log = StartLog(handlers, self._queues, has_lifespan=settings.lifespan is not None)
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
-
-    def _use_queues(self, queues: QueueMap) -> None:
-        self._assemble(msgspec.structs.replace(self._settings, queues=queues), self._handlers)
 
     def __repr__(self) -> str:
         state = "not entered" if self._loop is None else "entered" if self._is_open else "being entered"
