@@ -225,15 +225,27 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         finally:  # whatever leaving raises, the runtime has ended, and the app may be entered again
             self._end_entry()
 
-    def run(self) -> None:
+    def run(
+        self,
+        *,
+        lifespan: Callable[[Self], AbstractAsyncContextManager[object]] | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
         """Run a worker: enter the app, work until SIGTERM or SIGINT, leave it. Not async; only in the main thread.
+
+        - `lifespan`: one more lifespan, that of the host, as `with_lifespan` takes it.
+        - `loop_factory`: makes the event loop, such as `uvloop.new_event_loop`. Default: asyncio's own.
 
         Raises the error of which the app died, and `ConfigurationError` in another thread or in a running event loop. A
         signal during the start cancels the start. A second signal ends the grace.
         """
         from dawdle._app.worker import work_until_signal  # noqa: PLC0415 - only a worker's main needs it
 
-        work_until_signal(self, self._settings.grace, self._start_log.worker_entered)
+        self._host_lifespan = lifespan
+        try:
+            work_until_signal(self, self._settings.grace, self._start_log.worker_entered, loop_factory)
+        finally:
+            self._host_lifespan = None
 
     def register(self, handler: Callable[..., object], *types: type, **options: Unpack[HandlerOptions]) -> None:
         """Add a handler to this app only: a function, a bound method, any callable that takes an event.
