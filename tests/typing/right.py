@@ -637,6 +637,7 @@ async def apps(clock: Clock) -> None:
     run: Callable[[], None] = dawdle.Dawdle().run
     run()
     dawdle.Dawdle().run(lifespan=lifespan, loop_factory=asyncio.new_event_loop)
+    dawdle.Dawdle(lifespan=lambda app: dawdle.aiohttp.health_server(app, port=8080)).run()
 
 
 # Functions: a call takes what the function takes, and its plain call is the function's own
