@@ -4,16 +4,21 @@
     web_app.add_routes(health_routes())
     web_app.middlewares.append(middleware)
 
-Endpoints signal by `await dawdle.signal(event)`.
+Endpoints signal by `await dawdle.signal(event)`. A worker, which is no web app, serves its probes by itself::
+
+    Dawdle(lifespan=lambda app: health_server(app, port=8080)).run()
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Final
 
 from dawdle import Dawdle, NoAppError, current
 from dawdle._web.answers import PROBES, Answer, ProbeName, answer_to, probe
 from dawdle._web.host import AppSource, checked, hosted, log_answer
-from dawdle.errors import DawdleError
+from dawdle._web.monitor import monitored
+from dawdle.errors import ConfigurationError, DawdleError
 
 try:
     from aiohttp import web
@@ -23,10 +28,13 @@ except ModuleNotFoundError as error:
         f"dawdle.aiohttp needs aiohttp, and cannot import {error.name}: pip install aiohttp", name=error.name
     ) from error
 
-__all__ = ["APP", "app_of", "cleanup_ctx", "health_routes", "middleware"]
+__all__ = ["APP", "app_of", "cleanup_ctx", "health_routes", "health_server", "middleware"]
 
 APP: Final = web.AppKey("dawdle", Dawdle)
 """Where a web app has its app: `request.app[dawdle.aiohttp.APP]`."""
+
+ANSWER_SECONDS: Final = 1.0
+"""Seconds that the answer to a probe has when its server stops."""
 
 
 def cleanup_ctx(app: AppSource = None) -> Callable[[web.Application], AsyncIterator[None]]:
@@ -84,6 +92,42 @@ def health_routes(app: Dawdle | None = None, *, prefix: str = "") -> list[web.Ro
         return web.get(f"{prefix}/{name}", endpoint)  # and HEAD, which aiohttp adds
 
     return [route(name) for name in PROBES]
+
+
+@asynccontextmanager
+async def health_server(
+    app: Dawdle,
+    *,
+    port: int | None = None,
+    host: str | None = None,
+    path: str | Path | None = None,
+    routes: Iterable[web.AbstractRouteDef] = (),
+) -> AsyncGenerator[None]:
+    """Serve the probes of an app that is no web app, in the block: the lifespan of a worker, or a part of it.
+
+    - `port`, `host`: where it listens; without a host on all addresses, where an orchestrator reaches it.
+    - `path`: the path of a Unix socket, instead of a port.
+    - `routes`: more routes, such as one for metrics.
+
+    The probes are those of `health_routes`. In the lifespan of an app they answer from when its queue is open until its
+    last handler has ended. Raises `ConfigurationError` where it cannot listen.
+    """
+    if (port is None) == (path is None):
+        raise ConfigurationError("health_server() takes a port, such as port=8080, or the path of a Unix socket")
+    web_app = web.Application()
+    web_app.add_routes([*health_routes(app), *routes])
+    runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=ANSWER_SECONDS)
+    await runner.setup()
+    try:
+        try:
+            await (web.TCPSite(runner, host, port) if path is None else web.UnixSite(runner, path)).start()
+        except OSError as error:
+            where = f"port {port}{'' if host is None else f' of {host}'}" if path is None else path
+            raise ConfigurationError(f"cannot serve the probes on {where}: {error.strerror or error}") from error
+        async with monitored(app):
+            yield
+    finally:
+        await runner.cleanup()
 
 
 @web.middleware

@@ -343,3 +343,40 @@ async def test_a_worker_that_no_other_process_can_signal_to_says_so(worker, list
     _, err = one.process.communicate(timeout=60)
     assert one.process.returncode == 0, err
     assert ("do not reach it: set DAWDLE_BACKEND or DAWDLE_SQS_QUEUE_URL for a queue that" in err) is listens
+
+
+HOSTED = """
+from contextlib import asynccontextmanager
+
+class Pool: ...
+
+@dawdle.on_event
+async def handler(event: Placed, ctx: dawdle.Context):
+    print("ready" if ctx.state(Pool) and ctx.state(int) == 3 else "no state", flush=True)
+
+@asynccontextmanager
+async def own(app):
+    await app.signal(Placed(0))
+    yield 3
+    print("own left")
+
+@asynccontextmanager
+async def hosts(app):
+    yield Pool()
+    print("host's left", type(asyncio.get_running_loop()).__module__.split(".")[0])
+
+if __name__ == "__main__":
+    app = dawdle.Dawdle(queue, lifespan=own)
+    app.run(lifespan=hosts{loop})
+    print("ended")
+"""
+
+
+@pytest.mark.parametrize("loop", ["asyncio", pytest.param("uvloop", marks=[pytest.mark.once])])
+async def test_a_host_gives_a_worker_a_lifespan_and_an_event_loop(worker, loop):
+    pytest.importorskip(loop)
+    factory = ", loop_factory=__import__('uvloop').new_event_loop" if loop == "uvloop" else ""
+    one = worker(HOSTED.format(loop=factory))
+    one.ready()
+    code, out, err, _ = one.end(signal.SIGTERM)
+    assert (code, out) == (0, f"host's left {loop}\nown left\nended\n"), err

@@ -2,6 +2,7 @@
 
 # pyright: strict
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
@@ -635,6 +636,8 @@ async def apps(clock: Clock) -> None:
         assert_type(await app.purge(A, B, older_than=timedelta(days=30), where=lambda letter: letter.attempts > 1), int)
     run: Callable[[], None] = dawdle.Dawdle().run
     run()
+    dawdle.Dawdle().run(lifespan=lifespan, loop_factory=asyncio.new_event_loop)
+    dawdle.Dawdle(lifespan=lambda app: dawdle.aiohttp.health_server(app, port=8080)).run()
 
 
 # Functions: a call takes what the function takes, and its plain call is the function's own
@@ -951,5 +954,10 @@ async def host(app: dawdle.Dawdle) -> None:
         return backend
 
     app.wrap_queues(wrap)
+    app.configure(listen=["video"], concurrency=5)
+    app.configure(concurrency={"video": 5}, hooks=[print], telemetry=telemetry.prometheus())
+    for each in app.telemetry:
+        if isinstance(each, telemetry.Prometheus):
+            assert_type(each, telemetry.Prometheus)
     await app.stop_listener(grace=timedelta(seconds=1))
     await app.stop_listener(grace=0)

@@ -484,3 +484,9 @@ def functions_of_lambda(app: dawdle.Dawdle) -> None:
     aws_lambda.s3("Uploaded")  # error
     aws_lambda.eventbridge(A)  # error
     app.wrap_queues(lambda name: Memory())  # error
+    app.configure(["video"])  # error
+    app.configure(listen=3)  # error
+    app.configure(concurrency={A: 3})  # error
+    app.configure(telemetry=print)  # error
+    app.run(lifespan=of_text)  # error
+    app.run(loop_factory=A)  # error

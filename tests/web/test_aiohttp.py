@@ -1,13 +1,18 @@
 """The door for aiohttp, on aiohttp's own test server."""
 
+import asyncio
+import socket
+from functools import partial
+
 import pytest
-from aiohttp import web
+from aiohttp import ClientSession, UnixConnector, web
 from aiohttp.test_utils import TestClient, TestServer
 
 import dawdle
-from dawdle import Context, Dawdle, NoAppError
-from dawdle.aiohttp import APP, app_of, cleanup_ctx, health_routes
+from dawdle import ConfigurationError, Context, Dawdle, NoAppError
+from dawdle.aiohttp import APP, app_of, cleanup_ctx, health_routes, health_server
 from dawdle.backends.memory import Memory
+from tests.ports import free_port
 from tests.web.events import Placed
 
 pytestmark = pytest.mark.anyio
@@ -109,3 +114,74 @@ async def test_a_forgotten_cleanup_ctx_is_told():
         await client.get("/which")
         assert (await client.get("/ready")).status == 503
     assert found == ["Append dawdle.aiohttp.cleanup_ctx() to the cleanup_ctx of the web app"]
+
+
+async def test_a_worker_serves_its_probes_on_a_port_of_its_own(registry):
+    answers = {}
+
+    async def greet(request):
+        return web.Response(text="hello")
+
+    port = free_port()
+    app = Dawdle(Memory(), registry=registry)
+    served = partial(health_server, port=port, host="127.0.0.1", routes=[web.get("/greet", greet)])
+    async with app.with_lifespan(served), ClientSession(f"http://127.0.0.1:{port}") as client:
+        for name in ("live", "ready", "health", "greet"):
+            async with client.get(f"/{name}") as answer:
+                answers[name] = answer.status, await answer.text()
+    assert answers["live"] == (200, '{"status":"live"}')
+    assert answers["ready"] == (200, '{"status":"ready"}')
+    assert answers["greet"] == (200, "hello")
+    assert '"state":"running"' in answers["health"][1]
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_probes_may_be_served_on_a_unix_socket(registry, tmp_path):
+    app, path = Dawdle(Memory(), registry=registry), tmp_path / "probes"
+    async with app.with_lifespan(partial(health_server, path=path)):
+        async with ClientSession("http://worker", connector=UnixConnector(str(path))) as client:
+            assert (await client.get("/live")).status == 200
+
+
+async def test_probes_answer_while_the_last_handlers_run(registry):
+    app, path, began, goes_on = Dawdle(Memory(), registry=registry), free_port(), asyncio.Event(), asyncio.Event()
+
+    @registry.on_event
+    async def slow(event: Placed) -> None:
+        began.set()
+        await goes_on.wait()
+
+    async with ClientSession(f"http://127.0.0.1:{path}") as client:
+        async with app.with_lifespan(partial(health_server, port=path, host="127.0.0.1")):
+            await app.signal(Placed(order_id="o-1"))
+            await began.wait()
+            stopping = asyncio.get_running_loop().create_task(ready_while_stopping(client, goes_on))
+        assert await stopping == '{"status":"not ready","reason":"the app is stopping"}'
+
+
+async def ready_while_stopping(client, goes_on):
+    async with asyncio.timeout(20):
+        while "stopping" not in (text := await (await client.get("/ready")).text()):
+            await asyncio.sleep(0.005)
+    goes_on.set()
+    return text
+
+
+async def test_a_port_that_is_taken_is_told_with_its_number(registry):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"cannot serve the probes on port {port} of 127.0.0.1: .*in use"):
+            async with Dawdle(Memory(), registry=registry).with_lifespan(
+                partial(health_server, port=port, host="127.0.0.1")
+            ):
+                pass
+
+
+@pytest.mark.parametrize("options", [{}, {"port": 1, "path": "x"}])
+async def test_probes_need_one_place(options):
+    with pytest.raises(ConfigurationError, match="takes a port, such as port=8080, or the path"):
+        async with health_server(Dawdle(Memory()), **options):
+            pass

@@ -227,11 +227,11 @@ async def test_a_queue_that_refuses_is_not_ready_until_it_does_not(
             assert answered(app, "live")[0] == 200
             (line,) = errors(caplog)
             assert cause in line
-            assert line.index(cause) < line.index(advice) < line.index("The web app has started")
+            assert line.index(cause) < line.index(advice) < line.index("The start goes on")
             server.faults.clear()
             if not listens:  # the receives that were refused come again only after some seconds
                 await until_ready(app, 200)
-                assert errors(caplog)[-1] == "the queue answers now, and the web app is ready"
+                assert errors(caplog)[-1] == "the queue answers now, and /ready answers 200"
 
 
 @BOTH

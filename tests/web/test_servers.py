@@ -213,7 +213,7 @@ def test_a_web_app_whose_queue_cannot_be_reached_comes_up_and_says_so(tmp_path):
     log = server.log.read_text()
     assert "Traceback" not in log
     assert 'Could not connect to the endpoint URL: "http://127.0.0.1' in log
-    assert "The web app has started, and its /ready answers 503 until the queue can be reached" in log
+    assert "The start goes on, and /ready answers 503 until the queue can be reached" in log
 
 
 def test_a_web_app_that_cannot_start_says_why_in_its_first_line(tmp_path):

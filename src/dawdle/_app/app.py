@@ -11,15 +11,13 @@ from datetime import timedelta
 from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
-import msgspec
-
 from dawdle._app import loops as _loops
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.function_calls import FunctionCalls
 from dawdle._app.hosting import HostingCalls
 from dawdle._app.lifespans import lifespan_of
-from dawdle._app.queue_map import DEFAULT_CONCURRENCY, QueueMap, read_queue_map
+from dawdle._app.queue_map import DEFAULT_CONCURRENCY, read_queue_map
 from dawdle._app.settings import DEFAULT_GRACE, DEFAULT_SOURCE, DEFAULT_UNCLAIMED, Headers, Settings
 from dawdle._app.signal_calls import SignalCalls
 from dawdle._app.signaling import Signaling
@@ -166,9 +164,6 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         self._runtime: Runtime | None = None
         self._loop: asyncio.AbstractEventLoop | None = None  # where it is entered; None while it is not
 
-    def _use_queues(self, queues: QueueMap) -> None:
-        self._assemble(msgspec.structs.replace(self._settings, queues=queues), self._handlers)
-
     def __repr__(self) -> str:
         state = "not entered" if self._loop is None else "entered" if self._is_open else "being entered"
         return f"<Dawdle on {self._queues} at {id(self):#x}, {state}>"
@@ -230,15 +225,27 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
         finally:  # whatever leaving raises, the runtime has ended, and the app may be entered again
             self._end_entry()
 
-    def run(self) -> None:
+    def run(
+        self,
+        *,
+        lifespan: Callable[[Self], AbstractAsyncContextManager[object]] | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
         """Run a worker: enter the app, work until SIGTERM or SIGINT, leave it. Not async; only in the main thread.
+
+        - `lifespan`: one more lifespan, that of the host, as `with_lifespan` takes it.
+        - `loop_factory`: makes the event loop, such as `uvloop.new_event_loop`. Default: asyncio's own.
 
         Raises the error of which the app died, and `ConfigurationError` in another thread or in a running event loop. A
         signal during the start cancels the start. A second signal ends the grace.
         """
         from dawdle._app.worker import work_until_signal  # noqa: PLC0415 - only a worker's main needs it
 
-        work_until_signal(self, self._settings.grace, self._start_log.worker_entered)
+        self._host_lifespan = lifespan
+        try:
+            work_until_signal(self, self._settings.grace, self._start_log.worker_entered, loop_factory)
+        finally:
+            self._host_lifespan = None
 
     def register(self, handler: Callable[..., object], *types: type, **options: Unpack[HandlerOptions]) -> None:
         """Add a handler to this app only: a function, a bound method, any callable that takes an event.

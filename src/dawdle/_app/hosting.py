@@ -6,21 +6,25 @@ handler or a signal needs none of this.
 
 import asyncio
 import warnings
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from dawdle._app import loops as _loops
 from dawdle._app.lifespans import Lifespan
 from dawdle._app.queue_map import QueueMap, require_backend
 from dawdle._app.settings import Settings
+from dawdle._app.telemetry import Telemetry, TelemetryCaller, read_telemetry
 from dawdle._flow.state import State
 from dawdle._handlers.app_handlers import AppHandlers
 from dawdle._rules.description import AppDescription
 from dawdle._rules.health import Health
 from dawdle.abc import Backend
 from dawdle.errors import ConfigurationError
+from dawdle.hooks import Hook
 
 __all__ = ["HostingCalls"]
 
@@ -42,6 +46,10 @@ class HostingCalls:
     """What `with_lifespan` was given."""
     _queues_only = False
     """It is entered by `connected`."""
+
+    def _assemble(self, settings: Settings, handlers: AppHandlers) -> None:
+        """Put the app together of its options and its handlers."""
+        raise NotImplementedError
 
     async def __aenter__(self) -> object:
         """Enter the app."""
@@ -124,16 +132,35 @@ class HostingCalls:
             self._queues_only = False
 
     def configure(
-        self, *, listen: Collection[str] | None = None, concurrency: int | Mapping[str, int] | None = None
+        self,
+        *,
+        listen: Collection[str] | None = None,
+        concurrency: int | Mapping[str, int] | None = None,
+        hooks: Sequence[Hook] = (),
+        telemetry: Telemetry | Sequence[Telemetry] | None = None,
     ) -> None:
         """Change options of an app that is not entered, as the options of a worker's command line do.
 
-        None leaves an option as it is; the options are those of `Dawdle(…)`. Raises `ConfigurationError` while the app
-        is entered, and for a queue that it does not have.
+        None leaves an option as it is; the options are those of `Dawdle(…)`. `hooks` and `telemetry` are added to those
+        that the app has. Raises `ConfigurationError` while the app is entered, for a queue that it does not have, and
+        for what `Dawdle(…)` refuses; then nothing is changed.
         """
         if self._loop is not None:
             raise ConfigurationError("configure() changes an app that is not entered: call it before")
-        self._use_queues(self._queues.changed(listen=listen, concurrency=concurrency))
+        settings = self._settings
+        parts = read_telemetry([*self.telemetry, *read_telemetry(telemetry)])
+        changed = msgspec.structs.replace(
+            settings,
+            queues=self._queues.changed(listen=listen, concurrency=concurrency),
+            hooks=[*settings.hooks, *hooks],
+            telemetry=TelemetryCaller(parts) if parts else None,
+        )
+        self._assemble(changed, self._handlers)
+
+    @property
+    def telemetry(self) -> tuple[Telemetry, ...]:
+        """What watches the app: the objects of `Dawdle(telemetry=…)` and of `configure(telemetry=…)`."""
+        return () if self._settings.telemetry is None else self._settings.telemetry.parts
 
     def describe(self) -> AppDescription:
         """Return what the app is made of: its queues, handlers, functions, event types and settings. Makes no request.
@@ -186,10 +213,6 @@ class HostingCalls:
     def _is_open(self) -> bool:
         """Whether there are queues and handlers to ask about. There are none while the queue is being opened."""
         return self._runtime is not None and self._runtime.state.is_open
-
-    def _use_queues(self, queues: QueueMap) -> None:
-        """Put the app together anew, with other options of its queues."""
-        raise NotImplementedError
 
     def _running(self, *, anywhere: bool = False) -> "Runtime":
         """Return the runtime of an app that is entered, or raise what keeps it from being used."""

@@ -54,7 +54,7 @@ class TelemetryCaller:
     """Calls one or several pieces of telemetry. An error that one raises is logged, and changes nothing else."""
 
     def __init__(self, parts: Sequence[Telemetry]) -> None:
-        self._parts = parts
+        self.parts = tuple(parts)
         self._entered: list[Telemetry] = []
 
     def entered(self, queues: Mapping[str, Backend], health: Callable[[], Health]) -> list[Hook]:
@@ -63,7 +63,7 @@ class TelemetryCaller:
         Raises a `ConfigurationError` of one of them.
         """
         watching, before = list[Hook](), len(self._entered)
-        for part in self._parts:
+        for part in self.parts:
             try:
                 if part.entered(queues, health):
                     watching.append(part.watch)

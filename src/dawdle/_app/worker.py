@@ -26,7 +26,12 @@ _STILL_ENTERING: Final = "the app is still being entered: its lifespan or its ba
 _STILL_HELD: Final = "a thread of asyncio.to_thread, or a task that ignores its cancellation, still runs"
 
 
-def work_until_signal(app: HostingCalls, grace: float, entered: Callable[[], None]) -> None:
+def work_until_signal(
+    app: HostingCalls,
+    grace: float,
+    entered: Callable[[], None],
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> None:
     """Enter the app, work until SIGTERM or SIGINT or until it dies, and leave it. A second signal ends the grace.
 
     Raises the error of which the app died, and `ConfigurationError` where a worker cannot run. The thread of a `def`
@@ -34,8 +39,8 @@ def work_until_signal(app: HostingCalls, grace: float, entered: Callable[[], Non
     all else has ended, the process ends without them.
     """
     _refuse_wrong_place()
-    with restored_in_children():
-        asyncio.run(_Worker(app, grace, entered).work())
+    with restored_in_children(), asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_Worker(app, grace, entered).work())
 
 
 def _refuse_wrong_place() -> None:

@@ -160,10 +160,10 @@ class _Monitor:
             return
         if failure is None:
             if self._failure is not None:
-                _log.warning("the queue answers now, and the web app is ready")
+                _log.warning("the queue answers now, and /ready answers 200")
         elif self._failure is None or failure.kind != self._failure.kind:
             _log.error(
-                "%s: %s. The web app has started, and its /ready answers 503 until the queue can be reached",
+                "%s: %s. The start goes on, and /ready answers 503 until the queue can be reached",
                 failure,
                 _ADVICE.get(failure.kind, "check the settings of the queue"),
             )

@@ -158,5 +158,5 @@ def _seen(app: Dawdle) -> dict[str, object]:
         "queues": (set(queues.backends), queues.routes) if queues.is_named else None,
         "signing_keys": settings.signer._keys,
         "hooks": tuple(settings.hooks),
-        "telemetry": () if telemetry is None else tuple(telemetry._parts),
+        "telemetry": () if telemetry is None else telemetry.parts,
     }
