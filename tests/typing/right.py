@@ -620,6 +620,13 @@ async def apps(clock: Clock) -> None:
             assert_type(letter.dead_at, datetime | None)
         async with aclosing(app.dead_letters()) as letters:
             assert_type(await anext(letters), dawdle.DeadLetter)
+        async for letter_of_a in app.dead_letters(A, older_than=60, where=is_meant_of_a):
+            assert_type(letter_of_a, dawdle.DeadLetter[A | None])
+            assert_type(letter_of_a.since, datetime | None)
+        async for letter_of_two in app.dead_letters(A, B, handler="h", newer_than=timedelta(hours=1)):
+            assert_type(letter_of_two.event, A | B | None)
+        async for letter in app.dead_letters("a", B, D, where=is_meant, queue="default", foreign=True):
+            assert_type(letter, dawdle.DeadLetter)
         assert_type(await app.redrive(), int)
         assert_type(await app.redrive(A, where=lambda letter: letter.event.a > 0), int)
         assert_type(await app.redrive(A, where=is_meant_of_a), int)
@@ -631,7 +638,8 @@ async def apps(clock: Clock) -> None:
         assert_type(await app.purge(where=lambda letter: letter.origin is None), int)
         async with aclosing(app.dead_letters(foreign=True)) as letters:
             assert_type(await anext(letters), dawdle.DeadLetter[object | None])
-        assert_type(await app.redrive(A, "b", handler="h", older_than=60, where=is_meant, queue="default"), int)
+        assert_type(await app.redrive(A, "b", handler="h", older_than=60, newer_than=90, where=is_meant), int)
+        assert_type(await app.redrive("b", queue="default"), int)
         assert_type(await app.purge(A, B, older_than=timedelta(days=30), where=lambda letter: letter.attempts > 1), int)
     run: Callable[[], None] = dawdle.Dawdle().run
     run()
