@@ -27,6 +27,7 @@ import dawdle.fastapi
 from dawdle import aws_lambda, from_thread, hooks, logs, telemetry
 from dawdle.abc import (
     Backend,
+    Browsable,
     Clock,
     Codec,
     Countable,
@@ -38,6 +39,7 @@ from dawdle.abc import (
     Outgoing,
     Pingable,
     ReleaseEntry,
+    Stored,
     SystemClock,
     Transactional,
 )
@@ -627,6 +629,13 @@ async def apps(clock: Clock) -> None:
             assert_type(letter_of_two.event, A | B | None)
         async for letter in app.dead_letters("a", B, D, where=is_meant, queue="default", foreign=True):
             assert_type(letter, dawdle.DeadLetter)
+        async for kept in app.browse(A, queue="audit", since=datetime.now(UTC)):
+            assert_type(kept, dawdle.StoredEvent[A | None])
+            assert_type(await app.replay(kept, handler="h"), None)
+        async for kept_of_two in app.browse(A, B, queue="audit", until=datetime.now(UTC)):
+            assert_type(kept_of_two.event, A | B | None)
+        async for kept_of_any in app.browse("a", B, queue="audit"):
+            assert_type(kept_of_any.event, object | None)
         assert_type(await app.redrive(), int)
         assert_type(await app.redrive(A, where=lambda letter: letter.event.a > 0), int)
         assert_type(await app.redrive(A, where=is_meant_of_a), int)
@@ -761,6 +770,8 @@ async def in_a_transaction(connection: sqlite3.Connection) -> None:
         transactional: Transactional = queue
         assert_type(await transactional.send_in(connection, [Outgoing(b"one")]), list[Fault | None])
         counted: Countable = queue
+        browsable: Browsable = queue
+        assert_type(await browsable.browse(10, after="7"), list[Stored])
         assert_type(await counted.count(), Counts)
         named: Identified = queue
         assert_type(named.identity, str)
