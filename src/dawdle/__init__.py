@@ -32,6 +32,7 @@ from dawdle._rules.description import (
 )
 from dawdle._rules.health import FailingCalls, Health, LongRunning, QueueHealth
 from dawdle._rules.retry import Retry
+from dawdle._rules.stored_event import StoredEvent
 from dawdle.errors import (
     ArgumentError,
     BackendError,
@@ -79,6 +80,7 @@ __all__ = [
     "RetryLater",
     "SignalError",
     "SignedPickle",
+    "StoredEvent",
     "Telemetry",
     "call",
     "call_after",

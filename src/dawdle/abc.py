@@ -18,6 +18,7 @@ from dawdle.errors import FaultKind, one_line
 
 __all__ = [
     "Backend",
+    "Browsable",
     "Clock",
     "Clocked",
     "Codec",
@@ -34,6 +35,7 @@ __all__ = [
     "Pingable",
     "ReleaseEntry",
     "Renew",
+    "Stored",
     "SystemClock",
     "Transactional",
 ]
@@ -315,6 +317,43 @@ class Countable(Protocol):
 
     async def count(self) -> Counts:
         """Return how many messages this queue holds, without its dead letters. Raises `BackendError`."""
+        ...
+
+
+class Stored(msgspec.Struct, frozen=True, gc=False):
+    """One message that a queue holds, as `Browsable.browse` shows it. It was not received, so it has no receipt."""
+
+    key: str
+    """The message's id in the queue, as in `Delivery`."""
+
+    body: bytes
+    """What was sent, to the byte."""
+
+    stored_at: float | None = None
+    """When the queue stored it, in epoch seconds by the queue's own clock; None where it tells no time."""
+
+    group: str | None = None
+    """The group that it was sent with, where the queue returns it."""
+
+    def __repr__(self) -> str:
+        """Show no body: it holds the user's data."""
+        return f"<Stored {one_line(self.key)} of {len(self.body)} bytes>"
+
+
+@runtime_checkable
+class Browsable(Protocol):
+    """Optional for a backend: to show its messages without receiving them, for `Dawdle.browse()`.
+
+    A queue that can only be received from, such as SQS, has it not.
+    """
+
+    async def browse(self, limit: int, after: str | None = None) -> list[Stored]:
+        """Return up to `limit` messages in the order in which they were stored, whether they wait, are in flight or
+        delayed: the first ones, or those behind the message with the key `after`, which may be deleted by now.
+
+        It changes nothing: no message is hidden, and none counts as received. Returns none when there are no more.
+        Raises `BackendError`. May be cancelled at any time.
+        """
         ...
 
 

@@ -49,8 +49,8 @@ def mended(registry):
     return state
 
 
-async def looked_at(app, **options):
-    return [letter async for letter in app.dead_letters(**options)]
+async def looked_at(app, *types, **options):
+    return [letter async for letter in app.dead_letters(*types, **options)]
 
 
 def visible(queue):
@@ -169,6 +169,52 @@ async def test_letters_are_chosen_by_type_handler_age_and_predicate(running, que
         assert sorted(letter.event.number for letter in left) == [0, 1, 2]
         assert await app.purge() == 3
         assert await looked_at(app) == []
+
+
+async def test_letters_that_are_looked_at_are_chosen_by_the_same_conditions(running, queue, clock, mended):
+    async with running() as app:
+        await app.signal_many([Placed(number) for number in range(5)])
+        await app.signal_many([Cancelled(number) for number in range(5)])
+        await clock.advance(3600)
+        await app.signal(Placed(100))
+        await clock.advance(10)
+        await app.stop_listener()
+
+        async def numbers(*types, **options):
+            return sorted(letter.event.number for letter in await looked_at(app, *types, **options))
+
+        assert await numbers(Placed) == await numbers("Placed") == [0, 1, 2, 3, 4, 100]
+        assert await numbers(Placed, handler="refund") == await numbers("Unheard") == []
+        assert await numbers(Placed, Cancelled, older_than=3600) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+        assert await numbers(newer_than=timedelta(hours=1)) == [100]
+        assert await numbers(older_than=3600, newer_than=3600) == []
+        assert await numbers(Placed, where=lambda letter: letter.event.number > 3) == [4, 100]
+        assert await app.purge(newer_than=60) == 1
+        assert visible(queue) == 10, "what was left out is not hidden any more"
+
+
+async def test_letters_without_their_event_are_named_when_a_condition_cannot_be_asked(make_app, clock, caplog):
+    queue = Memory(clock=clock)
+    letter = {"specversion": "1.0", "source": "/shop", "type": "Placed", "dawdledead": "2025-06-15T15:06:40Z"}
+    bodies = [letter | {"id": "good", "data": {"number": 7}}, letter | {"id": "bad", "data": {"number": "x"}}]
+    await queue.dead_letters.send([Outgoing(msgspec.json.encode(body)) for body in bodies])
+    async with make_app(queue, start_listener=False) as app:
+        assert [each.event for each in await looked_at(app, Placed)] == [Placed(7), None]
+        assert not caplog.records
+        (found,) = await looked_at(app, Placed, where=lambda letter: letter.event.number)
+        assert found.event == Placed(7)
+        assert "left 1 dead letters" in caplog.text
+
+
+async def test_the_age_of_what_the_queue_moved_by_itself_counts_from_when_it_was_stored(make_app, clock):
+    queue = Memory(clock=clock)
+    moved = {"specversion": "1.0", "id": "e-1", "source": "/shop", "type": "Placed", "data": {"number": 7}}
+    async with make_app(queue, start_listener=False) as app:
+        await queue.dead_letters.send([Outgoing(msgspec.json.encode(moved))])
+        await clock.advance(60)
+        (letter,) = await looked_at(app, older_than=60)
+        assert (letter.dead_at, letter.since) == (None, NOW)
+        assert await looked_at(app, newer_than=60) == []
 
 
 async def test_it_works_without_a_listener_and_without_a_handler(make_app, clock, queue, mended):

@@ -28,6 +28,7 @@ import dawdle.fastapi
 from dawdle import aws_lambda, from_thread, hooks, logs, telemetry
 from dawdle.abc import (
     Backend,
+    Browsable,
     Clock,
     Codec,
     Countable,
@@ -39,6 +40,7 @@ from dawdle.abc import (
     Outgoing,
     Pingable,
     ReleaseEntry,
+    Stored,
     SystemClock,
     Transactional,
 )
@@ -621,6 +623,20 @@ async def apps(clock: Clock) -> None:
             assert_type(letter.dead_at, datetime | None)
         async with aclosing(app.dead_letters()) as letters:
             assert_type(await anext(letters), dawdle.DeadLetter)
+        async for letter_of_a in app.dead_letters(A, older_than=60, where=is_meant_of_a):
+            assert_type(letter_of_a, dawdle.DeadLetter[A | None])
+            assert_type(letter_of_a.since, datetime | None)
+        async for letter_of_two in app.dead_letters(A, B, handler="h", newer_than=timedelta(hours=1)):
+            assert_type(letter_of_two.event, A | B | None)
+        async for letter in app.dead_letters("a", B, D, where=is_meant, queue="default", foreign=True):
+            assert_type(letter, dawdle.DeadLetter)
+        async for kept in app.browse(A, queue="audit", since=datetime.now(UTC)):
+            assert_type(kept, dawdle.StoredEvent[A | None])
+            assert_type(await app.replay(kept, handler="h"), None)
+        async for kept_of_two in app.browse(A, B, queue="audit", until=datetime.now(UTC)):
+            assert_type(kept_of_two.event, A | B | None)
+        async for kept_of_any in app.browse("a", B, queue="audit"):
+            assert_type(kept_of_any.event, object | None)
         assert_type(await app.redrive(), int)
         assert_type(await app.redrive(A, where=lambda letter: letter.event.a > 0), int)
         assert_type(await app.redrive(A, where=is_meant_of_a), int)
@@ -632,7 +648,8 @@ async def apps(clock: Clock) -> None:
         assert_type(await app.purge(where=lambda letter: letter.origin is None), int)
         async with aclosing(app.dead_letters(foreign=True)) as letters:
             assert_type(await anext(letters), dawdle.DeadLetter[object | None])
-        assert_type(await app.redrive(A, "b", handler="h", older_than=60, where=is_meant, queue="default"), int)
+        assert_type(await app.redrive(A, "b", handler="h", older_than=60, newer_than=90, where=is_meant), int)
+        assert_type(await app.redrive("b", queue="default"), int)
         assert_type(await app.purge(A, B, older_than=timedelta(days=30), where=lambda letter: letter.attempts > 1), int)
     run: Callable[[], None] = dawdle.Dawdle().run
     run()
@@ -756,6 +773,8 @@ async def in_a_transaction(connection: sqlite3.Connection) -> None:
         transactional: Transactional = queue
         assert_type(await transactional.send_in(connection, [Outgoing(b"one")]), list[Fault | None])
         counted: Countable = queue
+        browsable: Browsable = queue
+        assert_type(await browsable.browse(10, after="7"), list[Stored])
         assert_type(await counted.count(), Counts)
         named: Identified = queue
         assert_type(named.identity, str)

@@ -345,7 +345,9 @@ def apps(app: dawdle.Dawdle) -> None:
     app.unregister("takes_a")  # error
     app.handler_count("A")  # error
     app.handler_count(A())  # error
-    app.dead_letters(A)  # error
+    app.dead_letters(A, where=is_meant_of_b)  # error
+    app.browse(A)  # error
+    app.browse(A, queue="audit", since=60)  # error
     dawdle.Registry().include([takes_a])  # error
     Memory(lease="60")  # error
     Memory(leases=60)  # error

@@ -12,6 +12,7 @@ from types import FunctionType, TracebackType
 from typing import TYPE_CHECKING, Final, Self, Unpack, cast
 
 from dawdle._app import loops as _loops
+from dawdle._app.browsing import BrowseCalls
 from dawdle._app.dead_letters import DeadLetterCalls
 from dawdle._app.environment import backend_from_environment, start_listener_from_environment
 from dawdle._app.function_calls import FunctionCalls
@@ -49,7 +50,7 @@ default_registry: Final = Registry()
 """The registry that `dawdle.on_event` and `dawdle.function` write to, and that an app without `registry=` uses."""
 
 
-class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
+class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, BrowseCalls, HostingCalls):
     """An app: a queue, the handlers that it runs, and everything in between.
 
     `async with Dawdle() as app:` opens the queue and, unless `start_listener=False`, handles its events. It may be
@@ -338,7 +339,7 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, HostingCalls):
 
 
 # Python's own errors name a method by its class: "SignalCalls.signal() got an unexpected keyword argument 'dely'".
-for _part in (FunctionCalls, SignalCalls, WatchCalls, DeadLetterCalls, HostingCalls):
+for _part in (FunctionCalls, SignalCalls, WatchCalls, DeadLetterCalls, BrowseCalls, HostingCalls):
     for _name, _method in vars(_part).items():
         if isinstance(_method, FunctionType):
             _method.__qualname__ = f"{Dawdle.__qualname__}.{_name}"

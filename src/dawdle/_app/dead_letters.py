@@ -29,21 +29,87 @@ class DeadLetterCalls:
     _queues: QueueMap
     _settings: Settings
 
-    def dead_letters(self, *, queue: str | None = None, foreign: bool = False) -> AsyncGenerator[DeadLetter]:
-        """Read the dead letters: `async for letter in app.dead_letters():`. It needs no listener.
+    # The overloads for one and for two types give the letters their event's type. Data that does not fit it is None.
+    @overload
+    def dead_letters(
+        self,
+        event_type: type[A],
+        /,
+        *,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
+        where: Callable[[DeadLetter[A]], object] | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
+    ) -> AsyncGenerator[DeadLetter[A | None]]: ...
+
+    @overload
+    def dead_letters(
+        self,
+        event_type: type[A],
+        other: type[B],
+        /,
+        *,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
+        where: Callable[[DeadLetter[A | B]], object] | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
+    ) -> AsyncGenerator[DeadLetter[A | B | None]]: ...
+
+    @overload
+    def dead_letters(
+        self,
+        *types: type | str,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
+        where: Where | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
+    ) -> AsyncGenerator[DeadLetter]: ...
+
+    def dead_letters(
+        self,
+        *types: type | str,
+        handler: str | None = None,
+        older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
+        where: Callable[..., object] | None = None,
+        queue: str | None = None,
+        foreign: bool = False,
+    ) -> AsyncGenerator[DeadLetter]:
+        """Read dead letters, all or those that meet all conditions: `async for letter in app.dead_letters():`.
+
+        It needs no listener.
 
         Letters that were read are hidden from other readers, and from `redrive` and `purge`, until the loop ends, and
         at most for the queue's lease (60 s on SQS). Then all of them are visible again. A loop that is left by `break`
         ends when its iterator is collected, usually at once; `contextlib.aclosing` ends it for sure. Letters that are
         written after the loop began are not in it.
 
+        - `types`, `handler`, `older_than`, `newer_than`, `where`: which letters, as in `redrive`. Letters that are left
+          out are hidden meanwhile too.
         - `queue`: the name of a queue; default: all queues of the app, one after another. Of several queues, those
           without a dead-letter queue are skipped.
-        - `foreign`: also letters of other queues that share the dead-letter queue. Otherwise they are left out.
+        - `foreign`: also letters of other queues that share the dead-letter queue. Otherwise they are left out. Those
+          that name no queue are shown, whatever their type.
 
         The loop raises `BackendError` if the queue does not answer, and `ConfigurationError` if there is none.
         """
-        choice = read_filter("dead_letters()", (), self._handlers, foreign=foreign)
+        choice = read_filter(
+            "dead_letters()",
+            types,
+            self._handlers,
+            handler=handler,
+            older_than=older_than,
+            newer_than=newer_than,
+            where=where,
+            foreign=foreign,
+            unnamed=True,
+        )
         self._named(queue, anywhere=True)  # a mistake in the call is raised by the call, not by the loop
         return self._look(queue, choice)
 
@@ -56,6 +122,7 @@ class DeadLetterCalls:
         *,
         handler: str | None = None,
         older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
         where: Callable[[DeadLetter[A]], object] | None = None,
         queue: str | None = None,
         foreign: bool = False,
@@ -70,6 +137,7 @@ class DeadLetterCalls:
         *,
         handler: str | None = None,
         older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
         where: Callable[[DeadLetter[A | B]], object] | None = None,
         queue: str | None = None,
         foreign: bool = False,
@@ -81,6 +149,7 @@ class DeadLetterCalls:
         *types: type | str,
         handler: str | None = None,
         older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
         where: Where | None = None,
         queue: str | None = None,
         foreign: bool = False,
@@ -91,6 +160,7 @@ class DeadLetterCalls:
         *types: type | str,
         handler: str | None = None,
         older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
         where: Callable[..., object] | None = None,
         queue: str | None = None,
         foreign: bool = False,
@@ -99,7 +169,8 @@ class DeadLetterCalls:
 
         - `types`: event classes, each with its subclasses, or names on the wire.
         - `handler`: the name in `letter.handler`.
-        - `older_than`: seconds or a timedelta since it was given up; for a letter that SQS moved, since it was stored.
+        - `older_than`, `newer_than`: seconds or a timedelta since it was given up; for a letter that SQS moved, since
+          it was stored.
         - `where`: a function that takes a `DeadLetter` and returns true for one that is meant. If it raises, the call
           ends with that error. If all `types` are classes, it gets only letters whose event is of one of them. Letters
           whose data does not fit their type are left then, and a warning says how many.
@@ -115,7 +186,14 @@ class DeadLetterCalls:
         many were redriven.
         """
         choice = read_filter(
-            "redrive()", types, self._handlers, handler=handler, older_than=older_than, where=where, foreign=foreign
+            "redrive()",
+            types,
+            self._handlers,
+            handler=handler,
+            older_than=older_than,
+            newer_than=newer_than,
+            where=where,
+            foreign=foreign,
         )
         return await self._for_each(queue, choice, lambda scan: scan.redrive())
 
@@ -127,6 +205,7 @@ class DeadLetterCalls:
         *,
         handler: str | None = None,
         older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
         where: Callable[[DeadLetter[A]], object] | None = None,
         queue: str | None = None,
         foreign: bool = False,
@@ -141,6 +220,7 @@ class DeadLetterCalls:
         *,
         handler: str | None = None,
         older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
         where: Callable[[DeadLetter[A | B]], object] | None = None,
         queue: str | None = None,
         foreign: bool = False,
@@ -152,6 +232,7 @@ class DeadLetterCalls:
         *types: type | str,
         handler: str | None = None,
         older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
         where: Where | None = None,
         queue: str | None = None,
         foreign: bool = False,
@@ -162,13 +243,21 @@ class DeadLetterCalls:
         *types: type | str,
         handler: str | None = None,
         older_than: float | timedelta | None = None,
+        newer_than: float | timedelta | None = None,
         where: Callable[..., object] | None = None,
         queue: str | None = None,
         foreign: bool = False,
     ) -> int:
         """Delete dead letters for good, and return how many. Takes and raises the same as `redrive`."""
         choice = read_filter(
-            "purge()", types, self._handlers, handler=handler, older_than=older_than, where=where, foreign=foreign
+            "purge()",
+            types,
+            self._handlers,
+            handler=handler,
+            older_than=older_than,
+            newer_than=newer_than,
+            where=where,
+            foreign=foreign,
         )
         return await self._for_each(queue, choice, lambda scan: scan.purge())
 

@@ -73,12 +73,13 @@ class DeadLetterScan:
         self._answers: Counter[Answer] = Counter()
 
     async def found(self) -> AsyncGenerator[DeadLetter]:
-        """Yield each letter. Closing the generator releases the letters that it holds."""
+        """Yield each chosen letter. Closing the generator releases the letters that it holds."""
         async with aclosing(self._batches()) as batches:
             async for batch in batches:
                 for found in batch:
-                    if self._filter.shows(found, self._queue.identity):
+                    if self._is_chosen(found):
                         yield found.letter
+        self._log_eventless()
 
     async def redrive(self) -> int:
         """Put the chosen letters back into their queue, and return how many. A `BackendError` says how many, too."""
@@ -109,7 +110,6 @@ class DeadLetterScan:
     def _log_left(self) -> None:
         """Log the letters that were left and may have been meant: a result of 0 looks like an empty queue."""
         others, unknown = self._answers["of another queue"], self._answers["of no known queue"]
-        eventless = self._answers["without its event"]
         if others:
             _log.info(
                 "left %d dead letters in the dead-letter queue: they come from other queues than %s that share it; "
@@ -126,6 +126,11 @@ class DeadLetterScan:
                 self._queue.identity,
                 about=None,
             )
+        self._log_eventless()
+
+    def _log_eventless(self) -> None:
+        """Log the letters that `where` was not asked about."""
+        eventless = self._answers["without its event"]
         if eventless:
             _log.warning(
                 "left %d dead letters in the dead-letter queue: their data does not fit their type, so where= cannot "

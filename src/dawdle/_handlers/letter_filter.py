@@ -36,11 +36,14 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     wire_names: frozenset[str] = frozenset()
     handlers: frozenset[str] | None = None
     older_than: float | None = None
+    newer_than: float | None = None
     where: Where | None = None
     event_types: tuple[type, ...] = ()
     """`where` is asked only of letters whose event is of one of these classes; empty: of any letter."""
     foreign: bool = False
     """Letters of other queues are taken too."""
+    unnamed: bool = False
+    """Letters that name no queue are taken too, of whatever type: to look at one does no harm."""
 
     def answer(self, found: Found, queue: str | None, now: float) -> Answer:
         """Return whether a letter is taken from the dead-letter queue of `queue`, an identity.
@@ -52,7 +55,8 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
             return "not meant"
         if not self.shows(found, queue):
             return "of another queue"
-        if queue is not None and not self.foreign and not found.says_queue and not self._is_known(found.letter):
+        must_be_known = queue is not None and not self.foreign and not self.unnamed
+        if must_be_known and not found.says_queue and not self._is_known(found.letter):
             return "of no known queue"
         if self.where is None:
             return "taken"
@@ -80,11 +84,12 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
             return False
         if self.handlers is not None and letter.handler not in self.handlers:
             return False
-        if self.older_than is not None:
-            age = seconds_dead(found, now)
-            if age is None or age < self.older_than:
-                return False
-        return True
+        if self.older_than is None and self.newer_than is None:
+            return True
+        age = seconds_dead(found, now)
+        if age is None or (self.older_than is not None and age < self.older_than):
+            return False
+        return self.newer_than is None or age < self.newer_than
 
 
 def read_filter(
@@ -94,8 +99,10 @@ def read_filter(
     *,
     handler: str | None = None,
     older_than: float | timedelta | None = None,
+    newer_than: float | timedelta | None = None,
     where: Where | None = None,
     foreign: bool = False,
+    unnamed: bool = False,
 ) -> LetterFilter:
     """Return the filter for the arguments of the call `subject`. Raises `ConfigurationError`."""
     classes: list[type] = []
@@ -116,9 +123,11 @@ def read_filter(
         wire_names=frozenset(each for each in types if isinstance(each, str)),
         handlers=None if handler is None else _names_of(subject, handler, handlers),
         older_than=None if older_than is None else to_seconds(older_than, f"{subject} takes older_than=,"),
+        newer_than=None if newer_than is None else to_seconds(newer_than, f"{subject} takes newer_than=,"),
         where=where,
         event_types=tuple(classes) if len(classes) == len(types) else (),
         foreign=foreign,
+        unnamed=unnamed,
     )
 
 

@@ -98,6 +98,9 @@ class DeadLetter(msgspec.Struct, Generic[E_co], frozen=True, kw_only=True):
     origin: str | None = None
     """The identity of the queue that it came from, on SQS `account/name`; None if the letter does not say it."""
 
+    since: datetime | None = None
+    """What its age is counted from: `dead_at`; where that is None, when the queue stored the message. Aware."""
+
     def __repr__(self) -> str:
         what = f"{one_line(self.event_type)} {one_line(self.event_id)}"
         whose = "" if self.handler is None else f" for {one_line(self.handler)}"
@@ -144,6 +147,7 @@ def read_letter(
         return Found(delivery, delivery.body, None, letter, claimed=_claimed(delivery, signer))
     # A wrapper is an envelope of dawdle's own around bytes that are no event: its time is not that of an event.
     is_wrapper = body_in_letter(envelope) is not None
+    dead_at = _dead_at(envelope, delivery.stored_at)
     letter = DeadLetter(
         event_id=envelope.id,
         event_type=envelope.type,
@@ -151,12 +155,13 @@ def read_letter(
         error=_error_of(envelope),
         attempts=envelope.attempt,
         event=None if is_wrapper else _event_in(envelope, types, codecs),
-        dead_at=_dead_at(envelope, delivery.stored_at),
+        dead_at=dead_at,
         signaled_at=None if is_wrapper or envelope.time is None else aware(envelope.time),
         headers=headers_of(body),
         queue=queue,
         body=delivery.body,
         origin=delivery.origin or (envelope.queue if envelope.dead is not None else None),
+        since=_stored_at(delivery) if dead_at is None else dead_at,
     )
     return Found(delivery, body, envelope, letter)
 
@@ -174,7 +179,7 @@ def letter_stored(
         letter,
         handler=letter.handler or copy.handler,
         error=letter.error if copy.reason is None else copy.reason,
-        dead_at=datetime.fromtimestamp(died, UTC) if letter.dead_at is None else letter.dead_at,
+        dead_at=letter.since if letter.dead_at is None else letter.dead_at,
     )
 
 
@@ -194,11 +199,12 @@ def why_incomplete(envelope: Envelope) -> str | None:
 
 def seconds_dead(found: Found, now: float) -> float | None:
     """Return the age of a letter: since it was given up, or if SQS moved it, since it was first stored."""
-    if found.letter.dead_at is not None:
-        since: float | None = to_epoch(found.letter.dead_at)
-    else:
-        since = found.delivery.stored_at
-    return None if since is None else max(0.0, now - since)
+    since = found.letter.since
+    return None if since is None else max(0.0, now - to_epoch(since))
+
+
+def _stored_at(delivery: Delivery) -> datetime | None:
+    return None if delivery.stored_at is None else datetime.fromtimestamp(delivery.stored_at, UTC)
 
 
 def _dead_at(envelope: Envelope, stored_at: float | None) -> datetime | None:
@@ -251,4 +257,5 @@ def _of_no_event(delivery: Delivery, queue: str, error: str) -> DeadLetter:
         queue=queue,
         body=delivery.body,
         origin=delivery.origin,
+        since=_stored_at(delivery),
     )

@@ -27,7 +27,19 @@ from typing import Final, Self
 import msgspec
 
 from dawdle._log import Log
-from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, SystemClock
+from dawdle.abc import (
+    Clock,
+    Counts,
+    Deadline,
+    Delivery,
+    Fault,
+    Limits,
+    Outgoing,
+    ReleaseEntry,
+    Renew,
+    Stored,
+    SystemClock,
+)
 from dawdle.backends._grouped_backlog import GroupedBacklog
 from dawdle.backends._open_guard import OpenGuard
 from dawdle.errors import ConfigurationError, require_bool, to_seconds
@@ -179,9 +191,7 @@ class Memory:
 
     def messages(self) -> list[bytes]:
         """Return the bodies of all messages: ready, in flight, delayed. Receives none of them."""
-        delayed = (message for _, _, message in sorted(self._delayed))
-        ready = self._ready if self._groups is None else self._groups
-        held = [message.body for message in (*ready, *self._in_flight.values(), *delayed)]
+        held = [message.body for message in self._all()]
         return held if self._delayed_queue is None else held + self._delayed_queue.messages()
 
     async def count(self) -> Counts:
@@ -189,6 +199,12 @@ class Memory:
         self._update_visibility(self._clock.monotonic())
         waiting = len(self._ready if self._groups is None else self._groups)
         return Counts(waiting=waiting, in_flight=len(self._in_flight), delayed=len(self._delayed))
+
+    async def browse(self, limit: int, after: str | None = None) -> list[Stored]:
+        """Return up to `limit` messages in the order in which they were stored, those behind the one with this key."""
+        last = 0 if after is None else int(after.removeprefix("m"))
+        behind = sorted((each for each in self._all() if each.number > last), key=lambda each: each.number)
+        return [Stored(f"m{each.number}", each.body, each.stored_at, each.group) for each in behind[:limit]]
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages. One that is too large, or delayed for too long, is refused alone."""
@@ -227,6 +243,12 @@ class Memory:
     async def renewer(self) -> AsyncGenerator[Renew]:
         """Yield `renew` itself."""
         yield self.renew
+
+    def _all(self) -> list[_Message]:
+        """Return all messages: ready, in flight, delayed."""
+        delayed = (message for _, _, message in sorted(self._delayed))
+        ready = self._ready if self._groups is None else self._groups
+        return [*ready, *self._in_flight.values(), *delayed]
 
     def _holds_messages(self) -> bool:
         return bool(self.messages() or (self._dead is not None and self._dead.messages()))

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from math import inf
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import dawdle
-from dawdle.abc import Backend, Countable, Identified, Outgoing, ReleaseEntry
+from dawdle.abc import Backend, Browsable, Countable, Identified, Outgoing, ReleaseEntry
 from dawdle.backends.sqlite import SQLite
 from dawdle.errors import ConfigurationError
 from dawdle.testing import ManualClock
@@ -423,3 +424,21 @@ async def test_a_file_gives_its_space_back_when_it_is_idle(path, sqlite, monkeyp
                 await asyncio.sleep(0.1)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_to_browse_shows_one_queue_of_the_file_and_writes_nothing(tmp_path):
+    path = tmp_path / "app.db"
+    async with SQLite(path, name="audit") as audit, SQLite(path) as other:
+        for number in range(5):
+            await audit.send([Outgoing(b"a%d" % number, group="g")])
+            await other.send([Outgoing(b"o%d" % number)])
+        assert isinstance(audit, Browsable)
+        assert audit.dead_letters is not None
+        with closing(sqlite3.connect(path)) as witness:
+            commits = witness.execute("PRAGMA data_version").fetchone()
+            first = await audit.browse(2)
+            rest = await audit.browse(100, first[-1].key)
+            assert await audit.browse(100, rest[-1].key) == await audit.dead_letters.browse(1) == []
+            assert witness.execute("PRAGMA data_version").fetchone() == commits
+        assert [each.body for each in (*first, *rest)] == [b"a0", b"a1", b"a2", b"a3", b"a4"]
+        assert {each.group for each in first} == {"g"}

@@ -1,6 +1,7 @@
 """One queue of a file, as `dawdle.abc.Backend` wants it: checks what it is given, and makes calls of it. No SQL."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Self
 
 import msgspec
 
-from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew
+from dawdle.abc import Clock, Counts, Deadline, Delivery, Fault, Limits, Outgoing, ReleaseEntry, Renew, Stored
 from dawdle.backends._open_guard import OpenGuard
 from dawdle.backends.sqlite import _statements as statements
 from dawdle.backends.sqlite._caller_transaction import store_in
@@ -26,7 +27,7 @@ from dawdle.backends.sqlite._database import Database
 from dawdle.backends.sqlite._open_files import close_file, do, open_file
 from dawdle.backends.sqlite._storing import storing_if_as_opened
 from dawdle.backends.sqlite._worker import Worker
-from dawdle.errors import ConfigurationError
+from dawdle.errors import BackendError, ConfigurationError
 
 __all__ = ["FileOptions", "Queue"]
 
@@ -228,6 +229,18 @@ class Queue:
             worker,
             lambda: worker.database.read(lambda connection: statements.count(connection, row, self._clock.now())),
         )
+
+    async def browse(self, limit: int, after: str | None = None) -> list[Stored]:
+        """Return up to `limit` messages in the order in which they were stored, those behind the one with this key."""
+        worker, row = self._opened()
+        number, _, opening = ("0" if after is None else after).partition(".")
+
+        def read(connection: sqlite3.Connection) -> list[Stored]:
+            if after is not None and int(opening or 0) != row.opening:
+                raise BackendError(f"{self._file.path} was replaced while it was read: read it anew", uncertain=False)
+            return statements.browse(connection, row, limit, int(number))
+
+        return await do(worker, lambda: worker.database.read(read))
 
     def _refusal(self, outgoing: Outgoing) -> Fault | None:
         limits = self.limits

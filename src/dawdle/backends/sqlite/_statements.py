@@ -9,7 +9,7 @@ from functools import cache
 from math import inf
 from typing import Final
 
-from dawdle.abc import Counts, Delivery, Fault, Outgoing
+from dawdle.abc import Counts, Delivery, Fault, Outgoing, Stored
 from dawdle.backends.sqlite._calls import MICROSECONDS, QueueRow, Receipt
 from dawdle.backends.sqlite._storing import MAX_ROWS, due_at
 
@@ -18,6 +18,7 @@ __all__ = [
     "LOST",
     "SHOW",
     "ack",
+    "browse",
     "claim",
     "count",
     "delivery",
@@ -133,6 +134,20 @@ def next_due(connection: sqlite3.Connection, queue: QueueRow) -> float:
     """Return when the next message of a queue is visible, in microseconds; `inf`: it holds none."""
     ((first,),) = connection.execute("SELECT min(visible_at) FROM dawdle_message WHERE queue=?", (queue.id,)).fetchall()
     return inf if first is None else first
+
+
+def browse(connection: sqlite3.Connection, queue: QueueRow, limit: int, last: int) -> list[Stored]:
+    """Return messages of a queue in the order in which they were stored, those behind the message with the id `last`.
+
+    `last`: the id in the key of a message, 0 for the first ones.
+    """
+    # The plus keeps SQLite from the index of the queue, by which it would sort all messages for each page.
+    rows = connection.execute(
+        "SELECT id,stored_at,grp,body FROM dawdle_message WHERE +queue=? AND id>? ORDER BY id LIMIT ?",
+        (queue.id, last, limit),
+    ).fetchall()
+    of = f".{queue.opening}" if queue.opening else ""
+    return [Stored(f"{number}{of}", body, stored_at / MICROSECONDS, group) for number, stored_at, group, body in rows]
 
 
 def count(connection: sqlite3.Connection, queue: QueueRow, now: float) -> Counts:

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from dawdle.abc import Backend, Countable, Counts, Outgoing
+from dawdle.abc import Backend, Browsable, Countable, Counts, Outgoing
 from dawdle.testing.contract._setup import ContractSetup
 
 __all__ = ["StoringContract"]
@@ -113,6 +113,27 @@ class StoringContract(ContractSetup):
                 assert await backend.count() == Counts(waiting=2, in_flight=1, delayed=1)
             await backend.ack([delivery.receipt])
             assert (await backend.count()).in_flight == 0
+
+    async def test_a_queue_that_can_be_browsed_shows_all_that_it_holds_and_changes_nothing(self) -> None:
+        async with self.queue() as backend:
+            if not isinstance(backend, Browsable):
+                pytest.skip("the backend is not Browsable")
+            assert await backend.browse(10) == []
+            await self.send_all(backend, [b"0", b"1", b"2", b"3"])
+            (first,) = await self.receive_all(backend, 1)
+            if backend.limits.max_delay >= 10:
+                await backend.send([Outgoing(b"later", delay=10)])
+                assert [each.body for each in await backend.browse(1, (await backend.browse(4))[-1].key)] == [b"later"]
+            one, *others = await backend.browse(4)
+            assert [each.body for each in (one, *others)] == [b"0", b"1", b"2", b"3"]
+            assert (one.key, one.group) == (first.key, first.group)
+            assert first.stored_at in {one.stored_at, None}, "a queue may tell a receive no time"
+            await backend.ack([first.receipt])
+            pages = [await backend.browse(2, one.key), await backend.browse(1, others[1].key)]
+            assert pages == [others[:2], others[2:]], "those behind a message that is gone"
+            deliveries = await self.receive_all(backend, 3)
+            assert sorted(delivery.body for delivery in deliveries) == [b"1", b"2", b"3"], "none was hidden"
+            assert {delivery.receive_count for delivery in deliveries} == {1}
 
     async def test_messages_of_two_dedups_are_both_stored_and_of_one_at_least_one(self) -> None:
         async with self.queue() as backend:
