@@ -17,6 +17,7 @@ from dawdle.clock import Clock, Deadline, SystemClock
 from dawdle.errors import FaultKind, one_line
 
 __all__ = [
+    "Aged",
     "Backend",
     "Clock",
     "Clocked",
@@ -315,6 +316,22 @@ class Countable(Protocol):
 
     async def count(self) -> Counts:
         """Return how many messages this queue holds, without its dead letters. Raises `BackendError`."""
+        ...
+
+
+@runtime_checkable
+class Aged(Protocol):
+    """Optional for a backend: to say how long its oldest message has waited, for those who watch the queue.
+
+    SQS has it not: only CloudWatch knows the age, some minutes late.
+    """
+
+    async def oldest(self) -> float | None:
+        """Return for how many seconds the message that has waited longest could have been received; None: none waits.
+
+        What is in flight or delayed does not wait. After a lease that ended, the time counts from its end. Raises
+        `BackendError`.
+        """
         ...
 
 

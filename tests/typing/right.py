@@ -26,6 +26,7 @@ import dawdle.asgi
 import dawdle.fastapi
 from dawdle import aws_lambda, from_thread, hooks, logs, telemetry
 from dawdle.abc import (
+    Aged,
     Backend,
     Clock,
     Codec,
@@ -951,5 +952,8 @@ async def host(app: dawdle.Dawdle) -> None:
         return backend
 
     app.wrap_queues(wrap)
+    for backend in app.backends.values():
+        if isinstance(backend, Aged):
+            assert_type(await backend.oldest(), float | None)
     await app.stop_listener(grace=timedelta(seconds=1))
     await app.stop_listener(grace=0)

@@ -484,3 +484,4 @@ def functions_of_lambda(app: dawdle.Dawdle) -> None:
     aws_lambda.s3("Uploaded")  # error
     aws_lambda.eventbridge(A)  # error
     app.wrap_queues(lambda name: Memory())  # error
+    app.backends["default"] = Memory()  # error

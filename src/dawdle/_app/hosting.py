@@ -8,7 +8,7 @@ import asyncio
 import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from dawdle._app import loops as _loops
@@ -129,6 +129,14 @@ class HostingCalls:
         if self._loop is not None:
             raise ConfigurationError("configure() changes an app that is not entered: call it before")
         self._use_queues(self._queues.changed(listen=listen, concurrency=concurrency))
+
+    @property
+    def backends(self) -> Mapping[str, Backend]:
+        """The app's queues by name; `default` is the name of one that has none. For tools that look at a queue.
+
+        They are open while the app is entered. A tool may enter one itself instead, while the app is not.
+        """
+        return MappingProxyType(self._queues.backends)
 
     async def ended(self) -> None:
         """Return when the app has died or was left."""

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from dawdle.abc import Backend, Countable, Counts, Outgoing
+from dawdle.abc import Aged, Backend, Countable, Counts, Outgoing
 from dawdle.testing.contract._setup import ContractSetup
 
 __all__ = ["StoringContract"]
@@ -113,6 +113,24 @@ class StoringContract(ContractSetup):
                 assert await backend.count() == Counts(waiting=2, in_flight=1, delayed=1)
             await backend.ack([delivery.receipt])
             assert (await backend.count()).in_flight == 0
+
+    async def test_a_queue_that_knows_ages_says_how_long_the_oldest_message_has_waited(self) -> None:
+        async with self.queue() as backend:
+            if not isinstance(backend, Aged):
+                pytest.skip("the backend is not Aged")
+            assert await backend.oldest() is None
+            if backend.limits.max_delay >= 1000:
+                await backend.send([Outgoing(b"later", delay=1000)])
+                assert await backend.oldest() is None, "what is delayed does not wait"
+            await self.send_all(backend, [b"one"])
+            await self.passes(2)
+            await self.send_all(backend, [b"two"])
+            waited = await backend.oldest()
+            assert waited is not None
+            assert 2 <= waited < 2 + self.patience
+            deliveries = await self.receive_all(backend, 2)
+            assert await backend.oldest() is None, "what is in flight does not wait"
+            await backend.ack([delivery.receipt for delivery in deliveries])
 
     async def test_messages_of_two_dedups_are_both_stored_and_of_one_at_least_one(self) -> None:
         async with self.queue() as backend:
