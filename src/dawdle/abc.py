@@ -17,6 +17,7 @@ from dawdle.clock import Clock, Deadline, SystemClock
 from dawdle.errors import FaultKind, one_line
 
 __all__ = [
+    "Aged",
     "Backend",
     "Browsable",
     "Clock",
@@ -353,6 +354,22 @@ class Browsable(Protocol):
 
         It changes nothing: no message is hidden, and none counts as received. Returns none when there are no more.
         Raises `BackendError`. May be cancelled at any time.
+        """
+        ...
+
+
+@runtime_checkable
+class Aged(Protocol):
+    """Optional for a backend: to say how long its oldest message has waited, for those who watch the queue.
+
+    SQS has it not: only CloudWatch knows the age, some minutes late.
+    """
+
+    async def oldest(self) -> float | None:
+        """Return for how many seconds the message that has waited longest could have been received; None: none waits.
+
+        What is in flight or delayed does not wait. After a lease that ended, the time counts from its end. Raises
+        `BackendError`.
         """
         ...
 

@@ -159,3 +159,14 @@ async def test_configure_refuses_what_the_app_does_not_have(registry, options, t
     app = Dawdle(queues={"default": Memory(), "video": Memory()}, registry=registry)
     with pytest.raises(ConfigurationError, match=text):
         app.configure(**options)
+
+
+async def test_an_apps_queues_can_be_looked_at_and_not_changed(registry):
+    default, video = Memory(), Memory()
+    app = Dawdle(queues={"default": default, "video": video}, registry=registry)
+    assert dict(app.backends) == {"default": default, "video": video}
+    with pytest.raises(TypeError):
+        app.backends["other"] = Memory()
+    assert list(Dawdle(default, registry=registry).backends.items()) == [("default", default)]
+    async with app:
+        assert (await app.backends["video"].count()).waiting == 0

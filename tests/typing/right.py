@@ -27,6 +27,7 @@ import dawdle.asgi
 import dawdle.fastapi
 from dawdle import aws_lambda, from_thread, hooks, logs, telemetry
 from dawdle.abc import (
+    Aged,
     Backend,
     Browsable,
     Clock,
@@ -978,5 +979,8 @@ async def host(app: dawdle.Dawdle) -> None:
     for each in app.telemetry:
         if isinstance(each, telemetry.Prometheus):
             assert_type(each, telemetry.Prometheus)
+    for backend in app.backends.values():
+        if isinstance(backend, Aged):
+            assert_type(await backend.oldest(), float | None)
     await app.stop_listener(grace=timedelta(seconds=1))
     await app.stop_listener(grace=0)

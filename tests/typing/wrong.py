@@ -492,3 +492,4 @@ def functions_of_lambda(app: dawdle.Dawdle) -> None:
     app.configure(telemetry=print)  # error
     app.run(lifespan=of_text)  # error
     app.run(loop_factory=A)  # error
+    app.backends["default"] = Memory()  # error

@@ -8,7 +8,7 @@ import asyncio
 import warnings
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 import msgspec
@@ -175,6 +175,14 @@ class HostingCalls:
     def event_type(self, name: str) -> type | None:
         """Return the class of the events that have a name on the wire, or an alias; None if the app knows none."""
         return self._handlers.resolve_type(name)
+
+    @property
+    def backends(self) -> Mapping[str, Backend]:
+        """The app's queues by name; `default` is the name of one that has none. For tools that look at a queue.
+
+        They are open while the app is entered. A tool may enter one itself instead, while the app is not.
+        """
+        return MappingProxyType(self._queues.backends)
 
     async def ended(self) -> None:
         """Return when the app has died or was left."""

@@ -242,6 +242,14 @@ class Queue:
 
         return await do(worker, lambda: worker.database.read(read))
 
+    async def oldest(self) -> float | None:
+        """Return for how many seconds the oldest message that waits could have been received; None: none waits."""
+        worker, row = self._opened()
+        return await do(
+            worker,
+            lambda: worker.database.read(lambda connection: statements.oldest(connection, row, self._clock.now())),
+        )
+
     def _refusal(self, outgoing: Outgoing) -> Fault | None:
         limits = self.limits
         if len(outgoing.body) > limits.max_body:

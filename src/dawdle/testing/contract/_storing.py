@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from dawdle.abc import Backend, Browsable, Countable, Counts, Outgoing
+from dawdle.abc import Aged, Backend, Browsable, Countable, Counts, Outgoing
 from dawdle.testing.contract._setup import ContractSetup
 
 __all__ = ["StoringContract"]
@@ -134,6 +134,24 @@ class StoringContract(ContractSetup):
             deliveries = await self.receive_all(backend, 3)
             assert sorted(delivery.body for delivery in deliveries) == [b"1", b"2", b"3"], "none was hidden"
             assert {delivery.receive_count for delivery in deliveries} == {1}
+
+    async def test_a_queue_that_knows_ages_says_how_long_the_oldest_message_has_waited(self) -> None:
+        async with self.queue() as backend:
+            if not isinstance(backend, Aged):
+                pytest.skip("the backend is not Aged")
+            assert await backend.oldest() is None
+            if backend.limits.max_delay >= 1000:
+                await backend.send([Outgoing(b"later", delay=1000)])
+                assert await backend.oldest() is None, "what is delayed does not wait"
+            await self.send_all(backend, [b"one"])
+            await self.passes(2)
+            await self.send_all(backend, [b"two"])
+            waited = await backend.oldest()
+            assert waited is not None
+            assert 2 <= waited < 2 + self.patience
+            deliveries = await self.receive_all(backend, 2)
+            assert await backend.oldest() is None, "what is in flight does not wait"
+            await backend.ack([delivery.receipt for delivery in deliveries])
 
     async def test_messages_of_two_dedups_are_both_stored_and_of_one_at_least_one(self) -> None:
         async with self.queue() as backend:
