@@ -88,6 +88,7 @@ async def test_event_types_are_described_with_fields_handlers_and_queues(registr
     types = described(app)
     placed = types["describe.placed"]
     assert placed.aliases == ("describe.old",)
+    assert placed.faults == ()
     assert (placed.style, placed.expires, placed.unclaimed) == ("struct", 60, "retry")
     assert (placed.handlers, placed.elsewhere, placed.queues) == (("receipt",), ("crm",), ("default",))
     assert [(each.name, each.encoded_name, each.type, each.required, each.default) for each in placed.fields] == [
@@ -132,6 +133,27 @@ async def test_the_name_of_a_pydantic_field_in_a_message_is_its_alias(registry):
     registry.on_event(Seen, name="h")(lambda event: None)
     found = described(Dawdle(Memory(), registry=registry))["Seen"]
     assert [each.encoded_name for each in found.fields] == ["pageName", "times"]
+
+
+@attrs.define
+class Card:
+    _number: str
+
+
+class Receipt(pydantic.BaseModel):
+    note: str = pydantic.Field(default="", exclude=True)
+
+
+class Charged(msgspec.Struct):
+    cards: list[Card]
+    receipt: Receipt | None = None
+
+
+async def test_fields_that_cannot_travel_are_told_with_the_reason_at_any_depth(registry):
+    registry.on_event(Charged, name="h")(lambda event: None)
+    first, second = described(Dawdle(Memory(), registry=registry))["Charged"].faults
+    assert first.startswith("$.cards._number: msgspec does not write attrs fields")
+    assert second.startswith("$.receipt.note: the option exclude=True")
 
 
 async def test_functions_are_described_with_their_parameters(registry):

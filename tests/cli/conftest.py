@@ -1,9 +1,11 @@
 """A directory with an app in it, as the user of a command has it, and the command in this process."""
 
 import sys
+from weakref import WeakValueDictionary
 
 import pytest
 
+from dawdle import events
 from tests.cli.command import Cli
 
 
@@ -12,6 +14,7 @@ def cli(tmp_path, monkeypatch):
     """Run commands in an empty directory. What they import is forgotten afterwards."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [each for each in sys.path if each])
+    monkeypatch.setattr(events, "_declared", WeakValueDictionary())  # what other tests have declared
     before = set(sys.modules)
     yield Cli(tmp_path)
     for name in set(sys.modules) - before:

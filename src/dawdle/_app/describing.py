@@ -21,6 +21,7 @@ from dawdle._rules.description import (
     HandlerDescription,
     QueueDescription,
 )
+from dawdle._rules.lost_fields import faults_of
 from dawdle._rules.retry import Retry
 from dawdle.errors import ConfigurationError
 from dawdle.events import declaration_of, declared_types, event_style, is_call, wire_name
@@ -113,6 +114,7 @@ def _event_type(event_type: type, handlers: AppHandlers, queues: QueueMap) -> Ev
         type=_name_of(event_type),
         style=event_style(event_type) or "",
         fields=described_fields(event_type),
+        faults=faults_of(event_type),
         queues=destinations,
         handlers=tuple(each.name for each in handlers.handlers_for(event_type)),
         elsewhere=handlers.missing_for(event_type, None),

@@ -114,6 +114,9 @@ class EventTypeDescription(msgspec.Struct, frozen=True, kw_only=True):
     fields: tuple[FieldDescription, ...]
     """What it holds."""
 
+    faults: tuple[str, ...]
+    """The fields that cannot travel, each with the reason: `$.card: why`. An event with one is refused at `signal`."""
+
     queues: tuple[str, ...]
     """Where it goes: the event to the first, a copy to each other."""
 

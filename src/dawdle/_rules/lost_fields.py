@@ -12,7 +12,7 @@ from dawdle._rules.pydantic_models import Model, load
 from dawdle.errors import EventError
 from dawdle.events import event_style, is_call
 
-__all__ = ["Lost", "Missing", "class_for", "not_equal", "not_readable", "where_not_written"]
+__all__ = ["Lost", "Missing", "class_for", "faults_of", "not_equal", "not_readable", "where_not_written"]
 
 _PLACE: Final = "at `$"
 
@@ -76,6 +76,38 @@ def not_readable(event: object, said: str, *, by_us: bool) -> EventError:
         if _PLACE not in said or any(f".{each}`" in said for each in names):
             return EventError(f"{path} would not arrive: {why} ({said})")
     return EventError(f"this {name} cannot be read back, so no handler could get it: {said}")
+
+
+def faults_of(cls: type) -> tuple[str, ...]:
+    """Return the fields of an event type that cannot travel, whatever their values: `$.card: why`, at any depth.
+
+    A field that travels with some values and not with others is found when an event is signaled.
+    """
+    return tuple(_faults_below(cls, "$", set()))
+
+
+def _faults_below(cls: type, path: str, known: set[type]) -> Iterator[str]:
+    if cls in known:
+        return
+    known.add(cls)
+    for name in (*(fields_of(cls) or ()), *_init_only(cls)):
+        fault = _fault_of(cls, name) or _unread_type_of(cls, name)
+        if fault is not None:
+            yield f"{path}.{name}: {fault[1]}"
+    try:
+        hints = typing.get_type_hints(cls)
+    except Exception:  # noqa: BLE001 - the field is in the list by now
+        hints = {}
+    for name in fields_of(cls) or ():
+        for each in _classes_in(hints.get(name)):
+            yield from _faults_below(each, f"{path}.{name}", known)
+
+
+def _classes_in(hint: object) -> Iterator[type]:
+    if isinstance(hint, type) and event_style(hint) is not None:
+        yield hint
+    for each in typing.get_args(hint):
+        yield from _classes_in(each)
 
 
 def where_not_written(value: object, path: str, write: Callable[[object], object]) -> str:

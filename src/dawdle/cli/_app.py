@@ -19,7 +19,7 @@ from rich_click import RichCommand
 from dawdle import Dawdle
 from dawdle.cli._running import CommandError
 
-__all__ = ["AppCommand", "app_name_option", "load_app", "require_shared", "with_app"]
+__all__ = ["AppCommand", "app_name_option", "load_app", "require_app_name", "require_shared", "with_app"]
 
 APP_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -69,6 +69,16 @@ def app_name_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def require_app_name(name: str | None) -> str:
+    """Return the name of the app. Raises `click.UsageError`, which says how to name one, if there is none."""
+    if name is None:
+        raise click.UsageError(
+            "Name the app: as the first argument, such as shop.main:app, or as --app, or once and for all in "
+            'pyproject.toml:\n\n[tool.dawdle]\napp = "shop.main:app"'
+        )
+    return name
+
+
 def with_app(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command `app`, which is not entered.
 
@@ -80,13 +90,9 @@ def with_app(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., 
         @app_name_option
         @functools.wraps(function)
         def command(*args: object, app_name: str | None, **options: object) -> object:
-            if app_name is None and required:
-                raise click.UsageError(
-                    "Name the app: as the first argument, such as shop.main:app, or as --app, or once and for all "
-                    'in pyproject.toml:\n\n[tool.dawdle]\napp = "shop.main:app"'
-                )
-            app = Dawdle(start_listener=False) if app_name is None else load_app(app_name)
-            return function(*args, app=app, **options)
+            if app_name is None and not required:
+                return function(*args, app=Dawdle(start_listener=False), **options)
+            return function(*args, app=load_app(require_app_name(app_name)), **options)
 
         return command
 

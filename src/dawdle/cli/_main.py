@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "signal": "dawdle.cli.signal:signal",
     "handlers": "dawdle.cli.listing:handlers",
     "events": "dawdle.cli.listing:events",
+    "check": "dawdle.cli.check._command:check",
     "completion": "dawdle.cli.completion:completion",
 }
 
