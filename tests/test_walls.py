@@ -11,15 +11,16 @@ import dawdle
 
 SOURCE = Path(dawdle.__file__).parent
 FORBIDDEN_IN_RULES = {"asyncio", "anyio", "time", "random", "logging", "os", "sys", "threading"}
-GROUND = {"errors", "events", "clock", "abc", "hooks", "_log"}
+GROUND = {"errors", "events", "clock", "abc", "hooks", "_log", "_versions"}
 ROOMS = {
     # a room: what of dawdle it may import
     "errors": set(),
-    "events": {"errors"},
+    "events": {"errors", "_versions"},
     "clock": set(),
     "abc": {"clock", "errors"},
     "hooks": {"errors"},
     "_log": {"errors"},
+    "_versions": {"errors"},
     "_rules": {"_rules", *GROUND} - {"clock"},
     "_handlers": {"_handlers", "_rules", *GROUND} - {"clock"},
     "_flow": {"_flow", "_handlers", "_rules", *GROUND},

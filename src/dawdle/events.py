@@ -8,7 +8,7 @@ import contextlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from threading import Lock
 from typing import Any, Final, Literal, TypeVar, cast, overload
@@ -16,19 +16,22 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import msgspec
 
+from dawdle._versions import Upcaster, read_upcasters
 from dawdle.errors import ConfigurationError, NotAnEventError, shown, to_seconds
 
 __all__ = [
     "CALL_PREFIX",
-    "EXPIRING",
     "HANDLER_NAME",
     "MAX_EXPIRES_SECONDS",
     "PICKLED_HANDLER",
     "PICKLED_PREFIX",
     "QUEUE_NAME",
+    "VERSIONED",
+    "WITH_ATTRIBUTES",
     "Declaration",
     "Expired",
     "FunctionCall",
+    "Upcaster",
     "declaration_of",
     "declared_as",
     "declared_types",
@@ -37,6 +40,7 @@ __all__ = [
     "is_call",
     "name_call_type",
     "require_event_type",
+    "version_of",
     "wire_name",
 ]
 
@@ -87,13 +91,20 @@ class Declaration(msgspec.Struct, frozen=True):
     expires: float | None = None
     """Seconds after which an event of the type is not handled any more; None: it is, at any time."""
     expired: Expired = "drop"
+    version: int = 1
+    """Which version of the type's data the class reads and writes."""
+    upcasters: Mapping[int, Upcaster] = {}
+    """By an older version of its data, the function that makes the next version of it."""
 
 
 # Both weak: a class that a test or a reload has defined must not live on only because it was declared.
 _declarations: WeakKeyDictionary[type, Declaration] = WeakKeyDictionary()
 _declared: WeakValueDictionary[str, type] = WeakValueDictionary()
-EXPIRING: Final[set[str]] = set()
-"""Names on the wire of types that declare `expires`: an event of any other name needs no look at its declaration."""
+WITH_ATTRIBUTES: Final[set[str]] = set()
+"""Names on the wire of types that declare `expires` or a version: an event of any other name needs no look at its
+declaration when it is signaled."""
+VERSIONED: Final[set[str]] = set()
+"""Names and aliases of types that declare a version: data under any other name needs no look at it when it arrives."""
 _declaring = Lock()  # modules may be imported in several threads
 
 
@@ -109,6 +120,8 @@ def event(
     handlers: Sequence[str] = (),
     expires: float | timedelta | None = None,
     expired: Expired = "drop",
+    version: int = 1,
+    upcasters: Mapping[int, Upcaster] | None = None,
 ) -> Callable[[type[T]], type[T]]: ...
 def event(
     name: type[T] | str | None = None,
@@ -119,6 +132,8 @@ def event(
     handlers: Sequence[str] = (),
     expires: float | timedelta | None = None,
     expired: Expired = "drop",
+    version: int = 1,
+    upcasters: Mapping[int, Upcaster] | None = None,
 ) -> type[T] | Callable[[type[T]], type[T]]:
     """Declare an event type, so that its name on the wire does not change when the class is renamed or moved.
 
@@ -136,9 +151,14 @@ def event(
       handlers that it lacks, for the worker that has it. Without it the handlers of an event are those of the worker
       that receives it first. Handlers that are not named run as they do without it. If the events go to several
       queues, a name alone is a handler of the first of them, and `"name@queue"` one that is bound to another.
+    - `version`: a whole number, 1 by default. It travels with each event. Raise it with a change of the class that data
+      in the queue would not fit. A worker that knows only an older version leaves the event to other workers.
+    - `upcasters`: by each older version that may be in the queue, a function that takes its data, as a rule a dict, and
+      returns the data of the next version: `version=3, upcasters={1: one_to_two, 2: two_to_three}`. If one raises, the
+      event is dead-lettered with the reason. `{}` says that no data of an older version is left.
 
-    Raises `ConfigurationError` for a name that another class has, or that cannot be one, and `NotAnEventError` for a
-    class that is no struct, dataclass, attrs class or pydantic model.
+    Raises `ConfigurationError` for a name that another class has, or that cannot be one, for a version from which no
+    upcaster leads on, and `NotAnEventError` for a class that is no struct, dataclass, attrs class or pydantic model.
     """
     if isinstance(name, type):
         return _declare(name, Declaration(name.__qualname__))
@@ -146,7 +166,14 @@ def event(
         raise ConfigurationError(f"@event takes a wire name, not {shown(name)}: write @dawdle.event('orders.placed')")
     seconds = None if expires is None else to_seconds(expires, "expires is", most=MAX_EXPIRES_SECONDS, above=True)
     given = Declaration(
-        name or "", _names_of("aliases", aliases), unclaimed, _names_of("handlers", handlers), seconds, expired
+        name or "",
+        _names_of("aliases", aliases),
+        unclaimed,
+        _names_of("handlers", handlers),
+        seconds,
+        expired,
+        version,
+        read_upcasters(version, upcasters),
     )
     _require_handler_names(given.handlers)
     return lambda event_type: _declare(
@@ -198,8 +225,10 @@ def _declare(event_type: type[T], declaration: Declaration) -> type[T]:
         for each in names:
             _declared[each] = event_type
         _declarations[event_type] = declaration
-        if declaration.expires is not None:
-            EXPIRING.add(declaration.name)
+        if declaration.expires is not None or declaration.version > 1:
+            WITH_ATTRIBUTES.add(declaration.name)
+        if declaration.version > 1:
+            VERSIONED.update(names)
     return event_type
 
 
@@ -239,6 +268,12 @@ def wire_name(event_type: type) -> str:
     """Return the name under which events of this type travel."""
     declaration = _declarations.get(event_type)
     return event_type.__qualname__ if declaration is None else declaration.name
+
+
+def version_of(event_type: type) -> int:
+    """Return the version of a type's data: what `@event` said, else 1."""
+    declaration = _declarations.get(event_type)
+    return 1 if declaration is None else declaration.version
 
 
 def event_style(event_type: type[object]) -> EventStyle | None:

@@ -18,7 +18,7 @@ from dawdle._rules.delay import delay_of, hop, to_ms
 from dawdle._rules.expiry import expiry_attributes
 from dawdle.abc import Outgoing
 from dawdle.errors import BackendError, ConfigurationError, NotAnEventError, SignalError, may_have_been_done, shown
-from dawdle.events import EXPIRING, declaration_of, event_style
+from dawdle.events import WITH_ATTRIBUTES, Declaration, declaration_of, event_style
 
 if TYPE_CHECKING:  # as with the runtime, the first app loads it
     from dawdle._flow.queue_client import QueueClient
@@ -91,7 +91,7 @@ class Signaling:
             headers=settings.all_headers(how.headers, where),
             delay_ms=to_ms(how.delay) if how.delay else 0,
             cause=None if where is None else where.event_id,
-            expiry=_expiry_of(type(event), how) if how.expires is not None or name in EXPIRING else None,
+            more=_more_attributes(type(event), how) if how.expires is not None or name in WITH_ATTRIBUTES else None,
             max_body=_max_body_of(queues),
             codecs=self._codecs,
         )
@@ -205,14 +205,22 @@ def _require_source(given: object) -> None:
         )
 
 
-def _expiry_of(event_type: type, how: SignalOptions) -> Mapping[str, str] | None:
-    """Return the attributes by which an event expires: as the signal says, else its type; None if neither does."""
+def _more_attributes(event_type: type, how: SignalOptions) -> Mapping[str, object]:
+    """Return the attributes of an event that few have: by which it expires, and the version of its data above 1."""
     declared = declaration_of(event_type)
+    more: dict[str, object] = {**_expiry_of(declared, how)}
+    if declared is not None and declared.version > 1:
+        more["dawdleversion"] = declared.version
+    return more
+
+
+def _expiry_of(declared: Declaration | None, how: SignalOptions) -> Mapping[str, str]:
+    """Return the attributes by which an event expires: as the signal says, else its type; none if neither does."""
     expires = how.expires
     if expires is None:
         expires = None if declared is None else declared.expires
     if expires is None:
-        return None
+        return {}
     return expiry_attributes(expires, how.delay, "drop" if declared is None else declared.expired)
 
 

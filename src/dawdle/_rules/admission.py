@@ -29,7 +29,7 @@ from dawdle._rules.settlement import UNSTORED_SECONDS, Ack, Forward, Settlement,
 from dawdle._rules.terms import Terms
 from dawdle.abc import Codec
 from dawdle.errors import ConfigurationError, EventError, shown
-from dawdle.events import PICKLED_HANDLER, PICKLED_PREFIX, declaration_of, is_call
+from dawdle.events import PICKLED_HANDLER, PICKLED_PREFIX, declaration_of, is_call, version_of
 
 __all__ = ["MISSING_GRACE_SECONDS", "Run", "admit", "not_decoded", "untimely"]
 
@@ -224,6 +224,10 @@ def not_decoded(
     # may run on another node, as in a rolling deploy.
     if is_call(event_type) and terms.shared and not envelope.type.startswith(PICKLED_PREFIX):
         reason = f"no node has a version of the function that takes this call: {error}"
+        return _unclaimed(body, envelope, reason, now, terms, random)
+    # A newer version than this node knows is from a node that was deployed later, so there is one that reads it.
+    if terms.shared and envelope.version > version_of(event_type):
+        reason = f"no node knows version {envelope.version} of {shown(envelope.type)}"
         return _unclaimed(body, envelope, reason, now, terms, random)
     return unreadable(body, envelope, str(error), now, terms)
 

@@ -6,7 +6,7 @@ compiled once per type.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -19,9 +19,10 @@ from dawdle._rules.pydantic_models import Model, dump, load
 from dawdle._rules.redaction import cause_without_data, without_data
 from dawdle._rules.round_trip import require_equal
 from dawdle._rules.screening import validated_json
+from dawdle._rules.upcasting import is_older, upcast
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError, shown
-from dawdle.events import event_style
+from dawdle.events import VERSIONED, event_style
 
 __all__ = ["HEADROOM", "JSON", "MessagePack", "media_of", "open_event", "seal"]
 
@@ -119,25 +120,27 @@ def seal(
     cause: str | None,
     max_body: int,
     codecs: Mapping[str, Codec] | None = None,
-    expiry: Mapping[str, str] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> bytes:
     """Return the body of an event's first copy, after reading the event back from it with these `codecs`.
+
+    `more`: attributes that few events have.
 
     Raises `EventError`, with the field, for an event that cannot travel or does not come back equal, and
     `EventTooLargeError` for one that leaves less than `HEADROOM` free.
     """
     data = _encoded(codec, event)
-    more: Mapping[str, object] = headers
+    attributes: Mapping[str, object] = headers
     if delay_ms:
-        more = {**more, "dawdledelay": str(delay_ms)}
+        attributes = {**attributes, "dawdledelay": str(delay_ms)}
     if cause is not None:
-        more = {**more, "dawdlecause": cause}
-    if expiry is not None:
-        more = {**more, **expiry}
+        attributes = {**attributes, "dawdlecause": cause}
+    if more is not None:
+        attributes = {**attributes, **more}
     is_json = codec.content_type == JSON.content_type
     if not is_json:
-        more = {**more, "datacontenttype": codec.content_type, "data_base64": data}
-    body = write_event(event_id, source, wire_name, now, more, data if is_json else None)
+        attributes = {**attributes, "datacontenttype": codec.content_type, "data_base64": data}
+    body = write_event(event_id, source, wire_name, now, attributes, data if is_json else None)
     # Every reader refuses a body that is too deep or too large. The caller should get that error, and not a dead
     # letter. Only the data has depth, and few bytes of it cannot have much.
     if is_json and len(data) >= MAX_DEPTH:
@@ -181,21 +184,38 @@ def media_of(envelope: Envelope) -> str:
 
 
 def open_event(envelope: Envelope, event_type: type[E], codecs: Mapping[str, Codec]) -> E:
-    """Return the event in an envelope. Raises `EventError` when it is not of that type.
+    """Return the event in an envelope. Raises `EventError` when it is not of that type, or of a version unknown here.
 
-    An envelope without data holds an empty object in JSON, and no bytes for another codec.
+    An envelope without data holds an empty object in JSON, and no bytes for another codec. Data of an older version of
+    the type goes through its upcasters first.
     """
     media = media_of(envelope)
     codec = codecs.get(media)
     if codec is None:
         raise EventError(f"this app has no codec for {shown(media)}; it has {', '.join(sorted(codecs))}")
     data = _data_in(envelope, media)
+    if (envelope.version != 1 or envelope.type in VERSIONED) and is_older(envelope.version, event_type):
+        data = _upcast(data, envelope.version, event_type, codec)
     try:
         return codec.decode(data, event_type)
     except EventError:
         raise
     except Exception as error:  # noqa: BLE001 - the codec may be the user's own; raised again, as ours
         failure, cause = _undecodable(event_type, error), cause_without_data(error)
+    raise failure from cause
+
+
+def _upcast(data: bytes, version: int, event_type: type[object], codec: Codec) -> bytes:
+    """Return data of an older version as the codec writes that of the newest one. Raises `EventError`."""
+    # Plain values go through the event's own codec, both ways: so an upcaster gets what the codec can tell apart, such
+    # as bytes and times in MessagePack, and a codec of the user's own needs nothing new. It may not read `object`.
+    plain = object if type(codec) is JSON or type(codec) is MessagePack else dict
+    try:
+        values: object = codec.decode(data, cast("type[object]", plain))
+    except Exception as error:  # noqa: BLE001 - the codec may be the user's own; raised again, as ours
+        failure, cause = EventError(f"its data cannot be read: {without_data(error)}"), cause_without_data(error)
+    else:
+        return _encoded(codec, upcast(values, version, event_type))
     raise failure from cause
 
 

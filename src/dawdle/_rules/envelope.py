@@ -73,6 +73,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing 
     """When it expires, by the queue's clock."""
     expired: str | None = msgspec.field(default=None, name="dawdleexpired")
     """What becomes of it then: "dead" makes it a letter, all else drops it."""
+    version: _Count = msgspec.field(default=1, name="dawdleversion")
+    """Of its data, as its type counts them. An event of version 1 does not say so."""
     attempt: _Count = msgspec.field(default=1, name="dawdleattempt")
     owed: _Text | None = msgspec.field(default=None, name="dawdleowed")
     only: _Text | None = msgspec.field(default=None, name="dawdleonly")
