@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "signal": "dawdle.cli.signal:signal",
     "handlers": "dawdle.cli.listing:handlers",
     "events": "dawdle.cli.listing:events",
+    "sqs": "dawdle.cli.sqs._command:sqs",
     "completion": "dawdle.cli.completion:completion",
 }
 
