@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
+import click
 import msgspec
-import rich_click as click
 from rich.padding import Padding
 from rich.text import Text
 

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "handlers": "dawdle.cli.listing:handlers",
     "events": "dawdle.cli.listing:events",
     "check": "dawdle.cli.check._command:check",
+    "sqs": "dawdle.cli.sqs._command:sqs",
     "completion": "dawdle.cli.completion:completion",
 }
 

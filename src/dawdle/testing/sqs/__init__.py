@@ -7,5 +7,6 @@ from dawdle.testing.sqs._faults import Fired as Fired
 from dawdle.testing.sqs._faults import Rule as Rule
 from dawdle.testing.sqs._faults import Standing as Standing
 from dawdle.testing.sqs._server import SQSServer as SQSServer
+from dawdle.testing.sqs._serving import serve as serve
 from dawdle.testing.sqs._view import MessageView as MessageView
 from dawdle.testing.sqs._view import QueueView as QueueView

@@ -1,13 +1,12 @@
-"""`python -m dawdle.testing.sqs`: the server as a command. It reads arguments, prints a banner, waits for a signal."""
+"""`python -m dawdle.testing.sqs`: the server as a command, without the extra `cli`. It reads arguments."""
 
 import argparse
 import asyncio
-import signal
 import sys
 from collections.abc import Sequence
 
 from dawdle.errors import ConfigurationError
-from dawdle.testing.sqs import SQSServer
+from dawdle.testing.sqs import SQSServer, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,21 +52,7 @@ async def _serve(options: argparse.Namespace) -> None:
     server = SQSServer(host=options.host, port=options.port)
     for name in options.queue:
         server.create_queue(name, dead_letter=options.dead_letter, max_receives=options.max_receives)
-    # The server closes on both signals, and the exit status is 0: a supervisor must not take a stop for a crash.
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    async with server:
-        print(_banner(server), flush=True)  # noqa: T201 - a command speaks on its terminal
-        await stop.wait()
-
-
-def _banner(server: SQSServer) -> str:
-    lines = [f"# SQS test server at {server.endpoint_url}, faults at {server.endpoint_url}/_control/faults"]
-    lines += [f"export {name}={value}" for name, value in server.environment.items()]
-    lines.append("# Stop it with Ctrl-C. Its messages are in memory and end with it.")
-    return "\n".join(lines)
+    await serve(server)
 
 
 if __name__ == "__main__":
