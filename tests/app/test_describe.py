@@ -91,6 +91,7 @@ async def test_event_types_are_described_with_fields_handlers_and_queues(registr
     assert placed.faults == ()
     assert (placed.style, placed.expires, placed.unclaimed) == ("struct", 60, "retry")
     assert (placed.handlers, placed.elsewhere, placed.queues) == (("receipt",), ("crm",), ("default",))
+    assert placed.demanded == ("crm",)
     assert [(each.name, each.encoded_name, each.type, each.required, each.default) for each in placed.fields] == [
         ("order_id", "order_id", "str", True, None),
         ("total", "sum", "int", False, "0"),

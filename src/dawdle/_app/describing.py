@@ -117,6 +117,7 @@ def _event_type(event_type: type, handlers: AppHandlers, queues: QueueMap) -> Ev
         faults=faults_of(event_type),
         queues=destinations,
         handlers=tuple(each.name for each in handlers.handlers_for(event_type)),
+        demanded=() if declared is None else declared.handlers,
         elsewhere=handlers.missing_for(event_type, None),
         expires=None if declared is None else declared.expires,
         unclaimed="retry" if declared is None else declared.unclaimed,

@@ -123,8 +123,11 @@ class EventTypeDescription(msgspec.Struct, frozen=True, kw_only=True):
     handlers: tuple[str, ...]
     """The handlers of this app that take it."""
 
+    demanded: tuple[str, ...]
+    """Handlers that its `@event(handlers=…)` names: workers that share a queue may each have some of them."""
+
     elsewhere: tuple[str, ...]
-    """Handlers that its `@event(handlers=…)` names and that this app does not have."""
+    """Those of them that this app does not have."""
 
     expires: float | None
     """Seconds after which it is not handled any more."""
