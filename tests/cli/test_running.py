@@ -107,6 +107,12 @@ def test_what_the_users_module_raises_passes_through(cli):
         load_app("shop:app")
 
 
+def test_a_module_without_an_app_is_run_by_a_new_one(cli, monkeypatch):
+    cli.write("shop.py", "")
+    monkeypatch.setenv("DAWDLE_SQLITE_PATH", "app.db")
+    assert "app.db" in load_app("shop").describe().queues[0].backend
+
+
 def test_of_several_apps_one_must_be_named(cli):
     cli.write("shop.py", SHOP + "\nsecond = create_app()")
     with pytest.raises(CommandError, match="these apps: shop:app, shop:second"):

@@ -100,9 +100,10 @@ def with_app(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., 
 
 
 def load_app(name: str) -> Dawdle:
-    """Import the app of a name: `module:attribute`, or `module` if that has one app only.
+    """Import the app of a name: `module:attribute`, or `module` alone.
 
-    A function that returns an app is called. Modules are looked for in the current directory first, then in that of
+    A module's only app is meant if no attribute is named; if the module has none, `Dawdle()` with the handlers that it
+    has registered. A function that returns an app is called. Modules are looked for in the current directory first, then in that of
     the nearest pyproject.toml and its `src`. Raises `CommandError`; what the module itself raises passes through.
     """
     module_name, _, attribute = name.partition(":")
@@ -111,10 +112,9 @@ def load_app(name: str) -> Dawdle:
     module = import_module(module_name)
     here = {key: value for key, value in vars(module).items() if isinstance(value, Dawdle)}
     if not attribute:
-        if len(here) != 1:
-            raise CommandError(f"{module_name} has {_listed(here, module_name)}: name the app as module:attribute")
-        (app,) = here.values()
-        return app
+        if len(here) > 1:
+            raise CommandError(f"{module_name} has {_listed(here, module_name)}: name one of them")
+        return next(iter(here.values()), None) or Dawdle()
     found: object = module
     for part in attribute.split("."):
         if not hasattr(found, part):
