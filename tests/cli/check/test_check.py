@@ -66,7 +66,7 @@ PLANTED = {
     ),
     "a name taken twice": (
         HANDLER + HANDLER.replace("receipt(", "other(").replace("OrderPlaced", "OrderSent") + APP,
-        {"app.settings"},
+        {"code.refused"},
     ),
     "a file that is no database": (
         HANDLER + "\nimport pathlib; pathlib.Path('app.db').write_text('x' * 5000)" + APP,

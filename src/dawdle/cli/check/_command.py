@@ -39,7 +39,7 @@ def _findings(app_name: str, *, offline: bool) -> list[Finding]:
         return [
             Finding(
                 severity="error",
-                rule="app.settings",
+                rule="code.refused",
                 where=app_name,
                 what=" ".join(str(error).split()),
                 why="the app cannot be imported, so no process of it starts",
