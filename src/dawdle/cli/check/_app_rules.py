@@ -29,7 +29,7 @@ def _no_handlers(app: AppDescription, name: str) -> Iterator[Finding]:
             fix='import the modules of the handlers where the app is made, or call dawdle.discover("your.package") '
             f"there; dawdle handlers {name} lists what is registered",
         )
-    elif code.refused.get("start_listener") == "False" or not any(queue.listened for queue in app.queues):
+    elif app.settings.get("start_listener") == "False" or not any(queue.listened for queue in app.queues):
         yield Finding(
             severity="note",
             rule="handlers.idle",
