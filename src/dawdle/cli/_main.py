@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "dawdle", "run"]
 
 COMMANDS: Final = {
     # the name: the module that has it, and what it is called there; the help shows them in this order
+    "dead": "dawdle.cli.dead:dead",
     "completion": "dawdle.cli.completion:completion",
 }
 
