@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "handlers": "dawdle.cli.listing:handlers",
     "events": "dawdle.cli.listing:events",
     "check": "dawdle.cli.check._command:check",
+    "dead": "dawdle.cli.dead:dead",
     "sqs": "dawdle.cli.sqs._command:sqs",
     "completion": "dawdle.cli.completion:completion",
 }

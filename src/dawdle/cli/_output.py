@@ -28,8 +28,8 @@ def out() -> Console:
 
 
 def err() -> Console:
-    """Return standard error."""
-    return Console(stderr=True, highlight=False)
+    """Return standard error. In a pipe no line is cut or wrapped."""
+    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
 
 
 def json_option(function: F) -> F:
@@ -81,6 +81,13 @@ def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> No
         if columns[lost].rank == 0:
             break
         shown.remove(lost)
+    # rich would take from all columns alike what is too much. So what is left goes to those that are cut, by rank.
+    left = console.width - sum(widths[at] + GAP for at in shown)
+    for at in sorted(shown, key=lambda at: columns[at].rank):
+        more = min(max(left, 0), max((len(row[at]) for row in rows), default=0) - widths[at])
+        if more > 0:
+            widths[at] += more
+            left -= more
     table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold")
     for at in shown:
         column = columns[at]
@@ -89,7 +96,7 @@ def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> No
             justify="right" if column.right else "left",
             no_wrap=not column.wraps,
             overflow="fold" if column.wraps else "ellipsis",
-            min_width=widths[at],
+            width=widths[at],
         )
     for row in rows:
         table.add_row(*(escape(row[at]) for at in shown))

@@ -1,0 +1,51 @@
+"""^C in a command that moves events: the first ends it between two batches, the second at once. Moves none itself."""
+
+import asyncio
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final
+
+from dawdle.cli._output import err
+
+__all__ = ["INTERRUPTED", "Interrupt", "interruptible"]
+
+INTERRUPTED: Final = 130
+"""The exit code of a command that ^C has ended."""
+
+
+class Interrupt:
+    """Whether ^C was pressed."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+@contextmanager
+def interruptible() -> Generator[Interrupt]:
+    """Let the first ^C only be noted, so that what is under way ends. A second one is a `KeyboardInterrupt`.
+
+    Enter it in the task that does the work, outermost.
+    """
+    interrupt, loop, task = Interrupt(), asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None, "it is entered in a task"
+
+    def pressed() -> None:
+        if interrupt.asked:
+            task.cancel()
+        interrupt.asked = True
+        err().print("^C: ending after what is under way; press it again to end at once", style="yellow")
+
+    try:
+        loop.add_signal_handler(signal.SIGINT, pressed)
+    except (NotImplementedError, RuntimeError, ValueError):  # on Windows, and outside of the main thread
+        yield interrupt
+        return
+    try:
+        yield interrupt
+    except asyncio.CancelledError:
+        if interrupt.asked:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)

@@ -1,0 +1,59 @@
+"""The queues whose dead letters a command is about: whether they can be reached, and how many letters they hold."""
+
+from dawdle import BackendError, Dawdle
+from dawdle.abc import Backend, Countable
+from dawdle.cli._running import CommandError
+from dawdle.cli._texts import counted
+
+__all__ = ["DeadLetterQueues"]
+
+
+class DeadLetterQueues:
+    """The dead-letter queues of an app that is not entered, or that of one of its queues."""
+
+    def __init__(self, app: Dawdle, queue: str | None) -> None:
+        self._backends: dict[str, Backend] = {}
+        app.wrap_queues(self._backends.setdefault)  # it shows each, and the app keeps it
+        queues = [each for each in app.describe().queues if queue in {None, each.name}]
+        if queues and not any(each.shared for each in queues):
+            raise CommandError(
+                f"the queue {queues[0].name!r} is in memory: its dead letters are in the process that handles its "
+                f"events, and no other can see them. Name an app whose queue is SQLite or SQS, or set "
+                f"DAWDLE_SQLITE_PATH or DAWDLE_SQS_QUEUE_URL"
+            )
+        self.names = tuple(each.name for each in queues)
+        self.shown = ", ".join(each.backend for each in queues)
+        """The queues for a text that says where no letter is."""
+
+    async def count(self) -> tuple[int, int] | None:
+        """Return how many letters there are, and how many of them are hidden now; None if it cannot be told.
+
+        The app is entered. On SQS it is an estimate.
+        """
+        total = hidden = 0
+        for name in self.names:
+            backend = self._backends[name]
+            if backend.dead_letters is None:
+                await backend.prepare_receive()  # SQS finds it only now
+            dead = backend.dead_letters
+            if dead is None:
+                continue
+            if not isinstance(dead, Countable):
+                return None
+            try:
+                counts = await dead.count()
+            except BackendError:  # to count may need a permission of its own
+                return None
+            total += counts.waiting + counts.in_flight + counts.delayed
+            hidden += counts.in_flight
+        return total, hidden
+
+    async def where_it_may_be(self) -> str:
+        """Return a text for one who finds no letter: what is hidden, and where it was looked for."""
+        counts = await self.count()
+        if counts is not None and counts[1]:
+            return (
+                f"{counted(counts[1], 'dead letter')} cannot be seen at the moment: another process looks at them, or "
+                f"has died while it did. Try again in a minute"
+            )
+        return f"looked in {self.shown}"
