@@ -195,6 +195,13 @@ def aws_lambda(session: nox.Session) -> None:
 
 
 @nox.session(python=USUAL)
+def pictures(session: nox.Session) -> None:
+    """Draw the pictures of the command in the docs, from real runs; `-- worker top`: these."""
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "tests.pictures", *session.posargs)
+
+
+@nox.session(python=USUAL)
 def coverage(session: nox.Session) -> None:
     """Run the tests and print which lines and branches of dawdle none of them runs, in whatever process."""
     session.install("-e", ".", *group("test", "coverage"))

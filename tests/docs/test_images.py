@@ -38,4 +38,9 @@ def test_every_picture_is_shown_on_a_page_and_no_page_lacks_one():
     for page in [DOCS.parent / "README.md", *DOCS.rglob("*.md")]:
         for source in re.findall(r"!\[[^]]*\]\(([^)]+\.svg)\)", page.read_text(encoding="utf-8")):
             shown.add((page.parent / source).resolve())
-    assert shown == set(PICTURES)
+    assert shown == set(DOCS.joinpath("images").rglob("*.svg"))
+
+
+@pytest.mark.parametrize("picture", sorted(DOCS.glob("images/terminal/*.svg")), ids=lambda path: path.name)
+def test_a_picture_of_a_terminal_asks_no_other_site_for_a_font(picture):
+    assert "url(http" not in picture.read_text(encoding="utf-8")
