@@ -136,6 +136,17 @@ def test_what_is_told_wins_over_the_url():
     assert endpoint_of(AWS, "us-east-1", "http://localhost:1") == Endpoint("us-east-1", "http://localhost:1")
 
 
+@pytest.mark.parametrize(
+    ("url", "region", "endpoint"),
+    [(AWS, "eu-central-1", None), (LOCAL + "/1/q", None, LOCAL), ("http://127.0.0.1:1/1/q", None, "http://127.0.0.1:1")],
+)
+def test_another_client_is_told_where_the_queue_is(url, region, endpoint):
+    arguments = SQS(url).client_arguments()
+    assert arguments == {"region_name": region, "endpoint_url": endpoint}
+    given = SQS(url, region="eu-central-1", endpoint_url="http://127.0.0.1:2").client_arguments()
+    assert given == {"region_name": "eu-central-1", "endpoint_url": "http://127.0.0.1:2"}
+
+
 async def test_requests_go_where_the_config_file_says(server, configure, monkeypatch):
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     configure(SERVICES.format(server.queue_url("orders").removesuffix("/000000000000/orders")))

@@ -64,6 +64,7 @@ from dawdle.testing import (
     under_test,
 )
 from dawdle.testing.contract import BackendContract
+from dawdle.testing.sqs import SQSServer, serve
 from dawdle.testing.sqs_queue import SQSTestQueue
 
 T = TypeVar("T")
@@ -874,12 +875,18 @@ async def ask(app: dawdle.Dawdle, ctx: dawdle.Context, backend: SQS) -> None:
     assert_type(ctx.state(Pool), Pool)
     pingable: Pingable = backend
     await pingable.ping()
+    assert_type(backend.client_arguments(), Mapping[str, str | None])
     answer = dawdle.asgi.answer_to(ValueError())
     assert_type(answer, dawdle.asgi.Answer | None)
     assert_type(dawdle.asgi.probe(app, "ready").status, int)
 
 
 # In tests
+
+
+async def serve_sqs(server: SQSServer) -> None:
+    assert_type(await serve(server), None)
+    await serve(server, lambda opened: {"QUEUE": opened.queue_url("orders")})
 
 
 @pytest.fixture

@@ -155,6 +155,21 @@ class SQS:
         host = self._address.endpoint or urlsplit(self._address.url).netloc
         return host if self._address.region is None else f"{host} {self._address.region}"
 
+    def client_arguments(self) -> Mapping[str, str | None]:
+        """Return `region_name` and `endpoint_url` for another client of SQS that is to reach this queue.
+
+        `session.create_client("sqs", **queue.client_arguments())`, of boto3 or aiobotocore. None: botocore's own
+        settings decide. Loads botocore. Raises `ConfigurationError` for a region that is not the URL's.
+        """
+        from aiobotocore.session import (  # noqa: PLC0415 - an app without SQS loads no AWS code
+            get_session,  # pyright: ignore[reportUnknownVariableType] - it has no types
+        )
+
+        from dawdle.backends.sqs._endpoint import resolve_endpoint  # noqa: PLC0415 - as above
+
+        region, url = resolve_endpoint(self._address, get_session())
+        return {"region_name": region, "endpoint_url": url}
+
     @property
     def dead_letters(self) -> "SQS | None":
         """The dead-letter queue; without `dead_letter_url`, None until `prepare_receive` reads the redrive policy."""

@@ -6,6 +6,7 @@ receives from them.
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import Any, Final, NamedTuple, cast
 
 from aiobotocore.config import AioConfig
@@ -94,6 +95,7 @@ async def open_client(service: str, place: Place, *, attempts: int = MAX_ATTEMPT
         parameter_validation=False,  # a probe asks on purpose for what SQS refuses
     )
     session: Any = get_session()
+    session.register_component("data_loader", _loader())
     try:
         made = session.create_client(service, region_name=place.region, endpoint_url=place.endpoint, config=config)
         client = await made.__aenter__()
@@ -103,6 +105,13 @@ async def open_client(service: str, place: Place, *, attempts: int = MAX_ATTEMPT
         yield AwsClient(client)
     finally:
         await made.__aexit__(None, None, None)
+
+
+@cache
+def _loader() -> Any:
+    """Return botocore's loader of AWS's models, one for all clients: to read a model takes 60 ms."""
+    session: Any = get_session()
+    return session.get_component("data_loader")
 
 
 def configured_region() -> str | None:

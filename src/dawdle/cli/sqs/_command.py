@@ -10,6 +10,7 @@ __all__ = ["sqs"]
 
 COMMANDS: Final = {
     "create": "dawdle.cli.sqs._create",
+    "doctor": "dawdle.cli.sqs._doctor.command",
     "serve": "dawdle.cli.sqs._serve",
 }
 
