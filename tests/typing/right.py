@@ -655,8 +655,6 @@ async def apps(clock: Clock) -> None:
         assert_type(await app.purge(A, B, older_than=timedelta(days=30), where=lambda letter: letter.attempts > 1), int)
     run: Callable[[], None] = dawdle.Dawdle().run
     run()
-    dawdle.Dawdle().run(lifespan=lifespan, loop_factory=asyncio.new_event_loop)
-    dawdle.Dawdle(lifespan=lambda app: dawdle.aiohttp.health_server(app, port=8080)).run()
 
 
 # Functions: a call takes what the function takes, and its plain call is the function's own
@@ -974,6 +972,11 @@ def make_lambda_handler(app: dawdle.Dawdle) -> aws_lambda.LambdaHandler:
     handler.close()
     assert_type(handler, aws_lambda.LambdaHandler)
     return handler
+
+
+def worker() -> None:
+    dawdle.Dawdle().run(lifespan=lifespan, loop_factory=asyncio.new_event_loop)
+    dawdle.Dawdle(lifespan=lambda app: dawdle.aiohttp.health_server(app, port=8080)).run()
 
 
 async def host(app: dawdle.Dawdle) -> None:

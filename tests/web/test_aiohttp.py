@@ -139,9 +139,11 @@ async def test_a_worker_serves_its_probes_on_a_port_of_its_own(registry):
 
 async def test_probes_may_be_served_on_a_unix_socket(registry, tmp_path):
     app, path = Dawdle(Memory(), registry=registry), tmp_path / "probes"
-    async with app.with_lifespan(partial(health_server, path=path)):
-        async with ClientSession("http://worker", connector=UnixConnector(str(path))) as client:
-            assert (await client.get("/live")).status == 200
+    async with (
+        app.with_lifespan(partial(health_server, path=path)),
+        ClientSession("http://worker", connector=UnixConnector(str(path))) as client,
+    ):
+        assert (await client.get("/live")).status == 200
 
 
 async def test_probes_answer_while_the_last_handlers_run(registry):

@@ -162,6 +162,11 @@ class HostingCalls:
         """What watches the app: the objects of `Dawdle(telemetry=…)` and of `configure(telemetry=…)`."""
         return () if self._settings.telemetry is None else self._settings.telemetry.parts
 
+    @property
+    def grace(self) -> float:
+        """Seconds to let running handlers finish on shutdown."""
+        return self._settings.grace
+
     def describe(self) -> AppDescription:
         """Return what the app is made of: its queues, handlers, functions, event types and settings. Makes no request.
 

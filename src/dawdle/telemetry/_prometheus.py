@@ -44,6 +44,8 @@ class Prometheus:
         collectors = _kept.get(where)
         if collectors is None:
             collectors = _kept[where] = _Collectors(where)
+        self.registry: CollectorRegistry = where
+        """Where the metrics are kept."""
         self._collectors = collectors
         self._queues = Queues()
         self._calls: dict[type[hooks.Moment], Callable[..., None]] = {}

@@ -231,29 +231,43 @@ class World:
         return known[index % len(known)] if known else None
 
     def step(self, what, index):
-        working = {place: self.pool.working(place) for place in self.pool.places}
-        if what == "ready" and (number := self.pick(index, {"starting"})):
+        working = {number for place in self.pool.places if (number := self.pool.working(place))}
+        before = {number: self.place[number] for number in working}
+        getattr(self, what)(index)
+        if not self.pool.stopping:
+            for number, place in before.items():
+                if number in self.place:
+                    assert self.pool.working(place) is not None, "what worked was stopped, and nothing works there"
+
+    def ready(self, index):
+        if number := self.pick(index, {"starting"}):
             self.obey(self.pool.ready(number, self.now, 25))
-        elif what in {"die", "unloadable"}:
-            states = {"starting"} if what == "unloadable" else {"starting", "working", "stopping"}
-            if number := self.pick(index, states):
-                self.gone_place = self.place.pop(number)
-                working = {place: each for place, each in working.items() if each != number}
-                self.obey(self.pool.gone(number, self.now, unloadable=what == "unloadable"))
-        elif what == "changed" and self.reloads:
+
+    def die(self, index):
+        self.end(self.pick(index, {"starting", "working", "stopping"}), unloadable=False)
+
+    def unloadable(self, index):
+        self.end(self.pick(index, {"starting"}), unloadable=True)
+
+    def end(self, number, *, unloadable):
+        if number:
+            self.gone_place = self.place.pop(number)
+            self.obey(self.pool.gone(number, self.now, unloadable=unloadable))
+
+    def changed(self, index):
+        if self.reloads:
             self.changes += 1
             self.obey(self.pool.changed(self.now))
-        elif what == "replace":
-            self.obey(self.pool.replace(self.now, *([index % self.places + 1] if index % 2 else [])))
-        elif what == "tick":
-            self.now = max(self.now, self.pool.wakes_at or 0)
-            self.obey(self.pool.tick(self.now))
-        elif what == "stop":
-            self.obey(self.pool.stop(self.now))
-        if not self.pool.stopping:
-            for place, before in working.items():
-                if before is not None:
-                    assert self.pool.working(place) is not None, "what worked was stopped, and nothing works there"
+
+    def replace(self, index):
+        self.obey(self.pool.replace(self.now, *([index % self.places + 1] if index % 2 else [])))
+
+    def tick(self, index):
+        self.now = max(self.now, self.pool.wakes_at or 0)
+        self.obey(self.pool.tick(self.now))
+
+    def stop(self, index):
+        self.obey(self.pool.stop(self.now))
 
 
 EVENTS = ("ready", "ready", "ready", "die", "unloadable", "changed", "replace", "tick")

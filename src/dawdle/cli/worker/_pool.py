@@ -245,7 +245,7 @@ class Pool:
         return Start(self._numbers, place)
 
     def _start_anew(self, place: int, now: float) -> list[Action]:
-        """Start a process that replaces the one in a place. One that is starting has the code of before: it is stopped."""
+        """Start what replaces the process in a place. One that is starting has the code of before: it is stopped."""
         starting = [each for each in self._in(place) if each.state == "starting"]
         return [*(self._stop(each, now) for each in starting), self._start(place, now)]
 

@@ -1,0 +1,200 @@
+"""Runs the processes of a worker: does what the pool decides, and tells it what happens. Decides nothing itself."""
+
+import asyncio
+import logging
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from typing import Any
+
+import msgspec
+
+from dawdle.cli.worker import _tell as tell
+from dawdle.cli.worker._child import Child
+from dawdle.cli.worker._hangup import Terminal, is_wanted
+from dawdle.cli.worker._memory import MEASURE_SECONDS, MemoryLimit, rss_of
+from dawdle.cli.worker._options import Assignment, WorkerOptions
+from dawdle.cli.worker._pool import (
+    Action,
+    Died,
+    GaveUp,
+    Kill,
+    NotReplaced,
+    Pool,
+    Replaced,
+    Start,
+    Stop,
+    WaitsForChange,
+)
+from dawdle.cli.worker._port import Address, serving
+from dawdle.cli.worker._sources import changes, roots
+
+__all__ = ["Plan", "Supervisor"]
+
+_log = logging.getLogger(__name__)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a supervisor is asked to do."""
+
+    options: WorkerOptions
+    places: int
+    reloads: bool
+    max_rss: int | None
+    """Bytes of memory above which a process is replaced."""
+    address: Address | None
+    """Where the worker answers."""
+
+
+class Supervisor:
+    """One worker with its processes."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._pool = Pool(plan.places, reloads=plan.reloads)
+        self._children: dict[int, Child] = {}
+        self._limit = None if plan.max_rss is None else MemoryLimit(plan.max_rss)
+        self._sources = roots(())
+        self._more_sources = asyncio.Event()
+        self._ended = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._terminal = Terminal()
+        self._printed: set[str] = set()
+        """The errors of the code that were printed since its latest change: all processes have the same."""
+
+    async def run(self) -> bool:
+        """Run the worker until it was asked to stop, or gives up; return whether it has given up."""
+        self._loop = asyncio.get_running_loop()
+        async with AsyncExitStack() as stack:
+            self._folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="dawdle-", ignore_cleanup_errors=True)
+            )
+            if self._plan.address is not None:
+                await stack.enter_async_context(serving(self._plan.address, self._pool, self._running))
+            self._group = await stack.enter_async_context(asyncio.TaskGroup())
+            stack.enter_context(self._signals())
+            watching = [self._group.create_task(each, name="dawdle: watch") for each in self._watches()]
+            self._do(self._pool.start(self._loop.time()))
+            await self._ended.wait()
+            for task in watching:
+                task.cancel()
+        return self._pool.failed
+
+    def _running(self) -> Sequence[Child]:
+        """Return the processes that have not ended."""
+        return list(self._children.values())
+
+    # What happens
+
+    @contextmanager
+    def _signals(self) -> Generator[None]:
+        taken: dict[signal.Signals, Callable[[], None]] = {signal.SIGTERM: self._stop, signal.SIGINT: self._stop}
+        if is_wanted():
+            taken[signal.SIGHUP] = self._hang_up
+        for number, call in taken.items():
+            self._loop.add_signal_handler(number, call)
+        try:
+            yield
+        finally:
+            for number in taken:
+                self._loop.remove_signal_handler(number)
+
+    def _stop(self) -> None:
+        tell.asked_to_stop(len(self._children), again=self._pool.stopping)
+        self._do(self._pool.stop(self._loop.time()))
+
+    def _hang_up(self) -> None:
+        if self._terminal.is_gone():
+            _log.info("the terminal was closed")
+            self._stop()
+        elif not self._pool.stopping:
+            _log.info("SIGHUP: replacing all processes, one after another")
+            self._do(self._pool.replace(self._loop.time()))
+
+    def _ready(self, child: Child, grace: float) -> None:
+        actions = self._pool.ready(child.number, self._loop.time(), grace)
+        if not any(isinstance(each, Replaced) for each in actions):
+            tell.ready(child)
+        self._do(actions, child)
+        more = roots(child.sources) - self._sources
+        if more:
+            self._sources |= more
+            self._more_sources.set()
+
+    async def _run(self, child: Child) -> None:
+        """Run a process until it has ended."""
+        code = await child.run(lambda grace: self._ready(child, grace))
+        if child.unloadable is not None and child.unloadable not in self._printed:
+            self._printed.add(child.unloadable)
+            tell.unloadable(child.unloadable)
+        stopped = self._pool.state(child.number) == "stopping"
+        actions = self._pool.gone(child.number, self._loop.time(), unloadable=child.unloadable is not None)
+        if stopped:
+            tell.stopped(child, code)
+        del self._children[child.number]
+        self._do(actions, child, code)
+
+    def _watches(self) -> Iterator[Coroutine[Any, Any, None]]:
+        if self._plan.reloads:
+            yield self._watch_sources()
+        if self._limit is not None:
+            yield self._watch_memory(self._limit)
+
+    async def _watch_sources(self) -> None:
+        while True:
+            self._more_sources.clear()
+            async for found in changes(self._sources, self._more_sources):
+                self._printed.clear()
+                _log.info("starting anew, since this has changed: %s", ", ".join(found))
+                self._do(self._pool.changed(self._loop.time()))
+
+    async def _watch_memory(self, limit: MemoryLimit) -> None:
+        while True:
+            await asyncio.sleep(MEASURE_SECONDS)
+            now = self._loop.time()
+            for child in self._running():
+                is_working = self._pool.working(child.place) == child.number
+                if is_working and (rss := rss_of(child)) is not None and limit.exceeded(child, rss, now):
+                    self._do(self._pool.replace(now, child.place))
+
+    # What is done
+
+    def _do(self, actions: Sequence[Action], about: Child | None = None, code: int = 0) -> None:
+        """Do what the pool has decided. `about`: the process to which something has happened."""
+        for action in actions:
+            match action:
+                case Start(number, place):
+                    child = self._children[number] = Child(number, self._assignment(number, place))
+                    self._group.create_task(self._run(child), name=f"dawdle: process {place}")
+                case Stop(number):
+                    self._children[number].send(signal.SIGTERM)
+                case Kill(number):
+                    tell.killing(self._children[number])
+                    self._children[number].send(signal.SIGKILL)
+                case Died() | NotReplaced() | Replaced() | WaitsForChange() | GaveUp():
+                    assert about is not None
+                    tell.happened(action, about, code)
+        self._set_timer()
+        if self._pool.ended:
+            self._ended.set()
+
+    def _assignment(self, number: int, place: int) -> Assignment:
+        return Assignment(
+            options=self._plan.options,
+            place=place,
+            places=self._plan.places,
+            reloads=self._plan.reloads,
+            path=os.path.join(self._folder, str(number)),  # noqa: PTH118 - short, since a socket's path must be
+            introduces=number == 1,
+        )
+
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        at = self._pool.wakes_at
+        self._timer = None if at is None else self._loop.call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        self._do(self._pool.tick(self._loop.time()))

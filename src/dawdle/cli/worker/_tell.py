@@ -1,0 +1,91 @@
+"""Writes to the log what happens to the processes of a worker, and why. Changes nothing."""
+
+import logging
+import signal
+from typing import Final
+
+from rich.markup import escape
+
+from dawdle.cli._output import err
+from dawdle.cli.worker._child import Child
+from dawdle.cli.worker._pool import Died, GaveUp, NotReplaced, Replaced, WaitsForChange
+
+__all__ = ["asked_to_stop", "happened", "killing", "ready", "stopped", "unloadable"]
+
+_log = logging.getLogger(__name__)
+
+KILLED: Final = "was killed by SIGKILL, as the kernel does when memory is short"
+
+
+def happened(what: Died | NotReplaced | Replaced | WaitsForChange | GaveUp, child: Child, code: int) -> None:
+    """Log what has become of a process, and what follows."""
+    place, pid, ended = child.place, child.pid, how(code)
+    match what:
+        case Replaced(seconds=seconds):
+            _log.info("process %d: pid %s is ready after %.2f s, the one before stops", place, pid, seconds)
+        case NotReplaced():
+            _log.error("process %d: the new pid %s %s before it was ready: the old one works on", place, pid, ended)
+        case WaitsForChange():
+            _log.error("process %d: the app cannot be loaded: waiting for a change of the code", place)
+        case GaveUp():
+            _log.error("the app cannot be loaded, so this worker ends")
+        case Died(seconds=seconds, delay=None):
+            _log.error("process %d: pid %s %s after %.1f s: another is starting", place, pid, ended, seconds)
+        case Died(seconds=seconds, delay=0):
+            _log.error("process %d: pid %s %s after %.1f s: starting another", place, pid, ended, seconds)
+        case Died(seconds=seconds, delay=delay):
+            _log.error(
+                "process %d: pid %s %s after %.1f s, not for the first time: starting another in %g s",
+                place,
+                pid,
+                ended,
+                seconds,
+                delay,
+            )
+
+
+def how(code: int) -> str:
+    """Return how a process has ended."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    number = -code
+    if number == signal.SIGKILL:
+        return KILLED
+    known = {each.value: each.name for each in signal.Signals}
+    return f"was killed by {known.get(number, f'signal {number}')}"
+
+
+def ready(child: Child) -> None:
+    """Log that a process works, in a place where none did."""
+    _log.info("process %d: pid %s is ready", child.place, child.pid)
+
+
+def stopped(child: Child, code: int) -> None:
+    """Log that a process has ended that was asked to."""
+    if code in {0, -signal.SIGTERM}:  # a process that is only starting ends by the signal
+        _log.info("process %d: pid %s has stopped", child.place, child.pid)
+    else:
+        _log.warning("process %d: pid %s %s when it was to stop", child.place, child.pid, how(code))
+
+
+def killing(child: Child) -> None:
+    """Log that a process is killed."""
+    _log.error(
+        "process %d: pid %s has not stopped within its grace and 15 s more: killing it; what it has in flight is "
+        "handled again elsewhere",
+        child.place,
+        child.pid,
+    )
+
+
+def asked_to_stop(processes: int, *, again: bool) -> None:
+    """Log that the worker is to end."""
+    if again:
+        _log.warning("asked to stop again: ending the grace of %d processes", processes)
+    else:
+        _log.info("asked to stop: stopping %d processes", processes)
+
+
+def unloadable(text: str) -> None:
+    """Print why the app cannot be loaded: a traceback, or what to do."""
+    err().print(escape(text), soft_wrap=True, style="red")
