@@ -103,8 +103,9 @@ def load_app(name: str) -> Dawdle:
     """Import the app of a name: `module:attribute`, or `module` alone.
 
     A module's only app is meant if no attribute is named; if the module has none, `Dawdle()` with the handlers that it
-    has registered. A function that returns an app is called. Modules are looked for in the current directory first, then in that of
-    the nearest pyproject.toml and its `src`. Raises `CommandError`; what the module itself raises passes through.
+    has registered. A function that returns an app is called. Modules are looked for in the current directory first,
+    then in that of the nearest pyproject.toml and its `src`. Raises `CommandError`; what the module itself raises
+    passes through.
     """
     module_name, _, attribute = name.partition(":")
     _extend_path()

@@ -1,12 +1,14 @@
 """Opens each queue of an app and asks it what a worker needs of it. Stores, receives and changes nothing."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from typing import Final
 
 from dawdle import BackendError, ConfigurationError, Dawdle
 from dawdle.abc import Backend, Countable, Pingable
 from dawdle.cli._findings import Finding
+from dawdle.cli.sqs._aws import AwsError
 from dawdle.errors import FaultKind
 
 __all__ = ["queue_findings"]
@@ -25,13 +27,29 @@ _FIXES: Final[dict[FaultKind, str]] = {
 async def queue_findings(app: Dawdle) -> list[Finding]:
     """Return what is wrong with the queues of an app. It must not be entered."""
     found: list[Finding] = []
+    works = app.describe().handlers and app.describe().settings.get("start_listener") != "False"
+    listened = {queue.name for queue in app.describe().queues if queue.listened and works}
     for name, backend in app.backends.items():
         try:
-            async with asyncio.timeout(ANSWER_SECONDS), backend:
-                found += [finding async for finding in _open_queue(name, backend)]
-        except (BackendError, ConfigurationError, TimeoutError) as error:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                denied = await _denied(backend, is_worked_on=name in listened)
+                async with backend:
+                    found += denied or [finding async for finding in _open_queue(name, backend)]
+        except (AwsError, BackendError, ConfigurationError, TimeoutError) as error:
             found.append(_cannot_use(f"queue {name}", error))
     return found
+
+
+async def _denied(backend: Backend, *, is_worked_on: bool) -> list[Finding]:
+    """Return the permissions that the credentials lack on a queue of SQS."""
+    if "dawdle.backends.sqs" not in sys.modules:  # no queue can be one of SQS
+        return []
+    from dawdle.backends.sqs import SQS  # noqa: PLC0415 - as above
+    from dawdle.cli.sqs._doctor.ask import permission_findings  # noqa: PLC0415
+
+    return (
+        await permission_findings(backend, "worker" if is_worked_on else "signaler") if isinstance(backend, SQS) else []
+    )
 
 
 def _cannot_use(where: str, error: Exception) -> Finding:
