@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "handlers": "dawdle.cli.listing:handlers",
     "events": "dawdle.cli.listing:events",
     "check": "dawdle.cli.check._command:check",
+    "top": "dawdle.cli.top._command:top",
     "dead": "dawdle.cli.dead:dead",
     "sqs": "dawdle.cli.sqs._command:sqs",
     "completion": "dawdle.cli.completion:completion",

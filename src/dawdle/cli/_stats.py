@@ -7,14 +7,14 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 import psutil
 
-from dawdle import DawdleError, Health, hooks
-from dawdle.abc import Backend, Described, Identified, Located
+from dawdle import Health, hooks
+from dawdle.abc import Backend
 from dawdle.cli._counters import REQUEST_SECONDS, RUN_SECONDS, HandlerCounts, QueueCounts
+from dawdle.cli._queue_facts import facts_of
 from dawdle.cli._snapshot import HandlerStats, QueueStats, WorkerStats, bucket_of
 
 __all__ = ["Stats"]
@@ -197,7 +197,7 @@ class Stats:
         names = dict.fromkeys([*self._backends, *in_flight, *(_main(name) for name in counted)])
         return tuple(
             counted.get(name, QueueCounts()).stats(
-                name, now, _facts(self._backends.get(name)), in_flight.get(name, 0), slots.get(name, 0)
+                name, now, facts_of(self._backends.get(name)), in_flight.get(name, 0), slots.get(name, 0)
             )
             for name in names
         )
@@ -206,13 +206,3 @@ class Stats:
 def _main(name: str) -> str:
     """Return the name of the queue that one is attached to, or its own."""
     return name.partition(" (")[0]
-
-
-def _facts(backend: Backend | None) -> tuple[str, str]:
-    """Return the sort of a queue, and the name by which it is the same one in every process."""
-    system = str(backend.description.get("messaging.system", "")) if isinstance(backend, Described) else ""
-    place, where = "", ""
-    with suppress(DawdleError):  # some know it only while they are open
-        place = backend.identity if isinstance(backend, Identified) else ""
-        where = f" at {backend.location}" if isinstance(backend, Located) else ""
-    return system, place + where

@@ -1,0 +1,112 @@
+"""`dawdle top`: reads the command line, and shows pictures in a terminal, one in a pipe, or lines of JSON."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+import msgspec
+
+from dawdle import Dawdle
+from dawdle.cli._app import AppCommand, app_name_option, load_app
+from dawdle.cli._output import json_option, out
+from dawdle.cli._running import run_async
+from dawdle.cli.top._frame import render
+from dawdle.cli.top._picture import Picture
+from dawdle.cli.top._sources import Sources, open_sources
+from dawdle.cli.top._workers import checked_url
+
+__all__ = ["top"]
+
+LIVE_SECONDS: Final = 0.1
+JSON_SECONDS: Final = 1.0
+
+MAX_WIDTH: Final = 10_000
+
+
+def _read_urls(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> list[str]:
+    try:
+        return list(dict.fromkeys(checked_url(text) for text in texts))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.command(cls=AppCommand)
+@app_name_option
+@click.option(
+    "--workers",
+    "urls",
+    multiple=True,
+    metavar="URL",
+    callback=_read_urls,
+    help="The health port of a worker, http://host:8080; may be repeated.",
+)
+@click.option(
+    "--interval",
+    type=click.FloatRange(0.05, 3600),
+    metavar="SECONDS",
+    help="Between two pictures. Default: 0.1; with --json 1.",
+)
+@click.option("--once", is_flag=True, help="Print one picture, and end. So it is in a pipe, too.")
+@json_option
+def top(*, app_name: str | None, urls: list[str], interval: float | None, once: bool, as_json: bool) -> int:
+    """Show live what queues hold and what workers do.
+
+    The queues are those of the app; without one, those that the DAWDLE_* variables name. Workers that are started with
+    --health-port say the rest, what their handlers do and what that costs: name each one with --workers.
+
+    Keys: q quits, s sorts, p pauses, ? explains. With --json, each picture is a line of JSON.
+    """
+    app = Dawdle(start_listener=False) if app_name is None else load_app(app_name)
+    seconds = interval or (JSON_SECONDS if as_json else LIVE_SECONDS)
+    return run_async(_show(app, app_name, urls, seconds, once=once, as_json=as_json))
+
+
+async def _show(
+    app: Dawdle, app_name: str | None, urls: Sequence[str], interval: float, *, once: bool, as_json: bool
+) -> int:
+    console = out()
+    is_live = sys.stdout.isatty() and not console.is_dumb_terminal and not once and not as_json
+    async with open_sources(app_name, app.backends, urls, interval) as sources:
+        if is_live:
+            from dawdle.cli.top._live import show_live  # noqa: PLC0415 - not every platform has such terminals
+
+            return await show_live(sources, console, interval)
+        await sources.ask_all()
+        if not as_json:
+            picture = sources.picture()
+            # In a pipe nothing is cut, however wide it is.
+            render(console, picture, width=None if sys.stdout.isatty() else MAX_WIDTH)
+            return 0 if _says_something(picture) else 1
+        return await _print_json(sources, interval, once=once)
+
+
+async def _print_json(sources: Sources, interval: float, *, once: bool) -> int:
+    picture = sources.picture()
+    click.echo(msgspec.json.encode(picture).decode())
+    if once:
+        return 0 if _says_something(picture) else 1
+    asking = asyncio.create_task(sources.keep_asking(_always(), were_asked=True))
+    try:
+        while not asking.done():
+            await asyncio.sleep(interval)
+            click.echo(msgspec.json.encode(sources.picture()).decode())
+    finally:
+        asking.cancel()
+        await asyncio.wait([asking])
+    await asking  # it ends by an error alone
+    return 1
+
+
+def _always() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
+def _says_something(picture: Picture) -> bool:
+    """Whether any queue or worker has answered."""
+    return any(each.waiting is not None for each in picture.queues) or any(
+        each.error is None for each in picture.workers
+    )

@@ -1,0 +1,131 @@
+"""All that `dawdle top` asks, each at its own pace: one that does not answer takes nothing from the others."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from dawdle import DawdleError
+from dawdle.abc import Backend
+from dawdle.cli._running import CommandError
+from dawdle.cli.top._assembly import picture_of
+from dawdle.cli.top._picture import Picture
+from dawdle.cli.top._prices import dollars_a_month
+from dawdle.cli.top._queues import CountedQueue
+from dawdle.cli.top._text import dollars
+from dawdle.cli.top._workers import WorkerPort
+
+__all__ = ["Sources", "open_sources"]
+
+MAX_THREADS: Final = 32
+"""Workers that are asked at the same time: those that do not answer keep a thread for two seconds each."""
+
+
+class Sources:
+    """The queues and workers of one command, and what they last said."""
+
+    def __init__(
+        self, app: str | None, queues: Sequence[CountedQueue], workers: Sequence[WorkerPort], interval: float
+    ) -> None:
+        self._app = app
+        self._queues = queues
+        self._workers = workers
+        self._interval = interval
+
+    def picture(self) -> Picture:
+        """Return what is known now."""
+        own = self._own_dollars()
+        return picture_of(
+            time=time.time(),
+            app=self._app,
+            queues=[each.asked for each in self._queues],
+            workers=[each.answer for each in self._workers],
+            own_dollars=own,
+            own_notes=self._own_notes(own),
+        )
+
+    async def ask_all(self) -> None:
+        """Ask each of them once, and return when all have answered, or have taken too long."""
+        async with asyncio.TaskGroup() as asking:
+            for queue in self._queues:
+                asking.create_task(queue.ask())
+            for worker in self._workers:
+                asking.create_task(worker.ask())
+
+    async def keep_asking(self, wanted: asyncio.Event, *, were_asked: bool = False) -> None:
+        """Ask each of them again and again, until this is cancelled. Nothing is asked while it is not `wanted`."""
+        async with asyncio.TaskGroup() as asking:
+            every: list[CountedQueue | WorkerPort] = [*self._queues, *self._workers]
+            for each in every:
+                asking.create_task(self._ask_again(each, wanted, were_asked=were_asked))
+
+    async def _ask_again(self, one: CountedQueue | WorkerPort, wanted: asyncio.Event, *, were_asked: bool) -> None:
+        while True:
+            await wanted.wait()
+            if not were_asked:
+                await one.ask()
+            were_asked = False
+            await asyncio.sleep(self._period(one))
+
+    def _period(self, one: CountedQueue | WorkerPort) -> float:
+        if isinstance(one, CountedQueue):
+            return one.period(self._interval)
+        # All workers together are asked as often as one alone would be, so that a fleet costs no more of this CPU.
+        return self._interval * len(self._workers)
+
+    def _own_dollars(self) -> float | None:
+        found = [
+            dollars_a_month(each.requests / each.period(self._interval), each.price)
+            for each in self._queues
+            if each.price is not None
+        ]
+        return sum(each or 0 for each in found) if found else None
+
+    def _own_notes(self, own: float | None) -> list[str]:
+        if own is None:
+            return []
+        billed = [each for each in self._queues if each.price is not None]
+        requests = sum(each.requests for each in billed)
+        seconds = max(each.period(self._interval) for each in billed)
+        asked = "question" if requests == 1 else "questions"
+        return [
+            f"this display asks SQS {requests} {asked} every {seconds:g} s, {dollars(own)} if it runs for a month",
+            "OLDEST: SQS does not tell it; WAITED is what the workers saw",
+        ]
+
+
+@asynccontextmanager
+async def open_sources(
+    app: str | None, backends: Mapping[str, Backend], urls: Sequence[str], interval: float
+) -> AsyncGenerator[Sources]:
+    """Open the queues that other processes can see, and yield what asks them and the workers.
+
+    Raises `CommandError` where there is nothing to ask.
+    """
+    shared = {name: backend for name, backend in backends.items() if backend.limits.shared}
+    if not shared and not urls:
+        raise CommandError(
+            f"the {'queue' if len(backends) == 1 else 'queues'} of {app or 'this environment'} "
+            f"{'is' if len(backends) == 1 else 'are'} in memory, which no other process can see: name the health ports "
+            f"of its workers, --workers http://host:8080"
+            + ("" if app else "; or name the app, or the queue by the variables DAWDLE_…")
+        )
+    async with AsyncExitStack() as stack:
+        queues: list[CountedQueue] = []
+        for name, backend in shared.items():
+            queue = CountedQueue(name, backend)
+            try:
+                await stack.enter_async_context(backend)
+                await backend.prepare_receive()  # SQS finds its dead-letter queue here
+            except DawdleError as error:
+                if len(shared) == 1 and not urls:
+                    raise
+                queue.give_up(str(error))
+            queues.append(queue)
+        threads = stack.enter_context(ThreadPoolExecutor(min(MAX_THREADS, max(1, len(urls))), "dawdle-top"))
+        workers = [WorkerPort(url, threads) for url in urls]
+        for worker in workers:
+            stack.callback(worker.close)
+        yield Sources(app, queues, workers, interval)

@@ -1,0 +1,102 @@
+"""Asks the health port of one worker what it did: `GET /stats`, in a thread, over a connection that is kept."""
+
+import asyncio
+import time
+from concurrent.futures import Executor
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from typing import Final
+from urllib.parse import urlsplit
+
+import msgspec
+
+from dawdle.cli._snapshot import WorkerStats
+from dawdle.cli.top._assembly import Answer
+
+__all__ = ["WorkerPort", "checked_url"]
+
+TIMEOUT_SECONDS: Final = 2.0
+GRACE_SECONDS: Final = 2.0
+"""Seconds for which the last answer of a worker stands when the next one fails: one lost request is no news."""
+
+_DECODER: Final = msgspec.json.Decoder(list[WorkerStats])
+
+
+class _NoStatsError(Exception):
+    """Something answers, but not with what a worker says."""
+
+    def __str__(self) -> str:
+        status, path = self.args
+        return f"HTTP {status} at {path}, so it may not be the --health-port of a worker"
+
+
+class WorkerPort:
+    """The health port of one worker, and what it last said."""
+
+    def __init__(self, url: str, threads: Executor) -> None:
+        self._threads = threads
+        parts = urlsplit(url)
+        self._host, self._port, self._path = parts.hostname or "", parts.port, f"{parts.path.rstrip('/')}/stats"
+        self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._connection: HTTPConnection | None = None
+        self._answered_at = -GRACE_SECONDS
+        self.answer: Answer = Answer(url=url, error="has not answered yet")
+
+    async def ask(self) -> None:
+        """Ask once, in two seconds at most. An error is an answer too."""
+        try:
+            body = await asyncio.get_running_loop().run_in_executor(self._threads, self._get)
+            self.answer = Answer(url=self.answer.url, stats=_DECODER.decode(body))
+            self._answered_at = time.monotonic()
+        except (OSError, HTTPException, msgspec.MsgspecError, _NoStatsError) as error:
+            if time.monotonic() - self._answered_at >= GRACE_SECONDS:
+                self.answer = Answer(url=self.answer.url, error=_text_of(error))
+
+    def _get(self) -> bytes:
+        kept = self._connection
+        if kept is not None:
+            try:
+                return self._get_by(kept)
+            except (ConnectionError, HTTPException):  # the worker has closed it meanwhile
+                pass
+        return self._get_by(self._kind(self._host, self._port, timeout=TIMEOUT_SECONDS))
+
+    def _get_by(self, connection: HTTPConnection) -> bytes:
+        self._connection = None
+        try:
+            connection.request("GET", self._path, headers={"Accept": "application/json"})
+            response = connection.getresponse()
+            body = response.read()
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        if response.status != 200:
+            raise _NoStatsError(response.status, self._path)
+        return body
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            self._connection.close()
+
+
+def checked_url(text: str) -> str:
+    """Return the URL of a health port; `host:8080` is one too. Raises `ValueError`, which says what is wrong."""
+    url = text.strip()
+    url = (url if "://" in url else f"http://{url}").rstrip("/").removesuffix("/stats")
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"{text!r} is no URL of a worker: write http://host:8080, with its --health-port")
+    _ = parts.port  # raises ValueError for what is no port
+    return url
+
+
+def _text_of(error: Exception) -> str:
+    """Return what is wrong, as it follows the URL."""
+    if isinstance(error, TimeoutError):
+        return f"does not answer within {TIMEOUT_SECONDS:g} s"
+    if isinstance(error, msgspec.MsgspecError):
+        return f"is no dawdle worker, by what it says at /stats ({error})"
+    if isinstance(error, OSError):
+        return f"does not answer: {(error.strerror or str(error) or type(error).__name__).lower()}"
+    return f"does not answer: {str(error) or type(error).__name__}"

@@ -1,0 +1,204 @@
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tests.cli.top.ports import health_port
+from tests.cli.top.snapshots import handler, worker
+from tests.ports import free_port
+
+from dawdle.abc import Outgoing
+from dawdle.backends.memory import Memory
+from dawdle.backends.sqlite import SQLite
+from dawdle.backends.sqs import SQS
+from dawdle.cli._running import CommandError
+from dawdle.cli.top import _workers
+from dawdle.cli.top._queues import CountedQueue
+from dawdle.cli.top._sources import open_sources
+from dawdle.cli.top._workers import WorkerPort, checked_url
+from dawdle.testing.sqs import SQSServer
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def port():
+    with health_port() as port:
+        yield port
+
+
+@pytest.fixture
+def threads():
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+@pytest.fixture
+def asking(port, threads):
+    one = WorkerPort(port.url, threads)
+    yield one
+    one.close()
+
+
+async def test_a_worker_is_asked_over_one_connection(port, asking):
+    port.says(worker(handlers=(handler(runs=7),)))
+    for _ in range(3):
+        await asking.ask()
+    assert asking.answer.error is None
+    assert asking.answer.stats[0].handlers[0].runs == 7
+    assert (port.asked, port.connections) == (3, 1)
+
+
+async def test_a_connection_that_the_worker_has_closed_is_made_anew(port, asking):
+    port.keeps = False
+    for _ in range(3):
+        await asking.ask()
+        assert asking.answer.error is None
+    assert port.asked == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "text"),
+    [
+        (404, b"{}", "does not answer: HTTP 404 at /stats, so it may not be the --health-port of a worker"),
+        (200, b"<html>", "is no dawdle worker"),
+        (200, b'{"app": "x"}', "is no dawdle worker"),
+    ],
+)
+async def test_what_is_no_worker_is_told(port, asking, status, body, text):
+    port.status, port.body = status, body
+    await asking.ask()
+    assert text in asking.answer.error
+    assert asking.answer.url == port.url
+
+
+async def test_a_worker_that_is_away_is_told(threads):
+    one = WorkerPort(f"http://127.0.0.1:{free_port()}", threads)
+    await one.ask()
+    assert one.answer.error == "does not answer: connection refused"
+
+
+async def test_a_worker_that_hangs_is_told(port, asking, monkeypatch):
+    monkeypatch.setattr(_workers, "TIMEOUT_SECONDS", 0.1)
+    port.hangs = True
+    await asking.ask()
+    assert asking.answer.error == "does not answer within 0.1 s"
+
+
+async def test_one_answer_that_is_lost_is_no_news(port, asking, monkeypatch):
+    await asking.ask()
+    port.status = 500
+    await asking.ask()
+    assert asking.answer.error is None, "the last answer stands for two seconds"
+    monkeypatch.setattr(_workers, "GRACE_SECONDS", 0.0)
+    await asking.ask()
+    assert asking.answer.error is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("host:8080", "http://host:8080"),
+        ("http://host:8080/", "http://host:8080"),
+        ("http://host:8080/stats", "http://host:8080"),
+        ("https://host/worker", "https://host/worker"),
+        ("[::1]:8080", "http://[::1]:8080"),
+    ],
+)
+def test_a_health_port_is_named_by_its_url(text, url):
+    assert checked_url(text) == url
+
+
+@pytest.mark.parametrize("text", ["", "ftp://host", "http://", "host:x", "host:99999", "http://host?a=b"])
+def test_what_is_no_url_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        checked_url(text)
+
+
+async def test_a_file_is_counted_with_its_oldest_and_its_dead(tmp_path):
+    async with SQLite(tmp_path / "shop.db") as backend:
+        await backend.send([Outgoing(b"one"), Outgoing(b"two"), Outgoing(b"later", delay=100)])
+        await backend.receive(1, 0)
+        await backend.dead_letters.send([Outgoing(b"dead")])
+        queue = CountedQueue("default", backend)
+        await queue.ask()
+    asked = queue.asked
+    assert (asked.counts.waiting, asked.counts.in_flight, asked.counts.delayed, asked.dead_letters) == (1, 1, 1, 1)
+    assert 0 <= asked.oldest < 30
+    assert (asked.system, asked.error) == ("sqlite", None)
+    assert queue.price is None
+
+
+async def test_a_queue_that_takes_long_to_count_is_counted_less_often(tmp_path):
+    async with SQLite(tmp_path / "shop.db") as backend:
+        queue = CountedQueue("default", backend)
+        await queue.ask()
+        assert queue.period(0.1) < 5
+        queue._seconds = 0.07  # a million messages
+        assert queue.period(0.1) == pytest.approx(7)
+
+
+async def test_sqs_is_asked_every_five_seconds_and_that_is_told_with_its_price(monkeypatch):
+    async with SQSServer() as server:
+        server.create_queue("shop", dead_letter="shop-dead")
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        backend = SQS()
+        async with open_sources("shop:app", {"default": backend}, [], 0.1) as sources:
+            await backend.send([Outgoing(b"one"), Outgoing(b"later", delay=100)])
+            await sources.ask_all()
+            made = sources.picture()
+            (queue,) = sources._queues
+            assert queue.period(0.1) == 5
+    (row,) = made.queues
+    assert (row.waiting, row.delayed, row.in_flight, row.dead_letters, row.oldest) == (1, 1, 0, 0, None)
+    assert row.system == "aws_sqs"
+    # Two requests in five seconds, the queue and its dead letters, for 730 hours at $0.40 a million.
+    assert made.own_dollars_per_month == pytest.approx(2 / 5 * 2_628_000 * 0.4 / 1e6)
+    assert "this display asks SQS 2 questions every 5 s, $0.42 if it runs for a month" in made.notes
+    assert any(note.startswith("OLDEST: SQS does not tell it") for note in made.notes)
+
+
+async def test_a_queue_that_cannot_be_opened_takes_nothing_from_the_others(tmp_path):
+    (tmp_path / "broken.db").write_bytes(b"this is no database" * 100)
+    backends = {"default": SQLite(tmp_path / "shop.db"), "broken": SQLite(tmp_path / "broken.db")}
+    async with open_sources(None, backends, [], 0.1) as sources:
+        await sources.ask_all()
+        made = sources.picture()
+    assert {row.name: row.waiting for row in made.queues} == {"default": 0, "broken": None}
+    assert made.notes[0].startswith("queue broken: ")
+
+
+async def test_a_queue_in_memory_is_not_opened_and_not_shown(port):
+    port.says(worker())
+    async with open_sources("shop:app", {"default": Memory()}, [port.url], 0.1) as sources:
+        await sources.ask_all()
+        made = sources.picture()
+    assert made.queues == ()
+    assert made.workers[0].app == "shop:app"
+
+
+async def test_there_must_be_something_to_look_at():
+    with pytest.raises(CommandError, match="in memory.*--workers"):
+        async with open_sources("shop:app", {"default": Memory()}, [], 0.1):
+            pass
+
+
+async def test_all_are_asked_again_and_none_while_nothing_is_wanted(port, tmp_path):
+    port.says(worker())
+    wanted = asyncio.Event()
+    async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.05) as sources:
+        asking = asyncio.create_task(sources.keep_asking(wanted))
+        await asyncio.sleep(0)
+        assert port.asked == 0
+        wanted.set()
+        async with asyncio.timeout(10):
+            while port.asked < 3:
+                await asyncio.sleep(0.01)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert sources.picture().queues[0].waiting == 0
+
+
+async def test_a_fleet_is_asked_as_often_as_one_worker_would_be(port):
+    async with open_sources(None, {}, [port.url, "http://127.0.0.1:1", "http://127.0.0.1:2"], 0.1) as sources:
+        assert sources._period(sources._workers[0]) == pytest.approx(0.3)

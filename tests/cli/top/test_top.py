@@ -1,0 +1,129 @@
+import json
+import sqlite3
+
+import pytest
+from tests.cli.top.ports import health_port
+from tests.cli.top.snapshots import handler, queue, worker
+from tests.ports import free_port
+
+APP = """
+import dawdle
+from dawdle.backends.sqlite import SQLite
+
+app = dawdle.Dawdle(SQLite("shop.db"), registry=dawdle.Registry())
+"""
+
+
+@pytest.fixture
+def port():
+    with health_port() as port:
+        port.says(worker(pid=4321, handlers=(handler(recent_runs=50),), queues=(queue(system="sqlite", place=""),)))
+        yield port
+
+
+@pytest.fixture
+def shop(cli):
+    cli.write("shop.py", APP)
+    return cli
+
+
+def test_in_a_pipe_it_prints_one_picture_and_ends(shop, port):
+    ran = shop("top", "shop:app", "--workers", port.url)
+    assert (ran.code, ran.err) == (0, "")
+    assert "\x1b" not in ran.out
+    lines = ran.out.splitlines()
+    assert lines[0].startswith("dawdle top  shop:app  1 worker  ")
+    assert any(line.split()[:4] == ["default", "0", "0", "0"] for line in lines)
+    assert any(line.startswith("receipt") and "5.0" in line for line in lines)
+    assert any("4321" in line for line in lines)
+
+
+def test_in_a_pipe_no_line_is_cut(shop, port):
+    out = shop("top", "shop:app", "--workers", port.url).out
+    assert "EMPTY/MIN" in out
+    assert "more lines" not in out
+
+
+def test_once_prints_a_picture_that_fits_into_the_terminal(shop, port):
+    ran = shop("top", "shop:app", "--once", "--workers", port.url, terminal=60)
+    assert ran.code == 0
+    assert max(map(len, ran.out.splitlines())) <= 60
+    assert "EMPTY/MIN" not in ran.out
+
+
+def test_json_once_is_one_line(shop, port):
+    ran = shop("top", "shop:app", "--json", "--once", "--workers", port.url)
+    (line,) = ran.out.splitlines()
+    read = json.loads(line)
+    assert (read["app"], read["queues"][0]["waiting"], read["handlers"][0]["rate"]) == ("shop:app", 0, 5.0)
+
+
+def test_without_health_ports_it_says_what_cannot_be_known_and_what_to_do(shop):
+    ran = shop("top", "shop:app", "--once")
+    assert ran.code == 0
+    assert "handlers, rates and costs are known to the workers alone" in ran.out
+    assert "--workers http://host:8080" in ran.out
+    assert "HANDLER" not in ran.out
+
+
+def test_the_queue_of_the_environment_needs_no_app(cli, monkeypatch, tmp_path):
+    monkeypatch.setenv("DAWDLE_SQLITE_PATH", str(tmp_path / "shop.db"))
+    ran = cli("top", "--json", "--once")
+    assert json.loads(ran.out)["queues"][0]["system"] == "sqlite"
+
+
+def test_workers_alone_can_be_watched(cli, port):
+    ran = cli("top", "--once", "--workers", port.url)
+    assert ran.code == 0
+    assert "receipt" in ran.out
+
+
+def test_a_queue_in_memory_is_told_with_what_to_do(cli):
+    ran = cli("top", "--once")
+    assert (ran.code, ran.out) == (1, "")
+    assert "in memory" in ran.err
+    assert "--workers http://host:8080" in ran.err
+
+
+def test_if_nothing_answers_the_exit_code_says_so(cli):
+    ran = cli("top", "--once", "--workers", f"http://127.0.0.1:{free_port()}")
+    assert ran.code == 1
+    assert "does not answer: connection refused" in ran.out
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (["--workers", "ftp://host"], "write http://host:8080"),
+        (["--interval", "0"], "0.05"),
+        (["--wrokers", "x"], "--workers"),
+    ],
+)
+def test_a_mistake_in_the_command_line_is_told(cli, args, text):
+    ran = cli("top", *args)
+    assert ran.code == 2
+    assert text in ran.err
+
+
+def test_a_file_that_is_no_database_is_told(shop, tmp_path):
+    (tmp_path / "shop.db").write_bytes(b"this is no database" * 100)
+    ran = shop("top", "shop:app", "--once")
+    assert ran.code == 1
+    assert "shop.db" in ran.err
+
+
+def test_it_changes_nothing_in_the_queue(shop, tmp_path):
+    shop("top", "shop:app", "--once")
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        before = list(connection.iterdump())
+    shop("top", "shop:app", "--once")
+    with sqlite3.connect(tmp_path / "shop.db") as connection:
+        assert list(connection.iterdump()) == before
+    connection.close()
+
+
+def test_its_help_fits_one_screen(cli):
+    ran = cli("top", "--help", terminal=80)
+    assert ran.code == 0
+    assert len(ran.out.splitlines()) <= 40
+    assert "q quits, s sorts, p pauses, ? explains" in " ".join(ran.out.split())
