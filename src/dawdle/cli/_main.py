@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "events": "dawdle.cli.listing:events",
     "check": "dawdle.cli.check._command:check",
     "dead": "dawdle.cli.dead:dead",
+    "replay": "dawdle.cli.replay:replay",
     "sqs": "dawdle.cli.sqs._command:sqs",
     "completion": "dawdle.cli.completion:completion",
 }
