@@ -138,7 +138,11 @@ def test_what_is_told_wins_over_the_url():
 
 @pytest.mark.parametrize(
     ("url", "region", "endpoint"),
-    [(AWS, "eu-central-1", None), (LOCAL + "/1/q", None, LOCAL), ("http://127.0.0.1:1/1/q", None, "http://127.0.0.1:1")],
+    [
+        (AWS, "eu-central-1", None),
+        (LOCAL + "/1/q", None, LOCAL),
+        ("http://127.0.0.1:1/1/q", None, "http://127.0.0.1:1"),
+    ],
 )
 def test_another_client_is_told_where_the_queue_is(url, region, endpoint):
     arguments = SQS(url).client_arguments()

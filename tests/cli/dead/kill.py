@@ -26,7 +26,7 @@ from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
 from dawdle.testing.sqs import QueueView, SQSServer
 
-LEASE = 1
+LEASE = 0.5
 """Seconds until the letters come back that a killed command had received."""
 
 PATIENCE = 120
@@ -96,7 +96,7 @@ def sqlite_of_short_lease() -> SQLite:
 
 def sqs_of_short_lease() -> SQS:
     """The queue of the command, by `DAWDLE_BACKEND`."""
-    return SQS(lease=LEASE)
+    return SQS(lease=1)
 
 
 async def browsed(queue: Browsable) -> list[str]:
@@ -167,7 +167,7 @@ async def run(letters: int, kills: int, end: int, *, sqs: bool) -> Figures:
             # Somewhere in the next share of the letters, so that each run is ended in the middle.
             at = random.randint(*sorted((left - 1, left * (kills - number) // (kills - number + 1)))) if left else 0
             codes[await redrive(where, end=None if last else end, at=at)] += 1
-            await asyncio.sleep(LEASE + 0.2)  # what the command had received is visible again
+            await asyncio.sleep(1.2 if sqs else LEASE + 0.1)  # what the command had received is visible again
             as_letters, as_events = await where.ids()
             lost |= wanted - {*as_letters, *as_events}
             doubled |= {*as_letters} & {*as_events}
