@@ -158,6 +158,16 @@ def sqlite(session: nox.Session) -> None:
             session.run("python", "-m", *command, *more)
 
 
+@nox.session(python=USUAL)
+def dead(session: nox.Session) -> None:
+    """Use `dawdle dead` on a file and on two SQS servers, and end redrives of thousands in the middle: none is lost."""
+    session.install("-e", ".", *group("test"))
+    session.run(*PYTEST, "tests/cli/dead/journey.py", env=UV)
+    for where in ((), ("--sqs",)):
+        for end in ("INT", "KILL"):
+            session.run("python", "-m", "tests.cli.dead.kill", *where, "--with", end, *session.posargs)
+
+
 @nox.session(python="3.12" if "3.12" in FOUND else FOUND[-1])
 def bench(session: nox.Session) -> None:
     """Measure dawdle beside its peers, write the docs' tables; `-- --quick`: fail if a ratio got worse by a quarter."""

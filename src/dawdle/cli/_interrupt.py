@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from dawdle.cli._output import err
@@ -18,7 +18,22 @@ class Interrupt:
     """Whether ^C was pressed."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self._pressed = asyncio.Event()
+
+    @property
+    def asked(self) -> bool:
+        """It was pressed."""
+        return self._pressed.is_set()
+
+    def press(self) -> None:
+        """Note that it was pressed."""
+        self._pressed.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until it is pressed, or until so many seconds are over."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._pressed.wait()
 
 
 @contextmanager
@@ -33,7 +48,7 @@ def interruptible() -> Generator[Interrupt]:
     def pressed() -> None:
         if interrupt.asked:
             task.cancel()
-        interrupt.asked = True
+        interrupt.press()
         err().print("^C: ending after what is under way; press it again to end at once", style="yellow")
 
     try:

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "check": "dawdle.cli.check._command:check",
     "top": "dawdle.cli.top._command:top",
     "dead": "dawdle.cli.dead:dead",
+    "replay": "dawdle.cli.replay:replay",
     "sqs": "dawdle.cli.sqs._command:sqs",
     "completion": "dawdle.cli.completion:completion",
 }

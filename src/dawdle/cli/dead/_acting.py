@@ -71,9 +71,10 @@ def act_on(
 
 async def _look(app: Dawdle, queues: DeadLetterQueues, filters: Filters, ids: Sequence[str]) -> Found | None:
     """Return what is meant; None if ^C was pressed."""
-    with interruptible() as interrupt:
+    with interruptible() as interrupt, progress() as bar:
         async with app.connected():
-            found = await look(app, queues, filters, ids, interrupt)
+            task = bar.add_task("looking", total=await _total(queues, filters, None))
+            found = await look(app, queues, filters, ids, interrupt, lambda: bar.advance(task))
     return None if interrupt.asked else found
 
 

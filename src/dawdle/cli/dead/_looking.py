@@ -1,6 +1,6 @@
 """Looks at the letters that a command means: finds those of an id, and counts them. Moves and deletes none."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
 from datetime import datetime
 from typing import NamedTuple
@@ -52,17 +52,24 @@ class Found(NamedTuple):
 
 
 async def look(
-    app: Dawdle, queues: DeadLetterQueues, filters: Filters, given: Sequence[str], interrupt: Interrupt
+    app: Dawdle,
+    queues: DeadLetterQueues,
+    filters: Filters,
+    given: Sequence[str],
+    interrupt: Interrupt,
+    seen: Callable[[], None],
 ) -> Found:
     """Return what is meant: the letters that meet the conditions, of the events with these ids if any are given.
 
-    The app is entered. ^C ends it early. Raises `CommandError` for an id that no letter has, or several have.
+    The app is entered. `seen` is called for each letter. ^C ends it early. Raises `CommandError` for an id that no
+    letter has, or several have.
     """
     groups: dict[tuple[str, str, str, str | None], Group] = {}
     async with aclosing(letters_of(app, filters)) as letters:
         async for letter in letters:
             if interrupt.asked:
                 break
+            seen()
             if not given or letter.event_id.startswith(tuple(given)):
                 # By event too while ids are given: an id that turns out to be ambiguous has more than it meant.
                 event_id = letter.event_id if given else ""

@@ -1,0 +1,201 @@
+"""`dawdle replay` gives one handler again what a queue keeps, at a rate, and the queue keeps it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from textwrap import dedent
+
+import click
+import pytest
+
+from dawdle.cli.replay import rate
+from tests.cli.dead.shop import load
+
+SHOP = dedent("""
+    import dawdle, msgspec
+    from dawdle.backends.sqlite import SQLite
+
+    class OrderPlaced(msgspec.Struct, frozen=True):
+        order_id: str
+
+    class GiftPlaced(OrderPlaced, frozen=True):
+        card: str = ""
+
+    class OrderCancelled(msgspec.Struct, frozen=True):
+        order_id: str
+
+    registry = dawdle.Registry()
+    ran = []
+
+    @registry.on_event(name="send_receipt")
+    async def send_receipt(event: OrderPlaced, ctx: dawdle.Context) -> None:
+        ran.append((ctx.handler, event.order_id, ctx.event_id, "replayed" in ctx.headers))
+
+    @registry.on_event(OrderPlaced, name="stats", exclude=(GiftPlaced,))
+    async def stats(event: OrderPlaced, ctx: dawdle.Context) -> None:
+        ran.append((ctx.handler, event.order_id, ctx.event_id, "replayed" in ctx.headers))
+
+    @registry.on_event(name="audit_bound", queue="audit")
+    async def audit_bound(event: OrderPlaced) -> None: ...
+
+    app = dawdle.Dawdle(
+        queues={"default": SQLite("shop.db"), "audit": SQLite("audit.db")},
+        routes={OrderPlaced: ("default", "audit"), OrderCancelled: ("default", "audit")},
+        listen=("default",),
+        registry=registry,
+    )
+""")
+
+
+@pytest.fixture
+def shop(cli):
+    cli.write("shop.py", SHOP)
+    return cli
+
+
+@pytest.fixture
+def ids(shop):
+    """Three orders and one cancellation, handled, and kept by the audit queue."""
+    return place(("OrderPlaced", "o-1"), ("GiftPlaced", "o-2"), ("OrderPlaced", "o-3"), ("OrderCancelled", "o-1"))
+
+
+def place(*events):
+    shop = load()
+
+    async def main():
+        async with shop.app:
+            ids = [await shop.app.signal(getattr(shop, name)(order)) for name, order in events]
+            await shop.app.idle()
+            return ids
+
+    return asyncio.run(main())
+
+
+def handled():
+    """Let a worker handle what was replayed; return what ran, and how many copies are kept."""
+    shop = load()
+
+    async def main():
+        async with shop.app:
+            await shop.app.idle()
+            return sorted(shop.ran), len([each async for each in shop.app.browse(queue="audit")])
+
+    return asyncio.run(main())
+
+
+def test_a_replay_reaches_one_handler_and_the_copies_stay(shop, ids):
+    ran = shop("replay", "shop:app", "--from", "audit", "--to", "send_receipt", "--yes")
+    assert (ran.code, ran.out, ran.err) == (0, "3 events replayed to send_receipt\n", "")
+    runs, kept = handled()
+    assert runs == [("send_receipt", f"o-{number}", ids[number - 1], True) for number in (1, 2, 3)]
+    assert kept == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "events"),
+    [
+        (("--to", "send_receipt"), 3),
+        (("--to", "send_receipt", "--type", "GiftPlaced"), 1),
+        (("--to", "stats"), 2),
+        (("--to", "send_receipt", "--since", "2200-01-01"), 0),
+        (("--to", "send_receipt", "--until", "2200-01-01"), 3),
+    ],
+)
+def test_a_dry_run_counts_by_type_and_time_and_changes_nothing(shop, ids, options, events):
+    ran = shop("replay", "shop:app", "--from", "audit", *options, "--dry-run", "--json")
+    assert json.loads(ran.out) == {"dry_run": True, "events": events}
+    assert handled() == ([], 4)
+
+
+def test_of_several_events_it_asks_first_and_says_how_long_it_takes(shop, ids):
+    command = ("replay", "shop:app", "--from", "audit", "--to", "send_receipt", "--rate", "1/m")
+    ran = shop(*command, terminal=100, stdin="n\n")
+    assert "Replay 3 events to send_receipt, at this rate in 3 minutes? [y/N]" in ran.err
+    assert ran.code == 130
+    assert shop(*command).code == 2
+    assert handled() == ([], 4)
+
+
+def test_a_rate_is_kept(shop, ids):
+    began = time.monotonic()
+    ran = shop("replay", "shop:app", "--from", "audit", "--to", "send_receipt", "--rate", "4/s", "--yes", "--json")
+    assert time.monotonic() - began >= 0.5
+    assert json.loads(ran.out) == {"replayed": 3, "next_at": None}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--from", "audit", "--to", "send_recipt"), "no handler 'send_recipt'; it has"),
+        (("--from", "audits", "--to", "stats"), "did you mean 'audit'?"),
+        (("--from", "default", "--to", "stats"), "stats runs on the queue 'default' itself"),
+        (("--from", "audit", "--to", "audit_bound"), "audit_bound runs on the queue 'audit' itself"),
+        (("--from", "audit", "--to", "stats", "--type", "Unheard"), "no event type 'Unheard'; it knows GiftPlaced"),
+        (("--from", "audit", "--to", "stats", "--rate", "fast"), "'fast' is no rate: write 50/s"),
+        (("--from", "audit", "--to", "stats", "--since", "noon"), "'noon' is no time"),
+    ],
+)
+def test_a_mistake_is_told(shop, ids, options, text):
+    ran = shop("replay", "shop:app", *options, "--yes")
+    assert ran.code in {1, 2}
+    assert text in " ".join(ran.err.split())
+    assert handled() == ([], 4)
+
+
+def test_an_app_that_listens_to_the_queue_of_the_copies_is_told(shop, ids):
+    shop.write("listens.py", SHOP.replace('listen=("default",)', "listen=None"))
+    ran = shop("replay", "listens:app", "--from", "audit", "--to", "stats", "--dry-run")
+    assert "listens to 'audit'" in ran.err
+    assert "write listen=('default',)" in ran.err
+
+
+def test_events_of_unknown_data_are_left_and_counted(shop, ids):
+    shop.write("later.py", SHOP.replace("order_id: str", "order_id: int"))
+    ran = shop("replay", "later:app", "--from", "audit", "--to", "send_receipt", "--yes")
+    assert "3 events left out" in ran.err
+    assert "the queue 'audit' keeps no such event" in ran.err
+    assert (ran.code, ran.out) == (0, "0 events replayed to send_receipt\n")
+
+
+@pytest.mark.slow
+def test_an_interrupted_replay_says_how_to_go_on_and_leaves_none_out(shop):
+    ids = place(*[("OrderPlaced", f"o-{number}") for number in range(200)])
+    command = [sys.executable, "-m", "dawdle", "replay", "shop:app", "--from", "audit", "--to", "stats", "--yes"]
+    with subprocess.Popen(
+        [*command, "--rate", "50/s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ
+    ) as process:
+        shop_now = load()
+
+        async def until_some():
+            async with shop_now.app.connected():
+                while len([each async for each in shop_now.app.browse(queue="default")]) < 10:
+                    await asyncio.sleep(0.05)
+
+        asyncio.run(asyncio.wait_for(until_some(), 60))
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert 10 <= int(out.split()[0]) < 200
+    since = err.split("--since ")[1].strip()
+    assert datetime.fromisoformat(since) <= datetime.now(UTC)
+    ran = shop("replay", "shop:app", "--from", "audit", "--to", "stats", "--yes", "--since", since)
+    assert ran.code == 0
+    runs, kept = handled()
+    assert {event_id for _, _, event_id, _ in runs} == set(ids)
+    assert kept == 200
+
+
+@pytest.mark.parametrize(("text", "per_second"), [("50/s", 50), ("50", 50), ("3000/m", 50), ("7.2 / h", 0.002)])
+def test_a_rate_is_events_in_a_unit_of_time(text, per_second):
+    assert rate(text) == pytest.approx(per_second)
+
+
+@pytest.mark.parametrize("text", ["0/s", "", "-1", "5/y", "50 s"])
+def test_what_is_no_rate_is_refused(text):
+    with pytest.raises(click.BadParameter):
+        rate(text)
