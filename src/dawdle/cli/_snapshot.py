@@ -5,13 +5,13 @@ some; one that changes what a field means raises `VERSION`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import log2
 from typing import Final
 
 import msgspec
 
-__all__ = ["VERSION", "HandlerStats", "QueueStats", "WorkerStats", "bucket_of", "merged", "quantile"]
+__all__ = ["VERSION", "Answer", "HandlerStats", "QueueStats", "WorkerStats", "bucket_of", "merged", "quantile"]
 
 VERSION: Final = 1
 
@@ -154,6 +154,15 @@ class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
 
     handlers: tuple[HandlerStats, ...] = ()
     queues: tuple[QueueStats, ...] = ()
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the health port of a worker said: a list, since one port may speak for several processes."""
+
+    url: str
+    stats: Sequence[WorkerStats] = ()
+    error: str | None = None
+    """Why it did not answer."""
 
 
 def bucket_of(seconds: float) -> int:

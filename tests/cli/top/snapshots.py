@@ -1,8 +1,8 @@
 """What workers and queues might have said."""
 
 from dawdle.abc import Counts
-from dawdle.cli._snapshot import HandlerStats, QueueStats, WorkerStats, bucket_of
-from dawdle.cli.top._assembly import Answer, Asked, picture_of
+from dawdle.cli._snapshot import Answer, HandlerStats, QueueStats, WorkerStats, bucket_of
+from dawdle.cli.top._assembly import Asked, picture_of
 
 
 def handler(name="receipt", **changes):

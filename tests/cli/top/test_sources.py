@@ -11,10 +11,10 @@ from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
 from dawdle.cli._running import CommandError
+from dawdle.cli._worker_port import WorkerPort, checked_url
 from dawdle.cli.top import _workers
 from dawdle.cli.top._queues import CountedQueue
 from dawdle.cli.top._sources import open_sources
-from dawdle.cli.top._workers import WorkerPort, checked_url
 from dawdle.testing.sqs import SQSServer
 
 pytestmark = pytest.mark.anyio

@@ -5,15 +5,29 @@ from collections.abc import Iterator, Sequence
 
 from dawdle import AppDescription
 from dawdle.cli._findings import Finding
-from dawdle.cli._snapshot import WorkerStats
+from dawdle.cli._snapshot import Answer, WorkerStats
 
 __all__ = ["worker_findings"]
 
 
-def worker_findings(app: AppDescription, workers: Sequence[WorkerStats]) -> list[Finding]:
+def worker_findings(app: AppDescription, answers: Sequence[Answer]) -> list[Finding]:
     """Return how workers that share a queue differ, and which demanded handlers none of them has."""
+    workers = [worker for answer in answers for worker in answer.stats]
     demanded = {name.partition("@")[0] for each in app.event_types for name in each.demanded}
-    return [*_different(workers, demanded), *_missing(app, workers)]
+    return [*_silent(answers), *_different(workers, demanded), *_missing(app, workers)]
+
+
+def _silent(answers: Sequence[Answer]) -> Iterator[Finding]:
+    for answer in answers:
+        if answer.error is not None:
+            yield Finding(
+                severity="warning",
+                rule="workers.silent",
+                where=f"worker {answer.url}",
+                what=answer.error,
+                why="its handlers could not be compared with those of the others",
+                fix=f"curl {answer.url}/ready   # is it the --health-port of a worker?",
+            )
 
 
 def _different(workers: Sequence[WorkerStats], demanded: set[str]) -> Iterator[Finding]:

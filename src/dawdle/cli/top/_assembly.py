@@ -6,12 +6,12 @@ from typing import Final
 import msgspec
 
 from dawdle.abc import Counts
-from dawdle.cli._snapshot import VERSION, HandlerStats, QueueStats, WorkerStats, merged, quantile
+from dawdle.cli._snapshot import VERSION, Answer, HandlerStats, QueueStats, WorkerStats, merged, quantile
 from dawdle.cli.top._notes import notes_of
 from dawdle.cli.top._picture import HandlerRow, Picture, QueueRow, WorkerRow
 from dawdle.cli.top._prices import dollars_a_month, price_of
 
-__all__ = ["Answer", "Asked", "picture_of"]
+__all__ = ["Asked", "picture_of"]
 
 MIN_RATE_SECONDS: Final = 1.0
 """Seconds that a worker must have run before what it counted is a rate."""
@@ -34,15 +34,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     oldest: float | None = None
     dead_letters: int | None = None
     error: str | None = None
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What the health port of a worker said: a list, since one port may speak for several processes."""
-
-    url: str
-    stats: Sequence[WorkerStats] = ()
-    error: str | None = None
-    """Why it did not answer."""
 
 
 def picture_of(

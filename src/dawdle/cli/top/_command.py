@@ -12,10 +12,10 @@ from dawdle import Dawdle
 from dawdle.cli._app import AppCommand, app_name_option, load_app
 from dawdle.cli._output import json_option, out
 from dawdle.cli._running import run_async
+from dawdle.cli._worker_port import workers_option
 from dawdle.cli.top._frame import render
 from dawdle.cli.top._picture import Picture
 from dawdle.cli.top._sources import Sources, open_sources
-from dawdle.cli.top._workers import checked_url
 
 __all__ = ["top"]
 
@@ -25,23 +25,9 @@ JSON_SECONDS: Final = 1.0
 MAX_WIDTH: Final = 10_000
 
 
-def _read_urls(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> list[str]:
-    try:
-        return list(dict.fromkeys(checked_url(text) for text in texts))
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
 @click.command(cls=AppCommand)
 @app_name_option
-@click.option(
-    "--workers",
-    "urls",
-    multiple=True,
-    metavar="URL",
-    callback=_read_urls,
-    help="The health port of a worker, http://host:8080; may be repeated.",
-)
+@workers_option
 @click.option(
     "--interval",
     type=click.FloatRange(0.05, 3600),

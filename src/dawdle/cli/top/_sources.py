@@ -10,12 +10,12 @@ from typing import Final
 from dawdle import DawdleError
 from dawdle.abc import Backend
 from dawdle.cli._running import CommandError
+from dawdle.cli._worker_port import WorkerPort
 from dawdle.cli.top._assembly import picture_of
 from dawdle.cli.top._picture import Picture
 from dawdle.cli.top._prices import dollars_a_month
 from dawdle.cli.top._queues import CountedQueue
 from dawdle.cli.top._text import dollars
-from dawdle.cli.top._workers import WorkerPort
 
 __all__ = ["Sources", "open_sources"]
 

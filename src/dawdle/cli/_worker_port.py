@@ -2,17 +2,20 @@
 
 import asyncio
 import time
-from concurrent.futures import Executor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+import click
 import msgspec
 
-from dawdle.cli._snapshot import WorkerStats
-from dawdle.cli.top._assembly import Answer
+from dawdle.cli._snapshot import Answer, WorkerStats
 
-__all__ = ["WorkerPort", "checked_url"]
+__all__ = ["WorkerPort", "answers_of", "checked_url", "workers_option"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 TIMEOUT_SECONDS: Final = 2.0
 GRACE_SECONDS: Final = 2.0
@@ -27,6 +30,35 @@ class _NoStatsError(Exception):
     def __str__(self) -> str:
         status, path = self.args
         return f"HTTP {status} at {path}, so it may not be the --health-port of a worker"
+
+
+def workers_option(function: F) -> F:
+    """Add `--workers`; the command gets a list of URLs as `urls`."""
+    return click.option(
+        "--workers",
+        "urls",
+        multiple=True,
+        metavar="URL",
+        callback=_read_urls,
+        help="The health port of a worker, http://host:8080; may be repeated.",
+    )(function)
+
+
+def _read_urls(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> list[str]:
+    try:
+        return list(dict.fromkeys(checked_url(text) for text in texts))
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+async def answers_of(urls: Sequence[str]) -> list[Answer]:
+    """Ask several health ports once, side by side, and return what each said."""
+    with ThreadPoolExecutor(max_workers=max(1, len(urls))) as threads:
+        ports = [WorkerPort(url, threads) for url in urls]
+        await asyncio.gather(*(port.ask() for port in ports))
+        for port in ports:
+            port.close()
+    return [port.answer for port in ports]
 
 
 class WorkerPort:
