@@ -10,9 +10,9 @@ from dawdle.abc import Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
+from dawdle.cli import _worker_port
 from dawdle.cli._running import CommandError
 from dawdle.cli._worker_port import WorkerPort, checked_url
-from dawdle.cli.top import _workers
 from dawdle.cli.top._queues import CountedQueue
 from dawdle.cli.top._sources import open_sources
 from dawdle.testing.sqs import SQSServer
@@ -78,7 +78,7 @@ async def test_a_worker_that_is_away_is_told(threads):
 
 
 async def test_a_worker_that_hangs_is_told(port, asking, monkeypatch):
-    monkeypatch.setattr(_workers, "TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(_worker_port, "TIMEOUT_SECONDS", 0.1)
     port.hangs = True
     await asking.ask()
     assert asking.answer.error == "does not answer within 0.1 s"
@@ -89,7 +89,7 @@ async def test_one_answer_that_is_lost_is_no_news(port, asking, monkeypatch):
     port.status = 500
     await asking.ask()
     assert asking.answer.error is None, "the last answer stands for two seconds"
-    monkeypatch.setattr(_workers, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(_worker_port, "GRACE_SECONDS", 0.0)
     await asking.ask()
     assert asking.answer.error is not None
 
