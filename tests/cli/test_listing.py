@@ -17,7 +17,7 @@ def test_handlers_and_functions_are_listed_with_their_options(shop):
     ran = shop("handlers", "shop:app")
     assert ran.code == 0
     head, receipt, audit, resize = ran.rows
-    assert head == ["handler", "events", "queue", "attempts", "timeout", "at once", "where"]
+    assert head == ["HANDLER", "EVENTS", "QUEUE", "ATTEMPTS", "TIMEOUT", "AT ONCE", "WHERE"]
     assert receipt == ["send_receipt", "OrderPlaced", "", "12", "30 s", "4", "shop.py:18"]
     assert audit[:2] == ["audit", "every event, not cli.cancelled"]
     assert resize[:2] == ["resize", "calls (path: str, width: int = …)"]

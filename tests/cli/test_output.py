@@ -33,7 +33,7 @@ def printed(monkeypatch):
 def test_a_pipe_gets_lines_with_tabs_and_nothing_is_cut(printed):
     out, _ = printed(COLUMNS, ROWS)
     lines = [line.split("\t") for line in out.splitlines()]
-    assert lines == [["id", "age", "reason"], ["0f3a", "2 h", ROWS[0][2].strip()], ["1b", "", "x y z"]]
+    assert lines == [["ID", "AGE", "REASON"], ["0f3a", "2 h", ROWS[0][2].strip()], ["1b", "", "x y z"]]
 
 
 def test_a_table_fits_into_the_terminal(printed):
@@ -45,13 +45,13 @@ def test_a_table_fits_into_the_terminal(printed):
 
 def test_a_narrow_terminal_loses_columns_by_rank_and_says_so(printed):
     out, err = printed(COLUMNS, ROWS, 24)
-    assert "age" not in out
+    assert "AGE" not in out
     assert "too narrow: age" in err
     assert max(map(len, out.splitlines())) <= 24
 
 
 def test_no_row_is_said_on_standard_error(printed):
-    assert printed(COLUMNS, []) == ["id\tage\treason\n", "no letters\n"]
+    assert printed(COLUMNS, []) == ["ID\tAGE\tREASON\n", "no letters\n"]
     assert printed(COLUMNS, [], 80) == ["", "no letters\n"]
 
 

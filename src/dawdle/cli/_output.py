@@ -64,7 +64,7 @@ def print_rows(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, e
     """
     texts = [["" if value is None else str(value) for value in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in [[column.name for column in columns], *texts]:
+        for row in [[column.name.upper() for column in columns], *texts]:
             click.echo("\t".join(" ".join(text.split()) for text in row))
     elif texts:
         _print_table(columns, texts)
@@ -92,7 +92,7 @@ def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> No
     for at in shown:
         column = columns[at]
         table.add_column(
-            column.name,
+            column.name.upper(),
             justify="right" if column.right else "left",
             no_wrap=not column.wraps,
             overflow="fold" if column.wraps else "ellipsis",
