@@ -17,7 +17,10 @@ async def send_receipt(order: OrderPlaced, ctx: dawdle.Context) -> None:
     await send_mail(ctx, f"receipt-{order.order_id}", f"{order.email}: {order.total} EUR, thank you")
 
 
-@registry.on_event(name="book_parcel", retry=dawdle.Retry(max_attempts=20), timeout=30, concurrency=4)
+# A key that the carrier refuses is no better the next time: such an order becomes a dead letter at once.
+@registry.on_event(
+    name="book_parcel", retry=dawdle.Retry(max_attempts=20, never=(PermissionError,)), timeout=30, concurrency=4
+)
 async def book_parcel(order: OrderPlaced, ctx: dawdle.Context) -> None:
     session = ctx.state(AsyncSession)
     stored = await session.get_one(Order, order.order_id)

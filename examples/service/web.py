@@ -7,14 +7,11 @@ from typing import TypedDict
 from fastapi import FastAPI, HTTPException, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-import dawdle
-from dawdle.backends.sqlite import SQLite
 from dawdle.fastapi import Events, exception_handlers, health_router, lifespan
-from dawdle.telemetry import OpenTelemetry, prometheus
+from service.app import make_app
 from service.carrier import Carrier
 from service.database import Database, Order, open_database
 from service.events import OrderPlaced
-from service.handlers import registry
 from service.settings import Settings, from_environment
 
 
@@ -31,16 +28,10 @@ def make_web(settings: Settings | None = None, carrier: Carrier | None = None) -
     @asynccontextmanager
     async def resources(web: FastAPI) -> AsyncGenerator[Resources]:
         async with open_database(settings.database) as database:
-            yield {"database": database, "carrier": carrier or Carrier()}
+            yield {"database": database, "carrier": carrier or Carrier(settings.carrier_key)}
 
-    def make_app() -> dawdle.Dawdle:
-        telemetry: list[dawdle.Telemetry] = [prometheus()]
-        if settings.sends_traces:
-            telemetry.append(OpenTelemetry())
-        # Orders and events are in one file, so they are stored in one transaction.
-        return dawdle.Dawdle(SQLite(settings.database), registry=registry, concurrency=20, telemetry=telemetry)
-
-    web = FastAPI(lifespan=lifespan(make_app, own=resources), exception_handlers=exception_handlers)
+    # A function, since each start of the web app makes an app of dawdle of its own.
+    web = FastAPI(lifespan=lifespan(lambda: make_app(settings), own=resources), exception_handlers=exception_handlers)
     web.include_router(health_router())
 
     @web.get("/metrics", include_in_schema=False)

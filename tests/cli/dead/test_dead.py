@@ -101,7 +101,7 @@ def test_where_there_is_none_it_says_where_it_has_looked(shop):
 
 
 def test_a_wrong_queue_is_told(shop):
-    ran = shop("dead", "list", "shop:app", "--queue", "defalt")
+    ran = shop("dead", "list", "shop:app", "--queue", "defaults")
     assert (ran.code, ran.out) == (1, "")
     assert "did you mean 'default'?" in ran.err
 

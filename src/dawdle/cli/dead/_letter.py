@@ -42,7 +42,7 @@ def _print(console: Console, letter: DeadLetter, app_arguments: Sequence[str]) -
     _section(console, *_data(letter))
     console.print()
     for what, command in _commands(letter, app_arguments):
-        console.print(Text.assemble((f"{what:<12}", "dim"), command), soft_wrap=True)
+        console.print(Text.assemble((f"{what:<13}", "dim"), command), soft_wrap=True)
 
 
 def _facts(letter: DeadLetter) -> Table:
