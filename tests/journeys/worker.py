@@ -77,6 +77,8 @@ class Plan:
     rate: float = 100.0
     """Events a second."""
     patience: float = 300.0
+    only: tuple[str, ...] = ()
+    """What is done to the worker in each round; (): everything."""
 
 
 @dataclass
@@ -196,10 +198,12 @@ DISTURBANCES = (
 )
 
 
-async def disturb(worker: Worker, rounds: int, pause: float) -> None:
+async def disturb(worker: Worker, plan: Plan) -> None:
     """Do everything to a worker, in every round."""
-    for _ in range(rounds):
-        for disturbance in DISTURBANCES:
+    chosen = [each for each in DISTURBANCES if not plan.only or each.__name__ in plan.only]
+    pause = max(0.2, plan.events / plan.rate / (plan.rounds * len(chosen)) / 3)
+    for _ in range(plan.rounds):
+        for disturbance in chosen:
             await asyncio.sleep(pause)
             await disturbance(worker)
             worker.done[disturbance.__name__] = worker.done.get(disturbance.__name__, 0) + 1
@@ -221,9 +225,8 @@ async def journey(on: Rig, plan: Plan, figures: Figures) -> None:
     await worker.start()
     figures.note("seconds until ready", round(time.monotonic() - started, 2))
     try:
-        pause = max(0.2, plan.events / plan.rate / (plan.rounds * len(DISTURBANCES)) / 3)
         async with asyncio.TaskGroup() as group:
-            storm = group.create_task(disturb(worker, plan.rounds, pause))
+            storm = group.create_task(disturb(worker, plan))
             storm.add_done_callback(lambda _: disturbed.set())
             group.create_task(keep_alive(worker, disturbed))
             ids = await signal_all(pair.url, [OrderPlaced(number) for number in range(plan.events)], plan.rate)
@@ -242,14 +245,16 @@ async def journey(on: Rig, plan: Plan, figures: Figures) -> None:
         end(worker)
     figures.note("seconds", round(time.monotonic() - started, 1))
     figures.note("events", len(ids))
+    figures.must("disturbances", sum(worker.done.values()), bool(worker.done), "1 or more")
     for name, count in worker.done.items():
         figures.must(name, count, count >= plan.rounds, f"{plan.rounds} or more")
     figures.must("lost", len(missing), not missing, "0")
     figures.must("dead-lettered", len(given_up), len(given_up) <= len(owed) // 1000, "1 in 1,000 at the most")
     runs = on.notes()
     figures.note("run again", sum(runs[each] - 1 for each in owed if runs[each]))
-    figures.note("seconds from change to new code, median", sorted(worker.latest)[len(worker.latest) // 2])
-    figures.note("the same, longest", max(worker.latest))
+    if worker.latest:
+        figures.note("seconds from change to new code, median", sorted(worker.latest)[len(worker.latest) // 2])
+        figures.note("the same, longest", max(worker.latest))
     figures.must("exit code of the worker", code, code == 0, "0")
     left = [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
     figures.must("processes left", len(left), not left, "0")
@@ -277,12 +282,13 @@ if __name__ == "__main__":
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--rate", type=float, default=100.0, help="events a second")
+    parser.add_argument("--only", nargs="+", default=(), help="such as kill_one and hang_up; everything without it")
     on_what = parser.add_mutually_exclusive_group()
     on_what.add_argument("--sqlite", action="store_true", help="on one SQLite file")
     on_what.add_argument("--on-ministack", action="store_true", help="on ministack")
     asked = parser.parse_args()
     found = run(
-        Plan(events=asked.events, processes=asked.processes, rounds=asked.rounds, rate=asked.rate),
+        Plan(asked.events, asked.processes, asked.rounds, asked.rate, only=tuple(asked.only)),
         Scale(on_ministack=asked.on_ministack, on_sqlite=asked.sqlite),
     )
     for name, value in found.shown.items():

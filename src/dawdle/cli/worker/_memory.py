@@ -59,8 +59,8 @@ class MemoryLimit:
             # Another would use as much, and be replaced at once, and so on.
             self._again_at[child.number] = float("inf")
             _log.error(
-                "process %d: pid %s uses %s already at its start, and --max-rss is %s: it is not replaced, raise the "
-                "limit",
+                "process %d: pid %s uses %s already at its start, and --max-rss is %s: another would use as much, so "
+                "it is not replaced; raise the limit",
                 child.place,
                 child.pid,
                 uses,

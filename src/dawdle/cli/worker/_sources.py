@@ -21,7 +21,7 @@ async def changes(sources: Iterable[str], stop: asyncio.Event) -> AsyncGenerator
     """
     here = str(Path.cwd())
     elsewhere = [each for each in sorted(sources) if each != here and not each.startswith(f"{here}{os.sep}")]
-    watching = watchfiles.awatch(
+    watching = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType] - its types name trio, which is not here
         here, *elsewhere, watch_filter=watchfiles.PythonFilter(), stop_event=stop, step=STEP_MILLISECONDS
     )
     async for found in watching:

@@ -116,7 +116,7 @@ class _Supervisor:
 
     def _hang_up(self) -> None:
         if self._terminal.is_gone():
-            _log.info("the terminal was closed")
+            _log.info("the terminal was closed: stopping")
             self._stop()
         elif not self._pool.stopping:
             _log.info("SIGHUP: replacing all processes, one after another")

@@ -23,7 +23,7 @@ def happened(what: Died | NotReplaced | Replaced | WaitsForChange | GaveUp, chil
         case NotReplaced() if child.unloadable is not None:
             _log.error("process %d: the app cannot be loaded any more: the process from before works on", place)
         case NotReplaced():
-            _log.error("process %d: pid %s %s before it was ready: the one before works on", place, pid, ended)
+            _log.error("process %d: pid %s did not start, it %s: the process from before works on", place, pid, ended)
         case WaitsForChange():
             _log.error("process %d: the app cannot be loaded: waiting for a change of the code", place)
         case GaveUp():
@@ -35,12 +35,12 @@ def happened(what: Died | NotReplaced | Replaced | WaitsForChange | GaveUp, chil
 def _died(what: Died, child: Child, code: int) -> None:
     ended = how(code)
     if code == -signal.SIGKILL:
-        ended += ", as the kernel does when memory is short,"
+        ended += ", as the kernel does when memory is short"
     delay = what.delay
     then = (
         "another is starting" if delay is None else f"starting another in {delay:g} s" if delay else "starting another"
     )
-    _log.error("process %d: pid %s %s after %.1f s: %s", child.place, child.pid, ended, what.seconds, then)
+    _log.error("process %d: pid %s died after %.1f s, it %s: %s", child.place, child.pid, what.seconds, ended, then)
 
 
 def how(code: int) -> str:
@@ -63,7 +63,7 @@ def stopped(child: Child, code: int) -> None:
     if code in {0, -signal.SIGTERM}:  # a process that is only starting ends by the signal
         _log.info("process %d: pid %s has stopped", child.place, child.pid)
     else:
-        _log.warning("process %d: pid %s %s when it was to stop", child.place, child.pid, how(code))
+        _log.warning("process %d: pid %s did not stop cleanly, it %s", child.place, child.pid, how(code))
 
 
 def killing(child: Child) -> None:
