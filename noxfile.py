@@ -205,6 +205,14 @@ def aws_lambda(session: nox.Session) -> None:
 
 
 @nox.session(python=USUAL)
+def cli(session: nox.Session) -> None:
+    """Disturb `dawdle worker` in every way while 5,000 events come in, and count what is lost; `-- --events 500`."""
+    session.install("-e", ".", *group("test"))
+    for queue in ((), ("--sqlite",)):
+        session.run("python", "-m", "tests.journeys.worker", *queue, *session.posargs)
+
+
+@nox.session(python=USUAL)
 def pictures(session: nox.Session) -> None:
     """Draw the pictures of the command in the docs, from real runs; `-- worker top`: these."""
     session.install("-e", ".", *group("test"))

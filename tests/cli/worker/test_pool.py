@@ -274,21 +274,21 @@ EVENTS = ("ready", "ready", "ready", "die", "unloadable", "changed", "replace", 
 STEPS = st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 6)), max_size=60)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(1, 4), st.booleans(), STEPS)
 def test_whatever_happens_nothing_that_works_stops_before_its_replacement_works(places, reloads, steps):
     world = World(places, reloads=reloads)
     for what, index in steps:
         world.step(what, index)
     # And the worker comes to rest with a process in each place, unless it waits for a change or gave up.
-    for _ in range(200):
+    for _ in range(60):
         world.step("tick", 0)
         world.step("die" if world.stopped & world.place.keys() else "ready", 0)
     if not world.pool.stopping:
         assert all(world.pool.working(place) for place in world.pool.places if place not in world.waiting)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 4), st.booleans(), STEPS)
 def test_a_stop_ends_it_whenever_it_comes(places, reloads, steps):
     world = World(places, reloads=reloads)

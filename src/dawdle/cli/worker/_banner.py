@@ -3,21 +3,27 @@
 import logging
 import os
 import platform
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.markup import escape
-from rich.table import Table
 
 import dawdle
 from dawdle import AppDescription, FunctionDescription, HandlerDescription, QueueDescription
 from dawdle.cli._output import err
 
-__all__ = ["print_banner", "warn"]
+__all__ = ["banner_lines", "print_banner", "warn"]
 
 _log = logging.getLogger(__name__)
 
 GAP: Final = "  "
+
+INDENT: Final = len("functions") + len(GAP)
+"""Characters in front of each line, the widest heading among them."""
+
+MIN_ROOM: Final = 20
+"""Characters of a line in the narrowest terminal."""
 
 Section = tuple[str, list[tuple[str, ...]]]
 
@@ -28,11 +34,9 @@ def print_banner(name: str, app: AppDescription, places: int) -> None:
     head = f"dawdle {dawdle.__version__}, worker of {name}, {who}, Python {platform.python_version()}"
     sections = list(_sections(app))
     console = err()
-    if console.is_terminal:
-        console.print(f"[bold]{escape(head)}[/]")
-        console.print(_table(sections))
-    else:
-        console.print(escape("\n".join([head, *_lines(sections)])), soft_wrap=True)
+    console.print(escape(head), style="bold", soft_wrap=True)
+    for heading, line in banner_lines(sections, console.width if console.is_terminal else None):
+        console.print(f"[dim]{heading}[/]{escape(line)}", soft_wrap=True)
 
 
 def warn(app: AppDescription, *, places: int, reloads: bool) -> None:
@@ -91,21 +95,26 @@ def _limits(handler: HandlerDescription | FunctionDescription) -> str:
     return ", ".join(limits)
 
 
-def _table(sections: Sequence[Section]) -> Table:
-    """Return the sections for a terminal, in which a long value goes on in its own column."""
-    table = Table.grid(padding=(0, len(GAP), 0, 0))
-    for _ in range(4):
-        table.add_column(overflow="fold")
+def banner_lines(sections: Sequence[Section], width: int | None) -> Iterator[tuple[str, str]]:
+    """Yield each line as its heading and its text. `width`: of the terminal; None: there is none, and no line is cut.
+
+    The values of a section stand in columns. Where these are too wide for the terminal, all but the first go below it.
+    """
+    room = None if width is None else width - INDENT
     for heading, rows in sections:
-        for at, row in enumerate(rows):
-            table.add_row("" if at else f"[dim]{heading}[/]", *map(escape, row))
-    return table
+        lines = _columns(rows)
+        if room is not None and max(map(len, lines)) > room:
+            lines = [line for row in rows for line in _stacked(row, room)]
+        for at, line in enumerate(lines):
+            yield ("" if at else heading).ljust(INDENT), line
 
 
-def _lines(sections: Sequence[Section]) -> Iterator[str]:
-    """Yield the sections for a file, in which no line is cut."""
-    for heading, rows in sections:
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        for at, row in enumerate(rows):
-            cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-            yield GAP.join([("" if at else heading).ljust(len("functions")), *cells]).rstrip()
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [GAP.join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _stacked(row: Sequence[str], room: int) -> list[str]:
+    first, *rest = row
+    below = textwrap.wrap("; ".join(rest), max(room - len(GAP), MIN_ROOM), break_on_hyphens=False)
+    return [*textwrap.wrap(first, max(room, MIN_ROOM)), *(f"{GAP}{line}" for line in below)]

@@ -7,11 +7,12 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import aiohttp
+from dawdle.cli.worker._options import Assignment, Ready, Unloadable, read_message, written
 
-from dawdle.cli.worker._options import Assignment, Entered, Unloadable, read_message, written
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["Answer", "Child"]
 
@@ -23,10 +24,6 @@ LAST_WORDS_SECONDS: Final = 1.0
 
 MAX_LINE_BYTES: Final = 1_000_000
 """Bytes of one message of a process."""
-
-MIN_PAUSE_SECONDS: Final = 0.02
-MAX_PAUSE_SECONDS: Final = 1.0
-"""Seconds between two questions whether a process is ready. The pause doubles."""
 
 
 class Answer(NamedTuple):
@@ -48,8 +45,6 @@ class Child:
         """The files and folders of its code."""
         self._assignment = assignment
         self._process: asyncio.subprocess.Process | None = None
-        self._waits = False
-        """It has entered its app, and is asked until it is ready."""
         self._signals: list[signal.Signals] = []
         self._client: aiohttp.ClientSession | None = None
 
@@ -70,17 +65,14 @@ class Child:
         """Start it, call `ready` with its grace when it works, and return its exit code when it has ended."""
         ours, theirs = socket.socketpair()
         try:
-            async with aiohttp.ClientSession(
-                "http://process",
-                connector=aiohttp.UnixConnector(self._assignment.path),
-                timeout=aiohttp.ClientTimeout(ASK_SECONDS),
-            ) as self._client:
-                with theirs:
-                    self._process = await self._start(theirs)
-                for number in self._signals:
-                    self.send(number)
-                return await self._until_ended(self._process, ours, ready)
+            with theirs:
+                self._process = await self._start(theirs)
+            for number in self._signals:
+                self.send(number)
+            return await self._until_ended(self._process, ours, ready)
         finally:
+            if self._client is not None:
+                await self._client.close()
             # A process that still runs ends by this: it watches its end of the pair.
             ours.close()
             with suppress(FileNotFoundError):
@@ -88,8 +80,14 @@ class Child:
 
     async def ask(self, path: str) -> Answer | None:
         """Return what it answers to a GET; None if it does not in time, or cannot yet."""
-        if self._client is None or self._client.closed:
-            return None
+        import aiohttp  # noqa: PLC0415 - it takes long, and only a worker with a port asks
+
+        if self._client is None:
+            self._client = aiohttp.ClientSession(
+                "http://process",
+                connector=aiohttp.UnixConnector(self._assignment.path),
+                timeout=aiohttp.ClientTimeout(ASK_SECONDS),
+            )
         try:
             async with self._client.get(path) as answer:
                 return Answer(answer.status, await answer.read())
@@ -118,7 +116,7 @@ class Child:
             return await process.wait()
         finally:
             # What it said before it ended is read to its end, unless another process has inherited the other end.
-            await asyncio.wait([listening], timeout=0 if self._waits else LAST_WORDS_SECONDS)
+            await asyncio.wait([listening], timeout=LAST_WORDS_SECONDS)
             listening.cancel()
             writer.close()
 
@@ -126,20 +124,11 @@ class Child:
         with suppress(ConnectionError):
             while line := await reader.readline():
                 match read_message(line):
-                    case Entered(grace, sources):
+                    case Ready(grace, sources):
                         self.sources = sources
-                        self._waits = True
-                        await self._until_ready()
-                        self._waits = False
                         ready(grace)
                     case Unloadable(text):
                         self.unloadable = text
-
-    async def _until_ready(self) -> None:
-        pause = MIN_PAUSE_SECONDS
-        while (answer := await self.ask("/ready")) is None or answer.status != 200:
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, MAX_PAUSE_SECONDS)
 
 
 def _interpreter_options() -> list[str]:

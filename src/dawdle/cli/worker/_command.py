@@ -7,16 +7,12 @@ from typing import get_args
 
 import click
 
-from dawdle.aiohttp import health_server
 from dawdle.cli._app import AppCommand, app_name_option, load_app, require_app_name
 from dawdle.cli._running import CommandError
-from dawdle.cli.worker._figures import watched
 from dawdle.cli.worker._hangup import renewed_by_hangup
 from dawdle.cli.worker._logs import set_up_logging
 from dawdle.cli.worker._options import LogLevel, WorkerOptions
-from dawdle.cli.worker._port import Address
-from dawdle.cli.worker._supervisor import Plan, Supervisor
-from dawdle.cli.worker._values import address, size
+from dawdle.cli.worker._values import Address, address, size
 from dawdle.cli.worker._work import prepare, require_uvloop, run_app
 
 __all__ = ["worker"]
@@ -72,12 +68,10 @@ def worker(
             "--processes, --reload and --max-rss need what Windows lacks: start several workers, or one in WSL"
         )
     set_up_logging(log_level)
+    from dawdle.cli.worker._supervisor import Plan, supervise  # noqa: PLC0415 - one process does without
+
     plan = Plan(options=options, places=processes, reloads=reload, max_rss=max_rss, address=health_port)
-    return int(asyncio.run(_supervise(plan)))
-
-
-async def _supervise(plan: Plan) -> bool:
-    return await Supervisor(plan).run()
+    return int(asyncio.run(supervise(plan)))
 
 
 def _work_here(options: WorkerOptions, at: Address | None) -> None:
@@ -87,6 +81,9 @@ def _work_here(options: WorkerOptions, at: Address | None) -> None:
     prepare(app, options, introduces=True)
     lifespan = None
     if at is not None:
+        from dawdle.aiohttp import health_server  # noqa: PLC0415 - it takes long, and a worker without a port does without
+        from dawdle.cli.worker._figures import watched  # noqa: PLC0415 - as above
+
         host, port = at
         lifespan = partial(health_server, host=host, port=port, routes=watched(app, options.app))
     with renewed_by_hangup():

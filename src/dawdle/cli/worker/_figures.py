@@ -8,7 +8,6 @@ import msgspec
 from aiohttp import web
 
 from dawdle import Dawdle
-from dawdle.abc import Backend
 from dawdle.cli._stats import Stats
 from dawdle.telemetry import Prometheus, prometheus
 
@@ -31,17 +30,11 @@ def can_measure() -> bool:
 
 def watched(app: Dawdle, name: str) -> list[web.RouteDef]:
     """Let figures of an app be kept, which is not entered, and return the routes that show them."""
-    queues: dict[str, Backend] = {}
-
-    def note(queue: str, backend: Backend) -> Backend:
-        queues[queue] = backend
-        return backend
 
     def handlers() -> Mapping[str, Sequence[str]]:
         return {each.name: each.events for each in app.describe().handlers}
 
-    app.wrap_queues(note)
-    stats = Stats(name, health=app.health, handlers=handlers, queues=queues)
+    stats = Stats(name, health=app.health, handlers=handlers, queues=app.backends)
     registries = _registries(app) if can_measure() else None
     app.configure(hooks=[stats])
 

@@ -53,8 +53,11 @@ def renewed_by_hangup() -> Generator[None]:
         # signal would end the grace.
         if renews or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             return
-        renews = not terminal.is_gone()
-        _log.info("SIGHUP: %s", "stopping, to start anew" if renews else "the terminal was closed, stopping")
+        if terminal.is_gone():
+            _log.info("the terminal was closed: stopping")
+        else:
+            renews = True
+            _log.info("SIGHUP: stopping, to start anew")
         os.kill(os.getpid(), signal.SIGTERM)
 
     before = signal.signal(signal.SIGHUP, handle)

@@ -25,7 +25,9 @@ def set_up_logging(level: LogLevel, place: int | None = None) -> None:
     handler.setFormatter(_ForPeople(label, colors=not console.no_color) if console.is_terminal else _ForFiles(label))
     logging.basicConfig(level=level.upper(), handlers=[handler])
     if level == "info":
-        logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells at each start where it found credentials
+        # They tell at each start where credentials were found, and of each change of a file what is told here too.
+        for talkative in ("botocore", "watchfiles"):
+            logging.getLogger(talkative).setLevel(logging.WARNING)
 
 
 class _ForFiles(logging.Formatter):

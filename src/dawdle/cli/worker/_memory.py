@@ -36,22 +36,31 @@ class MemoryLimit:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._first: dict[int, int] = {}
-        """What each process used when it was measured first: right after its start."""
+        """What each process used right after its start."""
         self._again_at: dict[int, float] = {}
 
-    def exceeded(self, child: Child, rss: int, now: float) -> bool:
+    def started(self, child: Child) -> None:
+        """Note what a process uses that was just started."""
+        self._first[child.number] = rss_of(child) or 0
+
+    def ended(self, child: Child) -> None:
+        """Forget a process."""
+        self._first.pop(child.number, None)
+        self._again_at.pop(child.number, None)
+
+    def is_exceeded(self, child: Child, now: float) -> bool:
         """Log that a process uses too much, and return whether it is to be replaced."""
-        first = self._first.setdefault(child.number, rss)
+        rss = rss_of(child) or 0
         if rss <= self._limit or now < self._again_at.get(child.number, 0.0):
             return False
         self._again_at[child.number] = now + RETRY_SECONDS
         uses, may_use = f"{rss / MEGABYTE:.0f} MB", f"{self._limit / MEGABYTE:.0f} MB"
-        if first > self._limit:
+        if self._first.get(child.number, 0) > self._limit:
             # Another would use as much, and be replaced at once, and so on.
             self._again_at[child.number] = float("inf")
             _log.error(
-                "process %d: pid %s uses %s already at its start, and --max-rss is %s: it is not replaced, raise the "
-                "limit",
+                "process %d: pid %s uses %s already at its start, and --max-rss is %s: another would use as much, so "
+                "it is not replaced; raise the limit",
                 child.place,
                 child.pid,
                 uses,

@@ -4,7 +4,7 @@ from typing import Final, Literal
 
 import msgspec
 
-__all__ = ["Assignment", "Entered", "LogLevel", "Unloadable", "WorkerOptions", "read_message", "written"]
+__all__ = ["Assignment", "LogLevel", "Ready", "Unloadable", "WorkerOptions", "read_message", "written"]
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -37,13 +37,13 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     reloads: bool
     """Whether a change of the code replaces it."""
     path: str
-    """The Unix socket on which the process answers."""
+    """The Unix socket on which the process answers, if it is `watched`."""
     introduces: bool
     """Whether it says at its start what the app is made of."""
 
 
-class Entered(msgspec.Struct, frozen=True, tag="entered"):
-    """A process has entered its app."""
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """A process has entered its app, and its queues answer."""
 
     grace: float
     """Seconds that it may take to stop."""
@@ -57,16 +57,16 @@ class Unloadable(msgspec.Struct, frozen=True, tag="unloadable"):
     text: str
 
 
-_decoder: Final[msgspec.json.Decoder[Entered | Unloadable]] = msgspec.json.Decoder(Entered | Unloadable)
+_decoder: Final[msgspec.json.Decoder[Ready | Unloadable]] = msgspec.json.Decoder(Ready | Unloadable)
 
 
-def written(message: Assignment | Entered | Unloadable) -> bytes:
+def written(message: Assignment | Ready | Unloadable) -> bytes:
     """Return a message as a line."""
     if isinstance(message, Unloadable):
         message = Unloadable(message.text[:MAX_TEXT])
     return msgspec.json.encode(message) + b"\n"
 
 
-def read_message(line: bytes) -> Entered | Unloadable:
+def read_message(line: bytes) -> Ready | Unloadable:
     """Return what a process says in a line."""
     return _decoder.decode(line)

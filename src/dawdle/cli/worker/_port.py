@@ -14,13 +14,11 @@ from dawdle.cli.worker._child import Child
 from dawdle.cli.worker._figures import METRICS_TYPE, NO_METRICS, Merged, can_measure, exposition
 from dawdle.cli.worker._memory import rss_of
 from dawdle.cli.worker._pool import Pool
+from dawdle.cli.worker._values import Address
 
-__all__ = ["Address", "serving"]
+__all__ = ["serving"]
 
 STOP_SECONDS: Final = 1.0
-
-Address = tuple[str | None, int]
-"""A host, or None for all addresses, and a port."""
 
 
 @asynccontextmanager

@@ -4,21 +4,25 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Iterable
 from pathlib import Path
+from typing import Final
 
 import watchfiles
 
-__all__ = ["changes", "roots"]
+STEP_MILLISECONDS: Final = 20
+"""Milliseconds in which nothing more changes, after which a change is told: an editor may write several files."""
+
+__all__ = ["changes"]
 
 
-def roots(sources: Iterable[str]) -> set[str]:
-    """Return what to watch: the current directory, and the files and folders of the code that are not in it."""
+async def changes(sources: Iterable[str], stop: asyncio.Event) -> AsyncGenerator[list[str]]:
+    """Yield the Python files that have changed, at each change, until `stop`.
+
+    They are looked for below the current directory, and among files and folders of the code that are not in it.
+    """
     here = str(Path.cwd())
-    return {here, *(each for each in sources if each != here and not each.startswith(f"{here}{os.sep}"))}
-
-
-async def changes(paths: Iterable[str], stop: asyncio.Event) -> AsyncGenerator[list[str]]:
-    """Yield the Python files that have changed, at each change, until `stop`."""
-    existing = [path for path in sorted(paths) if os.path.exists(path)]  # noqa: PTH110, ASYNC240 - once, and quick
-    watching = watchfiles.awatch(*existing, watch_filter=watchfiles.PythonFilter(), stop_event=stop, step=20)
+    elsewhere = [each for each in sorted(sources) if each != here and not each.startswith(f"{here}{os.sep}")]
+    watching = watchfiles.awatch(  # pyright: ignore[reportUnknownMemberType] - its types name trio, which is not here
+        here, *elsewhere, watch_filter=watchfiles.PythonFilter(), stop_event=stop, step=STEP_MILLISECONDS
+    )
     async for found in watching:
         yield sorted({os.path.relpath(path) for _, path in found})  # noqa: ASYNC240 - asks no disk

@@ -14,7 +14,7 @@ import msgspec
 from dawdle.cli.worker import _tell as tell
 from dawdle.cli.worker._child import Child
 from dawdle.cli.worker._hangup import Terminal, is_wanted
-from dawdle.cli.worker._memory import MEASURE_SECONDS, MemoryLimit, rss_of
+from dawdle.cli.worker._memory import MEASURE_SECONDS, MemoryLimit
 from dawdle.cli.worker._options import Assignment, WorkerOptions
 from dawdle.cli.worker._pool import (
     Action,
@@ -28,10 +28,9 @@ from dawdle.cli.worker._pool import (
     Stop,
     WaitsForChange,
 )
-from dawdle.cli.worker._port import Address, serving
-from dawdle.cli.worker._sources import changes, roots
+from dawdle.cli.worker._values import Address
 
-__all__ = ["Plan", "Supervisor"]
+__all__ = ["Plan", "supervise"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +47,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Where the worker answers."""
 
 
-class Supervisor:
+async def supervise(plan: Plan) -> bool:
+    """Run a worker until it was asked to stop, or gives up; return whether it has given up."""
+    return await _Supervisor(plan).run()
+
+
+class _Supervisor:
     """One worker with its processes."""
 
     def __init__(self, plan: Plan) -> None:
@@ -56,22 +60,27 @@ class Supervisor:
         self._pool = Pool(plan.places, reloads=plan.reloads)
         self._children: dict[int, Child] = {}
         self._limit = None if plan.max_rss is None else MemoryLimit(plan.max_rss)
-        self._sources = roots(())
+        self._sources = set[str]()
+        """Files and folders of the code, as its processes have told."""
         self._more_sources = asyncio.Event()
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._terminal = Terminal()
+        self._introduced = False
+        """Some process has told what the app is made of."""
         self._printed: set[str] = set()
         """The errors of the code that were printed since its latest change: all processes have the same."""
 
     async def run(self) -> bool:
-        """Run the worker until it was asked to stop, or gives up; return whether it has given up."""
+        """Run the processes until all have ended; return whether the worker has given up."""
         self._loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
             self._folder = stack.enter_context(
                 tempfile.TemporaryDirectory(prefix="dawdle-", ignore_cleanup_errors=True)
             )
             if self._plan.address is not None:
+                from dawdle.cli.worker._port import serving  # noqa: PLC0415 - loads aiohttp
+
                 await stack.enter_async_context(serving(self._plan.address, self._pool, self._running))
             self._group = await stack.enter_async_context(asyncio.TaskGroup())
             stack.enter_context(self._signals())
@@ -107,7 +116,7 @@ class Supervisor:
 
     def _hang_up(self) -> None:
         if self._terminal.is_gone():
-            _log.info("the terminal was closed")
+            _log.info("the terminal was closed: stopping")
             self._stop()
         elif not self._pool.stopping:
             _log.info("SIGHUP: replacing all processes, one after another")
@@ -115,17 +124,23 @@ class Supervisor:
 
     def _ready(self, child: Child, grace: float) -> None:
         actions = self._pool.ready(child.number, self._loop.time(), grace)
+        self._introduced = True
         if not any(isinstance(each, Replaced) for each in actions):
             tell.ready(child)
         self._do(actions, child)
-        more = roots(child.sources) - self._sources
-        if more:
-            self._sources |= more
+        if self._limit is not None:
+            self._limit.started(child)
+        if not self._sources.issuperset(child.sources):
+            self._sources.update(child.sources)
             self._more_sources.set()
 
     async def _run(self, child: Child) -> None:
         """Run a process until it has ended."""
-        code = await child.run(lambda grace: self._ready(child, grace))
+        try:
+            code = await child.run(lambda grace: self._ready(child, grace))
+        except OSError as error:  # too many processes or files
+            _log.error("process %d: could not be started: %s", child.place, error)
+            code = 1
         if child.unloadable is not None and child.unloadable not in self._printed:
             self._printed.add(child.unloadable)
             tell.unloadable(child.unloadable)
@@ -133,6 +148,8 @@ class Supervisor:
         actions = self._pool.gone(child.number, self._loop.time(), unloadable=child.unloadable is not None)
         if stopped:
             tell.stopped(child, code)
+        if self._limit is not None:
+            self._limit.ended(child)
         del self._children[child.number]
         self._do(actions, child, code)
 
@@ -143,20 +160,25 @@ class Supervisor:
             yield self._watch_memory(self._limit)
 
     async def _watch_sources(self) -> None:
+        from dawdle.cli.worker._sources import changes  # noqa: PLC0415 - only --reload needs watchfiles
+
         while True:
             self._more_sources.clear()
-            async for found in changes(self._sources, self._more_sources):
-                self._printed.clear()
-                _log.info("starting anew, since this has changed: %s", ", ".join(found))
-                self._do(self._pool.changed(self._loop.time()))
+            try:
+                async for found in changes(self._sources, self._more_sources):
+                    self._printed.clear()
+                    _log.info("starting anew, since this has changed: %s", ", ".join(found))
+                    self._do(self._pool.changed(self._loop.time()))
+            except (OSError, RuntimeError) as error:  # such as too many watches of this user
+                _log.error("changes of the code are not seen from here on: %s", error)
+                return
 
     async def _watch_memory(self, limit: MemoryLimit) -> None:
         while True:
             await asyncio.sleep(MEASURE_SECONDS)
             now = self._loop.time()
             for child in self._running():
-                is_working = self._pool.working(child.place) == child.number
-                if is_working and (rss := rss_of(child)) is not None and limit.exceeded(child, rss, now):
+                if self._pool.working(child.place) == child.number and limit.is_exceeded(child, now):
                     self._do(self._pool.replace(now, child.place))
 
     # What is done
@@ -187,7 +209,7 @@ class Supervisor:
             places=self._plan.places,
             reloads=self._plan.reloads,
             path=os.path.join(self._folder, str(number)),  # noqa: PTH118 - short, since a socket's path must be
-            introduces=number == 1,
+            introduces=place == 1 and not self._introduced,
         )
 
     def _set_timer(self) -> None:

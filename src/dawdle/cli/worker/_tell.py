@@ -2,7 +2,6 @@
 
 import logging
 import signal
-from typing import Final
 
 from rich.markup import escape
 
@@ -14,8 +13,6 @@ __all__ = ["asked_to_stop", "happened", "killing", "ready", "stopped", "unloadab
 
 _log = logging.getLogger(__name__)
 
-KILLED: Final = "was killed by SIGKILL, as the kernel does when memory is short"
-
 
 def happened(what: Died | NotReplaced | Replaced | WaitsForChange | GaveUp, child: Child, code: int) -> None:
     """Log what has become of a process, and what follows."""
@@ -23,36 +20,35 @@ def happened(what: Died | NotReplaced | Replaced | WaitsForChange | GaveUp, chil
     match what:
         case Replaced(seconds=seconds):
             _log.info("process %d: pid %s is ready after %.2f s, the one before stops", place, pid, seconds)
+        case NotReplaced() if child.unloadable is not None:
+            _log.error("process %d: the app cannot be loaded any more: the process from before works on", place)
         case NotReplaced():
-            _log.error("process %d: the new pid %s %s before it was ready: the old one works on", place, pid, ended)
+            _log.error("process %d: pid %s did not start, it %s: the process from before works on", place, pid, ended)
         case WaitsForChange():
             _log.error("process %d: the app cannot be loaded: waiting for a change of the code", place)
         case GaveUp():
             _log.error("the app cannot be loaded, so this worker ends")
-        case Died(seconds=seconds, delay=None):
-            _log.error("process %d: pid %s %s after %.1f s: another is starting", place, pid, ended, seconds)
-        case Died(seconds=seconds, delay=0):
-            _log.error("process %d: pid %s %s after %.1f s: starting another", place, pid, ended, seconds)
-        case Died(seconds=seconds, delay=delay):
-            _log.error(
-                "process %d: pid %s %s after %.1f s, not for the first time: starting another in %g s",
-                place,
-                pid,
-                ended,
-                seconds,
-                delay,
-            )
+        case Died():
+            _died(what, child, code)
+
+
+def _died(what: Died, child: Child, code: int) -> None:
+    ended = how(code)
+    if code == -signal.SIGKILL:
+        ended += ", as the kernel does when memory is short"
+    delay = what.delay
+    then = (
+        "another is starting" if delay is None else f"starting another in {delay:g} s" if delay else "starting another"
+    )
+    _log.error("process %d: pid %s died after %.1f s, it %s: %s", child.place, child.pid, what.seconds, ended, then)
 
 
 def how(code: int) -> str:
     """Return how a process has ended."""
     if code >= 0:
         return f"ended with exit code {code}"
-    number = -code
-    if number == signal.SIGKILL:
-        return KILLED
     known = {each.value: each.name for each in signal.Signals}
-    return f"was killed by {known.get(number, f'signal {number}')}"
+    return f"was killed by {known.get(-code, f'signal {-code}')}"
 
 
 def ready(child: Child) -> None:
@@ -62,10 +58,12 @@ def ready(child: Child) -> None:
 
 def stopped(child: Child, code: int) -> None:
     """Log that a process has ended that was asked to."""
+    if child.unloadable is not None:
+        return
     if code in {0, -signal.SIGTERM}:  # a process that is only starting ends by the signal
         _log.info("process %d: pid %s has stopped", child.place, child.pid)
     else:
-        _log.warning("process %d: pid %s %s when it was to stop", child.place, child.pid, how(code))
+        _log.warning("process %d: pid %s did not stop cleanly, it %s", child.place, child.pid, how(code))
 
 
 def killing(child: Child) -> None:

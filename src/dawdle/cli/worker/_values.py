@@ -5,9 +5,10 @@ from typing import Final
 
 import click
 
-from dawdle.cli.worker._port import Address
+__all__ = ["Address", "address", "size"]
 
-__all__ = ["address", "size"]
+Address = tuple[str | None, int]
+"""A host, or None for all addresses, and a port."""
 
 UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 

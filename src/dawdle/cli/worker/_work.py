@@ -10,13 +10,17 @@ from dawdle.cli._running import CommandError
 from dawdle.cli.worker._banner import print_banner, warn
 from dawdle.cli.worker._options import WorkerOptions
 
-__all__ = ["prepare", "require_uvloop", "run_app"]
+__all__ = ["Lifespan", "prepare", "require_uvloop", "run_app"]
 
 Lifespan = Callable[[Dawdle], AbstractAsyncContextManager[object]]
 
 
 def prepare(app: Dawdle, options: WorkerOptions, *, introduces: bool, places: int = 1, reloads: bool = False) -> None:
     """Set an app's options, print the banner and the warnings."""
+    known = [each.name for each in app.describe().queues] if options.queues else []
+    for name in options.queues:
+        if name not in known:
+            raise CommandError(f"--queue {name}: the app has no queue of that name, it has {', '.join(known)}")
     app.configure(listen=options.queues or None, concurrency=options.concurrency)
     if introduces:
         description = app.describe()

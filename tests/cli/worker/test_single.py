@@ -1,0 +1,52 @@
+"""A worker of one process is that process: it runs the app, and what started it sees its end."""
+
+import signal
+
+import pytest
+
+from tests.cli.worker.conftest import SHOP, until
+
+pytestmark = [pytest.mark.slow, pytest.mark.once]
+
+
+def test_a_worker_says_what_it_is_answers_on_its_port_starts_anew_by_sighup_and_stops(start, port, shop):
+    worker = start("shop:app", port.option, "--concurrency=7")
+    port.until_ready()
+    head, *lines = worker.text.splitlines()
+    assert head.startswith("dawdle 0.")
+    assert f"worker of shop:app, pid {worker.process.pid}, Python 3." in head
+    assert any(line.split()[:2] == ["queues", "default"] and "7 messages at once" in line for line in lines)
+    assert "handlers   receipt  OrderPlaced  12 attempts, 30 s each, 4 at once" in lines
+    assert "settings   concurrency  7" in lines
+    assert [name for name in ("live", "ready", "health") if port.get(name)[0] != 200] == []
+    (figures,) = port.json("stats")
+    assert (figures["pid"], figures["app"]) == (worker.process.pid, "shop:app")
+    shop("signal", "shop:app", "OrderPlaced", "{}")
+    worker.until("receipt of 1")
+    until(lambda: port.json("stats")[0]["handlers"][0]["runs"] == 1)
+    metrics = port.get("metrics")[1]
+    assert "messaging_process_duration_seconds_count{" in metrics
+    assert "process_resident_memory_bytes" in metrics
+    shop.write("shop.py", SHOP.replace("VERSION = 1", "VERSION = 2"))
+    worker.send(signal.SIGHUP)
+    worker.until("dawdle started", after="SIGHUP: stopping, to start anew")
+    port.until_ready()
+    shop("signal", "shop:app", "OrderPlaced", "{}")
+    worker.until(f"receipt of 2 by {worker.process.pid}")
+    assert worker.end() == 0
+    assert "asked to stop: finishing running handlers, for 20 s at most" in worker.text
+
+
+def test_an_app_that_fails_ends_the_process_with_its_error(start, shop):
+    shop.write("shop.py", SHOP.replace('SQLite("app.db")', 'SQLite("missing/app.db")'))
+    worker = start("shop:app")
+    assert worker.wait() == 1
+    assert "error: " in worker.text
+    assert "missing/app.db" in worker.text
+
+
+def test_a_closed_terminal_ends_a_worker(start):
+    worker = start("shop:app", terminal=True)
+    worker.until("dawdle started")
+    worker.close_terminal()
+    assert worker.wait() == 0
