@@ -6,7 +6,7 @@ compiled once per type.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -208,15 +208,19 @@ def open_event(envelope: Envelope, event_type: type[E], codecs: Mapping[str, Cod
 def _upcast(data: bytes, version: int, event_type: type[object], codec: Codec) -> bytes:
     """Return data of an older version as the codec writes that of the newest one. Raises `EventError`."""
     # Plain values go through the event's own codec, both ways: so an upcaster gets what the codec can tell apart, such
-    # as bytes and times in MessagePack, and a codec of the user's own needs nothing new. It may not read `object`.
-    plain = object if type(codec) is JSON or type(codec) is MessagePack else dict
+    # as bytes and times in MessagePack, and a codec of the user's own needs nothing new.
     try:
-        values: object = codec.decode(data, cast("type[object]", plain))
+        values = codec.decode(data, _plain_type(codec))
     except Exception as error:  # noqa: BLE001 - the codec may be the user's own; raised again, as ours
         failure, cause = EventError(f"its data cannot be read: {without_data(error)}"), cause_without_data(error)
     else:
         return _encoded(codec, upcast(values, version, event_type))
     raise failure from cause
+
+
+def _plain_type(codec: Codec) -> type[object]:
+    """Return the type as which a codec reads plain values. One of the user's own may not know `object` as any value."""
+    return object if type(codec) is JSON or type(codec) is MessagePack else dict
 
 
 def _data_in(envelope: Envelope, media: str) -> bytes:

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "top": "dawdle.cli.top._command:top",
     "dead": "dawdle.cli.dead:dead",
     "replay": "dawdle.cli.replay:replay",
+    "schema": "dawdle.cli.schema._command:schema",
     "sqs": "dawdle.cli.sqs._command:sqs",
     "completion": "dawdle.cli.completion:completion",
 }

@@ -1,0 +1,142 @@
+"""Compares the code with the snapshot of the code before: what of it breaks what. Snapshots in, findings out.
+
+Two directions. In the queue are messages that the old code wrote, which the new code reads. And during a deploy workers
+with the old code read what the new code writes; those findings have `deploy` in their rule. Calls of functions need no
+second direction: a worker leaves a call that it cannot read to others.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from dawdle.cli._findings import Finding
+from dawdle.cli.schema import _advice as advice
+from dawdle.cli.schema._advice_fields import Subject, default_changed, in_deploy, in_queue, maybe_renamed
+from dawdle.cli.schema._file import Event, Function, Handler, Kind, Snapshot
+from dawdle.cli.schema._fits import gaps_between
+from dawdle.cli.schema._gaps import Gap
+
+__all__ = ["compare"]
+
+N = TypeVar("N", Event, Handler, Function)
+
+
+def compare(old: Snapshot, new: Snapshot, *, deploy: bool = True) -> list[Finding]:
+    """Return what a change of the code does to messages. `deploy`: old workers run beside the new ones for a while."""
+    return [*_events(old, new, deploy=deploy), *_handlers(old, new), *_functions(old, new)]
+
+
+def _events(old: Snapshot, new: Snapshot, *, deploy: bool) -> Iterator[Finding]:
+    for name, event in sorted(old.events.items()):
+        now = _name_now(name, new.events)
+        if now is None:
+            yield advice.event_removed(name, event, _added(old.events, new.events))
+            continue
+        current = new.events[now]
+        yield from _lost_aliases(event, new.events, advice.event_alias_removed, name)
+        if current.version != event.version:
+            yield from _versions(name, event, current)
+            continue
+        yield from _dropped_upcasters(name, event, current)
+        subject = Subject(where=f"event {name}", name=now, event=current, removed=_removed(event, current))
+        gaps = gaps_between(event, current, old.types, new.types)
+        yield from (in_queue(subject, gap) for gap in gaps)
+        if deploy:
+            told = {_pair(gap) for gap in gaps}
+            back = gaps_between(current, event, new.types, old.types)
+            yield from (in_deploy(subject, gap) for gap in back if _pair(gap) not in told)
+        yield from _silent(subject, event, current)
+
+
+def _versions(name: str, old: Event, new: Event) -> Iterator[Finding]:
+    """Yield what a change of a type's version does. Its data is then a matter of code, and is not compared."""
+    if new.version < old.version:
+        yield advice.version_lowered(name, old, new)
+        return
+    lost = [each for each in (*old.upcasters, old.version) if each not in new.upcasters]
+    yield advice.upcaster_missing(name, lost, new) if lost else advice.upcasters_unseen(name, old, new)
+
+
+def _dropped_upcasters(name: str, old: Event, new: Event) -> Iterator[Finding]:
+    lost = [each for each in old.upcasters if each not in new.upcasters]
+    if lost:
+        yield advice.upcaster_missing(name, lost, new)
+
+
+def _handlers(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
+    for name, handler in sorted(old.handlers.items()):
+        now = _name_now(name, new.handlers)
+        if now is None:
+            yield advice.handler_removed(name, handler, _added(old.handlers, new.handlers))
+            continue
+        current = new.handlers[now]
+        yield from _lost_aliases(handler, new.handlers, advice.handler_alias_removed, name)
+        for event in handler.events:
+            called = _name_now(event, new.events)
+            if called is not None and called not in current.events:
+                yield advice.handler_event_removed(name, event)
+        if handler.queue != current.queue:
+            yield advice.queue_changed(f"handler {name}", handler.queue, current.queue)
+
+
+def _functions(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
+    for name, function in sorted(old.functions.items()):
+        now = _name_now(name, new.functions)
+        if now is None:
+            yield advice.function_removed(name, function, _added(old.functions, new.functions))
+            continue
+        current = new.functions[now]
+        yield from _lost_aliases(function, new.functions, advice.function_alias_removed, name)
+        subject = Subject(where=f"function {name}", name=now)
+        yield from (in_queue(subject, gap) for gap in gaps_between(function.kind, current.kind, old.types, new.types))
+        if function.queue != current.queue:
+            yield advice.queue_changed(f"function {name}", function.queue, current.queue)
+
+
+def _silent(subject: Subject, old: Event, new: Event) -> Iterator[Finding]:
+    """Yield what lets data be read and still changes what is read."""
+    for name, field in old.fields.items():
+        now = new.fields.get(name)
+        if now is None or field.optional or field.type != now.type or None in {field.default, now.default}:
+            continue  # another type, and a default that is left out of data, are told as what they are
+        if field.default != now.default:
+            yield default_changed(subject, name, field, now)
+    for name, field in new.fields.items():
+        if field.default is not None and not any(each in old.fields for each in field.reads or (name,)):
+            like = [each for each in subject.removed if old.fields[each].type == field.type]
+            same = any((old.fields[each].attribute or each) == (field.attribute or name) for each in like)
+            if like and not same:  # the same attribute under another name is told as renamed
+                yield maybe_renamed(subject, like[0], name, field)
+
+
+def _removed(old: Kind, new: Kind) -> tuple[str, ...]:
+    """Return the fields that the new code does not read, by their names in data."""
+    read = {each for name, field in new.fields.items() for each in field.reads or (name,)}
+    return tuple(name for name in old.fields if name not in read)
+
+
+def _pair(gap: Gap) -> object:
+    """Return what a gap has in common with the same change seen from the other side."""
+    if gap.problem == "renamed":
+        return frozenset({gap.written, gap.read})
+    return (
+        gap.path
+        if gap.problem in {"default", "type", "values", "limits", "tag", "layout", "unclear"}
+        else (gap.path, gap.problem)
+    )
+
+
+def _added(old: Mapping[str, N], new: Mapping[str, N]) -> Mapping[str, N]:
+    return {name: found for name, found in new.items() if name not in old}
+
+
+def _name_now(name: str, named: Mapping[str, N]) -> str | None:
+    """Return what is called by a name of before: that has it, or has it as an alias."""
+    if name in named:
+        return name
+    return next((each for each, found in named.items() if name in found.aliases), None)
+
+
+def _lost_aliases(old: N, named: Mapping[str, N], tell: Callable[[str, str], Finding], name: str) -> Iterator[Finding]:
+    for alias in old.aliases:
+        if _name_now(alias, named) is None:
+            yield tell(name, alias)
