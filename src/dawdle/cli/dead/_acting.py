@@ -71,7 +71,7 @@ def act_on(
 
 async def _look(app: Dawdle, queues: DeadLetterQueues, filters: Filters, ids: Sequence[str]) -> Found | None:
     """Return what is meant; None if ^C was pressed."""
-    with interruptible() as interrupt, progress() as bar:
+    with progress() as bar, interruptible(bar.console) as interrupt:
         async with app.connected():
             task = bar.add_task("looking", total=await _total(queues, filters, None))
             found = await look(app, queues, filters, ids, interrupt, lambda: bar.advance(task))
@@ -82,7 +82,7 @@ async def _act(
     app: Dawdle, queues: DeadLetterQueues, act: Act, filters: Filters, found: Found | None
 ) -> tuple[int, str | None]:
     """Redrive or purge. Return how many letters, and if ^C was pressed, what was done until then."""
-    with interruptible() as interrupt, progress() as bar:
+    with progress() as bar, interruptible(bar.console) as interrupt:
         async with app.connected():
             task = bar.add_task(DOING[act], total=await _total(queues, filters, found))
 
