@@ -221,3 +221,14 @@ def test_the_help_fits_one_screen(shop, command):
     ran = shop("dead", command, "--help", terminal=100)
     assert ran.code == 0
     assert len(ran.out.splitlines()) <= 40
+
+
+def test_a_purge_deletes_no_letter_that_was_not_counted_when_it_asked(shop, ids, monkeypatch):
+    def answer(question, *, yes):
+        assert "Delete 4 dead letters for good" in question
+        leave_letters(("OrderCancelled", "o-10"))
+
+    monkeypatch.setattr("dawdle.cli.dead._acting.confirm", answer)
+    ran = shop("dead", "purge", "shop:app")
+    assert (ran.code, ran.out) == (0, "4 dead letters deleted\n")
+    assert [letter.event.order_id for letter in stored()[0]] == ["o-10"]
