@@ -6,6 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import Final
 
+from rich.console import Console
+
 from dawdle.cli._output import err
 
 __all__ = ["INTERRUPTED", "Interrupt", "interruptible"]
@@ -37,10 +39,10 @@ class Interrupt:
 
 
 @contextmanager
-def interruptible() -> Generator[Interrupt]:
+def interruptible(console: Console | None = None) -> Generator[Interrupt]:
     """Let the first ^C only be noted, so that what is under way ends. A second one is a `KeyboardInterrupt`.
 
-    Enter it in the task that does the work, outermost.
+    Enter it in the task that does the work, outermost. `console`: that of a progress bar, if there is one.
     """
     interrupt, loop, task = Interrupt(), asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None, "it is entered in a task"
@@ -49,7 +51,7 @@ def interruptible() -> Generator[Interrupt]:
         if interrupt.asked:
             task.cancel()
         interrupt.press()
-        err().print("^C: ending after what is under way; press it again to end at once", style="yellow")
+        (console or err()).print("^C: ending after what is under way; press it again to end at once", style="yellow")
 
     try:
         loop.add_signal_handler(signal.SIGINT, pressed)

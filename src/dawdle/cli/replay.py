@@ -38,9 +38,10 @@ class Chosen(NamedTuple):
     source: str
     """The queue that keeps the copies."""
     handler: str
-    classes: tuple[type, ...]
-    excluded: tuple[type, ...]
+    takes: frozenset[str]
+    """The wire names of the types that it takes, as far as the app knows them."""
     names: tuple[str, ...]
+    """Those that are meant; () for a handler of every event."""
     since: datetime | None
     until: datetime | None
 
@@ -133,10 +134,6 @@ def _chosen(
     if found is None:
         named = ", ".join(each.name for each in described.handlers) or "none"
         raise CommandError(f"this app has no handler {handler!r}; it has {named}")
-    known = {name for each in described.event_types for name in (each.name, *each.aliases)}
-    for name in names:
-        if name not in known:
-            raise CommandError(f"this app knows no event type {name!r}; it knows {', '.join(sorted(known)) or 'none'}")
     firsts = {each.queues[0] for each in described.event_types if each.queues and found.name in each.handlers}
     if source == found.queue or (found.queue is None and source in firsts):
         raise CommandError(f"{found.name} runs on the queue {source!r} itself: name a queue that keeps copies")
@@ -148,34 +145,28 @@ def _chosen(
             style="yellow",
             soft_wrap=True,
         )
-    types = [app.event_type(name) for name in names or found.events]
-    excluded = [app.event_type(name) for name in found.exclude]
-    return Chosen(
-        source,
-        found.name,
-        tuple(each for each in types if each is not None),
-        tuple(each for each in excluded if each is not None),
-        names or found.events,
-        since,
-        until,
-    )
+    taken = [each for each in described.event_types if found.name in each.handlers]
+    takes = frozenset(name for each in taken for name in (each.name, *each.aliases))
+    for name in names:
+        if name not in takes:
+            raise CommandError(f"{found.name} does not take {name!r}; it takes {', '.join(sorted(takes)) or 'none'}")
+    return Chosen(source, found.name, takes, names or (tuple(takes) if found.events else ()), since, until)
 
 
 async def _events(app: Dawdle, chosen: Chosen) -> AsyncGenerator[StoredEvent]:
     """Yield what is meant. An event may be None."""
-    types: tuple[type | str, ...] = (*chosen.classes, *chosen.names)
-    found = app.browse(*types, queue=chosen.source, since=chosen.since, until=chosen.until)
+    found = app.browse(*chosen.names, queue=chosen.source, since=chosen.since, until=chosen.until)
     async with aclosing(found) as events:
         async for event in events:
             # A copy that owes one handler is a retry: its event is here itself.
-            if event.handler is None and not isinstance(event.event, chosen.excluded):
+            if event.handler is None and (event.event is None or event.event_type in chosen.takes):
                 yield event
 
 
 async def _count(app: Dawdle, chosen: Chosen) -> Seen | None:
     """Return how many events are meant; None if ^C was pressed."""
     readable = unreadable = 0
-    with interruptible() as interrupt, progress() as bar:
+    with progress() as bar, interruptible(bar.console) as interrupt:
         task = bar.add_task("looking", total=None)
         async with app.connected(), aclosing(_events(app, chosen)) as events:
             async for event in events:
@@ -189,7 +180,7 @@ async def _count(app: Dawdle, chosen: Chosen) -> Seen | None:
 
 async def _replay(app: Dawdle, chosen: Chosen, seen: Seen, per_second: float | None) -> Outcome:
     """Replay all, batch by batch, and return how far it came."""
-    with interruptible() as interrupt, progress() as bar:
+    with progress() as bar, interruptible(bar.console) as interrupt:
         async with app.connected():
             return await _replay_batches(app, chosen, seen, per_second, interrupt, bar)
 

@@ -205,9 +205,11 @@ def test_a_dry_run_counts_and_changes_nothing(shop, ids, command):
     assert len(stored()[0]) == 4
 
 
-def test_what_is_not_meant_is_not_asked_about(shop, ids):
+def test_what_is_not_meant_is_not_asked_about_and_how_many_others_there_are_is_said(shop, ids):
     ran = shop("dead", "purge", "shop:app", "--handler", "unheard")
     assert (ran.code, ran.out) == (0, "0 dead letters deleted\n")
+    assert "4 other dead letters in SQLite(" in ran.err
+    assert "no such dead letters: 4 other dead letters" in shop("dead", "list", "shop:app", "--type", "Unheard").err
 
 
 def test_the_app_may_stand_before_the_subcommand_too(shop, ids):
@@ -219,3 +221,14 @@ def test_the_help_fits_one_screen(shop, command):
     ran = shop("dead", command, "--help", terminal=100)
     assert ran.code == 0
     assert len(ran.out.splitlines()) <= 40
+
+
+def test_a_purge_deletes_no_letter_that_was_not_counted_when_it_asked(shop, ids, monkeypatch):
+    def answer(question, *, yes):
+        assert "Delete 4 dead letters for good" in question
+        leave_letters(("OrderCancelled", "o-10"))
+
+    monkeypatch.setattr("dawdle.cli.dead._acting.confirm", answer)
+    ran = shop("dead", "purge", "shop:app")
+    assert (ran.code, ran.out) == (0, "4 dead letters deleted\n")
+    assert [letter.event.order_id for letter in stored()[0]] == ["o-10"]

@@ -135,7 +135,11 @@ def test_a_rate_is_kept(shop, ids):
         (("--from", "audits", "--to", "stats"), "did you mean 'audit'?"),
         (("--from", "default", "--to", "stats"), "stats runs on the queue 'default' itself"),
         (("--from", "audit", "--to", "audit_bound"), "audit_bound runs on the queue 'audit' itself"),
-        (("--from", "audit", "--to", "stats", "--type", "Unheard"), "no event type 'Unheard'; it knows GiftPlaced"),
+        (
+            ("--from", "audit", "--to", "stats", "--type", "Unheard"),
+            "stats does not take 'Unheard'; it takes OrderPlaced",
+        ),
+        (("--from", "audit", "--to", "stats", "--type", "GiftPlaced"), "stats does not take 'GiftPlaced'"),
         (("--from", "audit", "--to", "stats", "--rate", "fast"), "'fast' is no rate: write 50/s"),
         (("--from", "audit", "--to", "stats", "--since", "noon"), "'noon' is no time"),
     ],

@@ -10,7 +10,7 @@ from dawdle.cli._output import Column, confirm, err, out, print_json, print_rows
 from dawdle.cli._running import run_async
 from dawdle.cli._texts import age, counted, one_line
 from dawdle.cli.dead._filters import Filters
-from dawdle.cli.dead._looking import Found, look
+from dawdle.cli.dead._looking import Found, look, mark_of
 from dawdle.cli.dead._queues import DeadLetterQueues
 
 __all__ = ["Act", "act_on"]
@@ -71,7 +71,7 @@ def act_on(
 
 async def _look(app: Dawdle, queues: DeadLetterQueues, filters: Filters, ids: Sequence[str]) -> Found | None:
     """Return what is meant; None if ^C was pressed."""
-    with interruptible() as interrupt, progress() as bar:
+    with progress() as bar, interruptible(bar.console) as interrupt:
         async with app.connected():
             task = bar.add_task("looking", total=await _total(queues, filters, None))
             found = await look(app, queues, filters, ids, interrupt, lambda: bar.advance(task))
@@ -82,7 +82,7 @@ async def _act(
     app: Dawdle, queues: DeadLetterQueues, act: Act, filters: Filters, found: Found | None
 ) -> tuple[int, str | None]:
     """Redrive or purge. Return how many letters, and if ^C was pressed, what was done until then."""
-    with interruptible() as interrupt, progress() as bar:
+    with progress() as bar, interruptible(bar.console) as interrupt:
         async with app.connected():
             task = bar.add_task(DOING[act], total=await _total(queues, filters, found))
 
@@ -94,6 +94,10 @@ async def _act(
                 if not filters.meets(letter):
                     return False
                 if found is not None and found.ids is not None and letter.event_id not in found.ids:
+                    return False
+                # The answer was given for what had been counted. An ordered queue shows ten letters of a group, and
+                # those behind them once these are gone; and others may have come meanwhile.
+                if found is not None and act == "purge" and mark_of(letter) not in found.seen:
                     return False
                 bar.advance(task)
                 return True

@@ -59,7 +59,8 @@ def list_(app: Dawdle, *, filters: Filters, limit: int | None, as_json: bool) ->
     if as_json:
         print_json(shown)
         return 0
-    print_rows(COLUMNS, table(shown, shorten=sys.stdout.isatty()), empty=f"no dead letters: {hint}")
+    none = "no dead letters" if filters.is_empty else "no such dead letters"
+    print_rows(COLUMNS, table(shown, shorten=sys.stdout.isatty()), empty=f"{none}: {hint}")
     if len(shown) < len(rows):
         err().print(f"the newest {len(shown):,} of {counted(len(rows), 'dead letter')}", style="dim")
     return 0

@@ -13,7 +13,7 @@ from dawdle.cli._running import CommandError
 from dawdle.cli.dead._filters import Filters, letters_of
 from dawdle.cli.dead._queues import DeadLetterQueues
 
-__all__ = ["Found", "Group", "found_of_ids", "look"]
+__all__ = ["Found", "Group", "found_of_ids", "look", "mark_of"]
 
 MAX_IDS_SHOWN = 5
 
@@ -44,11 +44,18 @@ class Found(NamedTuple):
     """The events that were named by their ids; None: none was."""
     groups: list[Group]
     """The largest first."""
+    seen: frozenset[int]
+    """What `mark_of` says of each letter."""
 
     @property
     def letters(self) -> int:
         """How many letters there are."""
         return sum(group.letters for group in self.groups)
+
+
+def mark_of(letter: DeadLetter) -> int:
+    """Return what tells a letter from all others: 64 bits, since there may be very many."""
+    return hash((letter.queue, letter.event_id, letter.handler))
 
 
 async def look(
@@ -65,6 +72,7 @@ async def look(
     letter has, or several have.
     """
     groups: dict[tuple[str, str, str, str | None], Group] = {}
+    marks: set[int] = set()
     async with aclosing(letters_of(app, filters)) as letters:
         async for letter in letters:
             if interrupt.asked:
@@ -75,11 +83,13 @@ async def look(
                 event_id = letter.event_id if given else ""
                 key = (event_id, letter.queue, letter.event_type, letter.handler)
                 groups.setdefault(key, Group(*key[1:])).add(letter)
+                marks.add(mark_of(letter))
     if not given or interrupt.asked:
-        return Found(None, _largest_first(groups.values()))
+        return Found(None, _largest_first(groups.values()), frozenset(marks))
     found = {event_id for event_id, *_ in groups}
     ids = frozenset([_one_of(each, found, await _hint(queues, each, found)) for each in given])
-    return Found(ids, _largest_first(group for (event_id, *_), group in groups.items() if event_id in ids))
+    meant = _largest_first(group for (event_id, *_), group in groups.items() if event_id in ids)
+    return Found(ids, meant, frozenset(marks))
 
 
 async def found_of_ids(

@@ -56,4 +56,6 @@ class DeadLetterQueues:
                 f"{counted(counts[1], 'dead letter')} cannot be seen at the moment: another process looks at them, or "
                 f"has died while it did. Try again in a minute"
             )
+        if counts is not None and counts[0]:
+            return f"{counted(counts[0], 'other dead letter')} in {self.shown}"
         return f"looked in {self.shown}"
