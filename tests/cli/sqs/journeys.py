@@ -1,8 +1,12 @@
 """The evenings with `dawdle sqs` that take long, on the test server and on ministack: `nox -s sqs`."""
 
+import json
 import re
 import subprocess
+from io import BytesIO
+from zipfile import ZipFile
 
+import boto3
 import pytest
 
 from tests.cli.sqs.queues import make
@@ -10,6 +14,7 @@ from tests.cli.sqs.terminal import DAWDLE, SECONDS, piped, terminal
 from tests.cli.sqs.test_journeys import Served, plain
 from tests.cli.sqs.test_planted import NOT_ON_MINISTACK, PLANTED, told
 from tests.cli.sqs.test_probes import harmless
+from tests.servers import ministack
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,38 @@ def make_break_and_mend(environment):
 
 def test_an_evening_on_the_test_server(served):
     make_break_and_mend({**served.environment, "DAWDLE_SQS_ENDPOINT_URL": served.url})
+
+
+@pytest.fixture(scope="module")
+def aws():
+    """ministack with all that the doctor asks beside SQS."""
+    with ministack("sqs,lambda,iam,sts,cloudwatch,cloudformation") as url:
+        yield url
+
+
+def test_a_lambda_function_that_receives_is_found(aws):
+    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    environment = {**plain(), **credentials, "AWS_ENDPOINT_URL": aws}
+    named = json.loads(piped("sqs", "create", "watched", "--yes", "--json", environment=environment).stdout)
+    queue = named["DAWDLE_SQS_QUEUE_URL"]
+    assert piped("sqs", "doctor", queue, environment=environment).stderr == "no findings\n"
+    code = BytesIO()
+    with ZipFile(code, "w") as file:
+        file.writestr("mail.py", "def handler(event, context): return None")
+    own = {"endpoint_url": aws, "region_name": "us-east-1", "aws_access_key_id": "t", "aws_secret_access_key": "t"}
+    client = boto3.client("lambda", **own)
+    role = "arn:aws:iam::000000000000:role/mail"
+    client.create_function(
+        FunctionName="mail", Runtime="python3.12", Role=role, Handler="mail.handler", Code={"ZipFile": code.getvalue()}
+    )
+    arn = "arn:aws:sqs:us-east-1:000000000000:watched"
+    mapping = client.create_event_source_mapping(EventSourceArn=arn, FunctionName="mail", Enabled=True)["UUID"]
+    (_, line) = piped("sqs", "doctor", queue, environment=environment, code=1).stdout.splitlines()
+    assert line.split("\t")[:4] == ["warning", "sqs.lambda", "watched", "the Lambda function mail receives from it"]
+    assert f"--uuid {mapping} " in line
+    client.update_event_source_mapping(UUID=mapping, Enabled=False)
+    assert piped("sqs", "doctor", queue, environment=environment).stderr == "no findings\n"
+    client.close()
 
 
 def test_an_evening_on_ministack(ministack_url):
