@@ -213,6 +213,21 @@ def cli(session: nox.Session) -> None:
 
 
 @nox.session(python=USUAL)
+def emit(session: nox.Session) -> None:
+    """Check what `dawdle sqs create --emit` prints by the tools that read it; Terraform is used if it is here."""
+    session.install("-e", ".", *group("test", "emit"))
+    # cloudcoil brings a plugin for pytest that wants packages which it does not install.
+    session.run(*PYTEST, "-rs", "-p", "no:cloudcoil", "tests/cli/sqs/emitted.py", *session.posargs, env=UV)
+
+
+@nox.session(python=USUAL)
+def sqs(session: nox.Session) -> None:
+    """Make, break and mend queues by `dawdle sqs`, as processes, on the SQS test server and on ministack."""
+    session.install("-e", ".", *group("test"))
+    session.run(*PYTEST, "tests/cli/sqs/journeys.py", *session.posargs, env=UV)
+
+
+@nox.session(python=USUAL)
 def pictures(session: nox.Session) -> None:
     """Draw the pictures of the command in the docs, from real runs; `-- worker top`: these."""
     session.install("-e", ".", *group("test"))

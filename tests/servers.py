@@ -79,15 +79,15 @@ def make(home: Path, package: str) -> None:
 
 
 @contextmanager
-def ministack() -> Iterator[str]:
-    """Run ministack, an independent SQS emulator, and yield its URL."""
+def ministack(services: str = "sqs,sns,s3") -> Iterator[str]:
+    """Run ministack, an independent emulator of AWS, and yield its URL."""
     command = venv_with(MINISTACK, "DAWDLE_MINISTACK_VENV", "ministack", "ministack")
     port = free_port()
     environment = dict(os.environ) | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
         "LOG_LEVEL": "ERROR",
-        "SERVICES": "sqs,sns,s3",
+        "SERVICES": services,
     }
     with running([str(command)], port, environment) as url:
         yield url

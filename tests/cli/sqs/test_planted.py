@@ -4,6 +4,8 @@ import pytest
 
 from tests.cli.sqs.queues import make, paste
 
+pytestmark = pytest.mark.once
+
 EVERYONE = {"Effect": "Allow", "Principal": "*", "Action": "sqs:*", "Resource": "*"}
 OWN_ROLE = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::000000000000:role/shop"}, "Action": "sqs:*"}
 STRANGER = {
@@ -167,19 +169,5 @@ def test_queues_as_create_makes_them_have_no_finding(loop, client, fifo, key):
         made = await make(client, fifo=fifo, kms_key=key)
         for role in ("signaler", "worker", "operator"):
             assert told(await made.findings(role=role)) == []
-
-    loop.run(story())
-
-
-@pytest.mark.once
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in PLANTED if name not in NOT_ON_MINISTACK])
-def test_ministack_is_told_the_same(loop, ministack_client, name):
-    async def story():
-        plant, rule, which = PLANTED[name]
-        made = await make(ministack_client, delayed=True)
-        assert told(await made.findings()) == []
-        await plant(made)
-        assert told(await made.findings()) == [(rule, getattr(made, which).rpartition("/")[2])]
 
     loop.run(story())

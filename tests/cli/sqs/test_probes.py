@@ -7,6 +7,8 @@ from dawdle.cli.sqs._doctor.ask import permission_findings
 from tests.cli.sqs.queues import REGION, make
 from tests.cli.sqs.test_planted import told
 
+pytestmark = pytest.mark.once
+
 OPERATIONS = {
     "SendMessage": "SendMessageBatch",
     "ReceiveMessage": "ReceiveMessage",
@@ -127,16 +129,6 @@ def counts(attributes):
 def test_no_message_is_stored_received_hidden_or_deleted(loop, client, fifo):
     async def story():
         await harmless(await make(client, fifo=fifo, delayed=True))
-
-    loop.run(story())
-
-
-@pytest.mark.once
-@pytest.mark.slow
-@pytest.mark.parametrize("fifo", [False, True], ids=["standard", "FIFO"])
-def test_nor_on_ministack(loop, ministack_client, fifo):
-    async def story():
-        await harmless(await make(ministack_client, fifo=fifo, delayed=True))
 
     loop.run(story())
 

@@ -12,15 +12,23 @@ from dawdle.cli._output import Column, confirm, err, json_option, print_json, pr
 from dawdle.cli._running import run_async
 from dawdle.cli._values import duration
 from dawdle.cli.sqs._admin import apply, find_queue, find_queues
-from dawdle.cli.sqs._aws import AwsClient, Place, configured_region, open_client
+from dawdle.cli.sqs._aws import Place, configured_region, open_client
 from dawdle.cli.sqs._difference import Change, Found, dead_letter_name, difference
 from dawdle.cli.sqs._emit import FORMATS, Format, emit
 from dawdle.cli.sqs._emit.iam import ROLES, Arns, Role
 from dawdle.cli.sqs._environment import exports, variables
 from dawdle.cli.sqs._names import queue_name
-from dawdle.cli.sqs._plan import MAX_RETENTION_SECONDS, Plan, make_plan
+from dawdle.cli.sqs._plan import MAX_RETENTION_SECONDS, MIN_RETENTION_SECONDS, Plan, make_plan
 
 __all__ = ["create"]
+
+
+def _retention(text: str) -> float:
+    seconds = duration(text)
+    if not MIN_RETENTION_SECONDS <= seconds <= MAX_RETENTION_SECONDS:
+        raise click.BadParameter("SQS keeps messages for 60 seconds to 14 days")
+    return seconds
+
 
 COLUMNS = (
     Column("queue"),
@@ -37,7 +45,7 @@ COLUMNS = (
 @click.option("--delay-queue", is_flag=True, help="A second queue, NAME-delayed, for events and retries that wait.")
 @click.option(
     "--retention",
-    type=duration,
+    type=_retention,
     metavar="DURATION",
     default="14d",
     help="How long SQS keeps an event. Default: 14d, the most.",
@@ -81,7 +89,15 @@ def create(
     """
     if fifo and not name.endswith(".fifo"):
         name = f"{name}.fifo"
-    delayed = f"{name.removesuffix('.fifo')}-delayed" if delay_queue else None
+    if dead_letters is not None and dead_letters.endswith(".fifo") != name.endswith(".fifo"):
+        raise click.UsageError("The dead-letter queue of a FIFO queue is a FIFO queue, and of no other: see .fifo")
+    for wanted, option, value in (
+        ("iam", "--role", role),
+        ("iam", "--account", account),
+        ("keda", "--deployment", deployment),
+    ):
+        if value is not None and as_format != wanted:
+            raise click.UsageError(f"{option} is of use with --emit {wanted} alone.")
     place = Place(
         region or os.environ.get("DAWDLE_SQS_REGION") or None,
         endpoint_url or os.environ.get("DAWDLE_SQS_ENDPOINT_URL") or None,
@@ -91,8 +107,8 @@ def create(
         return make_plan(
             name,
             dead_letters=dead_letters or letters,
-            delayed=delayed,
-            retention=_whole_retention(retention),
+            delayed=f"{name.removesuffix('.fifo')}-delayed" if delay_queue else None,
+            retention=int(retention),
             max_receives=max_receives,
             kms_key=kms_key,
         )
@@ -100,18 +116,30 @@ def create(
     if as_format is not None:
         _print_for(as_format, plan_with(None), place.region, account=account, role=role, deployment=deployment)
         return
+    plan, found = run_async(_look(name, plan_with, place))
+    changes = difference(plan, found, given=() if max_receives is None else ("maxReceiveCount",))
+    if dry_run:
+        _show(changes, as_json=as_json)
+        return
+    # The question is asked outside of an event loop, which would keep ^C from ending it.
+    _ask(plan, found, changes, yes=yes)
+    made, region = run_async(_change(plan, found, changes, place))
+    _tell_variables(plan, made, Place(region, place.endpoint), as_json=as_json)
 
-    async def main() -> None:
-        async with open_client("sqs", place) as client:
-            plan, found = await _look(client, plan_with, name)
-            changes = difference(plan, found, given=() if max_receives is None else ("maxReceiveCount",))
-            if dry_run:
-                _show(changes, as_json=as_json)
-                return
-            queues = await _carry_out(client, plan, found, changes, yes=yes)
-            _tell_variables(plan, queues, Place(client.region, place.endpoint), as_json=as_json)
 
-    run_async(main())
+async def _look(name: str, plan_with: Callable[[str | None], Plan], place: Place) -> tuple[Plan, Mapping[str, Found]]:
+    """Return the plan and what is there of it. A dead-letter queue that the queue has already stays its own."""
+    async with open_client("sqs", place) as client:
+        plan = plan_with(dead_letter_name(await find_queue(client, name)))
+        return plan, await find_queues(client, plan)
+
+
+async def _change(
+    plan: Plan, found: Mapping[str, Found], changes: Sequence[Change], place: Place
+) -> tuple[Mapping[str, Found], str]:
+    """Make the changes, and return all queues of the plan, and their region."""
+    async with open_client("sqs", place) as client:
+        return await apply(client, plan, found, changes), client.region
 
 
 def _print_for(
@@ -126,19 +154,6 @@ def _print_for(
     click.echo(emit(plan, as_format, arns=arns, role=role, deployment=deployment))
 
 
-def _whole_retention(seconds: float) -> int:
-    if not 60 <= seconds <= MAX_RETENTION_SECONDS:
-        raise click.BadParameter("SQS keeps messages for 60 seconds to 14 days", param_hint="--retention")
-    return int(seconds)
-
-
-async def _look(client: AwsClient, plan_with: Callable[[str | None], Plan], name: str) -> tuple[Plan, dict[str, Found]]:
-    """Return the plan and what is there of it. A dead-letter queue that the queue has already stays its own."""
-    queue = await find_queue(client, name)
-    plan = plan_with(dead_letter_name(queue))
-    return plan, await find_queues(client, plan)
-
-
 def _show(changes: Sequence[Change], *, as_json: bool) -> None:
     if as_json:
         print_json(changes)
@@ -147,16 +162,13 @@ def _show(changes: Sequence[Change], *, as_json: bool) -> None:
         print_rows(COLUMNS, rows, empty="nothing to change")
 
 
-async def _carry_out(
-    client: AwsClient, plan: Plan, found: Mapping[str, Found], changes: Sequence[Change], *, yes: bool
-) -> Mapping[str, Found]:
+def _ask(plan: Plan, found: Mapping[str, Found], changes: Sequence[Change], *, yes: bool) -> None:
     if not changes:
         err().print("nothing to change", style="dim")
-        return found
+        return
     _show_on_stderr(changes)
     new = [queue.name for queue in plan.queues if queue.name not in found]
     confirm(f"Make {' and '.join(new)}?" if new else "Change these attributes?", yes=yes)
-    return await apply(client, plan, found, changes)
 
 
 def _show_on_stderr(changes: Sequence[Change]) -> None:

@@ -13,6 +13,7 @@ __all__ = [
     "MAX_RETENTION_SECONDS",
     "MIN_FIFO_RECEIVES",
     "MIN_RECEIVES",
+    "MIN_RETENTION_SECONDS",
     "NAME_RULE",
     "RECEIVES",
     "VISIBILITY_SECONDS",
@@ -27,6 +28,7 @@ __all__ = [
 DAY: Final = 86_400
 
 # From the SQS developer guide, quotas, 2026.
+MIN_RETENTION_SECONDS: Final = 60
 MAX_RETENTION_SECONDS: Final = 14 * DAY
 MAX_MESSAGE_BYTES: Final = 1_048_576
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from dawdle.cli._findings import Finding
-from dawdle.cli.sqs._doctor import access_rules, letter_rules, queue_rules
+from dawdle.cli.sqs._doctor import access_rules, letter_rules, policy_rules, queue_rules
 from dawdle.cli.sqs._doctor.facts import Facts
 
 __all__ = ["RULES", "findings"]
@@ -12,6 +12,7 @@ __all__ = ["RULES", "findings"]
 RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     *queue_rules.RULES,
     *letter_rules.RULES,
+    *policy_rules.RULES,
     *access_rules.RULES,
 )
 

@@ -73,7 +73,8 @@ def _key(key: str) -> list[str]:
     elif key.startswith("alias/"):
         made = f'kms.Alias.from_alias_name(self, "Key", {json.dumps(key)})'
     else:
-        made = f'kms.Key.from_lookup(self, "Key", key_id={json.dumps(key)})'
+        arn = f'cdk.Stack.of(self).format_arn(service="kms", resource="key", resource_name={json.dumps(key)})'
+        made = f'kms.Key.from_key_arn(self, "Key", {arn})'
     return [f"        key = {made}"]
 
 

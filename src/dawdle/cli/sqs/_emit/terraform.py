@@ -16,9 +16,9 @@ from dawdle.cli.sqs._emit.iam import (
 from dawdle.cli.sqs._emit.quoting import hcl_text
 from dawdle.cli.sqs._plan import Plan, QueuePlan
 
-__all__ = ["emit_terraform"]
+__all__ = ["NAMES", "emit_terraform"]
 
-_NAMES = {
+NAMES = {
     "FifoQueue": "fifo_queue",
     "DeduplicationScope": "deduplication_scope",
     "FifoThroughputLimit": "fifo_throughput_limit",
@@ -55,7 +55,7 @@ def _queue(plan: Plan, queue: QueuePlan) -> str:
     values = {"name": hcl_text(queue.name)}
     for attribute, value in queue.attributes.items():
         plain = value.isdigit() or value in {"true", "false"}
-        values[_NAMES[attribute]] = value if plain else hcl_text(value)
+        values[NAMES[attribute]] = value if plain else hcl_text(value)
     lines = _aligned(values, 2)
     if queue is plan.events:
         target = f"aws_sqs_queue.{_label(plan.dead_letters)}.arn"
