@@ -140,6 +140,15 @@ def soak(session: nox.Session) -> None:
     session.run("python", "-m", "tests.faults.soak", *session.posargs)
 
 
+@nox.session(python=USUAL)
+def schema(session: nox.Session) -> None:
+    """Try what `dawdle schema check` says on thousands of pairs of types; `-- 20000`: so many in each direction."""
+    session.install("-e", ".", *group("test"))
+    examples = session.posargs[0] if session.posargs else "5000"
+    path = "tests/cli/schema/test_what_passes_is_read.py"
+    session.run("python", "-m", "pytest", path, env={"DAWDLE_EXAMPLES": examples})
+
+
 SQLITE = {
     "kill": tuple(("tests.journeys.kill", "--sqlite", "--kills", "200", "--processes", count) for count in ("2", "4")),
     "growth": (("tests.journeys.growth",),),

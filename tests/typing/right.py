@@ -49,6 +49,7 @@ from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
 from dawdle.errors import FaultKind
+from dawdle.events import version_of
 from dawdle.testing import (
     AppOptions,
     HandledEvent,
@@ -352,6 +353,28 @@ class Declared(msgspec.Struct):
 @dawdle.event("orders.placed", aliases=("order.placed",), unclaimed="drop", expires=60, expired="dead")
 class Placed(msgspec.Struct):
     order_id: str
+
+
+class PlacedOne(TypedDict):
+    total: int
+
+
+def one_to_two(data: PlacedOne) -> dict[str, int]:
+    return {"cents": data["total"] * 100}
+
+
+def two_to_three(data: dict[str, Any]) -> Mapping[str, object]:
+    data["currency"] = "EUR"
+    return data
+
+
+@dawdle.event("orders.versioned", version=3, upcasters={1: one_to_two, 2: two_to_three})
+class Versioned(msgspec.Struct):
+    cents: int
+    currency: str
+
+
+assert_type(version_of(Versioned), int)
 
 
 @dawdle.event(aliases=["once"])

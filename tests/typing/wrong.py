@@ -187,6 +187,10 @@ dawdle.event("x", unclaimed="ignore")  # error
 dawdle.event("x", expires="60")  # error
 dawdle.event("x", expired="ack")  # error
 dawdle.event("x")(5)  # error
+dawdle.event("x", version="2")  # error
+dawdle.event("x", version=2, upcasters=[lambda data: data])  # error
+dawdle.event("x", version=2, upcasters={"1": lambda data: data})  # error
+dawdle.event("x", version=2, upcasters={1: lambda data: 5})  # error
 
 
 # Signals

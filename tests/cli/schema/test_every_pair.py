@@ -27,6 +27,8 @@ from tests.cli.schema.types_made import (
     tuple_of,
 )
 
+pytestmark = pytest.mark.once
+
 CODECS = [JSON(), MessagePack()]
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
@@ -138,18 +140,16 @@ def lost(name, style, other, other_style):
     [("struct", "struct"), ("pydantic", "pydantic"), ("struct", "pydantic"), ("pydantic", "struct")],
 )
 def test_what_fits_is_read_and_means_the_same(style, other_style):
-    fits, wrong, careful = 0, [], 0
+    fits, wrong = 0, []
     for name, other in itertools.product(names_of(style), names_of(other_style)):
         (_, mine, kinds), (_, yours, others) = made(style, name), made(other_style, other)
-        values = list(lost(name, style, other, other_style))
-        if gaps_between(mine, yours, kinds, others):
-            careful += not values  # pydantic reads more than is promised here
-        else:
+        if not gaps_between(
+            mine, yours, kinds, others
+        ):  # what has gaps may be read all the same, by pydantic above all
             fits += 1
-            wrong += [(name, other, value) for value in values]
+            wrong += [(name, other, value) for value in lost(name, style, other, other_style)]
     assert wrong == []
     assert fits > len(KINDS) + 40  # each fits itself, but for keys of dicts, and many fit others
-    assert careful < (130 if style == other_style == "pydantic" else 80)
 
 
 def test_each_sample_of_each_type_can_be_signaled():

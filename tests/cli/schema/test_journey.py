@@ -61,7 +61,7 @@ if __name__ == "__main__":
 
 BROKEN = OLD.replace("    total: int\n", "    cents: int\n")
 
-MENDED = BROKEN.replace(
+MENDED = BROKEN.replace("OrderPlaced", "PlacedOrder").replace(  # what the class is called is no matter
     '@dawdle.event("orders.placed")\n',
     'def upcast(data):\n    data["cents"] = data.pop("total") * 100\n    return data\n\n\n'
     '@dawdle.event("orders.placed", version=2, upcasters={1: upcast})\n',

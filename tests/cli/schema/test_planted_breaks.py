@@ -6,6 +6,8 @@ import pytest
 
 from tests.cli.schema.shops import findings, rules
 
+pytestmark = pytest.mark.once
+
 PLACED, SHIPPED, CANCELLED = "event orders.placed", "event orders.shipped", "event orders.cancelled"
 
 BREAKS = {
