@@ -159,13 +159,14 @@ def _is_ours(file: str) -> bool:
 
 def _sources() -> Iterator[str]:
     """Yield the files and folders of the modules that are loaded and are no libraries."""
-    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file is None or "." in name or name in {"__main__", "dawdle"}:
             continue
-        if not any(file.startswith(f"{folder}{os.sep}") for folder in libraries):
-            path = Path(file)
+        path = Path(file)
+        is_installed = {"site-packages", "dist-packages"}.intersection(path.parts)
+        if not is_installed and not any(path.is_relative_to(folder) for folder in libraries):
             yield str(path.parent if path.name == "__init__.py" else path)
 
 
