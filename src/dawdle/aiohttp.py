@@ -9,6 +9,7 @@ Endpoints signal by `await dawdle.signal(event)`. A worker, which is no web app,
     Dawdle(lifespan=lambda app: health_server(app, port=8080)).run()
 """
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -123,7 +124,9 @@ async def health_server(
             await (web.TCPSite(runner, host, port) if path is None else web.UnixSite(runner, path)).start()
         except OSError as error:
             where = f"port {port}{'' if host is None else f' of {host}'}" if path is None else path
-            raise ConfigurationError(f"cannot serve the probes on {where}: {error.strerror or error}") from error
+            raise ConfigurationError(
+                f"cannot serve the probes on {where}: {os.strerror(error.errno) if error.errno else error}"
+            ) from error
         async with monitored(app):
             yield
     finally:

@@ -1009,6 +1009,7 @@ async def host(app: dawdle.Dawdle) -> None:
     app.wrap_queues(wrap)
     app.configure(listen=["video"], concurrency=5)
     app.configure(concurrency={"video": 5}, hooks=[print], telemetry=telemetry.prometheus())
+    assert_type(app.grace, float)
     for each in app.telemetry:
         if isinstance(each, telemetry.Prometheus):
             assert_type(each, telemetry.Prometheus)

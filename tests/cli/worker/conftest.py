@@ -159,9 +159,10 @@ def take_terminal():
 
 @pytest.fixture
 def shop(cli):
-    """The directory of an app, with the worker's command in this process."""
+    """The directory of an app, with commands in this process, which forgets the handlers that they have imported."""
     cli.write("shop.py", SHOP)
-    return cli
+    with dawdle.default_registry.restored():
+        yield cli
 
 
 @pytest.fixture

@@ -45,6 +45,16 @@ def test_an_app_that_fails_ends_the_process_with_its_error(start, shop):
     assert "missing/app.db" in worker.text
 
 
+def test_code_that_cannot_be_loaded_is_told_by_its_own_lines(shop):
+    shop.write("shop.py", SHOP + "\nimport nothing_of_that_name\n")
+    ran = shop("worker", "shop:app")
+    assert ran.code == 1
+    lines = ran.err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert "shop.py" in lines[1]
+    assert lines[-1] == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
+
+
 def test_a_closed_terminal_ends_a_worker(start):
     worker = start("shop:app", terminal=True)
     worker.until("dawdle started")

@@ -54,10 +54,10 @@ def test_a_change_starts_anew_and_what_is_in_flight_is_finished(start, shop):
     assert worker.text.count("began in") == 2
     shop.write("shop.py", SHOP + "\nimport nothing_of_that_name\n")
     worker.until("ModuleNotFoundError: No module named 'nothing_of_that_name'")
-    worker.until("the app cannot be loaded any more: the process from before works on")
+    worker.until("the app cannot be loaded any more: the processes from before work on")
     assert "dawdle/cli" not in worker.text.partition("Traceback")[2]
     shop("signal", "shop:app", "OrderPlaced", "{}")
-    worker.until(f"receipt of 2 by {new}", after="works on")
+    worker.until(f"receipt of 2 by {new}", after="work on")
     os.write(worker.terminal, b"\x03")  # ^C
     assert worker.wait() == 0
     assert "second signal" not in worker.text

@@ -47,6 +47,7 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._signals: list[signal.Signals] = []
         self._client: aiohttp.ClientSession | None = None
+        self._is_gone = False
 
     @property
     def pid(self) -> int | None:
@@ -71,6 +72,7 @@ class Child:
                 self.send(number)
             return await self._until_ended(self._process, ours, ready)
         finally:
+            self._is_gone = True
             if self._client is not None:
                 await self._client.close()
             # A process that still runs ends by this: it watches its end of the pair.
@@ -79,7 +81,9 @@ class Child:
                 os.unlink(self._assignment.path)  # noqa: PTH108 - once, and quick
 
     async def ask(self, path: str) -> Answer | None:
-        """Return what it answers to a GET; None if it does not in time, or cannot yet."""
+        """Return what it answers to a GET; None if it does not in time, or cannot yet, or has ended."""
+        if self._is_gone:
+            return None
         import aiohttp  # noqa: PLC0415 - it takes long, and only a worker with a port asks
 
         if self._client is None:

@@ -6,12 +6,15 @@ from functools import partial
 from typing import get_args
 
 import click
+from rich.markup import escape
 
 from dawdle.cli._app import AppCommand, app_name_option, load_app, require_app_name
+from dawdle.cli._output import err
 from dawdle.cli._running import CommandError
 from dawdle.cli.worker._hangup import renewed_by_hangup
 from dawdle.cli.worker._logs import set_up_logging
 from dawdle.cli.worker._options import LogLevel, WorkerOptions
+from dawdle.cli.worker._unloadable import why_unloadable
 from dawdle.cli.worker._values import Address, address, size
 from dawdle.cli.worker._work import prepare, require_uvloop, run_app
 
@@ -61,8 +64,7 @@ def worker(
     if uvloop:
         require_uvloop()
     if processes == 1 and not reload and max_rss is None:
-        _work_here(options, health_port)
-        return 0
+        return _work_here(options, health_port)
     if sys.platform == "win32":
         raise CommandError(
             "--processes, --reload and --max-rss need what Windows lacks: start several workers, or one in WSL"
@@ -74,9 +76,13 @@ def worker(
     return int(asyncio.run(supervise(plan)))
 
 
-def _work_here(options: WorkerOptions, at: Address | None) -> None:
-    """Be the worker: what started this process sees its exit code."""
-    app = load_app(options.app)
+def _work_here(options: WorkerOptions, at: Address | None) -> int:
+    """Be the worker, and return the exit code of the process."""
+    try:
+        app = load_app(options.app)
+    except Exception as error:  # noqa: BLE001 - whatever the code of the app raises
+        err().print(escape(why_unloadable(error)), soft_wrap=True, style="red")
+        return 1
     set_up_logging(options.log_level)
     prepare(app, options, introduces=True)
     lifespan = None
@@ -88,3 +94,4 @@ def _work_here(options: WorkerOptions, at: Address | None) -> None:
         lifespan = partial(health_server, host=host, port=port, routes=watched(app, options.app))
     with renewed_by_hangup():
         run_app(app, options, lifespan)
+    return 0

@@ -1,6 +1,7 @@
 """The port of a worker with several processes: asks them all, and answers for them. Decides nothing."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -43,7 +44,9 @@ async def serving(address: Address, pool: Pool, children: Callable[[], Sequence[
             await web.TCPSite(runner, host, port).start()
         except OSError as error:
             where = f"port {port}{'' if host is None else f' of {host}'}"
-            raise CommandError(f"cannot serve the probes on {where}: {error.strerror or error}") from error
+            raise CommandError(
+                f"cannot serve the probes on {where}: {os.strerror(error.errno) if error.errno else error}"
+            ) from error
         yield
     finally:
         await runner.cleanup()

@@ -4,7 +4,6 @@ It is told what to do by its supervisor, says when it has entered its app, and e
 """
 
 import asyncio
-import importlib
 import os
 import signal
 import socket
@@ -12,7 +11,6 @@ import sys
 import sysconfig
 import threading
 import time
-import traceback
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
@@ -23,11 +21,11 @@ import msgspec
 
 from dawdle import Dawdle
 from dawdle.cli._app import load_app
-from dawdle.cli._running import CommandError
 from dawdle.cli.worker._logs import set_up_logging
 from dawdle.cli.worker._options import Assignment, Ready, Unloadable, written
+from dawdle.cli.worker._unloadable import why_unloadable
 from dawdle.cli.worker._work import Lifespan, prepare, run_app
-from dawdle.errors import BackendError, ConfigurationError, DawdleError
+from dawdle.errors import BackendError, ConfigurationError
 
 __all__ = ["main"]
 
@@ -37,9 +35,6 @@ ORPHAN_SECONDS: Final = 15.0
 MIN_PAUSE_SECONDS: Final = 0.1
 MAX_PAUSE_SECONDS: Final = 5.0
 """Seconds between two pings of a queue that does not answer. The pause doubles."""
-
-OURS: Final = str(Path(__file__).parents[1])
-"""The folder of the command, whose frames are no part of the user's tracebacks."""
 
 
 def main() -> None:
@@ -63,10 +58,8 @@ class _Process:
         """Load the app and run it until a signal."""
         try:
             app = self._load()
-        except (CommandError, DawdleError) as error:
-            self._say_unloadable(_told(error))
         except BaseException as error:  # noqa: BLE001 - a module may call sys.exit(), or raise what it likes
-            self._say_unloadable(_traceback(error))
+            self._say_unloadable(why_unloadable(error))
         self._grace = app.grace
         served = self._served(app) if self._assignment.options.watched else None
 
@@ -82,7 +75,7 @@ class _Process:
         try:
             run_app(app, self._assignment.options, lifespan)
         except ConfigurationError as error:  # found when the app was entered, and a mistake in the code all the same
-            self._say_unloadable(_told(error))
+            self._say_unloadable(why_unloadable(error))
         finally:
             if self._is_orphan:
                 self._remove_socket()
@@ -139,33 +132,16 @@ class _Process:
         os._exit(1)  # threads that the app's modules started must not hold it
 
 
-def _told(error: Exception) -> str:
-    return "\n".join([f"error: {error}", *(f"  {note}" for note in getattr(error, "__notes__", []))])
-
-
-def _traceback(error: BaseException) -> str:
-    """Return a traceback that begins where the user's code does."""
-    if isinstance(error, SystemExit):
-        return f"error: its code ended the process: {error}"
-    trace = error.__traceback__
-    while trace is not None and _is_ours(trace.tb_frame.f_code.co_filename):
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
-
-
-def _is_ours(file: str) -> bool:
-    return file.startswith((OURS, "<frozen importlib")) or file == importlib.__file__
-
-
 def _sources() -> Iterator[str]:
     """Yield the files and folders of the modules that are loaded and are no libraries."""
-    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file is None or "." in name or name in {"__main__", "dawdle"}:
             continue
-        if not any(file.startswith(f"{folder}{os.sep}") for folder in libraries):
-            path = Path(file)
+        path = Path(file)
+        is_installed = {"site-packages", "dist-packages"}.intersection(path.parts)
+        if not is_installed and not any(path.is_relative_to(folder) for folder in libraries):
             yield str(path.parent if path.name == "__init__.py" else path)
 
 

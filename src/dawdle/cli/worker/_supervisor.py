@@ -70,6 +70,7 @@ class _Supervisor:
         """Some process has told what the app is made of."""
         self._printed: set[str] = set()
         """The errors of the code that were printed since its latest change: all processes have the same."""
+        self._told_unloadable = False
 
     async def run(self) -> bool:
         """Run the processes until all have ended; return whether the worker has given up."""
@@ -120,6 +121,7 @@ class _Supervisor:
             self._stop()
         elif not self._pool.stopping:
             _log.info("SIGHUP: replacing all processes, one after another")
+            self._code_may_be_new()
             self._do(self._pool.replace(self._loop.time()))
 
     def _ready(self, child: Child, grace: float) -> None:
@@ -166,7 +168,7 @@ class _Supervisor:
             self._more_sources.clear()
             try:
                 async for found in changes(self._sources, self._more_sources):
-                    self._printed.clear()
+                    self._code_may_be_new()
                     _log.info("starting anew, since this has changed: %s", ", ".join(found))
                     self._do(self._pool.changed(self._loop.time()))
             except (OSError, RuntimeError) as error:  # such as too many watches of this user
@@ -197,10 +199,21 @@ class _Supervisor:
                     self._children[number].send(signal.SIGKILL)
                 case Died() | NotReplaced() | Replaced() | WaitsForChange() | GaveUp():
                     assert about is not None
-                    tell.happened(action, about, code)
+                    self._tell(action, about, code)
         self._set_timer()
         if self._pool.ended:
             self._ended.set()
+
+    def _tell(self, what: Died | NotReplaced | Replaced | WaitsForChange | GaveUp, child: Child, code: int) -> None:
+        # All processes have the same code, so what is wrong with it is told once.
+        once = isinstance(what, (NotReplaced, WaitsForChange)) and child.unloadable is not None
+        if not once or not self._told_unloadable:
+            tell.happened(what, child, code)
+        self._told_unloadable |= once
+
+    def _code_may_be_new(self) -> None:
+        self._printed.clear()
+        self._told_unloadable = False
 
     def _assignment(self, number: int, place: int) -> Assignment:
         return Assignment(

@@ -21,11 +21,11 @@ def happened(what: Died | NotReplaced | Replaced | WaitsForChange | GaveUp, chil
         case Replaced(seconds=seconds):
             _log.info("process %d: pid %s is ready after %.2f s, the one before stops", place, pid, seconds)
         case NotReplaced() if child.unloadable is not None:
-            _log.error("process %d: the app cannot be loaded any more: the process from before works on", place)
+            _log.error("the app cannot be loaded any more: the processes from before work on")
         case NotReplaced():
             _log.error("process %d: pid %s did not start, it %s: the process from before works on", place, pid, ended)
         case WaitsForChange():
-            _log.error("process %d: the app cannot be loaded: waiting for a change of the code", place)
+            _log.error("the app cannot be loaded: waiting for a change of the code")
         case GaveUp():
             _log.error("the app cannot be loaded, so this worker ends")
         case Died():
@@ -69,8 +69,7 @@ def stopped(child: Child, code: int) -> None:
 def killing(child: Child) -> None:
     """Log that a process is killed."""
     _log.error(
-        "process %d: pid %s has not stopped within its grace and 15 s more: killing it; what it has in flight is "
-        "handled again elsewhere",
+        "process %d: pid %s does not stop: killing it; what it has in flight is handled again elsewhere",
         child.place,
         child.pid,
     )
