@@ -1,4 +1,5 @@
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -145,7 +146,7 @@ async def test_sqs_is_asked_every_five_seconds_and_that_is_told_with_its_price(m
         backend = SQS()
         async with open_sources("shop:app", {"default": backend}, [], 0.1) as sources:
             await backend.send([Outgoing(b"one"), Outgoing(b"later", delay=100)])
-            await sources.ask_all()
+            await sources.ask()
             made = sources.picture()
             (queue,) = sources._queues
             assert queue.period(0.1) == 5
@@ -162,7 +163,7 @@ async def test_a_queue_that_cannot_be_opened_takes_nothing_from_the_others(tmp_p
     (tmp_path / "broken.db").write_bytes(b"this is no database" * 100)
     backends = {"default": SQLite(tmp_path / "shop.db"), "broken": SQLite(tmp_path / "broken.db")}
     async with open_sources(None, backends, [], 0.1) as sources:
-        await sources.ask_all()
+        await sources.ask()
         made = sources.picture()
     assert {row.name: row.waiting for row in made.queues} == {"default": 0, "broken": None}
     assert made.notes[0].startswith("queue broken: ")
@@ -171,7 +172,7 @@ async def test_a_queue_that_cannot_be_opened_takes_nothing_from_the_others(tmp_p
 async def test_a_queue_in_memory_is_not_opened_and_not_shown(port):
     port.says(worker())
     async with open_sources("shop:app", {"default": Memory()}, [port.url], 0.1) as sources:
-        await sources.ask_all()
+        await sources.ask()
         made = sources.picture()
     assert made.queues == ()
     assert made.workers[0].app == "shop:app"
@@ -183,20 +184,27 @@ async def test_there_must_be_something_to_look_at():
             pass
 
 
-async def test_all_are_asked_again_and_none_while_nothing_is_wanted(port, tmp_path):
+async def test_each_is_asked_again_when_it_is_due_and_not_before(port, tmp_path):
     port.says(worker())
-    wanted = asyncio.Event()
+    async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.2) as sources:
+        await sources.ask()
+        await sources.ask()
+        assert port.asked == 1
+        await asyncio.sleep(0.25)
+        await sources.ask()
+        assert port.asked == 2
+
+
+async def test_one_that_hangs_is_not_waited_for_and_not_asked_twice(port, tmp_path):
+    port.hangs = True
     async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.05) as sources:
-        asking = asyncio.create_task(sources.keep_asking(wanted))
-        await asyncio.sleep(0)
-        assert port.asked == 0
-        wanted.set()
-        async with asyncio.timeout(10):
-            while port.asked < 3:
-                await asyncio.sleep(0.01)
-        asking.cancel()
-        await asyncio.wait([asking])
+        for _ in range(3):
+            await sources.ask(0.1)
         assert sources.picture().queues[0].waiting == 0
+        assert sources.picture().workers[0].error == "has not answered yet"
+        assert port.asked == 1
+        left = time.monotonic()
+    assert time.monotonic() - left < 1, "its thread does not wait for the two seconds"
 
 
 async def test_a_fleet_is_asked_as_often_as_one_worker_would_be(port):

@@ -59,7 +59,7 @@ async def _show(
             from dawdle.cli.top._live import show_live  # noqa: PLC0415 - not every platform has such terminals
 
             return await show_live(sources, console, interval)
-        await sources.ask_all()
+        await sources.ask()
         if not as_json:
             picture = sources.picture()
             # In a pipe nothing is cut, however wide it is.
@@ -69,26 +69,13 @@ async def _show(
 
 
 async def _print_json(sources: Sources, interval: float, *, once: bool) -> int:
-    picture = sources.picture()
-    click.echo(msgspec.json.encode(picture).decode())
-    if once:
-        return 0 if _says_something(picture) else 1
-    asking = asyncio.create_task(sources.keep_asking(_always(), were_asked=True))
-    try:
-        while not asking.done():
-            await asyncio.sleep(interval)
-            click.echo(msgspec.json.encode(sources.picture()).decode())
-    finally:
-        asking.cancel()
-        await asyncio.wait([asking])
-    await asking  # it ends by an error alone
-    return 1
-
-
-def _always() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event
+    while True:
+        picture = sources.picture()
+        click.echo(msgspec.json.encode(picture).decode())
+        if once:
+            return 0 if _says_something(picture) else 1
+        await asyncio.sleep(interval)
+        await sources.ask(interval)
 
 
 def _says_something(picture: Picture) -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
@@ -19,6 +19,8 @@ from dawdle.cli.top._text import dollars
 
 __all__ = ["Sources", "open_sources"]
 
+EARLY_SECONDS: Final = 0.01
+
 MAX_THREADS: Final = 32
 """Workers that are asked at the same time: those that do not answer keep a thread for two seconds each."""
 
@@ -33,6 +35,7 @@ class Sources:
         self._queues = queues
         self._workers = workers
         self._interval = interval
+        self._turns = [*map(_Turn, queues), *map(_Turn, workers)]
 
     def picture(self) -> Picture:
         """Return what is known now."""
@@ -46,34 +49,34 @@ class Sources:
             own_notes=self._own_notes(own),
         )
 
-    async def ask_all(self) -> None:
-        """Ask each of them once, and return when all have answered, or have taken too long."""
-        async with asyncio.TaskGroup() as asking:
-            for queue in self._queues:
-                asking.create_task(queue.ask())
-            for worker in self._workers:
-                asking.create_task(worker.ask())
+    async def ask(self, seconds: float | None = None) -> None:
+        """Ask each one whose turn it is, and return when all of them have answered, or after so many seconds.
 
-    async def keep_asking(self, wanted: asyncio.Event, *, were_asked: bool = False) -> None:
-        """Ask each of them again and again, until this is cancelled. Nothing is asked while it is not `wanted`."""
-        async with asyncio.TaskGroup() as asking:
-            every: list[CountedQueue | WorkerPort] = [*self._queues, *self._workers]
-            for each in every:
-                asking.create_task(self._ask_again(each, wanted, were_asked=were_asked))
-
-    async def _ask_again(self, one: CountedQueue | WorkerPort, wanted: asyncio.Event, *, were_asked: bool) -> None:
-        while True:
-            await wanted.wait()
-            if not were_asked:
-                await one.ask()
-            were_asked = False
-            await asyncio.sleep(self._period(one))
+        One that takes longer goes on: it is not asked again before it has answered.
+        """
+        # All at the same moment, and not each by a timer of its own: so the process wakes up once for one picture.
+        now = time.monotonic()
+        for turn in self._turns:
+            turn.begin(now, self._period)
+        waiting = [turn.task for turn in self._turns if turn.task is not None]
+        if waiting:
+            await asyncio.wait(waiting, timeout=seconds)
+        for turn in self._turns:
+            turn.end()
 
     def _period(self, one: CountedQueue | WorkerPort) -> float:
         if isinstance(one, CountedQueue):
             return one.period(self._interval)
         # All workers together are asked as often as one alone would be, so that a fleet costs no more of this CPU.
         return self._interval * len(self._workers)
+
+    async def close(self) -> None:
+        """Ask no more, and wait for no answer."""
+        tasks = [turn.task for turn in self._turns if turn.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _own_dollars(self) -> float | None:
         found = [
@@ -94,6 +97,27 @@ class Sources:
             f"this display asks SQS {requests} {asked} every {seconds:g} s, {dollars(own)} if it runs for a month",
             "OLDEST: SQS does not tell it; WAITED is what the workers saw",
         ]
+
+
+class _Turn:
+    """When one of them is asked next, and the question that it has not answered yet."""
+
+    def __init__(self, one: CountedQueue | WorkerPort) -> None:
+        self._one = one
+        self._due = 0.0
+        self.task: asyncio.Task[None] | None = None
+
+    def begin(self, now: float, period: Callable[[CountedQueue | WorkerPort], float]) -> None:
+        """Ask, if it is due; a tick that comes a little early counts as in time."""
+        if self.task is None and now >= self._due:
+            self._due = now + period(self._one) - EARLY_SECONDS
+            self.task = asyncio.create_task(self._one.ask())
+
+    def end(self) -> None:
+        """Forget a question that is answered. Raises what no answer is: a mistake in this program."""
+        if self.task is not None and self.task.done():
+            task, self.task = self.task, None
+            task.result()
 
 
 @asynccontextmanager
@@ -124,8 +148,18 @@ async def open_sources(
                     raise
                 queue.give_up(str(error))
             queues.append(queue)
+        workers = list[WorkerPort]()
+        stack.callback(_call_each, WorkerPort.close, workers)
         threads = stack.enter_context(ThreadPoolExecutor(min(MAX_THREADS, max(1, len(urls))), "dawdle-top"))
-        workers = [WorkerPort(url, threads) for url in urls]
-        for worker in workers:
-            stack.callback(worker.close)
-        yield Sources(app, queues, workers, interval)
+        stack.callback(_call_each, WorkerPort.abort, workers)
+        workers += [WorkerPort(url, threads) for url in urls]
+        sources = Sources(app, queues, workers, interval)
+        try:
+            yield sources
+        finally:
+            await sources.close()
+
+
+def _call_each(call: Callable[[WorkerPort], None], workers: Sequence[WorkerPort]) -> None:
+    for worker in workers:
+        call(worker)
