@@ -64,9 +64,10 @@ async def answers_of(urls: Sequence[str]) -> list[Answer]:
 
 
 class WorkerPort:
-    """The health port of one worker, and what it last said."""
+    """The health port of one worker, and what it last said. `of`: how many workers are asked, itself included."""
 
-    def __init__(self, url: str, threads: Executor) -> None:
+    def __init__(self, url: str, threads: Executor, *, of: int = 1) -> None:
+        self._of = of
         self._threads = threads
         parts = urlsplit(url)
         self._host, self._port, self._path = parts.hostname or "", parts.port, f"{parts.path.rstrip('/')}/stats"
@@ -75,6 +76,10 @@ class WorkerPort:
         self._asking: HTTPConnection | None = None
         self._answered_at = -GRACE_SECONDS
         self.answer: Answer = Answer(url=url, error="has not answered yet")
+
+    def period(self, interval: float) -> float:
+        """Return the seconds until the next question: all are asked as often as one alone, so a fleet costs no more."""
+        return interval * self._of
 
     async def ask(self) -> None:
         """Ask once, in two seconds at most. An error is an answer too."""

@@ -1,6 +1,7 @@
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.cli.top.ports import health_port
@@ -14,6 +15,8 @@ from dawdle.backends.sqs import SQS
 from dawdle.cli import _worker_port
 from dawdle.cli._running import CommandError
 from dawdle.cli._worker_port import WorkerPort, checked_url
+from dawdle.cli.sqs._aws import AwsError
+from dawdle.cli.top._cloudwatch import QueueAge
 from dawdle.cli.top._queues import CountedQueue
 from dawdle.cli.top._sources import open_sources
 from dawdle.testing.sqs import SQSServer
@@ -155,7 +158,7 @@ async def test_sqs_is_asked_every_five_seconds_and_that_is_told_with_its_price(m
     assert row.system == "aws_sqs"
     # Two requests in five seconds, the queue and its dead letters, for 730 hours at $0.40 a million.
     assert made.own_dollars_per_month == pytest.approx(2 / 5 * 2_628_000 * 0.4 / 1e6)
-    assert "this display asks SQS 2 questions every 5 s, $0.42 if it runs for a month" in made.notes
+    assert "this display asks SQS 2 questions every 5 s: $0.42 if it runs for a month" in made.notes
     assert any(note.startswith("OLDEST: SQS does not tell it") for note in made.notes)
 
 
@@ -207,6 +210,52 @@ async def test_one_that_hangs_is_not_waited_for_and_not_asked_twice(port, tmp_pa
     assert time.monotonic() - left < 1, "its thread does not wait for the two seconds"
 
 
-async def test_a_fleet_is_asked_as_often_as_one_worker_would_be(port):
-    async with open_sources(None, {}, [port.url, "http://127.0.0.1:1", "http://127.0.0.1:2"], 0.1) as sources:
-        assert sources._period(sources._workers[0]) == pytest.approx(0.3)
+async def test_a_fleet_is_asked_as_often_as_one_worker_would_be(threads):
+    assert WorkerPort("http://127.0.0.1:1", threads, of=3).period(0.1) == pytest.approx(0.3)
+
+
+class CloudWatch:
+    """Answers as CloudWatch does."""
+
+    def __init__(self, *points, error=None):
+        self.points = points
+        self.error = error
+        self.asked = []
+
+    async def call(self, operation, about, **arguments):
+        self.asked.append((operation, about, arguments))
+        if self.error is not None:
+            raise self.error
+        now = datetime.now(UTC)
+        return {
+            "Label": "ApproximateAgeOfOldestMessage",
+            "Datapoints": [{"Timestamp": now - timedelta(minutes=ago), "Maximum": age} for ago, age in self.points],
+        }
+
+
+async def test_cloudwatch_is_asked_for_the_latest_age_of_the_oldest_message():
+    client = CloudWatch((5.0, 90.0), (2.1, 33.0), (3.0, 61.0))
+    age = QueueAge("default", "123456789012/shop.fifo", client)
+    await age.ask()
+    ((operation, _, arguments),) = client.asked
+    assert operation == "get_metric_statistics"
+    assert arguments["Dimensions"] == [{"Name": "QueueName", "Value": "shop.fifo"}]
+    assert age.oldest == 33
+    assert age.note == "OLDEST of default is what CloudWatch has of 2 minutes ago"
+    assert age.period(0.1) == 60
+
+
+async def test_what_cloudwatch_does_not_know_is_told():
+    age = QueueAge("default", "1/shop", CloudWatch())
+    await age.ask()
+    assert (age.oldest, age.note) == (None, "OLDEST of default: CloudWatch has no figure of the last ten minutes")
+    age = QueueAge("default", "1/shop", CloudWatch(error=AwsError("AccessDenied: no", "AccessDenied")))
+    await age.ask()
+    assert age.oldest is None
+    assert age.note.endswith("AccessDenied: no: allow cloudwatch:GetMetricStatistics")
+
+
+async def test_cloudwatch_is_for_queues_on_sqs(tmp_path):
+    with pytest.raises(CommandError, match="none of these is one"):
+        async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [], 0.1, ask_cloudwatch=True):
+            pass

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import click
@@ -34,9 +35,14 @@ MAX_WIDTH: Final = 10_000
     metavar="SECONDS",
     help="Between two pictures. Default: 0.1; with --json 1.",
 )
+@click.option(
+    "--cloudwatch", is_flag=True, help="Ask CloudWatch how old the oldest message on SQS is. It costs requests."
+)
 @click.option("--once", is_flag=True, help="Print one picture, and end. So it is in a pipe, too.")
 @json_option
-def top(*, app_name: str | None, urls: list[str], interval: float | None, once: bool, as_json: bool) -> int:
+def top(
+    *, app_name: str | None, urls: list[str], interval: float | None, cloudwatch: bool, once: bool, as_json: bool
+) -> int:
     """Show live what queues hold and what workers do.
 
     The queues are those of the app; without one, those that the DAWDLE_* variables name. Workers that are started with
@@ -46,15 +52,14 @@ def top(*, app_name: str | None, urls: list[str], interval: float | None, once: 
     """
     app = Dawdle(start_listener=False) if app_name is None else load_app(app_name)
     seconds = interval or (JSON_SECONDS if as_json else LIVE_SECONDS)
-    return run_async(_show(app, app_name, urls, seconds, once=once, as_json=as_json))
+    sources = open_sources(app_name, app.backends, urls, seconds, ask_cloudwatch=cloudwatch)
+    return run_async(_show(sources, seconds, once=once, as_json=as_json))
 
 
-async def _show(
-    app: Dawdle, app_name: str | None, urls: Sequence[str], interval: float, *, once: bool, as_json: bool
-) -> int:
+async def _show(opening: AbstractAsyncContextManager[Sources], interval: float, *, once: bool, as_json: bool) -> int:
     console = out()
     is_live = sys.stdout.isatty() and not console.is_dumb_terminal and not once and not as_json
-    async with open_sources(app_name, app.backends, urls, interval) as sources:
+    async with opening as sources:
         if is_live:
             from dawdle.cli.top._live import show_live  # noqa: PLC0415 - not every platform has such terminals
 
