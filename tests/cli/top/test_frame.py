@@ -54,6 +54,16 @@ def test_a_narrow_terminal_loses_the_least_important_columns_first():
     assert "P50" not in at_40
 
 
+def test_figures_that_cannot_be_known_take_no_room():
+    alone = " ".join(text_of(frame(picture(queues=[asked()]), View(), 200)))
+    assert "DEAD" in alone
+    assert not any(title in alone for title in ("SENT/S", "RECV/S", "REQ/EVENT", "EMPTY/MIN", "$/MONTH"))
+    of_a_file = picture(queues=[asked(system="sqlite")], workers=[answer(worker())])
+    watched = " ".join(text_of(frame(of_a_file, View(), 200)))
+    assert "REQ/EVENT" in watched
+    assert "$/MONTH" not in watched
+
+
 def test_a_long_name_keeps_its_end():
     lines = text_of(frame(busy_picture(), LIVE, 60))
     assert any(line.startswith("…") and "send_receipt" in line for line in lines)
