@@ -134,6 +134,8 @@ def checked_url(text: str) -> str:
     url = text.strip()
     url = (url if "://" in url else f"http://{url}").rstrip("/").removesuffix("/stats")
     parts = urlsplit(url)
+    if text.strip().isdecimal():
+        raise ValueError(f"{text!r} is a port: write the host too, http://localhost:{text.strip()}")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{text!r} is no URL of a worker: write http://host:8080, with its --health-port")
     _ = parts.port  # raises ValueError for what is no port

@@ -24,8 +24,8 @@ def titles(lines, first):
 
 
 @pytest.mark.parametrize("view", [LIVE, View(keys=True, help=True), View(paused=True)])
-@pytest.mark.parametrize("width", [1, 5, 20, 40, 60, 79, 80, 120, 200])
-@pytest.mark.parametrize("height", [1, 3, 10, 24, 50, None])
+@pytest.mark.parametrize("width", [1, 20, 80, 200])
+@pytest.mark.parametrize("height", [1, 10, 24, None])
 def test_a_frame_fits_any_terminal(view, width, height):
     lines = frame(busy_picture(), view, width, height)
     assert max(cell_len("".join(span.text for span in line)) for line in lines) <= width

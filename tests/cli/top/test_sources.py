@@ -112,7 +112,7 @@ def test_a_health_port_is_named_by_its_url(text, url):
     assert checked_url(text) == url
 
 
-@pytest.mark.parametrize("text", ["", "ftp://host", "http://", "host:x", "host:99999", "http://host?a=b"])
+@pytest.mark.parametrize("text", ["", "ftp://host", "http://", "host:x", "host:99999", "http://host?a=b", "8080"])
 def test_what_is_no_url_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
         checked_url(text)

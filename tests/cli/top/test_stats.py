@@ -215,6 +215,7 @@ def test_a_snapshot_travels_as_json(stats):
     (seen,) = json.loads(text)
     assert (seen["version"], seen["app"], seen["handlers"][0]["name"]) == (1, "shop:app", "receipt")
     assert seen["pid"] > 0
+    assert seen["id"] == snapshot.id != Stats("shop:app").snapshot().id
     assert seen["host"]
     assert seen["rss"] > 1_000_000
 

@@ -46,6 +46,7 @@ def picture_of(
     own_notes: Sequence[str] = (),
 ) -> Picture:
     """Put together what the queues and the workers said. `own_notes`: what asking costs, and what is not asked."""
+    workers = _without_repeats(workers)
     stats = [each for answer in workers if answer.error is None for each in answer.stats]
     asked = {each.name: each for each in queues}
     told: dict[str, list[tuple[WorkerStats, QueueStats]]] = {name: [] for name in asked}
@@ -62,6 +63,17 @@ def picture_of(
         own_dollars_per_month=own_dollars,
         notes=notes_of(rows, workers_asked=bool(workers), differences=_differences(stats, asked), own_notes=own_notes),
     )
+
+
+def _without_repeats(answers: Sequence[Answer]) -> list[Answer]:
+    """Return the answers without an app that has answered before, at another URL: it would count twice."""
+    seen, kept = set[str](), list[Answer]()
+    for answer in answers:
+        new = [each for each in answer.stats if not each.id or each.id not in seen]
+        seen.update(each.id for each in new)
+        if new or answer.error is not None or not answer.stats:
+            kept.append(answer if len(new) == len(answer.stats) else msgspec.structs.replace(answer, stats=new))
+    return kept
 
 
 def _queue_row(name: str, asked: Asked | None, told: Sequence[tuple[WorkerStats, QueueStats]]) -> QueueRow:

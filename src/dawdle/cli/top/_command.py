@@ -2,7 +2,6 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final
 
@@ -12,7 +11,7 @@ import msgspec
 from dawdle import Dawdle
 from dawdle.cli._app import AppCommand, app_name_option, load_app
 from dawdle.cli._output import json_option, out
-from dawdle.cli._running import run_async
+from dawdle.cli._running import CommandError, run_async
 from dawdle.cli._worker_port import workers_option
 from dawdle.cli.top._frame import render
 from dawdle.cli.top._picture import Picture
@@ -59,9 +58,11 @@ def top(
 async def _show(opening: AbstractAsyncContextManager[Sources], interval: float, *, once: bool, as_json: bool) -> int:
     console = out()
     is_live = sys.stdout.isatty() and not console.is_dumb_terminal and not once and not as_json
+    if is_live and sys.platform == "win32":
+        raise CommandError("dawdle top is live on Linux and macOS alone so far: say --once, or --json")
     async with opening as sources:
         if is_live:
-            from dawdle.cli.top._live import show_live  # noqa: PLC0415 - not every platform has such terminals
+            from dawdle.cli.top._live import show_live  # noqa: PLC0415 - Windows has no such terminals
 
             return await show_live(sources, console, interval)
         await sources.ask()
