@@ -32,7 +32,7 @@ class HandlerStats(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     types: tuple[str, ...] = ()
-    """Wire names of the event types that it takes, so that two workers can be compared; `*`: every type."""
+    """Wire names of the types that it takes, so that two workers can be compared; (): every type, or not known."""
 
     runs: int = 0
     """Runs that have ended, failed ones too."""

@@ -198,6 +198,18 @@ async def test_each_is_asked_again_when_it_is_due_and_not_before(port, tmp_path)
         assert port.asked == 2
 
 
+async def test_workers_are_added_up_anew_when_one_says_something_else(port, tmp_path):
+    async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.05) as sources:
+        await sources.ask()
+        first, second = sources.picture(), sources.picture()
+        assert second.workers is first.workers
+        assert second.time > first.time
+        port.says(worker(pid=7))
+        await asyncio.sleep(0.05)
+        await sources.ask()
+        assert sources.picture().workers[0].pid == 7
+
+
 async def test_one_that_hangs_is_not_waited_for_and_not_asked_twice(port, tmp_path):
     port.hangs = True
     async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.05) as sources:

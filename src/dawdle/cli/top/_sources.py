@@ -4,6 +4,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from operator import is_
 from typing import Final, Protocol
 
 import msgspec
@@ -14,6 +15,7 @@ from dawdle.backends.sqs import SQS
 from dawdle.cli._running import CommandError
 from dawdle.cli._worker_port import WorkerPort
 from dawdle.cli.top._assembly import Asked, picture_of
+from dawdle.cli.top._fleet import Fleet
 from dawdle.cli.top._picture import Picture
 from dawdle.cli.top._prices import CLOUDWATCH_DOLLARS, dollars_a_month
 from dawdle.cli.top._queues import CountedQueue
@@ -49,17 +51,23 @@ class Sources:
         self._queues = queues
         self._workers = workers
         self._interval = interval
+        self._answers = [each.answer for each in workers]
+        self._fleet = Fleet(self._answers)
         self._ages = {each.name: each for each in ages}
         self._turns = Turns([*queues, *workers, *ages], interval)
 
     def picture(self) -> Picture:
         """Return what is known now."""
+        answers = [each.answer for each in self._workers]
+        # To add up many workers takes longer than to draw, and most pictures show what the last one did of them.
+        if not all(map(is_, answers, self._answers)):
+            self._answers, self._fleet = answers, Fleet(answers)
         own = self._own_dollars()
         return picture_of(
             time=time.time(),
             app=self._app,
             queues=[self._with_age(each.asked) for each in self._queues],
-            workers=[each.answer for each in self._workers],
+            fleet=self._fleet,
             own_dollars=own,
             own_notes=self._own_notes(own),
         )
