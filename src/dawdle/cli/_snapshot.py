@@ -32,7 +32,7 @@ class HandlerStats(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     types: tuple[str, ...] = ()
-    """Wire names of the event types that it takes, so that two workers can be compared; `*`: every type."""
+    """Wire names of the types that it takes, so that two workers can be compared; (): every type, or not known."""
 
     runs: int = 0
     """Runs that have ended, failed ones too."""
@@ -128,6 +128,9 @@ class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
     """One app of one worker process. Seconds are by the clock of the process."""
 
     version: int = VERSION
+    id: str = ""
+    """Made anew each time that an app is watched: two answers with the same one are of the same app."""
+
     app: str = ""
     """The app as the command line names it, such as `shop.main:app`."""
 

@@ -4,6 +4,7 @@ Memory is bounded: names are few, and `_counters` keeps what is recent in rings.
 """
 
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ class Stats:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
+        self._id = secrets.token_hex(8)
         self._health = health
         self._known = handlers
         self._backends: Mapping[str, Backend] = {} if queues is None else queues
@@ -77,6 +79,7 @@ class Stats:
         uptime = now - self._began
         health = None if self._health is None else self._health()
         return WorkerStats(
+            id=self._id,
             app=self._app,
             host=socket.gethostname(),
             pid=os.getpid(),

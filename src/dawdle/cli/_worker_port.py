@@ -1,9 +1,11 @@
 """Asks the health port of one worker what it did: `GET /stats`, in a thread, over a connection that is kept."""
 
 import asyncio
+import socket
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -62,16 +64,22 @@ async def answers_of(urls: Sequence[str]) -> list[Answer]:
 
 
 class WorkerPort:
-    """The health port of one worker, and what it last said."""
+    """The health port of one worker, and what it last said. `of`: how many workers are asked, itself included."""
 
-    def __init__(self, url: str, threads: Executor) -> None:
+    def __init__(self, url: str, threads: Executor, *, of: int = 1) -> None:
+        self._of = of
         self._threads = threads
         parts = urlsplit(url)
         self._host, self._port, self._path = parts.hostname or "", parts.port, f"{parts.path.rstrip('/')}/stats"
         self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         self._connection: HTTPConnection | None = None
+        self._asking: HTTPConnection | None = None
         self._answered_at = -GRACE_SECONDS
         self.answer: Answer = Answer(url=url, error="has not answered yet")
+
+    def period(self, interval: float) -> float:
+        """Return the seconds until the next question: all are asked as often as one alone, so a fleet costs no more."""
+        return interval * self._of
 
     async def ask(self) -> None:
         """Ask once, in two seconds at most. An error is an answer too."""
@@ -93,7 +101,7 @@ class WorkerPort:
         return self._get_by(self._kind(self._host, self._port, timeout=TIMEOUT_SECONDS))
 
     def _get_by(self, connection: HTTPConnection) -> bytes:
-        self._connection = None
+        self._connection, self._asking = None, connection
         try:
             connection.request("GET", self._path, headers={"Accept": "application/json"})
             response = connection.getresponse()
@@ -101,13 +109,22 @@ class WorkerPort:
         except BaseException:
             connection.close()
             raise
+        finally:
+            self._asking = None
         self._connection = connection
         if response.status != 200:
             raise _NoStatsError(response.status, self._path)
         return body
 
+    def abort(self) -> None:
+        """End a question that is not answered: its thread goes on at once, with an error."""
+        sock = None if self._asking is None else self._asking.sock
+        if sock is not None:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, once no thread uses it."""
         if self._connection is not None:
             self._connection.close()
 
@@ -117,6 +134,8 @@ def checked_url(text: str) -> str:
     url = text.strip()
     url = (url if "://" in url else f"http://{url}").rstrip("/").removesuffix("/stats")
     parts = urlsplit(url)
+    if text.strip().isdecimal():
+        raise ValueError(f"{text!r} is a port: write the host too, http://localhost:{text.strip()}")
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{text!r} is no URL of a worker: write http://host:8080, with its --health-port")
     _ = parts.port  # raises ValueError for what is no port

@@ -3,6 +3,7 @@
 from dawdle.abc import Counts
 from dawdle.cli._snapshot import Answer, HandlerStats, QueueStats, WorkerStats, bucket_of
 from dawdle.cli.top._assembly import Asked, picture_of
+from dawdle.cli.top._fleet import Fleet
 
 
 def handler(name="receipt", **changes):
@@ -29,7 +30,7 @@ def asked(name="default", **changes):
 
 
 def picture(*, queues=(), workers=(), **changes):
-    return picture_of(**{"time": 1_800_000_000.0, "app": "shop:app", **changes}, queues=queues, workers=workers)
+    return picture_of(**{"time": 1_800_000_000.0, "app": "shop:app", **changes}, queues=queues, fleet=Fleet(workers))
 
 
 def busy_picture():

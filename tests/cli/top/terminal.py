@@ -45,7 +45,7 @@ class Terminal:
     def resize(self, columns, lines):
         set_size(self._theirs, columns, lines)
         self._screen.resize(lines, columns)
-        os.kill(self.process.pid, signal.SIGWINCH)  # the kernel tells it the foreground group; nobody leads this one
+        os.kill(self.process.pid, signal.SIGWINCH)  # the kernel tells only a foreground group
 
     def read(self, seconds):
         """Take what is written, for so long."""

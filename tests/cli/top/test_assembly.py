@@ -116,6 +116,14 @@ def test_a_worker_on_another_queue_of_the_same_name_is_told():
     assert "1/b" in note
 
 
+def test_a_process_that_answers_at_two_urls_counts_once():
+    told = worker(id="a1", handlers=(handler(runs=5),))
+    other = worker(id="b2", handlers=(handler(runs=1),))
+    made = picture(workers=[answer(told), answer(told, other, url="http://web:8080"), answer(told, url="http://x")])
+    assert handler_row(made).runs == 6
+    assert [row.url for row in made.workers] == ["http://web-1:8080", "http://web:8080"]
+
+
 def test_what_a_queue_refuses_comes_first():
     made = picture(queues=[asked(error="access denied", counts=None)])
     assert made.notes[0] == "queue default: access denied"

@@ -24,8 +24,8 @@ def titles(lines, first):
 
 
 @pytest.mark.parametrize("view", [LIVE, View(keys=True, help=True), View(paused=True)])
-@pytest.mark.parametrize("width", [1, 5, 20, 40, 60, 79, 80, 120, 200])
-@pytest.mark.parametrize("height", [1, 3, 10, 24, 50, None])
+@pytest.mark.parametrize("width", [1, 20, 80, 200])
+@pytest.mark.parametrize("height", [1, 10, 24, None])
 def test_a_frame_fits_any_terminal(view, width, height):
     lines = frame(busy_picture(), view, width, height)
     assert max(cell_len("".join(span.text for span in line)) for line in lines) <= width
@@ -52,6 +52,16 @@ def test_a_narrow_terminal_loses_the_least_important_columns_first():
     assert "WAITING" in at_40
     assert "RUNS/S" in at_40
     assert "P50" not in at_40
+
+
+def test_figures_that_cannot_be_known_take_no_room():
+    alone = " ".join(text_of(frame(picture(queues=[asked()]), View(), 200)))
+    assert "DEAD" in alone
+    assert not any(title in alone for title in ("SENT/S", "RECV/S", "REQ/EVENT", "EMPTY/MIN", "$/MONTH"))
+    of_a_file = picture(queues=[asked(system="sqlite")], workers=[answer(worker())])
+    watched = " ".join(text_of(frame(of_a_file, View(), 200)))
+    assert "REQ/EVENT" in watched
+    assert "$/MONTH" not in watched
 
 
 def test_a_long_name_keeps_its_end():

@@ -1,5 +1,7 @@
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.cli.top.ports import health_port
@@ -13,6 +15,8 @@ from dawdle.backends.sqs import SQS
 from dawdle.cli import _worker_port
 from dawdle.cli._running import CommandError
 from dawdle.cli._worker_port import WorkerPort, checked_url
+from dawdle.cli.sqs._aws import AwsError
+from dawdle.cli.top._cloudwatch import QueueAge
 from dawdle.cli.top._queues import CountedQueue
 from dawdle.cli.top._sources import open_sources
 from dawdle.testing.sqs import SQSServer
@@ -108,7 +112,7 @@ def test_a_health_port_is_named_by_its_url(text, url):
     assert checked_url(text) == url
 
 
-@pytest.mark.parametrize("text", ["", "ftp://host", "http://", "host:x", "host:99999", "http://host?a=b"])
+@pytest.mark.parametrize("text", ["", "ftp://host", "http://", "host:x", "host:99999", "http://host?a=b", "8080"])
 def test_what_is_no_url_is_refused(text):
     with pytest.raises(ValueError, match=r"."):
         checked_url(text)
@@ -145,7 +149,7 @@ async def test_sqs_is_asked_every_five_seconds_and_that_is_told_with_its_price(m
         backend = SQS()
         async with open_sources("shop:app", {"default": backend}, [], 0.1) as sources:
             await backend.send([Outgoing(b"one"), Outgoing(b"later", delay=100)])
-            await sources.ask_all()
+            await sources.ask()
             made = sources.picture()
             (queue,) = sources._queues
             assert queue.period(0.1) == 5
@@ -154,7 +158,7 @@ async def test_sqs_is_asked_every_five_seconds_and_that_is_told_with_its_price(m
     assert row.system == "aws_sqs"
     # Two requests in five seconds, the queue and its dead letters, for 730 hours at $0.40 a million.
     assert made.own_dollars_per_month == pytest.approx(2 / 5 * 2_628_000 * 0.4 / 1e6)
-    assert "this display asks SQS 2 questions every 5 s, $0.42 if it runs for a month" in made.notes
+    assert "this display asks SQS 2 questions every 5 s: $0.42 if it runs for a month" in made.notes
     assert any(note.startswith("OLDEST: SQS does not tell it") for note in made.notes)
 
 
@@ -162,7 +166,7 @@ async def test_a_queue_that_cannot_be_opened_takes_nothing_from_the_others(tmp_p
     (tmp_path / "broken.db").write_bytes(b"this is no database" * 100)
     backends = {"default": SQLite(tmp_path / "shop.db"), "broken": SQLite(tmp_path / "broken.db")}
     async with open_sources(None, backends, [], 0.1) as sources:
-        await sources.ask_all()
+        await sources.ask()
         made = sources.picture()
     assert {row.name: row.waiting for row in made.queues} == {"default": 0, "broken": None}
     assert made.notes[0].startswith("queue broken: ")
@@ -171,7 +175,7 @@ async def test_a_queue_that_cannot_be_opened_takes_nothing_from_the_others(tmp_p
 async def test_a_queue_in_memory_is_not_opened_and_not_shown(port):
     port.says(worker())
     async with open_sources("shop:app", {"default": Memory()}, [port.url], 0.1) as sources:
-        await sources.ask_all()
+        await sources.ask()
         made = sources.picture()
     assert made.queues == ()
     assert made.workers[0].app == "shop:app"
@@ -183,22 +187,87 @@ async def test_there_must_be_something_to_look_at():
             pass
 
 
-async def test_all_are_asked_again_and_none_while_nothing_is_wanted(port, tmp_path):
+async def test_each_is_asked_again_when_it_is_due_and_not_before(port, tmp_path):
     port.says(worker())
-    wanted = asyncio.Event()
+    async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.2) as sources:
+        await sources.ask()
+        await sources.ask()
+        assert port.asked == 1
+        await asyncio.sleep(0.25)
+        await sources.ask()
+        assert port.asked == 2
+
+
+async def test_workers_are_added_up_anew_when_one_says_something_else(port, tmp_path):
     async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.05) as sources:
-        asking = asyncio.create_task(sources.keep_asking(wanted))
-        await asyncio.sleep(0)
-        assert port.asked == 0
-        wanted.set()
-        async with asyncio.timeout(10):
-            while port.asked < 3:
-                await asyncio.sleep(0.01)
-        asking.cancel()
-        await asyncio.wait([asking])
+        await sources.ask()
+        first, second = sources.picture(), sources.picture()
+        assert second.workers is first.workers
+        assert second.time > first.time
+        port.says(worker(pid=7))
+        await asyncio.sleep(0.05)
+        await sources.ask()
+        assert sources.picture().workers[0].pid == 7
+
+
+async def test_one_that_hangs_is_not_waited_for_and_not_asked_twice(port, tmp_path):
+    port.hangs = True
+    async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.05) as sources:
+        for _ in range(3):
+            await sources.ask(0.1)
         assert sources.picture().queues[0].waiting == 0
+        assert sources.picture().workers[0].error == "has not answered yet"
+        assert port.asked == 1
+        left = time.monotonic()
+    assert time.monotonic() - left < 1, "its thread does not wait for the two seconds"
 
 
-async def test_a_fleet_is_asked_as_often_as_one_worker_would_be(port):
-    async with open_sources(None, {}, [port.url, "http://127.0.0.1:1", "http://127.0.0.1:2"], 0.1) as sources:
-        assert sources._period(sources._workers[0]) == pytest.approx(0.3)
+async def test_a_fleet_is_asked_as_often_as_one_worker_would_be(threads):
+    assert WorkerPort("http://127.0.0.1:1", threads, of=3).period(0.1) == pytest.approx(0.3)
+
+
+class CloudWatch:
+    """Answers as CloudWatch does."""
+
+    def __init__(self, *points, error=None):
+        self.points = points
+        self.error = error
+        self.asked = []
+
+    async def call(self, operation, about, **arguments):
+        self.asked.append((operation, about, arguments))
+        if self.error is not None:
+            raise self.error
+        now = datetime.now(UTC)
+        return {
+            "Label": "ApproximateAgeOfOldestMessage",
+            "Datapoints": [{"Timestamp": now - timedelta(minutes=ago), "Maximum": age} for ago, age in self.points],
+        }
+
+
+async def test_cloudwatch_is_asked_for_the_latest_age_of_the_oldest_message():
+    client = CloudWatch((5.0, 90.0), (2.1, 33.0), (3.0, 61.0))
+    age = QueueAge("default", "123456789012/shop.fifo", client)
+    await age.ask()
+    ((operation, _, arguments),) = client.asked
+    assert operation == "get_metric_statistics"
+    assert arguments["Dimensions"] == [{"Name": "QueueName", "Value": "shop.fifo"}]
+    assert age.oldest == 33
+    assert age.note == "OLDEST of default is what CloudWatch has of 2 minutes ago"
+    assert age.period(0.1) == 60
+
+
+async def test_what_cloudwatch_does_not_know_is_told():
+    age = QueueAge("default", "1/shop", CloudWatch())
+    await age.ask()
+    assert (age.oldest, age.note) == (None, "OLDEST of default: CloudWatch has no figure of the last ten minutes")
+    age = QueueAge("default", "1/shop", CloudWatch(error=AwsError("AccessDenied: no", "AccessDenied")))
+    await age.ask()
+    assert age.oldest is None
+    assert age.note.endswith("AccessDenied: no: allow cloudwatch:GetMetricStatistics")
+
+
+async def test_cloudwatch_is_for_queues_on_sqs(tmp_path):
+    with pytest.raises(CommandError, match="none of these is one"):
+        async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [], 0.1, ask_cloudwatch=True):
+            pass

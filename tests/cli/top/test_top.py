@@ -1,5 +1,6 @@
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 from tests.cli.top.ports import health_port
@@ -113,13 +114,14 @@ def test_a_file_that_is_no_database_is_told(shop, tmp_path):
 
 
 def test_it_changes_nothing_in_the_queue(shop, tmp_path):
+    def dump():
+        with closing(sqlite3.connect(tmp_path / "shop.db")) as connection:
+            return list(connection.iterdump())
+
     shop("top", "shop:app", "--once")
-    with sqlite3.connect(tmp_path / "shop.db") as connection:
-        before = list(connection.iterdump())
+    before = dump()
     shop("top", "shop:app", "--once")
-    with sqlite3.connect(tmp_path / "shop.db") as connection:
-        assert list(connection.iterdump()) == before
-    connection.close()
+    assert dump() == before
 
 
 def test_its_help_fits_one_screen(cli):

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import click
@@ -11,7 +11,7 @@ import msgspec
 from dawdle import Dawdle
 from dawdle.cli._app import AppCommand, app_name_option, load_app
 from dawdle.cli._output import json_option, out
-from dawdle.cli._running import run_async
+from dawdle.cli._running import CommandError, run_async
 from dawdle.cli._worker_port import workers_option
 from dawdle.cli.top._frame import render
 from dawdle.cli.top._picture import Picture
@@ -34,9 +34,14 @@ MAX_WIDTH: Final = 10_000
     metavar="SECONDS",
     help="Between two pictures. Default: 0.1; with --json 1.",
 )
+@click.option(
+    "--cloudwatch", is_flag=True, help="Ask CloudWatch how old the oldest message on SQS is. It costs requests."
+)
 @click.option("--once", is_flag=True, help="Print one picture, and end. So it is in a pipe, too.")
 @json_option
-def top(*, app_name: str | None, urls: list[str], interval: float | None, once: bool, as_json: bool) -> int:
+def top(
+    *, app_name: str | None, urls: list[str], interval: float | None, cloudwatch: bool, once: bool, as_json: bool
+) -> int:
     """Show live what queues hold and what workers do.
 
     The queues are those of the app; without one, those that the DAWDLE_* variables name. Workers that are started with
@@ -46,20 +51,21 @@ def top(*, app_name: str | None, urls: list[str], interval: float | None, once: 
     """
     app = Dawdle(start_listener=False) if app_name is None else load_app(app_name)
     seconds = interval or (JSON_SECONDS if as_json else LIVE_SECONDS)
-    return run_async(_show(app, app_name, urls, seconds, once=once, as_json=as_json))
+    sources = open_sources(app_name, app.backends, urls, seconds, ask_cloudwatch=cloudwatch)
+    return run_async(_show(sources, seconds, once=once, as_json=as_json))
 
 
-async def _show(
-    app: Dawdle, app_name: str | None, urls: Sequence[str], interval: float, *, once: bool, as_json: bool
-) -> int:
+async def _show(opening: AbstractAsyncContextManager[Sources], interval: float, *, once: bool, as_json: bool) -> int:
     console = out()
     is_live = sys.stdout.isatty() and not console.is_dumb_terminal and not once and not as_json
-    async with open_sources(app_name, app.backends, urls, interval) as sources:
+    if is_live and sys.platform == "win32":
+        raise CommandError("dawdle top is live on Linux and macOS alone so far: say --once, or --json")
+    async with opening as sources:
         if is_live:
-            from dawdle.cli.top._live import show_live  # noqa: PLC0415 - not every platform has such terminals
+            from dawdle.cli.top._live import show_live  # noqa: PLC0415 - Windows has no such terminals
 
             return await show_live(sources, console, interval)
-        await sources.ask_all()
+        await sources.ask()
         if not as_json:
             picture = sources.picture()
             # In a pipe nothing is cut, however wide it is.
@@ -69,26 +75,13 @@ async def _show(
 
 
 async def _print_json(sources: Sources, interval: float, *, once: bool) -> int:
-    picture = sources.picture()
-    click.echo(msgspec.json.encode(picture).decode())
-    if once:
-        return 0 if _says_something(picture) else 1
-    asking = asyncio.create_task(sources.keep_asking(_always(), were_asked=True))
-    try:
-        while not asking.done():
-            await asyncio.sleep(interval)
-            click.echo(msgspec.json.encode(sources.picture()).decode())
-    finally:
-        asking.cancel()
-        await asyncio.wait([asking])
-    await asking  # it ends by an error alone
-    return 1
-
-
-def _always() -> asyncio.Event:
-    event = asyncio.Event()
-    event.set()
-    return event
+    while True:
+        picture = sources.picture()
+        click.echo(msgspec.json.encode(picture).decode())
+        if once:
+            return 0 if _says_something(picture) else 1
+        await asyncio.sleep(interval)
+        await sources.ask(interval)
 
 
 def _says_something(picture: Picture) -> bool:

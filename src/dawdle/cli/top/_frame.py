@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from dawdle.cli.top._picture import HandlerRow, Picture, QueueRow, WorkerRow
+from dawdle.cli.top._prices import SQS
 from dawdle.cli.top._table import Cell, Column, Line, Span, clipped, table
 from dawdle.cli.top._text import UNKNOWN, age, count, dollars, memory, rate, seconds
 
@@ -27,12 +28,12 @@ _QUEUE_COLUMNS: Final = (
     Column("DELAYED", 5),
     Column("IN FLIGHT", 3),
     Column("OLDEST", 4),
-    Column("SENT/S", 8),
-    Column("RECV/S", 7),
     Column("DEAD", 2),
+    Column("SENT/S", 8),  # from here on only workers know
+    Column("RECV/S", 7),
     Column("REQ/EVENT", 9),
     Column("EMPTY/MIN", 10),
-    Column("$/MONTH", 6),
+    Column("$/MONTH", 6),  # of queues on SQS
 )
 _HANDLER_COLUMNS: Final = (
     Column("HANDLER"),
@@ -104,7 +105,7 @@ def frame(picture: Picture, view: View, width: int, height: int | None = None) -
 
 def _parts(picture: Picture, view: View, width: int) -> list[list[Line]]:
     return [
-        _queues(picture.queues, width),
+        _queues(picture.queues, width, workers_asked=picture.handlers is not None),
         _handlers(picture.handlers, view.sort, width),
         _workers(picture.workers, width),
         _notes(picture.notes, width),
@@ -136,7 +137,7 @@ def _header(picture: Picture, view: View) -> Line:
     return tuple(spans)
 
 
-def _queues(rows: Sequence[QueueRow], width: int) -> list[Line]:
+def _queues(rows: Sequence[QueueRow], width: int, *, workers_asked: bool) -> list[Line]:
     cells = [
         (
             Cell(row.name),
@@ -144,16 +145,21 @@ def _queues(rows: Sequence[QueueRow], width: int) -> list[Line]:
             Cell(count(row.delayed)),
             Cell(count(row.in_flight)),
             Cell(seconds(row.oldest)),
+            Cell(count(row.dead_letters), "yellow" if row.dead_letters else ""),
             Cell(rate(row.signaled_per_second)),
             Cell(rate(row.received_per_second)),
-            Cell(count(row.dead_letters), "yellow" if row.dead_letters else ""),
             Cell(rate(row.requests_per_event)),
             Cell(rate(row.empty_receives_per_minute)),
             Cell(dollars(row.dollars_per_month)),
         )
         for row in rows
     ]
-    return table(_QUEUE_COLUMNS, cells, width) if cells else []
+    if not cells:
+        return []
+    # Figures that cannot be known, or are of no queue here, take no room.
+    known = len(_QUEUE_COLUMNS) if any(row.system == SQS for row in rows) else -1
+    known = known if workers_asked else -5
+    return table(_QUEUE_COLUMNS[:known], [row[:known] for row in cells], width)
 
 
 def _handlers(rows: Sequence[HandlerRow] | None, by: Sort, width: int) -> list[Line]:

@@ -1,6 +1,8 @@
 """Shows pictures until a key or a signal ends it. What is asked is `_sources`' matter, what is drawn `_frame`'s."""
 
 import asyncio
+import time
+from contextlib import suppress
 from typing import Final
 
 from rich.console import Console
@@ -26,8 +28,6 @@ class _Live:
         self._sources = sources
         self._interval = interval
         self._changed = asyncio.Event()
-        self._wanted = asyncio.Event()
-        self._wanted.set()
         self._exit_code: int | None = None
         self._screen = Screen(console, self._press, self._changed.set)
         self._view = View(keys=self._screen.has_keyboard)
@@ -35,32 +35,29 @@ class _Live:
 
     async def run(self) -> int:
         with self._screen.entered(self._stop):
-            asking = asyncio.create_task(self._sources.keep_asking(self._wanted))
-            try:
-                await asyncio.wait([asking], timeout=FIRST_SECONDS)
-                while self._exit_code is None:
-                    if asking.done():
-                        asking.result()  # it ends by an error alone
-                    self._draw()
-                    await self._wait()
-            finally:
-                asking.cancel()
-                await asyncio.wait([asking])
+            patience = FIRST_SECONDS
+            while self._exit_code is None:
+                tick = time.monotonic() + self._interval
+                if not self._view.paused:
+                    await self._sources.ask(patience)
+                    self._picture = self._sources.picture()
+                self._draw()
+                await self._wait(tick)
+                patience = self._interval / 2
         return self._exit_code
 
     def _draw(self) -> None:
-        if self._picture is None or not self._view.paused:
-            self._picture = self._sources.picture()
-        self._screen.draw(frame(self._picture, self._view, *self._screen.size))
+        if self._picture is not None:
+            self._screen.draw(frame(self._picture, self._view, *self._screen.size))
 
-    async def _wait(self) -> None:
-        """Wait for the next picture, or for what changes this one."""
-        try:
-            async with asyncio.timeout(self._interval):
-                await self._changed.wait()
-        except TimeoutError:
-            return
-        self._changed.clear()
+    async def _wait(self, tick: float) -> None:
+        """Wait for the next picture. What a key or another size changes is drawn meanwhile."""
+        while self._exit_code is None and (left := tick - time.monotonic()) > 0:
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
+                    self._draw()
 
     def _press(self, key: str) -> None:
         view = self._view
@@ -78,10 +75,6 @@ class _Live:
             case _:
                 return
         self._view = view
-        if view.paused:
-            self._wanted.clear()
-        else:
-            self._wanted.set()
         self._changed.set()
 
     def _stop(self, number: int) -> None:

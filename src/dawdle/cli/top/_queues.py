@@ -16,8 +16,8 @@ __all__ = ["CountedQueue"]
 BILLED_SECONDS: Final = 5.0
 """Seconds between two looks at a queue whose requests cost money. SQS's own numbers are up to a minute late."""
 
-LETTER_SECONDS: Final = 1.0
-"""Seconds between two counts of dead letters: they are few, and a look ten times a second costs as much as the rest."""
+REST_SECONDS: Final = 1.0
+"""Seconds between two looks at dead letters and ages: ten times a second they would cost as much as all the rest."""
 
 FAILED_SECONDS: Final = 10.0
 """Seconds until a queue is asked again that has refused."""
@@ -36,7 +36,8 @@ class CountedQueue:
         self._is_open = True
         self._seconds = 0.0
         self._letters: int | None = None
-        self._letters_due = 0.0
+        self._oldest: float | None = None
+        self._rest_due = 0.0
         system, place = facts_of(backend)
         self._asked = Asked(name=name, system=system, place=place)
         self.requests = 0
@@ -89,16 +90,17 @@ class CountedQueue:
         found = [await _count(each) for each in (backend, backend.delayed)]
         counts = [each for each in found if each is not None]
         self.requests = len(counts) + (backend.dead_letters is not None)
-        if time.monotonic() >= self._letters_due:
+        if time.monotonic() >= self._rest_due:
             letters = await _count(backend.dead_letters)
             self._letters = None if letters is None else letters.waiting + letters.in_flight + letters.delayed
-            self._letters_due = time.monotonic() + LETTER_SECONDS
+            self._oldest = await backend.oldest() if isinstance(backend, Aged) else None
+            self._rest_due = time.monotonic() + REST_SECONDS
         self._asked = Asked(
             name=self._asked.name,
             system=self._asked.system,
             place=facts_of(backend)[1],
             counts=_added(counts),
-            oldest=await backend.oldest() if isinstance(backend, Aged) else None,
+            oldest=self._oldest,
             dead_letters=self._letters,
         )
 

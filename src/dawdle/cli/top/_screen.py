@@ -94,6 +94,7 @@ class Screen:
     def entered(self, stop: Callable[[int], None]) -> Generator[None]:
         """Show the screen until the block ends. `stop` is called with a signal that tells the process to end."""
         loop = asyncio.get_running_loop()
+        disabled = logging.root.manager.disable
         logging.disable(logging.CRITICAL)  # a line of a log would be written into the picture
         handled: dict[signal.Signals, Callable[[], None]] = {
             signal.SIGWINCH: self._redraw,
@@ -114,7 +115,7 @@ class Screen:
             for number in handled:
                 loop.remove_signal_handler(number)
             self._give_back()
-            logging.disable(logging.NOTSET)
+            logging.disable(disabled)
 
     def _take(self) -> None:
         if self._keyboard is not None:

@@ -1,7 +1,8 @@
 """Tables of a fixed width: a column that does not fit is left out, the least important first. Pure; knows no terminal.
 
 Lines are tuples of spans, a text and a style in rich's words. They are drawn by rich in a pipe and in pictures, and by
-`_screen` in a terminal ten times a second, for which rich's own tables take too long.
+`_screen` in a terminal ten times a second. There rich's `Live` takes 1.8 ms for the same lines, and 5 ms with tables of
+its own; this takes 0.2 ms.
 """
 
 from collections.abc import Sequence
