@@ -79,7 +79,6 @@ def _under_load(where: Path, environment: Mapping[str, str]) -> None:
         check=True,
     )
     first = letters.stdout.splitlines()[1].split("\t")[0]
-    _picture("dead-list", "dawdle dead list shop.main:app --handler reserve_stock", where, environment)
     _picture("dead-show", f"dawdle dead show shop.main:app {first[:8]}", where, environment)
 
 
