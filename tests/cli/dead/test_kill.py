@@ -16,7 +16,11 @@ from dawdle.abc import Outgoing
 from dawdle.backends.sqlite import SQLite
 from tests.cli.dead.kill import browsed, letter
 
-pytestmark = [pytest.mark.once, pytest.mark.slow]
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process"),
+]
 
 LETTERS = {f"e-{number}" for number in range(500)}
 

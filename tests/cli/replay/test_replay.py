@@ -167,6 +167,7 @@ def test_events_of_unknown_data_are_left_and_counted(shop, ids):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
 def test_an_interrupted_replay_says_how_to_go_on_and_leaves_none_out(shop):
     ids = place(*[("OrderPlaced", f"o-{number}") for number in range(200)])
     command = [sys.executable, "-m", "dawdle", "replay", "shop:app", "--from", "audit", "--to", "stats", "--yes"]
