@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from datetime import datetime
+from math import ceil
 from typing import Final, NamedTuple
 
 import click
@@ -235,8 +236,8 @@ def _lasts(seen: Seen, per_second: float | None) -> str:
     """Return how long a replay takes at a rate, for a text."""
     if per_second is None:
         return ""
-    seconds = seen.events / per_second
-    return f", at this rate in {seconds:,.0f} s" if seconds < 120 else f", at this rate in {seconds / 60:,.0f} minutes"
+    seconds = ceil(seen.events / per_second)
+    return f", at this rate in {seconds} s" if seconds < 120 else f", at this rate in {seconds / 60:,.0f} minutes"
 
 
 def _print_outcome(outcome: Outcome, handler: str, *, as_json: bool) -> int:

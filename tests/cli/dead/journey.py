@@ -17,6 +17,7 @@ import time
 
 import boto3
 
+from tests.cli.replay import test_replay as replaying
 from tests.ports import free_port
 from tests.servers import ministack, running
 
@@ -112,7 +113,7 @@ class Shell:
                 process.kill()
                 process.wait()
             os.close(ours)
-        return code, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r", "")
+        return code, re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", seen.decode()).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def night(shell):
@@ -172,6 +173,22 @@ def queues_on(url):
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "100"})
     queue = sqs.create_queue(QueueName="orders", Attributes={"RedrivePolicy": policy})["QueueUrl"]
     return {"DAWDLE_SQS_QUEUE_URL": queue, "DAWDLE_SQS_ENDPOINT_URL": url, "DAWDLE_SQS_REGION": "us-east-1", **AWS}
+
+
+def test_a_replay_asks_in_a_terminal_and_shows_how_far_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shell = Shell(tmp_path, {})
+    (tmp_path / "shop.py").write_text(replaying.SHOP)
+    ids = replaying.place(*[("OrderPlaced", f"o-{number}") for number in range(20)])
+    command = ("replay", "shop:app", "--from", "audit", "--to", "stats", "--rate", "40/s")
+    code, seen = shell.typed(*command, answer="y\n")
+    assert code == 0, seen
+    assert "Replay 20 events to stats, at this rate in 1 s? [y/N]: y" in seen
+    assert "20/20" in seen
+    assert "20 events replayed to stats" in seen
+    runs, kept = replaying.handled()
+    assert {event_id for _, _, event_id, _ in runs} == set(ids)
+    assert (len(runs), kept) == (20, 20)
 
 
 def test_a_night_on_a_file(tmp_path):

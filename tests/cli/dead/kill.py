@@ -1,6 +1,6 @@
 """`dawdle dead redrive` is ended in the middle, again and again; each letter is afterwards a letter or an event.
 
-    python -m tests.cli.dead.kill [--sqs] [--letters 5000] [--kills 10] [--with INT]
+    python -m tests.cli.dead.kill [--sqs] [--letters 5000] [--kills 10] [--with INT KILL]
 
 Letters lie in the dead-letter queue of a SQLite file, or of the SQS test server. The command runs as a process, and is
 ended with SIGKILL or SIGINT once it has moved some more of them. After each end all letters and events are counted: a
@@ -16,7 +16,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -151,7 +151,7 @@ async def redrive(where: OnSQLite | OnSQS, *, end: int | None, at: int) -> int:
     return code
 
 
-async def run(letters: int, kills: int, end: int, *, sqs: bool) -> Figures:
+async def run(letters: int, kills: int, ends: Sequence[int], *, sqs: bool) -> Figures:
     codes: Counter[int] = Counter()
     doubled: set[str] = set()
     lost: set[str] = set()
@@ -166,7 +166,7 @@ async def run(letters: int, kills: int, end: int, *, sqs: bool) -> Figures:
             last = number == kills
             # Somewhere in the next share of the letters, so that each run is ended in the middle.
             at = random.randint(*sorted((left - 1, left * (kills - number) // (kills - number + 1)))) if left else 0
-            codes[await redrive(where, end=None if last else end, at=at)] += 1
+            codes[await redrive(where, end=None if last else ends[number % len(ends)], at=at)] += 1
             await asyncio.sleep(1.2 if sqs else LEASE + 0.1)  # what the command had received is visible again
             as_letters, as_events = await where.ids()
             lost |= wanted - {*as_letters, *as_events}
@@ -181,13 +181,13 @@ def main() -> None:
     options.add_argument("--sqs", action="store_true", help="on the SQS test server")
     options.add_argument("--letters", type=int, default=5000)
     options.add_argument("--kills", type=int, default=10)
-    options.add_argument("--with", dest="end", choices=["KILL", "INT"], default="KILL")
+    options.add_argument("--with", dest="ends", nargs="+", choices=["KILL", "INT"], default=["KILL"])
     asked = options.parse_args()
-    end = signal.Signals[f"SIG{asked.end}"]
-    figures = asyncio.run(run(asked.letters, asked.kills, end, sqs=asked.sqs))
+    ends = [signal.Signals[f"SIG{name}"] for name in asked.ends]
+    figures = asyncio.run(run(asked.letters, asked.kills, ends, sqs=asked.sqs))
     for name, value in figures._asdict().items():
         print(f"{name:<24}{dict(value) if isinstance(value, Counter) else value}")
-    sys.exit(bool(figures.lost or (asked.end == "INT" and figures.doubled)))
+    sys.exit(bool(figures.lost or (asked.ends == ["INT"] and figures.doubled)))
 
 
 if __name__ == "__main__":

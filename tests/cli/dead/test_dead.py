@@ -37,19 +37,18 @@ def test_a_pipe_gets_lines_with_tabs_and_nothing_is_cut(shop, ids):
     assert (ran.code, ran.err) == (0, "")
 
 
-@pytest.mark.parametrize(
-    ("columns", "lost"), [(120, []), (80, ["QUEUE"]), (70, ["QUEUE", "ATTEMPTS"]), (60, ["QUEUE", "ATTEMPTS", "TYPE"])]
-)
-def test_a_narrow_terminal_loses_columns_by_their_rank(shop, ids, columns, lost):
-    ran = shop("dead", "list", "shop:app", terminal=columns)
-    names = ran.out.splitlines()[0].split()
-    assert names == [
-        each for each in ("ID", "AGE", "TYPE", "HANDLER", "ATTEMPTS", "REASON", "QUEUE") if each not in lost
-    ]
-    assert all(len(line.rstrip()) <= columns for line in ran.out.splitlines())
-    assert all(name in ran.err for name in lost)
-    assert ids[2][:8] in ran.out
-    assert ids[2] not in ran.out
+def test_a_narrow_terminal_loses_columns_by_their_rank(shop, ids):
+    lost_first = ["QUEUE", "ATTEMPTS", "TYPE", "HANDLER"]
+    for columns, count in ((120, 0), (80, 1), (70, 2), (60, 3), (50, 4)):
+        ran = shop("dead", "list", "shop:app", terminal=columns)
+        lost = lost_first[:count]
+        assert ran.out.splitlines()[0].split() == [
+            each for each in ("ID", "AGE", "TYPE", "HANDLER", "ATTEMPTS", "REASON", "QUEUE") if each not in lost
+        ]
+        assert all(len(line.rstrip()) <= columns for line in ran.out.splitlines())
+        assert all(name in ran.err for name in lost)
+        assert ids[2][:8] in ran.out
+        assert ids[2] not in ran.out
 
 
 def test_json_has_all_that_is_known_of_a_letter(shop, ids):
@@ -63,25 +62,22 @@ def test_json_has_all_that_is_known_of_a_letter(shop, ids):
     assert letter["origin"].startswith("sqlite:")
 
 
-@pytest.mark.parametrize(
-    ("options", "handlers"),
-    [
-        (["--type", "OrderCancelled"], ["refund"]),
-        (
-            ["--type", "OrderCancelled", "--type", "OrderPlaced"],
-            ["book_parcel", "book_parcel", "refund", "send_receipt"],
-        ),
-        (["--reason", "CARRIER"], ["book_parcel", "book_parcel"]),
-        (["--reason", "no*mill"], ["send_receipt"]),
-        (["--reason", "no.mill"], []),
-        (["--older-than", "1h"], []),
-        (["--newer-than", "1h", "--handler", "refund"], ["refund"]),
-        (["--queue", "default", "--foreign", "--handler", "refund"], ["refund"]),
-    ],
+CHOICES = (
+    ("--type OrderCancelled", ["refund"]),
+    ("--type OrderCancelled --type OrderPlaced", ["book_parcel", "book_parcel", "refund", "send_receipt"]),
+    ("--reason CARRIER", ["book_parcel", "book_parcel"]),
+    ("--reason no*mill", ["send_receipt"]),
+    ("--reason no.mill", []),
+    ("--older-than 1h", []),
+    ("--newer-than 1h --handler refund", ["refund"]),
+    ("--queue default --foreign --handler refund", ["refund"]),
 )
-def test_letters_are_chosen_by_options(shop, ids, options, handlers):
-    ran = shop("dead", "list", "--app", "shop:app", *options)
-    assert sorted(row[3] for row in ran.rows[1:]) == handlers
+
+
+def test_letters_are_chosen_by_options(shop, ids):
+    for options, handlers in CHOICES:
+        ran = shop("dead", "list", "--app", "shop:app", *options.split())
+        assert sorted(row[3] for row in ran.rows[1:]) == handlers, options
 
 
 def test_the_newest_come_last_and_a_limit_keeps_them(shop, ids):
@@ -190,18 +186,19 @@ def test_yes_redrives_all_at_once(shop, ids):
     assert "looked in" in ran.err
 
 
-@pytest.mark.parametrize("command", ["redrive", "purge"])
-def test_a_dry_run_counts_and_changes_nothing(shop, ids, command):
-    ran = shop("dead", command, "shop:app", "--dry-run")
-    first, *others = [[row[0], row[1], row[2], row[5]] for row in ran.rows[1:]]
-    assert first == ["2", "OrderPlaced", "book_parcel", "default"]
-    assert sorted(others) == [
-        ["1", "OrderCancelled", "refund", "default"],
-        ["1", "OrderPlaced", "send_receipt", "default"],
-    ]
-    assert "dry run: 4 dead letters would be" in ran.err
-    found = json.loads(shop("dead", command, "shop:app", ids[1], "--dry-run", "--json").out)
-    assert (found["letters"], {group["handler"] for group in found["groups"]}) == (2, {"book_parcel", "send_receipt"})
+def test_a_dry_run_counts_and_changes_nothing(shop, ids):
+    for command in ("redrive", "purge"):
+        ran = shop("dead", command, "shop:app", "--dry-run")
+        first, *others = [[row[0], row[1], row[2], row[5]] for row in ran.rows[1:]]
+        assert first == ["2", "OrderPlaced", "book_parcel", "default"]
+        assert sorted(others) == [
+            ["1", "OrderCancelled", "refund", "default"],
+            ["1", "OrderPlaced", "send_receipt", "default"],
+        ]
+        assert "dry run: 4 dead letters would be" in ran.err
+        found = json.loads(shop("dead", command, "shop:app", ids[1], "--dry-run", "--json").out)
+        assert found["letters"] == 2
+        assert {group["handler"] for group in found["groups"]} == {"book_parcel", "send_receipt"}
     assert len(stored()[0]) == 4
 
 

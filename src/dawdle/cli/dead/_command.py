@@ -9,7 +9,7 @@ from rich_click import RichGroup
 from dawdle import Dawdle
 from dawdle.cli._app import APP_NAME, AppCommand, with_app
 from dawdle.cli._interrupt import INTERRUPTED, interruptible
-from dawdle.cli._output import err, json_option, out, print_json, print_rows
+from dawdle.cli._output import err, json_option, out, print_json, print_rows, progress
 from dawdle.cli._running import run_async
 from dawdle.cli._texts import counted
 from dawdle.cli.dead._acting import act_on
@@ -68,7 +68,8 @@ def list_(app: Dawdle, *, filters: Filters, limit: int | None, as_json: bool) ->
 
 async def _rows(app: Dawdle, queues: DeadLetterQueues, filters: Filters) -> tuple[list[LetterRow], str, bool]:
     """Return the letters, what to say if there are none, and whether ^C was pressed."""
-    with interruptible() as interrupt:
+    with progress() as bar, interruptible(bar.console) as interrupt:
+        task = bar.add_task("looking", total=None)
         async with app.connected():
             rows: list[LetterRow] = []
             async with aclosing(letters_of(app, filters)) as letters:
@@ -76,6 +77,7 @@ async def _rows(app: Dawdle, queues: DeadLetterQueues, filters: Filters) -> tupl
                     if interrupt.asked:
                         break
                     rows.append(row_of(letter))
+                    bar.advance(task)
             return rows, "" if rows else await queues.where_it_may_be(), interrupt.asked
 
 

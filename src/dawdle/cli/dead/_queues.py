@@ -28,16 +28,14 @@ class DeadLetterQueues:
     async def count(self) -> tuple[int, int] | None:
         """Return how many letters there are, and how many of them are hidden now; None if it cannot be told.
 
-        The app is entered. On SQS it is an estimate.
+        The app is entered. On SQS it is an estimate, and where the dead-letter queue is found by the redrive policy
+        alone, it can be told only after letters were looked for.
         """
         total = hidden = 0
-        for name in self.names:
-            backend = self._backends[name]
-            if backend.dead_letters is None:
-                await backend.prepare_receive()  # SQS finds it only now
-            dead = backend.dead_letters
-            if dead is None:
-                continue
+        queues = [dead for name in self.names if (dead := self._backends[name].dead_letters) is not None]
+        if not queues:
+            return None
+        for dead in queues:
             if not isinstance(dead, Countable):
                 return None
             try:
