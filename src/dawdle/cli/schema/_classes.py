@@ -3,6 +3,7 @@
 A class that is met in a field is described once, under its name, and referred to. pydantic's are in `_models`.
 """
 
+import enum
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
@@ -71,6 +72,8 @@ class Classes:
         """Return the reference to a class, described. Another class than those here is opaque."""
         if event_style(cls) == "pydantic":
             return self._refer(cls, lambda: model_kind(cls, self.refer_to))
+        if issubclass(cls, enum.Enum):  # pydantic takes some that msgspec refuses
+            return self._refer(cls, lambda: enum_kind(cls))
         return self._shape(types.type_info(cls))
 
     def _refer(self, cls: Any, describe: Callable[[], Kind]) -> Ref:
@@ -113,10 +116,10 @@ class Classes:
     def _kind(self, found: types.Type) -> Kind:
         match found:
             case types.EnumType():
-                values = [cast("str | int", each.value) for each in cast("Any", found.cls)]
-                return Kind(style="enum", values=tuple(sorted(values, key=repr)))
+                return enum_kind(found.cls)
             case types.StructType():
-                omits = bool(getattr(found.cls, "__struct_config__").omit_defaults)  # noqa: B009 - `cls` may be generic
+                own = cast("Any", typing.get_origin(found.cls) or found.cls)
+                omits = bool(own.__struct_config__.omit_defaults)
                 return Kind(
                     style="struct",
                     fields=self._fields(found.fields, omits=omits),
@@ -155,6 +158,11 @@ class Classes:
             attribute=None if field.name == field.encode_name else field.name,
             optional=is_unset or (omits and not field.required),
         )
+
+
+def enum_kind(cls: type[enum.Enum]) -> Kind:
+    """Return what an enum is in data: one of its values, each a text or a whole number."""
+    return Kind(style="enum", values=tuple(sorted((cast("str | int", each.value) for each in cls), key=repr)))
 
 
 def limits_of(found: object) -> Limits:

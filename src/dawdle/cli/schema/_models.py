@@ -55,7 +55,7 @@ LIMITS: Final = ("ge", "gt", "le", "lt", "max_length", "min_length", "multiple_o
 MAX_DEFAULT: Final = 80
 """Characters of a default that are kept."""
 
-HARMLESS: Final = frozenset({"NoneType", "Strict", "Discriminator", "Tag", "FieldInfo", "WithJsonSchema", "Examples"})
+HARMLESS: Final = frozenset({"NoneType", "Strict", "Discriminator", "Tag", "WithJsonSchema", "Examples"})
 """Classes in annotations that refuse no value that dawdle writes."""
 
 
@@ -210,6 +210,10 @@ def _limited(shape: Shape, found: Mapping[str, object]) -> Shape:
 
 def _limits_of(piece: object) -> Iterator[tuple[str, object]]:
     """Yield the limits in one piece of an annotation: of annotated_types, of pydantic, or a validator."""
+    inside: object = getattr(piece, "metadata", None)
+    if isinstance(inside, list):  # a Field(…) in an Annotated keeps them in itself
+        yield from (each for one in cast("list[object]", inside) for each in _limits_of(one))
+        return
     held = {name: getattr(piece, name, None) for name in LIMITS}
     named = {name: value for name, value in held.items() if value is not None and not callable(value)}
     if "pattern" in named:
