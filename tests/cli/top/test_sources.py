@@ -8,6 +8,7 @@ from tests.cli.top.ports import health_port
 from tests.cli.top.snapshots import handler, worker
 from tests.ports import free_port
 
+from dawdle import BackendError
 from dawdle.abc import Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
@@ -170,6 +171,28 @@ async def test_a_queue_that_cannot_be_opened_takes_nothing_from_the_others(tmp_p
         made = sources.picture()
     assert {row.name: row.waiting for row in made.queues} == {"default": 0, "broken": None}
     assert made.notes[0].startswith("queue broken: ")
+
+
+async def test_a_queue_that_does_not_answer_at_first_is_asked_again(monkeypatch):
+    async with SQSServer() as server:
+        server.create_queue("shop", dead_letter="shop-dead")
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("DAWDLE_SQS_DEAD_LETTER_URL", raising=False)
+        backend = SQS()
+        async with backend:
+            queue = CountedQueue("default", backend)
+            monkeypatch.setattr(backend, "prepare_receive", refuse)
+            await queue.ask()
+            assert queue.asked.error == "no credentials"
+            assert queue.period(0.1) == 10
+            monkeypatch.undo()
+            await queue.ask()
+            assert (queue.asked.error, queue.asked.dead_letters) == (None, 0)
+
+
+async def refuse():
+    raise BackendError("no credentials", kind="denied")
 
 
 async def test_a_queue_in_memory_is_not_opened_and_not_shown(port):
