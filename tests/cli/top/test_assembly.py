@@ -1,9 +1,9 @@
 import pytest
-from tests.cli.top.snapshots import answer, asked, handler, picture, queue, worker
 
 from dawdle.abc import Counts
 from dawdle.cli._snapshot import bucket_of
 from dawdle.cli.top._prices import dollars_a_month
+from tests.cli.top.snapshots import answer, asked, handler, picture, queue, worker
 
 
 def handler_row(made, name="receipt"):

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from tests.cli.top.snapshots import answer, asked, busy_picture, handler, picture, worker
 
 from dawdle.cli.top._frame import SORTS, View, frame, render
 from dawdle.cli.top._table import Cell, Column, table
 from dawdle.cli.top._text import age, count, dollars, memory, rate, seconds
+from tests.cli.top.snapshots import answer, asked, busy_picture, handler, picture, worker
 
 LIVE = View(keys=True)
 

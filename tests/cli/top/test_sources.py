@@ -4,9 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.cli.top.ports import health_port
-from tests.cli.top.snapshots import handler, worker
-from tests.ports import free_port
 
 from dawdle import BackendError
 from dawdle.abc import Outgoing
@@ -21,6 +18,9 @@ from dawdle.cli.top._cloudwatch import QueueAge
 from dawdle.cli.top._queues import CountedQueue
 from dawdle.cli.top._sources import open_sources
 from dawdle.testing.sqs import SQSServer
+from tests.cli.top.ports import health_port
+from tests.cli.top.snapshots import handler, worker
+from tests.ports import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -54,8 +54,8 @@ _WORKER_COLUMNS: Final = (
     Column("UP", 2),
     Column("MEMORY", 4),
     Column("CPU", 3),
-    Column("HOST", 6),
-    Column("APP", 5),
+    Column("HOST", 6, is_text=True),
+    Column("APP", 5, is_text=True),
 )
 _HELP: Final = (
     ("q", "quit; ^C too"),
