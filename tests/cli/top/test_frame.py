@@ -110,6 +110,22 @@ def test_a_handler_that_fails_now_is_red_and_one_that_failed_once_is_not():
     )
 
 
+def test_what_others_wrote_cannot_move_the_cursor():
+    told = worker(app="shop\x1b[2Japp", host="web\n1", reasons=("a\x1b]0;b\x07",), handlers=(handler("x\x1b[1Ay"),))
+    made = picture(queues=[asked(error="access\x1b[31m denied")], workers=[answer(told)], app=None)
+    for view in (LIVE, View(help=True)):
+        assert all(span.text.isprintable() for line in frame(made, view, 200, 40) for span in line)
+    words = " ".join(text_of(frame(made, LIVE, 200)))
+    assert "x�[1Ay" in words
+    assert "default: access�[31m denied" in words
+
+
+def test_an_error_of_a_queue_stands_under_the_queues_on_a_low_screen_too():
+    many = worker(handlers=tuple(handler(f"handler-{at}") for at in range(40)))
+    made = picture(queues=[asked(error="access denied")], workers=[answer(many)])
+    assert "default: access denied" in text_of(frame(made, LIVE, 80, 14))
+
+
 def test_an_unhealthy_worker_says_why():
     made = picture(workers=[answer(worker(pid=77, healthy=False, reasons=("default: access denied",)))])
     lines = text_of(frame(made, View(), 80))
