@@ -177,6 +177,13 @@ def dead(session: nox.Session) -> None:
             session.run("python", "-m", "tests.cli.dead.kill", *where, "--with", end, *session.posargs)
 
 
+@nox.session(python=USUAL)
+def top(session: nox.Session) -> None:
+    """Measure what `dawdle top` takes of a CPU beside workers under load, on a file and on SQS; `-- --seconds 10`."""
+    session.install("-e", ".", *group("test"))
+    session.run("python", "-m", "tests.cli.top.measure", *session.posargs)
+
+
 @nox.session(python="3.12" if "3.12" in FOUND else FOUND[-1])
 def bench(session: nox.Session) -> None:
     """Measure dawdle beside its peers, write the docs' tables; `-- --quick`: fail if a ratio got worse by a quarter."""

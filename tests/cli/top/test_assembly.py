@@ -1,9 +1,9 @@
 import pytest
-from tests.cli.top.snapshots import answer, asked, handler, picture, queue, worker
 
 from dawdle.abc import Counts
 from dawdle.cli._snapshot import bucket_of
 from dawdle.cli.top._prices import dollars_a_month
+from tests.cli.top.snapshots import answer, asked, handler, picture, queue, worker
 
 
 def handler_row(made, name="receipt"):
@@ -124,6 +124,6 @@ def test_a_process_that_answers_at_two_urls_counts_once():
     assert [row.url for row in made.workers] == ["http://web-1:8080", "http://web:8080"]
 
 
-def test_what_a_queue_refuses_comes_first():
-    made = picture(queues=[asked(error="access denied", counts=None)])
-    assert made.notes[0] == "queue default: access denied"
+def test_what_a_queue_refuses_is_told_in_its_row():
+    (row,) = picture(queues=[asked(error="access denied", counts=None)]).queues
+    assert (row.error, row.waiting) == ("access denied", None)

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from tests.cli.top.snapshots import answer, asked, busy_picture, handler, picture, worker
 
 from dawdle.cli.top._frame import SORTS, View, frame, render
 from dawdle.cli.top._table import Cell, Column, table
 from dawdle.cli.top._text import age, count, dollars, memory, rate, seconds
+from tests.cli.top.snapshots import answer, asked, busy_picture, handler, picture, worker
 
 LIVE = View(keys=True)
 
@@ -108,6 +108,22 @@ def test_a_handler_that_fails_now_is_red_and_one_that_failed_once_is_not():
     assert any(
         span.text.strip() == "7" or span.text.endswith(" 7") for line in lines for span in line if not span.style
     )
+
+
+def test_what_others_wrote_cannot_move_the_cursor():
+    told = worker(app="shop\x1b[2Japp", host="web\n1", reasons=("a\x1b]0;b\x07",), handlers=(handler("x\x1b[1Ay"),))
+    made = picture(queues=[asked(error="access\x1b[31m denied")], workers=[answer(told)], app=None)
+    for view in (LIVE, View(help=True)):
+        assert all(span.text.isprintable() for line in frame(made, view, 200, 40) for span in line)
+    words = " ".join(text_of(frame(made, LIVE, 200)))
+    assert "x�[1Ay" in words
+    assert "default: access�[31m denied" in words
+
+
+def test_an_error_of_a_queue_stands_under_the_queues_on_a_low_screen_too():
+    many = worker(handlers=tuple(handler(f"handler-{at}") for at in range(40)))
+    made = picture(queues=[asked(error="access denied")], workers=[answer(many)])
+    assert "default: access denied" in text_of(frame(made, LIVE, 80, 14))
 
 
 def test_an_unhealthy_worker_says_why():

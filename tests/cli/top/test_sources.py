@@ -4,10 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.cli.top.ports import health_port
-from tests.cli.top.snapshots import handler, worker
-from tests.ports import free_port
 
+from dawdle import BackendError
 from dawdle.abc import Outgoing
 from dawdle.backends.memory import Memory
 from dawdle.backends.sqlite import SQLite
@@ -20,6 +18,9 @@ from dawdle.cli.top._cloudwatch import QueueAge
 from dawdle.cli.top._queues import CountedQueue
 from dawdle.cli.top._sources import open_sources
 from dawdle.testing.sqs import SQSServer
+from tests.cli.top.ports import health_port
+from tests.cli.top.snapshots import handler, worker
+from tests.ports import free_port
 
 pytestmark = pytest.mark.anyio
 
@@ -169,7 +170,29 @@ async def test_a_queue_that_cannot_be_opened_takes_nothing_from_the_others(tmp_p
         await sources.ask()
         made = sources.picture()
     assert {row.name: row.waiting for row in made.queues} == {"default": 0, "broken": None}
-    assert made.notes[0].startswith("queue broken: ")
+    assert "broken.db" in made.queues[1].error
+
+
+async def test_a_queue_that_does_not_answer_at_first_is_asked_again(monkeypatch):
+    async with SQSServer() as server:
+        server.create_queue("shop", dead_letter="shop-dead")
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("DAWDLE_SQS_DEAD_LETTER_URL", raising=False)
+        backend = SQS()
+        async with backend:
+            queue = CountedQueue("default", backend)
+            monkeypatch.setattr(backend, "prepare_receive", refuse)
+            await queue.ask()
+            assert queue.asked.error == "no credentials"
+            assert queue.period(0.1) == 10
+            monkeypatch.undo()
+            await queue.ask()
+            assert (queue.asked.error, queue.asked.dead_letters) == (None, 0)
+
+
+async def refuse():
+    raise BackendError("no credentials", kind="denied")
 
 
 async def test_a_queue_in_memory_is_not_opened_and_not_shown(port):

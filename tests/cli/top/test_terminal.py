@@ -9,12 +9,12 @@ import sys
 
 import msgspec
 import pytest
-from tests.cli.top.ports import health_port
-from tests.cli.top.snapshots import handler, queue, worker
-from tests.ports import free_port, listens
 
 import dawdle
 from dawdle.backends.sqlite import SQLite
+from tests.cli.top.ports import health_port
+from tests.cli.top.snapshots import handler, queue, worker
+from tests.ports import free_port, listens
 
 if sys.platform == "win32":
     pytest.skip("it needs a pseudo-terminal", allow_module_level=True)

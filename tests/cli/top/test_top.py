@@ -3,6 +3,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+
 from tests.cli.top.ports import health_port
 from tests.cli.top.snapshots import handler, queue, worker
 from tests.ports import free_port

@@ -12,7 +12,7 @@ from rich.text import Text
 from dawdle.cli.top._picture import HandlerRow, Picture, QueueRow, WorkerRow
 from dawdle.cli.top._prices import SQS
 from dawdle.cli.top._table import Cell, Column, Line, Span, clipped, table
-from dawdle.cli.top._text import UNKNOWN, age, count, dollars, memory, rate, seconds
+from dawdle.cli.top._text import UNKNOWN, age, count, dollars, memory, plain, rate, seconds
 
 __all__ = ["SORTS", "Sort", "View", "frame", "render"]
 
@@ -54,8 +54,8 @@ _WORKER_COLUMNS: Final = (
     Column("UP", 2),
     Column("MEMORY", 4),
     Column("CPU", 3),
-    Column("HOST", 6),
-    Column("APP", 5),
+    Column("HOST", 6, is_text=True),
+    Column("APP", 5, is_text=True),
 )
 _HELP: Final = (
     ("q", "quit; ^C too"),
@@ -72,6 +72,7 @@ _HELP: Final = (
     ("RUNS/S, P50, P99", "runs that ended in the last 10 s, and the time within which half and 99 % of them did"),
     ("WAITED", "the longest that an event was due before its handler started, of the last 10 s"),
     ("FAILED, RETRIES", "since the worker started; red: it failed in the last 10 s"),
+    ("UP, CPU", "since the app was entered, and the mean share of one CPU since then"),
 )
 
 
@@ -126,7 +127,8 @@ def _header(picture: Picture, view: View) -> Line:
     spans = [Span("dawdle top", "bold")]
     if view.paused:
         spans.append(Span("  paused", "bold yellow"))
-    spans.append(Span(f"  {picture.app or 'the queue that DAWDLE_* names'}"))
+    apps = ", ".join(sorted({plain(each.app) for each in picture.workers if each.app}))
+    spans.append(Span(f"  {picture.app or apps or 'the queue that DAWDLE_* names'}"))
     if picture.workers:
         spans.append(Span(f"  {known} {'worker' if known == 1 else 'workers'}"))
     if failing:
@@ -140,7 +142,7 @@ def _header(picture: Picture, view: View) -> Line:
 def _queues(rows: Sequence[QueueRow], width: int, *, workers_asked: bool) -> list[Line]:
     cells = [
         (
-            Cell(row.name),
+            Cell(plain(row.name)),
             Cell(count(row.waiting)),
             Cell(count(row.delayed)),
             Cell(count(row.in_flight)),
@@ -159,7 +161,11 @@ def _queues(rows: Sequence[QueueRow], width: int, *, workers_asked: bool) -> lis
     # Figures that cannot be known, or are of no queue here, take no room.
     known = len(_QUEUE_COLUMNS) if any(row.system == SQS for row in rows) else -1
     known = known if workers_asked else -5
-    return table(_QUEUE_COLUMNS[:known], [row[:known] for row in cells], width)
+    lines = table(_QUEUE_COLUMNS[:known], [row[:known] for row in cells], width)
+    for row in rows:
+        if row.error is not None:
+            lines += _paragraph(f"{row.name}: {row.error}", "red", width)
+    return lines
 
 
 def _handlers(rows: Sequence[HandlerRow] | None, by: Sort, width: int) -> list[Line]:
@@ -167,7 +173,7 @@ def _handlers(rows: Sequence[HandlerRow] | None, by: Sort, width: int) -> list[L
         return []
     cells = [
         (
-            Cell(row.name),
+            Cell(plain(row.name)),
             Cell(rate(row.rate)),
             Cell(count(row.running)),
             Cell(seconds(row.waited)),
@@ -204,8 +210,8 @@ def _workers(rows: Sequence[WorkerRow], width: int) -> list[Line]:
             Cell(age(row.uptime)),
             Cell(memory(row.rss)),
             Cell(UNKNOWN if row.cpu is None else f"{row.cpu:.0%}"),
-            Cell(row.host),
-            Cell(row.app),
+            Cell(plain(row.host)),
+            Cell(plain(row.app)),
         )
         for row in rows
         if row.error is None
@@ -213,13 +219,18 @@ def _workers(rows: Sequence[WorkerRow], width: int) -> list[Line]:
     lines = table(_WORKER_COLUMNS, cells, width) if cells else []
     for row in rows:
         if row.error is not None:
-            lines.append((Span(f"{row.url} {row.error}", "red"),))
-        lines += [(Span(f"process {row.pid} is unhealthy: {reason}", "red"),) for reason in row.reasons]
+            lines += _paragraph(f"{row.url} {row.error}", "red", width)
+        for reason in row.reasons:
+            lines += _paragraph(f"process {row.pid} is unhealthy: {reason}", "red", width)
     return lines
 
 
 def _notes(notes: Sequence[str], width: int) -> list[Line]:
-    return [(Span(line, "dim"),) for note in notes for line in _wrapped(note, width)]
+    return [line for note in notes for line in _paragraph(note, "dim", width)]
+
+
+def _paragraph(text: str, style: str, width: int) -> list[Line]:
+    return [(Span(line, style),) for line in _wrapped(plain(text), width)]
 
 
 def _help(width: int) -> list[Line]:

@@ -14,8 +14,8 @@ from dawdle.cli.top._sources import Sources
 
 __all__ = ["show_live"]
 
-FIRST_SECONDS: Final = 0.3
-"""Seconds to wait for first answers, so that the first picture is rarely one of nothing."""
+MAX_WAIT_SECONDS: Final = 0.3
+"""Seconds that a picture waits for answers. No key is served meanwhile."""
 
 
 async def show_live(sources: Sources, console: Console, interval: float) -> int:
@@ -35,7 +35,7 @@ class _Live:
 
     async def run(self) -> int:
         with self._screen.entered(self._stop):
-            patience = FIRST_SECONDS
+            patience = MAX_WAIT_SECONDS  # the first picture should not be one of nothing
             while self._exit_code is None:
                 tick = time.monotonic() + self._interval
                 if not self._view.paused:
@@ -43,7 +43,7 @@ class _Live:
                     self._picture = self._sources.picture()
                 self._draw()
                 await self._wait(tick)
-                patience = self._interval / 2
+                patience = min(MAX_WAIT_SECONDS, self._interval / 2)
         return self._exit_code
 
     def _draw(self) -> None:

@@ -12,8 +12,7 @@ def notes_of(
     queues: Sequence[QueueRow], *, workers_asked: bool, differences: Sequence[str], own_notes: Sequence[str]
 ) -> tuple[str, ...]:
     """Return the notes, the most urgent first. `own_notes`: what asking costs, and what is not asked."""
-    notes = [f"queue {each.name}: {each.error}" for each in queues if each.error is not None]
-    notes += differences
+    notes = list(differences)
     if not workers_asked:
         notes.append(
             "handlers, rates and costs are known to the workers alone: start them with dawdle worker --health-port "

@@ -34,6 +34,7 @@ class CountedQueue:
     def __init__(self, name: str, backend: Backend) -> None:
         self._backend = backend
         self._is_open = True
+        self._is_prepared = False
         self._seconds = 0.0
         self._letters: int | None = None
         self._oldest: float | None = None
@@ -87,6 +88,9 @@ class CountedQueue:
 
     async def _look(self) -> None:
         backend = self._backend
+        if not self._is_prepared:
+            await backend.prepare_receive()  # SQS finds its dead-letter queue here
+            self._is_prepared = True
         found = [await _count(each) for each in (backend, backend.delayed)]
         counts = [each for each in found if each is not None]
         self.requests = len(counts) + (backend.dead_letters is not None)

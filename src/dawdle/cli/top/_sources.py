@@ -151,7 +151,6 @@ async def _open_queue(name: str, backend: Backend, stack: AsyncExitStack, *, is_
     queue = CountedQueue(name, backend)
     try:
         await stack.enter_async_context(backend)
-        await backend.prepare_receive()  # SQS finds its dead-letter queue here
     except DawdleError as error:
         if is_all:
             raise

@@ -5,7 +5,7 @@ Lines are tuples of spans, a text and a style in rich's words. They are drawn by
 its own; this takes 0.2 ms.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -38,6 +38,9 @@ class Column(NamedTuple):
     rank: int = 0
     """Which one is left out first: the highest."""
 
+    is_text: bool = False
+    """Whether it stands at the left, as words do; figures stand at the right."""
+
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int) -> list[Line]:
     """Return a title line and a line for each row, none of them wider than `width`."""
@@ -45,7 +48,8 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int)
     sizes = [[size_of(cell.text) for cell in row] for row in (titles, *rows)]
     widths = [max(column) for column in zip(*sizes, strict=True)]
     shown, widths[0] = _fitting(columns, widths, width)
-    return [_line(row, size, shown, widths) for row, size in zip((titles, *rows), sizes, strict=True)]
+    texts = {at for at in shown if columns[at].is_text}
+    return [_line(row, size, shown, widths, texts) for row, size in zip((titles, *rows), sizes, strict=True)]
 
 
 def _fitting(columns: Sequence[Column], widths: Sequence[int], width: int) -> tuple[list[int], int]:
@@ -58,12 +62,16 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int], width: int) -> tu
         shown.remove(max(shown[1:], key=lambda at: (columns[at].rank, at)))
 
 
-def _line(cells: Sequence[Cell], sizes: Sequence[int], shown: Sequence[int], widths: Sequence[int]) -> Line:
+def _line(
+    cells: Sequence[Cell], sizes: Sequence[int], shown: Sequence[int], widths: Sequence[int], texts: Container[int]
+) -> Line:
     spans = [Span(_name(cells[0].text, widths[0]), cells[0].style)]
     for at in shown[1:]:
         text, style = cells[at]
         blanks = " " * (GAP + widths[at] - sizes[at])
-        if style:
+        if at in texts:
+            spans.append(Span(" " * GAP + text + blanks[GAP:], style))
+        elif style:
             spans += (Span(blanks), Span(text, style))
         else:
             spans.append(Span(blanks + text))

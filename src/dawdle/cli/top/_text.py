@@ -2,9 +2,14 @@
 
 from typing import Final
 
-__all__ = ["UNKNOWN", "age", "count", "dollars", "memory", "rate", "seconds"]
+__all__ = ["UNKNOWN", "age", "count", "dollars", "memory", "plain", "rate", "seconds"]
 
 UNKNOWN: Final = "-"
+
+
+def plain(text: str) -> str:
+    """Return a text that others wrote without what a terminal would obey: new lines, escape sequences."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else "�" for each in text)
 
 
 def count(value: int | None) -> str:
