@@ -53,8 +53,9 @@ ALL_CORES = (f"--numprocesses={2 * (os.cpu_count() or 1)}", "--dist=loadgroup")
 UV = {"UV": virtualenv.UV} if virtualenv.HAS_UV else {}
 """Tells the tests where uv is, for the environments that they make themselves."""
 
-THOROUGH = "not thorough"
-"""What `nox -s thorough` runs and the other sessions leave out."""
+FAST = ("-m", "not thorough")
+FAST_AND_OF_EACH_PYTHON = ("-m", "not thorough and not once")
+"""What the sessions that run all tests leave to `nox -s thorough`: the long searches, of which they run a part."""
 
 
 def install(session: nox.Session, *what: str) -> None:
@@ -82,8 +83,15 @@ def tests(session: nox.Session) -> None:
             session.warn(f"python{version}: not on this machine, skipped")
     install(session, "-e", ".", *group("test"))
     # What does not depend on the Python is shown on one of them.
-    once = () if session.python == FOUND[0] else ("-m", "not once")
-    session.run(*PYTEST, *ALL_CORES, *once, *session.posargs, env=UV)
+    which = FAST if session.python == FOUND[0] else FAST_AND_OF_EACH_PYTHON
+    session.run(*PYTEST, *ALL_CORES, *which, *session.posargs, env=UV)
+
+
+@nox.session(python=USUAL)
+def thorough(session: nox.Session) -> None:
+    """Run in full what the tests run a part of: the model in every order, the virtual faults, many more examples."""
+    install(session, "-e", ".", *group("test"))
+    session.run(*PYTEST, *ALL_CORES, "-m", "thorough", *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL)
@@ -113,7 +121,7 @@ def lowest(session: nox.Session) -> None:
         session.skip(f"python{OLDEST}: not on this machine")
     oldest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
     install(session, "-e", ".", *group("test"), *oldest)
-    session.run(*PYTEST, *ALL_CORES, *session.posargs, env=UV)
+    session.run(*PYTEST, *ALL_CORES, *FAST, *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL, venv_backend="virtualenv")
@@ -129,7 +137,7 @@ def wheel(session: nox.Session) -> None:
     where = str(session.run("python", "-c", "import dawdle; print(dawdle.__file__)", silent=True)).strip()
     if "site-packages" not in Path(where).parts:
         session.error(f"dawdle was imported from {where}, and not from the wheel")
-    session.run(*PYTEST, *ALL_CORES, *session.posargs, env=UV)
+    session.run(*PYTEST, *ALL_CORES, *FAST, *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL)
@@ -239,7 +247,7 @@ def coverage(session: nox.Session) -> None:
     """Run the tests and print which lines and branches of dawdle none of them runs, in whatever process."""
     install(session, "-e", ".", *group("test", "coverage"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", *PYTEST[2:], *ALL_CORES, *session.posargs, env=UV)
+    session.run("coverage", "run", "-m", *PYTEST[2:], *ALL_CORES, *FAST, *session.posargs, env=UV)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
