@@ -53,6 +53,22 @@ ALL_CORES = (f"--numprocesses={2 * (os.cpu_count() or 1)}", "--dist=loadgroup")
 UV = {"UV": virtualenv.UV} if virtualenv.HAS_UV else {}
 """Tells the tests where uv is, for the environments that they make themselves."""
 
+FAST = ("-m", "not thorough")
+FAST_AND_OF_EACH_PYTHON = ("-m", "not thorough and not once")
+"""What the sessions that run all tests leave to `nox -s thorough`: the long searches, of which they run a part."""
+
+
+def install(session: nox.Session, *what: str) -> None:
+    """Install into the environment of a session, which then keeps the bytecode that its Pythons compile.
+
+    The tests start a thousand Pythons. uv installs no bytecode, and an environment may forbid to write it: then each of
+    them compiles all that it imports, and takes more than twice as long. It is kept beside what was installed, so that
+    nothing is written into the tree.
+    """
+    session.env["PYTHONDONTWRITEBYTECODE"] = None
+    session.env["PYTHONPYCACHEPREFIX"] = str(Path(session.virtualenv.location) / "bytecode")
+    session.install(*what)
+
 
 def group(*names: str) -> tuple[str, ...]:
     """Return what dependency groups hold. nox reads them, since pip does so only from version 25.1 on."""
@@ -65,10 +81,17 @@ def tests(session: nox.Session) -> None:
     if session.python == FOUND[0]:
         for version in MISSING:
             session.warn(f"python{version}: not on this machine, skipped")
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     # What does not depend on the Python is shown on one of them.
-    once = () if session.python == FOUND[0] else ("-m", "not once")
-    session.run(*PYTEST, *ALL_CORES, *once, *session.posargs, env=UV)
+    which = FAST if session.python == FOUND[0] else FAST_AND_OF_EACH_PYTHON
+    session.run(*PYTEST, *ALL_CORES, *which, *session.posargs, env=UV)
+
+
+@nox.session(python=USUAL)
+def thorough(session: nox.Session) -> None:
+    """Run in full what the tests run a part of: the model in every order, the virtual faults, many more examples."""
+    install(session, "-e", ".", *group("test"))
+    session.run(*PYTEST, *ALL_CORES, "-m", "thorough", *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL)
@@ -83,7 +106,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=USUAL)
 def types(session: nox.Session) -> None:
     """Check types with mypy and pyright, both strict; each takes one core."""
-    session.install("-e", ".", *group("test", "types"))
+    install(session, "-e", ".", *group("test", "types"))
     with ThreadPoolExecutor() as pool:
         checks = [pool.submit(session.run, checker) for checker in ("mypy", "pyright")]
     for check in checks:
@@ -97,8 +120,8 @@ def lowest(session: nox.Session) -> None:
     if OLDEST not in FOUND:
         session.skip(f"python{OLDEST}: not on this machine")
     oldest = [requirement.replace(">=", "==") for requirement in PROJECT["project"]["dependencies"]]
-    session.install("-e", ".", *group("test"), *oldest)
-    session.run(*PYTEST, *ALL_CORES, *session.posargs, env=UV)
+    install(session, "-e", ".", *group("test"), *oldest)
+    session.run(*PYTEST, *ALL_CORES, *FAST, *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL, venv_backend="virtualenv")
@@ -109,18 +132,18 @@ def wheel(session: nox.Session) -> None:
         old.unlink()
     session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
     (built,) = folder.glob("dawdle-*.whl")
-    session.install(str(built), *group("test"))
+    install(session, str(built), *group("test"))
     session.install("--force-reinstall", "--no-deps", str(built))
     where = str(session.run("python", "-c", "import dawdle; print(dawdle.__file__)", silent=True)).strip()
     if "site-packages" not in Path(where).parts:
         session.error(f"dawdle was imported from {where}, and not from the wheel")
-    session.run(*PYTEST, *ALL_CORES, *session.posargs, env=UV)
+    session.run(*PYTEST, *ALL_CORES, *FAST, *session.posargs, env=UV)
 
 
 @nox.session(python=USUAL)
 def demo(session: nox.Session) -> None:
     """Place a thousand orders, kill a worker half way, and count what is lost; `-- --sqlite`: in a file."""
-    session.install("-e", ".", *group("shop"))
+    install(session, "-e", ".", *group("shop"))
     session.chdir("examples")
     module = "shop.demo" if "--memory" in session.posargs else "orders.demo"
     session.run("python", "-m", module, *session.posargs)
@@ -129,14 +152,14 @@ def demo(session: nox.Session) -> None:
 @nox.session(python=USUAL)
 def faults(session: nox.Session) -> None:
     """Break everything that can break, and say what became of it; `-- 9 24`: these rows, `-- --on-sqlite`: on files."""
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     session.run("python", "-m", "tests.faults", *session.posargs)
 
 
 @nox.session(python=USUAL)
 def soak(session: nox.Session) -> None:
     """Break it all at once, at random, for ten minutes, and count what is lost; `-- --minutes 2` for less."""
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     session.run("python", "-m", "tests.faults.soak", *session.posargs)
 
 
@@ -160,7 +183,7 @@ SQLITE = {
 @nox.session(python=USUAL)
 def sqlite(session: nox.Session) -> None:
     """Kill, fill and cut off what uses a SQLite file, and count what is lost; `-- power_cut --runs 9`: a part of it."""
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     names, more = session.posargs[:1] or SQLITE, session.posargs[1:]
     for name in names:
         for command in SQLITE[name]:
@@ -189,7 +212,7 @@ def bench(session: nox.Session) -> None:
     """Measure dawdle beside its peers, write the docs' tables; `-- --quick`: fail if a ratio got worse by a quarter."""
     if sys.platform == "win32":
         session.skip("the benchmark reads CPU by getrusage, which Windows lacks")
-    session.install("-e", ".", *group("bench"))
+    install(session, "-e", ".", *group("bench"))
     for queue in group("bench-queues"):
         try:
             session.install(queue)
@@ -201,14 +224,14 @@ def bench(session: nox.Session) -> None:
 @nox.session(python=USUAL)
 def collector(session: nox.Session) -> None:
     """Export spans and figures through a collector's process. It is a wheel for Linux, so other sessions do without."""
-    session.install("-e", ".", *group("test", "collector"))
+    install(session, "-e", ".", *group("test", "collector"))
     session.run(*PYTEST, "tests/telemetry/test_collector.py", *session.posargs)
 
 
 @nox.session(python=USUAL)
 def fleet(session: nox.Session) -> None:
     """Drive 1 to 1,000 nodes through load, burst, deploy and idling, in virtual time; `-- --quick`: 1 and 10 nodes."""
-    session.install("-e", ".", *group("test"))
+    install(session, "-e", ".", *group("test"))
     session.run("python", "-m", "tests.fleet", *session.posargs)
 
 
@@ -253,9 +276,9 @@ def pictures(session: nox.Session) -> None:
 @nox.session(python=USUAL)
 def coverage(session: nox.Session) -> None:
     """Run the tests and print which lines and branches of dawdle none of them runs, in whatever process."""
-    session.install("-e", ".", *group("test", "coverage"))
+    install(session, "-e", ".", *group("test", "coverage"))
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", *PYTEST[2:], *ALL_CORES, *session.posargs, env=UV)
+    session.run("coverage", "run", "-m", *PYTEST[2:], *ALL_CORES, *FAST, *session.posargs, env=UV)
     session.run("coverage", "combine", "--quiet")
     session.run("coverage", "report")
 
@@ -263,5 +286,5 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=USUAL)
 def docs(session: nox.Session) -> None:
     """Build the docs; a warning or a dead reference is an error."""
-    session.install("-e", ".", *group("docs"))
+    install(session, "-e", ".", *group("docs"))
     session.run("sphinx-build", "-W", "-n", "--keep-going", *session.posargs, "docs", "docs/_build/html")

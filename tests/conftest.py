@@ -1,11 +1,17 @@
 """What all tests share: asyncio as the backend of anyio, a clock to hold, and no task left behind."""
 
 import asyncio
+from functools import cache
 
+import botocore.session
 import pytest
 
 from dawdle.testing import ManualClock
 from tests.servers import ministack
+
+# botocore lists 400 folders and decodes a megabyte of JSON for each session, and these never change: that was a third
+# of what a test on the SQS server takes. The clients of one session share such a loader; here all sessions do.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 
 
 @pytest.fixture

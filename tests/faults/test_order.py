@@ -115,18 +115,32 @@ deeds = st.tuples(
 )
 
 
-@pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_first_completions_are_in_the_order_of_sends(data):
+def in_order_of_sends(examples):
+    """Return a property that tries so many."""
+
+    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.data())
+    def holds(data):
+        asyncio.run(play(*drawn(data)))
+
+    return holds
+
+
+def drawn(data):
+    """Draw what the handlers do, and what happens to the nodes."""
     behaviour = {
         f"{group}{number}{name}": data.draw(plans)
         for group in GROUPS
         for number in range(EVENTS)
         for name in ("one", "two")
     }
-    schedule = data.draw(st.lists(deeds, max_size=12))
-    asyncio.run(play(behaviour, schedule))
+    return behaviour, data.draw(st.lists(deeds, max_size=12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("examples", [60, pytest.param(600, marks=pytest.mark.thorough)])
+def test_first_completions_are_in_the_order_of_sends(examples):
+    in_order_of_sends(examples)()
 
 
 async def play(behaviour, schedule) -> None:

@@ -19,9 +19,10 @@ VIRTUAL = sorted((row for row in ROWS if row.kind == "virtual"), key=lambda row:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("share", [0.01, pytest.param(0.03, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("row", VIRTUAL, ids=lambda row: f"{row.number}: {row.title}")
-def test_a_part_of_the_row_holds(row):
-    figures = run_row(row, Scale(share=0.03)).figures
+def test_a_part_of_the_row_holds(row, share):
+    figures = run_row(row, Scale(share=share)).figures
     assert not figures.broken
 
 

@@ -25,6 +25,14 @@ def test_whatever_a_fault_or_two_do_each_handler_keeps_a_message(scenario):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.name)
+def test_whatever_two_faults_do_in_whatever_order_each_handler_keeps_a_message(scenario):
+    found = Search(scenario._replace(faults=min(scenario.faults, FEWER))).run()
+    assert found.story is None, found.story
+
+
+@pytest.mark.slow
+@pytest.mark.thorough
+@pytest.mark.parametrize("scenario", [each for each in SCENARIOS if each.faults > FEWER], ids=lambda each: each.name)
 def test_whatever_happens_in_whatever_order_each_handler_keeps_a_message(scenario):
     found = Search(scenario).run()
     print(f"{scenario.name}, {scenario.faults} faults: {found}")
