@@ -253,8 +253,11 @@ async def test_the_oldest_comes_first_and_a_released_message_before_all(path):
 async def test_receipts_that_are_none(sqlite):
     async with sqlite() as queue:
         assert await queue.ack(["", "a.b", "7", "-1.-1"]) == [None] * 4
-        for answers in (await queue.renew(["x"]), await queue.release([ReleaseEntry("x", 0)])):
-            assert [fault.kind for fault in answers] == ["lost"]
+        too_large = f"{10**20}.1"
+        for receipt in ("x", too_large):
+            for answers in (await queue.renew([receipt]), await queue.release([ReleaseEntry(receipt, 0)])):
+                assert [fault.kind for fault in answers] == ["lost"]
+            assert await queue.ack([receipt]) == [None]
 
 
 async def test_an_ack_of_many_deletes_those_alone_and_none_by_an_old_receipt(path):
