@@ -14,7 +14,7 @@ to the queues: the app is idle, is stopped, and isolates a message as a whole.
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import contextmanager, suppress
 
 from dawdle._flow.handler_scope import HandlerRun
@@ -46,6 +46,8 @@ class InFlight:
         """Whether a handler that waits for a clock which only a test moves counts as idle; a test's app says so."""
         self._on_clock: dict[InFlightMessage, Counter[HandlerRun]] = {}
         """The runs that wait for such a clock, each with its waits. Empty outside of tests."""
+        self.on_arrival: Callable[[], object] | None = None
+        """Called when the next one comes, and then forgotten. May be set from another thread."""
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -79,6 +81,8 @@ class InFlight:
         if known is None:
             message = InFlightMessage(queue, delivery, self._clock)
             self._messages[message.key] = message
+            if self.on_arrival is not None:
+                self._tell_arrival(self.on_arrival)
             return message
         if delivery.receive_count >= known.receive_count:
             known.receipt, known.receive_count = delivery.receipt, delivery.receive_count
@@ -90,7 +94,13 @@ class InFlight:
         message = InFlightMessage(queue, None, self._clock, direct_group=group)
         message.handlers_started = asyncio.get_running_loop().create_future()
         self._messages[message.key] = message
+        if self.on_arrival is not None:
+            self._tell_arrival(self.on_arrival)
         return message
+
+    def _tell_arrival(self, arrived: Callable[[], object]) -> None:
+        self.on_arrival = None
+        arrived()
 
     # The way through
 

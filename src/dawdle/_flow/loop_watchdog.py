@@ -40,6 +40,21 @@ class LoopWatchdog:
             await asyncio.sleep(CHECK_SECONDS)
             if len(self._in_flight):
                 await self._check()
+            else:
+                await self._until_in_flight()
+
+    async def _until_in_flight(self) -> None:
+        """Sleep while nothing is in flight: an idle app's thread does not wake."""
+        here, came = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with suppress(RuntimeError):  # this thread's loop is closed
+                here.call_soon_threadsafe(came.set)
+
+        self._in_flight.on_arrival = wake
+        # Looked at after that is set: what comes now is in there, or it wakes this thread.
+        if not len(self._in_flight):
+            await came.wait()
 
     async def _check(self) -> None:
         """Ask the app's loop for a turn, and wait for it, however long that takes."""

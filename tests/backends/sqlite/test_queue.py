@@ -253,8 +253,11 @@ async def test_the_oldest_comes_first_and_a_released_message_before_all(path):
 async def test_receipts_that_are_none(sqlite):
     async with sqlite() as queue:
         assert await queue.ack(["", "a.b", "7", "-1.-1"]) == [None] * 4
-        for answers in (await queue.renew(["x"]), await queue.release([ReleaseEntry("x", 0)])):
-            assert [fault.kind for fault in answers] == ["lost"]
+        too_large = f"{10**20}.1"
+        for receipt in ("x", too_large):
+            for answers in (await queue.renew([receipt]), await queue.release([ReleaseEntry(receipt, 0)])):
+                assert [fault.kind for fault in answers] == ["lost"]
+            assert await queue.ack([receipt]) == [None]
 
 
 async def test_an_ack_of_many_deletes_those_alone_and_none_by_an_old_receipt(path):
@@ -267,6 +270,26 @@ async def test_an_ack_of_many_deletes_those_alone_and_none_by_an_old_receipt(pat
         assert await queue.ack([old[0].receipt, new[1].receipt, new[1].receipt, new[2].receipt]) == [None] * 4
         await clock.advance(11)
         assert sorted(await bodies_in(queue)) == [b"0", b"3", b"4", b"5"]
+
+
+@pytest.mark.parametrize("others", [0, 3], ids=["ids in a row", "ids among those of another queue"])
+async def test_many_are_received_and_deleted_alone_wherever_their_ids_lie(path, others):
+    clock = ManualClock()
+    async with SQLite(path, clock=clock, lease=10) as queue, SQLite(path, clock=clock, name="other", lease=10) as other:
+        for number in range(40):
+            await queue.send([Outgoing(b"%d" % number)])
+            await other.send([Outgoing(b"other")] * others)
+        early = await queue.receive(40, 0)
+        assert (await other.count()).waiting == 40 * others
+        again = early[7]
+        await queue.release([ReleaseEntry(again.receipt, 0)])
+        (late,) = await queue.receive(40, 0)
+        assert late.body == again.body
+        receipts = [each.receipt for each in reversed(early)]
+        assert await queue.ack([*receipts, receipts[0]]) == [None] * 41
+        assert (await queue.count()).in_flight == 1
+        assert (await other.count()).waiting == 40 * others
+        assert await queue.renew([late.receipt]) == [None]
 
 
 async def test_what_is_released_at_once_comes_before_what_was_stored_with_it(path):

@@ -77,3 +77,14 @@ async def test_what_was_due_before_is_received_first(opened):
         assert [each.body for each in await waiting] == [b"old"]
         await queue.send([Outgoing(b"new")])
         assert (await queue.count()).waiting == 1
+
+
+async def test_what_the_same_transaction_releases_is_received_before_what_it_stores(path):
+    async with SQLite(path) as queue:
+        await queue.send([Outgoing(b"old")])
+        (old,) = await queue.receive(1, 0)
+        waiting = asyncio.create_task(queue.receive(1, 20))
+        await queue.receive(1, 0)  # the other one waits in the thread by now
+        _, _, taken = await asyncio.gather(queue.send([Outgoing(b"new")]), queue.release([(old.receipt, 0)]), waiting)
+        assert [each.body for each in taken] == [b"old"]
+        assert [each.body for each in await queue.receive(2, 0)] == [b"new"]

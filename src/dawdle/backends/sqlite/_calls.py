@@ -38,6 +38,9 @@ Receipt = tuple[int, int]
 _NO_RECEIPT: Final = (-1, -1)
 """No message has it."""
 
+_MAX_DIGITS: Final = 18
+"""Digits of a number that fits into an integer of SQLite, however large they are."""
+
 
 def receipt_of(text: str, opening: int) -> Receipt:
     """Return a receipt; of a text that is none, or that is of another opening of the file, one that no message has."""
@@ -46,6 +49,8 @@ def receipt_of(text: str, opening: int) -> Receipt:
         receives, _, of = receives.partition(".")
         if of != str(opening):
             return _NO_RECEIPT
+    if len(number) > _MAX_DIGITS or len(receives) > _MAX_DIGITS:
+        return _NO_RECEIPT
     try:
         return int(number), int(receives)
     except ValueError:

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from itertools import groupby
 from math import inf
+from typing import Final
 
 from dawdle.abc import Delivery, Outgoing
 from dawdle.backends.sqlite import _lines as lines
@@ -20,10 +21,16 @@ from dawdle.backends.sqlite._calls import (
     SendCall,
     receipt_of,
 )
-from dawdle.backends.sqlite._storing import carry_out, opened_otherwise, ordered_now, storing
+from dawdle.backends.sqlite._storing import carry_out, opened_otherwise, storing
 from dawdle.errors import ConfigurationError
 
 __all__ = ["execute", "must_sync", "next_due", "release_received"]
+
+
+_ORDERED_AND_DUE: Final = (
+    "SELECT ordered,(SELECT min(visible_at) FROM dawdle_message WHERE queue=?) FROM dawdle_queue WHERE id=?"
+)
+"""How a queue is kept, and when the first of its messages is visible; of an ordered queue that tells nothing."""
 
 
 def must_sync(calls: Sequence[QueueCall | ReceiveCall]) -> bool:
@@ -36,7 +43,8 @@ def must_sync(calls: Sequence[QueueCall | ReceiveCall]) -> bool:
 
 def execute(connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveCall], now: float) -> None:
     """Carry out calls. A receive that finds nothing gets no answer: it may wait."""
-    calls = _of_queues_as_opened(connection, calls)
+    first_due: dict[QueueRow, float] = {}
+    calls = _of_queues_as_opened(connection, calls, first_due)
     # What makes room comes first, and what claims messages last: so a message is received in the transaction that
     # stores it, where a receive waits for it.
     _ack(connection, [call for call in calls if isinstance(call, AckCall)], now)
@@ -54,19 +62,26 @@ def execute(connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveC
             sql = lines if call.queue.ordered else statements
             call.answer = sql.release(connection, call.batch, now)
             call.due = (now + min((delay for _, delay in call.batch), default=0.0)) * MICROSECONDS
-    _store(connection, sends, receives, now)
+            first_due[call.queue] = min(first_due[call.queue], call.due)
+    _store(connection, sends, receives, now, first_due)
     _claim(connection, [call for call in receives if call.answer is None], now)
 
 
 def _of_queues_as_opened(
-    connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveCall]
+    connection: sqlite3.Connection, calls: Sequence[QueueCall | ReceiveCall], first_due: dict[QueueRow, float]
 ) -> Sequence[QueueCall | ReceiveCall]:
-    """Return the calls that fit their queues, and answer the others with an error."""
+    """Return the calls that fit their queues, and answer the others with an error. Fills in when each queue is due."""
     # Another process may have opened an empty queue in the other way since. What is stored in one way is not found in
     # the other.
     wrong: dict[QueueRow, ConfigurationError] = {}
-    for queue in {call.queue for call in calls}:
-        error = opened_otherwise(queue, connection.execute(*ordered_now(queue)).fetchall())
+    for call in calls:
+        queue = call.queue
+        if queue in first_due:
+            continue
+        found = connection.execute(_ORDERED_AND_DUE, (queue.id, queue.id)).fetchall()
+        due = found[0][1] if found else None
+        first_due[queue] = inf if due is None else due
+        error = opened_otherwise(queue, found)
         if error is not None:
             wrong[queue] = error
     if not wrong:
@@ -78,31 +93,34 @@ def _of_queues_as_opened(
 
 
 def _store(
-    connection: sqlite3.Connection, sends: Sequence[SendCall], receives: Sequence[ReceiveCall], now: float
+    connection: sqlite3.Connection,
+    sends: Sequence[SendCall],
+    receives: Sequence[ReceiveCall],
+    now: float,
+    first_due: dict[QueueRow, float],
 ) -> None:
     """Store what single calls send to one queue in as few statements as if one had sent it all."""
     for queue, group in groupby(sends, lambda call: call.queue):
         same = list(group)
-        batch: Sequence[Outgoing] = [message for call in same for message in call.batch]
+        batch = same[0].batch if len(same) == 1 else [message for call in same for message in call.batch]
         waiting = [call for call in receives if call.queue is queue and call.answer is None]
-        if waiting and _are_next(connection, queue, batch, now):
+        if waiting and first_due[queue] > now * MICROSECONDS and _are_for_now(queue, batch):
             lease = waiting[0].lease
             waiting = [call for call in waiting if call.lease == lease]
             limit = sum(call.limit for call in waiting)
             _share(statements.store_received(connection, queue, batch[:limit], now, lease), waiting)
             batch = batch[limit:]
         due = carry_out(connection, storing(queue, batch, now)) if batch else inf
+        first_due[queue] = min(first_due[queue], due)
         for call in same:
             call.due = due
             call.answer = [None for _ in call.batch]
 
 
-def _are_next(connection: sqlite3.Connection, queue: QueueRow, batch: Sequence[Outgoing], now: float) -> bool:
-    """Whether a receive that waits would find just these messages, once they are stored."""
-    return (
-        not queue.ordered
-        and all(message.delay <= 0 and (message.fresh or message.dedup is None) for message in batch)
-        and statements.next_due(connection, queue) > now * MICROSECONDS
+def _are_for_now(queue: QueueRow, batch: Sequence[Outgoing]) -> bool:
+    """Whether a receive that waits, of a queue where nothing else is due, would find just these messages."""
+    return not queue.ordered and all(
+        message.delay <= 0 and (message.fresh or message.dedup is None) for message in batch
     )
 
 

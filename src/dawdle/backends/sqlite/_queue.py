@@ -152,7 +152,7 @@ class Queue:
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages. One that is too large is refused alone."""
         worker, row = self._opened()
-        refused = [self._refusal(outgoing) for outgoing in batch]
+        refused = self._refusals(batch)
         good = batch
         if any(refused):
             good = [outgoing for outgoing, fault in zip(batch, refused, strict=True) if fault is None]
@@ -171,7 +171,7 @@ class Queue:
         as when the file is locked; what the transaction did before is still in it.
         """
         worker, row = self._opened()
-        refused = [self._refusal(outgoing) for outgoing in batch]
+        refused = self._refusals(batch)
         good = [outgoing for outgoing, fault in zip(batch, refused, strict=True) if fault is None]
         if good or not batch:
             await store_in(transaction, worker.database.path, storing_if_as_opened(row, good, self._clock.now()))
@@ -249,6 +249,13 @@ class Queue:
             worker,
             lambda: worker.database.read(lambda connection: statements.oldest(connection, row, self._clock.now())),
         )
+
+    def _refusals(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
+        longest, latest = self.limits.max_body, self.limits.max_delay
+        for outgoing in batch:
+            if len(outgoing.body) > longest or not 0 <= outgoing.delay <= latest:
+                return [self._refusal(each) for each in batch]
+        return [None] * len(batch)
 
     def _refusal(self, outgoing: Outgoing) -> Fault | None:
         limits = self.limits

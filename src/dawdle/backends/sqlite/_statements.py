@@ -30,6 +30,9 @@ __all__ = [
     "store_received",
 ]
 
+_MIN_RANGE: Final = 8
+"""Messages that a range of ids has on average, for one statement each: 0.7 µs for a row, where by a list it is 1.3."""
+
 LOST: Final = Fault("lost", "the lease has ended, and another receive may have the message")
 
 
@@ -78,7 +81,15 @@ def _insert_received(rows: int) -> str:
 
 
 def hide_all(connection: sqlite3.Connection, ids: Sequence[int], until: int) -> None:
-    """Hide messages that are received just now."""
+    """Hide messages that are received just now, none of them named twice."""
+    if not ids:
+        return
+    first, last = min(ids), max(ids)
+    if last - first < len(ids):  # all that lie between them, as a rule: 1.2 µs for a row, where by a list it is 1.6
+        connection.execute(
+            "UPDATE dawdle_message SET visible_at=?,receives=receives+1 WHERE id BETWEEN ? AND ?", (until, first, last)
+        )
+        return
     connection.execute(
         "UPDATE dawdle_message SET visible_at=?,receives=receives+1 WHERE id IN (SELECT value FROM json_each(?))",
         (until, f"[{','.join(map(str, ids))}]"),
@@ -97,6 +108,11 @@ def ack(connection: sqlite3.Connection, receipts: Sequence[Receipt]) -> None:
     if len(receipts) == 1:
         connection.execute("DELETE FROM dawdle_message WHERE id=? AND receives=?", receipts[0])
         return
+    ranges = _ranges(receipts)
+    if len(ranges) == 1 or len(ranges) * _MIN_RANGE <= len(receipts):
+        for each in ranges:
+            connection.execute("DELETE FROM dawdle_message WHERE id BETWEEN ? AND ? AND receives=?", each)
+        return
     # JSON's keys may come twice, as a receipt may.
     pairs = ",".join([f'"{number}":{receives}' for number, receives in receipts])
     connection.execute(
@@ -104,6 +120,21 @@ def ack(connection: sqlite3.Connection, receipts: Sequence[Receipt]) -> None:
         "ON m.id=CAST(r.key AS INTEGER) WHERE m.receives=r.value)",
         (f"{{{pairs}}}",),
     )
+
+
+def _ranges(receipts: Sequence[Receipt]) -> list[tuple[int, int, int]]:
+    """Return runs of receipts whose ids follow one another, and that were received as often: first, last, receives."""
+    ranges: list[tuple[int, int, int]] = []
+    ordered = iter(sorted(receipts))
+    first, common = next(ordered)
+    last = first
+    for number, receives in ordered:
+        if receives != common or number > last + 1:
+            ranges.append((first, last, common))
+            first, common = number, receives
+        last = number
+    ranges.append((first, last, common))
+    return ranges
 
 
 HIDE: Final = "UPDATE dawdle_message SET visible_at=? WHERE id=? AND receives=? AND visible_at>?"

@@ -238,16 +238,18 @@ class Worker:
         """Carry out calls, and let all receives that wait claim messages. Return the calls that are answered."""
         batch: list[QueueCall | ReceiveCall] = [*changes, *self._waiting]
         self._transact(batch)
-        self._inbox.note_load(sum(call.entries for call in changes))
-        self._idle_work.note_transaction(has_deleted=any(type(call) is AckCall for call in changes))
         self._waiting = [call for call in self._waiting if call.answer is None]
         self._forget_due()
         # Where a receive of this process still waits, it has taken all that is due.
         served = {call.queue for call in self._waiting if not call.is_over}
-        due = inf
+        entries, has_deleted, due = 0, False, inf
         for call in changes:
+            entries += call.entries
+            has_deleted = has_deleted or type(call) is AckCall
             if call.due < due and call.queue not in served:
                 due = call.due
+        self._inbox.note_load(entries)
+        self._idle_work.note_transaction(has_deleted=has_deleted)
         if due <= (self._clock.now() + TICK_SECONDS) * MICROSECONDS:  # before others look of their own accord
             self._wake_up.notify_others()
         return [call for call in batch if call.answer is not None]
@@ -282,7 +284,7 @@ class Worker:
         """Return the calls that are still wanted, once the transaction has begun: now only it ends them."""
         with self._taking:
             self._blocked_since = None
-            wanted = [call for call in batch if not call.is_over]
+            wanted = [call for call in batch if call.answer is None and not call.future.done()]
             for call in wanted:
                 call.taken = True
         return wanted
