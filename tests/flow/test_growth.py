@@ -123,9 +123,9 @@ async def test_a_message_in_flight_takes_four_kilobytes_at_most(caplog):
         await take_in()  # what is made once
         tracemalloc.start()
         try:
-            used = await take_in()
+            # In some rounds a table of tasks doubles, here or in asyncio: half of it is for messages of later rounds.
+            used = min([await take_in() for _ in range(3)])
         finally:
             tracemalloc.stop()
         gate.set_result(None)
-    # Tasks and frames are larger on 3.11, by 100 bytes or two.
-    assert 0 < used <= (4096 if sys.version_info >= (3, 12) else 4400), used
+    assert 0 < used <= 4096, used
