@@ -92,7 +92,7 @@ async def test_event_types_are_described_with_fields_handlers_and_queues(registr
     assert (placed.style, placed.expires, placed.unclaimed) == ("struct", 60, "retry")
     assert (placed.handlers, placed.elsewhere, placed.queues) == (("receipt",), ("crm",), ("default",))
     assert placed.demanded == ("crm",)
-    assert [(each.name, each.encoded_name, each.type, each.required, each.default) for each in placed.fields] == [
+    assert [(each.name, each.encoded_name, each.annotation, each.required, each.default) for each in placed.fields] == [
         ("order_id", "order_id", "str", True, None),
         ("total", "sum", "int", False, "0"),
         ("items", "items", "list[Item]", False, None),
@@ -126,8 +126,8 @@ async def test_every_style_of_event_type_is_described(registry, event_type, styl
     registry.on_event(event_type, name="h")(lambda event: None)
     found = described(Dawdle(Memory(), registry=registry))[event_type.__name__]
     assert found.style == style
-    assert [(each.name, each.type, each.required, each.default) for each in found.fields] == fields
-    assert found.type == f"{event_type.__module__}.{event_type.__qualname__}"
+    assert [(each.name, each.annotation, each.required, each.default) for each in found.fields] == fields
+    assert found.class_name == f"{event_type.__module__}.{event_type.__qualname__}"
 
 
 async def test_the_name_of_a_pydantic_field_in_a_message_is_its_alias(registry):
@@ -164,7 +164,7 @@ async def test_functions_are_described_with_their_parameters(registry):
     app = Dawdle(queues={"default": Memory(), "video": Memory()}, registry=registry)
     (found,) = app.describe().functions
     assert (found.name, found.queue, found.timeout) == ("resize", "video", 9)
-    assert [(each.name, each.type, each.required) for each in found.parameters] == [
+    assert [(each.name, each.annotation, each.required) for each in found.parameters] == [
         ("path", "str", True),
         ("width", "int", False),
     ]

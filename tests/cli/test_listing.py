@@ -46,7 +46,7 @@ def test_a_narrow_terminal_still_has_names_and_what_runs_them(shop):
 def test_both_are_json_when_asked(shop):
     found = json.loads(shop("handlers", "shop:app", "--json").out)
     assert [each["name"] for each in found["handlers"]] == ["send_receipt", "audit"]
-    assert found["functions"][0]["parameters"][1]["type"] == "int"
+    assert found["functions"][0]["parameters"][1]["annotation"] == "int"
     types = {each["name"]: each for each in json.loads(shop("events", "shop:app", "--json").out)}
     assert types["OrderPlaced"]["fields"][0]["required"]
 

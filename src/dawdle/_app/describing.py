@@ -111,7 +111,7 @@ def _event_type(event_type: type, handlers: AppHandlers, queues: QueueMap) -> Ev
     return EventTypeDescription(
         name=wire_name(event_type),
         aliases=() if declared is None else declared.aliases,
-        type=_name_of(event_type),
+        class_name=_name_of(event_type),
         style=event_style(event_type) or "",
         fields=described_fields(event_type),
         faults=faults_of(event_type),

@@ -39,7 +39,7 @@ def _of_struct(cls: type) -> "typing.Iterator[FieldDescription]":
         yield FieldDescription(
             name=each.name,
             encoded_name=each.encode_name,
-            type=_text(
+            annotation=_text(
                 _without_unset(hints.get(each.name, each.type)) if left_out else hints.get(each.name, each.type)
             ),
             required=each.required,
@@ -53,7 +53,7 @@ def _of_model(cls: type) -> "typing.Iterator[FieldDescription]":
         yield FieldDescription(
             name=name,
             encoded_name=field.serialization_alias or field.alias or name,
-            type=_text(field.annotation),
+            annotation=_text(field.annotation),
             required=required,
             default=None if required or field.default_factory is not None else _default(field.default),
         )
@@ -68,7 +68,7 @@ def _of_attrs(cls: type) -> "typing.Iterator[FieldDescription]":
         yield FieldDescription(
             name=each.name,
             encoded_name=each.name,
-            type=_text(hints.get(each.name, each.type)),
+            annotation=_text(hints.get(each.name, each.type)),
             required=required,
             default=None if required or kind == "Factory" else _default(each.default),
         )
@@ -83,7 +83,7 @@ def _of_dataclass(cls: type) -> "typing.Iterator[FieldDescription]":
         yield FieldDescription(
             name=each.name,
             encoded_name=each.name,
-            type=_text(hints.get(each.name, each.type)),
+            annotation=_text(hints.get(each.name, each.type)),
             required=not has_default and each.default_factory is dataclasses.MISSING,
             default=_default(each.default) if has_default else None,
         )

@@ -86,8 +86,8 @@ class FieldDescription(msgspec.Struct, frozen=True, kw_only=True):
     encoded_name: str
     """As it is called in the data of a message."""
 
-    type: str
-    """Its annotation: `int`, `list[str] | None`."""
+    annotation: str
+    """Its type as one writes it: `int`, `list[str] | None`."""
 
     required: bool
     """Whether it has no default."""
@@ -105,7 +105,7 @@ class EventTypeDescription(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...]
     """Names on the wire that mean it too."""
 
-    type: str
+    class_name: str
     """The class, `module.qualname`."""
 
     style: str

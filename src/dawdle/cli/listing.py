@@ -91,7 +91,7 @@ def events(app: Dawdle, *, as_json: bool) -> None:
                 handled_by(each),
                 ", ".join(each.queues),
                 ", ".join(each.aliases),
-                each.type,
+                each.class_name,
             )
             for each in found
         ],
@@ -126,4 +126,4 @@ def _limits(attempts: int, timeout: float | None, concurrency: int | None) -> tu
 def _field(field: FieldDescription) -> str:
     name = field.name if field.name == field.encoded_name else f"{field.encoded_name} ({field.name})"
     default = "" if field.required else " = …" if field.default is None else f" = {field.default}"
-    return f"{name}: {field.type}{default}"
+    return f"{name}: {field.annotation}{default}"

@@ -26,7 +26,7 @@ def app(**event_type):
     made = EventTypeDescription(
         name="Placed",
         aliases=(),
-        type="shop.Placed",
+        class_name="shop.Placed",
         style="struct",
         fields=(),
         faults=(),

@@ -63,7 +63,7 @@ def _event_type(event_type: EventTypeDescription, app: AppDescription) -> Iterat
             where=f"{where} {field}",
             what="the field cannot travel",
             why=f"signal() refuses the event: {why}",
-            fix=f"change the field in {event_type.type}",
+            fix=f"change the field in {event_type.class_name}",
         )
     if event_type.elsewhere:
         yield Finding(
@@ -90,7 +90,7 @@ def _event_type(event_type: EventTypeDescription, app: AppDescription) -> Iterat
             where=where,
             what="the type has no route, and the app has no queue 'default'",
             why="signal() refuses the event unless it names a queue",
-            fix=f"write routes={{{event_type.type.rpartition('.')[2]}: …}}, or add the queue 'default'",
+            fix=f"write routes={{{event_type.class_name.rpartition('.')[2]}: …}}, or add the queue 'default'",
         )
 
 

@@ -37,7 +37,7 @@ def _event(app: Dawdle, described: EventTypeDescription, classes: Classes) -> Ev
     kind, declared = classes.kind_of(cls), declaration_of(cls)
     return Event(
         **{name: getattr(kind, name) for name in kind.__struct_fields__},
-        type=described.type,
+        type=described.class_name,
         aliases=tuple(sorted(described.aliases)),
         version=1 if declared is None else declared.version,
         upcasters=() if declared is None else tuple(declared.upcasters),
