@@ -89,7 +89,7 @@ def test_a_command_that_needs_an_app_says_how_to_name_one(cli):
     [
         ("shop.main:orders", "shop.main has no 'orders'; it has this app: shop.main:app"),
         ("shop.main:other", "shop.main:other is a builtins.object, and no dawdle.Dawdle"),
-        ("shop.mian:app", "there is no module 'shop.mian' here"),
+        ("shop.mainn:app", "there is no module 'shop.mainn' here"),
         ("shpo.main:app", "there is no module 'shpo' here: start dawdle in the directory of your project"),
     ],
 )
