@@ -1007,6 +1007,7 @@ async def host(app: dawdle.Dawdle) -> None:
         return backend
 
     app.wrap_queues(wrap)
+    assert_type(SQLite("app.db").path, str)
     app.configure(listen=["video"], concurrency=5)
     app.configure(concurrency={"video": 5}, hooks=[print], telemetry=telemetry.prometheus())
     assert_type(app.grace, float)

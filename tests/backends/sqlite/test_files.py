@@ -516,3 +516,9 @@ async def test_a_backup_while_it_runs_is_whole(sqlite, program, tmp_path, way):
     connection = sqlite3.connect(tmp_path / "backup.db")
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     connection.close()
+
+
+def test_a_queue_knows_the_absolute_path_of_its_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert SQLite("app.db").path == str(tmp_path / "app.db")
+    assert not (tmp_path / "app.db").exists()

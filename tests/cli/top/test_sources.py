@@ -32,6 +32,14 @@ def port():
 
 
 @pytest.fixture
+async def file(tmp_path):
+    """A queue in a file that is there."""
+    async with SQLite(tmp_path / "shop.db"):
+        pass
+    return SQLite(tmp_path / "shop.db")
+
+
+@pytest.fixture
 def threads():
     with ThreadPoolExecutor(2) as threads:
         yield threads
@@ -163,9 +171,9 @@ async def test_sqs_is_asked_every_five_seconds_and_that_is_told_with_its_price(m
     assert any(note.startswith("OLDEST: SQS does not tell it") for note in made.notes)
 
 
-async def test_a_queue_that_cannot_be_opened_takes_nothing_from_the_others(tmp_path):
+async def test_a_queue_that_cannot_be_opened_takes_nothing_from_the_others(file, tmp_path):
     (tmp_path / "broken.db").write_bytes(b"this is no database" * 100)
-    backends = {"default": SQLite(tmp_path / "shop.db"), "broken": SQLite(tmp_path / "broken.db")}
+    backends = {"default": file, "broken": SQLite(tmp_path / "broken.db")}
     async with open_sources(None, backends, [], 0.1) as sources:
         await sources.ask()
         made = sources.picture()
@@ -195,6 +203,19 @@ async def refuse():
     raise BackendError("no credentials", kind="denied")
 
 
+async def test_a_file_that_is_not_there_is_told_and_not_made(file, tmp_path):
+    other = SQLite(tmp_path / "typo.db")
+    with pytest.raises(CommandError, match=r"typo\.db.*is the path right"):
+        async with open_sources(None, {"default": other}, [], 0.1):
+            pass
+    async with open_sources(None, {"default": file, "other": other}, [], 0.1) as sources:
+        await sources.ask()
+        made = sources.picture()
+    assert [row.waiting for row in made.queues] == [0, None]
+    assert "typo.db" in made.queues[1].error
+    assert not (tmp_path / "typo.db").exists()
+
+
 async def test_a_queue_in_memory_is_not_opened_and_not_shown(port):
     port.says(worker())
     async with open_sources("shop:app", {"default": Memory()}, [port.url], 0.1) as sources:
@@ -210,9 +231,9 @@ async def test_there_must_be_something_to_look_at():
             pass
 
 
-async def test_each_is_asked_again_when_it_is_due_and_not_before(port, tmp_path):
+async def test_each_is_asked_again_when_it_is_due_and_not_before(port, file):
     port.says(worker())
-    async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.2) as sources:
+    async with open_sources(None, {"default": file}, [port.url], 0.2) as sources:
         await sources.ask()
         await sources.ask()
         assert port.asked == 1
@@ -221,8 +242,8 @@ async def test_each_is_asked_again_when_it_is_due_and_not_before(port, tmp_path)
         assert port.asked == 2
 
 
-async def test_workers_are_added_up_anew_when_one_says_something_else(port, tmp_path):
-    async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.05) as sources:
+async def test_workers_are_added_up_anew_when_one_says_something_else(port, file):
+    async with open_sources(None, {"default": file}, [port.url], 0.05) as sources:
         await sources.ask()
         first, second = sources.picture(), sources.picture()
         assert second.workers is first.workers
@@ -233,9 +254,9 @@ async def test_workers_are_added_up_anew_when_one_says_something_else(port, tmp_
         assert sources.picture().workers[0].pid == 7
 
 
-async def test_one_that_hangs_is_not_waited_for_and_not_asked_twice(port, tmp_path):
+async def test_one_that_hangs_is_not_waited_for_and_not_asked_twice(port, file):
     port.hangs = True
-    async with open_sources(None, {"default": SQLite(tmp_path / "shop.db")}, [port.url], 0.05) as sources:
+    async with open_sources(None, {"default": file}, [port.url], 0.05) as sources:
         for _ in range(3):
             await sources.ask(0.1)
         assert sources.picture().queues[0].waiting == 0

@@ -1,9 +1,11 @@
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
 
 import pytest
 
+from dawdle.backends.sqlite import SQLite
 from tests.cli.top.ports import health_port
 from tests.cli.top.snapshots import handler, queue, worker
 from tests.ports import free_port
@@ -24,9 +26,18 @@ def port():
 
 
 @pytest.fixture
-def shop(cli):
+def shop(cli, tmp_path):
     cli.write("shop.py", APP)
+    make(tmp_path / "shop.db")
     return cli
+
+
+def make(path):
+    async def open_it():
+        async with SQLite(path):
+            pass
+
+    asyncio.run(open_it())
 
 
 def test_in_a_pipe_it_prints_one_picture_and_ends(shop, port):
@@ -69,6 +80,7 @@ def test_without_health_ports_it_says_what_cannot_be_known_and_what_to_do(shop):
 
 
 def test_the_queue_of_the_environment_needs_no_app(cli, monkeypatch, tmp_path):
+    make(tmp_path / "shop.db")
     monkeypatch.setenv("DAWDLE_SQLITE_PATH", str(tmp_path / "shop.db"))
     ran = cli("top", "--json", "--once")
     assert json.loads(ran.out)["queues"][0]["system"] == "sqlite"

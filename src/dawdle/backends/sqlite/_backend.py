@@ -104,6 +104,11 @@ class SQLite(Queue):
         super().__init__(name, "", file, limits, guard)
 
     @property
+    def path(self) -> str:
+        """The absolute path of its file, which is not there before it is first opened."""
+        return self._file.path
+
+    @property
     def clock(self) -> Clock:
         """The time that its leases and delays go by."""
         return self._clock
