@@ -63,7 +63,7 @@ def test_the_summary_counts_by_severity(findings, said):
 def test_a_pipe_gets_a_line_for_each_with_tabs_whatever_its_width(printed):
     lines = printed([WARNING, ERROR]).splitlines()
     assert [line.split("\t")[:3] for line in lines] == [
-        ["severity", "rule", "where"],
+        ["SEVERITY", "RULE", "WHERE"],
         ["error", "sqs.missing", "orders"],
         ["warning", "sqs.redrive-count", "orders"],
     ]

@@ -73,7 +73,7 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool = False) -> Non
     elif sys.stdout.isatty():
         _print_for_eyes(ordered)
     else:
-        click.echo("\t".join(Finding.__struct_fields__))
+        click.echo("\t".join(Finding.__struct_fields__).upper())
         for finding in ordered:
             click.echo("\t".join(" ".join(str(value).split()) for value in msgspec.structs.astuple(finding)))
 

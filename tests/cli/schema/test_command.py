@@ -66,7 +66,7 @@ def test_a_change_that_breaks_is_one_and_says_what_to_do_and_one_that_does_not_i
     change(shop, 'name="stock.update"', 'name="stock.count"')
     ran = shop("schema", "check", "shop:app")
     assert ran.code == 1
-    assert ran.rows[0] == ["severity", "rule", "where", "what", "why", "fix"]
+    assert ran.rows[0] == ["SEVERITY", "RULE", "WHERE", "WHAT", "WHY", "FIX"]
     assert ran.rows[1][:4] == ["error", "schema.handler-removed", "handler stock.update", "the handler is gone"]
     assert 'if it is stock.count now: @dawdle.on_event(…, aliases=("stock.update",))' in ran.rows[1][5]
     assert "1 error; it would break messages" in ran.err

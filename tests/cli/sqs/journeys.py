@@ -103,7 +103,7 @@ def test_a_reader_that_has_enough_is_no_error(served):
         timeout=SECONDS,
         check=True,
     )
-    assert ran.stdout == "queue\tattribute\tnow\twanted\n"
+    assert ran.stdout == "QUEUE\tATTRIBUTE\tNOW\tWANTED\n"
     assert ran.stderr == ""
 
 

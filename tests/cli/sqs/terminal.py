@@ -48,11 +48,15 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
-    def end(self):
-        """Read all until the process ends, and return its exit code."""
+    def end(self, *, typing=""):
+        """Read all until the process ends, and return its exit code; type something as long as it says nothing."""
         end = time.monotonic() + SECONDS
+        before = None
         while self._read():
             assert time.monotonic() < end, f"it does not end: {self.shown!r}"
+            if typing and self.shown == before:
+                self.type(typing)
+            before = self.shown
         return self.process.wait(SECONDS)
 
     @property

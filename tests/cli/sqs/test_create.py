@@ -36,7 +36,7 @@ def attributes(loop, client, server):
 def test_a_dry_run_shows_what_it_would_make_and_makes_nothing(create, server, name):
     ran = create(name, "--dry-run")
     assert ran.code == 0
-    assert ran.rows[0] == ["queue", "attribute", "now", "wanted"]
+    assert ran.rows[0] == ["QUEUE", "ATTRIBUTE", "NOW", "WANTED"]
     assert [name, "RedrivePolicy", "-", f"{name}-dead after 50 receives"] in ran.rows
     assert [f"{name}-dead", "MessageRetentionPeriod", "-", "1209600"] in ran.rows
     assert name not in server._service.queues

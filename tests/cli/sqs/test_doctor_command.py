@@ -28,7 +28,7 @@ def test_the_queues_of_an_app_are_looked_at(cli, made):
     ran = cli("sqs", "doctor", "shop:app")
     assert (ran.code, ran.rows, ran.err) == (
         0,
-        [["severity", "rule", "where", "what", "why", "fix"]],
+        [["SEVERITY", "RULE", "WHERE", "WHAT", "WHY", "FIX"]],
         "no findings\n",
     )
 
@@ -60,7 +60,7 @@ def test_a_terminal_gets_the_counts_and_the_cost_too(cli, loop, made):
     ran = cli("sqs", "doctor", made.events, "--workers", "3", terminal=100)
     assert ran.code == 0
     heads, events, dead = (line.split() for line in ran.out.splitlines()[:3])
-    assert heads == ["queue", "holds", "visible", "in", "flight", "delayed", "oldest"]
+    assert heads == ["QUEUE", "HOLDS", "VISIBLE", "IN", "FLIGHT", "DELAYED", "OLDEST"]
     assert events == [made.name, "events", "1", "0", "0", "?"]
     assert dead == [f"{made.name}-dead", "dead", "letters", "0", "0", "0", "?"]
     assert "worker: 6 of 6 permissions. While nothing happens, 3 workers would cost $0.16 a month" in ran.out

@@ -114,8 +114,8 @@ def test_serve_takes_the_port_that_it_is_told_and_ends_on_a_signal():
 def test_ctrl_c_at_the_question_changes_nothing(served):
     with terminal("sqs", "create", "never", environment=served.environment) as screen:
         screen.wait_for("[y/N]")
-        screen.type("\x03")
-        assert screen.end() == 130
+        # More than once if need be: CPython misses a ^C in the instant between its prompt and its read.
+        assert screen.end(typing="\x03") == 130
     assert "interrupted" in screen.text
     ran = piped("sqs", "create", "never", "--dry-run", "--json", environment=served.environment)
     assert len(json.loads(ran.stdout)) == 9  # all of both queues is still to be made

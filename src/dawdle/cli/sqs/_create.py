@@ -175,7 +175,7 @@ def _show_on_stderr(changes: Sequence[Change]) -> None:
     """Show the changes beside the question: what is printed on standard output may be evaluated by a shell."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for column in COLUMNS:
-        table.add_column(column.name, overflow="fold")
+        table.add_column(column.name.upper(), overflow="fold")
     for each in changes:
         table.add_row(escape(each.queue), each.attribute, each.now or "-", escape(each.wanted))
     err().print(table)
