@@ -48,6 +48,7 @@ SHOP = """
 
     @dawdle.on_event(name="receipt")
     async def receipt(event: OrderPlaced, ctx: dawdle.Context) -> None:
+        note(f"began {{ctx.event_id}}")
         await asyncio.sleep(random.random() * 0.1)
         note(f"receipt {{ctx.event_id}}")
         note(f"version {version}")
@@ -251,6 +252,10 @@ async def journey(on: Rig, plan: Plan, figures: Figures) -> None:
     figures.must("lost", len(missing), not missing, "0")
     figures.must("dead-lettered", len(given_up), len(given_up) <= len(owed) // 1000, "1 in 1,000 at the most")
     runs = on.notes()
+    cut = sum(count for line, count in runs.items() if line.startswith("began ")) - sum(
+        count for line, count in runs.items() if line.startswith("receipt ")
+    )
+    figures.must("cut off in the middle", cut, cut > 0 or plan.events < 1000, "more: nothing was tried")
     figures.note("run again", sum(runs[each] - 1 for each in owed if runs[each]))
     if worker.latest:
         figures.note("seconds from change to new code, median", sorted(worker.latest)[len(worker.latest) // 2])

@@ -55,8 +55,11 @@ def test_code_that_cannot_be_loaded_is_told_by_its_own_lines(shop):
     assert lines[-1] == "ModuleNotFoundError: No module named 'nothing_of_that_name'"
 
 
-def test_a_closed_terminal_ends_a_worker(start):
-    worker = start("shop:app", terminal=True)
+def test_a_closed_terminal_ends_a_worker_and_sighup_does_not(start):
+    worker = start("shop:app", "--uvloop", terminal=True)
     worker.until("dawdle started")
+    worker.send(signal.SIGHUP)
+    worker.until("dawdle started", after="SIGHUP: stopping, to start anew")
+    assert "second signal" not in worker.text
     worker.close_terminal()
     assert worker.wait() == 0

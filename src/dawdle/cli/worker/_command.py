@@ -2,16 +2,19 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import get_args
 
 import click
 from rich.markup import escape
 
+from dawdle import Dawdle
 from dawdle.cli._app import AppCommand, app_name_option, load_app, require_app_name
 from dawdle.cli._output import err
 from dawdle.cli._running import CommandError
-from dawdle.cli.worker._hangup import renewed_by_hangup
+from dawdle.cli.worker._hangup import Renewal
 from dawdle.cli.worker._logs import set_up_logging
 from dawdle.cli.worker._options import LogLevel, WorkerOptions
 from dawdle.cli.worker._unloadable import why_unloadable
@@ -85,13 +88,21 @@ def _work_here(options: WorkerOptions, at: Address | None) -> int:
         return 1
     set_up_logging(options.log_level)
     prepare(app, options, introduces=True)
-    lifespan = None
+    served = None
     if at is not None:
         from dawdle.aiohttp import health_server  # noqa: PLC0415 - it takes long, and a worker without a port does without
         from dawdle.cli.worker._figures import watched  # noqa: PLC0415 - as above
 
         host, port = at
-        lifespan = partial(health_server, host=host, port=port, routes=watched(app, options.app))
-    with renewed_by_hangup():
-        run_app(app, options, lifespan)
+        served = partial(health_server, host=host, port=port, routes=watched(app, options.app))
+    renewal = Renewal()
+
+    @asynccontextmanager
+    async def lifespan(entered: Dawdle) -> AsyncGenerator[None]:
+        renewal.take_hangup()
+        async with nullcontext() if served is None else served(entered):
+            yield
+
+    run_app(app, options, lifespan)
+    renewal.start_anew()
     return 0

@@ -1,14 +1,14 @@
 """SIGHUP of a worker: from an operator it means new processes, from a terminal that is closed it means the end."""
 
+import asyncio
 import logging
 import os
 import signal
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Final
 
-__all__ = ["Terminal", "is_wanted", "renewed_by_hangup"]
+__all__ = ["Renewal", "Terminal", "is_wanted"]
 
 _log = logging.getLogger(__name__)
 
@@ -38,34 +38,34 @@ def _is_terminal(stream: int) -> bool:
     return False
 
 
-@contextmanager
-def renewed_by_hangup() -> Generator[None]:
-    """Let SIGHUP stop the worker that runs in the block, and start this process anew after it, under the same id."""
-    if sys.platform == "win32" or not is_wanted():
-        yield
-        return
-    terminal, renews = Terminal(), False
+class Renewal:
+    """Lets SIGHUP stop a worker that is this process, and start the process anew after it, under the same id."""
 
-    def handle(number: int, frame: object) -> None:
-        nonlocal renews
-        del number, frame
-        # Before the worker takes signals it loads its code: that is as new as it would be after a restart. And a second
-        # signal would end the grace.
-        if renews or signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    def __init__(self) -> None:
+        self._terminal = Terminal()
+        self._is_asked = False
+        self._stops = False
+
+    def take_hangup(self) -> None:
+        """Take SIGHUP from here on, until the running event loop is closed."""
+        if sys.platform != "win32" and is_wanted():
+            # The loop calls it, not Python in the middle of anything: uvloop sees a signal twice that is sent there.
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._hang_up)
+
+    def start_anew(self) -> None:
+        """Replace this process by a new one that does the same, if SIGHUP has asked for it."""
+        if self._is_asked:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - it is the same command
+
+    def _hang_up(self) -> None:
+        if self._stops:  # a second signal would end the grace
             return
-        if terminal.is_gone():
+        self._stops = True
+        if self._terminal.is_gone():
             _log.info("the terminal was closed: stopping")
         else:
-            renews = True
+            self._is_asked = True
             _log.info("SIGHUP: stopping, to start anew")
         os.kill(os.getpid(), signal.SIGTERM)
-
-    before = signal.signal(signal.SIGHUP, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    if renews:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - it is the same command
