@@ -11,7 +11,8 @@ Problem = Literal[
 ]
 """missing: a required field is not written. unknown: a field is written that is refused. renamed: a field is written
 under a name that is not read. default: a field that is left out gets another value. type, values, limits: not every
-value can be read. tag, layout: no value can be read. unclear: a value may be read as another member of a union. unreadable: the whole type cannot be read."""
+value can be read. tag, layout: no value can be read. unclear: a value may be read as another member of a union.
+unreadable: the whole type cannot be read."""
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):
