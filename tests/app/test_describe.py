@@ -157,6 +157,20 @@ async def test_fields_that_cannot_travel_are_told_with_the_reason_at_any_depth(r
     assert second.startswith("$.receipt.note: the option exclude=True")
 
 
+async def test_a_type_that_only_type_checkers_see_is_described_as_it_is_written(registry):
+    class Hidden(msgspec.Struct):
+        order_id: str
+        part: "Fraction | None" = None  # noqa: F821
+
+    registry.on_event(Hidden)(print)
+    (found,) = [each for each in Dawdle(Memory(), registry=registry).describe().event_types if "Hidden" in each.name]
+    assert [(field.name, field.required, field.default) for field in found.fields] == [
+        ("order_id", True, None),
+        ("part", False, "None"),
+    ]
+    assert found.fields[1].type == "Fraction | None"
+
+
 async def test_functions_are_described_with_their_parameters(registry):
     @registry.function(name="resize", queue="video", timeout=9)
     async def resize(path: str, width: int = 64): ...

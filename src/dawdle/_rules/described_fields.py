@@ -1,5 +1,7 @@
 """The fields of an event type as texts, for people: names, annotations, defaults. Reads types, never values."""
 
+import contextlib
+import inspect
 import re
 import types
 import typing
@@ -32,18 +34,22 @@ def described_fields(cls: type) -> tuple[FieldDescription, ...]:
 
 
 def _of_struct(cls: type) -> "typing.Iterator[FieldDescription]":
-    hints = _hints(cls)
-    for each in msgspec.structs.fields(cast("type[msgspec.Struct]", cls)):
+    # Not by `msgspec.structs.fields`, which raises if a type is known to type checkers alone. Such a type is shown too.
+    hints, struct = _hints(cls), cast("type[msgspec.Struct]", cls)
+    names, defaults = struct.__struct_fields__, cast("tuple[Any, ...]", cast("Any", struct).__struct_defaults__)
+    missing = (msgspec.NODEFAULT,) * (len(names) - len(defaults))
+    for name, encoded, default in zip(names, struct.__struct_encode_fields__, (*missing, *defaults), strict=True):
         # A parameter of a call that has a default is left out of the call, by a default of msgspec's own.
-        left_out = each.default is msgspec.UNSET
+        left_out = default is msgspec.UNSET
+        hint = hints.get(name, Any)
         yield FieldDescription(
-            name=each.name,
-            encoded_name=each.encode_name,
-            annotation=_text(
-                _without_unset(hints.get(each.name, each.type)) if left_out else hints.get(each.name, each.type)
-            ),
-            required=each.required,
-            default=None if left_out or each.default is msgspec.NODEFAULT else _default(each.default),
+            name=name,
+            encoded_name=encoded,
+            annotation=_text(_without_unset(hint) if left_out else hint),
+            required=default is msgspec.NODEFAULT,
+            default=None
+            if left_out or default is msgspec.NODEFAULT or type(default).__name__ == "Factory"
+            else _default(default),
         )
 
 
@@ -93,7 +99,11 @@ def _hints(cls: type) -> dict[str, Any]:
     try:
         return typing.get_type_hints(cls, include_extras=True)
     except Exception:  # noqa: BLE001 - an annotation may raise anything; then it is shown as it is written
-        return {}
+        found: dict[str, Any] = {}
+        for base in reversed(cls.__mro__):
+            with contextlib.suppress(Exception):  # from Python 3.14 on this may raise as well
+                found.update(inspect.get_annotations(base))
+        return found
 
 
 def _without_unset(hint: object) -> object:

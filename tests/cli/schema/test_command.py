@@ -141,6 +141,18 @@ def test_a_file_that_cannot_be_used_is_told(shop, text, said):
     assert "Traceback" not in ran.err
 
 
+def test_a_type_that_nothing_reads_is_in_the_file_by_its_name_and_told(shop):
+    change(shop, "    price: Annotated[int", "    price: Annotated['Fraction'")
+    ran = shop("schema", "snapshot", "shop:app")
+    assert ran.code == 0
+    assert "warning: no event prices.set can be read" in ran.err
+    assert json.loads((shop.where / FILE).read_text())["events"]["prices.set"] == {
+        "style": "struct",
+        "unreadable": True,
+        "type": "shop.PriceSet",
+    }
+
+
 def test_a_directory_and_a_place_that_cannot_be_written_are_told(shop):
     (shop.where / "there").mkdir()
     for ran in (

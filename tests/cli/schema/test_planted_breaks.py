@@ -60,6 +60,14 @@ BREAKS = {
         ["    sku: str\n    count: int = 1\n", "    sku: str\n    count: bool = False\n"],
         ("error", "type-changed", PLACED),
     ),
+    "a type of a field is not known any more": (
+        ["    price: Annotated[int", "    price: Annotated['Fraction'"],
+        ("error", "type-unreadable", "event prices.set"),
+    ),
+    "a parameter has a type that nothing reads": (
+        ["width: int = 64", "width: Line | PriceSet | None = None"],
+        ("error", "type-unreadable", "function images.resize"),
+    ),
     "a value of an enum is removed": (
         ['    BLUE = "blue"\n', ""],
         ("error", "values-removed", PLACED),

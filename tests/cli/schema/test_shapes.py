@@ -223,6 +223,22 @@ def test_models_have_shapes_by_their_annotations():
     assert kind.fields["moved"].reads == ("moved", "old")
 
 
+class Unordered(msgspec.Struct):
+    names: frozenset[str] = frozenset({"one", "two", "three", "four"})
+    none: frozenset[str] = frozenset()
+    long: str = "x" * 200
+    made: object = object()
+
+
+def test_a_default_is_the_same_text_in_each_process():
+    assert {name: field.default for name, field in described(Unordered)[0].fields.items()} == {
+        "names": "frozenset({'four', 'one', 'three', 'two'})",
+        "none": "frozenset()",
+        "long": "'" + "x" * 78 + "…",
+        "made": "…",
+    }
+
+
 @pytest.mark.parametrize("cls", [Held, Node, Tree, EnvOfInt, Names])
 def test_a_type_fits_itself(cls):
     kind, kinds = described(cls)

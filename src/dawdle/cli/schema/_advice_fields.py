@@ -25,6 +25,7 @@ QUEUE_RULES: Final[dict[Problem, str]] = {
     "tag": "tag-changed",
     "layout": "layout-changed",
     "unclear": "union-unclear",
+    "unreadable": "type-unreadable",
 }
 
 DEPLOY_RULES: Final[dict[Problem, str]] = {
@@ -145,6 +146,8 @@ def _what_in_queue(subject: Subject, gap: Gap) -> str:
             return f"{gap.written!r} is {gap.read!r} in data now"
         case "default":
             return f"{place} = {gap.written} is {place} = {gap.read} now, and a default is left out of data"
+        case "unreadable":
+            return "a type in it is unknown, or is not supported"
         case "values":
             return f"{place} does not take {_short(gap.written)} any more"
         case "layout":
@@ -191,6 +194,8 @@ def _fix_in_queue(subject: Subject, gap: Gap) -> str:
             return f"{_kept_name(subject, str(gap.read), str(gap.written))}; or {upcast}"
         case "values":
             return f"keep what was there until no event that has it is left; or {upcast}"
+        case "unreadable":
+            return "see which field it is: dawdle check --offline"
         case "default":
             return f"keep the default {gap.written}; or {upcast}"
         case "type" | "limits" | "unclear":

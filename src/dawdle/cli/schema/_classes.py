@@ -64,9 +64,14 @@ class Classes:
 
     def kind_of(self, cls: type) -> Kind:
         """Return what the data of an event type looks like, or that of a function's calls."""
-        if event_style(cls) == "pydantic":
-            return model_kind(cls, self.refer_to)
-        return self._kind(types.type_info(cls))
+        before = dict(self.kinds)
+        try:
+            if event_style(cls) == "pydantic":
+                return model_kind(cls, self.refer_to)
+            return self._kind(types.type_info(cls))
+        except Exception:  # noqa: BLE001 - an annotation may raise anything; nothing reads such a type
+            self.kinds = before
+            return Kind(style=event_style(cls) or "", unreadable=True)
 
     def refer_to(self, cls: type) -> Shape:
         """Return the reference to a class, described. Another class than those here is opaque."""

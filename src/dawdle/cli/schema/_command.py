@@ -40,6 +40,13 @@ def snapshot(app: Dawdle, file: str) -> None:
     a change of the code means for messages. To write it anew accepts all that `dawdle schema check` found.
     """
     taken = snapshot_of(app)
+    for name in (name for name, event in taken.events.items() if event.unreadable):
+        err().print(
+            f"warning: no event {name} can be read, so it is in the file by its name alone; dawdle check --offline "
+            f"says why",
+            markup=False,
+            soft_wrap=True,
+        )
     if file == "-":
         click.echo(as_text(taken), nl=False)
         return

@@ -46,6 +46,8 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tag: str | int | None = None
     array_like: bool = False
     forbid_unknown_fields: bool = False
+    unreadable: bool = False
+    """Whether no data of it can be read, since a type in it is unknown or not supported: `signal` refuses it too."""
 
 
 class Event(Kind, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,13 +74,14 @@ class Function(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A function for `dawdle.call`."""
 
     parameters: dict[str, Field] = {}
+    unreadable: bool = False
     aliases: tuple[str, ...] = ()
     queue: str | None = None
 
     @property
     def kind(self) -> Kind:
         """The data of its calls: arguments that a worker does not know are refused."""
-        return Kind(style="struct", fields=self.parameters, forbid_unknown_fields=True)
+        return Kind(style="struct", fields=self.parameters, forbid_unknown_fields=True, unreadable=self.unreadable)
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,10 +6,13 @@ import msgspec
 
 __all__ = ["Gap", "Problem"]
 
-Problem = Literal["missing", "unknown", "renamed", "default", "type", "values", "limits", "tag", "layout", "unclear"]
+Problem = Literal[
+    "missing", "unknown", "renamed", "default", "type", "values", "limits", "tag", "layout", "unclear", "unreadable"
+]
 """missing: a required field is not written. unknown: a field is written that is refused. renamed: a field is written
 under a name that is not read. default: a field that is left out gets another value. type, values, limits: not every
-value can be read. tag, layout: no value can be read. unclear: a value may be read as another member of a union."""
+value can be read. tag, layout: no value can be read. unclear: a value may be read as another member of a union.
+unreadable: the whole type cannot be read."""
 
 
 class Gap(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,7 +24,11 @@ class KindComparison:
 
     def kinds(self, written: Kind, read: Kind, path: tuple[str, ...]) -> Iterator[Gap]:
         """Yield the gaps between two classes, enums or arguments of a function."""
-        if read.values is not None:
+        if written.unreadable:  # so none was ever written
+            return
+        if read.unreadable:
+            yield Gap(path=path, problem="unreadable")
+        elif read.values is not None:
             yield from choices(written.values or (), read.values, path, "an enum")
         elif written.root is not None or read.root is not None:
             if written.root is None or read.root is None:

@@ -15,6 +15,7 @@ import typing
 import uuid
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
@@ -101,8 +102,11 @@ def _scalars(config: Mapping[str, Any]) -> Mapping[object, str]:
 
 
 def shown_default(value: object) -> str:
-    """Return a default as Python shows it. An address in it would change with each run, so such a one is left out."""
+    """Return a default as Python shows it, the same in each process: sets in order, and nothing that has an address."""
     text = repr(value)
+    if isinstance(value, (set, frozenset)) and value:
+        members = ", ".join(sorted(map(repr, cast("AbstractSet[object]", value))))
+        text = f"{{{members}}}" if isinstance(value, set) else f"frozenset({{{members}}})"
     return "…" if " at 0x" in text else text if len(text) <= MAX_DEFAULT else f"{text[: MAX_DEFAULT - 1]}…"
 
 

@@ -54,8 +54,10 @@ def _handler(described: HandlerDescription, types: Iterable[EventTypeDescription
 
 def _function(app: Dawdle, described: FunctionDescription, classes: Classes) -> Function:
     cls = app.event_type(CALL_PREFIX + described.name)
-    fields = {} if cls is None else classes.kind_of(cls).fields
+    kind = None if cls is None else classes.kind_of(cls)
+    fields = {} if kind is None else kind.fields
     return Function(
+        unreadable=kind is not None and kind.unreadable,
         # A default is the worker's own and never travels, so it may be anything.
         parameters={
             name: field if field.default is None else msgspec.structs.replace(field, default="…")
