@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from aiohttp import web
@@ -102,9 +103,20 @@ class Sandbox:
     async def frozen(self, seconds):
         """Freeze the process, as Lambda does between two invocations."""
         await asyncio.wait_for(self.asked.wait(), START_SECONDS)
+        await asyncio.wait_for(self._rests(), START_SECONDS)
         self.send(signal.SIGSTOP)
         await asyncio.sleep(seconds)
         self.send(signal.SIGCONT)
+
+    async def _rests(self):
+        """Wait until no thread of the process runs or wants to: on a busy machine some have not yet had their turn."""
+        times = 0
+        while times < 3:
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread has ended meanwhile
+                tasks = Path(f"/proc/{self.process.pid}/task").iterdir()
+                states = {(task / "stat").read_text().rpartition(")")[2].split()[0] for task in tasks}
+                times = times + 1 if states == {"S"} else 0
+            await asyncio.sleep(0.01)
 
     async def _read(self):
         async for line in self.process.stdout:

@@ -95,7 +95,7 @@ def test_a_dry_run_stores_nothing(shop):
 @pytest.mark.parametrize(
     ("args", "text", "code"),
     [
-        (("OrderPlacd", "{}"), "did you mean OrderPlaced?", 1),
+        (("OrderPlacd", "{}"), "did you mean OrderPlaced", 1),
         (("Undeclared", '{"number": 1}'), "knows no event 'Undeclared'", 1),
         (("shop:Nothing", "{}"), "there is no shop:Nothing", 1),
         (("OrderPlaced", '{"order_id": "a"'), "OrderPlaced", 1),

@@ -72,13 +72,17 @@ def answered(app, name):
     return answer.status, json.loads(answer.body)
 
 
+SLOW = ("its queue has not answered", "no answer of the queue in", "the event loop was blocked")
+"""How the reasons begin that a busy machine gives."""
+
+
 async def until_ready(app, status, seconds=30.0):
     """Wait until /ready has a status, and for another reason than that all is slow."""
     until = time.monotonic() + seconds
     while True:
         found, body = answered(app, "ready")
         reason = body.get("reason", "")
-        if found == status and not reason.startswith(("its queue has not answered", "the event loop was blocked")):
+        if found == status and not reason.startswith(SLOW):
             return body
         assert time.monotonic() < until, body
         await asyncio.sleep(0.02)
@@ -263,7 +267,7 @@ async def test_a_closed_port_is_not_ready_until_it_opens(make_app, with_credenti
     async with lifespan(app)(Web()):
         body = await until_ready(app, 503)
         assert "ConnectionRefusedError" in body["reason"]
-        assert "Could not connect" in errors(caplog)[0]
+        assert any("Could not connect" in error for error in errors(caplog))
         async with SQSServer(queues=("orders",), port=port):
             await until_ready(app, 200, 20)
 
