@@ -185,3 +185,12 @@ def test_times_have_a_zone():
     assert time("2026-11-28T20:00+02:00") == time("2026-11-28T18:00+00:00")
     with pytest.raises(click.BadParameter, match="2026-11-28T20:00"):
         time("tomorrow")
+
+
+def test_a_file_that_is_not_there_is_told_and_not_made(cli, monkeypatch):
+    monkeypatch.setenv("DAWDLE_SQLITE_PATH", "ap.db")
+    ran = cli("dead", "list")
+    assert ran.code == 1
+    assert "there is no file" in ran.err
+    assert "ap.db" in ran.err
+    assert not (cli.where / "ap.db").exists()

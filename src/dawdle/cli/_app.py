@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 import click
 from rich_click import RichCommand
 
 from dawdle import Dawdle
+from dawdle.abc import Backend
+from dawdle.backends.sqlite import SQLite
 from dawdle.cli._running import CommandError
 
-__all__ = ["AppCommand", "app_name_option", "load_app", "require_app_name", "require_shared", "with_app"]
+__all__ = ["AppCommand", "app_name_option", "load_app", "require_app_name", "require_file", "with_app"]
 
 APP_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -79,20 +81,27 @@ def require_app_name(name: str | None) -> str:
     return name
 
 
-def with_app(*, required: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def with_app(
+    *, required: bool, queues: Literal["unused", "made", "there"] = "unused"
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command `app`, which is not entered.
 
     Without a name it is an error if an app is `required`; if not, it is an app without handlers whose queue is the one
-    that the `DAWDLE_*` variables name.
+    that the `DAWDLE_*` variables name. `queues`: what the command does with them. It may leave them alone, may make a
+    file that is not there yet, or looks for what is in them: then a file that is not there is an error.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @app_name_option
         @functools.wraps(function)
         def command(*args: object, app_name: str | None, **options: object) -> object:
-            if app_name is None and not required:
-                return function(*args, app=Dawdle(start_listener=False), **options)
-            return function(*args, app=load_app(require_app_name(app_name)), **options)
+            named = require_app_name(app_name) if required else app_name
+            app = Dawdle(start_listener=False) if named is None else load_app(named)
+            if queues != "unused":
+                _require_shared(app)
+            for backend in app.backends.values() if queues == "there" else ():
+                require_file(backend)
+            return function(*args, app=app, **options)
 
         return command
 
@@ -130,11 +139,17 @@ def load_app(name: str) -> Dawdle:
     return found
 
 
-def require_shared(app: Dawdle) -> None:
+def require_file(backend: Backend) -> None:
+    """Raise `CommandError` for a SQLite file that is not there: to open it would make one, with nothing in it."""
+    if isinstance(backend, SQLite) and not Path(backend.path).exists():
+        raise CommandError(f"there is no file {backend.path}: is the path right? The first signal or worker makes it")
+
+
+def _require_shared(app: Dawdle) -> None:
     """Raise `CommandError` for an app whose queues are in memory: no other process has them."""
     if not any(queue.shared for queue in app.describe().queues):
         raise CommandError(
-            "the queue of this app is in the memory of each process, so this command cannot reach that of another: set "
+            "the queue of this app is in memory, where only the process that handles its events has it: set "
             "DAWDLE_SQLITE_PATH, DAWDLE_SQS_QUEUE_URL or DAWDLE_BACKEND as your app has them, or name the app"
         )
 

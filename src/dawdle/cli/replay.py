@@ -83,7 +83,7 @@ def rate(text: str) -> float:
 @click.option("--dry-run", is_flag=True, help="Count what would be replayed, and replay nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @json_option
-@with_app(required=True)
+@with_app(required=True, queues="there")
 def replay(
     app: Dawdle,
     *,

@@ -13,7 +13,7 @@ import msgspec
 
 import dawdle
 from dawdle import Dawdle, EventError, SignalError
-from dawdle.cli._app import AppCommand, require_shared, with_app
+from dawdle.cli._app import AppCommand, with_app
 from dawdle.cli._output import err, json_option, out, print_json, progress
 from dawdle.cli._running import CommandError, run_async
 from dawdle.cli._values import duration, time
@@ -43,7 +43,7 @@ class _Given(msgspec.Struct):
 @click.command(cls=AppCommand)
 @click.argument("event", required=False)
 @click.argument("data", required=False)
-@with_app(required=True)
+@with_app(required=True, queues="made")
 @click.option("--delay", type=duration, metavar="DURATION", help="How long it waits: 90 (seconds), 5m, 1h30m, 2d.")
 @click.option("--at", type=time, metavar="TIME", help="When it is handled: 2026-11-28T20:00, in this machine's zone.")
 @click.option("--expires", type=duration, metavar="DURATION", help="After that it is not handled any more.")
@@ -64,7 +64,6 @@ def signal(app: Dawdle, *, event: str | None, data: str | None, as_json: bool, *
     dawdle signal shop.main:app OrderPlaced '{"order_id": "o-1"}' --delay 5m
     cat orders.jsonl | dawdle signal shop.main:app OrderPlaced
     """  # noqa: D301 - click's mark for lines that stay as they are
-    require_shared(app)
     how = _options_of(options)
     invalid: list[str] = []
     if data is not None and data != "-":

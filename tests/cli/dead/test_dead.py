@@ -89,6 +89,7 @@ def test_the_newest_come_last_and_a_limit_keeps_them(shop, ids):
 
 
 def test_where_there_is_none_it_says_where_it_has_looked(shop):
+    (shop.where / "shop.db").touch()
     ran = shop("dead", "list", "shop:app")
     assert ran.code == 0
     assert "no dead letters: looked in SQLite(" in ran.err
@@ -97,6 +98,7 @@ def test_where_there_is_none_it_says_where_it_has_looked(shop):
 
 
 def test_a_wrong_queue_is_told(shop):
+    (shop.where / "shop.db").touch()
     ran = shop("dead", "list", "shop:app", "--queue", "defaults")
     assert (ran.code, ran.out) == (1, "")
     assert "did you mean 'default'?" in ran.err

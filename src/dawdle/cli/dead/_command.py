@@ -45,7 +45,7 @@ def dead() -> None:
 @filter_options
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The newest N of them.")
 @json_option
-@with_app(required=False)
+@with_app(required=False, queues="there")
 def list_(app: Dawdle, *, filters: Filters, limit: int | None, as_json: bool) -> int:
     """Show the dead letters, the newest last.
 
@@ -85,7 +85,7 @@ async def _rows(app: Dawdle, queues: DeadLetterQueues, filters: Filters) -> tupl
 @click.argument("event_id", metavar="ID")
 @filter_options
 @json_option
-@with_app(required=False)
+@with_app(required=False, queues="there")
 @click.pass_context
 def show(ctx: click.Context, app: Dawdle, event_id: str, *, filters: Filters, as_json: bool) -> int:
     """Show one dead letter: the event, the error, where it came from, and the commands to redrive or purge it.
@@ -119,7 +119,7 @@ def show(ctx: click.Context, app: Dawdle, event_id: str, *, filters: Filters, as
 @click.option("--dry-run", is_flag=True, help="Count what would be redriven, and redrive nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, and do not count first.")
 @json_option
-@with_app(required=False)
+@with_app(required=False, queues="there")
 def redrive(
     app: Dawdle, event_ids: tuple[str, ...], *, filters: Filters, dry_run: bool, yes: bool, as_json: bool
 ) -> int:
@@ -137,7 +137,7 @@ def redrive(
 @click.option("--dry-run", is_flag=True, help="Count what would be deleted, and delete nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask, and do not count first.")
 @json_option
-@with_app(required=False)
+@with_app(required=False, queues="there")
 def purge(app: Dawdle, event_ids: tuple[str, ...], *, filters: Filters, dry_run: bool, yes: bool, as_json: bool) -> int:
     """Delete dead letters for good: all, those of some events, or those that meet the conditions. It always asks."""
     return act_on(app, "purge", filters, event_ids, dry_run=dry_run, yes=yes, as_json=as_json)

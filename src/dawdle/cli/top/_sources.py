@@ -5,15 +5,14 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from operator import is_
-from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
 from dawdle import DawdleError
 from dawdle.abc import Backend
-from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
+from dawdle.cli._app import require_file
 from dawdle.cli._running import CommandError
 from dawdle.cli._worker_port import WorkerPort
 from dawdle.cli.top._assembly import Asked, picture_of
@@ -152,19 +151,13 @@ async def _open_queue(name: str, backend: Backend, stack: AsyncExitStack, *, is_
     """Open a queue. An error is raised if it `is_all` there is to see; else it is shown in the queue's place."""
     queue = CountedQueue(name, backend)
     try:
-        _require_file(backend)
+        require_file(backend)
         await stack.enter_async_context(backend)
     except (CommandError, DawdleError) as error:
         if is_all:
             raise
         queue.give_up(str(error))
     return queue
-
-
-def _require_file(backend: Backend) -> None:
-    """Raise `CommandError` for a SQLite file that is not there: to open it would make one, with nothing in it."""
-    if isinstance(backend, SQLite) and not Path(backend.path).exists():
-        raise CommandError(f"there is no file {backend.path}: is the path right? The first signal or worker makes it")
 
 
 def _open_age(name: str, queue: SQS) -> AbstractAsyncContextManager[Age]:
