@@ -144,6 +144,25 @@ def test_a_server_that_does_not_answer_is_told(cli):
 
 
 @pytest.mark.parametrize(
+    ("settings", "arguments", "told"),
+    [
+        ({"AWS_PROFILE": "shop"}, [], "The config profile (shop) could not be found"),
+        ({}, ["--endpoint-url", "localhost", "--region", "us-east-1"], "Invalid endpoint: localhost"),
+        ({}, ["--region", "no such"], "no such"),
+        ({"AWS_PROFILE": "shop"}, ["--emit", "keda"], "The config profile (shop) could not be found"),
+    ],
+)
+def test_settings_that_cannot_work_are_told(cli, monkeypatch, settings, arguments, told):
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    for key, value in settings.items():
+        monkeypatch.setenv(key, value)
+    ran = cli("sqs", "create", "orders", *arguments, "--yes")
+    assert ran.code == 1
+    assert told in ran.err
+    assert "Traceback" not in ran.err
+
+
+@pytest.mark.parametrize(
     ("fault", "told"),
     [("access_denied", "AccessDenied"), ("expired_token", "ExpiredToken")],
 )

@@ -82,3 +82,10 @@ def test_what_cannot_be_looked_at_is_told(cli, made, arguments, code, told):
     ran = cli("sqs", "doctor", *arguments)
     assert ran.code == code
     assert told in " ".join(ran.err.split())
+
+
+def test_a_profile_that_is_not_there_is_told(cli, made, monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "shop")
+    ran = cli("sqs", "doctor", made.events)
+    assert ran.code == 1
+    assert "The config profile (shop) could not be found" in ran.err

@@ -116,7 +116,6 @@ PLANTED = {
 }
 NOT_MENDED = {
     "a letter",  # a person mends what it was about
-    "letters of another queue",  # which gets a dead-letter queue of its own
     # A deleted queue's name is taken for a minute.
     "no dead-letter queue",
     "no delay queue",

@@ -1,7 +1,9 @@
 """The doctor's rules about what no server for tests can hold: facts in, findings out."""
 
 import json
+import re
 import shlex
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -190,3 +192,14 @@ def test_every_finding_names_its_rule_its_reason_and_a_fix_in_one_line():
 )
 def test_a_duration_is_told_in_its_largest_unit(seconds, text):
     assert duration(seconds) == text
+
+
+def test_the_guide_names_every_rule_and_no_other():
+    root = Path(__file__).parents[3]
+    named = re.findall(r"`(sqs\.[a-z-]+)`", (root / "docs" / "guides" / "cli" / "sqs.md").read_text(encoding="utf-8"))
+    sources = (root / "src" / "dawdle" / "cli" / "sqs" / "_doctor").glob("*_rules.py")
+    rules = {
+        rule for each in sources for rule in re.findall(r'rule="(sqs\.[a-z-]+)"', each.read_text(encoding="utf-8"))
+    }
+    assert set(named) == rules
+    assert len(rules) > 25

@@ -159,15 +159,23 @@ class SQS:
         """Return `region_name` and `endpoint_url` for another client of SQS that is to reach this queue.
 
         `session.create_client("sqs", **queue.client_arguments())`, of boto3 or aiobotocore. None: botocore's own
-        settings decide. Loads botocore. Raises `ConfigurationError` for a region that is not the URL's.
+        settings decide. Loads botocore. Raises `ConfigurationError` for a region that is not the URL's, `BackendError`
+        for settings of AWS that cannot be read.
         """
         from aiobotocore.session import (  # noqa: PLC0415 - an app without SQS loads no AWS code
             get_session,  # pyright: ignore[reportUnknownVariableType] - it has no types
         )
 
         from dawdle.backends.sqs._endpoint import resolve_endpoint  # noqa: PLC0415 - as above
+        from dawdle.backends.sqs._errors import safe_cause, to_backend_error  # noqa: PLC0415 - as above
 
-        region, url = resolve_endpoint(self._address, get_session())
+        try:
+            region, url = resolve_endpoint(self._address, get_session())
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it becomes a BackendError; safe_cause decides what may be printed
+            what = f"AWS's settings for {self._address.url}"
+            raise to_backend_error(error, what, uncertain=False) from safe_cause(error)
         return {"region_name": region, "endpoint_url": url}
 
     @property

@@ -14,10 +14,13 @@ from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVari
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigParseError,
     EndpointConnectionError,
+    InvalidRegionError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
+    ProfileNotFound,
 )
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
@@ -94,12 +97,12 @@ async def open_client(service: str, place: Place, *, attempts: int = MAX_ATTEMPT
         user_agent_extra="dawdle",
         parameter_validation=False,  # a probe asks on purpose for what SQS refuses
     )
-    session: Any = get_session()
-    session.register_component("data_loader", _loader())
     try:
+        session: Any = get_session()
+        session.register_component("data_loader", _loader())
         made = session.create_client(service, region_name=place.region, endpoint_url=place.endpoint, config=config)
         client = await made.__aenter__()
-    except BotoCoreError as error:
+    except (BotoCoreError, ValueError) as error:  # an endpoint that is no URL is a ValueError
         raise _to_error(error, f"a client of {service}") from None
     try:
         yield AwsClient(client)
@@ -115,9 +118,12 @@ def _loader() -> Any:
 
 
 def configured_region() -> str | None:
-    """Return the region that AWS's variables or its config file name; None: they name none."""
+    """Return the region that AWS's variables or its config file name; None: they name none. Raises `AwsError`."""
     session: Any = get_session()
-    region: str | None = session.get_config_variable("region")
+    try:
+        region: str | None = session.get_config_variable("region")
+    except BotoCoreError as error:
+        raise _to_error(error, "the region") from None
     return region
 
 
@@ -134,6 +140,8 @@ def _to_error(error: Exception, what: str) -> AwsError:
             text = "no AWS region is set: say --region, or set AWS_DEFAULT_REGION"
         case EndpointConnectionError() | BotoConnectionError():
             text = f"no answer: {error}: is the endpoint right, and does the server run?"
+        case ProfileNotFound() | ConfigParseError() | InvalidRegionError() | ValueError():
+            text = f"{error}: correct AWS's settings, or --endpoint-url and --region"
         case _:
             text = f"{type(error).__name__}: check AWS's configuration by `aws sts get-caller-identity`"
     return AwsError(f"{text} ({what})", type(error).__name__)

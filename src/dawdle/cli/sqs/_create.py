@@ -50,12 +50,18 @@ COLUMNS = (
     default="14d",
     help="How long SQS keeps an event. Default: 14d, the most.",
 )
-@click.option("--max-receives", type=click.IntRange(1, 1000), metavar="N", help="Of the redrive policy. Default: 50.")
+@click.option(
+    "--max-receives", type=click.IntRange(1, 1000), metavar="N", help="Of the redrive policy. Default: 50; FIFO: 1000."
+)
 @click.option("--kms-key", metavar="KEY", help="Encrypt by this KMS key. Default: by SQS's own.")
 @click.option("--region", help="Default: that of AWS's settings.")
 @click.option("--endpoint-url", metavar="URL", help="Another server than AWS.")
 @click.option(
-    "--emit", "as_format", type=click.Choice(FORMATS), help="Print it for this tool instead, and ask nothing."
+    "--emit",
+    "as_format",
+    type=click.Choice(FORMATS),
+    metavar="FORMAT",
+    help=f"Print it for a tool instead: {', '.join(FORMATS)}.",
 )
 @click.option("--role", type=click.Choice(ROLES), help="With --emit iam: the policy of this role alone.")
 @click.option("--account", metavar="ID", help="With --emit iam: the account of the queues. Default: any.")

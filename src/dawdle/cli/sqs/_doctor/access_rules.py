@@ -7,7 +7,7 @@ from typing import Final
 
 from dawdle.cli._findings import Finding
 from dawdle.cli.sqs._doctor.facts import Facts, QueueFacts
-from dawdle.cli.sqs._doctor.fixes import aws, set_attributes
+from dawdle.cli.sqs._doctor.fixes import aws, dead_name
 from dawdle.cli.sqs._plan import Purpose
 
 __all__ = ["RULES", "idle_receives"]
@@ -84,18 +84,16 @@ def lambdas(facts: Facts) -> Iterator[Finding]:
 def takes_letters(facts: Facts) -> Iterator[Finding]:
     """Other queues put their dead letters here."""
     for queue in facts.queues:
-        if queue.purpose == "dead letters" or not queue.sources:
-            continue
-        others = [name for name in queue.sources if name != queue.name]
-        if others and queue.attributes is not None:
+        others = [name for name in queue.sources or () if name != queue.name]
+        if queue.purpose != "dead letters" and others:
+            own = [f"dawdle sqs create {name} --dead-letters {dead_name(name)} {facts.options}" for name in others]
             yield Finding(
                 severity="warning",
                 rule="sqs.is-dead-letter-queue",
                 where=queue.name,
                 what=f"it is the dead-letter queue of {', '.join(others)}",
                 why="Workers handle what arrives here: letters of other queues are run again, or dead-lettered again.",
-                fix=set_attributes(facts, queue, {"RedriveAllowPolicy": '{"redrivePermission": "denyAll"}'})
-                + f"  # then give {others[0]} a dead-letter queue of its own",
+                fix=" && ".join(each.rstrip() for each in own),
             )
 
 
@@ -118,11 +116,7 @@ def other_consumers(facts: Facts) -> Iterator[Finding]:
         where=queue.name,
         what=found,
         why="Another program receives from this queue. What it takes, workers do not see, and its polls are billed.",
-        fix=aws(
-            facts,
-            "cloudtrail lookup-events",
-            lookup_attributes=f"AttributeKey=ResourceName,AttributeValue={queue.name}",
-        ),
+        fix="stop the other program, or give it a queue of its own",
     )
 
 

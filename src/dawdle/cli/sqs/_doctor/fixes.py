@@ -5,8 +5,9 @@ import shlex
 from collections.abc import Mapping
 
 from dawdle.cli.sqs._doctor.facts import Facts, QueueFacts
+from dawdle.cli.sqs._plan import make_plan
 
-__all__ = ["aws", "dawdle_create", "set_attributes"]
+__all__ = ["aws", "dawdle_create", "dead_name", "set_attributes"]
 
 
 def aws(facts: Facts, command: str, **options: str) -> str:
@@ -23,3 +24,8 @@ def set_attributes(facts: Facts, queue: QueueFacts, attributes: Mapping[str, str
 def dawdle_create(facts: Facts, *options: str) -> str:
     """Return the command that makes what is missing of the events' queue."""
     return " ".join(["dawdle sqs create", shlex.quote(facts.events.name), *options, facts.options]).rstrip()
+
+
+def dead_name(name: str) -> str:
+    """Return the usual name of a queue's dead-letter queue."""
+    return make_plan(name).dead_letters.name

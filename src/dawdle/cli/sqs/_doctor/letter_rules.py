@@ -6,7 +6,7 @@ from typing import Final
 from dawdle.cli._findings import Finding
 from dawdle.cli.sqs._difference import redrive_policy
 from dawdle.cli.sqs._doctor.facts import Facts
-from dawdle.cli.sqs._doctor.fixes import dawdle_create, set_attributes
+from dawdle.cli.sqs._doctor.fixes import dawdle_create, dead_name, set_attributes
 from dawdle.cli.sqs._doctor.queue_rules import duration
 from dawdle.cli.sqs._plan import (
     FIFO_RECEIVES,
@@ -65,7 +65,7 @@ def dead_letters_here(facts: Facts) -> Iterator[Finding]:
             where=queue.name,
             what="its redrive policy names the queue itself",
             why="What should be given up comes back at once, and is received again without end.",
-            fix=dawdle_create(facts, f"--dead-letters {_dead_name(queue.name)}"),
+            fix=dawdle_create(facts, f"--dead-letters {dead_name(queue.name)}"),
         )
 
 
@@ -97,7 +97,7 @@ def dead_letter_kind(facts: Facts) -> Iterator[Finding]:
         where=letters.name,
         what=f"{facts.events.name} is {kind} queue, and its dead-letter queue is {other} queue",
         why="SQS cannot move a message from one sort to the other, and letters lose their group.",
-        fix=dawdle_create(facts, f"--dead-letters {_dead_name(facts.events.name)}"),
+        fix=dawdle_create(facts, f"--dead-letters {dead_name(facts.events.name)}"),
     )
 
 
@@ -188,7 +188,3 @@ RULES: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     letters_not_allowed,
     letters_wait,
 )
-
-
-def _dead_name(name: str) -> str:
-    return f"{name.removesuffix('.fifo')}-dead{'.fifo' if name.endswith('.fifo') else ''}"

@@ -1,17 +1,19 @@
 """What is wrong with the attributes and the state of queues. Pure: facts in, findings out."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from dawdle.cli._findings import Finding
 from dawdle.cli.sqs._doctor.facts import Facts, QueueFacts
-from dawdle.cli.sqs._doctor.fixes import dawdle_create, set_attributes
+from dawdle.cli.sqs._doctor.fixes import aws, dawdle_create, set_attributes
 from dawdle.cli.sqs._plan import (
     DAY,
     MAX_MESSAGE_BYTES,
     MAX_RETENTION_SECONDS,
     VISIBILITY_SECONDS,
     WAIT_SECONDS,
+    make_plan,
 )
 
 __all__ = ["RULES", "duration"]
@@ -27,15 +29,24 @@ def missing(facts: Facts) -> Iterator[Finding]:
     """A queue is not there."""
     for queue in facts.queues:
         if queue.missing:
-            second = queue.purpose == "delayed events"
             yield Finding(
                 severity="error",
                 rule="sqs.missing",
                 where=queue.name,
                 what=f"there is no queue {queue.url}",
                 why="It was deleted, or the URL names another account or region: every call of the app fails.",
-                fix=dawdle_create(facts, *(["--delay-queue"] if second else [])),
+                fix=_made_again(facts, queue),
             )
+
+
+def _made_again(facts: Facts, queue: QueueFacts) -> str:
+    if queue.purpose != "delayed events":
+        return dawdle_create(facts)
+    usual = make_plan(facts.events.name, delayed=f"{facts.events.name.removesuffix('.fifo')}-delayed").delayed
+    if usual is not None and usual.name == queue.name:
+        return dawdle_create(facts, "--delay-queue")
+    attributes = {} if usual is None else dict(usual.attributes)
+    return aws(facts, "sqs create-queue", queue_name=queue.name, attributes=json.dumps(attributes))
 
 
 def wait_time(facts: Facts) -> Iterator[Finding]:
@@ -185,8 +196,11 @@ def no_delay_queue(facts: Facts) -> Iterator[Finding]:
             rule="sqs.no-delay-queue",
             where=facts.events.name,
             what="no delay queue is named",
-            why="SQS delays no single message of a FIFO queue: delay= and at= raise.",
-            fix=f"{dawdle_create(facts)}, and set DAWDLE_SQS_DELAY_QUEUE_URL",
+            why=(
+                "SQS delays no single message of a FIFO queue: delay= and at= raise. Once it is made, "
+                "DAWDLE_SQS_DELAY_QUEUE_URL must name it."
+            ),
+            fix=dawdle_create(facts),
         )
 
 
@@ -200,8 +214,8 @@ def in_flight(facts: Facts) -> Iterator[Finding]:
                 rule="sqs.in-flight",
                 where=queue.name,
                 what=f"{count:,} messages are in flight, of the {MAX_IN_FLIGHT:,} that SQS allows",
-                why="At the limit a long poll gets nothing, without an error. Something hides messages and keeps them.",
-                fix="dawdle top, to see which workers hold messages; lower their concurrency",
+                why="At the limit a long poll gets nothing, without an error. Lower the concurrency of workers.",
+                fix="dawdle top",
             )
 
 
@@ -215,8 +229,8 @@ def oldest(facts: Facts) -> Iterator[Finding]:
                 rule="sqs.oldest",
                 where=queue.name,
                 what=f"the oldest event is {duration(queue.oldest)} old, and SQS deletes it at {duration(kept)}",
-                why="The workers do not keep up, or none runs.",
-                fix="dawdle worker APP, on more machines; dawdle top shows whether it helps",
+                why="The workers do not keep up, or none runs: start more.",
+                fix="dawdle top",
             )
 
 
