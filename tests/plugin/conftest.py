@@ -32,6 +32,8 @@ def run(pytester, monkeypatch):
             ini += "\nasyncio_default_fixture_loop_scope = function"
         pytester.makeini(f"[pytest]\nfilterwarnings = error\n{ini}\n")
         pytester.makepyfile(**files)
-        return pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:faker", "--timeout=120", *options, timeout=240)
+        return pytester.runpytest_subprocess(
+            "-p", "no:cacheprovider", "-p", "no:faker", "--timeout=120", *options, timeout=240
+        )
 
     return run
