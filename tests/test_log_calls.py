@@ -22,10 +22,9 @@ NO_EVENTS = ("backends/", "testing/", "aws_lambda/", "_app/start_log.py")
 
 def modules_that_log():
     """Return the names of the modules that make a log, found without parsing, since each process of pytest does it."""
-    texts = (
-        (path, path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py")) if path.name != "_log.py"
-    )
-    return [str(path.relative_to(SOURCE)) for path, text in texts if re.search(r"\b(Event)?Log\(", text)]
+    makes_log = re.compile(r"\b(Event)?Log\(")
+    found = [path for path in sorted(SOURCE.rglob("*.py")) if makes_log.search(path.read_text(encoding="utf-8"))]
+    return [str(path.relative_to(SOURCE)) for path in found if path.name != "_log.py"]
 
 
 MODULES = modules_that_log()

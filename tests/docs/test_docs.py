@@ -149,21 +149,8 @@ def test_a_block_runs_as_printed(block, fork, tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(text, encoding="utf-8")
     if block.is_test:
-        options = [
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:asyncio",
-            "-p",
-            "no:faker",
-            "-p",
-            "no:xdist",
-            "-c",
-            os.devnull,
-            "--rootdir",
-            ".",
-        ]
+        options = ["-q", *(f"-pno:{plugin}" for plugin in ("cacheprovider", "asyncio", "faker", "xdist"))]
+        options += ["-c", os.devnull, "--rootdir", "."]
         options += [] if plugin_is_installed() else ["-p", "pytest_dawdle"]
         code, printed, errors = fork("pytest")(tmp_path, "pytest", *options, block.path)
     else:
