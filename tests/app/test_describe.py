@@ -168,7 +168,7 @@ async def test_a_type_that_only_type_checkers_see_is_described_as_it_is_written(
         ("order_id", True, None),
         ("part", False, "None"),
     ]
-    assert found.fields[1].type == "Fraction | None"
+    assert found.fields[1].annotation == "Fraction | None"
 
 
 async def test_functions_are_described_with_their_parameters(registry):

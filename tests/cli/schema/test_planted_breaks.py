@@ -2,9 +2,11 @@
 
 # ruff: noqa: E501 - a change is read best in one line
 
+import msgspec
 import pytest
 
-from tests.cli.schema.shops import findings, rules
+from dawdle.cli.schema._compare import compare
+from tests.cli.schema.shops import findings, rules, taken_before
 
 pytestmark = pytest.mark.once
 
@@ -227,6 +229,21 @@ def test_what_breaks_nothing_is_not_told(name):
 def test_what_is_to_be_known_and_breaks_nothing_is_a_note(name):
     changes, found = NOTED[name]
     assert rules(findings(*changes)) == [found]
+
+
+def test_an_alias_that_means_another_type_now_is_found_if_that_does_not_read_the_data():
+    # Without the code: in this process the class of before still has the alias.
+    before = taken_before()
+    placed, prices = (before.events[name] for name in ("orders.placed", "prices.set"))
+    moved = {
+        "orders.placed": msgspec.structs.replace(placed, aliases=()),
+        "prices.set": msgspec.structs.replace(prices, aliases=("OrderPlaced",)),
+    }
+    after = msgspec.structs.replace(before, events={**before.events, **moved})
+    assert rules(compare(before, after)) == [("error", "event-alias-moved", PLACED)]
+    moved["prices.set"] = msgspec.structs.replace(placed, aliases=("OrderPlaced",))
+    after = msgspec.structs.replace(before, events={**before.events, **moved})
+    assert PLACED not in {where for _, _, where in rules(compare(before, after))}
 
 
 def test_all_breaks_at_once_are_all_found():

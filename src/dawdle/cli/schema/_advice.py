@@ -7,6 +7,7 @@ from dawdle.cli._findings import Finding
 from dawdle.cli.schema._file import Event, Function, Handler
 
 __all__ = [
+    "event_alias_moved",
     "event_alias_removed",
     "event_removed",
     "function_alias_removed",
@@ -48,6 +49,17 @@ def event_alias_removed(name: str, alias: str) -> Finding:
         f"the alias {alias!r} is gone",
         f"Events in the queue that were signaled under this name: {LEFT}.",
         f"keep it: @dawdle.event(…, aliases=({alias!r},)){ACCEPT}",
+    )
+
+
+def event_alias_moved(name: str, alias: str, other: str) -> Finding:
+    """Tell of an alias that means another type now, which does not read the data of the one before."""
+    return _error(
+        "event-alias-moved",
+        f"event {name}",
+        f"the alias {alias!r} means {other} now",
+        f"Events in the queue that were signaled under this name have the data of {name}: they are dead-lettered.",
+        f"let {name} keep the alias until no such event is left{ACCEPT}",
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from dawdle.cli._findings import Finding, Severity
+from dawdle.cli._findings import Finding
 from dawdle.cli.schema._file import Event, Field
 from dawdle.cli.schema._gaps import Gap, Problem
 
@@ -81,29 +81,35 @@ def in_queue(subject: Subject, gap: Gap) -> Finding:
 
 def in_deploy(subject: Subject, gap: Gap) -> Finding:
     """Tell of data that the new code writes and the old code does not read."""
-    # What only some values do, the new code can avoid until the deploy is over: it is told, and is no failure.
+    # What only some values do, the new code can avoid until the deploy is over: it is told, and is no failure. But what
+    # may be left out is left out sooner or later.
     sure = not gap.partly or gap.problem == "missing"
-    severity: Severity = "warning" if sure else "note"
-    step = "Make the change in two deploys" if sure else "Do not signal such values until no old worker runs"
-    fix = {
-        "missing": f"give {gap.place!r} a default in this deploy, and remove it in the next one",
-        "unknown": "take forbid_unknown_fields from the class in this deploy, and add the field in the next one",
-        "renamed": f"read both names in this deploy, and write {gap.written!r} in the next one",
-    }.get(gap.problem, f"{step}: first let all workers read both, and write it in the next one" if sure else step)
+    else_read = ", or read something else" if gap.problem in {"renamed", "unclear", "default"} else ""
     return Finding(
-        severity=severity,
+        severity="warning" if sure else "note",
         rule=f"schema.deploy.{DEPLOY_RULES[gap.problem]}",
         where=subject.where,
         what=_what_in_deploy(gap),
         why=f"While old workers run, they {'cannot' if sure else 'may not'} read events of the new code: they "
-        f"dead-letter them, or read something else."
-        if gap.problem in {"renamed", "unclear"}
-        else f"While old workers run, they {'cannot' if sure else 'may not'} read events of the new code: they "
-        f"dead-letter them.",
-        fix=f"{fix}. Or {_versioned(subject, 'the data of the next version')}: old workers leave newer versions to new "
-        f"workers. Or stop all old workers first, and check with --stopped"
-        if sure
-        else fix,
+        f"dead-letter them{else_read}.",
+        fix=_fix_in_deploy(subject, gap) if sure else "do not signal such values until no old worker runs",
+    )
+
+
+def _fix_in_deploy(subject: Subject, gap: Gap) -> str:
+    match gap.problem:
+        case "missing":
+            steps = f"give {gap.place!r} a default in this deploy, and remove it in the next one"
+        case "unknown":
+            steps = "take forbid_unknown_fields from the class in this deploy, and add the field in the next one"
+        case "renamed":
+            steps = f"read both names in this deploy, and write {gap.written!r} in the next one"
+        case _:
+            steps = "make the change in two deploys: let all workers read both first, and write the new one then"
+    version = _versioned(subject, "the data of the next version")
+    return (
+        f"{steps}. Or {version}: old workers leave newer versions to new workers. Or stop all old workers first, and "
+        f"check with --stopped"
     )
 
 

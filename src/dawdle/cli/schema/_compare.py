@@ -33,6 +33,10 @@ def _events(old: Snapshot, new: Snapshot, *, deploy: bool) -> Iterator[Finding]:
             continue
         current = new.events[now]
         yield from _lost_aliases(event, new.events, advice.event_alias_removed, name)
+        for alias in event.aliases:
+            other = _name_now(alias, new.events)
+            if other not in {None, now} and gaps_between(event, new.events[str(other)], old.types, new.types):
+                yield advice.event_alias_moved(name, alias, str(other))
         if current.version != event.version:
             yield from _versions(name, event, current)
             continue
