@@ -179,7 +179,7 @@ async def test_a_stop_lets_an_exit_take_its_time(registry):
 
     async with Dawdle(queue, registry=registry, grace=0) as app:
         await app.signal(Placed(1))
-        await asyncio.sleep(0.05)
+        await until(lambda: story)
     assert story == ["handler", "rolled back"]
     assert len(queue.messages()) == 1
 
@@ -217,7 +217,7 @@ async def test_a_lost_lease_rolls_back_and_nothing_is_acked(running, registry, q
         while len(story) < 2:
             await asyncio.sleep(0)
         Probe(app).lose_leases()
-        await asyncio.sleep(0.01)
+        await until(lambda: finished(moments))
         assert story == ["enter", "handler 1", "CancelledError", "rolled back"]
         assert finished(moments) == [("interrupted", None)]
 

@@ -523,10 +523,11 @@ async def test_a_handler_awaits_the_answer_to_an_event_that_it_signals(running, 
 
 async def test_a_handler_that_waits_in_vain_ends_with_its_grace_and_its_event_comes_back(make_app, registry, clock):
     queue = Memory(clock=clock)
-    ended = []
+    begun, ended = asyncio.Event(), []
 
     @registry.on_event(Placed)
     async def waits(event):
+        begun.set()
         try:
             await dawdle.wait_for(Paid)
         except BaseException as error:
@@ -536,7 +537,7 @@ async def test_a_handler_that_waits_in_vain_ends_with_its_grace_and_its_event_co
     registry.on_event(Paid, name="pay")(waits)
     async with make_app(queue, grace=0.01) as app:
         await app.signal(Placed(3))
-        await asyncio.sleep(0.01)
+        await begun.wait()
     assert ended == [asyncio.CancelledError]
     assert len(queue.messages()) == 1
 

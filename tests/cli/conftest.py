@@ -9,6 +9,12 @@ from dawdle import events
 from tests.cli.command import Cli
 
 
+@pytest.fixture(autouse=True)
+def declares_for_itself(monkeypatch):
+    """Keep the types of a shop that a test makes from the tests after it: they live until they are collected."""
+    monkeypatch.setattr(events, "_declared", WeakValueDictionary(events._declared))
+
+
 @pytest.fixture
 def cli(tmp_path, monkeypatch):
     """Run commands in an empty directory. What they import is forgotten afterwards."""

@@ -90,8 +90,10 @@ async def test_calls_that_hang_are_never_more_than_eight(queue, monkeypatch):
     async with asyncio.TaskGroup() as group:
         batcher = batcher_of(group, queue)
         futures = []
-        for number in range(MAX_CALLS + 5):
-            futures.append(batcher.submit(number))
+        more = 5
+        while more:  # on a busy machine a call may carry several
+            more -= queue.flying == MAX_CALLS
+            futures.append(batcher.submit(len(futures)))
             await asyncio.sleep(0.04)
         assert queue.flying == MAX_CALLS
         queue.gate.set()

