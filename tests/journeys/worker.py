@@ -223,9 +223,9 @@ async def journey(on: Rig, plan: Plan, figures: Figures) -> None:
     worker = Worker(on.folder, pair.url, plan.processes)
     worker.write()
     started, disturbed = time.monotonic(), asyncio.Event()
-    await worker.start()
-    figures.note("seconds until ready", round(time.monotonic() - started, 2))
     try:
+        await worker.start()
+        figures.note("seconds until ready", round(time.monotonic() - started, 2))
         async with asyncio.TaskGroup() as group:
             storm = group.create_task(disturb(worker, plan))
             storm.add_done_callback(lambda _: disturbed.set())

@@ -2,10 +2,12 @@
 
 import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
 
+import dawdle
 from tests.cli.worker.conftest import SHOP, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
@@ -61,6 +63,22 @@ def test_a_change_starts_anew_and_what_is_in_flight_is_finished(start, shop):
     os.write(worker.terminal, b"\x03")  # ^C
     assert worker.wait() == 0
     assert "second signal" not in worker.text
+
+
+def test_a_change_right_after_the_start_is_seen_and_so_is_one_of_code_elsewhere(start, shop, tmp_path_factory):
+    libs = tmp_path_factory.mktemp("libs")
+    (libs / "prices.py").write_text("TAX = 19\n")
+    shop.write("shop.py", f"import prices\n{SHOP}")
+    path = os.pathsep.join([str(libs), str(Path(dawdle.__file__).parents[1])])
+    worker = start("shop:app", "--reload", environment={"PYTHONPATH": path})
+    worker.until("process 1: pid .* is ready")
+    shop.write("shop.py", f"import prices\n\n{SHOP}")
+    worker.until(r"since this has changed: shop.py")
+    worker.until("is ready after .* s, the one before stops")
+    (libs / "prices.py").write_text("TAX = 21\n")
+    worker.until(r"since this has changed: .*prices.py")
+    worker.until("is ready after", after="prices.py")
+    assert worker.end() == 0
 
 
 def test_code_that_cannot_be_loaded_ends_a_worker_and_is_told_once(start, shop):

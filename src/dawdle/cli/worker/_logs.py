@@ -26,7 +26,7 @@ def set_up_logging(level: LogLevel, place: int | None = None) -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler])
     if level == "info":
         # They tell at each start where credentials were found, and of each change of a file what is told here too.
-        for talkative in ("botocore", "watchfiles"):
+        for talkative in ("aiobotocore", "botocore", "watchfiles"):
             logging.getLogger(talkative).setLevel(logging.WARNING)
 
 

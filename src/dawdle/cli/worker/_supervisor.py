@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any
 
@@ -61,8 +61,8 @@ class _Supervisor:
         self._children: dict[int, Child] = {}
         self._limit = None if plan.max_rss is None else MemoryLimit(plan.max_rss)
         self._sources = set[str]()
-        """Files and folders of the code, as its processes have told."""
-        self._more_sources = asyncio.Event()
+        """Files and folders of the code that are not in the current directory, as its processes have told."""
+        self._watching: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._terminal = Terminal()
@@ -85,10 +85,10 @@ class _Supervisor:
                 await stack.enter_async_context(serving(self._plan.address, self._pool, self._running))
             self._group = await stack.enter_async_context(asyncio.TaskGroup())
             stack.enter_context(self._signals())
-            watching = [self._group.create_task(each, name="dawdle: watch") for each in self._watches()]
+            self._watch()
             self._do(self._pool.start(self._loop.time()))
             await self._ended.wait()
-            for task in watching:
+            for task in self._watching:
                 task.cancel()
         return self._pool.failed
 
@@ -132,9 +132,8 @@ class _Supervisor:
         self._do(actions, child)
         if self._limit is not None:
             self._limit.started(child)
-        if not self._sources.issuperset(child.sources):
-            self._sources.update(child.sources)
-            self._more_sources.set()
+        if self._plan.reloads:
+            self._watch_elsewhere(child)
 
     async def _run(self, child: Child) -> None:
         """Run a process until it has ended."""
@@ -155,25 +154,35 @@ class _Supervisor:
         del self._children[child.number]
         self._do(actions, child, code)
 
-    def _watches(self) -> Iterator[Coroutine[Any, Any, None]]:
+    def _watch(self) -> None:
+        """Watch what may be a reason to replace processes."""
         if self._plan.reloads:
-            yield self._watch_sources()
+            self._start_watching(self._watch_sources(os.getcwd()))  # noqa: PTH109 - watchfiles takes text
         if self._limit is not None:
-            yield self._watch_memory(self._limit)
+            self._start_watching(self._watch_memory(self._limit))
 
-    async def _watch_sources(self) -> None:
+    def _watch_elsewhere(self, child: Child) -> None:
+        """Watch the code of a process that is not in the current directory. What is watched already goes on: no gap."""
+        from dawdle.cli.worker._sources import elsewhere  # noqa: PLC0415 - as below
+
+        more = elsewhere(child.sources) - self._sources
+        if more:
+            self._sources |= more
+            self._start_watching(self._watch_sources(*sorted(more)))
+
+    def _start_watching(self, watch: Coroutine[Any, Any, None]) -> None:
+        self._watching.append(self._group.create_task(watch, name="dawdle: watch"))
+
+    async def _watch_sources(self, *paths: str) -> None:
         from dawdle.cli.worker._sources import changes  # noqa: PLC0415 - only --reload needs watchfiles
 
-        while True:
-            self._more_sources.clear()
-            try:
-                async for found in changes(self._sources, self._more_sources):
-                    self._code_may_be_new()
-                    _log.info("starting anew, since this has changed: %s", ", ".join(found))
-                    self._do(self._pool.changed(self._loop.time()))
-            except (OSError, RuntimeError) as error:  # such as too many watches of this user
-                _log.error("changes of the code are not seen from here on: %s", error)
-                return
+        try:
+            async for found in changes(*paths):
+                self._code_may_be_new()
+                _log.info("starting anew, since this has changed: %s", ", ".join(found))
+                self._do(self._pool.changed(self._loop.time()))
+        except (OSError, RuntimeError) as error:  # such as too many watches of this user
+            _log.error("changes of the code are not seen from here on: %s", error)
 
     async def _watch_memory(self, limit: MemoryLimit) -> None:
         while True:
