@@ -1,7 +1,7 @@
 """Runs the command in this process, and gives what it printed."""
 
 import sys
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from typing import NamedTuple
 from unittest.mock import patch
 
@@ -25,6 +25,15 @@ class Terminal(StringIO):
         return True
 
 
+class Stdin(TextIOWrapper):
+    def __init__(self, given, *, is_terminal):
+        super().__init__(BytesIO(given if isinstance(given, bytes) else given.encode()), encoding="utf-8")
+        self._is_terminal = is_terminal
+
+    def isatty(self):
+        return self._is_terminal
+
+
 class Cli:
     """The command in one directory: `cli("signal", "shop:app", …)`."""
 
@@ -44,7 +53,7 @@ class Cli:
         with (
             patch.object(sys, "stdout", out),
             patch.object(sys, "stderr", err),
-            patch.object(sys, "stdin", kind(stdin)),
+            patch.object(sys, "stdin", Stdin(stdin, is_terminal=bool(terminal))),
             patch.dict("os.environ", environment),
         ):
             code = exit_code_of(lambda: dawdle.main(list(args), prog_name="dawdle", standalone_mode=False))

@@ -80,5 +80,10 @@ def test_only_a_yes_goes_on(monkeypatch, answer, goes_on):
     if goes_on:
         confirm("Delete 3 letters?", yes=False)
     else:
-        with pytest.raises(click.Abort):
+        with pytest.raises(click.ClickException, match="nothing was changed"):
             confirm("Delete 3 letters?", yes=False)
+
+
+def test_what_looks_like_an_emoji_or_markup_is_printed_as_it_is(printed):
+    out, _ = printed((Column("handler"),), [("shop:top:sync [b]x[/b]",)], 60)
+    assert "shop:top:sync [b]x[/b]" in out

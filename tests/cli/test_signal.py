@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -74,7 +77,7 @@ def test_a_wrong_line_is_told_with_its_path_and_what_is_stored(shop):
     assert ran.code == 1
     assert "line 2" in ran.err
     assert "$.order_id" in ran.err
-    assert "1 events before it are stored" in ran.err
+    assert "1 events are stored" in ran.err
     assert len(stored(shop)[0]) == 1
 
 
@@ -86,9 +89,92 @@ def test_wrong_lines_may_be_skipped(shop):
     assert len(stored(shop)[0]) == 2
 
 
+LARGE = '{"order_id": "%s"}' % ("x" * 1_100_000)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        (LARGE.encode(), "are too many"),
+        ('{"order_id": "caf\xe9"}'.encode("latin-1"), "utf-8"),
+        (b'{"order_id": 3}', "$.order_id"),
+    ],
+    ids=["too large", "not UTF-8", "of another type"],
+)
+def test_any_wrong_line_is_named_and_may_be_skipped(shop, wrong, text):
+    lines = b"".join(b'{"order_id": "o-%d"}\n' % n for n in range(700))
+    given = lines + wrong + b"\n" + lines
+    ran = shop("signal", "shop:app", "OrderPlaced", stdin=given)
+    assert ran.code == 1
+    assert "line 701: " in ran.err
+    assert text in ran.err
+    assert "700 events are stored" in ran.err
+    assert len(ran.out.split()) == 700
+    ran = shop("signal", "shop:app", "OrderPlaced", "--skip-invalid", stdin=given)
+    assert (ran.code, len(ran.out.split())) == (1, 1400)
+    ran = shop("signal", "shop:app", "OrderPlaced", "--dry-run", stdin=given)
+    assert (ran.code, ran.out) == (1, "")
+
+
+def test_an_id_that_cannot_be_one_is_named_and_nothing_behind_it_is_stored(shop):
+    lines = "".join(
+        json.dumps({"type": "OrderPlaced", "data": {"order_id": "o"}, "id": "a b" if n == 3 else f"id-{n}"}) + "\n"
+        for n in range(6)
+    )
+    ran = shop("signal", "shop:app", stdin=lines)
+    assert ran.code == 1
+    assert "line 4: an id is" in ran.err
+    assert ran.out.split() == ["id-0", "id-1", "id-2"]
+    assert len(stored(shop)[0]) == 3
+
+
+MASKED = """
+import pydantic
+
+class Masked(pydantic.BaseModel):
+    note: str = pydantic.Field(default="", exclude=True)
+"""
+
+
+def test_what_only_the_app_refuses_is_named_by_its_line_too(shop):
+    shop.write("shop.py", MAIN + MASKED)
+    lines = '{}\n{}\n{"note": "x"}\n{}\n'
+    ran = shop("signal", "shop:app", "shop:Masked", stdin=lines)
+    assert ran.code == 1
+    assert "line 3: " in ran.err
+    assert "exclude=True" in ran.err
+    assert "3 events are stored" in ran.err
+    ran = shop("signal", "shop:app", "shop:Masked", "--skip-invalid", stdin=lines)
+    assert (ran.code, len(ran.out.split())) == (1, 3)
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_mistake(shop):
+    ran = shop("signal", "shop:app", "OrderPlaced", stdin=b'\xef\xbb\xbf{"order_id": "o-1"}\n')
+    assert (ran.code, len(ran.out.split())) == (0, 1)
+
+
+def test_lines_are_signaled_as_they_come_and_the_first_interrupt_ends_it(shop):
+    command = [sys.executable, "-m", "dawdle", "signal", "shop:app", "OrderPlaced"]
+    process = subprocess.Popen(
+        command, cwd=shop.where, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        process.stdin.write(b'{"order_id": "o-1"}\n')
+        process.stdin.flush()
+        assert process.stdout.readline().strip()  # its id, although the pipe stays open
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+    assert len(stored(shop)[0]) == 1
+
+
 def test_a_dry_run_stores_nothing(shop):
     ran = shop("signal", "shop:app", "OrderPlaced", '{"order_id": "o-1"}', "--dry-run")
-    assert (ran.code, ran.out) == (0, "1\n")
+    assert (ran.code, ran.out) == (0, "1 valid, none stored\n")
     assert stored(shop)[0] == []
 
 

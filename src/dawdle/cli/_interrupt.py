@@ -2,15 +2,17 @@
 
 import asyncio
 import signal
-from collections.abc import Generator
+from collections.abc import Coroutine, Generator
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Final, TypeVar
 
 from rich.console import Console
 
 from dawdle.cli._output import err
 
 __all__ = ["INTERRUPTED", "Interrupt", "interruptible"]
+
+T = TypeVar("T")
 
 INTERRUPTED: Final = 130
 """The exit code of a command that ^C has ended."""
@@ -36,6 +38,16 @@ class Interrupt:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._pressed.wait()
+
+    async def unless_pressed(self, awaited: Coroutine[object, object, T]) -> T | None:
+        """Return what is awaited; None if ^C is pressed first, which cancels it."""
+        task, pressed = asyncio.create_task(awaited), asyncio.create_task(self._pressed.wait())
+        try:
+            await asyncio.wait([task, pressed], return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            task.cancel()
+            pressed.cancel()
 
 
 @contextmanager

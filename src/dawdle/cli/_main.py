@@ -15,7 +15,7 @@ __all__ = ["COMMANDS", "dawdle", "run"]
 COMMANDS: Final = {
     # the name: the module that has it, and what it is called there; the help shows them in this order
     "worker": "dawdle.cli.worker._command:worker",
-    "signal": "dawdle.cli.signal:signal",
+    "signal": "dawdle.cli.signal._command:signal",
     "handlers": "dawdle.cli.listing:handlers",
     "events": "dawdle.cli.listing:events",
     "check": "dawdle.cli.check._command:check",

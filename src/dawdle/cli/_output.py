@@ -24,12 +24,12 @@ GAP: Final = 2
 
 def out() -> Console:
     """Return standard output. Nothing is colored there of itself, and in a pipe no line is cut."""
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 def err() -> Console:
     """Return standard error. In a pipe no line is cut or wrapped."""
-    return Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+    return Console(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
 
 
 def json_option(function: F) -> F:
@@ -121,7 +121,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise click.UsageError(f"{question} There is no terminal to ask in: say --yes")
     if not click.confirm(question, err=True):
-        raise click.Abort
+        raise click.ClickException("nothing was changed")
 
 
 def progress() -> Progress:
