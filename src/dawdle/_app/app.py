@@ -33,7 +33,6 @@ from dawdle._handlers.around import Around, read_around
 from dawdle._handlers.carry import Carry, read_carry
 from dawdle._handlers.registry import HandlerOptions, Registry
 from dawdle._handlers.signed_pickle import SignedPickle
-from dawdle._handlers.type_names import require_named_apart
 from dawdle._rules.codec import JSON
 from dawdle._rules.retry import Retry
 from dawdle._rules.signing import Signer
@@ -176,9 +175,8 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, BrowseCalls, HostingCal
 
         # All mistakes of the code are found before the queue is opened, so that an app that cannot work asks no server.
         _loops.require_not_entered(self, self._loop)
-        self._queues.require_reachable(self._handlers.handlers)
+        self.validate()
         self._queues.share_clock(self._settings.clock)
-        require_named_apart(self._handlers.handlers)
         self._start_log.entering()
         settings = self._settings
         watching = () if settings.telemetry is None else settings.telemetry.entered(self._queues.backends, self.health)

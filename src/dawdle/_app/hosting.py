@@ -20,6 +20,7 @@ from dawdle._app.settings import Settings
 from dawdle._app.telemetry import Telemetry, TelemetryCaller, read_telemetry
 from dawdle._flow.state import State
 from dawdle._handlers.app_handlers import AppHandlers
+from dawdle._handlers.type_names import require_named_apart
 from dawdle._rules.description import AppDescription
 from dawdle._rules.health import Health
 from dawdle.abc import Backend
@@ -176,6 +177,15 @@ class HostingCalls:
         from dawdle._app.describing import describe  # noqa: PLC0415 - tools ask for it, and nothing else does
 
         return describe(self._settings, self._handlers, self._queues)
+
+    def validate(self) -> None:
+        """Look for mistakes of the code, as entering does before it opens a queue. Opens none.
+
+        Raises `ConfigurationError` for a handler that no event can reach by the queues and routes of the app, and for a
+        name that means two types.
+        """
+        self._queues.require_reachable(self._handlers.handlers)
+        require_named_apart(self._handlers.handlers)
 
     def event_type(self, name: str) -> type | None:
         """Return the class of the events that have a name on the wire, or an alias; None if the app knows none."""

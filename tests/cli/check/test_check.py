@@ -68,6 +68,23 @@ PLANTED = {
         HANDLER + HANDLER.replace("receipt(", "other(").replace("OrderPlaced", "OrderSent") + APP,
         {"code.refused"},
     ),
+    "a handler of a queue that is not there": (
+        HANDLER.replace('"receipt"', '"receipt", queue="nope"') + APP,
+        {"code.refused"},
+    ),
+    "a handler that no route leads to": (
+        HANDLER.replace('"receipt"', '"receipt", queue="video"')
+        + "\napp = dawdle.Dawdle(queues={'default': SQLite('app.db'), 'video': SQLite('app.db', name='video')}, "
+        "registry=registry)",
+        {"code.refused"},
+    ),
+    "two names of one queue": (
+        HANDLER
+        + "\napp = dawdle.Dawdle(queues={'default': SQLite('app.db'), 'b': SQLite('app.db')}, registry=registry)",
+        {"queue.settings"},
+    ),
+    "a module that raises": (HANDLER + APP + "\nimport os; os.environ['NO_SUCH_VARIABLE']", {"code.refused"}),
+    "a module that is no Python": (HANDLER + APP + "\ndef", {"code.refused"}),
     "a file that is no database": (
         HANDLER + "\nimport pathlib; pathlib.Path('app.db').write_text('x' * 5000)" + APP,
         {"queue.settings"},
@@ -79,11 +96,29 @@ PLANTED = {
 def test_a_planted_mistake_is_found_and_nothing_else(cli, name):
     code, rules = PLANTED[name]
     cli.write("shop.py", HEAD + code)
+    if "pathlib" not in code:
+        (cli.where / "app.db").touch()
     ran = cli("check", "shop:app", "--json")
     findings = json.loads(ran.out)
     assert {each["rule"] for each in findings} == rules, findings
     assert ran.code == any(each["severity"] != "note" for each in findings)
     assert all(each["fix"] and each["why"] for each in findings)
+
+
+def test_a_file_that_is_not_there_is_a_note_and_is_not_made(cli):
+    cli.write("shop.py", HEAD + HANDLER + APP)
+    ran = cli("check", "shop:app", "--json")
+    assert ran.code == 0
+    assert [each["rule"] for each in json.loads(ran.out)] == ["queue.no-file"]
+    assert not list(cli.where.glob("app.db*"))
+
+
+def test_an_error_of_the_users_code_names_its_line(cli):
+    cli.write("shop.py", HEAD + HANDLER + APP + "\nimport os; os.environ['NO_SUCH_VARIABLE']")
+    (found,) = json.loads(cli("check", "shop:app", "--json").out)
+    line = (cli.where / "shop.py").read_text().splitlines().index("import os; os.environ['NO_SUCH_VARIABLE']") + 1
+    assert found["where"] == f"{cli.where / 'shop.py'}:{line}"
+    assert found["what"] == "KeyError: 'NO_SUCH_VARIABLE'"
 
 
 def test_offline_opens_no_queue(cli):

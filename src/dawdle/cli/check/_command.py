@@ -1,20 +1,26 @@
 """The command `dawdle check`."""
 
 import sys
+import traceback
+from pathlib import Path
+from typing import Final
 
 import click
 
-from dawdle import ConfigurationError
+import dawdle
+from dawdle import DawdleError
 from dawdle.cli._app import AppCommand, app_name_option, load_app, require_app_name
 from dawdle.cli._findings import Finding, exit_code, print_findings, summary
 from dawdle.cli._output import err, json_option
-from dawdle.cli._running import run_async
+from dawdle.cli._running import CommandError, run_async
 from dawdle.cli._worker_port import answers_of, workers_option
 from dawdle.cli.check._app_rules import app_findings
 from dawdle.cli.check._queue_checks import queue_findings
 from dawdle.cli.check._worker_rules import worker_findings
 
 __all__ = ["check"]
+
+LIBRARY: Final = Path(dawdle.__file__).parent
 
 
 @click.command(cls=AppCommand)
@@ -39,17 +45,11 @@ def check(app_name: str | None, *, urls: list[str], offline: bool, as_json: bool
 def _findings(app_name: str, *, offline: bool, urls: list[str]) -> list[Finding]:
     try:
         app = load_app(app_name)
-    except ConfigurationError as error:
-        return [
-            Finding(
-                severity="error",
-                rule="code.refused",
-                where=app_name,
-                what=" ".join(str(error).split()),
-                why="the app cannot be imported, so no process of it starts",
-                fix=f"change it as the text says, and try again: dawdle check {app_name} --offline",
-            )
-        ]
+        app.validate()
+    except CommandError:  # there is no such app, which is a mistake in the command line
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's own code may raise anything
+        return [_refused(app_name, error)]
     described = app.describe()
     found = app_findings(described, app_name)
     if not offline:
@@ -57,3 +57,24 @@ def _findings(app_name: str, *, offline: bool, urls: list[str]) -> list[Finding]
     if urls:
         found += worker_findings(described, run_async(answers_of(urls)))
     return found
+
+
+def _refused(app_name: str, error: Exception) -> Finding:
+    text = " ".join(str(error).split())
+    return Finding(
+        severity="error",
+        rule="code.refused",
+        where=_place(error) or app_name,
+        what=text if isinstance(error, DawdleError) else f"{type(error).__name__}: {text}",
+        why="no process of this app starts",
+        fix=f"change the code, and try again: dawdle check {app_name} --offline",
+    )
+
+
+def _place(error: Exception) -> str | None:
+    """Return the file and line of the user's own code at which an error was raised."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [each for each in frames if LIBRARY not in Path(each.filename).parents and each.filename[:1] != "<"]
+    return f"{own[-1].filename}:{own[-1].lineno}" if own else None

@@ -3,10 +3,12 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Final
 
 from dawdle import BackendError, ConfigurationError, Dawdle
 from dawdle.abc import Backend, Countable, Pingable
+from dawdle.backends.sqlite import SQLite
 from dawdle.cli._findings import Finding
 from dawdle.cli.sqs._aws import AwsError
 from dawdle.errors import FaultKind
@@ -30,6 +32,9 @@ async def queue_findings(app: Dawdle) -> list[Finding]:
     works = app.describe().handlers and app.describe().settings.get("start_listener") != "False"
     listened = {queue.name for queue in app.describe().queues if queue.listened and works}
     for name, backend in app.backends.items():
+        if isinstance(backend, SQLite) and _is_missing(backend):
+            found.append(_not_there_yet(f"queue {name}", backend.path))
+            continue
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 denied = await _denied(backend, is_worked_on=name in listened)
@@ -37,7 +42,28 @@ async def queue_findings(app: Dawdle) -> list[Finding]:
                     found += denied or [finding async for finding in _open_queue(name, backend)]
         except (AwsError, BackendError, ConfigurationError, TimeoutError) as error:
             found.append(_cannot_use(f"queue {name}", error))
+    if not found:
+        try:  # two names of one queue show only when both are open
+            async with app.connected():
+                pass
+        except ConfigurationError as error:
+            found.append(_cannot_use("app", error))
     return found
+
+
+def _is_missing(file: SQLite) -> bool:
+    return not Path(file.path).exists()
+
+
+def _not_there_yet(where: str, path: str) -> Finding:
+    return Finding(
+        severity="note",
+        rule="queue.no-file",
+        where=where,
+        what=f"there is no file {path}",
+        why="the first signal or worker makes it; if there should be events in it, the path is wrong",
+        fix="look at DAWDLE_SQLITE_PATH, or at SQLite(...) in the app, and at the current directory",
+    )
 
 
 async def _denied(backend: Backend, *, is_worked_on: bool) -> list[Finding]:
