@@ -34,6 +34,8 @@ __all__ = ["APP", "app_of", "cleanup_ctx", "health_routes", "health_server", "mi
 APP: Final = web.AppKey("dawdle", Dawdle)
 """Where a web app has its app: `request.app[dawdle.aiohttp.APP]`."""
 
+MAX_PORT: Final = 65535
+
 ANSWER_SECONDS: Final = 1.0
 """Seconds that the answer to a probe has when its server stops."""
 
@@ -115,6 +117,8 @@ async def health_server(
     """
     if (port is None) == (path is None):
         raise ConfigurationError("health_server() takes a port, such as port=8080, or the path of a Unix socket")
+    if port is not None and not 0 <= port <= MAX_PORT:
+        raise ConfigurationError(f"port is 0 to {MAX_PORT}, not {port}")
     web_app = web.Application()
     web_app.add_routes([*health_routes(app), *routes])
     runner = web.AppRunner(web_app, access_log=None, shutdown_timeout=ANSWER_SECONDS)
@@ -124,9 +128,9 @@ async def health_server(
             await (web.TCPSite(runner, host, port) if path is None else web.UnixSite(runner, path)).start()
         except OSError as error:
             where = f"port {port}{'' if host is None else f' of {host}'}" if path is None else path
-            raise ConfigurationError(
-                f"cannot serve the probes on {where}: {os.strerror(error.errno) if error.errno else error}"
-            ) from error
+            # The negative numbers of an unknown host are no errors of the system.
+            why = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or error
+            raise ConfigurationError(f"cannot serve the probes on {where}: {why}") from error
         async with monitored(app):
             yield
     finally:

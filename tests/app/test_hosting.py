@@ -170,3 +170,35 @@ async def test_an_apps_queues_can_be_looked_at_and_not_changed(registry):
     assert list(Dawdle(default, registry=registry).backends.items()) == [("default", default)]
     async with app:
         assert (await app.backends["video"].count()).waiting == 0
+
+
+async def test_no_handler_runs_in_a_connected_app(registry):
+    ran, memory = [], Memory()
+    app = Dawdle(memory, registry=registry)
+    app.register(ran.append, Placed, name="ran")
+    async with app.connected():
+        await app.signal(Placed(1), direct=True)
+        with pytest.raises(ConfigurationError, match="entered by connected"):
+            await app.start_listener()
+        assert (await memory.count()).waiting == 1
+    assert not ran
+
+
+async def test_configure_leaves_the_concurrency_of_queues_that_it_does_not_name(registry):
+    queues = {name: Memory() for name in ("default", "a", "b")}
+    app = Dawdle(queues=queues, registry=registry, concurrency={"a": 5, "b": 7})
+    app.configure(concurrency={"a": 9})
+    assert {each.name: each.concurrency for each in app.describe().queues} == {"default": 100, "a": 9, "b": 7}
+
+
+async def test_configure_refuses_hooks_that_are_no_list(registry):
+    with pytest.raises(ConfigurationError, match="hooks is a list"):
+        Dawdle(Memory(), registry=registry).configure(hooks=5)
+
+
+async def test_validate_finds_what_entering_would_refuse_and_opens_nothing(registry):
+    app = Dawdle(Memory(), registry=registry)
+    app.validate()
+    app.register(lambda event: None, Placed, name="bound", queue="nope")
+    with pytest.raises(ConfigurationError, match="runs on the queue 'nope'"):
+        app.validate()

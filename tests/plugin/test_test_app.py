@@ -675,3 +675,29 @@ async def test_handlers_of_dead_letters_are_waited_for_too():
         await app.signal(OrderPlaced("o-2"))
         await asyncio.sleep(0.02)
     assert told == ["Reject: no"] * 2
+
+
+async def test_an_app_under_test_that_is_connected_handles_nothing_and_enters_no_lifespan(registry):
+    entered, ran = [], []
+
+    @asynccontextmanager
+    async def lifespan(app):
+        entered.append(app)
+        yield
+
+    @registry.on_event(OrderPlaced, name="ran")
+    async def handle(event):
+        ran.append(event)
+
+    app = dawdle.Dawdle(Memory(), registry=registry, lifespan=lifespan)
+    with under_test(app) as test:
+        async with app.connected():
+            await dawdle.signal(OrderPlaced("o-1"))
+            await asyncio.sleep(0)
+        assert not entered
+        assert not ran
+        async with app, app.connected():  # a test that has entered it goes on
+            await dawdle.signal(OrderPlaced("o-2"))
+            await test.idle()
+            assert entered
+            assert ran

@@ -187,3 +187,17 @@ async def test_probes_need_one_place(options):
     with pytest.raises(ConfigurationError, match="takes a port, such as port=8080, or the path"):
         async with health_server(Dawdle(Memory()), **options):
             pass
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"port": 99999}, "port is 0 to 65535, not 99999"),
+        ({"port": 8080, "host": "no.such.host.invalid"}, "no.such.host"),
+    ],
+)
+async def test_a_place_that_cannot_be_is_told(registry, options, text):
+    with pytest.raises(ConfigurationError, match=text) as caught:
+        async with health_server(Dawdle(Memory(), registry=registry), **options):
+            pass
+    assert "Unknown error" not in str(caught.value)

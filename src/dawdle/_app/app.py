@@ -276,6 +276,11 @@ class Dawdle(FunctionCalls, WatchCalls, DeadLetterCalls, BrowseCalls, HostingCal
     async def start_listener(self) -> None:
         """Start to handle events. Does nothing if the listener runs already."""
         runtime = self._running()
+        if self._queues_only:
+            raise ConfigurationError(
+                "this app was entered by connected(), without the lifespan that its handlers need: enter it by "
+                "`async with app:` to handle events"
+            )
         if not self._queues.listened:
             raise ConfigurationError("this app listens to no queue, since it was made with listen=(): name a queue")
         self._start_log.listens()

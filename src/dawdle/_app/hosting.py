@@ -121,8 +121,8 @@ class HostingCalls:
     async def connected(self) -> AsyncGenerator[Self]:
         """Enter the app for its queues alone, as a tool does that signals, or looks at dead letters.
 
-        It does not listen, whatever `start_listener` says, and its lifespan is not entered. Raises as `async with app`
-        does.
+        It does not listen, whatever `start_listener` says, and its lifespan is not entered. No handler runs: what is
+        signaled with `direct=True` goes to the queue. Raises as `async with app` does.
         """
         _loops.require_not_entered(self, self._loop)
         self._queues_only = True
@@ -153,7 +153,7 @@ class HostingCalls:
         changed = msgspec.structs.replace(
             settings,
             queues=self._queues.changed(listen=listen, concurrency=concurrency),
-            hooks=[*settings.hooks, *hooks],
+            hooks=[*settings.hooks, *hooks] if isinstance(hooks, Collection) else hooks,
             telemetry=TelemetryCaller(parts) if parts else None,
         )
         self._assemble(changed, self._handlers)

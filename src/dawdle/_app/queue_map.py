@@ -331,7 +331,7 @@ def _read_concurrency(given: object, made: QueueMap) -> dict[str, int]:
         return dict.fromkeys(made.backends, _messages(given, "concurrency is"))
     named = cast("Mapping[object, object]", given)
     made.checked(named, "concurrency=: ")
-    found = dict.fromkeys(made.backends, DEFAULT_CONCURRENCY)
+    found = dict.fromkeys(made.backends, DEFAULT_CONCURRENCY) | made.concurrency  # those of an app that is changed
     return found | {cast("str", name): _messages(each, f"concurrency[{name!r}] is") for name, each in named.items()}
 
 

@@ -26,6 +26,8 @@ class SignalCalls:
     _signaling: Signaling
     _start_log: StartLog
     _queues: QueueMap
+    _queues_only: bool
+    """No handler may run here; see `HostingCalls.connected`."""
 
     async def signal(
         self,
@@ -165,7 +167,7 @@ class SignalCalls:
         """Start the handlers of a sealed event, and return whether this app has any. Raises `SignalError`."""
         runtime, target = self._running(), queues[0]
         handlers = self._handlers.handlers_for(type(event), self._queues.of_handler(target.name))
-        if not runtime.accepts_direct or not handlers:
+        if not runtime.accepts_direct or not handlers or self._queues_only:
             return False
         if len(queues) > 1:  # before a handler starts: if one of these queues fails, nothing has run
             await self._signaling.store_placed([Placed(event, event_id, bodies_for(body, queues)[1:])], how)

@@ -81,8 +81,9 @@ class InFlight:
         if known is None:
             message = InFlightMessage(queue, delivery, self._clock)
             self._messages[message.key] = message
-            if self.on_arrival is not None:
-                self._tell_arrival(self.on_arrival)
+            arrived = self.on_arrival  # read once: the watchdog's thread clears it
+            if arrived is not None:
+                self._tell_arrival(arrived)
             return message
         if delivery.receive_count >= known.receive_count:
             known.receipt, known.receive_count = delivery.receipt, delivery.receive_count
@@ -94,8 +95,9 @@ class InFlight:
         message = InFlightMessage(queue, None, self._clock, direct_group=group)
         message.handlers_started = asyncio.get_running_loop().create_future()
         self._messages[message.key] = message
-        if self.on_arrival is not None:
-            self._tell_arrival(self.on_arrival)
+        arrived = self.on_arrival  # read once: the watchdog's thread clears it
+        if arrived is not None:
+            self._tell_arrival(arrived)
         return message
 
     def _tell_arrival(self, arrived: Callable[[], object]) -> None:

@@ -55,6 +55,8 @@ class LoopWatchdog:
         # Looked at after that is set: what comes now is in there, or it wakes this thread.
         if not len(self._in_flight):
             await came.wait()
+        # Whether it was called or not: the app's thread clears what it calls, and must not clear that of the next time.
+        self._in_flight.on_arrival = None
 
     async def _check(self) -> None:
         """Ask the app's loop for a turn, and wait for it, however long that takes."""

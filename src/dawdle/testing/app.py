@@ -32,7 +32,8 @@ PATIENCE_SECONDS: Final = 5.0
 HANDLER: Final = "handler "
 
 # As they are, whatever stands in for other apps meanwhile.
-_enter, _leave, _with_lifespan = Dawdle.__aenter__, Dawdle.__aexit__, Dawdle.with_lifespan
+_enter, _leave = Dawdle.__aenter__, Dawdle.__aexit__
+_with_lifespan, _connected = Dawdle.with_lifespan, Dawdle.connected
 
 
 class TestApp(Assertions, RecordedApp):
@@ -185,6 +186,12 @@ class TestApp(Assertions, RecordedApp):
             finally:
                 await self._wait_until_idle()
                 self._host_values = [each for each in self._host_values if each is not values]
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncGenerator[Self]:
+        """Enter the app for its queues alone, as a tool does; while it is entered, it stays as it is."""
+        async with self if self.is_entered else _connected(self):
+            yield cast("Self", self._principal)
 
     def _lifespan(self) -> AbstractAsyncContextManager[object]:
         assert self._runtime is not None, "the runtime calls this"

@@ -4,9 +4,9 @@
 # It looks into apps, and turns one into another, so that no test and no app has to know how.
 
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Final, Unpack, cast
+from typing import Any, Final, Unpack, cast
 from unittest.mock import patch
 
 from dawdle import Dawdle
@@ -87,19 +87,32 @@ def standing_in(test: TestApp) -> Generator[TestApp]:
         else:  # it was entered before the block
             await leave_plain(app, kind, error, trace)
 
-    def with_lifespan(
-        app: Dawdle, lifespan: Callable[[Dawdle], AbstractAsyncContextManager[object]]
-    ) -> AbstractAsyncContextManager[Dawdle]:
-        return TestApp.with_lifespan(play(app), lifespan)
-
     _apps.append(test)
     try:
-        with patch.multiple(Dawdle, create=True, __aenter__=enter, __aexit__=leave, with_lifespan=with_lifespan):
+        with patch.multiple(Dawdle, create=True, __aenter__=enter, __aexit__=leave), _other_ways_in(play):
             yield test
     finally:
         _apps.remove(test)
         for own, app in played.values():
             app.__class__, app.__dict__ = Dawdle, own
+
+
+def _other_ways_in(play: Callable[[Dawdle], TestApp]) -> AbstractContextManager[object]:
+    """Let the calls that note something in the app before they enter it note it in the test's app."""
+    run_plain = Dawdle.run  # perhaps that of a block around this one
+
+    def with_lifespan(
+        app: Dawdle, lifespan: Callable[[Dawdle], AbstractAsyncContextManager[object]]
+    ) -> AbstractAsyncContextManager[Dawdle]:
+        return TestApp.with_lifespan(play(app), lifespan)
+
+    def connected(app: Dawdle) -> AbstractAsyncContextManager[Dawdle]:
+        return TestApp.connected(play(app))
+
+    def run(app: Dawdle, **options: Any) -> None:
+        run_plain(play(app), **options)
+
+    return patch.multiple(Dawdle, with_lifespan=with_lifespan, connected=connected, run=run)
 
 
 def _take_options(test: TestApp, other: Dawdle) -> None:
