@@ -49,7 +49,7 @@ SHOP = """
     @dawdle.on_event(name="receipt")
     async def receipt(event: OrderPlaced, ctx: dawdle.Context) -> None:
         note(f"began {{ctx.event_id}}")
-        await asyncio.sleep(random.random() * 0.1)
+        await asyncio.sleep(random.random() * 0.3)
         note(f"receipt {{ctx.event_id}}")
         note(f"version {version}")
 
@@ -75,7 +75,7 @@ class Plan:
     events: int = 5000
     processes: int = 4
     rounds: int = 4
-    rate: float = 100.0
+    rate: float = 60.0
     """Events a second."""
     patience: float = 300.0
     only: tuple[str, ...] = ()
@@ -124,6 +124,11 @@ class Worker:
         except OSError:
             return False
 
+    def in_flight(self) -> dict[int, int]:
+        """Return how many messages each process has in flight, by its id."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/stats", timeout=5) as answer:
+            return {each["pid"]: sum(queue["in_flight"] for queue in each["queues"]) for each in json.load(answer)}
+
     def log(self) -> str:
         return (self.folder / "worker.log").read_text()
 
@@ -134,7 +139,10 @@ class Worker:
         return []
 
     async def kill_one(self) -> None:
-        self._signal_one(signal.SIGKILL)
+        """Kill the process that has most in flight."""
+        busy = self.in_flight()
+        with suppress(ProcessLookupError, ValueError):
+            os.kill(max(busy, key=lambda pid: busy[pid]), signal.SIGKILL)
 
     async def end_one(self) -> None:
         self._signal_one(signal.SIGTERM)
@@ -286,7 +294,7 @@ if __name__ == "__main__":
     parser.add_argument("--events", type=int, default=5000)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=100.0, help="events a second")
+    parser.add_argument("--rate", type=float, default=60.0, help="events a second")
     parser.add_argument("--only", nargs="+", default=(), help="such as kill_one and hang_up; everything without it")
     on_what = parser.add_mutually_exclusive_group()
     on_what.add_argument("--sqlite", action="store_true", help="on one SQLite file")

@@ -1,6 +1,7 @@
 """A worker of several processes, or one that is watched: what ends is started again, and nothing in flight is lost."""
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from tests.cli.worker.conftest import SHOP, until
 pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 
-def test_processes_are_started_again_replaced_one_after_another_and_end_with_their_supervisor(start, port):
-    worker = start("shop:app", "--processes=2", port.option)
+def test_processes_are_started_again_replaced_one_after_another_and_end_with_their_supervisor(start, port, tmp_path):
+    worker = start("shop:app", "--processes=2", port.option, environment={"TMPDIR": str(tmp_path)})
     port.until_ready()
     first, second = worker.children()
     first.kill()
@@ -24,6 +25,8 @@ def test_processes_are_started_again_replaced_one_after_another_and_end_with_the
     port.until_ready()
     before = {each.pid for each in worker.children()}
     assert second.pid in before
+    (folder,) = tmp_path.glob("dawdle-*")
+    shutil.rmtree(folder)  # as what tidies up /tmp does
     worker.send(signal.SIGHUP)
     until(lambda: before.isdisjoint(each.pid for each in worker.children()))
     port.until_ready()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Coroutine, Generator, Sequence
@@ -62,6 +63,8 @@ class _Supervisor:
         self._limit = None if plan.max_rss is None else MemoryLimit(plan.max_rss)
         self._sources = set[str]()
         """Files and folders of the code that are not in the current directory, as its processes have told."""
+        self._folder = tempfile.mkdtemp(prefix="dawdle-")
+        """Where the sockets are on which the processes answer."""
         self._watching: list[asyncio.Task[None]] = []
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -76,9 +79,7 @@ class _Supervisor:
         """Run the processes until all have ended; return whether the worker has given up."""
         self._loop = asyncio.get_running_loop()
         async with AsyncExitStack() as stack:
-            self._folder = stack.enter_context(
-                tempfile.TemporaryDirectory(prefix="dawdle-", ignore_cleanup_errors=True)
-            )
+            stack.callback(lambda: shutil.rmtree(self._folder, ignore_errors=True))
             if self._plan.address is not None:
                 from dawdle.cli.worker._port import serving  # noqa: PLC0415 - loads aiohttp
 
@@ -225,6 +226,8 @@ class _Supervisor:
         self._told_unloadable = False
 
     def _assignment(self, number: int, place: int) -> Assignment:
+        if not os.path.isdir(self._folder):  # noqa: PTH112 - something tidies up in the folder for temporary files
+            self._folder = tempfile.mkdtemp(prefix="dawdle-")
         return Assignment(
             options=self._plan.options,
             place=place,
