@@ -69,7 +69,7 @@ def test_json_is_one_line_in_a_pipe_and_indented_in_a_terminal(monkeypatch):
 
 def test_a_question_needs_a_terminal_or_the_option(monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    with pytest.raises(click.UsageError, match="say --yes"):
+    with pytest.raises(click.ClickException, match="say --yes"):
         confirm("Delete 3 letters?", yes=False)
     confirm("Delete 3 letters?", yes=True)
 

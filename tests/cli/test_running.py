@@ -7,6 +7,7 @@ import click
 import pytest
 
 import dawdle
+from dawdle import default_registry
 from dawdle.cli import _main
 from dawdle.cli._app import AppCommand, load_app, with_app
 from dawdle.cli._running import CommandError, run_async
@@ -108,9 +109,10 @@ def test_what_the_users_module_raises_passes_through(cli):
 
 
 def test_a_module_without_an_app_is_run_by_a_new_one(cli, monkeypatch):
-    cli.write("shop.py", "")
+    cli.write("shop.py", "import dawdle\n@dawdle.on_event(name='of-a-module')\ndef f(event: object): ...")
     monkeypatch.setenv("DAWDLE_SQLITE_PATH", "app.db")
-    assert "app.db" in load_app("shop").describe().queues[0].backend
+    with default_registry.restored():
+        assert "app.db" in load_app("shop").describe().queues[0].backend
 
 
 def test_of_several_apps_one_must_be_named(cli):
@@ -194,3 +196,51 @@ def test_a_file_that_is_not_there_is_told_and_not_made(cli, monkeypatch):
     assert "there is no file" in ran.err
     assert "ap.db" in ran.err
     assert not (cli.where / "ap.db").exists()
+
+
+@pytest.mark.parametrize("word", ["shop", "shop.main"])
+def test_a_module_of_the_project_is_an_app_before_other_arguments_too(cli, word):
+    cli.write("shop/__init__.py", SHOP)
+    cli.write("shop/main.py", SHOP)
+    assert cli("probe", word, "hello").out == "Dawdle hello None\n"
+
+
+def test_a_word_is_no_app_where_pyproject_names_another(cli):
+    cli.write("pyproject.toml", '[tool.dawdle]\napp = "shop.main:app"\n')
+    cli.write("shop/main.py", SHOP)
+    cli.write("orders.py", "")
+    assert cli("probe", "orders").out == "Dawdle orders None\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("shop.main.app", "shop.main is a module, and no package: did you mean shop.main:app?"),
+        ("shop/main.py", "shop/main.py is a file: name its module, shop.main"),
+        ("empty", "empty has no app, and registers no handler"),
+    ],
+)
+def test_what_is_nearly_the_name_of_an_app_is_told(cli, name, text):
+    cli.write("shop/main.py", SHOP)
+    cli.write("empty.py", "")
+    ran = cli("handlers", name)
+    assert ran.code == 1
+    assert text in ran.err
+
+
+def test_a_wrong_key_of_pyproject_is_told(cli):
+    cli.write("pyproject.toml", '[tool.dawdle]\napps = "shop.main:app"\n')
+    ran = cli("handlers")
+    assert ran.code == 1
+    assert "[tool.dawdle] has no apps; it has app" in ran.err
+
+
+def test_a_wrong_app_of_pyproject_says_where_it_is_named(cli):
+    cli.write("pyproject.toml", '[tool.dawdle]\napp = "shopp"\n')
+    assert f"{cli.where / 'pyproject.toml'} names it" in cli("handlers").err
+
+
+def test_a_misspelled_command_is_told_which_one_may_be_meant(cli):
+    ran = cli("wroker")
+    assert ran.code == 2
+    assert "Did you mean 'worker'?" in ran.err

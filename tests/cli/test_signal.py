@@ -221,3 +221,16 @@ def test_without_data_a_terminal_is_told_what_to_give(shop):
 def test_the_app_that_is_asked_does_not_run_its_handlers(shop):
     shop("signal", "shop:app", "OrderPlaced", '{"order_id": "o-1"}')
     assert stored(shop)[1].in_flight == 1  # by this look, and not by the command
+
+
+def test_a_class_may_be_named_first_where_pyproject_names_the_app(shop):
+    shop.write("pyproject.toml", '[tool.dawdle]\napp = "shop:app"\n')
+    ran = shop("signal", "shop:Undeclared", '{"number": 1}')
+    assert ran.code == 0, ran.err
+    assert stored(shop)[0][0]["type"] == "Undeclared"
+
+
+def test_a_file_that_signal_makes_is_told(shop):
+    ran = shop("signal", "shop:app", "OrderPlaced", '{"order_id": "o-1"}')
+    assert f"there is no file {shop.where / 'app.db'} yet: making it" in ran.err
+    assert shop("signal", "shop:app", "OrderPlaced", '{"order_id": "o-1"}').err == ""

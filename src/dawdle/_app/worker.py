@@ -105,7 +105,10 @@ class _Worker:
         self._asked.set()
         self._ends_by = self._loop.time() + self._grace
         if self._entering is None:
-            _log.info("asked to stop: finishing running handlers, for %g s at most", self._grace)
+            if self._app.running_handlers():
+                _log.info("asked to stop: finishing running handlers, for %g s at most", self._grace)
+            else:
+                _log.info("asked to stop: no handler runs, ending the open receives, which may take %g s", self._grace)
             return
         _log.info("asked to stop while the app is being entered: cancelling the start")
         self._entering.reschedule(self._loop.time())

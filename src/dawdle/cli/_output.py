@@ -111,6 +111,12 @@ def _min_width(column: Column, texts: Sequence[str]) -> int:
     return max(len(column.name), longest if column.right else min(longest, 20))
 
 
+class Unasked(click.ClickException):
+    """A command must ask and cannot. It ends as a mistake in the command line does, which lacks `--yes`."""
+
+    exit_code = 2
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask before something that cannot be undone, and return if the answer is yes; otherwise the command ends.
 
@@ -119,7 +125,7 @@ def confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} There is no terminal to ask in: say --yes")
+        raise Unasked(f"nothing was done, since there is no terminal to ask in: say --yes. {question}")
     if not click.confirm(question, err=True):
         raise click.ClickException("nothing was changed")
 

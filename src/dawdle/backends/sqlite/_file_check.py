@@ -219,8 +219,8 @@ def warn_of_wal_reset_bug(path: str) -> None:
     """Log one line where this build of SQLite has the bug."""
     if has_wal_reset_bug(sqlite3.sqlite_version_info):
         _log.info(
-            "SQLite %s has the WAL-reset bug, which may damage %s when programs write to it at the same instant. "
-            "dawdle's processes take turns and are safe; let no other program write to this file, or use SQLite 3.51.3",
-            sqlite3.sqlite_version,
+            "%s is safe among processes of dawdle, which take turns. By a bug of SQLite %s (WAL-reset) another program "
+            "that writes to it may damage it: set PRAGMA wal_autocheckpoint=0 on its connections, or use SQLite 3.51.3",
             path,
+            sqlite3.sqlite_version,
         )

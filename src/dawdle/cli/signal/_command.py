@@ -12,6 +12,7 @@ import click
 from dawdle import Dawdle, SignalError
 from dawdle.cli._app import AppCommand, with_app
 from dawdle.cli._interrupt import INTERRUPTED, interruptible
+from dawdle.cli._loading import attribute_of
 from dawdle.cli._output import err, json_option, out, print_json, progress
 from dawdle.cli._running import CommandError, run_async
 from dawdle.cli._values import duration, time
@@ -21,7 +22,20 @@ from dawdle.cli.signal._storing import CHUNK, Store, unstored
 __all__ = ["signal"]
 
 
-@click.command(cls=AppCommand)
+class SignalCommand(AppCommand):
+    """A command whose first argument may be an app, or a class of events as `module:Class`."""
+
+    def is_app(self, word: str) -> bool:
+        """Whether a word names an app: a class is none."""
+        if not super().is_app(word):
+            return False
+        try:
+            return ":" not in word or not isinstance(attribute_of(word), type)
+        except Exception:  # noqa: BLE001 - it is imported again as an app, and its error is told then
+            return True
+
+
+@click.command(cls=SignalCommand)
 @click.argument("event", required=False)
 @click.argument("data", required=False)
 @with_app(required=True, queues="made")
