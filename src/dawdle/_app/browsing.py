@@ -64,24 +64,22 @@ class BrowseCalls:
         It changes nothing: no event is received, hidden or deleted, and no listener is needed. Events that wait, are in
         flight and are delayed are all in it; those that are stored after the loop began are not.
 
-        - `types`: event classes, each with its subclasses, or names on the wire; none means every event.
+        - `types`: event classes, each with its subclasses, or names on the wire, each with the others of its type;
+          none means every event.
         - `queue`: the name of the queue, such as one that keeps a copy of each event by `routes`.
         - `since`, `until`: aware datetimes. Only events that were stored at `since` or later, and before `until`.
 
         Raises `ConfigurationError` for a queue that cannot be read without receiving: SQS is one, `SQLite` and `Memory`
         are not. The loop raises `BackendError` if the queue does not answer. It may be left at any time.
         """
-        classes: list[type] = []
         for each in types:
             if not (isinstance(each, str) and each):
                 require_event_class(each, "browse()")
-                classes.append(cast("type", each))
-        names = frozenset(each for each in types if isinstance(each, str))
         from_, to = _epoch_of("since", since), _epoch_of("until", until)
         # A mistake in the call is raised by the call, not by the loop.
         (name,) = self._queues.named(queue)
         _require_browsable(self._running(anywhere=True).queues[name])
-        return self._browse(name, LetterTypes(self._handlers, classes), names if types else None, from_, to)
+        return self._browse(name, LetterTypes(self._handlers, types), from_, to, any_type=not types)
 
     async def replay(self, event: StoredEvent, *, handler: str) -> None:
         """Give one handler of this app an event again that `browse` found: return when a copy of it is stored.
@@ -131,7 +129,7 @@ class BrowseCalls:
         return found
 
     async def _browse(
-        self, name: str, types: LetterTypes, wire_names: frozenset[str] | None, since: float | None, until: float | None
+        self, name: str, types: LetterTypes, since: float | None, until: float | None, *, any_type: bool
     ) -> AsyncGenerator[StoredEvent]:
         """Look in the event loop in which `async for` runs. The call may have been made in another thread."""
         given, queue = self._settings, self._running().queues[name]
@@ -143,7 +141,7 @@ class BrowseCalls:
                 if at > began or (since is not None and at < since) or (until is not None and at >= until):
                     continue
                 event = read_stored(stored, name, types, given.codecs, given.signer)
-                if wire_names is None or event.event_type in wire_names or types.includes(event.event_type):
+                if any_type or types.includes(event.event_type):
                     yield event
 
     def _running(self, *, anywhere: bool = False) -> "Runtime":
