@@ -1,8 +1,9 @@
 """An app's calls that look into a queue without receiving from it, and that give one handler what they found there."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from dawdle._app.event_ids import new_id
@@ -150,13 +151,33 @@ class BrowseCalls:
 
 
 async def _all_in(queue: "QueueClient") -> AsyncGenerator[Stored]:
-    """Yield the messages of a queue, then those of its delayed queue."""
-    for backend in _require_browsable(queue):
-        after: str | None = None
-        while page := await backend.browse(queue.limits.max_batch, after):
-            for stored in page:
-                yield stored
-            after = page[-1].key
+    """Yield the messages of a queue and those of its delayed queue in the order in which they were stored.
+
+    One who goes on from the time of the last event that was seen must not miss an earlier one, that is delayed.
+    """
+    async with AsyncExitStack() as stack:
+        found = [
+            await stack.enter_async_context(aclosing(_held_by(backend, queue.limits.max_batch)))
+            for backend in _require_browsable(queue)
+        ]
+        heads = [await anext(each, None) for each in found]
+        while any(heads):
+            # Of one that tells no time, the order is its own.
+            times = [inf if head is None else head.stored_at or 0.0 for head in heads]
+            earliest = times.index(min(times))
+            head = heads[earliest]
+            assert head is not None, "one that is there is earlier than none"
+            yield head
+            heads[earliest] = await anext(found[earliest], None)
+
+
+async def _held_by(backend: Browsable, limit: int) -> AsyncGenerator[Stored]:
+    """Yield the messages of one backend, asking for so many at once."""
+    after: str | None = None
+    while page := await backend.browse(limit, after):
+        for stored in page:
+            yield stored
+        after = page[-1].key
 
 
 def _require_browsable(queue: "QueueClient") -> list[Browsable]:
