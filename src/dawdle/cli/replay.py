@@ -19,7 +19,7 @@ from dawdle.cli._app import AppCommand, with_app
 from dawdle.cli._interrupt import INTERRUPTED, Interrupt, interruptible
 from dawdle.cli._output import confirm, err, json_option, out, print_json, progress
 from dawdle.cli._running import CommandError, run_async
-from dawdle.cli._texts import counted
+from dawdle.cli._texts import counted, did_you_mean
 from dawdle.cli._values import SECONDS, time
 
 __all__ = ["rate", "replay"]
@@ -152,8 +152,8 @@ def _chosen(
     described = app.describe()
     found = next((each for each in described.handlers if handler in {each.name, *each.aliases}), None)
     if found is None:
-        named = ", ".join(each.name for each in described.handlers) or "none"
-        raise CommandError(f"this app has no handler {handler!r}; it has {named}")
+        named = did_you_mean(handler, [each.name for each in described.handlers])
+        raise CommandError(f"this app has no handler {handler!r}{named}")
     firsts = {each.queues[0] for each in described.event_types if each.queues and found.name in each.handlers}
     if source == found.queue or (found.queue is None and source in firsts):
         raise CommandError(f"{found.name} runs on the queue {source!r} itself: name a queue that keeps copies")

@@ -184,7 +184,8 @@ def test_a_rate_is_kept(shop, ids):
 
 
 MISTAKES = (
-    (("--from", "audit", "--to", "send_recipt"), "no handler 'send_recipt'; it has"),
+    (("--from", "audit", "--to", "send_recipt"), "no handler 'send_recipt': did you mean 'send_receipt'?"),
+    (("--from", "audit", "--to", "x"), "no handler 'x'; known are audit_bound, send_receipt, stats"),
     (("--from", "audits", "--to", "stats"), "did you mean 'audit'?"),
     (("--from", "default", "--to", "stats"), "stats runs on the queue 'default' itself"),
     (("--from", "audit", "--to", "audit_bound"), "audit_bound runs on the queue 'audit' itself"),
