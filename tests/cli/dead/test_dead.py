@@ -159,7 +159,7 @@ def test_one_letter_is_redriven_without_a_question(shop, ids):
     assert sorted(letter.handler for letter in letters) == ["book_parcel", "book_parcel", "refund"]
 
 
-@pytest.mark.parametrize(("answer", "code", "moved"), [("y\n", 0, 2), ("n\n", 130, 0), ("", 130, 0)])
+@pytest.mark.parametrize(("answer", "code", "moved"), [("y\n", 0, 2), ("n\n", 1, 0), ("", 130, 0)])
 def test_of_several_letters_a_redrive_asks_first(shop, ids, answer, code, moved):
     ran = shop("dead", "redrive", "shop:app", "--handler", "book_parcel", terminal=100, stdin=answer)
     assert "Redrive 2 dead letters (2 OrderPlaced for book_parcel)? [y/N]" in ran.err
