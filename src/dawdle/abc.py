@@ -368,8 +368,9 @@ class Aged(Protocol):
     async def oldest(self) -> float | None:
         """Return for how many seconds the message that has waited longest could have been received; None: none waits.
 
-        What is in flight or delayed does not wait. After a lease that ended, the time counts from its end. Raises
-        `BackendError`.
+        What is in flight or delayed does not wait, nor in an ordered queue what stands behind it. After a lease that
+        ended, the time counts from its end. After a release at once it counts from the release, or, if the queue does
+        not keep when that was, from when the message was stored. Raises `BackendError`.
         """
         ...
 

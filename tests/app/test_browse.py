@@ -157,12 +157,18 @@ async def test_what_waits_is_in_flight_or_delayed_is_seen_in_a_file_too(tmp_path
         await app.signal_many([Placed(number) for number in range(250)])
         await app.signal(Placed(250), delay=60)
         assert [each.event.number for each in await found_by(app, queue="default")] == list(range(251))
-    async with Dawdle(
-        SQLite(tmp_path / "b.db", ordered=True), registry=registry, clock=clock, start_listener=False
-    ) as app:
-        await app.signal(Placed(0), delay=60, group="g")
-        await app.signal(Placed(1), group="g")
-        assert [each.event.number for each in await found_by(app, queue="default")] == [1, 0]
+
+
+@pytest.mark.parametrize("make", [lambda path: SQLite(path / "b.db", ordered=True), lambda _: Memory(ordered=True)])
+async def test_delayed_events_of_an_ordered_queue_stand_where_they_were_stored(tmp_path, registry, clock, make):
+    registry.on_event(Placed, name="receipt")(lambda event: None)
+    async with Dawdle(make(tmp_path), registry=registry, clock=clock, start_listener=False) as app:
+        for number in range(250):
+            await app.signal(Placed(number), delay=3600 if number % 7 in {0, 1} else None, group="g")
+            await clock.advance(1)
+        assert [each.event.number for each in await found_by(app, queue="default")] == list(range(250))
+        later = await found_by(app, queue="default", since=NOW + timedelta(seconds=100))
+        assert [each.event.number for each in later] == list(range(100, 250))
 
 
 async def test_what_is_no_event_is_shown_and_cannot_be_replayed(make_audited, audit, runs):

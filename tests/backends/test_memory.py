@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import sys
 from contextlib import asynccontextmanager
 
 import pytest
 
-from dawdle.abc import Backend, Outgoing
+from dawdle.abc import Backend, Outgoing, ReleaseEntry
 from dawdle.backends.memory import Memory
 from dawdle.errors import ConfigurationError
 from dawdle.testing import ManualClock
@@ -158,3 +159,54 @@ def test_the_core_protocol_does_not_grow():
         *("limits", "dead_letters", "delayed", "__aenter__", "__aexit__", "prepare_receive"),
         *("send", "receive", "ack", "renew", "release", "renewer"),
     }
+
+
+async def looked_through(queue):
+    """Return the bodies of all messages, page by page, and how many Python functions were called for that."""
+    calls, bodies, after = 0, [], None
+
+    def count(frame, event, arg):
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        while page := await queue.browse(10, after):
+            bodies += [each.body for each in page]
+            after = page[-1].key
+    finally:
+        sys.setprofile(None)
+    return bodies, calls
+
+
+async def test_to_look_through_four_times_as_many_takes_four_times_as_long():
+    counts = []
+    for messages in (500, 2000):
+        queue = Memory()
+        sent = [b"%d" % number for number in range(messages)]
+        await queue.send([Outgoing(body) for body in sent])
+        bodies, calls = await looked_through(queue)
+        assert bodies == sent
+        counts.append(calls)
+    assert counts[1] < 5 * counts[0]
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+async def test_a_look_lets_other_tasks_run_and_sees_what_is_deleted_and_stored_meanwhile(ordered):
+    queue = Memory(ordered=ordered)
+    await queue.send([Outgoing(b"%d" % number, group=f"g-{number}") for number in range(10)])
+    received = await queue.receive(10, 0)
+    ran = []
+    other = asyncio.create_task(asyncio.sleep(0))
+    other.add_done_callback(ran.append)
+    page = await queue.browse(2)
+    await queue.ack([each.receipt for each in received[:6]])
+    await queue.release([ReleaseEntry(each.receipt, delay) for delay, each in enumerate(received[6:])])
+    await queue.send([Outgoing(b"10", group="g-10")])
+    found = [page[-1].body]
+    other_page = await queue.browse(1)  # another look at the same time
+    while page := await queue.browse(2, page[-1].key):
+        found += [each.body for each in page]
+    assert found == [b"1", b"6", b"7", b"8", b"9", b"10"]
+    assert [each.body for each in await queue.browse(9, other_page[0].key)] == found[2:]
+    assert ran

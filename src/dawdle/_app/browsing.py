@@ -1,8 +1,9 @@
 """An app's calls that look into a queue without receiving from it, and that give one handler what they found there."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING, TypeVar, cast, overload
 
 from dawdle._app.event_ids import new_id
@@ -64,24 +65,22 @@ class BrowseCalls:
         It changes nothing: no event is received, hidden or deleted, and no listener is needed. Events that wait, are in
         flight and are delayed are all in it; those that are stored after the loop began are not.
 
-        - `types`: event classes, each with its subclasses, or names on the wire; none means every event.
+        - `types`: event classes, each with its subclasses, or names on the wire, each with the others of its type;
+          none means every event.
         - `queue`: the name of the queue, such as one that keeps a copy of each event by `routes`.
         - `since`, `until`: aware datetimes. Only events that were stored at `since` or later, and before `until`.
 
         Raises `ConfigurationError` for a queue that cannot be read without receiving: SQS is one, `SQLite` and `Memory`
         are not. The loop raises `BackendError` if the queue does not answer. It may be left at any time.
         """
-        classes: list[type] = []
         for each in types:
             if not (isinstance(each, str) and each):
                 require_event_class(each, "browse()")
-                classes.append(cast("type", each))
-        names = frozenset(each for each in types if isinstance(each, str))
         from_, to = _epoch_of("since", since), _epoch_of("until", until)
         # A mistake in the call is raised by the call, not by the loop.
         (name,) = self._queues.named(queue)
         _require_browsable(self._running(anywhere=True).queues[name])
-        return self._browse(name, LetterTypes(self._handlers, classes), names if types else None, from_, to)
+        return self._browse(name, LetterTypes(self._handlers, types), from_, to, any_type=not types)
 
     async def replay(self, event: StoredEvent, *, handler: str) -> None:
         """Give one handler of this app an event again that `browse` found: return when a copy of it is stored.
@@ -131,7 +130,7 @@ class BrowseCalls:
         return found
 
     async def _browse(
-        self, name: str, types: LetterTypes, wire_names: frozenset[str] | None, since: float | None, until: float | None
+        self, name: str, types: LetterTypes, since: float | None, until: float | None, *, any_type: bool
     ) -> AsyncGenerator[StoredEvent]:
         """Look in the event loop in which `async for` runs. The call may have been made in another thread."""
         given, queue = self._settings, self._running().queues[name]
@@ -143,7 +142,7 @@ class BrowseCalls:
                 if at > began or (since is not None and at < since) or (until is not None and at >= until):
                     continue
                 event = read_stored(stored, name, types, given.codecs, given.signer)
-                if wire_names is None or event.event_type in wire_names or types.includes(event.event_type):
+                if any_type or types.includes(event.event_type):
                     yield event
 
     def _running(self, *, anywhere: bool = False) -> "Runtime":
@@ -152,13 +151,33 @@ class BrowseCalls:
 
 
 async def _all_in(queue: "QueueClient") -> AsyncGenerator[Stored]:
-    """Yield the messages of a queue, then those of its delayed queue."""
-    for backend in _require_browsable(queue):
-        after: str | None = None
-        while page := await backend.browse(queue.limits.max_batch, after):
-            for stored in page:
-                yield stored
-            after = page[-1].key
+    """Yield the messages of a queue and those of its delayed queue in the order in which they were stored.
+
+    One who goes on from the time of the last event that was seen must not miss an earlier one, that is delayed.
+    """
+    async with AsyncExitStack() as stack:
+        found = [
+            await stack.enter_async_context(aclosing(_held_by(backend, queue.limits.max_batch)))
+            for backend in _require_browsable(queue)
+        ]
+        heads = [await anext(each, None) for each in found]
+        while any(heads):
+            # Of one that tells no time, the order is its own.
+            times = [inf if head is None else head.stored_at or 0.0 for head in heads]
+            earliest = times.index(min(times))
+            head = heads[earliest]
+            assert head is not None, "one that is there is earlier than none"
+            yield head
+            heads[earliest] = await anext(found[earliest], None)
+
+
+async def _held_by(backend: Browsable, limit: int) -> AsyncGenerator[Stored]:
+    """Yield the messages of one backend, asking for so many at once."""
+    after: str | None = None
+    while page := await backend.browse(limit, after):
+        for stored in page:
+            yield stored
+        after = page[-1].key
 
 
 def _require_browsable(queue: "QueueClient") -> list[Browsable]:

@@ -167,8 +167,8 @@ class DeadLetterCalls:
     ) -> int:
         """Put dead letters back into their queue, and return how many: all letters, or those that meet all conditions.
 
-        - `types`: event classes, each with its subclasses, or names on the wire.
-        - `handler`: the name in `letter.handler`.
+        - `types`: event classes, each with its subclasses, or names on the wire, each with the others of its type.
+        - `handler`: the name in `letter.handler`, or another one that the handler has.
         - `older_than`, `newer_than`: seconds or a timedelta since it was given up; for a letter that SQS moved, since
           it was stored.
         - `where`: a function that takes a `DeadLetter` and returns true for one that is meant. If it raises, the call

@@ -13,10 +13,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from itertools import islice, takewhile
-from math import inf
-from typing import Final, NamedTuple
+from typing import Final
 
+from dawdle._flow.held_letters import HeldLetters
 from dawdle._flow.queue_client import QueueClient
 from dawdle._handlers.letter_filter import Answer, LetterFilter
 from dawdle._log import About, EventLog
@@ -38,16 +37,6 @@ MAX_ROUNDS_WITHOUT_NEW: Final = 3
 """Receives in a row without a new letter that end a scan of a queue that is not empty: all that comes was written after
 the scan began. And empty receives in a row that end it, if a single one may have missed letters."""
 
-MAX_RELEASES_AT_ONCE: Final = 1000
-"""Letters that are released at the same time. Each takes a task, and a scan may hold very many."""
-
-
-class _Held(NamedTuple):
-    """The receipt that releases a letter, and until when it is of use, by the clock's `monotonic()`."""
-
-    receipt: str
-    until: float
-
 
 class DeadLetterScan:
     """One scan of the dead letters of one queue, which `queues_with_letters` has found."""
@@ -67,7 +56,7 @@ class DeadLetterScan:
         # sender cannot foresee. If two were ever the same, a letter would wait for the next call.
         self._seen: set[int] = set()
         self._moved: set[int] = set()
-        self._held: dict[int, _Held] = {}
+        self._held = HeldLetters(self._dead, queue.name, clock)
         self._returning = 0  # letters that were seen, and neither moved nor deleted: they may come again
         self._count = 0
         self._answers: Counter[Answer] = Counter()
@@ -177,7 +166,7 @@ class DeadLetterScan:
         self._moved.add(hash(lineage_of(found)))  # before the ack, which may fail: the event is stored by now
         self._returning -= 1
         try:
-            await self._dead.ack(self._take_receipt(found))
+            await self._dead.ack(self._held.take_receipt(found.delivery))
         except BackendError as error:
             _log.warning(
                 "redrove dead letter %r and could not delete it, so a later call may redrive it again: %s",
@@ -188,16 +177,11 @@ class DeadLetterScan:
         return True
 
     async def _delete(self, found: Found) -> bool:
-        held = self._held.get(hash(found.delivery.key))
-        await self._dead.ack(found.delivery.receipt if held is None else held.receipt)
-        self._take_receipt(found)  # after the ack: if that fails, the letter is held, and released at the end
+        await self._dead.ack(self._held.receipt_of(found.delivery))
+        # After the ack: if that fails, the letter is held, and released at the end.
+        self._held.take_receipt(found.delivery)
         self._returning -= 1
         return True
-
-    def _take_receipt(self, found: Found) -> str:
-        """Return a letter's latest receipt, and hold the letter no longer."""
-        held = self._held.pop(hash(found.delivery.key), None)
-        return found.delivery.receipt if held is None else held.receipt
 
     async def _batches(self) -> AsyncGenerator[list[Found]]:
         """Yield the letters that were there when it began. However it ends, release those that are still held."""
@@ -218,15 +202,15 @@ class DeadLetterScan:
                     yield batch
                 without_new = 0 if batch else without_new + 1
         finally:
-            await self._release_held()
+            await self._held.release()
 
     def _note_received(self, deliveries: Sequence[Delivery]) -> list[Found]:
         """Hold what was received, and return the letters that are new here and were written before the scan began."""
         batch: list[Found] = []
-        self._forget_stale()
+        self._held.forget_stale()
         for delivery in deliveries:
             key = hash(delivery.key)
-            self._hold(key, delivery.receipt)
+            self._held.hold(delivery)
             if key in self._seen:
                 continue
             self._seen.add(key)
@@ -237,39 +221,6 @@ class DeadLetterScan:
                 self._returning += 1
                 batch.append(found)
         return batch
-
-    def _hold(self, key: int, receipt: str) -> None:
-        """Note the receipt that releases a letter. The letters whose lease ends first stay in front."""
-        lease = self._dead.limits.lease
-        until = inf if lease is None else self._clock.monotonic() + lease
-        self._held.pop(key, None)
-        self._held[key] = _Held(receipt, until)
-
-    def _forget_stale(self) -> None:
-        """Forget the receipts of letters whose lease has ended: they are visible again."""
-        now = self._clock.monotonic()
-        for key in list(takewhile(lambda key: self._held[key].until <= now, self._held)):
-            del self._held[key]
-
-    async def _release_held(self) -> None:
-        """Release all letters that are held. One that cannot be released is visible again when its lease ends."""
-        self._forget_stale()
-        failed = 0
-        last: BackendError | None = None
-        while self._held:
-            some = [self._held.pop(key).receipt for key in list(islice(self._held, MAX_RELEASES_AT_ONCE))]
-            answers = await asyncio.gather(*(self._dead.release(each, 0.0) for each in some), return_exceptions=True)
-            for each in answers:
-                if isinstance(each, BackendError) and each.kind != "lost":
-                    failed, last = failed + 1, each
-        if last is not None:
-            _log.warning(
-                "could not release %d dead letters of %s; they stay hidden until their lease ends: %s",
-                failed,
-                self._queue.name,
-                last,
-                about=None,
-            )
 
 
 async def queues_with_letters(queues: Sequence[QueueClient]) -> list[QueueClient]:

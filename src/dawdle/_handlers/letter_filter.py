@@ -33,7 +33,6 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
     types: LetterTypes
     any_type: bool = True
     """No type and no wire name was given."""
-    wire_names: frozenset[str] = frozenset()
     handlers: frozenset[str] | None = None
     older_than: float | None = None
     newer_than: float | None = None
@@ -71,16 +70,12 @@ class LetterFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     def _is_known(self, letter: DeadLetter) -> bool:
         """Whether the call names the type or the handler of a letter, or the app knows its type."""
-        named = self.handlers is not None or letter.event_type in self.wire_names
+        named = self.handlers is not None or self.types.is_named(letter.event_type)
         return named or self.types.resolve_type(letter.event_type) is not None
 
     def _fits(self, found: Found, now: float) -> bool:
         letter = found.letter
-        if (
-            not self.any_type
-            and letter.event_type not in self.wire_names
-            and not self.types.includes(letter.event_type)
-        ):
+        if not self.any_type and not self.types.includes(letter.event_type):
             return False
         if self.handlers is not None and letter.handler not in self.handlers:
             return False
@@ -118,9 +113,8 @@ def read_filter(
     # A wire name may be of a type that this app lacks. With one among the types, `where` gets letters without their
     # event too; with classes alone it can rely on `letter.event`.
     return LetterFilter(
-        types=LetterTypes(handlers, classes),
+        types=LetterTypes(handlers, types),
         any_type=not types,
-        wire_names=frozenset(each for each in types if isinstance(each, str)),
         handlers=None if handler is None else _names_of(subject, handler, handlers),
         older_than=None if older_than is None else to_seconds(older_than, f"{subject} takes older_than=,"),
         newer_than=None if newer_than is None else to_seconds(newer_than, f"{subject} takes newer_than=,"),

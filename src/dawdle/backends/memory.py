@@ -40,6 +40,7 @@ from dawdle.abc import (
     Stored,
     SystemClock,
 )
+from dawdle.backends._browse_order import BrowseOrder
 from dawdle.backends._grouped_backlog import GroupedBacklog
 from dawdle.backends._open_guard import OpenGuard
 from dawdle.errors import ConfigurationError, require_bool, to_seconds
@@ -128,6 +129,7 @@ class Memory:
         # No lease ends before this. It is looked up anew only when it has passed: in a dict whose first entries were
         # deleted, the first one is found by a search, which took half of the time with 10,000 in flight.
         self._next_expiry = inf
+        self._browse_order = BrowseOrder(self._all)
         # By turn: the number that each waiting receive drew when it began.
         self._waiting_receives: dict[int, asyncio.Future[None]] = {}
         self._open_guard = OpenGuard()
@@ -202,9 +204,10 @@ class Memory:
 
     async def browse(self, limit: int, after: str | None = None) -> list[Stored]:
         """Return up to `limit` messages in the order in which they were stored, those behind the one with this key."""
-        last = 0 if after is None else int(after.removeprefix("m"))
-        behind = sorted((each for each in self._all() if each.number > last), key=lambda each: each.number)
-        return [Stored(f"m{each.number}", each.body, each.stored_at, each.group) for each in behind[:limit]]
+        if after is not None:
+            await asyncio.sleep(0)  # nothing else here suspends, and a look may take very many pages
+        page = self._browse_order.page(limit, None if after is None else int(after.removeprefix("m")))
+        return [Stored(f"m{each.number}", each.body, each.stored_at, each.group) for each in page]
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Fault | None]:
         """Store messages. One that is too large, or delayed for too long, is refused alone."""
@@ -224,11 +227,11 @@ class Memory:
 
     async def ack(self, receipts: Sequence[str]) -> list[Fault | None]:
         """Delete received messages. A receipt from an earlier receive deletes nothing."""
-        if self._groups is None:
+        if self._groups is None and not self._browse_order.messages:
             for receipt in receipts:
                 self._in_flight.pop(receipt, None)
         else:
-            self._drop(receipts, self._groups)
+            self._drop(receipts)
         return [None] * len(receipts)
 
     async def renew(self, receipts: Sequence[str]) -> list[Fault | None]:
@@ -348,12 +351,14 @@ class Memory:
         else:
             self._groups.put_back(message)
 
-    def _drop(self, receipts: Sequence[str], groups: GroupedBacklog[_Message]) -> None:
+    def _drop(self, receipts: Sequence[str]) -> None:
         for receipt in receipts:
             message = self._in_flight.pop(receipt, None)
             if message is not None:
-                groups.drop(message)
-                self._wake()  # the next message of its group may be received now
+                self._browse_order.messages.pop(message.number, None)
+                if self._groups is not None:
+                    self._groups.drop(message)
+                    self._wake()  # the next message of its group may be received now
 
     def _deliver(self, message: _Message, lease_end: float, received_at: float) -> Delivery:
         message.receive_count += 1

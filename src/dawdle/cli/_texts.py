@@ -1,9 +1,11 @@
 """Texts for people: ages, counts, and strangers' texts that must not steer a terminal."""
 
+from collections.abc import Iterable
 from datetime import datetime
+from difflib import get_close_matches
 from typing import Final
 
-__all__ = ["age", "counted", "one_line", "printable"]
+__all__ = ["age", "counted", "did_you_mean", "one_line", "printable"]
 
 UNITS: Final = (("d", 86400, 2 * 86400), ("h", 3600, 2 * 3600), ("m", 60, 120), ("s", 1, 0))
 """A unit, its seconds, and from how many seconds on it is used."""
@@ -21,6 +23,13 @@ def age(since: datetime | None, now: datetime) -> str:
 def counted(count: int, what: str) -> str:
     """Return `1 dead letter` or `1,200 dead letters`."""
     return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return the end of a text about a name that is not known: the one that may be meant, or else all."""
+    names = sorted(known)
+    near = get_close_matches(name, names, 1)
+    return f": did you mean {near[0]!r}?" if near else f"; known are {', '.join(names) or 'none'}"
 
 
 def printable(text: str) -> str:

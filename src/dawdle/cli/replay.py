@@ -5,9 +5,9 @@ browse: count ──► ask ──► browse: each event ──► at its time �
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
-from datetime import datetime
+from datetime import UTC, datetime
 from math import ceil
 from typing import Final, NamedTuple
 
@@ -19,7 +19,7 @@ from dawdle.cli._app import AppCommand, with_app
 from dawdle.cli._interrupt import INTERRUPTED, Interrupt, interruptible
 from dawdle.cli._output import confirm, err, json_option, out, print_json, progress
 from dawdle.cli._running import CommandError, run_async
-from dawdle.cli._texts import counted
+from dawdle.cli._texts import counted, did_you_mean
 from dawdle.cli._values import SECONDS, time
 
 __all__ = ["rate", "replay"]
@@ -44,7 +44,8 @@ class Chosen(NamedTuple):
     names: tuple[str, ...]
     """Those that are meant; () for a handler of every event."""
     since: datetime | None
-    until: datetime | None
+    until: datetime
+    """Not later than when the command began: what is stored after the count was not agreed to."""
 
 
 class Seen(NamedTuple):
@@ -55,12 +56,30 @@ class Seen(NamedTuple):
     """Of types that the app does not know, or with data that does not fit them."""
 
 
+class Latest(NamedTuple):
+    """The time at which the latest of the replayed events was stored, and how many of them were stored at it."""
+
+    stored_at: datetime | None = None
+    events: int = 0
+
+    def with_batch(self, batch: Sequence[StoredEvent]) -> "Latest":
+        """Return it after a batch more."""
+        last = batch[-1].stored_at
+        return Latest(last, self.at(last) + sum(each.stored_at == last for each in batch))
+
+    def at(self, stored_at: datetime | None) -> int:
+        """Return how many were stored at a time that is not before the latest."""
+        return self.events if stored_at == self.stored_at else 0
+
+
 class Outcome(NamedTuple):
     """How far a replay came."""
 
     events: int
     next_at: datetime | None = None
     """When the first event was stored that was not replayed; None: all were."""
+    again: int = 0
+    """Replayed events that were stored then or later: going on from there replays them once more."""
     error: BackendError | None = None
 
 
@@ -133,8 +152,8 @@ def _chosen(
     described = app.describe()
     found = next((each for each in described.handlers if handler in {each.name, *each.aliases}), None)
     if found is None:
-        named = ", ".join(each.name for each in described.handlers) or "none"
-        raise CommandError(f"this app has no handler {handler!r}; it has {named}")
+        named = did_you_mean(handler, [each.name for each in described.handlers])
+        raise CommandError(f"this app has no handler {handler!r}{named}")
     firsts = {each.queues[0] for each in described.event_types if each.queues and found.name in each.handlers}
     if source == found.queue or (found.queue is None and source in firsts):
         raise CommandError(f"{found.name} runs on the queue {source!r} itself: name a queue that keeps copies")
@@ -151,7 +170,9 @@ def _chosen(
     for name in names:
         if name not in takes:
             raise CommandError(f"{found.name} does not take {name!r}; it takes {', '.join(sorted(takes)) or 'none'}")
-    return Chosen(source, found.name, takes, names or (tuple(takes) if found.events else ()), since, until)
+    now = datetime.now(UTC)
+    end = now if until is None else min(until, now)
+    return Chosen(source, found.name, takes, names or (tuple(takes) if found.events else ()), since, end)
 
 
 async def _events(app: Dawdle, chosen: Chosen) -> AsyncGenerator[StoredEvent]:
@@ -189,19 +210,23 @@ async def _replay(app: Dawdle, chosen: Chosen, seen: Seen, per_second: float | N
 async def _replay_batches(
     app: Dawdle, chosen: Chosen, seen: Seen, per_second: float | None, interrupt: Interrupt, bar: Progress
 ) -> Outcome:
-    task, done, began = bar.add_task("replaying", total=seen.events), 0, asyncio.get_running_loop().time()
+    task, began = bar.add_task("replaying", total=seen.events), asyncio.get_running_loop().time()
+    done, latest = 0, Latest()
     async with aclosing(_batches(_events(app, chosen), _batch_size(per_second))) as batches:
         async for batch in batches:
             if per_second is not None:
                 await interrupt.wait(began + done / per_second - asyncio.get_running_loop().time())
             if interrupt.asked:
-                return Outcome(done, batch[0].stored_at)
+                return Outcome(done, batch[0].stored_at, latest.at(batch[0].stored_at))
             answers = await asyncio.gather(*(_stored(app.replay(each, handler=chosen.handler)) for each in batch))
             failed = next((at for at, error in enumerate(answers) if error is not None), None)
             if failed is not None:
                 # Those behind it may be stored: replayed again from here on, they come twice, and none is missing.
-                return Outcome(done + answers.count(None), batch[failed].stored_at, answers[failed])
-            done += len(batch)
+                next_at = batch[failed].stored_at
+                since = next(at for at, each in enumerate(batch) if each.stored_at == next_at)
+                again = latest.at(next_at) + answers[since:].count(None)
+                return Outcome(done + answers.count(None), next_at, again, answers[failed])
+            done, latest = done + len(batch), latest.with_batch(batch)
             bar.advance(task, len(batch))
     return Outcome(done)
 
@@ -242,12 +267,18 @@ def _lasts(seen: Seen, per_second: float | None) -> str:
 
 def _print_outcome(outcome: Outcome, handler: str, *, as_json: bool) -> int:
     if as_json:
-        print_json({"replayed": outcome.events, "next_at": outcome.next_at})
+        print_json({"replayed": outcome.events, "next_at": outcome.next_at, "again": outcome.again})
     else:
         out().print(f"{counted(outcome.events, 'event')} replayed to {handler}")
     if outcome.next_at is not None:
         go_on = outcome.next_at.isoformat()
         err().print(f"stopped: to go on, run it again with --since {go_on}", style="yellow", soft_wrap=True)
+        if outcome.again:
+            err().print(
+                f"{outcome.again:,} of the replayed events come once more then: they were stored at that time or later",
+                style="yellow",
+                soft_wrap=True,
+            )
     if outcome.error is not None:
         raise outcome.error
     return 0 if outcome.next_at is None else INTERRUPTED

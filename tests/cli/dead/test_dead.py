@@ -205,10 +205,51 @@ def test_a_dry_run_counts_and_changes_nothing(shop, ids):
 
 
 def test_what_is_not_meant_is_not_asked_about_and_how_many_others_there_are_is_said(shop, ids):
-    ran = shop("dead", "purge", "shop:app", "--handler", "unheard")
-    assert (ran.code, ran.out) == (0, "0 dead letters deleted\n")
-    assert "4 other dead letters in SQLite(" in ran.err
-    assert "no such dead letters: 4 other dead letters" in shop("dead", "list", "shop:app", "--type", "Unheard").err
+    for options in ((), ("--yes",)):
+        ran = shop("dead", "purge", "shop:app", "--reason", "unheard", *options)
+        assert (ran.code, ran.out) == (0, "0 dead letters deleted\n")
+        assert "4 other dead letters in SQLite(" in ran.err
+    assert "no such dead letters: 4 other dead letters" in shop("dead", "list", "shop:app", "--reason", "unheard").err
+    assert "4 other dead letters in" in shop("dead", "redrive", "shop:app", "--reason", "unheard", "--dry-run").err
+
+
+SLIPS = (
+    ("--handler", "send_recipt", "the handler 'send_recipt': did you mean 'send_receipt'?"),
+    ("--handler", "x", "the handler 'x'; known are book_parcel, refund, send_receipt"),
+    ("--type", "OrderPlacd", "the type 'OrderPlacd': did you mean 'OrderPlaced'?"),
+)
+COMMANDS = (("list",), ("list", "--json"), ("redrive",), ("redrive", "--yes"), ("redrive", "--dry-run"), ("purge",))
+
+
+@pytest.mark.parametrize(("option", "name", "text"), SLIPS)
+def test_a_name_that_neither_the_app_nor_a_letter_has_is_a_slip(shop, ids, option, name, text):
+    for command in COMMANDS:
+        ran = shop("dead", *command, "--app", "shop:app", option, name)
+        assert (ran.code, ran.out) == (1, ""), command
+        assert f"neither this app nor any dead letter has {text}" in " ".join(ran.err.split())
+    assert len(stored()[0]) == 4
+
+
+def test_a_name_that_the_app_or_a_letter_has_is_no_slip_though_nothing_is_meant(shop, ids):
+    shop.write("later.py", SHOP.replace("refund", "pay_back").replace("class OrderCancelled", "class Revoked"))
+    shop.write("later.py", (shop.where / "later.py").read_text().replace("event: OrderCancelled", "event: Revoked"))
+    for options in (
+        ("--handler", "pay_back"),
+        ("--handler", "refund", "--older-than", "1d"),
+        ("--type", "Revoked"),
+        ("--type", "OrderCancelled", "--older-than", "1d"),
+        ("--type", "dawdle.undecodable"),
+    ):
+        ran = shop("dead", "redrive", "later:app", *options, "--yes")
+        assert (ran.code, ran.out) == (0, "0 dead letters redriven\n"), options
+
+
+def test_without_an_app_no_name_is_a_slip(shop, ids, monkeypatch):
+    monkeypatch.setenv("DAWDLE_BACKEND", "sqlite")
+    monkeypatch.setenv("DAWDLE_SQLITE_PATH", "shop.db")
+    ran = shop("dead", "redrive", "--handler", "send_recipt", "--yes")
+    assert (ran.code, ran.out) == (0, "0 dead letters redriven\n")
+    assert "4 other dead letters in" in ran.err
 
 
 def test_the_app_may_stand_before_the_subcommand_too(shop, ids):

@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
+from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from textwrap import dedent
+from types import SimpleNamespace
 
 import click
 import pytest
 
-from dawdle.cli.replay import rate
+from dawdle.cli.replay import Latest, rate
 from tests.cli.dead.shop import load
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
 SHOP = dedent("""
     import dawdle, msgspec
@@ -121,15 +125,67 @@ def test_of_several_events_it_asks_first_and_says_how_long_it_takes(shop, ids):
     assert handled() == ([], 4)
 
 
+def test_what_is_stored_while_the_question_is_open_is_not_replayed(shop, ids, monkeypatch):
+    def answer(question, *, yes):
+        assert "Replay 3 events to send_receipt" in question
+        place(*[("OrderPlaced", f"o-{number}") for number in range(10, 20)])
+
+    monkeypatch.setattr("dawdle.cli.replay.confirm", answer)
+    ran = shop("replay", "shop:app", "--from", "audit", "--to", "send_receipt", "--until", "2200-01-01")
+    assert (ran.code, ran.out) == (0, "3 events replayed to send_receipt\n")
+    runs, kept = handled()
+    assert sorted(event_id for _, _, event_id, _ in runs) == sorted(ids[:3])
+    assert kept == 14
+
+
+def test_going_on_says_how_many_come_once_more_as_they_were_stored_at_the_same_time(shop, monkeypatch):
+    # By a clock that stands still: how many events come into one transaction otherwise, the load decides.
+    still = SHOP.replace("registry=registry", "registry=registry, clock=ManualClock()")
+    shop.write("shop.py", f"from dawdle.testing import ManualClock\n{still}")
+    place(*[("OrderPlaced", f"o-{number}") for number in range(250)])
+    shop.write("shop.py", SHOP)
+    place(("OrderPlaced", "last"))
+    command = ("replay", "shop:app", "--from", "audit", "--to", "stats", "--yes")
+    pressed = PressedAt(251 + 3)
+    with monkeypatch.context() as patched:
+        patched.setattr("dawdle.cli.replay.interruptible", lambda console: nullcontext(pressed))
+        ran = shop(*command, "--json")
+        stopped = json.loads(ran.out)
+        assert (ran.code, stopped["replayed"], stopped["again"]) == (130, 200, 200)
+        assert "200 of the replayed events come once more then" in ran.err
+    assert shop(*command, "--since", stopped["next_at"]).out == "251 events replayed to stats\n"
+
+
+class PressedAt:
+    """^C that is pressed when it is asked about for so many times: for each event that is counted, and each batch."""
+
+    def __init__(self, at):
+        self.at, self.looks = at, 0
+
+    @property
+    def asked(self):
+        self.looks += 1
+        return self.looks == self.at
+
+
+def test_only_those_of_the_latest_time_come_once_more():
+    latest = Latest()
+    for times, count in (((1, 2, 2), 2), ((2, 2), 4), ((3,), 1), ((3, 4), 1)):
+        latest = latest.with_batch([SimpleNamespace(stored_at=NOW + timedelta(seconds=each)) for each in times])
+        assert latest == (NOW + timedelta(seconds=times[-1]), count)
+        assert latest.at(NOW + timedelta(seconds=5)) == 0
+
+
 def test_a_rate_is_kept(shop, ids):
     began = time.monotonic()
     ran = shop("replay", "shop:app", "--from", "audit", "--to", "send_receipt", "--rate", "4/s", "--yes", "--json")
     assert time.monotonic() - began >= 0.5
-    assert json.loads(ran.out) == {"replayed": 3, "next_at": None}
+    assert json.loads(ran.out) == {"replayed": 3, "next_at": None, "again": 0}
 
 
 MISTAKES = (
-    (("--from", "audit", "--to", "send_recipt"), "no handler 'send_recipt'; it has"),
+    (("--from", "audit", "--to", "send_recipt"), "no handler 'send_recipt': did you mean 'send_receipt'?"),
+    (("--from", "audit", "--to", "x"), "no handler 'x'; known are audit_bound, send_receipt, stats"),
     (("--from", "audits", "--to", "stats"), "did you mean 'audit'?"),
     (("--from", "default", "--to", "stats"), "stats runs on the queue 'default' itself"),
     (("--from", "audit", "--to", "audit_bound"), "audit_bound runs on the queue 'audit' itself"),

@@ -24,7 +24,7 @@ from dawdle.backends.sqlite._calls import (
 from dawdle.backends.sqlite._storing import carry_out, opened_otherwise, storing
 from dawdle.errors import ConfigurationError
 
-__all__ = ["execute", "must_sync", "next_due", "release_received"]
+__all__ = ["execute", "must_sync", "next_due", "oldest", "release_received"]
 
 
 _ORDERED_AND_DUE: Final = (
@@ -164,3 +164,9 @@ def release_received(call: ReceiveCall, now: float, connection: sqlite3.Connecti
 def next_due(connection: sqlite3.Connection, queue: QueueRow) -> float:
     """Return when the next message of a queue is visible, in microseconds; `inf`: it has none."""
     return lines.next_due(connection, queue) if queue.ordered else statements.next_due(connection, queue)
+
+
+def oldest(connection: sqlite3.Connection, queue: QueueRow, now: float) -> float | None:
+    """Return for how many seconds a receive could have brought something of a queue; None: it brings nothing now."""
+    first = next_due(connection, queue)
+    return None if first > now * MICROSECONDS else max(0.0, now - first / MICROSECONDS)

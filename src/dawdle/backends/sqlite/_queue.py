@@ -24,6 +24,7 @@ from dawdle.backends.sqlite._calls import (
 )
 from dawdle.backends.sqlite._connection import Durability
 from dawdle.backends.sqlite._database import Database
+from dawdle.backends.sqlite._executor import oldest
 from dawdle.backends.sqlite._open_files import close_file, do, open_file
 from dawdle.backends.sqlite._storing import storing_if_as_opened
 from dawdle.backends.sqlite._worker import Worker
@@ -247,7 +248,7 @@ class Queue:
         worker, row = self._opened()
         return await do(
             worker,
-            lambda: worker.database.read(lambda connection: statements.oldest(connection, row, self._clock.now())),
+            lambda: worker.database.read(lambda connection: oldest(connection, row, self._clock.now())),
         )
 
     def _refusals(self, batch: Sequence[Outgoing]) -> list[Fault | None]:

@@ -24,7 +24,6 @@ __all__ = [
     "delivery",
     "hide_all",
     "next_due",
-    "oldest",
     "release",
     "renew",
     "store_received",
@@ -194,9 +193,3 @@ def count(connection: sqlite3.Connection, queue: QueueRow, now: float) -> Counts
         (queue.id, at, queue.id, at),
     ).fetchall()
     return Counts(waiting=waiting, in_flight=int(leased), delayed=hidden - int(leased))
-
-
-def oldest(connection: sqlite3.Connection, queue: QueueRow, now: float) -> float | None:
-    """Return for how many seconds a message has been visible, of the one that is so for longest; None: none is."""
-    first = next_due(connection, queue)
-    return None if first > now * MICROSECONDS else now - first / MICROSECONDS

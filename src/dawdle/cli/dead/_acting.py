@@ -11,6 +11,7 @@ from dawdle.cli._running import run_async
 from dawdle.cli._texts import age, counted, one_line
 from dawdle.cli.dead._filters import Filters
 from dawdle.cli.dead._looking import Found, look, mark_of
+from dawdle.cli.dead._names import require_known_names
 from dawdle.cli.dead._queues import DeadLetterQueues
 
 __all__ = ["Act", "act_on"]
@@ -57,6 +58,8 @@ def act_on(
             return INTERRUPTED
         if dry_run:
             _print_groups(found, act, as_json=as_json)
+            if not found.letters:
+                _print_hint(app, queues)
             return 0
         if found.letters and (act == "purge" or found.letters > 1):
             confirm(_question(act, found), yes=yes)
@@ -75,6 +78,8 @@ async def _look(app: Dawdle, queues: DeadLetterQueues, filters: Filters, ids: Se
         async with app.connected():
             task = bar.add_task("looking", total=await _total(queues, filters, None))
             found = await look(app, queues, filters, ids, interrupt, lambda: bar.advance(task))
+            if not found.letters and not interrupt.asked:
+                await require_known_names(app, filters)
     return None if interrupt.asked else found
 
 
@@ -104,10 +109,13 @@ async def _act(
 
             call = app.redrive if act == "redrive" else app.purge
             try:
-                return await call(*filters.types, **filters.choice(where)), None
+                done = await call(*filters.types, **filters.choice(where))
             except StoppedError as stopped:
                 # The library notes how many it were. More than the bar has counted, it knows which were refused.
                 return 0, "; ".join(getattr(stopped, "__notes__", ())) or f"no letter was {DONE[act]}"
+            if not done and found is None:
+                await require_known_names(app, filters)
+            return done, None
 
 
 async def _total(queues: DeadLetterQueues, filters: Filters, found: Found | None) -> int | None:
@@ -134,13 +142,18 @@ def _print_done(
         )
         return 1
     if not done:
-        err().print(run_async(_hint(app, queues)), style="dim", soft_wrap=True)
+        _print_hint(app, queues)
     return 0
 
 
-async def _hint(app: Dawdle, queues: DeadLetterQueues) -> str:
-    async with app.connected():
-        return await queues.where_it_may_be()
+def _print_hint(app: Dawdle, queues: DeadLetterQueues) -> None:
+    """Print where no letter was found."""
+
+    async def hint() -> str:
+        async with app.connected():
+            return await queues.where_it_may_be()
+
+    err().print(run_async(hint()), style="dim", soft_wrap=True)
 
 
 def _question(act: Act, found: Found) -> str:

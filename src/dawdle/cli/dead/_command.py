@@ -16,6 +16,7 @@ from dawdle.cli.dead._acting import act_on
 from dawdle.cli.dead._filters import Filters, filter_options, letters_of
 from dawdle.cli.dead._letter import print_letter
 from dawdle.cli.dead._looking import found_of_ids
+from dawdle.cli.dead._names import require_known_names
 from dawdle.cli.dead._queues import DeadLetterQueues
 from dawdle.cli.dead._rows import COLUMNS, LetterRow, oldest_first, row_of, table
 
@@ -78,6 +79,8 @@ async def _rows(app: Dawdle, queues: DeadLetterQueues, filters: Filters) -> tupl
                         break
                     rows.append(row_of(letter))
                     bar.advance(task)
+            if not rows and not interrupt.asked:
+                await require_known_names(app, filters)
             return rows, "" if rows else await queues.where_it_may_be(), interrupt.asked
 
 

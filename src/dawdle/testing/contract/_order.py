@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from dawdle.abc import Backend, Delivery, Outgoing, ReleaseEntry
+from dawdle.abc import Aged, Backend, Delivery, Outgoing, ReleaseEntry
 from dawdle.testing.contract._setup import ContractSetup
 
 __all__ = ["OrderContract"]
@@ -47,6 +47,20 @@ class OrderContract(ContractSetup):
             await backend.ack([first.receipt])
             async with asyncio.timeout(self.patience):
                 assert [delivery.body for delivery in await waiting] == [b"a2"]
+
+    async def test_what_stands_behind_a_message_in_flight_does_not_wait(self) -> None:
+        async with self.queue() as backend:
+            if not isinstance(backend, Aged):
+                pytest.skip("the backend is not Aged")
+            await self.send_groups(backend, "a1")
+            first = await self.receive_groups(backend, 1)
+            await self.send_groups(backend, "a2")
+            await self.passes(2)
+            assert await backend.oldest() is None, "no receive brings it"
+            await backend.ack([first["a1"].receipt])
+            waited = await backend.oldest()
+            assert waited is not None
+            assert 0 <= waited < 2, "it could be received since the ack"
 
     async def test_a_receive_of_several_brings_them_in_the_order_of_their_group(self) -> None:
         async with self.queue() as backend:

@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from dawdle.abc import Aged, Backend, Browsable, Countable, Counts, Outgoing
+from dawdle.abc import Aged, Backend, Browsable, Countable, Counts, Outgoing, ReleaseEntry
 from dawdle.testing.contract._setup import ContractSetup
 
 __all__ = ["StoringContract"]
@@ -151,7 +151,11 @@ class StoringContract(ContractSetup):
             assert 2 <= waited < 2 + self.patience
             deliveries = await self.receive_all(backend, 2)
             assert await backend.oldest() is None, "what is in flight does not wait"
-            await backend.ack([delivery.receipt for delivery in deliveries])
+            for delivery in deliveries:
+                assert await backend.release([ReleaseEntry(delivery.receipt, 0)]) == [None]
+            again = await backend.oldest()
+            assert again is not None
+            assert 0 <= again < 2 + self.patience, "from the release, or from when it was stored"
 
     async def test_messages_of_two_dedups_are_both_stored_and_of_one_at_least_one(self) -> None:
         async with self.queue() as backend:
