@@ -7,7 +7,7 @@ import msgspec
 from dawdle import Dawdle, EventTypeDescription, FunctionDescription, HandlerDescription
 from dawdle.cli.schema._classes import Classes
 from dawdle.cli.schema._file import Event, Function, Handler, Snapshot
-from dawdle.events import CALL_PREFIX, PICKLED_HANDLER, declaration_of
+from dawdle.events import CALL_PREFIX, PICKLED_HANDLER
 
 __all__ = ["snapshot_of"]
 
@@ -34,13 +34,13 @@ def _event(app: Dawdle, described: EventTypeDescription, classes: Classes) -> Ev
     cls = app.event_type(described.name)
     if cls is None:
         return None
-    kind, declared = classes.kind_of(cls), declaration_of(cls)
+    kind = classes.kind_of(cls)
     return Event(
         **{name: getattr(kind, name) for name in kind.__struct_fields__},
         type=described.class_name,
         aliases=tuple(sorted(described.aliases)),
-        version=1 if declared is None else declared.version,
-        upcasters=() if declared is None else tuple(declared.upcasters),
+        version=described.version,
+        upcasters=described.upcasters,
     )
 
 
