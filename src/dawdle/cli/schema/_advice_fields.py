@@ -4,20 +4,22 @@ Names of classes are shown without their modules; the file has them whole.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
 from dawdle.cli._findings import Finding
-from dawdle.cli.schema._file import Event, Field
+from dawdle.cli.schema._file import Event, Field, Kind
 from dawdle.cli.schema._gaps import Gap, Problem
 
-__all__ = ["Subject", "default_changed", "in_deploy", "in_queue", "maybe_renamed"]
+__all__ = ["Subject", "default_changed", "in_deploy", "in_queue"]
 
 QUEUE_RULES: Final[dict[Problem, str]] = {
     "missing": "field-added",
     "unknown": "field-removed",
     "renamed": "field-renamed",
+    "maybe_renamed": "field-maybe-renamed",
     "default": "default-changed",
     "type": "type-changed",
     "values": "values-removed",
@@ -47,8 +49,14 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     """On the wire, as the new code has it."""
     event: Event | None = None
     """The type in the new code; None for a function."""
-    removed: tuple[str, ...] = ()
-    """Fields that only the old code has."""
+    reader: Kind
+    """The type as the code has it that reads: the new one, or that of old workers."""
+    types: Mapping[str, Kind]
+    """What its fields refer to."""
+
+    def read_by(self, gap: Gap) -> Kind:
+        """Return the class that reads where a gap is."""
+        return self.reader if gap.owner is None else self.types[gap.owner]
 
 
 def in_queue(subject: Subject, gap: Gap) -> Finding:
@@ -67,10 +75,12 @@ def in_queue(subject: Subject, gap: Gap) -> Finding:
         why = (
             f"An event in the queue that was signaled with {gap.written} lacks {gap.place!r}: it is read as {gap.read}."
         )
+    if gap.problem == "maybe_renamed":
+        why = f"If it is the same field, its values in the queue are lost: {gap.path[-1]!r} is read as {gap.read}."
     if gap.problem == "unclear":
         why = "An event in the queue may be read as another member of the union."
     return Finding(
-        severity="error",
+        severity="warning" if gap.problem == "maybe_renamed" else "error",
         rule=f"schema.{rule}",
         where=subject.where,
         what=_what_in_queue(subject, gap),
@@ -83,15 +93,19 @@ def in_deploy(subject: Subject, gap: Gap) -> Finding:
     """Tell of data that the new code writes and the old code does not read."""
     # What only some values do, the new code can avoid until the deploy is over: it is told, and is no failure. But what
     # may be left out is left out sooner or later.
-    sure = not gap.partly or gap.problem == "missing"
+    sure = not gap.partly or gap.problem in {"missing", "maybe_renamed"}
     else_read = ", or read something else" if gap.problem in {"renamed", "unclear", "default"} else ""
+    lost = f"{'cannot' if sure else 'may not'} read events of the new code: they dead-letter them{else_read}"
+    if gap.problem == "maybe_renamed":
+        lost = (
+            f"read {gap.path[-1]!r} as {gap.read}, and skip {gap.was!r}: if it is the same field, its values are lost"
+        )
     return Finding(
         severity="warning" if sure else "note",
         rule=f"schema.deploy.{DEPLOY_RULES[gap.problem]}",
         where=subject.where,
         what=_what_in_deploy(gap),
-        why=f"While old workers run, they {'cannot' if sure else 'may not'} read events of the new code: they "
-        f"dead-letter them{else_read}.",
+        why=f"While old workers run, they {lost}.",
         fix=_fix_in_deploy(subject, gap) if sure else "do not signal such values until no old worker runs",
     )
 
@@ -102,8 +116,8 @@ def _fix_in_deploy(subject: Subject, gap: Gap) -> str:
             steps = f"give {gap.place!r} a default in this deploy, and remove it in the next one"
         case "unknown":
             steps = "take forbid_unknown_fields from the class in this deploy, and add the field in the next one"
-        case "renamed":
-            steps = f"read both names in this deploy, and write {gap.written!r} in the next one"
+        case "renamed" | "maybe_renamed":
+            steps = f"read both names in this deploy, and write {(gap.was or gap.written)!r} in the next one"
         case _:
             steps = "make the change in two deploys: let all workers read both first, and write the new one then"
     version = _versioned(subject, "the data of the next version")
@@ -125,31 +139,19 @@ def default_changed(subject: Subject, name: str, old: Field, new: Field) -> Find
     )
 
 
-def maybe_renamed(subject: Subject, old: str, name: str, new: Field) -> Finding:
-    """Tell of a field that may be another one under a new name."""
-    return Finding(
-        severity="note",
-        rule="schema.field-maybe-renamed",
-        where=subject.where,
-        what=f"{old!r} is gone, and {name!r} of the same type is new",
-        why=f"If it is the same field, its values in the queue are lost: {name!r} is read as {new.default}.",
-        fix=f"if it was renamed, {_kept_name(subject, name, old)}, or "
-        + _versioned(subject, f'data["{name}"] = data.pop("{old}"); return data'),
-    )
-
-
 def _what_in_queue(subject: Subject, gap: Gap) -> str:
     place = gap.place or "its data"
     match gap.problem:
-        case "missing" if gap.partly:
-            return f"{place} may be left out of old data, and has no default"
         case "missing":
-            return f"{place}: {_short(gap.read)} is new, without a default"
+            left_out = f"{place} may be left out of old data, and has no default"
+            return left_out if gap.partly else f"{place}: {_short(gap.read)} is new, without a default"
         case "unknown":
             extra = "" if subject.event is None else ", and forbid_unknown_fields refuses it"
             return f"{place} is gone{extra}"
         case "renamed":
             return f"{gap.written!r} is {gap.read!r} in data now"
+        case "maybe_renamed":
+            return f"{gap.place_before!r} is gone, and {place!r} of the same type is new"
         case "default":
             return f"{place} = {gap.written} is {place} = {gap.read} now, and a default is left out of data"
         case "unreadable":
@@ -175,6 +177,8 @@ def _what_in_deploy(gap: Gap) -> str:
             return f"{place} is new, and old workers forbid unknown fields"
         case "renamed":
             return f"{gap.written!r} is written now, and old workers read {gap.read!r}"
+        case "maybe_renamed":
+            return f"{gap.place_before!r} is written now, and old workers read {place!r} of the same type"
         case "default":
             return f"{place} = {gap.written} is left out of data now, and old workers read {gap.read}"
         case "values":
@@ -190,14 +194,17 @@ def _fix_in_queue(subject: Subject, gap: Gap) -> str:
             "missing": f"give {name} a default",
             "unknown": f"keep {name}, with a default, until no call that has it is left",
         }.get(gap.problem, "keep it as it was, and register the new function under a name of its own")
-    upcast = _versioned(subject, _body(subject, gap))
+    upcast = _versioned(subject, _body(gap))
     match gap.problem:
         case "missing":
             return f"give {name!r} a default; or {upcast}"
         case "unknown":
             return f"take forbid_unknown_fields from the class; or {upcast}"
         case "renamed":
-            return f"{_kept_name(subject, str(gap.read), str(gap.written))}; or {upcast}"
+            return f"{_kept_name(subject, gap, str(gap.written))}; or {upcast}"
+        case "maybe_renamed":
+            kept = _kept_name(subject, gap, str(gap.was))
+            return f"if it was renamed, {kept}; or {upcast}. If not: dawdle schema snapshot accepts it"
         case "values":
             return f"keep what was there until no event that has it is left; or {upcast}"
         case "unreadable":
@@ -210,15 +217,17 @@ def _fix_in_queue(subject: Subject, gap: Gap) -> str:
             return f"keep it as it was; or {upcast}"
 
 
-def _body(subject: Subject, gap: Gap) -> str:
+def _body(gap: Gap) -> str:
     """Return the body of the upcaster that closes a gap, as far as it can be known."""
     if len(gap.path) != 1:
         return "the data of the next version"
     name = gap.path[0]
     match gap.problem:
         case "missing":
-            value = f'data.pop("{subject.removed[0]}")' if len(subject.removed) == 1 else "…"
+            value = "…" if gap.was is None else f'data.pop("{gap.was}")'
             return f'data["{name}"] = {value}; return data'
+        case "maybe_renamed":
+            return f'data["{name}"] = data.pop("{gap.was}"); return data'
         case "unknown":
             return f'del data["{name}"]; return data'
         case "default":
@@ -238,18 +247,19 @@ def _versioned(subject: Subject, body: str) -> str:
     return f'@dawdle.event("{subject.name}", version={version + 1}, upcasters={{{known}{version}: upcast}}) with {code}'
 
 
-def _kept_name(subject: Subject, name: str, old: str) -> str:
+def _kept_name(subject: Subject, gap: Gap, old: str) -> str:
     """Return how a field keeps the name that it had in data."""
-    attribute = name
-    if subject.event is not None and name in subject.event.fields:
-        attribute = subject.event.fields[name].attribute or name
-    match "" if subject.event is None else subject.event.style:
+    kind, name = subject.read_by(gap), gap.path[-1]
+    field = kind.fields.get(name)
+    attribute = name if field is None or field.attribute is None else field.attribute
+    within = "" if gap.owner is None else f" in {_short(gap.owner)}"
+    match kind.style:
         case "struct":
-            return f'keep the name in data: {attribute}: … = msgspec.field(name="{old}")'
+            return f'keep the name in data{within}: {attribute}: … = msgspec.field(name="{old}")'
         case "pydantic":
-            return f'read both names: {attribute}: … = Field(validation_alias=AliasChoices("{name}", "{old}"))'
+            return f'read both names{within}: {attribute}: … = Field(validation_alias=AliasChoices("{name}", "{old}"))'
         case _:
-            return f"keep the name {old!r}"
+            return f"keep the name {old!r}{within}"
 
 
 def _short(shape: str | None) -> str:

@@ -66,7 +66,8 @@ def check(app: Dawdle, file: str, *, stopped: bool, update: bool, as_json: bool)
     """Compare the code with the file, and fail on what would break messages.
 
     error: messages in the queue could not be handled. warning: old workers could not read what new ones signal, while
-    both run. note: what changes otherwise, or is not checked. Exit code 1 on errors and warnings.
+    both run, or a field seems renamed. note: what changes otherwise, or is not checked. Exit code 1 on errors and
+    warnings.
 
     In CI, check against the file of the branch that is deployed: git show origin/main:dawdle-schema.json | dawdle
     schema check --file -

@@ -120,7 +120,7 @@ class _Comparison(KindComparison):
             pair = (written.name, read.name)
             if pair not in self._visited:  # a class may hold itself, and its gaps are told once
                 self._visited.add(pair)
-                yield from self.kinds(mine, self.reader[read.name], mismatch.path)
+                yield from self.kinds(mine, self.reader[read.name], mismatch.path, read.name)
                 self._visited.discard(pair)
         elif read != Map(Scalar("str"), ANY) or mine.root is not None or mine.array_like:
             yield mismatch
@@ -136,11 +136,14 @@ class _Comparison(KindComparison):
         for each in written:
             rivals = [shape for shape in read if self._competes(each, shape)]
             found = [list(self.shapes(each, shape, path)) for shape in rivals]
-            if found and not all(found):
+            fits = [mine for mine in found if all(gap.is_readable for gap in mine)]
+            if fits:
                 if self._is_unclear(each, rivals, written):
                     gaps.append(Gap(path=path, problem="unclear", partly=True, written=str(each), read=str(other)))
                 else:
                     fitting += 1
+                    fewest: list[Gap] = min(fits, key=len)
+                    gaps += fewest
             elif len(rivals) == 1:  # the one that is meant, so its own gaps tell more
                 gaps += found[0]
             else:
