@@ -3,17 +3,14 @@
 Names of classes are shown without their modules; the file has them whole.
 """
 
-import re
-from collections.abc import Mapping
 from typing import Final
 
-import msgspec
-
 from dawdle.cli._findings import Finding
-from dawdle.cli.schema._file import Event, Field, Kind
+from dawdle.cli.schema._advice_code import Subject, kept_name, short, upcaster_body, versioned
+from dawdle.cli.schema._file import Field
 from dawdle.cli.schema._gaps import Gap, Problem
 
-__all__ = ["Subject", "default_changed", "in_deploy", "in_queue"]
+__all__ = ["default_changed", "in_deploy", "in_queue"]
 
 QUEUE_RULES: Final[dict[Problem, str]] = {
     "missing": "field-added",
@@ -37,26 +34,6 @@ DEPLOY_RULES: Final[dict[Problem, str]] = {
     "values": "values-added",
     "limits": "limits-widened",
 }
-
-_MODULES: Final = re.compile(r"\b(?:[a-zA-Z_]\w*\.)+(?=[a-zA-Z_])")
-
-
-class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """What findings are about: a type of events, or a function."""
-
-    where: str
-    name: str
-    """On the wire, as the new code has it."""
-    event: Event | None = None
-    """The type in the new code; None for a function."""
-    reader: Kind
-    """The type as the code has it that reads: the new one, or that of old workers."""
-    types: Mapping[str, Kind]
-    """What its fields refer to."""
-
-    def read_by(self, gap: Gap) -> Kind:
-        """Return the class that reads where a gap is."""
-        return self.reader if gap.owner is None else self.types[gap.owner]
 
 
 def in_queue(subject: Subject, gap: Gap) -> Finding:
@@ -120,7 +97,7 @@ def _fix_in_deploy(subject: Subject, gap: Gap) -> str:
             steps = f"read both names in this deploy, and write {(gap.was or gap.written)!r} in the next one"
         case _:
             steps = "make the change in two deploys: let all workers read both first, and write the new one then"
-    version = _versioned(subject, "the data of the next version")
+    version = versioned(subject, "the data of the next version")
     return (
         f"{steps}. Or {version}: old workers leave newer versions to new workers. Or stop all old workers first, and "
         f"check with --stopped"
@@ -144,7 +121,7 @@ def _what_in_queue(subject: Subject, gap: Gap) -> str:
     match gap.problem:
         case "missing":
             left_out = f"{place} may be left out of old data, and has no default"
-            return left_out if gap.partly else f"{place}: {_short(gap.read)} is new, without a default"
+            return left_out if gap.partly else f"{place}: {short(gap.read)} is new, without a default"
         case "unknown":
             extra = "" if subject.event is None else ", and forbid_unknown_fields refuses it"
             return f"{place} is gone{extra}"
@@ -157,13 +134,13 @@ def _what_in_queue(subject: Subject, gap: Gap) -> str:
         case "unreadable":
             return "a type in it is unknown, or is not supported"
         case "values":
-            return f"{place} does not take {_short(gap.written)} any more"
+            return f"{place} does not take {short(gap.written)} any more"
         case "layout":
             return f"{place} was {gap.written}, and is {gap.read} now"
         case "tag":
             return f"{place} had the tag {gap.written}, and has {gap.read} now"
         case _:
-            return f"{place}: {_short(gap.written)} is {_short(gap.read)} now"
+            return f"{place}: {short(gap.written)} is {short(gap.read)} now"
 
 
 def _what_in_deploy(gap: Gap) -> str:
@@ -172,7 +149,7 @@ def _what_in_deploy(gap: Gap) -> str:
         case "missing" if gap.partly:
             return f"{place} may be left out now, and old workers need it"
         case "missing":
-            return f"{place}: {_short(gap.read)} is gone, and old workers need it"
+            return f"{place}: {short(gap.read)} is gone, and old workers need it"
         case "unknown":
             return f"{place} is new, and old workers forbid unknown fields"
         case "renamed":
@@ -182,9 +159,9 @@ def _what_in_deploy(gap: Gap) -> str:
         case "default":
             return f"{place} = {gap.written} is left out of data now, and old workers read {gap.read}"
         case "values":
-            return f"{place} may be {_short(gap.written)} now, which old workers do not know"
+            return f"{place} may be {short(gap.written)} now, which old workers do not know"
         case _:
-            return f"{place}: old workers read {_short(gap.read)}, and {_short(gap.written)} is written now"
+            return f"{place}: old workers read {short(gap.read)}, and {short(gap.written)} is written now"
 
 
 def _fix_in_queue(subject: Subject, gap: Gap) -> str:
@@ -194,16 +171,16 @@ def _fix_in_queue(subject: Subject, gap: Gap) -> str:
             "missing": f"give {name} a default",
             "unknown": f"keep {name}, with a default, until no call that has it is left",
         }.get(gap.problem, "keep it as it was, and register the new function under a name of its own")
-    upcast = _versioned(subject, _body(gap))
+    upcast = versioned(subject, upcaster_body(gap))
     match gap.problem:
         case "missing":
             return f"give {name!r} a default; or {upcast}"
         case "unknown":
             return f"take forbid_unknown_fields from the class; or {upcast}"
         case "renamed":
-            return f"{_kept_name(subject, gap, str(gap.written))}; or {upcast}"
+            return f"{kept_name(subject, gap, str(gap.written))}; or {upcast}"
         case "maybe_renamed":
-            kept = _kept_name(subject, gap, str(gap.was))
+            kept = kept_name(subject, gap, str(gap.was))
             return f"if it was renamed, {kept}; or {upcast}. If not: dawdle schema snapshot accepts it"
         case "values":
             return f"keep what was there until no event that has it is left; or {upcast}"
@@ -212,55 +189,6 @@ def _fix_in_queue(subject: Subject, gap: Gap) -> str:
         case "default":
             return f"keep the default {gap.written}; or {upcast}"
         case "type" | "limits" | "unclear":
-            return f"let it take what it took, {_short(gap.written)}; or {upcast}"
+            return f"let it take what it took, {short(gap.written)}; or {upcast}"
         case _:
             return f"keep it as it was; or {upcast}"
-
-
-def _body(gap: Gap) -> str:
-    """Return the body of the upcaster that closes a gap, as far as it can be known."""
-    if len(gap.path) != 1:
-        return "the data of the next version"
-    name = gap.path[0]
-    match gap.problem:
-        case "missing":
-            value = "…" if gap.was is None else f'data.pop("{gap.was}")'
-            return f'data["{name}"] = {value}; return data'
-        case "maybe_renamed":
-            return f'data["{name}"] = data.pop("{gap.was}"); return data'
-        case "unknown":
-            return f'del data["{name}"]; return data'
-        case "default":
-            return f'data.setdefault("{name}", {gap.written}); return data'
-        case "renamed":
-            return f'data["{gap.read}"] = data.pop("{gap.written}"); return data'
-        case _:
-            return f'data["{name}"] = …; return data'
-
-
-def _versioned(subject: Subject, body: str) -> str:
-    """Return how to make the change a version of its own."""
-    event = subject.event
-    version = 1 if event is None else event.version
-    known = "" if event is None else "".join(f"{each}: …, " for each in event.upcasters)
-    code = f"def upcast(data): {body}" if "return data" in body else f"an upcast(data) that returns {body}"
-    return f'@dawdle.event("{subject.name}", version={version + 1}, upcasters={{{known}{version}: upcast}}) with {code}'
-
-
-def _kept_name(subject: Subject, gap: Gap, old: str) -> str:
-    """Return how a field keeps the name that it had in data."""
-    kind, name = subject.read_by(gap), gap.path[-1]
-    field = kind.fields.get(name)
-    attribute = name if field is None or field.attribute is None else field.attribute
-    within = "" if gap.owner is None else f" in {_short(gap.owner)}"
-    match kind.style:
-        case "struct":
-            return f'keep the name in data{within}: {attribute}: … = msgspec.field(name="{old}")'
-        case "pydantic":
-            return f'read both names{within}: {attribute}: … = Field(validation_alias=AliasChoices("{name}", "{old}"))'
-        case _:
-            return f"keep the name {old!r}{within}"
-
-
-def _short(shape: str | None) -> str:
-    return _MODULES.sub("", shape or "")

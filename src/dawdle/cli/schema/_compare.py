@@ -12,7 +12,8 @@ import msgspec
 
 from dawdle.cli._findings import Finding
 from dawdle.cli.schema import _advice as advice
-from dawdle.cli.schema._advice_fields import Subject, default_changed, in_deploy, in_queue
+from dawdle.cli.schema._advice_code import Subject
+from dawdle.cli.schema._advice_fields import default_changed, in_deploy, in_queue
 from dawdle.cli.schema._file import Event, Function, Handler, Kind, Snapshot
 from dawdle.cli.schema._fits import gaps_between
 from dawdle.cli.schema._gaps import Gap
