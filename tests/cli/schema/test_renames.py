@@ -73,3 +73,16 @@ def test_a_rename_with_a_default_is_told_once_and_without_old_workers_too():
         found = between(before, before.replace("total", "amount"), deploy=deploy)
         assert rules(found) == [("warning", "field-maybe-renamed", "event renames.m")]
         assert "dawdle schema snapshot" in found[0].fix
+
+
+def test_a_rename_within_an_argument_of_a_function_is_found():
+    head = HEAD.replace("app = dawdle.Dawdle(Memory(), registry=dawdle.Registry())", "registry = dawdle.Registry()")
+    function = (
+        "@registry.function(name='renames.f')\nasync def f(line: L) -> None: ...\n"
+        "app = dawdle.Dawdle(Memory(), registry=registry)\n"
+    )
+    before = head + ONE.format("msgspec.Struct") + function
+    found = compare(taken(before), taken(before.replace("n: int = 1", "quantity: int = 1")))
+    assert rules(found) == [("warning", "field-maybe-renamed", "function renames.f")]
+    assert 'keep the name in data in L: quantity: … = msgspec.field(name="n")' in found[0].fix
+    assert "upcast" not in found[0].fix

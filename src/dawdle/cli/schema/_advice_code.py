@@ -9,7 +9,7 @@ import msgspec
 from dawdle.cli.schema._file import Event, Kind
 from dawdle.cli.schema._gaps import Gap
 
-__all__ = ["Subject", "kept_name", "short", "upcaster_body", "versioned"]
+__all__ = ["Subject", "forbidding", "in_class", "kept_name", "short", "upcaster_body", "versioned"]
 
 _MODULES: Final = re.compile(r"\b(?:[a-zA-Z_]\w*\.)+(?=[a-zA-Z_])")
 
@@ -41,13 +41,14 @@ def upcaster_body(gap: Gap) -> str:
         case "missing":
             value = "…" if gap.was is None else f'data.pop("{gap.was}")'
             return f'data["{name}"] = {value}; return data'
-        case "maybe_renamed":
+        case "maybe_renamed" if not gap.partly:
             return f'data["{name}"] = data.pop("{gap.was}"); return data'
         case "unknown":
-            return f'del data["{name}"]; return data'
+            removed = f'data.pop("{name}", None)' if gap.partly else f'del data["{name}"]'
+            return f"{removed}; return data"
         case "default":
             return f'data.setdefault("{name}", {gap.written}); return data'
-        case "renamed":
+        case "renamed" if not gap.partly:
             return f'data["{gap.read}"] = data.pop("{gap.written}"); return data'
         case _:
             return f'data["{name}"] = …; return data'
@@ -67,7 +68,7 @@ def kept_name(subject: Subject, gap: Gap, old: str) -> str:
     kind, name = subject.read_by(gap), gap.path[-1]
     field = kind.fields.get(name)
     attribute = name if field is None or field.attribute is None else field.attribute
-    within = "" if gap.owner is None else f" in {short(gap.owner)}"
+    within = in_class(gap)
     match kind.style:
         case "struct":
             return f'keep the name in data{within}: {attribute}: … = msgspec.field(name="{old}")'
@@ -77,5 +78,16 @@ def kept_name(subject: Subject, gap: Gap, old: str) -> str:
             return f"keep the name {old!r}{within}"
 
 
+def forbidding(kind: Kind) -> str:
+    """Return the option of a class that makes it refuse unknown fields."""
+    return 'extra="forbid"' if kind.style == "pydantic" else "forbid_unknown_fields"
+
+
+def in_class(gap: Gap) -> str:
+    """Return in which class something is to be written; nothing for the event itself."""
+    return "" if gap.owner is None else f" in {short(gap.owner)}"
+
+
 def short(shape: str | None) -> str:
+    """Return the text of a shape without the modules of its classes."""
     return _MODULES.sub("", shape or "")

@@ -6,7 +6,7 @@ Names of classes are shown without their modules; the file has them whole.
 from typing import Final
 
 from dawdle.cli._findings import Finding
-from dawdle.cli.schema._advice_code import Subject, kept_name, short, upcaster_body, versioned
+from dawdle.cli.schema._advice_code import Subject, forbidding, in_class, kept_name, short, upcaster_body, versioned
 from dawdle.cli.schema._file import Field
 from dawdle.cli.schema._gaps import Gap, Problem
 
@@ -53,6 +53,7 @@ def in_queue(subject: Subject, gap: Gap) -> Finding:
             f"An event in the queue that was signaled with {gap.written} lacks {gap.place!r}: it is read as {gap.read}."
         )
     if gap.problem == "maybe_renamed":
+        rule = QUEUE_RULES[gap.problem]  # a parameter never is: its function refuses the old one
         why = f"If it is the same field, its values in the queue are lost: {gap.path[-1]!r} is read as {gap.read}."
     if gap.problem == "unclear":
         why = "An event in the queue may be read as another member of the union."
@@ -70,7 +71,7 @@ def in_deploy(subject: Subject, gap: Gap) -> Finding:
     """Tell of data that the new code writes and the old code does not read."""
     # What only some values do, the new code can avoid until the deploy is over: it is told, and is no failure. But what
     # may be left out is left out sooner or later.
-    sure = not gap.partly or gap.problem in {"missing", "maybe_renamed"}
+    sure = not gap.partly or gap.problem in {"missing", "renamed", "maybe_renamed"}
     else_read = ", or read something else" if gap.problem in {"renamed", "unclear", "default"} else ""
     lost = f"{'cannot' if sure else 'may not'} read events of the new code: they dead-letter them{else_read}"
     if gap.problem == "maybe_renamed":
@@ -92,7 +93,7 @@ def _fix_in_deploy(subject: Subject, gap: Gap) -> str:
         case "missing":
             steps = f"give {gap.place!r} a default in this deploy, and remove it in the next one"
         case "unknown":
-            steps = "take forbid_unknown_fields from the class in this deploy, and add the field in the next one"
+            steps = f"take {_forbidding(subject, gap)} in this deploy, and add the field in the next one"
         case "renamed" | "maybe_renamed":
             steps = f"read both names in this deploy, and write {(gap.was or gap.written)!r} in the next one"
         case _:
@@ -123,7 +124,7 @@ def _what_in_queue(subject: Subject, gap: Gap) -> str:
             left_out = f"{place} may be left out of old data, and has no default"
             return left_out if gap.partly else f"{place}: {short(gap.read)} is new, without a default"
         case "unknown":
-            extra = "" if subject.event is None else ", and forbid_unknown_fields refuses it"
+            extra = "" if subject.event is None else f", and {forbidding(subject.read_by(gap))} refuses it"
             return f"{place} is gone{extra}"
         case "renamed":
             return f"{gap.written!r} is {gap.read!r} in data now"
@@ -166,22 +167,24 @@ def _what_in_deploy(gap: Gap) -> str:
 
 def _fix_in_queue(subject: Subject, gap: Gap) -> str:
     name = gap.path[-1] if gap.path else ""
+    renamed = kept_name(subject, gap, gap.was) if gap.was is not None else ""
+    accept = "If not: dawdle schema snapshot accepts it"
     if subject.event is None:
         return {
+            "maybe_renamed": f"if it was renamed, {renamed}. {accept}",
             "missing": f"give {name} a default",
             "unknown": f"keep {name}, with a default, until no call that has it is left",
         }.get(gap.problem, "keep it as it was, and register the new function under a name of its own")
     upcast = versioned(subject, upcaster_body(gap))
     match gap.problem:
         case "missing":
-            return f"give {name!r} a default; or {upcast}"
+            return f"give {name!r} a default{in_class(gap)}; or {upcast}"
         case "unknown":
-            return f"take forbid_unknown_fields from the class; or {upcast}"
+            return f"take {_forbidding(subject, gap)}; or {upcast}"
         case "renamed":
             return f"{kept_name(subject, gap, str(gap.written))}; or {upcast}"
         case "maybe_renamed":
-            kept = kept_name(subject, gap, str(gap.was))
-            return f"if it was renamed, {kept}; or {upcast}. If not: dawdle schema snapshot accepts it"
+            return f"if it was renamed, {renamed}; or {upcast}. {accept}"
         case "values":
             return f"keep what was there until no event that has it is left; or {upcast}"
         case "unreadable":
@@ -192,3 +195,8 @@ def _fix_in_queue(subject: Subject, gap: Gap) -> str:
             return f"let it take what it took, {short(gap.written)}; or {upcast}"
         case _:
             return f"keep it as it was; or {upcast}"
+
+
+def _forbidding(subject: Subject, gap: Gap) -> str:
+    """Return what forbids unknown fields, and in which class."""
+    return f"{forbidding(subject.read_by(gap))} from {'the class' if gap.owner is None else short(gap.owner)}"

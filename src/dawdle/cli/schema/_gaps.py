@@ -34,13 +34,14 @@ class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """The steps from the event to it, by names in data; an item of a container is `[]`."""
     problem: Problem
     partly: bool = False
-    """Whether some values fit all the same."""
+    """Whether some values fit all the same, or the field may be left out of data."""
     written: str | None = None
     """The shape that is written there, or the name."""
     read: str | None = None
     """The shape that is read there, the name, or the default."""
     was: str | None = None
-    """The name in data of a field of the same type that is gone, and that this one may have been."""
+    """The name in data of a field of the same type that is gone, and that this one may have been. For one that is
+    missing, only if the old one is always written."""
     owner: str | None = None
     """The class that reads it, `module.qualname`; None for the event itself."""
 

@@ -67,7 +67,8 @@ class KindComparison:
                     )
             elif (old := _renamed(written, read, name)) is not None:
                 used.add(old)
-                yield Gap(path=(*path, name), problem="renamed", written=old, read=name)
+                partly = written.fields[old].optional
+                yield Gap(path=(*path, name), problem="renamed", partly=partly, written=old, read=name)
             else:
                 lacking.append(name)
         yield from _lacking(written, read, lacking, used, path)
@@ -114,7 +115,10 @@ def _tags(written: Kind, read: Kind, path: tuple[str, ...]) -> Iterator[Gap]:
     elif read.tag is None:
         if read.forbid_unknown_fields or written.tag_field in read.fields:
             yield Gap(path=path, problem="tag", written=repr(written.tag), read="no tag")
-    elif (written.tag, written.tag_field) != (read.tag, read.tag_field):
+    elif written.tag_field != read.tag_field:
+        mine, yours = (f"{kind.tag_field} = {kind.tag!r}" for kind in (written, read))
+        yield Gap(path=path, problem="tag", written=mine, read=yours)
+    elif written.tag != read.tag:
         yield Gap(path=path, problem="tag", written=repr(written.tag), read=repr(read.tag))
 
 
@@ -129,10 +133,11 @@ def _lacking(
         was = next((each for each in gone if written.fields[each].type == field.type), None)
         if was is not None:
             gone.remove(was)  # each was one field at most
+        optional = was is not None and written.fields[was].optional
         if field.default is None:
-            yield Gap(path=(*path, name), problem="missing", read=field.type, was=was)
+            yield Gap(path=(*path, name), problem="missing", read=field.type, was=None if optional else was)
         elif was is not None and not read.forbid_unknown_fields:  # or it is not read at all, which says more
-            yield Gap(path=(*path, name), problem="maybe_renamed", read=field.default, was=was)
+            yield Gap(path=(*path, name), problem="maybe_renamed", partly=optional, read=field.default, was=was)
 
 
 def _names_read(kind: Kind) -> set[str]:
