@@ -1,10 +1,13 @@
 """What `schema check` tells to write is right: the upcaster runs, and the setting is one of that style of class."""
 
 import re
+import sys
 
 import pytest
 
-from tests.cli.schema.test_renames import between
+from dawdle.cli.schema._compare import compare
+from tests.cli.schema.shops import taken
+from tests.cli.schema.test_renames import HEAD, between
 
 pytestmark = pytest.mark.once
 
@@ -110,3 +113,49 @@ def test_a_class_within_that_forbids_unknown_fields_is_named():
     assert 'take extra="forbid" from Line' in found.fix
     (found,) = between(line.format(base, "") + whole, line.format(base, "    n: int\n") + whole, deploy=False)
     assert "give 'n' a default in Line" in found.fix
+
+
+HANDLED = """
+class Placed(msgspec.Struct):
+    order_id: str
+
+registry = dawdle.Registry()
+
+@registry.on_event(name="keep")
+async def keep(event: Placed | Sent) -> None: ...
+"""
+
+
+def test_a_type_that_no_handler_takes_any_more_is_not_told_as_gone():
+    source = HEAD.replace("registry=dawdle.Registry()", "registry=registry")
+    head, app = source.rsplit("\napp = ", 1)
+    sent = "class Sent(msgspec.Struct):\n    order_id: str\n"
+    old = taken(f"{head}\n{sent}{HANDLED}\napp = {app}")
+    unhandled = HANDLED.replace("Placed | Sent", "Sent")
+    new = taken(f"{head}\n{sent}{unhandled}\napp = {app}")
+    assert set(old.events) - set(new.events) == {"Placed"}
+    for in_code, what, fix in (
+        (True, "no handler takes it", 'declare it: @dawdle.event("Placed")'),
+        (False, "the type is gone", "keep the class"),
+    ):
+        found = compare(old, new, in_code=lambda name, there=in_code: there and name == "shop.Placed")
+        (removed,) = [each for each in found if each.rule == "schema.event-removed"]
+        assert what in removed.what
+        assert fix in removed.fix
+
+
+def test_the_command_looks_whether_the_class_is_in_the_code(cli):
+    source = (
+        "import msgspec\nimport dawdle\nfrom dawdle.backends.memory import Memory\n"
+        "registry = dawdle.Registry()\n"
+        "class WrittenPlaced(msgspec.Struct):\n    order_id: str\n"
+        "@registry.on_event(name='keep')\nasync def keep(event: WrittenPlaced) -> None: ...\n"
+        "app = dawdle.Dawdle(Memory(), registry=registry)\n"
+    )
+    cli.write("shop.py", source)
+    assert cli("schema", "snapshot", "shop:app").code == 0
+    sys.modules.pop("shop", None)
+    cli.write("shop.py", source.replace("@registry.on_event(name='keep')\n", ""))
+    ran = cli("schema", "check", "shop:app")
+    assert ran.code == 1
+    assert [row[3] for row in ran.rows if row[1] == "schema.event-removed"] == ["no handler takes it any more"]

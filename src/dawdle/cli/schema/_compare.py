@@ -23,16 +23,21 @@ __all__ = ["compare"]
 N = TypeVar("N", Event, Handler, Function)
 
 
-def compare(old: Snapshot, new: Snapshot, *, deploy: bool = True) -> list[Finding]:
-    """Return what a change of the code does to messages. `deploy`: old workers run beside the new ones for a while."""
-    return [*_events(old, new, deploy=deploy), *_handlers(old, new), *_functions(old, new)]
+def compare(
+    old: Snapshot, new: Snapshot, *, deploy: bool = True, in_code: Callable[[str], bool] = lambda _: False
+) -> list[Finding]:
+    """Return what a change of the code does to messages.
+
+    `deploy`: old workers run beside the new ones for a while. `in_code`: whether there is a class, `module.qualname`.
+    """
+    return [*_events(old, new, deploy=deploy, in_code=in_code), *_handlers(old, new), *_functions(old, new)]
 
 
-def _events(old: Snapshot, new: Snapshot, *, deploy: bool) -> Iterator[Finding]:
+def _events(old: Snapshot, new: Snapshot, *, deploy: bool, in_code: Callable[[str], bool]) -> Iterator[Finding]:
     for name, event in sorted(old.events.items()):
         now = _name_now(name, new.events)
         if now is None:
-            yield advice.event_removed(name, event, _added(old.events, new.events))
+            yield advice.event_removed(name, event, _added(old.events, new.events), in_code=in_code(event.type))
             continue
         current = new.events[now]
         yield from _lost_aliases(event, new.events, advice.event_alias_removed, name)
