@@ -102,6 +102,18 @@ async def test_event_types_are_described_with_fields_handlers_and_queues(registr
     assert types["Sent"].queues == ("default", "audit")
 
 
+@dawdle.event("describe.versions", version=3, upcasters={1: lambda data: data, 2: lambda data: data})
+class Versioned(msgspec.Struct):
+    order_id: str
+
+
+async def test_a_version_is_described_with_the_older_ones_that_are_read(registry):
+    registry.on_event(Versioned, Sent, name="h")(lambda event: None)
+    types = described(Dawdle(Memory(), registry=registry))
+    assert (types["describe.versions"].version, types["describe.versions"].upcasters) == (3, (1, 2))
+    assert (types["Sent"].version, types["Sent"].upcasters) == (1, ())
+
+
 @pytest.mark.parametrize(
     ("event_type", "style", "fields"),
     [

@@ -35,6 +35,39 @@ def test_events_are_listed_with_fields_handlers_and_queues(shop):
     assert rows["cli.cancelled"][2:5] == ["crm*", "default", "cancelled"]
 
 
+VERSIONS = """
+import msgspec
+
+import dawdle
+from dawdle.backends.memory import Memory
+
+
+@dawdle.event("listing.versions", version=3, upcasters={1: lambda data: data, 2: lambda data: data})
+class Placed(msgspec.Struct): ...
+
+
+@dawdle.event("listing.forgotten", version=2, upcasters={})
+class Sent(msgspec.Struct): ...
+
+
+@dawdle.event("listing.first")
+class Paid(msgspec.Struct): ...
+
+
+app = dawdle.Dawdle(Memory(), registry=dawdle.Registry())
+"""
+
+
+def test_the_version_of_a_type_is_listed_with_those_that_it_reads(cli):
+    cli.write("shop.py", VERSIONS)
+    head, *rows = cli("events", "shop:app").rows
+    version = {row[0]: row[head.index("VERSION")] for row in rows}
+    assert version["listing.versions"] == "3, reads 1, 2"
+    assert (version["listing.forgotten"], version["listing.first"]) == ("2", "")
+    types = {each["name"]: each for each in json.loads(cli("events", "shop:app", "--json").out)}
+    assert (types["listing.versions"]["version"], types["listing.versions"]["upcasters"]) == (3, [1, 2])
+
+
 def test_a_narrow_terminal_still_has_names_and_what_runs_them(shop):
     ran = shop("handlers", "shop:app", terminal=50)
     assert max(len(line) for line in ran.out.splitlines()) <= 50

@@ -4,6 +4,7 @@ import dataclasses
 import datetime as dt
 import gzip
 import traceback
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -212,6 +213,82 @@ def test_what_an_upcaster_leaves_alone_arrives_as_it_was_sent(codec):
         assert (back, type(back)) == (value, type(value))
 
     arrives()
+
+
+LONG = "12.345678901234567890123"
+
+
+class PriceStruct(msgspec.Struct):
+    price: Decimal
+
+
+@attrs.define
+class PriceAttrs:
+    price: Decimal
+
+
+@dataclasses.dataclass
+class PriceData:
+    price: Decimal
+
+
+class PriceModel(pydantic.BaseModel):
+    price: Decimal
+
+
+def with_number(text, name):
+    """The body of an event that another program wrote."""
+    return rewrite(body_of(Old("o", 1), name), {"data": msgspec.Raw(f'{{"price":{text}}}'.encode())})
+
+
+@pytest.mark.parametrize("kind", [PriceStruct, PriceAttrs, PriceData, PriceModel], ids=lambda kind: kind.__name__)
+def test_a_number_of_many_digits_keeps_them_through_an_upcaster(kind):
+    name = f"upcasting.Kept{kind.__name__}"
+    one_field(kind, lambda data: {**data, "unknown": 1}, name)
+    assert read(with_number(LONG, name), kind) == kind(price=Decimal(LONG))
+    assert read(with_number("1e400", name), kind) == kind(price=Decimal("1e400"))
+
+
+@pytest.mark.parametrize("kind", [PriceStruct, PriceModel], ids=lambda kind: kind.__name__)
+def test_a_decimal_that_an_upcaster_makes_keeps_its_digits(kind):
+    name = f"upcasting.Made{kind.__name__}"
+    one_field(kind, lambda data: {"price": data["price"] * 3}, name)
+    assert read(with_number(LONG, name), kind) == kind(price=Decimal(LONG) * 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("1.5", 1.5),
+        ("12.50", 12.5),
+        ("1e5", 1e5),
+        ("-0.0", 0.0),
+        ("7", 7),
+        ("0.10000000000000001", Decimal("0.10000000000000001")),
+    ],
+)
+def test_an_upcaster_gets_a_float_unless_that_loses_digits(text, seen):
+    name, got = "upcasting.Seen", []
+
+    class Seen(msgspec.Struct):
+        price: float
+
+    def look(data):
+        got.append(data["price"])
+        return data
+
+    one_field(Seen, look, name)
+    assert read(with_number(text, name), Seen) == Seen(float(text))
+    assert (got, type(got[0])) == ([seen], type(seen))
+
+
+@pytest.mark.parametrize("text", ["1.5", LONG])
+def test_a_float_of_a_model_is_read_behind_an_upcaster_whatever_its_digits(text):
+    class Model(pydantic.BaseModel):
+        price: float
+
+    one_field(Model, lambda data: data, "upcasting.FloatModel")
+    assert read(with_number(text, "upcasting.FloatModel"), Model) == Model(price=float(text))
 
 
 def fails(data):

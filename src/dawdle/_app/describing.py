@@ -111,6 +111,8 @@ def _event_type(event_type: type, handlers: AppHandlers, queues: QueueMap) -> Ev
     return EventTypeDescription(
         name=wire_name(event_type),
         aliases=() if declared is None else declared.aliases,
+        version=1 if declared is None else declared.version,
+        upcasters=() if declared is None else tuple(declared.upcasters),
         class_name=_name_of(event_type),
         style=event_style(event_type) or "",
         fields=described_fields(event_type),

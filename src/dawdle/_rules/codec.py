@@ -6,7 +6,7 @@ compiled once per type.
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -19,7 +19,7 @@ from dawdle._rules.pydantic_models import Model, dump, load
 from dawdle._rules.redaction import cause_without_data, without_data
 from dawdle._rules.round_trip import require_equal
 from dawdle._rules.screening import validated_json
-from dawdle._rules.upcasting import is_older, upcast
+from dawdle._rules.upcasting import exact_number, is_older, upcast
 from dawdle.abc import Codec
 from dawdle.errors import EventError, EventTooLargeError, shown
 from dawdle.events import VERSIONED, event_style
@@ -209,13 +209,32 @@ def _upcast(data: bytes, version: int, event_type: type[object], codec: Codec) -
     """Return data of an older version as the codec writes that of the newest one. Raises `EventError`."""
     # Plain values go through the event's own codec, both ways: so an upcaster gets what the codec can tell apart, such
     # as bytes and times in MessagePack, and a codec of the user's own needs nothing new.
+    plain_type = _plain_type(codec)
+    if type(codec) is JSON:
+        codec = _JSON_FOR_MODELS if event_style(event_type) == "pydantic" else _JSON_FOR_OTHERS
     try:
-        values = codec.decode(data, _plain_type(codec))
+        values = codec.decode(data, plain_type)
     except Exception as error:  # noqa: BLE001 - the codec may be the user's own; raised again, as ours
         failure, cause = EventError(f"its data cannot be read: {without_data(error)}"), cause_without_data(error)
     else:
         return _encoded(codec, upcast(values, version, event_type))
     raise failure from cause
+
+
+class _PlainJSON(JSON):
+    """JSON of plain values, in which no number loses digits: with another program a decimal may be a number."""
+
+    def __init__(self, decimal_format: Literal["string", "number"]) -> None:
+        super().__init__()
+        self._encoder = msgspec.json.Encoder(enc_hook=dump, decimal_format=decimal_format)
+
+    def _compile(self, event_type: type[object]) -> Callable[[bytes], Any]:
+        return msgspec.json.Decoder(event_type, float_hook=exact_number).decode
+
+
+# pydantic reads every number with a fraction as a float first, and keeps the digits of a text.
+_JSON_FOR_MODELS: Final = _PlainJSON("string")
+_JSON_FOR_OTHERS: Final = _PlainJSON("number")
 
 
 def _plain_type(codec: Codec) -> type[object]:

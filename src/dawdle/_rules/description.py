@@ -105,6 +105,12 @@ class EventTypeDescription(msgspec.Struct, frozen=True, kw_only=True):
     aliases: tuple[str, ...]
     """Names on the wire that mean it too."""
 
+    version: int
+    """The version of its data that the class reads."""
+
+    upcasters: tuple[int, ...]
+    """The older versions that it reads as well, by upcasters."""
+
     class_name: str
     """The class, `module.qualname`."""
 

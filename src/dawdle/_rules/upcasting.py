@@ -4,6 +4,8 @@ No version travels with an event of version 1, so events from before a type had 
 """
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from math import isfinite
 from typing import cast
 
 from dawdle._rules.redaction import cause_without_data, without_data
@@ -11,7 +13,7 @@ from dawdle._versions import Upcaster
 from dawdle.errors import EventError, shown
 from dawdle.events import declaration_of, version_of, wire_name
 
-__all__ = ["is_older", "upcast"]
+__all__ = ["exact_number", "is_older", "upcast"]
 
 
 def is_older(version: int, event_type: type[object]) -> bool:
@@ -40,6 +42,12 @@ def upcast(data: object, version: int, event_type: type[object]) -> object:
     for each in range(version, version_of(event_type)):
         data = _run(upcasters[each], data, f"the upcaster of {name!r} from version {each}")
     return data
+
+
+def exact_number(text: str) -> float | Decimal:
+    """Return a number with a fraction or an exponent as an upcaster gets it: a float if that has all its digits."""
+    value, exact = float(text), Decimal(text)
+    return value if isfinite(value) and Decimal(repr(value)) == exact else exact
 
 
 def _run(upcaster: Upcaster, data: object, called: str) -> object:

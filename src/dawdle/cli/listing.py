@@ -80,6 +80,7 @@ def events(app: Dawdle, *, as_json: bool) -> None:
         Column("handled by", wraps=True),
         Column("queues", 1),
         Column("aliases", 2),
+        Column("version", 2),
         Column("class", 3),
     )
     print_rows(
@@ -91,6 +92,7 @@ def events(app: Dawdle, *, as_json: bool) -> None:
                 handled_by(each),
                 ", ".join(each.queues),
                 ", ".join(each.aliases),
+                _version(each),
                 each.class_name,
             )
             for each in found
@@ -112,6 +114,13 @@ def place(described: object) -> str | None:
     path = Path(file)
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
     return f"{os.fspath(shown)}:{line}"
+
+
+def _version(event_type: EventTypeDescription) -> str:
+    """Return the version of a type as text, with the older ones that it reads; nothing for the first."""
+    if event_type.version == 1:
+        return ""
+    return ", reads ".join(filter(None, [str(event_type.version), ", ".join(map(str, event_type.upcasters))]))
 
 
 def _events_of(handler: HandlerDescription) -> str:

@@ -26,6 +26,8 @@ def app(**event_type):
     made = EventTypeDescription(
         name="Placed",
         aliases=(),
+        version=1,
+        upcasters=(),
         class_name="shop.Placed",
         style="struct",
         fields=(),

@@ -50,6 +50,14 @@ BREAKS = {
         ['OrderPlaced(msgspec.Struct, rename="camel")', 'OrderPlaced(msgspec.Struct, rename={"order_id": "id"})'],
         ("error", "field-renamed", PLACED),
     ),
+    "a field is renamed, it seems": (
+        ["    total: int = 0\n", "    amount: int = 0\n"],
+        ("warning", "field-maybe-renamed", PLACED),
+    ),
+    "a field is renamed, it seems, in a class within the event": (
+        ["    sku: str\n    count: int = 1\n", "    sku: str\n    quantity: int = 1\n"],
+        ("warning", "field-maybe-renamed", PLACED),
+    ),
     "a type is changed": (
         ["    total: int = 0\n", "    total: str = '0'\n"],
         ("error", "type-changed", PLACED),
@@ -183,10 +191,6 @@ NOTED = {
     "a default is changed": (
         ["    total: int = 0\n", "    total: int = 1\n"],
         ("note", "default-changed", PLACED),
-    ),
-    "a field is renamed, it seems": (
-        ["    total: int = 0\n", "    amount: int = 0\n"],
-        ("note", "field-maybe-renamed", PLACED),
     ),
     "a new version has an upcaster": (
         ["version=3, upcasters={1: lambda data: data, 2: lambda data: data}",

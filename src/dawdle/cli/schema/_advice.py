@@ -27,8 +27,21 @@ LEFT: Final = "each worker leaves them to the others, and after a day (`unclaime
 ACCEPT: Final = "; once none is left, `dawdle schema snapshot` forgets it"
 
 
-def event_removed(name: str, old: Event, added: Mapping[str, Event]) -> Finding:
-    """Tell of a type whose name on the wire means nothing any more. `added`: the types that are new."""
+def event_removed(name: str, old: Event, added: Mapping[str, Event], *, in_code: bool) -> Finding:
+    """Tell of a type whose name on the wire means nothing any more.
+
+    `added`: the types that are new. `in_code`: whether the class is still there.
+    """
+    lost = f"Events of it in the queue: {LEFT}."
+    if in_code and all(event.type != old.type for event in added.values()):
+        return _error(
+            "event-removed",
+            f"event {name}",
+            "no handler takes it any more",
+            lost,
+            f"let a handler take it until no event of it is left; or, if it is for the workers of another app, declare "
+            f'it: @dawdle.event("{name}"){ACCEPT}',
+        )
     fix = f"keep the class until no event of it is left in a queue, delayed, or a dead letter{ACCEPT}"
     heir = _only(
         [each for each, event in added.items() if event.type == old.type],
@@ -38,7 +51,7 @@ def event_removed(name: str, old: Event, added: Mapping[str, Event]) -> Finding:
     if heir is not None:
         aliases = named_tuple((*added[heir].aliases, name))
         fix = f'if it is {heir} now: @dawdle.event("{heir}", aliases={aliases}). If not: {fix}'
-    return _error("event-removed", f"event {name}", "the type is gone", f"Events of it in the queue: {LEFT}.", fix)
+    return _error("event-removed", f"event {name}", "the type is gone", lost, fix)
 
 
 def event_alias_removed(name: str, alias: str) -> Finding:

@@ -3,21 +3,20 @@
 Names of classes are shown without their modules; the file has them whole.
 """
 
-import re
 from typing import Final
 
-import msgspec
-
 from dawdle.cli._findings import Finding
-from dawdle.cli.schema._file import Event, Field
+from dawdle.cli.schema._advice_code import Subject, forbidding, in_class, kept_name, short, upcaster_body, versioned
+from dawdle.cli.schema._file import Field
 from dawdle.cli.schema._gaps import Gap, Problem
 
-__all__ = ["Subject", "default_changed", "in_deploy", "in_queue", "maybe_renamed"]
+__all__ = ["default_changed", "in_deploy", "in_queue"]
 
 QUEUE_RULES: Final[dict[Problem, str]] = {
     "missing": "field-added",
     "unknown": "field-removed",
     "renamed": "field-renamed",
+    "maybe_renamed": "field-maybe-renamed",
     "default": "default-changed",
     "type": "type-changed",
     "values": "values-removed",
@@ -36,20 +35,6 @@ DEPLOY_RULES: Final[dict[Problem, str]] = {
     "limits": "limits-widened",
 }
 
-_MODULES: Final = re.compile(r"\b(?:[a-zA-Z_]\w*\.)+(?=[a-zA-Z_])")
-
-
-class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """What findings are about: a type of events, or a function."""
-
-    where: str
-    name: str
-    """On the wire, as the new code has it."""
-    event: Event | None = None
-    """The type in the new code; None for a function."""
-    removed: tuple[str, ...] = ()
-    """Fields that only the old code has."""
-
 
 def in_queue(subject: Subject, gap: Gap) -> Finding:
     """Tell of data in the queue that the new code does not read."""
@@ -67,10 +52,13 @@ def in_queue(subject: Subject, gap: Gap) -> Finding:
         why = (
             f"An event in the queue that was signaled with {gap.written} lacks {gap.place!r}: it is read as {gap.read}."
         )
+    if gap.problem == "maybe_renamed":
+        rule = QUEUE_RULES[gap.problem]  # a parameter never is: its function refuses the old one
+        why = f"If it is the same field, its values in the queue are lost: {gap.path[-1]!r} is read as {gap.read}."
     if gap.problem == "unclear":
         why = "An event in the queue may be read as another member of the union."
     return Finding(
-        severity="error",
+        severity="warning" if gap.problem == "maybe_renamed" else "error",
         rule=f"schema.{rule}",
         where=subject.where,
         what=_what_in_queue(subject, gap),
@@ -83,15 +71,19 @@ def in_deploy(subject: Subject, gap: Gap) -> Finding:
     """Tell of data that the new code writes and the old code does not read."""
     # What only some values do, the new code can avoid until the deploy is over: it is told, and is no failure. But what
     # may be left out is left out sooner or later.
-    sure = not gap.partly or gap.problem == "missing"
+    sure = not gap.partly or gap.problem in {"missing", "renamed", "maybe_renamed"}
     else_read = ", or read something else" if gap.problem in {"renamed", "unclear", "default"} else ""
+    lost = f"{'cannot' if sure else 'may not'} read events of the new code: they dead-letter them{else_read}"
+    if gap.problem == "maybe_renamed":
+        lost = (
+            f"read {gap.path[-1]!r} as {gap.read}, and skip {gap.was!r}: if it is the same field, its values are lost"
+        )
     return Finding(
         severity="warning" if sure else "note",
         rule=f"schema.deploy.{DEPLOY_RULES[gap.problem]}",
         where=subject.where,
         what=_what_in_deploy(gap),
-        why=f"While old workers run, they {'cannot' if sure else 'may not'} read events of the new code: they "
-        f"dead-letter them{else_read}.",
+        why=f"While old workers run, they {lost}.",
         fix=_fix_in_deploy(subject, gap) if sure else "do not signal such values until no old worker runs",
     )
 
@@ -101,12 +93,12 @@ def _fix_in_deploy(subject: Subject, gap: Gap) -> str:
         case "missing":
             steps = f"give {gap.place!r} a default in this deploy, and remove it in the next one"
         case "unknown":
-            steps = "take forbid_unknown_fields from the class in this deploy, and add the field in the next one"
-        case "renamed":
-            steps = f"read both names in this deploy, and write {gap.written!r} in the next one"
+            steps = f"take {_forbidding(subject, gap)} in this deploy, and add the field in the next one"
+        case "renamed" | "maybe_renamed":
+            steps = f"read both names in this deploy, and write {(gap.was or gap.written)!r} in the next one"
         case _:
             steps = "make the change in two deploys: let all workers read both first, and write the new one then"
-    version = _versioned(subject, "the data of the next version")
+    version = versioned(subject, "the data of the next version")
     return (
         f"{steps}. Or {version}: old workers leave newer versions to new workers. Or stop all old workers first, and "
         f"check with --stopped"
@@ -125,43 +117,31 @@ def default_changed(subject: Subject, name: str, old: Field, new: Field) -> Find
     )
 
 
-def maybe_renamed(subject: Subject, old: str, name: str, new: Field) -> Finding:
-    """Tell of a field that may be another one under a new name."""
-    return Finding(
-        severity="note",
-        rule="schema.field-maybe-renamed",
-        where=subject.where,
-        what=f"{old!r} is gone, and {name!r} of the same type is new",
-        why=f"If it is the same field, its values in the queue are lost: {name!r} is read as {new.default}.",
-        fix=f"if it was renamed, {_kept_name(subject, name, old)}, or "
-        + _versioned(subject, f'data["{name}"] = data.pop("{old}"); return data'),
-    )
-
-
 def _what_in_queue(subject: Subject, gap: Gap) -> str:
     place = gap.place or "its data"
     match gap.problem:
-        case "missing" if gap.partly:
-            return f"{place} may be left out of old data, and has no default"
         case "missing":
-            return f"{place}: {_short(gap.read)} is new, without a default"
+            left_out = f"{place} may be left out of old data, and has no default"
+            return left_out if gap.partly else f"{place}: {short(gap.read)} is new, without a default"
         case "unknown":
-            extra = "" if subject.event is None else ", and forbid_unknown_fields refuses it"
+            extra = "" if subject.event is None else f", and {forbidding(subject.read_by(gap))} refuses it"
             return f"{place} is gone{extra}"
         case "renamed":
             return f"{gap.written!r} is {gap.read!r} in data now"
+        case "maybe_renamed":
+            return f"{gap.place_before!r} is gone, and {place!r} of the same type is new"
         case "default":
             return f"{place} = {gap.written} is {place} = {gap.read} now, and a default is left out of data"
         case "unreadable":
             return "a type in it is unknown, or is not supported"
         case "values":
-            return f"{place} does not take {_short(gap.written)} any more"
+            return f"{place} does not take {short(gap.written)} any more"
         case "layout":
             return f"{place} was {gap.written}, and is {gap.read} now"
         case "tag":
             return f"{place} had the tag {gap.written}, and has {gap.read} now"
         case _:
-            return f"{place}: {_short(gap.written)} is {_short(gap.read)} now"
+            return f"{place}: {short(gap.written)} is {short(gap.read)} now"
 
 
 def _what_in_deploy(gap: Gap) -> str:
@@ -170,34 +150,41 @@ def _what_in_deploy(gap: Gap) -> str:
         case "missing" if gap.partly:
             return f"{place} may be left out now, and old workers need it"
         case "missing":
-            return f"{place}: {_short(gap.read)} is gone, and old workers need it"
+            return f"{place}: {short(gap.read)} is gone, and old workers need it"
         case "unknown":
             return f"{place} is new, and old workers forbid unknown fields"
         case "renamed":
             return f"{gap.written!r} is written now, and old workers read {gap.read!r}"
+        case "maybe_renamed":
+            return f"{gap.place_before!r} is written now, and old workers read {place!r} of the same type"
         case "default":
             return f"{place} = {gap.written} is left out of data now, and old workers read {gap.read}"
         case "values":
-            return f"{place} may be {_short(gap.written)} now, which old workers do not know"
+            return f"{place} may be {short(gap.written)} now, which old workers do not know"
         case _:
-            return f"{place}: old workers read {_short(gap.read)}, and {_short(gap.written)} is written now"
+            return f"{place}: old workers read {short(gap.read)}, and {short(gap.written)} is written now"
 
 
 def _fix_in_queue(subject: Subject, gap: Gap) -> str:
     name = gap.path[-1] if gap.path else ""
+    renamed = kept_name(subject, gap, gap.was) if gap.was is not None else ""
+    accept = "If not: dawdle schema snapshot accepts it"
     if subject.event is None:
         return {
+            "maybe_renamed": f"if it was renamed, {renamed}. {accept}",
             "missing": f"give {name} a default",
             "unknown": f"keep {name}, with a default, until no call that has it is left",
         }.get(gap.problem, "keep it as it was, and register the new function under a name of its own")
-    upcast = _versioned(subject, _body(subject, gap))
+    upcast = versioned(subject, upcaster_body(gap))
     match gap.problem:
         case "missing":
-            return f"give {name!r} a default; or {upcast}"
+            return f"give {name!r} a default{in_class(gap)}; or {upcast}"
         case "unknown":
-            return f"take forbid_unknown_fields from the class; or {upcast}"
+            return f"take {_forbidding(subject, gap)}; or {upcast}"
         case "renamed":
-            return f"{_kept_name(subject, str(gap.read), str(gap.written))}; or {upcast}"
+            return f"{kept_name(subject, gap, str(gap.written))}; or {upcast}"
+        case "maybe_renamed":
+            return f"if it was renamed, {renamed}; or {upcast}. {accept}"
         case "values":
             return f"keep what was there until no event that has it is left; or {upcast}"
         case "unreadable":
@@ -205,52 +192,11 @@ def _fix_in_queue(subject: Subject, gap: Gap) -> str:
         case "default":
             return f"keep the default {gap.written}; or {upcast}"
         case "type" | "limits" | "unclear":
-            return f"let it take what it took, {_short(gap.written)}; or {upcast}"
+            return f"let it take what it took, {short(gap.written)}; or {upcast}"
         case _:
             return f"keep it as it was; or {upcast}"
 
 
-def _body(subject: Subject, gap: Gap) -> str:
-    """Return the body of the upcaster that closes a gap, as far as it can be known."""
-    if len(gap.path) != 1:
-        return "the data of the next version"
-    name = gap.path[0]
-    match gap.problem:
-        case "missing":
-            value = f'data.pop("{subject.removed[0]}")' if len(subject.removed) == 1 else "…"
-            return f'data["{name}"] = {value}; return data'
-        case "unknown":
-            return f'del data["{name}"]; return data'
-        case "default":
-            return f'data.setdefault("{name}", {gap.written}); return data'
-        case "renamed":
-            return f'data["{gap.read}"] = data.pop("{gap.written}"); return data'
-        case _:
-            return f'data["{name}"] = …; return data'
-
-
-def _versioned(subject: Subject, body: str) -> str:
-    """Return how to make the change a version of its own."""
-    event = subject.event
-    version = 1 if event is None else event.version
-    known = "" if event is None else "".join(f"{each}: …, " for each in event.upcasters)
-    code = f"def upcast(data): {body}" if "return data" in body else f"an upcast(data) that returns {body}"
-    return f'@dawdle.event("{subject.name}", version={version + 1}, upcasters={{{known}{version}: upcast}}) with {code}'
-
-
-def _kept_name(subject: Subject, name: str, old: str) -> str:
-    """Return how a field keeps the name that it had in data."""
-    attribute = name
-    if subject.event is not None and name in subject.event.fields:
-        attribute = subject.event.fields[name].attribute or name
-    match "" if subject.event is None else subject.event.style:
-        case "struct":
-            return f'keep the name in data: {attribute}: … = msgspec.field(name="{old}")'
-        case "pydantic":
-            return f'read both names: {attribute}: … = Field(validation_alias=AliasChoices("{name}", "{old}"))'
-        case _:
-            return f"keep the name {old!r}"
-
-
-def _short(shape: str | None) -> str:
-    return _MODULES.sub("", shape or "")
+def _forbidding(subject: Subject, gap: Gap) -> str:
+    """Return what forbids unknown fields, and in which class."""
+    return f"{forbidding(subject.read_by(gap))} from {'the class' if gap.owner is None else short(gap.owner)}"

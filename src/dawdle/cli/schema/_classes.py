@@ -11,8 +11,9 @@ from typing import Any, Final, cast
 import msgspec
 from msgspec import inspect as types
 
+from dawdle.cli.schema._defaults import shown_default
 from dawdle.cli.schema._file import Field, Kind
-from dawdle.cli.schema._models import model_kind, shown_default
+from dawdle.cli.schema._models import model_kind
 from dawdle.cli.schema._shapes import ANY, Choice, Items, Limits, Map, Opaque, Ref, Row, Scalar, Shape, Union
 from dawdle.events import event_style
 

@@ -14,7 +14,7 @@ from dawdle.cli._output import err, json_option
 from dawdle.cli._running import CommandError
 from dawdle.cli.schema._compare import compare
 from dawdle.cli.schema._file import Snapshot, as_text, read_text
-from dawdle.cli.schema._take import snapshot_of
+from dawdle.cli.schema._take import is_in_code, snapshot_of
 
 __all__ = ["schema"]
 
@@ -66,7 +66,8 @@ def check(app: Dawdle, file: str, *, stopped: bool, update: bool, as_json: bool)
     """Compare the code with the file, and fail on what would break messages.
 
     error: messages in the queue could not be handled. warning: old workers could not read what new ones signal, while
-    both run. note: what changes otherwise, or is not checked. Exit code 1 on errors and warnings.
+    both run, or a field seems renamed. note: what changes otherwise, or is not checked. Exit code 1 on errors and
+    warnings.
 
     In CI, check against the file of the branch that is deployed: git show origin/main:dawdle-schema.json | dawdle
     schema check --file -
@@ -74,7 +75,7 @@ def check(app: Dawdle, file: str, *, stopped: bool, update: bool, as_json: bool)
     if update and file == "-":
         raise click.UsageError("--update writes a file, so name one: --file - is standard input")
     old, new = _read(file), snapshot_of(app)
-    findings = compare(old, new, deploy=not stopped)
+    findings = compare(old, new, deploy=not stopped, in_code=is_in_code)
     print_findings(findings, as_json=as_json)
     code = exit_code(findings)
     _say(file, old, new, summary(findings), breaks=bool(code), update=update)

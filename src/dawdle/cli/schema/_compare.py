@@ -8,9 +8,12 @@ second direction: a worker leaves a call that it cannot read to others.
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
+import msgspec
+
 from dawdle.cli._findings import Finding
 from dawdle.cli.schema import _advice as advice
-from dawdle.cli.schema._advice_fields import Subject, default_changed, in_deploy, in_queue, maybe_renamed
+from dawdle.cli.schema._advice_code import Subject
+from dawdle.cli.schema._advice_fields import default_changed, in_deploy, in_queue
 from dawdle.cli.schema._file import Event, Function, Handler, Kind, Snapshot
 from dawdle.cli.schema._fits import gaps_between
 from dawdle.cli.schema._gaps import Gap
@@ -20,35 +23,41 @@ __all__ = ["compare"]
 N = TypeVar("N", Event, Handler, Function)
 
 
-def compare(old: Snapshot, new: Snapshot, *, deploy: bool = True) -> list[Finding]:
-    """Return what a change of the code does to messages. `deploy`: old workers run beside the new ones for a while."""
-    return [*_events(old, new, deploy=deploy), *_handlers(old, new), *_functions(old, new)]
+def compare(
+    old: Snapshot, new: Snapshot, *, deploy: bool = True, in_code: Callable[[str], bool] = lambda _: False
+) -> list[Finding]:
+    """Return what a change of the code does to messages.
+
+    `deploy`: old workers run beside the new ones for a while. `in_code`: whether there is a class, `module.qualname`.
+    """
+    return [*_events(old, new, deploy=deploy, in_code=in_code), *_handlers(old, new), *_functions(old, new)]
 
 
-def _events(old: Snapshot, new: Snapshot, *, deploy: bool) -> Iterator[Finding]:
+def _events(old: Snapshot, new: Snapshot, *, deploy: bool, in_code: Callable[[str], bool]) -> Iterator[Finding]:
     for name, event in sorted(old.events.items()):
         now = _name_now(name, new.events)
         if now is None:
-            yield advice.event_removed(name, event, _added(old.events, new.events))
+            yield advice.event_removed(name, event, _added(old.events, new.events), in_code=in_code(event.type))
             continue
         current = new.events[now]
         yield from _lost_aliases(event, new.events, advice.event_alias_removed, name)
         for alias in event.aliases:
             other = _name_now(alias, new.events)
-            if other not in {None, now} and gaps_between(event, new.events[str(other)], old.types, new.types):
+            if other not in {None, now} and not _is_read(event, new.events[str(other)], old, new):
                 yield advice.event_alias_moved(name, alias, str(other))
         if current.version != event.version:
             yield from _versions(name, event, current)
             continue
         yield from _dropped_upcasters(name, event, current)
-        subject = Subject(where=f"event {name}", name=now, event=current, removed=_removed(event, current))
+        subject = Subject(where=f"event {name}", name=now, event=current, reader=current, types=new.types)
         gaps = gaps_between(event, current, old.types, new.types)
         yield from (in_queue(subject, gap) for gap in gaps)
         if deploy:
             told = {_pair(gap) for gap in gaps}
             back = gaps_between(current, event, new.types, old.types)
-            yield from (in_deploy(subject, gap) for gap in back if _pair(gap) not in told)
-        yield from _silent(subject, event, current)
+            old_worker = msgspec.structs.replace(subject, reader=event, types=old.types)
+            yield from (in_deploy(old_worker, gap) for gap in back if _pair(gap) not in told)
+        yield from _other_defaults(subject, event, current)
 
 
 def _versions(name: str, old: Event, new: Event) -> Iterator[Finding]:
@@ -89,39 +98,33 @@ def _functions(old: Snapshot, new: Snapshot) -> Iterator[Finding]:
             yield advice.function_removed(name, function, _added(old.functions, new.functions))
             continue
         current = new.functions[now]
+        function_now = current.kind
         yield from _lost_aliases(function, new.functions, advice.function_alias_removed, name)
-        subject = Subject(where=f"function {name}", name=now)
-        yield from (in_queue(subject, gap) for gap in gaps_between(function.kind, current.kind, old.types, new.types))
+        subject = Subject(where=f"function {name}", name=now, reader=function_now, types=new.types)
+        yield from (in_queue(subject, gap) for gap in gaps_between(function.kind, function_now, old.types, new.types))
         if function.queue != current.queue:
             yield advice.queue_changed(f"function {name}", function.queue, current.queue)
 
 
-def _silent(subject: Subject, old: Event, new: Event) -> Iterator[Finding]:
-    """Yield what lets data be read and still changes what is read."""
+def _other_defaults(subject: Subject, old: Event, new: Event) -> Iterator[Finding]:
     for name, field in old.fields.items():
         now = new.fields.get(name)
         if now is None or field.optional or field.type != now.type or None in {field.default, now.default}:
             continue  # another type, and a default that is left out of data, are told as what they are
         if field.default != now.default:
             yield default_changed(subject, name, field, now)
-    for name, field in new.fields.items():
-        if field.default is not None and not any(each in old.fields for each in field.reads or (name,)):
-            like = [each for each in subject.removed if old.fields[each].type == field.type]
-            same = any((old.fields[each].attribute or each) == (field.attribute or name) for each in like)
-            if like and not same:  # the same attribute under another name is told as renamed
-                yield maybe_renamed(subject, like[0], name, field)
 
 
-def _removed(old: Kind, new: Kind) -> tuple[str, ...]:
-    """Return the fields that the new code does not read, by their names in data."""
-    read = {each for name, field in new.fields.items() for each in field.reads or (name,)}
-    return tuple(name for name in old.fields if name not in read)
+def _is_read(written: Kind, read: Kind, old: Snapshot, new: Snapshot) -> bool:
+    return all(gap.is_readable for gap in gaps_between(written, read, old.types, new.types))
 
 
 def _pair(gap: Gap) -> object:
     """Return what a gap has in common with the same change seen from the other side."""
     if gap.problem == "renamed":
         return frozenset({gap.written, gap.read})
+    if gap.problem == "maybe_renamed":
+        return gap.path[:-1], frozenset({gap.was, gap.path[-1]})
     return (
         gap.path
         if gap.problem in {"default", "type", "values", "limits", "tag", "layout", "unclear"}

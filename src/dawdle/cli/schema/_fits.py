@@ -120,7 +120,7 @@ class _Comparison(KindComparison):
             pair = (written.name, read.name)
             if pair not in self._visited:  # a class may hold itself, and its gaps are told once
                 self._visited.add(pair)
-                yield from self.kinds(mine, self.reader[read.name], mismatch.path)
+                yield from self.kinds(mine, self.reader[read.name], mismatch.path, read.name)
                 self._visited.discard(pair)
         elif read != Map(Scalar("str"), ANY) or mine.root is not None or mine.array_like:
             yield mismatch
@@ -136,19 +136,33 @@ class _Comparison(KindComparison):
         for each in written:
             rivals = [shape for shape in read if self._competes(each, shape)]
             found = [list(self.shapes(each, shape, path)) for shape in rivals]
-            if found and not all(found):
+            fits = [mine for mine in found if all(gap.is_readable for gap in mine)]
+            if fits:
                 if self._is_unclear(each, rivals, written):
                     gaps.append(Gap(path=path, problem="unclear", partly=True, written=str(each), read=str(other)))
                 else:
                     fitting += 1
+                    fewest: list[Gap] = min(fits, key=len)
+                    gaps += fewest
             elif len(rivals) == 1:  # the one that is meant, so its own gaps tell more
                 gaps += found[0]
             else:
                 gaps.append(Gap(path=path, problem="type", written=str(each), read=str(other)))
         for gap in gaps:
-            whole = gap.problem == "type" and gap.path == path
-            text = msgspec.structs.replace(gap, written=str(one), read=str(other)) if whole else gap
-            yield msgspec.structs.replace(text, partly=gap.partly or fitting > 0)
+            if gap.problem == "type" and gap.path == path:
+                texts = {"written": self._told(one, self.writer), "read": self._told(other, self.reader)}
+                gap = msgspec.structs.replace(gap, **texts)  # noqa: PLW2901 - the same gap, with the whole union
+            yield msgspec.structs.replace(gap, partly=gap.partly or fitting > 0)
+
+    def _told(self, shape: Shape, kinds: Mapping[str, Kind]) -> str:
+        """Return a union as text, with the tags of classes that have another one on the other side."""
+        return " | ".join(f"{each}{self._other_tag(each, kinds)}" for each in _members(shape))
+
+    def _other_tag(self, shape: Shape, kinds: Mapping[str, Kind]) -> str:
+        if not isinstance(shape, Ref):
+            return ""
+        tags = {side[shape.name].tag for side in (self.writer, self.reader) if shape.name in side}
+        return f"(tag={kinds[shape.name].tag!r})" if len(tags) > 1 else ""
 
     def _competes(self, written: Shape, read: Shape) -> bool:
         """Whether a member of a union may be the one that reads a shape, by what both are in data."""

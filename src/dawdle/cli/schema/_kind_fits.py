@@ -1,6 +1,8 @@
 """Where the data of one class does not fit another: fields by names, or by places. Shapes are in `_fits`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+
+import msgspec
 
 from dawdle.cli.schema._file import Kind
 from dawdle.cli.schema._gaps import Gap
@@ -22,8 +24,13 @@ class KindComparison:
         """Yield the gaps between two shapes."""
         raise NotImplementedError
 
-    def kinds(self, written: Kind, read: Kind, path: tuple[str, ...]) -> Iterator[Gap]:
-        """Yield the gaps between two classes, enums or arguments of a function."""
+    def kinds(self, written: Kind, read: Kind, path: tuple[str, ...], owner: str | None = None) -> Iterator[Gap]:
+        """Yield the gaps between two classes, enums or arguments of a function. `owner`: the class that reads."""
+        for gap in self._kinds(written, read, path):
+            # A gap further inside has its own class already.
+            yield gap if owner is None or gap.owner is not None else msgspec.structs.replace(gap, owner=owner)
+
+    def _kinds(self, written: Kind, read: Kind, path: tuple[str, ...]) -> Iterator[Gap]:
         if written.unreadable:  # so none was ever written
             return
         if read.unreadable:
@@ -45,6 +52,7 @@ class KindComparison:
     def _by_name(self, written: Kind, read: Kind, path: tuple[str, ...]) -> Iterator[Gap]:
         yield from _tags(written, read, path)
         used: set[str] = set()
+        lacking: list[str] = []
         for name, field in read.fields.items():
             found = next((each for each in field.reads or (name,) if each in written.fields), None)
             if found is not None:
@@ -59,9 +67,11 @@ class KindComparison:
                     )
             elif (old := _renamed(written, read, name)) is not None:
                 used.add(old)
-                yield Gap(path=(*path, name), problem="renamed", written=old, read=name)
-            elif field.default is None:
-                yield Gap(path=(*path, name), problem="missing", read=field.type)
+                partly = written.fields[old].optional
+                yield Gap(path=(*path, name), problem="renamed", partly=partly, written=old, read=name)
+            else:
+                lacking.append(name)
+        yield from _lacking(written, read, lacking, used, path)
         if read.forbid_unknown_fields:
             for name, field in written.fields.items():
                 if name not in used:
@@ -105,14 +115,40 @@ def _tags(written: Kind, read: Kind, path: tuple[str, ...]) -> Iterator[Gap]:
     elif read.tag is None:
         if read.forbid_unknown_fields or written.tag_field in read.fields:
             yield Gap(path=path, problem="tag", written=repr(written.tag), read="no tag")
-    elif (written.tag, written.tag_field) != (read.tag, read.tag_field):
+    elif written.tag_field != read.tag_field:
+        mine, yours = (f"{kind.tag_field} = {kind.tag!r}" for kind in (written, read))
+        yield Gap(path=path, problem="tag", written=mine, read=yours)
+    elif written.tag != read.tag:
         yield Gap(path=path, problem="tag", written=repr(written.tag), read=repr(read.tag))
+
+
+def _lacking(
+    written: Kind, read: Kind, names: Sequence[str], used: Container[str], path: tuple[str, ...]
+) -> Iterator[Gap]:
+    """Yield the gaps of fields that are not written. What is gone may be one of them under another name."""
+    known = _names_read(read)
+    gone = [each for each in written.fields if each not in used and each not in known]
+    for name in names:
+        field = read.fields[name]
+        was = next((each for each in gone if written.fields[each].type == field.type), None)
+        if was is not None:
+            gone.remove(was)  # each was one field at most
+        optional = was is not None and written.fields[was].optional
+        if field.default is None:
+            yield Gap(path=(*path, name), problem="missing", read=field.type, was=None if optional else was)
+        elif was is not None and not read.forbid_unknown_fields:  # or it is not read at all, which says more
+            yield Gap(path=(*path, name), problem="maybe_renamed", partly=optional, read=field.default, was=was)
+
+
+def _names_read(kind: Kind) -> set[str]:
+    """Return the names in data that a class looks for."""
+    return {each for name, field in kind.fields.items() for each in field.reads or (name,)}
 
 
 def _renamed(written: Kind, read: Kind, name: str) -> str | None:
     """Return the name in data that a field had before, if the field of the class is the same."""
     attribute = read.fields[name].attribute or name
-    known = {known for field_name, field in read.fields.items() for known in field.reads or (field_name,)}
+    known = _names_read(read)
     for old, field in written.fields.items():
         if old not in known and (field.attribute or old) == attribute:
             return old

@@ -15,16 +15,16 @@ import typing
 import uuid
 from collections import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
+from dawdle.cli.schema._defaults import shown_default
 from dawdle.cli.schema._file import Field, Kind
 from dawdle.cli.schema._shapes import ANY, NONE, Choice, Items, Map, Opaque, Ref, Row, Scalar, Shape, Union
 from dawdle.events import event_style
 
-__all__ = ["model_kind", "shown_default"]
+__all__ = ["model_kind"]
 
 ReferTo = Callable[[type], Shape]
 """Describes a class of a field, and returns the reference to it."""
@@ -52,9 +52,6 @@ ITEMS: Final[Mapping[object, str]] = {
 MAPS: Final = (dict, abc.Mapping, abc.MutableMapping)
 
 LIMITS: Final = ("ge", "gt", "le", "lt", "max_length", "min_length", "multiple_of", "pattern")
-
-MAX_DEFAULT: Final = 80
-"""Characters of a default that are kept."""
 
 HARMLESS: Final = frozenset({"NoneType", "Strict", "Discriminator", "Tag", "WithJsonSchema", "Examples"})
 """Classes in annotations that refuse no value that dawdle writes."""
@@ -99,15 +96,6 @@ def _scalars(config: Mapping[str, Any]) -> Mapping[object, str]:
         bytes: f"bytes_{config.get('ser_json_bytes', 'utf8')}",
         dt.timedelta: "timedelta" if seconds == "iso8601" else f"timedelta_{seconds}",
     }
-
-
-def shown_default(value: object) -> str:
-    """Return a default as Python shows it, the same in each process: sets in order, and nothing that has an address."""
-    text = repr(value)
-    if isinstance(value, (set, frozenset)) and value:
-        members = ", ".join(sorted(map(repr, cast("AbstractSet[object]", value))))
-        text = f"{{{members}}}" if isinstance(value, set) else f"frozenset({{{members}}})"
-    return "…" if " at 0x" in text else text if len(text) <= MAX_DEFAULT else f"{text[: MAX_DEFAULT - 1]}…"
 
 
 def _names_read(name: str, field: Any, config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """Takes the snapshot of an app: its event types, handlers and functions, as they are in the code now."""
 
+import sys
 from collections.abc import Iterable
 
 import msgspec
@@ -7,9 +8,9 @@ import msgspec
 from dawdle import Dawdle, EventTypeDescription, FunctionDescription, HandlerDescription
 from dawdle.cli.schema._classes import Classes
 from dawdle.cli.schema._file import Event, Function, Handler, Snapshot
-from dawdle.events import CALL_PREFIX, PICKLED_HANDLER, declaration_of
+from dawdle.events import CALL_PREFIX, PICKLED_HANDLER
 
-__all__ = ["snapshot_of"]
+__all__ = ["is_in_code", "snapshot_of"]
 
 
 def snapshot_of(app: Dawdle) -> Snapshot:
@@ -30,17 +31,30 @@ def snapshot_of(app: Dawdle) -> Snapshot:
     )
 
 
+def is_in_code(name: str) -> bool:
+    """Whether there is a class `module.qualname` in what is imported."""
+    parts = name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        module = sys.modules.get(".".join(parts[:count]))
+        if module is not None:
+            found: object = module
+            for each in parts[count:]:
+                found = getattr(found, each, None)
+            return isinstance(found, type)
+    return False
+
+
 def _event(app: Dawdle, described: EventTypeDescription, classes: Classes) -> Event | None:
     cls = app.event_type(described.name)
     if cls is None:
         return None
-    kind, declared = classes.kind_of(cls), declaration_of(cls)
+    kind = classes.kind_of(cls)
     return Event(
         **{name: getattr(kind, name) for name in kind.__struct_fields__},
         type=described.class_name,
         aliases=tuple(sorted(described.aliases)),
-        version=1 if declared is None else declared.version,
-        upcasters=() if declared is None else tuple(declared.upcasters),
+        version=described.version,
+        upcasters=described.upcasters,
     )
 
 

@@ -1,0 +1,53 @@
+"""Shows a default as text, the same in each process: a set has another order in each, and an object another address."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Final, cast
+
+from dawdle.events import event_style
+
+__all__ = ["shown_default"]
+
+MAX_DEFAULT: Final = 80
+"""Characters of a default that are kept."""
+
+
+def shown_default(value: object) -> str:
+    """Return a default as Python shows it, with sets in order; `…` for what has an address in it."""
+    text = _shown(value)
+    return "…" if " at 0x" in text else text if len(text) <= MAX_DEFAULT else f"{text[: MAX_DEFAULT - 1]}…"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    if "{" not in text:  # so there is no set in it
+        return text
+    if isinstance(value, (set, frozenset)):
+        members = ", ".join(sorted(map(_shown, cast("AbstractSet[object]", value))))
+        return f"{{{members}}}" if isinstance(value, set) else f"frozenset({{{members}}})"
+    if isinstance(value, dict):
+        items = cast("Mapping[object, object]", value).items()
+        return f"{{{', '.join(f'{_shown(key)}: {_shown(each)}' for key, each in items)}}}"
+    names = _shown_fields(value)
+    if names is not None:
+        return f"{type(value).__qualname__}({', '.join(f'{each}={_shown(getattr(value, each))}' for each in names)})"
+    if isinstance(value, (list, tuple)):
+        members = ", ".join(map(_shown, cast("Sequence[object]", value)))
+        return f"[{members}]" if isinstance(value, list) else f"({members}{',' if len(value) == 1 else ''})"  # pyright: ignore[reportUnknownArgumentType]
+    return text
+
+
+def _shown_fields(value: Any) -> Iterable[str] | None:
+    """Return the fields that the text of an object has; None for what has none."""
+    match event_style(type(value)):
+        case "struct":
+            return cast("Sequence[str]", value.__struct_fields__)
+        case "pydantic":
+            return [name for name, field in type(value).model_fields.items() if field.repr]
+        case "dataclass":
+            return [field.name for field in dataclasses.fields(value) if field.repr]
+        case "attrs":
+            return [field.name for field in type(value).__attrs_attrs__ if field.repr]
+        case _:
+            return cast("Iterable[str] | None", getattr(value, "_fields", None)) if isinstance(value, tuple) else None
