@@ -7,7 +7,7 @@ some; one that changes what a field means raises `VERSION`.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import log2
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -23,6 +23,9 @@ MAX_BUCKET: Final = 45 * BUCKETS_PER_OCTAVE
 
 _MICROSECONDS: Final = 1e6
 
+Whole = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+"""A number that other programs can read, and arithmetic with floats too: msgspec would read one of 4,000 digits."""
+
 
 class HandlerStats(msgspec.Struct, frozen=True, kw_only=True):
     """One handler of a worker, since its app was entered. What is `recent` is of the last `WorkerStats.window` seconds.
@@ -34,28 +37,28 @@ class HandlerStats(msgspec.Struct, frozen=True, kw_only=True):
     types: tuple[str, ...] = ()
     """Wire names of the types that it takes, so that two workers can be compared; (): every type, or not known."""
 
-    runs: int = 0
+    runs: Whole = 0
     """Runs that have ended, failed ones too."""
 
-    failures: int = 0
+    failures: Whole = 0
     """Runs that failed or rejected the event."""
 
-    retries: int = 0
+    retries: Whole = 0
     """Copies that were stored so that it runs again."""
 
-    dead_letters: int = 0
+    dead_letters: Whole = 0
     """Events that it gave up."""
 
-    running: int = 0
+    running: Whole = 0
     """Runs that go on now."""
 
-    recent_runs: int = 0
-    recent_failures: int = 0
-    recent_retries: int = 0
+    recent_runs: Whole = 0
+    recent_failures: Whole = 0
+    recent_retries: Whole = 0
     recent_waited: float | None = None
     """The longest that a recent event had been due before its run; None if that is not known of any."""
 
-    durations: dict[int, int] = {}
+    durations: dict[int, Whole] = {}
     """How many recent runs took how long: runs by `bucket_of` their seconds."""
 
 
@@ -74,44 +77,44 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
     """The name that this queue has in every process, and no other queue; empty if unknown."""
 
-    signaled: int = 0
+    signaled: Whole = 0
     """Events that this process has stored in it."""
 
-    received: int = 0
+    received: Whole = 0
     """Messages that were received."""
 
-    in_flight: int = 0
+    in_flight: Whole = 0
     """Messages in flight in this process now."""
 
-    slots: int = 0
+    slots: Whole = 0
     """How many may be in flight at once; 0 if this app does not receive from it."""
 
-    finished: int = 0
+    finished: Whole = 0
     """Messages that were handled to the end and deleted."""
 
-    copies: int = 0
+    copies: Whole = 0
     """Of these, how many live on in a copy: a retry, a hop of a delay, an event for another worker."""
 
-    dead_letters: int = 0
+    dead_letters: Whole = 0
     """Dead letters that were stored."""
 
-    requests: dict[str, int] = {}
+    requests: dict[str, Whole] = {}
     """Requests by call: `send`, `receive`, `delete`, `release`, `renew`."""
 
-    empty_receives: int = 0
+    empty_receives: Whole = 0
     """Receives that brought nothing."""
 
-    failed_requests: int = 0
+    failed_requests: Whole = 0
     """Requests that failed as a whole."""
 
-    recent_signaled: int = 0
+    recent_signaled: Whole = 0
     """Of the last `WorkerStats.window` seconds, as `recent_received` is."""
 
-    recent_received: int = 0
-    recent_requests: int = 0
-    recent_empty_receives: int = 0
-    recent_finished: int = 0
-    recent_copies: int = 0
+    recent_received: Whole = 0
+    recent_requests: Whole = 0
+    recent_empty_receives: Whole = 0
+    recent_finished: Whole = 0
+    recent_copies: Whole = 0
 
     @property
     def events(self) -> int:
@@ -127,7 +130,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
     """One app of one worker process. Seconds are by the clock of the process."""
 
-    version: int = VERSION
+    version: Whole = VERSION
     id: str = ""
     """Made anew each time that an app is watched: two answers with the same one are of the same app."""
 
@@ -135,11 +138,11 @@ class WorkerStats(msgspec.Struct, frozen=True, kw_only=True):
     """The app as the command line names it, such as `shop.main:app`."""
 
     host: str = ""
-    pid: int = 0
+    pid: Whole = 0
     uptime: float = 0.0
     """Seconds since the app began to be watched."""
 
-    rss: int = 0
+    rss: Whole = 0
     """Bytes of memory that the process has; 0 if unknown."""
 
     cpu_seconds: float = 0.0
@@ -188,5 +191,6 @@ def quantile(durations: Mapping[int, int], share: float) -> float | None:
     for bucket in sorted(durations):
         left -= durations[bucket]
         if left <= 0:
-            return float(2 ** ((bucket + 0.5) / BUCKETS_PER_OCTAVE)) / _MICROSECONDS
+            known = min(max(bucket, 0), MAX_BUCKET)
+            return float(2 ** ((known + 0.5) / BUCKETS_PER_OCTAVE)) / _MICROSECONDS
     return None

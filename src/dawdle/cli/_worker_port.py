@@ -24,6 +24,8 @@ GRACE_SECONDS: Final = 2.0
 """Seconds for which the last answer of a worker stands when the next one fails: one lost request is no news."""
 
 _DECODER: Final = msgspec.json.Decoder(list[WorkerStats])
+_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, ValueError)
+"""What the decoder raises: deep nesting is a `RecursionError`."""
 
 
 class _NoStatsError(Exception):
@@ -87,7 +89,7 @@ class WorkerPort:
             body = await asyncio.get_running_loop().run_in_executor(self._threads, self._get)
             self.answer = Answer(url=self.answer.url, stats=_DECODER.decode(body))
             self._answered_at = time.monotonic()
-        except (OSError, HTTPException, msgspec.MsgspecError, _NoStatsError) as error:
+        except (OSError, HTTPException, *_UNREADABLE, _NoStatsError) as error:
             if time.monotonic() - self._answered_at >= GRACE_SECONDS:
                 self.answer = Answer(url=self.answer.url, error=_text_of(error))
 
@@ -136,17 +138,27 @@ def checked_url(text: str) -> str:
     parts = urlsplit(url)
     if text.strip().isdecimal():
         raise ValueError(f"{text!r} is a port: write the host too, http://localhost:{text.strip()}")
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+    if parts.scheme not in {"http", "https"} or not _is_host(parts.hostname or "") or parts.query or parts.fragment:
         raise ValueError(f"{text!r} is no URL of a worker: write http://host:8080, with its --health-port")
+    if not parts.path.isascii() or " " in parts.path:
+        raise ValueError(f"{text!r} has a path that is not ASCII, or has a blank: write it with %, as %20")
     _ = parts.port  # raises ValueError for what is no port
     return url
+
+
+def _is_host(name: str) -> bool:
+    """Return whether a name can be looked up."""
+    try:
+        return " " not in name and bool(name.encode("idna"))
+    except UnicodeError:  # `a..b`, or a part of more than 63 characters
+        return False
 
 
 def _text_of(error: Exception) -> str:
     """Return what is wrong, as it follows the URL."""
     if isinstance(error, TimeoutError):
         return f"does not answer within {TIMEOUT_SECONDS:g} s"
-    if isinstance(error, msgspec.MsgspecError):
+    if isinstance(error, _UNREADABLE):
         return f"is no dawdle worker, by what it says at /stats ({error})"
     if isinstance(error, OSError):
         return f"does not answer: {(error.strerror or str(error) or type(error).__name__).lower()}"

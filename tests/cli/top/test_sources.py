@@ -75,6 +75,9 @@ async def test_a_connection_that_the_worker_has_closed_is_made_anew(port, asking
         (404, b"{}", "does not answer: HTTP 404 at /stats, so it may not be the --health-port of a worker"),
         (200, b"<html>", "is no dawdle worker"),
         (200, b'{"app": "x"}', "is no dawdle worker"),
+        (200, b'[{"new": ' + b"[" * 20_000 + b"]" * 20_000 + b"}]", "is no dawdle worker"),
+        (200, b'[{"rss": 1' + b"0" * 400 + b"}]", "is no dawdle worker"),
+        (200, b'[{"app": "\xff"}]', "is no dawdle worker"),
     ],
 )
 async def test_what_is_no_worker_is_told(port, asking, status, body, text):
@@ -121,9 +124,18 @@ def test_a_health_port_is_named_by_its_url(text, url):
     assert checked_url(text) == url
 
 
-@pytest.mark.parametrize("text", ["", "ftp://host", "http://", "host:x", "host:99999", "http://host?a=b", "8080"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "ftp://host", "http://", "host:x", "host:99999", "http://host?a=b", "8080"],
+)
 def test_what_is_no_url_is_refused(text):
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ValueError, match=r"write|[Pp]ort"):
+        checked_url(text)
+
+
+@pytest.mark.parametrize("text", ["http://a..b:80", f"http://{'a' * 64}:80", "http://ho st", "host/a b", "host/\xe9"])
+def test_a_url_that_no_request_can_be_sent_to_is_refused(text):
+    with pytest.raises(ValueError, match=r"write"):
         checked_url(text)
 
 

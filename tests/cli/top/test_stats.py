@@ -181,6 +181,11 @@ def test_no_runs_have_no_quantile():
     assert quantile({}, 0.5) is None
 
 
+def test_a_bucket_that_no_worker_of_ours_has_is_read_as_the_nearest():
+    assert quantile({10**9: 1}, 0.5) == quantile({bucket_of(1e12): 1}, 0.5)
+    assert quantile({-(10**9): 1}, 0.5) == quantile({0: 1}, 0.5)
+
+
 def test_a_duration_of_nothing_and_one_of_a_century_have_buckets():
     assert bucket_of(0.0) == bucket_of(-1.0) == 0
     assert bucket_of(1e-9) == 0
