@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import click
 import pytest
@@ -11,7 +12,7 @@ from dawdle import default_registry
 from dawdle.cli import _main
 from dawdle.cli._app import AppCommand, load_app, with_app
 from dawdle.cli._running import CommandError, run_async
-from dawdle.cli._values import duration, time
+from dawdle.cli._values import duration, past, time
 
 SHOP = """
 import dawdle
@@ -244,3 +245,10 @@ def test_a_misspelled_command_is_told_which_one_may_be_meant(cli):
     ran = cli("wroker")
     assert ran.code == 2
     assert "Did you mean 'worker'?" in ran.err
+
+
+def test_a_time_of_the_past_may_be_a_duration_ago():
+    assert abs((datetime.now(UTC) - past("2h")).total_seconds() - 7200) < 60
+    assert past("2026-11-28T20:00+00:00") == time("2026-11-28T20:00+00:00")
+    with pytest.raises(click.BadParameter, match="no time"):
+        past("yesterday")

@@ -1,12 +1,12 @@
 """Durations and times as a command takes them, `5m` or `2026-11-28T20:00`: what `type=` of an option is."""
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
 
-__all__ = ["duration", "time"]
+__all__ = ["duration", "past", "time"]
 
 SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])")
@@ -30,3 +30,11 @@ def time(text: str) -> datetime:
         raise click.BadParameter(
             f"{text!r} is no time: write 2026-11-28T20:00 (in this machine's zone) or 2026-11-28T20:00+00:00"
         ) from None
+
+
+def past(text: str) -> datetime:
+    """Return a time as `time` does, or that of a duration ago: `2h` is two hours ago."""
+    try:
+        return datetime.now(UTC) - timedelta(seconds=duration(text))
+    except click.BadParameter:
+        return time(text)

@@ -20,7 +20,7 @@ from dawdle.cli._interrupt import INTERRUPTED, Interrupt, interruptible
 from dawdle.cli._output import confirm, err, json_option, out, print_json, progress
 from dawdle.cli._running import CommandError, run_async
 from dawdle.cli._texts import counted, did_you_mean
-from dawdle.cli._values import SECONDS, time
+from dawdle.cli._values import SECONDS, past
 
 __all__ = ["rate", "replay"]
 
@@ -96,8 +96,10 @@ def rate(text: str) -> float:
 @click.option("--from", "source", required=True, metavar="QUEUE", help="The queue that keeps copies, such as audit.")
 @click.option("--to", "handler", required=True, metavar="HANDLER", help="The handler that gets them, and no other.")
 @click.option("--type", "names", multiple=True, metavar="NAME", help="Only this type. Without it: all it takes.")
-@click.option("--since", type=time, metavar="TIME", help="Stored then or later: 2026-11-28T20:00, in local time.")
-@click.option("--until", type=time, metavar="TIME", help="Stored before then.")
+@click.option(
+    "--since", type=past, metavar="TIME", help="Stored then or later: 2026-11-28T20:00, or 2h, which is two hours ago."
+)
+@click.option("--until", type=past, metavar="TIME", help="Stored before then.")
 @click.option("--rate", "per_second", type=rate, metavar="RATE", help="At most so fast: 50/s, 3000/m.")
 @click.option("--dry-run", is_flag=True, help="Count what would be replayed, and replay nothing.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
