@@ -57,23 +57,25 @@ class Column(NamedTuple):
     """Whether a long value goes on in the next line. If not, it is cut in a terminal, and only there."""
 
 
-def print_rows(columns: Sequence[Column], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+def print_rows(
+    columns: Sequence[Column], rows: Iterable[Sequence[object]], *, empty: str, to_stderr: bool = False
+) -> None:
     """Print rows as a table that fits into the terminal, or in a pipe as lines whose values have tabs between them.
 
-    `empty` is said on standard error where there is no row.
+    `empty` is said on standard error where there is no row. `to_stderr`: the rows are printed there, beside a question.
     """
+    stream = sys.stderr if to_stderr else sys.stdout
     texts = [["" if value is None else str(value) for value in row] for row in rows]
-    if not sys.stdout.isatty():
+    if not stream.isatty():
         for row in [[column.name.upper() for column in columns], *texts]:
-            click.echo("\t".join(" ".join(text.split()) for text in row))
+            click.echo("\t".join(" ".join(text.split()) for text in row), err=to_stderr)
     elif texts:
-        _print_table(columns, texts)
+        _print_table(err() if to_stderr else out(), columns, texts)
     if not texts:
         err().print(escape(empty), style="dim")
 
 
-def _print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
-    console = out()
+def _print_table(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     widths = [_min_width(column, [row[at] for row in rows]) for at, column in enumerate(columns)]
     shown = list(range(len(columns)))
     while sum(widths[at] + GAP for at in shown) > console.width:

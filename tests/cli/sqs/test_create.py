@@ -100,7 +100,7 @@ def test_a_dead_letter_queue_that_it_has_already_stays_its_own(create, name):
 
 def test_it_asks_in_a_terminal_and_no_changes_nothing(create, server, name):
     ran = create(name, terminal=100, stdin="n\n")
-    assert ran.code == 130
+    assert ran.code == 1
     assert f"Make {name}-dead and {name}? [y/N]" in ran.err
     assert name not in server._service.queues
     ran = create(name, terminal=100, stdin="y\n")

@@ -4,8 +4,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 import click
-from rich.markup import escape
-from rich.table import Table
 from rich_click import RichCommand
 
 from dawdle.cli._output import Column, confirm, err, json_option, print_json, print_rows
@@ -164,27 +162,21 @@ def _show(changes: Sequence[Change], *, as_json: bool) -> None:
     if as_json:
         print_json(changes)
     else:
-        rows = [[each.queue, each.attribute, each.now or "-", each.wanted] for each in changes]
-        print_rows(COLUMNS, rows, empty="nothing to change")
+        print_rows(COLUMNS, _rows(changes), empty="nothing to change")
+
+
+def _rows(changes: Sequence[Change]) -> list[list[str]]:
+    return [[each.queue, each.attribute, each.now or "-", each.wanted] for each in changes]
 
 
 def _ask(plan: Plan, found: Mapping[str, Found], changes: Sequence[Change], *, yes: bool) -> None:
     if not changes:
         err().print("nothing to change", style="dim")
         return
-    _show_on_stderr(changes)
+    # Beside the question: what is printed on standard output may be evaluated by a shell.
+    print_rows(COLUMNS, _rows(changes), empty="", to_stderr=True)
     new = [queue.name for queue in plan.queues if queue.name not in found]
     confirm(f"Make {' and '.join(new)}?" if new else "Change these attributes?", yes=yes)
-
-
-def _show_on_stderr(changes: Sequence[Change]) -> None:
-    """Show the changes beside the question: what is printed on standard output may be evaluated by a shell."""
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for column in COLUMNS:
-        table.add_column(column.name.upper(), overflow="fold")
-    for each in changes:
-        table.add_row(escape(each.queue), each.attribute, each.now or "-", escape(each.wanted))
-    err().print(table)
 
 
 def _tell_variables(plan: Plan, queues: Mapping[str, Found], place: Place, *, as_json: bool) -> None:
