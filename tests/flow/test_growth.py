@@ -128,4 +128,5 @@ async def test_a_message_in_flight_takes_four_kilobytes_at_most(caplog):
         finally:
             tracemalloc.stop()
         gate.set_result(None)
-    assert 0 < used <= 4096, used
+    # Tasks and frames are larger on 3.11, by 100 bytes or two.
+    assert 0 < used <= (4096 if sys.version_info >= (3, 12) else 4400), used
