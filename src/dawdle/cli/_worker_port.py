@@ -173,6 +173,8 @@ def checked_url(text: str) -> str:
     """Return the URL of a health port; `host:8080` is one too. Raises `ValueError`, which says what is wrong."""
     url = text.strip()
     url = (url if "://" in url else f"http://{url}").rstrip("/").removesuffix("/stats")
+    if "@" in url:  # and no other error may print what stands before it
+        raise ValueError("a worker takes no name and password: write the URL without them, http://host:8080")
     parts = urlsplit(url)
     if text.strip().isdecimal():
         raise ValueError(f"{text!r} is a port: write the host too, http://localhost:{text.strip()}")

@@ -109,6 +109,7 @@ def test_if_nothing_answers_the_exit_code_says_so(cli):
     ("args", "text"),
     [
         (["--workers", "ftp://host"], "write http://host:8080"),
+        (["--workers", "http://me:secret@host:8080"], "no name and password"),
         (["--interval", "0"], "0.05"),
         (["--wrokers", "x"], "--workers"),
     ],
@@ -117,6 +118,11 @@ def test_a_mistake_in_the_command_line_is_told(cli, args, text):
     ran = cli("top", *args)
     assert ran.code == 2
     assert text in ran.err
+
+
+def test_a_password_in_the_url_of_a_worker_is_not_printed(cli):
+    ran = cli("top", "--workers", "http://me:secret@host:8080")
+    assert "secret" not in ran.out + ran.err
 
 
 def test_a_file_that_is_no_database_is_told(shop, tmp_path):
