@@ -125,6 +125,23 @@ def test_a_password_in_the_url_of_a_worker_is_not_printed(cli):
     assert "secret" not in ran.out + ran.err
 
 
+def test_an_app_that_raises_when_it_is_imported_is_told_without_the_frames_of_the_command(cli):
+    cli.write("shop.py", "def settings():\n    return {}['queue']\n\nsettings()\n")
+    ran = cli("top", "shop:app", "--once")
+    assert ran.code == 1
+    lines = ran.err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "KeyError: 'queue'"
+    assert "shop.py" in lines[1]
+    assert len(lines) < 10
+
+
+def test_an_app_that_ends_the_process_when_it_is_imported_is_told(cli):
+    cli.write("shop.py", "import sys; sys.exit(0)")
+    ran = cli("top", "shop:app", "--once")
+    assert (ran.code, ran.err) == (1, "error: the code of the app has ended the process: 0\n")
+
+
 def test_a_file_that_is_no_database_is_told(shop, tmp_path):
     (tmp_path / "shop.db").write_bytes(b"this is no database" * 100)
     ran = shop("top", "shop:app", "--once")
