@@ -45,7 +45,7 @@ def test_a_table_is_never_wider_than_it_may_be(names, width):
 def test_a_narrow_terminal_loses_the_least_important_columns_first():
     made = busy_picture()
     at_200, at_80, at_40 = (" ".join(text_of(frame(made, LIVE, width))) for width in (200, 80, 40))
-    assert all(name in at_200 for name in ("REQ/EVENT", "EMPTY/MIN", "$/MONTH", "WAITED", "P50", "WORKERS"))
+    assert all(name in at_200 for name in ("REQ/EVENT", "EMPTY/MIN", "$/MONTH", "WAITED", "P50", "PROCESSES"))
     assert "$/MONTH" in at_80
     assert "EMPTY/MIN" not in at_80
     assert all(name in at_80 for name in ("WAITING", "DELAYED", "IN FLIGHT", "OLDEST", "RUNS/S", "P99", "FAILED"))

@@ -142,6 +142,13 @@ def test_an_app_that_ends_the_process_when_it_is_imported_is_told(cli):
     assert (ran.code, ran.err) == (1, "error: the code of the app has ended the process: 0\n")
 
 
+def test_a_worker_of_several_processes_is_one_worker(cli, port):
+    port.says(worker(pid=1, id="a", handlers=(handler(),)), worker(pid=2, id="b", handlers=(handler(),)))
+    ran = cli("top", "--once", "--workers", port.url)
+    assert ran.out.startswith("dawdle top  shop:app  1 worker (2 processes)  ")
+    assert next(line for line in ran.out.splitlines() if line.startswith("HANDLER")).endswith("PROCESSES")
+
+
 def test_a_file_that_is_no_database_is_told(shop, tmp_path):
     (tmp_path / "shop.db").write_bytes(b"this is no database" * 100)
     ran = shop("top", "shop:app", "--once")

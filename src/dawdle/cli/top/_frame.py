@@ -46,7 +46,7 @@ _HANDLER_COLUMNS: Final = (
     Column("RETRIES", 4),
     Column("DEAD", 6),
     Column("RUNS", 9),
-    Column("WORKERS", 10),
+    Column("PROCESSES", 10),
 )
 _WORKER_COLUMNS: Final = (
     Column("WORKER"),
@@ -142,7 +142,8 @@ def render(console: Console, picture: Picture, view: View = View(), *, width: in
 
 def _header(picture: Picture, view: View) -> Line:
     failing = sum(each.error is not None for each in picture.workers)
-    known = len(picture.workers) - failing
+    processes = len(picture.workers) - failing
+    known = len({each.url for each in picture.workers if each.error is None})
     spans = [Span("dawdle top", "bold")]
     if view.paused:
         spans.append(Span("  paused", "bold yellow"))
@@ -150,6 +151,8 @@ def _header(picture: Picture, view: View) -> Line:
     spans.append(Span(f"  {picture.app or apps or 'the queue that DAWDLE_* names'}"))
     if picture.workers:
         spans.append(Span(f"  {known} {'worker' if known == 1 else 'workers'}"))
+    if processes > known:
+        spans.append(Span(f" ({processes} processes)"))
     if failing:
         spans.append(Span(f", {failing} {'does' if failing == 1 else 'do'} not answer", "red"))
     if any(not each.healthy for each in picture.workers):
@@ -202,7 +205,7 @@ def _handlers(rows: Sequence[HandlerRow] | None, by: Sort, width: int) -> list[L
             Cell(count(row.retries)),
             Cell(count(row.dead_letters), "yellow" if row.dead_letters else ""),
             Cell(count(row.runs)),
-            Cell(count(row.workers)),
+            Cell(count(row.processes)),
         )
         for row in _sorted(rows, by)
     ]
