@@ -1,8 +1,11 @@
 """What every command does alike: finds the app, says what is wrong, ends with an exit code."""
 
+import errno
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from io import StringIO
 
 import click
 import pytest
@@ -11,7 +14,8 @@ import dawdle
 from dawdle import default_registry
 from dawdle.cli import _main
 from dawdle.cli._app import AppCommand, load_app, with_app
-from dawdle.cli._running import CommandError, run_async
+from dawdle.cli._output import out
+from dawdle.cli._running import CommandError, exit_code_of, run_async
 from dawdle.cli._values import duration, past, time
 
 SHOP = """
@@ -49,7 +53,7 @@ def fails(app):
 
 @pytest.fixture(autouse=True)
 def commands(monkeypatch):
-    for name in ("probe", "fails"):
+    for name in ("probe", "fails", "prints"):
         monkeypatch.setitem(_main.COMMANDS, name, f"{__name__}:{name}")
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
 
@@ -151,16 +155,38 @@ def test_python_m_dawdle_is_the_same_command():
 
 
 def test_a_pipe_that_closes_is_no_error():
-    ran = subprocess.run(
-        [sys.executable, "-m", "dawdle", "completion", "bash"],
-        stdout=(sink := subprocess.Popen(["true"], stdin=subprocess.PIPE)).stdin,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    sink.communicate()
-    assert ran.stderr == ""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "dawdle", "completion", "bash"]
+    ran = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writer)
+    assert (ran.returncode, ran.stderr) == (141, "")
+
+
+class ClosedPipe(StringIO):
+    def write(self, _):
+        raise BrokenPipeError(errno.EPIPE, "broken pipe")
+
+    def fileno(self):
+        return -1
+
+
+@click.command
+@click.option("--rich", is_flag=True)
+def prints(rich):
+    out().print("orders") if rich else click.echo("orders")
+
+
+@pytest.mark.parametrize("args", [[], ["--rich"]])
+def test_a_pipe_that_closes_while_a_command_prints_has_an_exit_code_of_its_own(monkeypatch, args):
+    monkeypatch.setattr(sys, "stdout", ClosedPipe())
+    monkeypatch.setattr(os, "dup2", lambda *_: None)
+    assert exit_code_of(lambda: _main.dawdle.main(["prints", *args], standalone_mode=False)) == 141
+
+
+def test_an_app_that_ends_the_process_ends_it(monkeypatch):
+    with pytest.raises(SystemExit, match="7"):
+        exit_code_of(lambda: sys.exit(7))
 
 
 def test_every_command_says_what_it_does_on_one_screen(cli):

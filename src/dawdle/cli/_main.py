@@ -9,7 +9,7 @@ import click
 from rich_click import RichGroup
 
 import dawdle as library
-from dawdle.cli._running import exit_code_of
+from dawdle.cli._running import PipeClosedError, exit_code_of
 
 __all__ = ["COMMANDS", "dawdle", "run"]
 
@@ -55,6 +55,13 @@ class LazyGroup(RichGroup):
         command: object = getattr(import_module(module), name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command that is named."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise PipeClosedError from error
 
 
 @click.group(

@@ -13,7 +13,7 @@ from rich.markup import escape
 from dawdle.cli._output import err
 from dawdle.errors import DawdleError
 
-__all__ = ["CommandError", "exit_code_of", "run_async", "show_warnings"]
+__all__ = ["CommandError", "PipeClosedError", "exit_code_of", "run_async", "show_warnings"]
 
 T = TypeVar("T")
 
@@ -26,6 +26,10 @@ BROKEN_PIPE: Final = 141
 
 class CommandError(Exception):
     """A command cannot go on. The text says what happened, and what to do."""
+
+
+class PipeClosedError(Exception):
+    """The reader of standard output has gone. Of a `BrokenPipeError` click makes an exit with code 1."""
 
 
 def exit_code_of(command: Callable[[], object]) -> int:
@@ -42,10 +46,19 @@ def exit_code_of(command: Callable[[], object]) -> int:
     except (KeyboardInterrupt, click.Abort):
         err().print("interrupted", style="red")
         return INTERRUPTED
-    except BrokenPipeError:  # `dawdle … | head`: the reader has what it wants
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
-        return BROKEN_PIPE
+    except (BrokenPipeError, PipeClosedError):
+        return _end_of_pipe()
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # rich makes it of one, with code 1
+            return _end_of_pipe()
+        raise
     return result if isinstance(result, int) else 0
+
+
+def _end_of_pipe() -> int:
+    """Return the exit code of `dawdle … | head`: the reader has what it wants."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains when it ends
+    return BROKEN_PIPE
 
 
 def print_error(error: Exception) -> None:

@@ -37,7 +37,7 @@ def test_workers_are_added_up_and_their_windows_may_differ():
     second = worker(pid=2, window=5.0, handlers=(handler(recent_runs=100, runs=100, retries=3, running=2),))
     row = handler_row(picture(workers=[answer(first, second)]))
     assert row.rate == pytest.approx(10 + 20)
-    assert (row.workers, row.runs, row.failures, row.retries, row.running) == (2, 600, 2, 3, 3)
+    assert (row.processes, row.runs, row.failures, row.retries, row.running) == (2, 600, 2, 3, 3)
 
 
 def test_the_p99_of_a_fleet_is_not_the_mean_of_the_workers():

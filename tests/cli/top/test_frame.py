@@ -45,7 +45,7 @@ def test_a_table_is_never_wider_than_it_may_be(names, width):
 def test_a_narrow_terminal_loses_the_least_important_columns_first():
     made = busy_picture()
     at_200, at_80, at_40 = (" ".join(text_of(frame(made, LIVE, width))) for width in (200, 80, 40))
-    assert all(name in at_200 for name in ("REQ/EVENT", "EMPTY/MIN", "$/MONTH", "WAITED", "P50", "WORKERS"))
+    assert all(name in at_200 for name in ("REQ/EVENT", "EMPTY/MIN", "$/MONTH", "WAITED", "P50", "PROCESSES"))
     assert "$/MONTH" in at_80
     assert "EMPTY/MIN" not in at_80
     assert all(name in at_80 for name in ("WAITING", "DELAYED", "IN FLIGHT", "OLDEST", "RUNS/S", "P99", "FAILED"))
@@ -131,6 +131,34 @@ def test_an_unhealthy_worker_says_why():
     lines = text_of(frame(made, View(), 80))
     assert "unhealthy" in lines[0]
     assert "process 77 is unhealthy: default: access denied" in lines
+
+
+def test_on_a_low_screen_help_has_pages_that_show_all_of_it():
+    made = busy_picture()
+    view = View(keys=True, help=True)
+    whole = [line for line in text_of(frame(made, View(help=True), 80))[2:] if line]
+    pages = [text_of(frame(made, view._replace(page=page), 80, 24)) for page in range(3)]
+    seen = [line for page in pages[:2] for line in page[2:-1] if line]
+    assert seen == whole
+    assert pages[2] == pages[0]
+    assert all(len(page) == 24 for page in pages)
+    assert [page[-1] for page in pages[:2]] == [
+        "space more (1 of 2)   ? back   q quit",
+        "space more (2 of 2)   ? back   q quit",
+    ]
+    assert frame(made, view._replace(page=-1), 80, 24) == frame(made, view._replace(page=1), 80, 24)
+
+
+def test_help_that_fits_has_one_page():
+    lines = text_of(frame(busy_picture(), View(keys=True, help=True), 200, 60))
+    assert lines[-1] == "? back   q quit"
+
+
+def test_a_low_screen_shows_the_first_notes_and_how_to_see_the_rest():
+    many = worker(handlers=tuple(handler(f"handler-{at}") for at in range(40)))
+    made = picture(queues=[asked()], workers=[answer(many)], own_notes=[f"note {at}" for at in range(9)])
+    lines = text_of(frame(made, LIVE, 80, 24))
+    assert lines[-4:-1] == ["note 0", "note 1", "… 7 more lines: ? shows them"]
 
 
 def test_help_explains_every_column():

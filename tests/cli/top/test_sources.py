@@ -1,6 +1,4 @@
 import asyncio
-import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +10,7 @@ from dawdle.backends.sqlite import SQLite
 from dawdle.backends.sqs import SQS
 from dawdle.cli import _worker_port
 from dawdle.cli._running import CommandError
-from dawdle.cli._worker_port import WorkerPort, checked_url
+from dawdle.cli._worker_port import Threads, WorkerPort, checked_url
 from dawdle.cli.sqs._aws import AwsError
 from dawdle.cli.top._cloudwatch import QueueAge
 from dawdle.cli.top._queues import CountedQueue
@@ -41,7 +39,7 @@ async def file(tmp_path):
 
 @pytest.fixture
 def threads():
-    with ThreadPoolExecutor(2) as threads:
+    with Threads(2) as threads:
         yield threads
 
 
@@ -72,7 +70,7 @@ async def test_a_connection_that_the_worker_has_closed_is_made_anew(port, asking
 @pytest.mark.parametrize(
     ("status", "body", "text"),
     [
-        (404, b"{}", "does not answer: HTTP 404 at /stats, so it may not be the --health-port of a worker"),
+        (404, b"{}", "is no dawdle worker: HTTP 404 at /stats; is this its --health-port?"),
         (200, b"<html>", "is no dawdle worker"),
         (200, b'{"app": "x"}', "is no dawdle worker"),
         (200, b'[{"new": ' + b"[" * 20_000 + b"]" * 20_000 + b"}]", "is no dawdle worker"),
@@ -98,6 +96,39 @@ async def test_a_worker_that_hangs_is_told(port, asking, monkeypatch):
     port.hangs = True
     await asking.ask()
     assert asking.answer.error == "does not answer within 0.1 s"
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+async def test_a_worker_that_answers_byte_by_byte_is_told(port, asking, monkeypatch, part):
+    monkeypatch.setattr(_worker_port, "TIMEOUT_SECONDS", 0.3)
+    port.drips = part
+    await asking.ask()
+    assert asking.answer.error == "does not answer within 0.3 s"
+    port.drips = ""
+    await until(lambda: answers(asking))
+
+
+async def answers(asking):
+    await asking.ask()
+    return asking.answer.error is None
+
+
+async def test_an_answer_without_an_end_is_not_kept(port, asking, monkeypatch):
+    monkeypatch.setattr(_worker_port, "MAX_BYTES", 100)
+    port.body = b" " * 101
+    await asking.ask()
+    assert asking.answer.error == "is no dawdle worker: it says more than 0 MB at /stats"
+
+
+async def test_a_question_that_waits_for_a_thread_has_its_seconds_still(port, monkeypatch):
+    monkeypatch.setattr(_worker_port, "TIMEOUT_SECONDS", 0.5)
+    port.hangs = True
+    with health_port() as other, Threads(1) as threads:
+        silent, busy = WorkerPort(port.url, threads), WorkerPort(other.url, threads)
+        await asyncio.gather(silent.ask(), busy.ask())
+        busy.close()
+    assert silent.answer.error == "does not answer within 0.5 s"
+    assert busy.answer.error is None
 
 
 async def test_one_answer_that_is_lost_is_no_news(port, asking, monkeypatch):
@@ -266,16 +297,36 @@ async def test_workers_are_added_up_anew_when_one_says_something_else(port, file
         assert sources.picture().workers[0].pid == 7
 
 
-async def test_one_that_hangs_is_not_waited_for_and_not_asked_twice(port, file):
+async def test_one_that_hangs_is_not_waited_for_and_not_asked_twice(port, file, monkeypatch):
+    monkeypatch.setattr(_worker_port, "TIMEOUT_SECONDS", 60.0)
     port.hangs = True
     async with open_sources(None, {"default": file}, [port.url], 0.05) as sources:
-        for _ in range(3):
+        await until(lambda: asked(sources, port))
+        for _ in range(2):
             await sources.ask(0.1)
         assert sources.picture().queues[0].waiting == 0
         assert sources.picture().workers[0].error == "has not answered yet"
         assert port.asked == 1
-        left = time.monotonic()
-    assert time.monotonic() - left < 1, "its thread does not wait for the two seconds"
+    assert port.waited_out == 0, "its thread does not wait for the answer"
+
+
+async def test_one_that_answers_byte_by_byte_is_not_waited_for_at_the_end(port, file, monkeypatch):
+    monkeypatch.setattr(_worker_port, "TIMEOUT_SECONDS", 60.0)
+    port.drips = "body"
+    async with open_sources(None, {"default": file}, [port.url], 0.05) as sources:
+        await until(lambda: asked(sources, port))
+    assert port.waited_out == 0, "its thread does not wait for the answer"
+
+
+async def asked(sources, port):
+    await sources.ask(0.05)
+    return port.stalled and sources.picture().queues[0].waiting is not None
+
+
+async def until(condition):
+    async with asyncio.timeout(20):
+        while not await condition():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_fleet_is_asked_as_often_as_one_worker_would_be(threads):

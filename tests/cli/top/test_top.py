@@ -109,6 +109,7 @@ def test_if_nothing_answers_the_exit_code_says_so(cli):
     ("args", "text"),
     [
         (["--workers", "ftp://host"], "write http://host:8080"),
+        (["--workers", "http://me:secret@host:8080"], "no name and password"),
         (["--interval", "0"], "0.05"),
         (["--wrokers", "x"], "--workers"),
     ],
@@ -117,6 +118,35 @@ def test_a_mistake_in_the_command_line_is_told(cli, args, text):
     ran = cli("top", *args)
     assert ran.code == 2
     assert text in ran.err
+
+
+def test_a_password_in_the_url_of_a_worker_is_not_printed(cli):
+    ran = cli("top", "--workers", "http://me:secret@host:8080")
+    assert "secret" not in ran.out + ran.err
+
+
+def test_an_app_that_raises_when_it_is_imported_is_told_without_the_frames_of_the_command(cli):
+    cli.write("shop.py", "def settings():\n    return {}['queue']\n\nsettings()\n")
+    ran = cli("top", "shop:app", "--once")
+    assert ran.code == 1
+    lines = ran.err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1] == "KeyError: 'queue'"
+    assert "shop.py" in lines[1]
+    assert len(lines) < 10
+
+
+def test_an_app_that_ends_the_process_when_it_is_imported_is_told(cli):
+    cli.write("shop.py", "import sys; sys.exit(0)")
+    ran = cli("top", "shop:app", "--once")
+    assert (ran.code, ran.err) == (1, "error: the code of the app has ended the process: 0\n")
+
+
+def test_a_worker_of_several_processes_is_one_worker(cli, port):
+    port.says(worker(pid=1, id="a", handlers=(handler(),)), worker(pid=2, id="b", handlers=(handler(),)))
+    ran = cli("top", "--once", "--workers", port.url)
+    assert ran.out.startswith("dawdle top  shop:app  1 worker (2 processes)  ")
+    assert next(line for line in ran.out.splitlines() if line.startswith("HANDLER")).endswith("PROCESSES")
 
 
 def test_a_file_that_is_no_database_is_told(shop, tmp_path):

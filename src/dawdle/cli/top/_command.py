@@ -8,14 +8,15 @@ from typing import Final
 import click
 import msgspec
 
-from dawdle import Dawdle
+from dawdle import Dawdle, DawdleError
 from dawdle.cli._app import AppCommand, app_name_option, load_app
-from dawdle.cli._output import json_option, out
+from dawdle.cli._output import err, json_option, out
 from dawdle.cli._running import CommandError, run_async
 from dawdle.cli._worker_port import workers_option
 from dawdle.cli.top._frame import render
 from dawdle.cli.top._picture import Picture
 from dawdle.cli.top._sources import Sources, open_sources
+from dawdle.cli.worker._unloadable import why_unloadable
 
 __all__ = ["top"]
 
@@ -49,10 +50,20 @@ def top(
 
     Keys: q quits, s sorts, p pauses, ? explains. With --json, each picture is a line of JSON.
     """
-    app = Dawdle(start_listener=False) if app_name is None else load_app(app_name)
+    app = Dawdle(start_listener=False) if app_name is None else _loaded(app_name)
     seconds = interval or (JSON_SECONDS if as_json else LIVE_SECONDS)
     sources = open_sources(app_name, app.backends, urls, seconds, ask_cloudwatch=cloudwatch)
     return run_async(_show(sources, seconds, once=once, as_json=as_json))
+
+
+def _loaded(name: str) -> Dawdle:
+    try:
+        return load_app(name)
+    except (CommandError, DawdleError):
+        raise
+    except (Exception, SystemExit) as error:
+        err().print(why_unloadable(error), markup=False, soft_wrap=True)
+        raise click.exceptions.Exit(1) from error
 
 
 async def _show(opening: AbstractAsyncContextManager[Sources], interval: float, *, once: bool, as_json: bool) -> int:

@@ -59,7 +59,7 @@ def _handler_row(name: str, told: Sequence[tuple[WorkerStats, HandlerStats]]) ->
     durations = handlers[0].durations if len(handlers) == 1 else merged(each.durations for each in handlers)
     return HandlerRow(
         name=name,
-        workers=len(handlers),
+        processes=len(handlers),
         rate=rate_of((each.recent_runs, worker.window) for worker, each in told),
         running=sum(each.running for each in handlers),
         waited=max((each.recent_waited for each in handlers if each.recent_waited is not None), default=None),

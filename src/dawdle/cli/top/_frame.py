@@ -19,7 +19,7 @@ __all__ = ["SORTS", "Sort", "View", "frame", "render"]
 Sort = Literal["name", "rate", "p99", "failures"]
 SORTS: Final[tuple[Sort, ...]] = ("name", "rate", "p99", "failures")
 
-_MIN_LINES: Final = (3, 6, 3, 1)
+_MIN_LINES: Final = (3, 6, 3, 3)
 """Lines that the parts keep on a low screen, titles included: queues, handlers, workers, notes."""
 
 _QUEUE_COLUMNS: Final = (
@@ -46,7 +46,7 @@ _HANDLER_COLUMNS: Final = (
     Column("RETRIES", 4),
     Column("DEAD", 6),
     Column("RUNS", 9),
-    Column("WORKERS", 10),
+    Column("PROCESSES", 10),
 )
 _WORKER_COLUMNS: Final = (
     Column("WORKER"),
@@ -61,7 +61,7 @@ _HELP: Final = (
     ("q", "quit; ^C too"),
     ("s", "sort the handlers: by name, runs, p99, failures"),
     ("p", "pause, and go on"),
-    ("?", "show or leave this help"),
+    ("?", "show or leave this help; space turns its pages"),
     ("WAITING, DELAYED, IN FLIGHT", "messages, as the queue itself counts them; SQS may be a minute late"),
     ("OLDEST", "how long the oldest message has waited to be received"),
     ("SENT/S, RECV/S", "events that these workers signaled, and messages that they received, of the last 10 s"),
@@ -82,26 +82,45 @@ class View(NamedTuple):
     sort: Sort = "name"
     paused: bool = False
     help: bool = False
+    page: int = 0
+    """Which page of the help, of those that this screen needs. After the last one comes the first."""
     keys: bool = False
     """Whether there is a keyboard, so that the last line says which keys do what."""
 
 
 def frame(picture: Picture, view: View, width: int, height: int | None = None) -> list[Line]:
     """Return the lines of a picture, none wider than `width`, and at most `height` of them."""
-    top, keys = [_header(picture, view), ()], [_keys(view)] if view.keys else []
-    parts = [_help(width), _notes(picture.notes, width)] if view.help else _parts(picture, view, width)
+    top = [_header(picture, view), ()]
+    room = None if height is None else height - len(top) - view.keys
+    if view.help:
+        lines, keys = _help_page(picture, view, width, room)
+    else:
+        lines, keys = _joined(_parts(picture, view, width), room, view), _keys(view)
+    lines = [*top, *lines]
     if height is not None:
-        blanks = sum(map(bool, parts)) - 1
-        parts = _shortened(parts, height - len(top) - len(keys) - blanks)
-    lines = list[Line](top)
-    for part in filter(None, parts):
-        lines += [*part, ()]
-    del lines[-1:]
-    if height is not None:
-        lines = lines[: height - len(keys)]
-        if keys:  # they stand at the foot of the screen
-            lines = [*lines, *[()] * (height - 1 - len(lines)), *keys]
+        lines = lines[: height - view.keys]
+        if view.keys:  # they stand at the foot of the screen
+            lines = [*lines, *[()] * (height - 1 - len(lines)), keys]
     return [clipped(line, width) for line in lines]
+
+
+def _joined(parts: Sequence[list[Line]], room: int | None, view: View) -> list[Line]:
+    """Return the lines of all parts, with a blank one between two."""
+    if room is not None:
+        parts = _shortened(parts, room - sum(map(bool, parts)) + 1, view)
+    return [line for part in parts if part for line in (*part, ())][:-1]
+
+
+def _help_page(picture: Picture, view: View, width: int, room: int | None) -> tuple[list[Line], Line]:
+    """Return what `?` shows, as many lines of it as there is room for, and the keys that lead on."""
+    lines = _joined([_help(width), _notes(picture.notes, width)], None, view)
+    size = len(lines) if room is None else max(1, room)
+    count = -(-len(lines) // size)
+    page = view.page % count
+    named = [("?", "back"), ("q", "quit")]
+    if count > 1:
+        named.insert(0, ("space", f"more ({page + 1} of {count})"))
+    return lines[page * size : (page + 1) * size], _named(named)
 
 
 def _parts(picture: Picture, view: View, width: int) -> list[list[Line]]:
@@ -123,7 +142,8 @@ def render(console: Console, picture: Picture, view: View = View(), *, width: in
 
 def _header(picture: Picture, view: View) -> Line:
     failing = sum(each.error is not None for each in picture.workers)
-    known = len(picture.workers) - failing
+    processes = len(picture.workers) - failing
+    known = len({each.url for each in picture.workers if each.error is None})
     spans = [Span("dawdle top", "bold")]
     if view.paused:
         spans.append(Span("  paused", "bold yellow"))
@@ -131,6 +151,8 @@ def _header(picture: Picture, view: View) -> Line:
     spans.append(Span(f"  {picture.app or apps or 'the queue that DAWDLE_* names'}"))
     if picture.workers:
         spans.append(Span(f"  {known} {'worker' if known == 1 else 'workers'}"))
+    if processes > known:
+        spans.append(Span(f" ({processes} processes)"))
     if failing:
         spans.append(Span(f", {failing} {'does' if failing == 1 else 'do'} not answer", "red"))
     if any(not each.healthy for each in picture.workers):
@@ -183,7 +205,7 @@ def _handlers(rows: Sequence[HandlerRow] | None, by: Sort, width: int) -> list[L
             Cell(count(row.retries)),
             Cell(count(row.dead_letters), "yellow" if row.dead_letters else ""),
             Cell(count(row.runs)),
-            Cell(count(row.workers)),
+            Cell(count(row.processes)),
         )
         for row in _sorted(rows, by)
     ]
@@ -244,11 +266,16 @@ def _help(width: int) -> list[Line]:
 
 
 def _keys(view: View) -> Line:
-    named = (("q", "quit"), ("s", f"sort: {view.sort}"), ("p", "go on" if view.paused else "pause"), ("?", "help"))
-    return tuple(span for key, text in named for span in (Span(key, "bold"), Span(f" {text}   ", "dim")))
+    return _named(
+        [("q", "quit"), ("s", f"sort: {view.sort}"), ("p", "go on" if view.paused else "pause"), ("?", "help")]
+    )
 
 
-def _shortened(parts: Sequence[list[Line]], room: int) -> list[list[Line]]:
+def _named(keys: Iterable[tuple[str, str]]) -> Line:
+    return tuple(span for key, text in keys for span in (Span(key, "bold"), Span(f" {text}   ", "dim")))
+
+
+def _shortened(parts: Sequence[list[Line]], room: int, view: View) -> list[list[Line]]:
     """Return parts that have no more lines than there is room for, if that is possible. The last ones lose first."""
     shown = list(parts)
     for at in range(len(shown) - 1, -1, -1):
@@ -256,7 +283,9 @@ def _shortened(parts: Sequence[list[Line]], room: int) -> list[list[Line]]:
         excess = sum(map(len, shown)) - room
         keep = max(min(_MIN_LINES[at], len(lines)), len(lines) - excess)
         if excess > 0 and keep < len(lines):
-            shown[at] = [*lines[: keep - 1], (Span(f"… {len(lines) - keep + 1} more lines", "dim"),)]
+            is_notes = at == len(shown) - 1
+            how_to_see = ": ? shows them" if is_notes and view.keys else ""
+            shown[at] = [*lines[: keep - 1], (Span(f"… {len(lines) - keep + 1} more lines{how_to_see}", "dim"),)]
     return shown
 
 

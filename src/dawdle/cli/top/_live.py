@@ -7,7 +7,8 @@ from typing import Final
 
 from rich.console import Console
 
-from dawdle.cli.top._frame import SORTS, View, frame
+from dawdle.cli.top._frame import View, frame
+from dawdle.cli.top._keys import view_after
 from dawdle.cli.top._picture import Picture
 from dawdle.cli.top._screen import Screen
 from dawdle.cli.top._sources import Sources
@@ -60,21 +61,10 @@ class _Live:
                     self._draw()
 
     def _press(self, key: str) -> None:
-        view = self._view
-        match key.lower():
-            case "q":
-                self._exit_code = 0
-            case "s":
-                view = view._replace(sort=SORTS[(SORTS.index(view.sort) + 1) % len(SORTS)])
-            case "p" | " ":
-                view = view._replace(paused=not view.paused)
-            case "?" | "h":
-                view = view._replace(help=not view.help)
-            case "\x1b":
-                view = view._replace(help=False)
-            case _:
-                return
-        self._view = view
+        if key in {"q", "Q"}:
+            self._exit_code = 0
+        else:
+            self._view = view_after(self._view, key)
         self._changed.set()
 
     def _stop(self, number: int) -> None:

@@ -27,7 +27,7 @@ class HandlerRow(msgspec.Struct, frozen=True, kw_only=True):
     """One handler, on all workers that were asked. Totals are since each of them started; the rest is recent."""
 
     name: str
-    workers: int
+    processes: int
     rate: float | None
     running: int
     waited: float | None

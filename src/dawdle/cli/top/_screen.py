@@ -18,6 +18,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
+from dawdle.cli.top._keys import keys_of
 from dawdle.cli.top._table import Line, size_of
 
 __all__ = ["Screen"]
@@ -151,5 +152,5 @@ class Screen:
             keys = b""
         if not keys:
             asyncio.get_running_loop().remove_reader(self._keyboard)
-        for key in keys.decode(errors="ignore"):
+        for key in keys_of(keys.decode(errors="ignore")):
             self._on_key(key)

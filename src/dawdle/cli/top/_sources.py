@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from operator import is_
 from typing import Final, Protocol
@@ -14,7 +13,7 @@ from dawdle.abc import Backend
 from dawdle.backends.sqs import SQS
 from dawdle.cli._app import require_file
 from dawdle.cli._running import CommandError
-from dawdle.cli._worker_port import WorkerPort
+from dawdle.cli._worker_port import Threads, WorkerPort
 from dawdle.cli.top._assembly import Asked, picture_of
 from dawdle.cli.top._fleet import Fleet
 from dawdle.cli.top._picture import Picture
@@ -137,7 +136,7 @@ async def open_sources(
         ages = [await stack.enter_async_context(_open_age(name, backend)) for name, backend in on_sqs.items()]
         workers = list[WorkerPort]()
         stack.callback(_call_each, WorkerPort.close, workers)
-        threads = stack.enter_context(ThreadPoolExecutor(min(MAX_THREADS, max(1, len(urls))), "dawdle-top"))
+        threads = stack.enter_context(Threads(min(MAX_THREADS, max(1, len(urls)))))
         stack.callback(_call_each, WorkerPort.abort, workers)
         workers += [WorkerPort(url, threads, of=len(urls)) for url in urls]
         sources = Sources(app, queues, workers, ages, interval)
