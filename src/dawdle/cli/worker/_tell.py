@@ -9,7 +9,7 @@ from dawdle.cli._output import err
 from dawdle.cli.worker._child import Child
 from dawdle.cli.worker._pool import Died, GaveUp, NotReplaced, Replaced, WaitsForChange
 
-__all__ = ["asked_to_stop", "happened", "killing", "ready", "stopped", "unloadable"]
+__all__ = ["asked_to_stop", "happened", "killing", "not_ready", "ready", "stopped", "unloadable"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,6 +54,18 @@ def how(code: int) -> str:
 def ready(child: Child) -> None:
     """Log that a process works, in a place where none did."""
     _log.info("process %d: pid %s is ready", child.place, child.pid)
+
+
+def not_ready(child: Child, seconds: float, *, replaces: bool) -> None:
+    """Log that a process takes long to start."""
+    then = "the process from before works on" if replaces else "nothing works in its place"
+    _log.warning(
+        "process %d: pid %s is not ready after %.0f s: %s; SIGHUP starts another instead",
+        child.place,
+        child.pid,
+        seconds,
+        then,
+    )
 
 
 def stopped(child: Child, code: int) -> None:
