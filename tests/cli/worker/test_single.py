@@ -87,3 +87,9 @@ def test_sighup_never_kills_and_sigterm_after_it_lets_handlers_finish(start, sho
     assert "this worker does not start anew" in after
     assert "second signal" not in after
     assert "loading" not in after
+
+
+def test_code_that_ends_the_process_is_told(shop):
+    shop.write("shop.py", SHOP + "\nraise SystemExit(0)\n")
+    ran = shop("worker", "shop:app")
+    assert (ran.code, ran.err) == (1, "error: the code of the app has ended the process: 0\n")

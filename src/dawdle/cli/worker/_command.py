@@ -8,15 +8,14 @@ from functools import partial
 from typing import get_args
 
 import click
-from rich.markup import escape
 
 from dawdle import Dawdle
 from dawdle.cli._app import AppCommand, app_name_option, load_app, require_app_name
-from dawdle.cli._output import err
 from dawdle.cli._running import CommandError
 from dawdle.cli.worker._hangup import Renewal
 from dawdle.cli.worker._logs import set_up_logging
 from dawdle.cli.worker._options import LogLevel, WorkerOptions
+from dawdle.cli.worker._say import say
 from dawdle.cli.worker._unloadable import why_unloadable
 from dawdle.cli.worker._values import Address, address, size
 from dawdle.cli.worker._work import Lifespan, prepare, require_uvloop, run_app
@@ -85,8 +84,8 @@ def _work_here(options: WorkerOptions, at: Address | None) -> int:
     with renewal.taking_hangup():
         try:
             app = load_app(options.app)
-        except Exception as error:  # noqa: BLE001 - whatever the code of the app raises
-            err().print(escape(why_unloadable(error)), soft_wrap=True, style="red")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the code of the app raises
+            say(why_unloadable(error), red=True)
             return 1
         set_up_logging(options.log_level)
         prepare(app, options, introduces=True)

@@ -3,11 +3,9 @@
 import logging
 import signal
 
-from rich.markup import escape
-
-from dawdle.cli._output import err
 from dawdle.cli.worker._child import Child
 from dawdle.cli.worker._pool import Died, GaveUp, NotReplaced, Replaced, WaitsForChange
+from dawdle.cli.worker._say import say
 
 __all__ = ["asked_to_stop", "happened", "killing", "not_ready", "ready", "stopped", "unloadable"]
 
@@ -97,4 +95,4 @@ def asked_to_stop(processes: int, *, again: bool) -> None:
 
 def unloadable(text: str) -> None:
     """Print why the app cannot be loaded: a traceback, or what to do."""
-    err().print(escape(text), soft_wrap=True, style="red")
+    say(text, red=True)
