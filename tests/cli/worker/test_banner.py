@@ -1,6 +1,9 @@
 """What a worker says at its start, in a file and in terminals of any width, and its warnings."""
 
+import errno
 import logging
+import sys
+from io import StringIO
 
 import msgspec
 import pytest
@@ -9,6 +12,7 @@ import dawdle
 from dawdle import Registry, Retry
 from dawdle.backends.memory import Memory
 from dawdle.cli.worker._banner import banner_lines, print_banner, warn
+from dawdle.cli.worker._tell import unloadable
 
 SECTIONS = [
     ("queues", [("default", "SQLite('/srv/app.db')", "100 messages at once")]),
@@ -100,3 +104,23 @@ def test_what_is_probably_not_meant_is_warned_of(registry, caplog, options, how,
 def test_a_worker_that_only_signals_into_memory_is_told_that_this_is_lost(caplog):
     warn(dawdle.Dawdle(Memory(), registry=Registry(), start_listener=False).describe(), places=1, reloads=False)
     assert "Its queue is in memory, so what it signals is lost" in caplog.text
+
+
+class Closed(StringIO):
+    """Standard error whose reader has gone, or whose disk is full."""
+
+    def __init__(self, error):
+        super().__init__()
+        self._error = error
+
+    def flush(self):
+        raise self._error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.ENOSPC, "no space left on device")])
+def test_a_closed_log_keeps_no_worker_from_starting_or_going_on(registry, monkeypatch, error):
+    app = dawdle.Dawdle(queues={"default": Memory(), "video": Memory()}, registry=registry)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", Closed(error))
+        print_banner("shop:app", app.describe(), 1)
+        unloadable("Traceback (most recent call last):")

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from dawdle.cli.worker._pool import (
     BACKOFF_SECONDS,
     KILL_SECONDS,
+    LONG_START_SECONDS,
     STEADY_SECONDS,
     Died,
     GaveUp,
     Kill,
+    NotReady,
     NotReplaced,
     Pool,
     Replaced,
@@ -44,7 +46,7 @@ def test_a_process_that_dies_is_started_again_later_each_time():
         now += expected
         number += 1
         assert pool.tick(now) == [Start(number, 1)]
-        assert pool.wakes_at is None
+        assert pool.start_at(1) is None
 
 
 def test_after_steady_work_a_death_is_the_first_again():
@@ -117,9 +119,45 @@ def test_all_are_replaced_one_after_another():
     pool = pool_of(2)
     assert pool.replace(1) == [Start(3, 1)]
     assert pool.ready(3, 2, grace=25) == [Replaced(3, 1), Stop(1)]
-    assert pool.replace(2) == []  # it is under way
     assert pool.gone(1, 3) == [Start(4, 2)]
     assert pool.ready(4, 4, grace=25) == [Replaced(4, 1), Stop(2)]
+    assert pool.gone(2, 5) == []
+
+
+def test_a_replacement_that_hangs_at_its_start_is_told_once_and_all_can_be_replaced_again():
+    pool = pool_of(2)
+    pool.replace(1)
+    assert pool.wakes_at == 1 + LONG_START_SECONDS
+    assert pool.tick(1 + LONG_START_SECONDS) == [NotReady(3, LONG_START_SECONDS, replaces=True)]
+    assert pool.wakes_at is None
+    assert pool.replace(100, 2) == []  # it waits for its turn
+    assert pool.replace(200) == [Stop(3), Start(4, 1)]
+    assert pool.ready(4, 201, grace=25) == [Replaced(4, 1), Stop(1)]
+    assert pool.gone(3, 202) == []
+    assert pool.gone(1, 202) == [Start(5, 2)]
+
+
+def test_a_first_start_that_hangs_is_told_too():
+    pool = Pool(1, reloads=False)
+    pool.start(0)
+    assert pool.tick(LONG_START_SECONDS) == [NotReady(1, LONG_START_SECONDS, replaces=False)]
+
+
+def test_all_that_were_replaced_are_replaced_again_if_that_is_asked_meanwhile():
+    pool = pool_of(2)
+    pool.replace(1)
+    pool.ready(3, 2, grace=25)
+    assert pool.replace(3) == []  # the one before still finishes what it has in flight
+    assert pool.replace(4) == []
+    assert pool.gone(1, 5) == [Start(4, 2)]
+    pool.ready(4, 6, grace=25)
+    assert pool.gone(2, 7) == [Start(5, 1)]
+    assert pool.replace(8) == [Stop(5), Start(6, 1)]
+    pool.ready(6, 9, grace=25)
+    pool.gone(5, 10)
+    assert pool.gone(3, 10) == [Start(7, 2)]
+    pool.ready(7, 11, grace=25)
+    assert pool.gone(4, 12) == []
 
 
 def test_a_replacement_that_does_not_start_ends_the_round():
@@ -183,7 +221,7 @@ def test_a_round_goes_on_over_a_place_that_waits_for_its_back_off():
         pool.tick(0)
     assert pool.wakes_at == 1
     assert pool.replace(0.5) == [Start(4, 1)]
-    assert pool.wakes_at is None
+    assert pool.start_at(1) is None
     assert pool.ready(4, 0.7, grace=25) == [Start(5, 2)]
 
 
@@ -193,6 +231,10 @@ class World:
     def __init__(self, places, *, reloads):
         self.pool, self.now, self.places, self.reloads = Pool(places, reloads=reloads), 0.0, places, reloads
         self.place, self.stopped, self.waiting, self.changes = {}, set(), set(), 0
+        self.numbers = self.old = 0
+        """The latest process, and the latest one when all were to be replaced."""
+        self.fails = False
+        """A start has failed since then, which ends the round."""
         self.obey(self.pool.start(self.now))
 
     def obey(self, actions):
@@ -200,7 +242,7 @@ class World:
             match each:
                 case Start(number, place):
                     assert not self.pool.stopping
-                    self.place[number] = place
+                    self.place[number], self.numbers = place, number
                     self.waiting.discard(place)
                 case Stop(number):
                     again = number in self.stopped
@@ -209,6 +251,9 @@ class World:
                         assert not again, "a second request would end its grace"
                 case WaitsForChange(number):
                     self.waiting.add(self.gone_place)
+                    self.fails = True
+                case NotReplaced():
+                    self.fails = True
                 case GaveUp():
                     assert self.pool.failed
                 case _:
@@ -222,7 +267,7 @@ class World:
         for place in self.pool.places:
             assert busy[place] <= 2, "at most a process and its replacement"
             if not busy[place] and place not in self.waiting:
-                assert self.pool.wakes_at is not None, "a place is empty, and no start is planned"
+                assert self.pool.start_at(place) is not None, "a place is empty, and no start is planned"
         if not self.changes:
             assert len(alive) <= self.places + 1, "one after another"
 
@@ -260,6 +305,8 @@ class World:
             self.obey(self.pool.changed(self.now))
 
     def replace(self, index):
+        if not index % 2:
+            self.old, self.fails = self.numbers, False
         self.obey(self.pool.replace(self.now, *([index % self.places + 1] if index % 2 else [])))
 
     def tick(self, index):
@@ -285,7 +332,9 @@ def test_whatever_happens_nothing_that_works_stops_before_its_replacement_works(
         world.step("tick", 0)
         world.step("die" if world.stopped & world.place.keys() else "ready", 0)
     if not world.pool.stopping:
-        assert all(world.pool.working(place) for place in world.pool.places if place not in world.waiting)
+        working = [world.pool.working(place) for place in world.pool.places if place not in world.waiting]
+        assert all(working)
+        assert world.fails or all(number > world.old for number in working), "one has the code of before"
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,6 +1,7 @@
 """A worker of one process is that process: it runs the app, and what started it sees its end."""
 
 import signal
+import time
 
 import pytest
 
@@ -63,3 +64,32 @@ def test_a_closed_terminal_ends_a_worker_and_sighup_does_not(start):
     assert "second signal" not in worker.text
     worker.close_terminal()
     assert worker.wait() == 0
+
+
+def test_sighup_never_kills_and_sigterm_after_it_lets_handlers_finish(start, shop):
+    shop.write("shop.py", "print('loading', flush=True)\n" + SHOP)
+    worker = start("shop:app")
+    worker.until("loading")
+    worker.send(signal.SIGHUP)  # there is no event loop yet
+    worker.until("SIGHUP: stopping, to start anew")
+    while worker.text.count("loading") == 1:  # while the loop is closed and the process is replaced
+        worker.send(signal.SIGHUP)
+        assert worker.process.poll() is None
+        time.sleep(0.002)
+    until(lambda: worker.text.count("dawdle started") > worker.text.count("SIGHUP: "))
+    shop("signal", "shop:app", "OrderPlaced", '{"seconds": 0.3}')
+    worker.until("began in")
+    worker.send(signal.SIGHUP)
+    worker.until("SIGHUP: stopping, to start anew", after="began in")
+    assert worker.end() == 0
+    after = worker.text.partition("began in")[2]
+    assert "receipt of 1" in after
+    assert "this worker does not start anew" in after
+    assert "second signal" not in after
+    assert "loading" not in after
+
+
+def test_code_that_ends_the_process_is_told(shop):
+    shop.write("shop.py", SHOP + "\nraise SystemExit(0)\n")
+    ran = shop("worker", "shop:app")
+    assert (ran.code, ran.err) == (1, "error: the code of the app has ended the process: 0\n")

@@ -7,11 +7,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rich.markup import escape
-
 import dawdle
 from dawdle import AppDescription, FunctionDescription, HandlerDescription, QueueDescription
 from dawdle.cli._output import err
+from dawdle.cli.worker._say import say
 
 __all__ = ["banner_lines", "print_banner", "warn"]
 
@@ -34,9 +33,9 @@ def print_banner(name: str, app: AppDescription, places: int) -> None:
     head = f"dawdle {dawdle.__version__}, worker of {name}, {who}, Python {platform.python_version()}"
     sections = list(_sections(app))
     console = err()
-    console.print(escape(head), style="bold", soft_wrap=True)
+    say(head, bold=True)
     for heading, line in banner_lines(sections, console.width if console.is_terminal else None):
-        console.print(f"[dim]{heading}[/]{escape(line)}", soft_wrap=True)
+        say(line, heading=heading)
 
 
 def warn(app: AppDescription, *, places: int, reloads: bool) -> None:

@@ -8,18 +8,17 @@ from functools import partial
 from typing import get_args
 
 import click
-from rich.markup import escape
 
 from dawdle import Dawdle
 from dawdle.cli._app import AppCommand, app_name_option, load_app, require_app_name
-from dawdle.cli._output import err
 from dawdle.cli._running import CommandError
 from dawdle.cli.worker._hangup import Renewal
 from dawdle.cli.worker._logs import set_up_logging
 from dawdle.cli.worker._options import LogLevel, WorkerOptions
+from dawdle.cli.worker._say import say
 from dawdle.cli.worker._unloadable import why_unloadable
 from dawdle.cli.worker._values import Address, address, size
-from dawdle.cli.worker._work import prepare, require_uvloop, run_app
+from dawdle.cli.worker._work import Lifespan, prepare, require_uvloop, run_app
 
 __all__ = ["worker"]
 
@@ -81,28 +80,32 @@ def worker(
 
 def _work_here(options: WorkerOptions, at: Address | None) -> int:
     """Be the worker, and return the exit code of the process."""
-    try:
-        app = load_app(options.app)
-    except Exception as error:  # noqa: BLE001 - whatever the code of the app raises
-        err().print(escape(why_unloadable(error)), soft_wrap=True, style="red")
-        return 1
-    set_up_logging(options.log_level)
-    prepare(app, options, introduces=True)
-    served = None
-    if at is not None:
-        from dawdle.aiohttp import health_server  # noqa: PLC0415 - it takes long, and a worker without a port does without
-        from dawdle.cli.worker._figures import watched  # noqa: PLC0415 - as above
-
-        host, port = at
-        served = partial(health_server, host=host, port=port, routes=watched(app, options.app))
     renewal = Renewal()
+    with renewal.taking_hangup():
+        try:
+            app = load_app(options.app)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the code of the app raises
+            say(why_unloadable(error), red=True)
+            return 1
+        set_up_logging(options.log_level)
+        prepare(app, options, introduces=True)
+        served = None if at is None else _served(app, options, at)
 
-    @asynccontextmanager
-    async def lifespan(entered: Dawdle) -> AsyncGenerator[None]:
-        renewal.take_hangup()
-        async with nullcontext() if served is None else served(entered):
-            yield
+        @asynccontextmanager
+        async def lifespan(entered: Dawdle) -> AsyncGenerator[None]:
+            renewal.entered(entered)
+            async with nullcontext() if served is None else served(entered):
+                yield
 
-    run_app(app, options, lifespan)
-    renewal.start_anew()
+        run_app(app, options, lifespan)
+        renewal.start_anew()
     return 0
+
+
+def _served(app: Dawdle, options: WorkerOptions, at: Address) -> Lifespan:
+    """Let figures of the app be kept, and return the lifespan in which they are served."""
+    from dawdle.aiohttp import health_server  # noqa: PLC0415 - it takes long, and a worker without a port does without
+    from dawdle.cli.worker._figures import watched  # noqa: PLC0415 - as above
+
+    host, port = at
+    return partial(health_server, host=host, port=port, routes=watched(app, options.app))

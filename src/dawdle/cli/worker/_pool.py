@@ -21,6 +21,7 @@ __all__ = [
     "Died",
     "GaveUp",
     "Kill",
+    "NotReady",
     "NotReplaced",
     "Pool",
     "Replaced",
@@ -38,6 +39,9 @@ STEADY_SECONDS: Final = 10.0
 KILL_SECONDS: Final = 15.0
 """Seconds after its grace in which a process that was asked to stop must have ended; then it is killed. An app needs up
 to 7 for its clean-up, and 5 more for threads that are not its own."""
+
+LONG_START_SECONDS: Final = 30.0
+"""Seconds after which it is told that a process is not ready yet."""
 
 DEFAULT_GRACE_SECONDS: Final = 25.0
 """The grace of a process that has not said its own yet: that of `Dawdle(grace=…)`."""
@@ -85,6 +89,15 @@ class NotReplaced(msgspec.Struct, frozen=True):
     number: int
 
 
+class NotReady(msgspec.Struct, frozen=True):
+    """To tell: a process takes long to start. It may be that it never will."""
+
+    number: int
+    seconds: float
+    replaces: bool
+    """Whether one that works is to be replaced by it. That one works on."""
+
+
 class WaitsForChange(msgspec.Struct, frozen=True):
     """To tell: the code does not start, and only a change of it can help."""
 
@@ -97,7 +110,7 @@ class GaveUp(msgspec.Struct, frozen=True):
     number: int
 
 
-Action = Start | Stop | Kill | Died | Replaced | NotReplaced | WaitsForChange | GaveUp
+Action = Start | Stop | Kill | Died | Replaced | NotReplaced | NotReady | WaitsForChange | GaveUp
 
 
 class _Process(msgspec.Struct):
@@ -109,6 +122,13 @@ class _Process(msgspec.Struct):
     """When it was ready."""
     grace: float = DEFAULT_GRACE_SECONDS
     kill_at: float | None = None
+    told: bool = False
+    """It is told that it takes long to start."""
+
+    @property
+    def tell_at(self) -> float | None:
+        """When it is to be told that it takes long to start."""
+        return self.started + LONG_START_SECONDS if self.state == "starting" and not self.told else None
 
 
 class _Place(msgspec.Struct):
@@ -150,7 +170,8 @@ class Pool:
         """When `tick` has something to do."""
         starts = [place.start_at for place in self._places.values() if place.start_at is not None]
         kills = [process.kill_at for process in self._processes.values() if process.kill_at is not None]
-        return min([*starts, *kills], default=None)
+        tells = [at for process in self._processes.values() if (at := process.tell_at) is not None]
+        return min([*starts, *kills, *tells], default=None)
 
     @property
     def places(self) -> range:
@@ -160,6 +181,10 @@ class Pool:
     def working(self, place: int) -> int | None:
         """Return the process that works in a place."""
         return next((each.number for each in self._in(place) if each.state == "working"), None)
+
+    def start_at(self, place: int) -> float | None:
+        """Return when the next process is started in a place; None: one runs there, or waits for a change."""
+        return self._places[place].start_at
 
     def state(self, number: int) -> Literal["starting", "working", "stopping"]:
         """Return the state of a process that has not ended."""
@@ -214,12 +239,23 @@ class Pool:
         return actions
 
     def replace(self, now: float, *places: int) -> list[Action]:
-        """Replace the processes of some places, or of all, one after another."""
+        """Replace the processes of some places, or of all, one after another.
+
+        All are replaced since the code may be new. So one that is starting is started anew, and a place where another
+        works already has its turn once more: no process keeps the code of before.
+        """
         if self.stopping:
             return []
         idle = not self._to_replace
-        self._to_replace += [place for place in places or self._places if place not in self._to_replace]
-        return self._start_anew(self._to_replace[0], now) if idle else []
+        if places:
+            self._to_replace += [place for place in places if place not in self._to_replace]
+            return self._start_anew(self._to_replace[0], now) if idle else []
+        first = 1 if idle else self._to_replace[0]
+        self._to_replace = [first, *(place for place in self._places if place != first)]
+        waits = not idle and self.working(first) and all(each.state != "starting" for each in self._in(first))
+        if waits:  # until the process that was replaced there has ended
+            self._to_replace.append(first)
+        return [] if waits else self._start_anew(first, now)
 
     def stop(self, now: float) -> list[Action]:
         """End the worker: ask all processes to stop, a second time to end their grace, a third time kill them."""
@@ -233,7 +269,7 @@ class Pool:
     def tick(self, now: float) -> list[Action]:
         """Do what is due by now."""
         due = [number for number, place in self._places.items() if place.start_at is not None and place.start_at <= now]
-        return [*(self._start(place, now) for place in due), *self._kills(now)]
+        return [*(self._start(place, now) for place in due), *self._kills(now), *self._long_starts(now)]
 
     def _in(self, place: int) -> list[_Process]:
         return [each for each in self._processes.values() if each.place == place]
@@ -258,6 +294,12 @@ class Pool:
             if process.kill_at is not None and process.kill_at <= now:
                 process.kill_at = None
                 yield Kill(process.number)
+
+    def _long_starts(self, now: float) -> Iterator[NotReady]:
+        for process in self._processes.values():
+            if process.tell_at is not None and process.tell_at <= now:
+                process.told = True
+                yield NotReady(process.number, now - process.started, self.working(process.place) is not None)
 
     def _back_off(self, process: _Process, now: float) -> float:
         """Note a death, and return the seconds until another process is started."""

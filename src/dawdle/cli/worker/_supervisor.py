@@ -22,6 +22,7 @@ from dawdle.cli.worker._pool import (
     Died,
     GaveUp,
     Kill,
+    NotReady,
     NotReplaced,
     Pool,
     Replaced,
@@ -207,6 +208,8 @@ class _Supervisor:
                 case Kill(number):
                     tell.killing(self._children[number])
                     self._children[number].send(signal.SIGKILL)
+                case NotReady(number, seconds, replaces):
+                    tell.not_ready(self._children[number], seconds, replaces=replaces)
                 case Died() | NotReplaced() | Replaced() | WaitsForChange() | GaveUp():
                     assert about is not None
                     self._tell(action, about, code)

@@ -3,13 +3,11 @@
 import logging
 import signal
 
-from rich.markup import escape
-
-from dawdle.cli._output import err
 from dawdle.cli.worker._child import Child
 from dawdle.cli.worker._pool import Died, GaveUp, NotReplaced, Replaced, WaitsForChange
+from dawdle.cli.worker._say import say
 
-__all__ = ["asked_to_stop", "happened", "killing", "ready", "stopped", "unloadable"]
+__all__ = ["asked_to_stop", "happened", "killing", "not_ready", "ready", "stopped", "unloadable"]
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +54,18 @@ def ready(child: Child) -> None:
     _log.info("process %d: pid %s is ready", child.place, child.pid)
 
 
+def not_ready(child: Child, seconds: float, *, replaces: bool) -> None:
+    """Log that a process takes long to start."""
+    then = "the process from before works on" if replaces else "nothing works in its place"
+    _log.warning(
+        "process %d: pid %s is not ready after %.0f s: %s; SIGHUP starts another instead",
+        child.place,
+        child.pid,
+        seconds,
+        then,
+    )
+
+
 def stopped(child: Child, code: int) -> None:
     """Log that a process has ended that was asked to."""
     if child.unloadable is not None:
@@ -85,4 +95,4 @@ def asked_to_stop(processes: int, *, again: bool) -> None:
 
 def unloadable(text: str) -> None:
     """Print why the app cannot be loaded: a traceback, or what to do."""
-    err().print(escape(text), soft_wrap=True, style="red")
+    say(text, red=True)
