@@ -268,7 +268,7 @@ def test_a_wrong_app_of_pyproject_says_where_it_is_named(cli):
 
 
 def test_a_misspelled_command_is_told_which_one_may_be_meant(cli):
-    ran = cli("wroker")
+    ran = cli("wokrer")
     assert ran.code == 2
     assert "Did you mean 'worker'?" in ran.err
 

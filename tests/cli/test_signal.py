@@ -96,7 +96,7 @@ LARGE = '{"order_id": "%s"}' % ("x" * 1_100_000)
     ("wrong", "text"),
     [
         (LARGE.encode(), "are too many"),
-        ('{"order_id": "caf\xe9"}'.encode("latin-1"), "utf-8"),
+        ('{"order_id": "Zo\xeb"}'.encode("latin-1"), "utf-8"),
         (b'{"order_id": 3}', "$.order_id"),
     ],
     ids=["too large", "not UTF-8", "of another type"],

@@ -51,6 +51,7 @@ class Worker:
             **os.environ,
             "PYTHONPATH": str(Path(dawdle.__file__).parents[1]),
             "COLUMNS": "100",
+            "PYTHONDONTWRITEBYTECODE": "",
             **(environment or {}),
         }
         if terminal:

@@ -28,12 +28,12 @@ def test_a_worker_says_what_it_is_answers_on_its_port_starts_anew_by_sighup_and_
     metrics = port.get("metrics")[1]
     assert "messaging_process_duration_seconds_count{" in metrics
     assert "process_resident_memory_bytes" in metrics
-    shop.write("shop.py", SHOP.replace("VERSION = 1", "VERSION = 2"))
+    shop.write("shop.py", SHOP.replace("VERSION = 1", "VERSION = 20"))  # another size, since the second is the same
     worker.send(signal.SIGHUP)
     worker.until("dawdle started", after="SIGHUP: stopping, to start anew")
     port.until_ready()
     shop("signal", "shop:app", "OrderPlaced", "{}")
-    worker.until(f"receipt of 2 by {worker.process.pid}")
+    worker.until(f"receipt of 20 by {worker.process.pid}")
     assert worker.end() == 0
     assert "asked to stop: " in worker.text
 

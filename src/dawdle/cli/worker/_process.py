@@ -112,6 +112,8 @@ class _Process:
 
     def _load(self) -> Dawdle:
         options, places = self._assignment.options, self._assignment.places
+        # Python takes the code of before for that of a file that has the same size and the same second of its change.
+        sys.dont_write_bytecode = self._assignment.reloads
         app = load_app(options.app)
         set_up_logging(options.log_level, self._assignment.place if places > 1 else None)
         prepare(app, options, introduces=self._assignment.introduces, places=places, reloads=self._assignment.reloads)
