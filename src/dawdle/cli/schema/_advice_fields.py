@@ -71,9 +71,11 @@ def in_deploy(subject: Subject, gap: Gap) -> Finding:
     """Tell of data that the new code writes and the old code does not read."""
     # What only some values do, the new code can avoid until the deploy is over: it is told, and is no failure. But what
     # may be left out is left out sooner or later.
-    sure = not gap.partly or gap.problem in {"missing", "renamed", "maybe_renamed"}
-    else_read = ", or read something else" if gap.problem in {"renamed", "unclear", "default"} else ""
+    sure = not gap.partly or gap.problem in {"missing", "renamed", "maybe_renamed", "default"}
+    else_read = ", or read something else" if gap.problem in {"renamed", "unclear"} else ""
     lost = f"{'cannot' if sure else 'may not'} read events of the new code: they dead-letter them{else_read}"
+    if gap.problem == "default":
+        lost = f"read {gap.place!r} as {gap.read} where the new code means {gap.written}, and leaves it out of data"
     if gap.problem == "maybe_renamed":
         lost = (
             f"read {gap.path[-1]!r} as {gap.read}, and skip {gap.was!r}: if it is the same field, its values are lost"
@@ -96,6 +98,8 @@ def _fix_in_deploy(subject: Subject, gap: Gap) -> str:
             steps = f"take {_forbidding(subject, gap)} in this deploy, and add the field in the next one"
         case "renamed" | "maybe_renamed":
             steps = f"read both names in this deploy, and write {(gap.was or gap.written)!r} in the next one"
+        case "default":
+            steps = "write it each time in this deploy, and leave it out of data in the next one"
         case _:
             steps = "make the change in two deploys: let all workers read both first, and write the new one then"
     version = versioned(subject, "the data of the next version")
@@ -150,7 +154,7 @@ def _what_in_deploy(gap: Gap) -> str:
         case "missing" if gap.partly:
             return f"{place} may be left out now, and old workers need it"
         case "missing":
-            return f"{place}: {short(gap.read)} is gone, and old workers need it"
+            return f"{place}: {short(gap.read)} is not written any more, and old workers need it"
         case "unknown":
             return f"{place} is new, and old workers forbid unknown fields"
         case "renamed":

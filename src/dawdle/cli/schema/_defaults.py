@@ -33,21 +33,23 @@ def _shown(value: object) -> str:
     if names is not None:
         return f"{type(value).__qualname__}({', '.join(f'{each}={_shown(getattr(value, each))}' for each in names)})"
     if isinstance(value, (list, tuple)):
-        members = ", ".join(map(_shown, cast("Sequence[object]", value)))
-        return f"[{members}]" if isinstance(value, list) else f"({members}{',' if len(value) == 1 else ''})"  # pyright: ignore[reportUnknownArgumentType]
+        parts = list(map(_shown, cast("Sequence[object]", value)))
+        comma = "," if len(parts) == 1 else ""
+        return f"[{', '.join(parts)}]" if isinstance(value, list) else f"({', '.join(parts)}{comma})"
     return text
 
 
-def _shown_fields(value: Any) -> Iterable[str] | None:
+def _shown_fields(value: object) -> Iterable[str] | None:
     """Return the fields that the text of an object has; None for what has none."""
-    match event_style(type(value)):
+    cls = cast("Any", type(value))
+    match event_style(cls):
         case "struct":
-            return cast("Sequence[str]", value.__struct_fields__)
+            return cast("Sequence[str]", cls.__struct_fields__)
         case "pydantic":
-            return [name for name, field in type(value).model_fields.items() if field.repr]
+            return [name for name, field in cast("Mapping[str, Any]", cls.model_fields).items() if field.repr]
         case "dataclass":
-            return [field.name for field in dataclasses.fields(value) if field.repr]
+            return [field.name for field in dataclasses.fields(cls) if field.repr]
         case "attrs":
-            return [field.name for field in type(value).__attrs_attrs__ if field.repr]
+            return [field.name for field in cast("Sequence[Any]", cls.__attrs_attrs__) if field.repr]
         case _:
-            return cast("Iterable[str] | None", getattr(value, "_fields", None)) if isinstance(value, tuple) else None
+            return cast("Iterable[str] | None", getattr(cls, "_fields", None))  # of a named tuple

@@ -30,6 +30,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The names under which it is looked for, where that is not just its own."""
     optional: bool = False
     """Whether it may be left out of the data that is written."""
+    written: bool = True
+    """Whether it is written at all; a model may only read it."""
 
 
 class Kind(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -50,6 +50,8 @@ class KindComparison:
             yield from self._by_name(written, read, path)
 
     def _by_name(self, written: Kind, read: Kind, path: tuple[str, ...]) -> Iterator[Gap]:
+        in_data = {name: field for name, field in written.fields.items() if field.written}
+        written = msgspec.structs.replace(written, fields=in_data)
         yield from _tags(written, read, path)
         used: set[str] = set()
         lacking: list[str] = []

@@ -79,6 +79,8 @@ def _field(name: str, field: Any, config: Mapping[str, Any], read: Annotations) 
         default=None if field.is_required() else _default(field),
         attribute=None if name == written else name,
         reads=None if reads == (written,) else reads,
+        optional=getattr(field, "exclude_if", None) is not None,  # since pydantic 2.12
+        written=field.exclude is not True,
     )
 
 
