@@ -121,13 +121,13 @@ async def test_an_answer_without_an_end_is_not_kept(port, asking, monkeypatch):
 
 
 async def test_a_question_that_waits_for_a_thread_has_its_seconds_still(port, monkeypatch):
-    monkeypatch.setattr(_worker_port, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(_worker_port, "TIMEOUT_SECONDS", 1.0)
     port.hangs = True
     with health_port() as other, Threads(1) as threads:
         silent, busy = WorkerPort(port.url, threads), WorkerPort(other.url, threads)
         await asyncio.gather(silent.ask(), busy.ask())
         busy.close()
-    assert silent.answer.error == "does not answer within 0.5 s"
+    assert silent.answer.error == "does not answer within 1 s"
     assert busy.answer.error is None
 
 
