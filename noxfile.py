@@ -245,8 +245,9 @@ def aws_lambda(session: nox.Session) -> None:
 
 @nox.session(python=USUAL)
 def cli(session: nox.Session) -> None:
-    """Disturb `dawdle worker` in every way while 5,000 events come in, and count what is lost; `-- --events 500`."""
+    """Use the commands on a file and on SQS, disturb a worker while 5,000 events come in; `-- --events 500`."""
     session.install("-e", ".", *group("test"))
+    session.run(*PYTEST, "tests/cli/journey.py", env=UV)
     for queue in ((), ("--sqlite",)):
         session.run("python", "-m", "tests.journeys.worker", *queue, *session.posargs)
 
