@@ -96,3 +96,16 @@ def test_metrics_of_several_processes_are_told_apart_by_a_label_and_stay_as_they
     assert not merged
     assert text.count("# TYPE jobs_total counter") == text.count("# HELP jobs_total") == 1
     assert r"# HELP jobs_total Jobs so far, \\ of all\nkinds." in text
+
+
+def test_a_label_process_of_the_app_is_kept_under_the_name_that_prometheus_gives_it():
+    registry = CollectorRegistry()
+    counter = Counter("jobs", "Jobs.", ["process", "exported_process"], registry=registry)
+    for step in ("import", "export"):
+        counter.labels(step, "x").inc()
+    merged = samples_of(exposition(Merged({2: generate_latest(registry).decode()})).decode())
+    named = {dict(labels)["exported_exported_process"]: dict(labels) for _, labels in merged}
+    assert named == {
+        step: {"process": "2", "exported_process": "x", "exported_exported_process": step}
+        for step in ("import", "export")
+    }

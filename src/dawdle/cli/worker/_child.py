@@ -131,8 +131,8 @@ class Child:
                     case Ready(grace, sources):
                         self.sources = sources
                         ready(grace)
-                    case Unloadable(text):
-                        self.unloadable = text
+                    case Unloadable(text, sources):
+                        self.unloadable, self.sources = text, sources
 
 
 def _interpreter_options() -> list[str]:

@@ -20,6 +20,9 @@ __all__ = ["METRICS_TYPE", "NO_METRICS", "can_measure", "exposition", "watched"]
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 """The media type of Prometheus' text format."""
 
+PROCESS: Final = "process"
+"""The label that tells the processes apart."""
+
 NO_METRICS: Final = "there are no metrics without Prometheus' library: pip install 'dawdle[prometheus]'\n"
 
 
@@ -100,7 +103,18 @@ class Merged:
         families: dict[str, Metric] = {}
         for place, text in self._texts.items():
             for family in text_string_to_metric_families(text):
-                samples = [each._replace(labels={**each.labels, "process": str(place)}) for each in family.samples]
+                samples = [each._replace(labels=_labeled(each.labels, place)) for each in family.samples]
                 family.samples = []
                 families.setdefault(family.name, family).samples += samples
         yield from families.values()
+
+
+def _labeled(labels: Mapping[str, str], place: int) -> dict[str, str]:
+    """Return labels with that of a process. One of the app's that has this name gets another, as Prometheus does it."""
+    if PROCESS not in labels:
+        return {**labels, PROCESS: str(place)}
+    kept = f"exported_{PROCESS}"
+    while kept in labels:
+        kept = f"exported_{kept}"
+    renamed = {kept if name == PROCESS else name: value for name, value in labels.items()}
+    return {**renamed, PROCESS: str(place)}

@@ -55,6 +55,8 @@ class Unloadable(msgspec.Struct, frozen=True, tag="unloadable"):
     """A process cannot load its app: the code or a setting is wrong. It ends."""
 
     text: str
+    sources: tuple[str, ...] = ()
+    """Where the mistake may be: the files and folders of the code, whether or not it is loaded."""
 
 
 _decoder: Final[msgspec.json.Decoder[Ready | Unloadable]] = msgspec.json.Decoder(Ready | Unloadable)
@@ -63,7 +65,7 @@ _decoder: Final[msgspec.json.Decoder[Ready | Unloadable]] = msgspec.json.Decoder
 def written(message: Assignment | Ready | Unloadable) -> bytes:
     """Return a message as a line."""
     if isinstance(message, Unloadable):
-        message = Unloadable(message.text[:MAX_TEXT])
+        message = Unloadable(message.text[:MAX_TEXT], message.sources)
     return msgspec.json.encode(message) + b"\n"
 
 

@@ -8,10 +8,9 @@ import os
 import signal
 import socket
 import sys
-import sysconfig
 import threading
 import time
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ import msgspec
 
 from dawdle import Dawdle
 from dawdle.cli._app import load_app
+from dawdle.cli.worker._loaded import loaded_sources, sources_of_error
 from dawdle.cli.worker._logs import set_up_logging
 from dawdle.cli.worker._options import Assignment, Ready, Unloadable, written
 from dawdle.cli.worker._unloadable import why_unloadable
@@ -53,13 +53,15 @@ class _Process:
         self._assignment = assignment
         self._grace = 0.0
         self._is_orphan = False
+        self._path = set(sys.path)
+        """Where modules were looked for before the app was."""
 
     def run(self) -> None:
         """Load the app and run it until a signal."""
         try:
             app = self._load()
         except BaseException as error:  # noqa: BLE001 - a module may call sys.exit(), or raise what it likes
-            self._say_unloadable(why_unloadable(error))
+            self._say_unloadable(error)
         self._grace = app.grace
         served = self._served(app) if self._assignment.options.watched else None
 
@@ -75,7 +77,7 @@ class _Process:
         try:
             run_app(app, self._assignment.options, lifespan)
         except ConfigurationError as error:  # found when the app was entered, and a mistake in the code all the same
-            self._say_unloadable(why_unloadable(error))
+            self._say_unloadable(error)
         finally:
             if self._is_orphan:
                 self._remove_socket()
@@ -108,7 +110,7 @@ class _Process:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, MAX_PAUSE_SECONDS)
         with suppress(OSError):
-            self._channel.sendall(written(Ready(self._grace, tuple(sorted(_sources())))))
+            self._channel.sendall(written(Ready(self._grace, tuple(sorted(loaded_sources())))))
 
     def _load(self) -> Dawdle:
         options, places = self._assignment.options, self._assignment.places
@@ -126,25 +128,14 @@ class _Process:
         with suppress(OSError):
             path.parent.rmdir()
 
-    def _say_unloadable(self, text: str) -> NoReturn:
+    def _say_unloadable(self, error: BaseException) -> NoReturn:
+        added = {os.path.abspath(each) for each in sys.path if each not in self._path}  # noqa: PTH100 - text
+        sources = {*loaded_sources(), *sources_of_error(error), *added}
         with suppress(OSError):
-            self._channel.sendall(written(Unloadable(text)))
+            self._channel.sendall(written(Unloadable(why_unloadable(error), tuple(sorted(sources)))))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(1)  # threads that the app's modules started must not hold it
-
-
-def _sources() -> Iterator[str]:
-    """Yield the files and folders of the modules that are loaded and are no libraries."""
-    libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file is None or "." in name or name in {"__main__", "dawdle"}:
-            continue
-        path = Path(file)
-        is_installed = {"site-packages", "dist-packages"}.intersection(path.parts)
-        if not is_installed and not any(path.is_relative_to(folder) for folder in libraries):
-            yield str(path.parent if path.name == "__init__.py" else path)
 
 
 if __name__ == "__main__":

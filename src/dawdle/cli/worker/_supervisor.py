@@ -6,9 +6,9 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -35,6 +35,9 @@ from dawdle.cli.worker._values import Address
 __all__ = ["Plan", "supervise"]
 
 _log = logging.getLogger(__name__)
+
+MAX_CHANGE_SECONDS: Final = 2.0
+"""Seconds in which a change is told by watchfiles, which waits for more of it."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,10 +66,14 @@ class _Supervisor:
         self._children: dict[int, Child] = {}
         self._limit = None if plan.max_rss is None else MemoryLimit(plan.max_rss)
         self._sources = set[str]()
-        """Files and folders of the code that are not in the current directory, as its processes have told."""
+        """The files and folders of the code, as its processes have told."""
+        self._watched = (frozenset[str](), frozenset[str]())
+        """The folders and the files that are watched for them."""
         self._folder = tempfile.mkdtemp(prefix="dawdle-")
         """Where the sockets are on which the processes answer."""
         self._watching: list[asyncio.Task[None]] = []
+        self._watchers: dict[str, asyncio.Task[None]] = {}
+        """Those that see changes of folders, and of files."""
         self._ended = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._terminal = Terminal()
@@ -134,8 +141,7 @@ class _Supervisor:
         self._do(actions, child)
         if self._limit is not None:
             self._limit.started(child)
-        if self._plan.reloads:
-            self._watch_elsewhere(child)
+        self._watch_sources(child.sources)
 
     async def _run(self, child: Child) -> None:
         """Run a process until it has ended."""
@@ -144,9 +150,11 @@ class _Supervisor:
         except OSError as error:  # too many processes or files
             _log.error("process %d: could not be started: %s", child.place, error)
             code = 1
-        if child.unloadable is not None and child.unloadable not in self._printed:
-            self._printed.add(child.unloadable)
-            tell.unloadable(child.unloadable)
+        if child.unloadable is not None:
+            self._watch_sources(child.sources)
+            if child.unloadable not in self._printed:
+                self._printed.add(child.unloadable)
+                tell.unloadable(child.unloadable)
         stopped = self._pool.state(child.number) == "stopping"
         actions = self._pool.gone(child.number, self._loop.time(), unloadable=child.unloadable is not None)
         if stopped:
@@ -158,28 +166,41 @@ class _Supervisor:
 
     def _watch(self) -> None:
         """Watch what may be a reason to replace processes."""
-        if self._plan.reloads:
-            self._start_watching(self._watch_sources(os.getcwd()))  # noqa: PTH109 - watchfiles takes text
+        self._watch_sources(())
         if self._limit is not None:
             self._start_watching(self._watch_memory(self._limit))
 
-    def _watch_elsewhere(self, child: Child) -> None:
-        """Watch the code of a process that is not in the current directory. What is watched already goes on: no gap."""
-        from dawdle.cli.worker._sources import elsewhere  # noqa: PLC0415 - as below
+    def _watch_sources(self, more: Sequence[str]) -> None:
+        """Watch the code in the current directory, and where else processes have told that it is."""
+        if not self._plan.reloads:
+            return
+        from dawdle.cli.worker._sources import to_watch  # noqa: PLC0415 - only --reload needs watchfiles
 
-        more = elsewhere(child.sources) - self._sources
-        if more:
-            self._sources |= more
-            self._start_watching(self._watch_sources(*sorted(more)))
+        self._sources.update(more)
+        folders, files = to_watch(self._sources)
+        before, self._watched = self._watched, (folders, files)
+        self._watch_changes(folders, before[0], recursive=True)
+        self._watch_changes(files, before[1], recursive=False)
 
-    def _start_watching(self, watch: Coroutine[Any, Any, None]) -> None:
+    def _watch_changes(self, paths: Collection[str], before: Collection[str], *, recursive: bool) -> None:
+        what = "folders" if recursive else "files"
+        if paths == before:
+            return
+        ended = self._watchers.pop(what, None)
+        if ended is not None:  # it may just have seen a change that the next one comes too late for
+            self._loop.call_later(MAX_CHANGE_SECONDS, ended.cancel)
+        if paths:
+            self._watchers[what] = self._start_watching(self._see_changes(paths, recursive=recursive))
+
+    def _start_watching(self, watch: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self._watching.append(self._group.create_task(watch, name="dawdle: watch"))
+        return self._watching[-1]
 
-    async def _watch_sources(self, *paths: str) -> None:
-        from dawdle.cli.worker._sources import changes  # noqa: PLC0415 - only --reload needs watchfiles
+    async def _see_changes(self, paths: Collection[str], *, recursive: bool) -> None:
+        from dawdle.cli.worker._sources import changes  # noqa: PLC0415 - as above
 
         try:
-            async for found in changes(*paths):
+            async for found in changes(paths, recursive=recursive):
                 self._code_may_be_new()
                 _log.info("starting anew, since this has changed: %s", ", ".join(found))
                 self._do(self._pool.changed(self._loop.time()))
