@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -43,6 +44,8 @@ class Child:
         """What it said when it could not load its app."""
         self.sources: tuple[str, ...] = ()
         """The files and folders of its code."""
+        self.made_at = time.time()
+        """When, in epoch seconds: it reads its code after that."""
         self._assignment = assignment
         self._process: asyncio.subprocess.Process | None = None
         self._signals: list[signal.Signals] = []

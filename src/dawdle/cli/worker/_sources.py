@@ -1,13 +1,15 @@
 """Watches the code of an app for changes, for `--reload`."""
 
 import os
+import stat
 from collections.abc import AsyncGenerator, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import watchfiles
 
-__all__ = ["Watched", "changes", "to_watch"]
+__all__ = ["Watched", "changed_since", "changes", "to_watch"]
 
 STEP_MILLISECONDS: Final = 20
 """Milliseconds in which nothing more changes, after which a change is told: an editor may write several files."""
@@ -29,6 +31,17 @@ def to_watch(sources: Iterable[str]) -> Watched:
     outer = {each for each in folders if not folders.intersection(each.parents)}
     files = {each for each in paths - folders if each.parent.is_dir() and not outer.intersection(each.parents)}
     return Watched(frozenset(map(str, outer)), frozenset(map(str, files)))
+
+
+def changed_since(sources: Iterable[str], when: float) -> list[str]:
+    """Return the files that have changed since a time, in epoch seconds."""
+    found: list[str] = []
+    for each in sources:
+        with suppress(OSError):  # it is gone, and what is gone did not change into anything
+            status = os.stat(each)  # noqa: PTH116 - as texts
+            if stat.S_ISREG(status.st_mode) and status.st_mtime > when:
+                found.append(os.path.relpath(each))
+    return sorted(found)
 
 
 async def changes(paths: Collection[str], *, recursive: bool) -> AsyncGenerator[list[str]]:

@@ -40,6 +40,10 @@ MAX_CHANGE_SECONDS: Final = 2.0
 """Seconds in which a change is told by watchfiles, which waits for more of it."""
 
 
+WATCHING_SECONDS: Final = 0.5
+"""Seconds in which a watch has begun to see changes, on a machine that is not overloaded."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What a supervisor is asked to do."""
 
@@ -82,6 +86,8 @@ class _Supervisor:
         self._printed: set[str] = set()
         """The errors of the code that were printed since its latest change: all processes have the same."""
         self._told_unloadable = False
+        self._changes = 0
+        """How often the code may have become new."""
 
     async def run(self) -> bool:
         """Run the processes until all have ended; return whether the worker has given up."""
@@ -141,7 +147,7 @@ class _Supervisor:
         self._do(actions, child)
         if self._limit is not None:
             self._limit.started(child)
-        self._watch_sources(child.sources)
+        self._watch_sources(child.sources, child)
 
     async def _run(self, child: Child) -> None:
         """Run a process until it has ended."""
@@ -151,7 +157,7 @@ class _Supervisor:
             _log.error("process %d: could not be started: %s", child.place, error)
             code = 1
         if child.unloadable is not None:
-            self._watch_sources(child.sources)
+            self._watch_sources(child.sources, child)
             if child.unloadable not in self._printed:
                 self._printed.add(child.unloadable)
                 tell.unloadable(child.unloadable)
@@ -170,7 +176,7 @@ class _Supervisor:
         if self._limit is not None:
             self._start_watching(self._watch_memory(self._limit))
 
-    def _watch_sources(self, more: Sequence[str]) -> None:
+    def _watch_sources(self, more: Sequence[str], told_by: Child | None = None) -> None:
         """Watch the code in the current directory, and where else processes have told that it is."""
         if not self._plan.reloads:
             return
@@ -181,6 +187,8 @@ class _Supervisor:
         before, self._watched = self._watched, (folders, files)
         self._watch_changes(folders, before[0], recursive=True)
         self._watch_changes(files, before[1], recursive=False)
+        if told_by is not None:
+            self._loop.call_later(WATCHING_SECONDS, self._see_missed, told_by, self._changes)
 
     def _watch_changes(self, paths: Collection[str], before: Collection[str], *, recursive: bool) -> None:
         what = "folders" if recursive else "files"
@@ -201,11 +209,22 @@ class _Supervisor:
 
         try:
             async for found in changes(paths, recursive=recursive):
-                self._code_may_be_new()
-                _log.info("starting anew, since this has changed: %s", ", ".join(found))
-                self._do(self._pool.changed(self._loop.time()))
+                self._changed(found)
         except (OSError, RuntimeError) as error:  # such as too many watches of this user
             _log.error("changes of the code are not seen from here on: %s", error)
+
+    def _see_missed(self, child: Child, changes: int) -> None:
+        """Take a change that came after a process had read the code, and before it told what to watch."""
+        from dawdle.cli.worker._sources import changed_since  # noqa: PLC0415 - as above
+
+        found = changed_since(child.sources, child.made_at)
+        if found and changes == self._changes and not self._pool.stopping:
+            self._changed(found)
+
+    def _changed(self, found: Sequence[str]) -> None:
+        self._code_may_be_new()
+        _log.info("starting anew, since this has changed: %s", ", ".join(found))
+        self._do(self._pool.changed(self._loop.time()))
 
     async def _watch_memory(self, limit: MemoryLimit) -> None:
         while True:
@@ -246,6 +265,7 @@ class _Supervisor:
         self._told_unloadable |= once
 
     def _code_may_be_new(self) -> None:
+        self._changes += 1
         self._printed.clear()
         self._told_unloadable = False
 
