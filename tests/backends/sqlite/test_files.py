@@ -485,7 +485,7 @@ async def test_a_build_with_the_wal_reset_bug_is_told_of_once(sqlite, monkeypatc
     monkeypatch.setattr(_file_check, "has_wal_reset_bug", lambda version: True)
     async with sqlite() as queue:
         await queue.send(ONE)
-    assert ["WAL-reset bug" in line for line in lines_of(caplog, logging.INFO)] == [True]
+    assert ["(WAL-reset)" in line for line in lines_of(caplog, logging.INFO)] == [True]
 
 
 # Backup

@@ -51,10 +51,10 @@ def test_a_change_starts_anew_and_what_is_in_flight_is_finished(start, shop):
     old = int(worker.until(r"process 1: pid (\d+) is ready")[1])
     shop("signal", "shop:app", "OrderPlaced", '{"seconds": 3}')
     worker.until(f"began in {old}")
-    shop.write("shop.py", SHOP.replace("VERSION = 1", "VERSION = 2"))
+    shop.write("shop.py", SHOP.replace("VERSION = 1", "VERSION = 20"))  # another size: the commands here keep bytecode
     new = int(worker.until(r"pid (\d+) is ready after [\d.]+ s, the one before stops")[1])
     shop("signal", "shop:app", "OrderPlaced", "{}")
-    worker.until(f"receipt of 2 by {new}")
+    worker.until(f"receipt of 20 by {new}")
     worker.until(f"receipt of 1 by {old}")  # it was begun once, and finished where it was begun
     assert worker.text.count("began in") == 2
     shop.write("shop.py", SHOP + "\nimport nothing_of_that_name\n")
@@ -62,7 +62,7 @@ def test_a_change_starts_anew_and_what_is_in_flight_is_finished(start, shop):
     worker.until("the app cannot be loaded any more: the processes from before work on")
     assert "dawdle/cli" not in worker.text.partition("Traceback")[2]
     shop("signal", "shop:app", "OrderPlaced", "{}")
-    worker.until(f"receipt of 2 by {new}", after="work on")
+    worker.until(f"receipt of 20 by {new}", after="work on")
     os.write(worker.terminal, b"\x03")  # ^C
     assert worker.wait() == 0
     assert "second signal" not in worker.text
