@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from types import FrameType
 from typing import Final
 
@@ -101,7 +102,9 @@ class Renewal:
             return
         loop = _running_loop()
         if loop is not None and _ends_app():
-            loop.call_soon_threadsafe(self._hang_up)
+            # Not in the context of what the signal has interrupted: that may be a handler, which `stop_listener` would not
+            # wait for if it asked.
+            loop.call_soon_threadsafe(self._hang_up, context=Context())
         elif self._terminal.is_gone():
             os.kill(self._pid, signal.SIGTERM)
         else:
