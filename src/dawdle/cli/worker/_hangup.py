@@ -102,8 +102,8 @@ class Renewal:
             return
         loop = _running_loop()
         if loop is not None and _ends_app():
-            # Not in the context of what the signal has interrupted: that may be a handler, which `stop_listener` would not
-            # wait for if it asked.
+            # Not in the context of what the signal has interrupted: that may be a handler, and `stop_listener` does not
+            # wait for a handler that calls it.
             loop.call_soon_threadsafe(self._hang_up, context=Context())
         elif self._terminal.is_gone():
             os.kill(self._pid, signal.SIGTERM)
