@@ -20,7 +20,7 @@ from dawdle.cli._output import err
 from dawdle.cli._project import find_project
 from dawdle.cli._running import CommandError
 
-__all__ = ["AppCommand", "app_name_option", "load_app", "require_app_name", "require_file", "with_app"]
+__all__ = ["AppCommand", "app_name_option", "load_app", "missing_file", "require_app_name", "require_file", "with_app"]
 
 APP_NAME: Final = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -112,8 +112,8 @@ def with_app(
             for backend in app.backends.values() if queues != "unused" else ():
                 if queues == "there":
                     require_file(backend)
-                elif isinstance(backend, SQLite) and not Path(backend.path).exists():
-                    err().print(f"there is no file {backend.path} yet: making it", markup=False, soft_wrap=True)
+                elif (path := missing_file(backend)) is not None:
+                    err().print(f"there is no file {path} yet: making it", markup=False, soft_wrap=True)
             return function(*args, app=app, **options)
 
         return command
@@ -121,15 +121,21 @@ def with_app(
     return decorate
 
 
+def missing_file(backend: Backend) -> str | None:
+    """Return the path of a SQLite file that is not there yet; None for one that is, and for other queues."""
+    return backend.path if isinstance(backend, SQLite) and not Path(backend.path).exists() else None
+
+
 def require_file(backend: Backend) -> None:
     """Raise `CommandError` for a SQLite file that is not there: to open it would make one, with nothing in it."""
-    if isinstance(backend, SQLite) and not Path(backend.path).exists():
-        raise CommandError(f"there is no file {backend.path}: is the path right? The first signal or worker makes it")
+    path = missing_file(backend)
+    if path is not None:
+        raise CommandError(f"there is no file {path}: is the path right? The first signal or worker makes it")
 
 
 def _require_shared(app: Dawdle) -> None:
     """Raise `CommandError` for an app whose queues are in memory: no other process has them."""
-    if not any(queue.shared for queue in app.describe().queues):
+    if not any(backend.limits.shared for backend in app.backends.values()):
         raise CommandError(
             "the queue of this app is in memory, where only the process that handles its events has it: set "
             "DAWDLE_SQLITE_PATH, DAWDLE_SQS_QUEUE_URL or DAWDLE_BACKEND as your app has them, or name the app"

@@ -3,12 +3,11 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Final
 
 from dawdle import BackendError, ConfigurationError, Dawdle
 from dawdle.abc import Backend, Countable, Pingable
-from dawdle.backends.sqlite import SQLite
+from dawdle.cli._app import missing_file
 from dawdle.cli._findings import Finding
 from dawdle.cli.sqs._aws import AwsError
 from dawdle.errors import FaultKind
@@ -29,11 +28,13 @@ _FIXES: Final[dict[FaultKind, str]] = {
 async def queue_findings(app: Dawdle) -> list[Finding]:
     """Return what is wrong with the queues of an app. It must not be entered."""
     found: list[Finding] = []
-    works = app.describe().handlers and app.describe().settings.get("start_listener") != "False"
-    listened = {queue.name for queue in app.describe().queues if queue.listened and works}
+    described = app.describe()
+    works = described.handlers and described.settings.get("start_listener") != "False"
+    listened = {queue.name for queue in described.queues if queue.listened and works}
     for name, backend in app.backends.items():
-        if isinstance(backend, SQLite) and _is_missing(backend):
-            found.append(_not_there_yet(f"queue {name}", backend.path))
+        path = missing_file(backend)
+        if path is not None:
+            found.append(_not_there_yet(f"queue {name}", path))
             continue
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -49,10 +50,6 @@ async def queue_findings(app: Dawdle) -> list[Finding]:
         except ConfigurationError as error:
             found.append(_cannot_use("app", error))
     return found
-
-
-def _is_missing(file: SQLite) -> bool:
-    return not Path(file.path).exists()
 
 
 def _not_there_yet(where: str, path: str) -> Finding:
