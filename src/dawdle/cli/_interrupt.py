@@ -4,18 +4,15 @@ import asyncio
 import signal
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager, suppress
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 
 from dawdle.cli._output import err
 
-__all__ = ["INTERRUPTED", "Interrupt", "interruptible"]
+__all__ = ["Interrupt", "interruptible"]
 
 T = TypeVar("T")
-
-INTERRUPTED: Final = 130
-"""The exit code of a command that ^C has ended."""
 
 
 class Interrupt:

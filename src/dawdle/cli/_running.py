@@ -13,13 +13,15 @@ from rich.markup import escape
 from dawdle.cli._output import err
 from dawdle.errors import DawdleError
 
-__all__ = ["CommandError", "PipeClosedError", "exit_code_of", "run_async", "show_warnings"]
+__all__ = ["INTERRUPTED", "CommandError", "PipeClosedError", "exit_code_of", "run_async", "show_warnings"]
 
 T = TypeVar("T")
 
 _log = logging.getLogger("dawdle")  # of the whole library
 
 INTERRUPTED: Final = 130
+"""The exit code of a command that ^C has ended."""
+
 BROKEN_PIPE: Final = 141
 """What shells report for a process that SIGPIPE ended."""
 

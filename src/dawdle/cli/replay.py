@@ -16,9 +16,9 @@ from rich.progress import Progress
 
 from dawdle import BackendError, Dawdle, StoredEvent
 from dawdle.cli._app import AppCommand, with_app
-from dawdle.cli._interrupt import INTERRUPTED, Interrupt, interruptible
+from dawdle.cli._interrupt import Interrupt, interruptible
 from dawdle.cli._output import confirm, err, json_option, out, print_json, progress
-from dawdle.cli._running import CommandError, run_async
+from dawdle.cli._running import INTERRUPTED, CommandError, run_async
 from dawdle.cli._texts import counted, did_you_mean
 from dawdle.cli._values import SECONDS, past
 

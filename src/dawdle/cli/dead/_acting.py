@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 from dawdle import Dawdle, DeadLetter
-from dawdle.cli._interrupt import INTERRUPTED, interruptible
+from dawdle.cli._interrupt import interruptible
 from dawdle.cli._output import Column, confirm, err, out, print_json, print_rows, progress
-from dawdle.cli._running import run_async
+from dawdle.cli._running import INTERRUPTED, run_async
 from dawdle.cli._texts import age, counted, one_line
 from dawdle.cli.dead._filters import Filters
 from dawdle.cli.dead._looking import Found, look, mark_of

@@ -8,9 +8,9 @@ from rich_click import RichGroup
 
 from dawdle import Dawdle
 from dawdle.cli._app import APP_NAME, AppCommand, with_app
-from dawdle.cli._interrupt import INTERRUPTED, interruptible
+from dawdle.cli._interrupt import interruptible
 from dawdle.cli._output import err, json_option, out, print_json, print_rows, progress
-from dawdle.cli._running import run_async
+from dawdle.cli._running import INTERRUPTED, run_async
 from dawdle.cli._texts import counted
 from dawdle.cli.dead._acting import act_on
 from dawdle.cli.dead._filters import Filters, filter_options, letters_of

@@ -11,10 +11,10 @@ import click
 
 from dawdle import Dawdle, SignalError
 from dawdle.cli._app import AppCommand, with_app
-from dawdle.cli._interrupt import INTERRUPTED, interruptible
+from dawdle.cli._interrupt import interruptible
 from dawdle.cli._loading import attribute_of
 from dawdle.cli._output import err, json_option, out, print_json, progress
-from dawdle.cli._running import CommandError, run_async
+from dawdle.cli._running import INTERRUPTED, CommandError, run_async
 from dawdle.cli._values import duration, time
 from dawdle.cli.signal._lines import EventReader, Line, blocks_of_lines
 from dawdle.cli.signal._storing import CHUNK, Store, unstored
