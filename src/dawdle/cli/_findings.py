@@ -8,12 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
-import click
 import msgspec
 from rich.padding import Padding
 from rich.text import Text
 
-from dawdle.cli._output import out, print_json
+from dawdle.cli._output import out, print_json, print_tabbed
 
 __all__ = ["Finding", "Severity", "exit_code", "print_findings", "summary", "worst_first"]
 
@@ -73,9 +72,7 @@ def print_findings(findings: Iterable[Finding], *, as_json: bool = False) -> Non
     elif sys.stdout.isatty():
         _print_for_eyes(ordered)
     else:
-        click.echo("\t".join(Finding.__struct_fields__).upper())
-        for finding in ordered:
-            click.echo("\t".join(" ".join(str(value).split()) for value in msgspec.structs.astuple(finding)))
+        print_tabbed(Finding.__struct_fields__, map(msgspec.structs.astuple, ordered))
 
 
 def _print_for_eyes(findings: Sequence[Finding]) -> None:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-__all__ = ["Column", "confirm", "err", "json_option", "out", "print_json", "print_rows", "progress"]
+__all__ = ["Column", "confirm", "err", "json_option", "out", "print_json", "print_rows", "print_tabbed", "progress"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,12 +67,17 @@ def print_rows(
     stream = sys.stderr if to_stderr else sys.stdout
     texts = [["" if value is None else str(value) for value in row] for row in rows]
     if not stream.isatty():
-        for row in [[column.name.upper() for column in columns], *texts]:
-            click.echo("\t".join(" ".join(text.split()) for text in row), err=to_stderr)
+        print_tabbed([column.name for column in columns], texts, to_stderr=to_stderr)
     elif texts:
         _print_table(err() if to_stderr else out(), columns, texts)
     if not texts:
         err().print(escape(empty), style="dim")
+
+
+def print_tabbed(names: Sequence[str], rows: Iterable[Sequence[str]], *, to_stderr: bool = False) -> None:
+    """Print rows for a pipe: the names first, then a line for each, whose values have tabs between them."""
+    for row in [[name.upper() for name in names], *rows]:
+        click.echo("\t".join(" ".join(text.split()) for text in row), err=to_stderr)
 
 
 def _print_table(console: Console, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
