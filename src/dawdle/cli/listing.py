@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from dawdle import Dawdle, EventTypeDescription, FieldDescription, HandlerDescription
+from dawdle import Dawdle, EventTypeDescription, FieldDescription, FunctionDescription, HandlerDescription
 from dawdle.cli._app import AppCommand, with_app
 from dawdle.cli._output import Column, json_option, print_json, print_rows
 
@@ -24,26 +24,8 @@ def handlers(app: Dawdle, *, as_json: bool) -> None:
     if as_json:
         print_json({"handlers": found.handlers, "functions": found.functions})
         return
-    rows = [
-        (
-            each.name,
-            _events_of(each),
-            each.queue,
-            *_limits(each.max_attempts, each.timeout, each.concurrency),
-            place(each),
-        )
-        for each in found.handlers
-    ]
-    rows += [
-        (
-            each.name,
-            f"calls ({', '.join(map(_field, each.parameters))})",
-            each.queue,
-            *_limits(each.max_attempts, each.timeout, each.concurrency),
-            place(each),
-        )
-        for each in found.functions
-    ]
+    rows = [_row(each, _events_of(each)) for each in found.handlers]
+    rows += [_row(each, f"calls ({', '.join(map(_field, each.parameters))})") for each in found.functions]
     columns = (
         Column("handler"),
         Column("events", wraps=True),
@@ -89,7 +71,7 @@ def events(app: Dawdle, *, as_json: bool) -> None:
             (
                 each.name,
                 ", ".join(map(_field, each.fields)),
-                handled_by(each),
+                _handled_by(each),
                 ", ".join(each.queues),
                 ", ".join(each.aliases),
                 _version(each),
@@ -101,19 +83,22 @@ def events(app: Dawdle, *, as_json: bool) -> None:
     )
 
 
-def handled_by(event_type: EventTypeDescription) -> str:
-    """Return the handlers of a type as text."""
+def _handled_by(event_type: EventTypeDescription) -> str:
     return ", ".join((*event_type.handlers, *(f"{name}*" for name in event_type.elsewhere))) or "no handler here"
 
 
-def place(described: object) -> str | None:
-    """Return where something was registered, `shop/mail.py:12`, from the current directory if it is below it."""
-    file, line = getattr(described, "file", None), getattr(described, "line", None)
-    if file is None:
+def _row(each: HandlerDescription | FunctionDescription, takes: str) -> tuple[object, ...]:
+    timeout = None if each.timeout is None else f"{each.timeout:g} s"
+    return each.name, takes, each.queue, each.max_attempts, timeout, each.concurrency, _place(each)
+
+
+def _place(each: HandlerDescription | FunctionDescription) -> str | None:
+    """Return where it was registered, `shop/mail.py:12`, from the current directory if it is below it."""
+    if each.file is None:
         return None
-    path = Path(file)
+    path = Path(each.file)
     shown = path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-    return f"{os.fspath(shown)}:{line}"
+    return f"{os.fspath(shown)}:{each.line}"
 
 
 def _version(event_type: EventTypeDescription) -> str:
@@ -126,10 +111,6 @@ def _version(event_type: EventTypeDescription) -> str:
 def _events_of(handler: HandlerDescription) -> str:
     named = ", ".join(handler.events) or "every event"
     return f"{named}, not {', '.join(handler.exclude)}" if handler.exclude else named
-
-
-def _limits(attempts: int, timeout: float | None, concurrency: int | None) -> tuple[str, str | None, int | None]:
-    return str(attempts), None if timeout is None else f"{timeout:g} s", concurrency
 
 
 def _field(field: FieldDescription) -> str:
