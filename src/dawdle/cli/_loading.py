@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from dawdle import Dawdle
-from dawdle.cli._project import find_project
+from dawdle.cli._project import find_project, project_file
 from dawdle.cli._running import CommandError
 
 __all__ = ["attribute_of", "is_module", "load_app"]
@@ -103,6 +103,6 @@ def _extend_path() -> None:
 
 
 def _folders() -> list[Path]:
-    project = find_project()
-    every = [Path.cwd(), *([project.file.parent, project.file.parent / "src"] if project else [])]
+    file = project_file()
+    every = [Path.cwd(), *([file.parent, file.parent / "src"] if file is not None else [])]
     return [each for each in dict.fromkeys(every) if each.is_dir()]

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple, cast
 
 from dawdle.cli._running import CommandError
 
-__all__ = ["Project", "find_project"]
+__all__ = ["Project", "find_project", "project_file"]
 
 KEYS: Final = frozenset({"app"})
 
@@ -21,9 +21,14 @@ class Project(NamedTuple):
 
 def find_project() -> Project | None:
     """Return it, if there is one. Raises `CommandError` for one that cannot be read, or says what is not known."""
-    here = Path.cwd()
-    file = next((path for each in (here, *here.parents) if (path := each / "pyproject.toml").is_file()), None)
+    file = project_file()
     return None if file is None else Project(file, _app_of(file))
+
+
+def project_file() -> Path | None:
+    """Return the nearest pyproject.toml without reading it."""
+    here = Path.cwd()
+    return next((path for each in (here, *here.parents) if (path := each / "pyproject.toml").is_file()), None)
 
 
 def _app_of(file: Path) -> str | None:
