@@ -108,7 +108,9 @@ def _hints(cls: type) -> dict[str, Any]:
 
 def _without_unset(hint: object) -> object:
     left = [each for each in typing.get_args(hint) if each is not msgspec.UnsetType]
-    return hint if not left or len(left) == len(typing.get_args(hint)) else typing.Union[tuple(left)]  # noqa: UP007
+    if not left or len(left) == len(typing.get_args(hint)):
+        return hint
+    return typing.Union[tuple(left)]  # noqa: UP007 - `|` takes no tuple
 
 
 def _text(hint: object) -> str:

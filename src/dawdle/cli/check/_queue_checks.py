@@ -68,7 +68,7 @@ async def _denied(backend: Backend, *, is_worked_on: bool) -> list[Finding]:
     if "dawdle.backends.sqs" not in sys.modules:  # no queue can be one of SQS
         return []
     from dawdle.backends.sqs import SQS  # noqa: PLC0415 - as above
-    from dawdle.cli.sqs._doctor.ask import permission_findings  # noqa: PLC0415
+    from dawdle.cli.sqs._doctor.ask import permission_findings  # noqa: PLC0415 - as above
 
     return (
         await permission_findings(backend, "worker" if is_worked_on else "signaler") if isinstance(backend, SQS) else []

@@ -132,7 +132,7 @@ def _parts(picture: Picture, view: View, width: int) -> list[list[Line]]:
     ]
 
 
-def render(console: Console, picture: Picture, view: View = View(), *, width: int | None = None) -> None:  # noqa: B008
+def render(console: Console, picture: Picture, view: View = View(), *, width: int | None = None) -> None:  # noqa: B008 - it is frozen
     """Print a picture on a console of rich, as for a pipe or for an image: all of it, as wide as the console is."""
     for line in frame(picture, view, console.width if width is None else width):
         text = Text.assemble(*((span.text, span.style) for span in line))
